@@ -1,0 +1,2 @@
+//! The configuration file of Spooky: YAML to typed values, with every problem located
+#![forbid(unsafe_code)]

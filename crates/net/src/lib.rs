@@ -1,0 +1,2 @@
+//! UDP and TCP sockets, TLS contexts, affinity and privileges: the only unsafe code
+

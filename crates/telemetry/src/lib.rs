@@ -1,0 +1,2 @@
+//! Metrics, access log, tracing
+#![forbid(unsafe_code)]

@@ -1,0 +1,2 @@
+//! The backend side: resolve, connect, pools. Knows no client
+#![forbid(unsafe_code)]

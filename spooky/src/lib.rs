@@ -1,0 +1,2 @@
+//! The Spooky process.
+#![forbid(unsafe_code)]

@@ -1,0 +1,3 @@
+//! The `spooky` command.
+#![forbid(unsafe_code)]
+fn main() {}
