@@ -1,0 +1,285 @@
+//! Storage of a field section: one byte arena per message and a short table of ranges, no allocation per field.
+//!
+//! Decoders append through [`Fields::open`], rules edit in place, encoders iterate. Names that the product or the static
+//! tables know are an enum ([`Known`]); only the others take room in the arena. Must not judge what it stores.
+
+use super::name::Known;
+
+/// A field name: one of the well-known ones, or its bytes (lower case as on the wire).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name<'a> {
+    /// A name with an entry in [`Known`].
+    Known(Known),
+    /// Any other name.
+    Other(&'a [u8]),
+}
+
+impl<'a> Name<'a> {
+    /// The name for these bytes, recognised if it is well known.
+    pub fn from_bytes(bytes: &'a [u8]) -> Self {
+        Known::lookup(bytes).map_or(Self::Other(bytes), Self::Known)
+    }
+
+    /// The bytes of the name as sent on the wire.
+    pub fn as_bytes(&self) -> &'a [u8] {
+        match self {
+            Self::Known(known) => known.as_bytes(),
+            Self::Other(bytes) => bytes,
+        }
+    }
+
+    /// Whether the name begins with `:`, so names a pseudo-header.
+    pub fn is_pseudo(&self) -> bool {
+        self.as_bytes().first() == Some(&b':')
+    }
+}
+
+impl From<Known> for Name<'_> {
+    fn from(known: Known) -> Self {
+        Self::Known(known)
+    }
+}
+
+/// One field line, borrowed from its [`Fields`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Field<'a> {
+    /// The name.
+    pub name: Name<'a>,
+    /// The value, as received.
+    pub value: &'a [u8],
+    /// Never to be indexed by a compressor (RFC 7541 7.1.3, RFC 9204 7.1.3).
+    pub sensitive: bool,
+}
+
+/// Where a field lies in the arena: the name's bytes (none for a known name), then the value's.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    known: Option<Known>,
+    sensitive: bool,
+    name_len: u16,
+    start: u32,
+    value_len: u32,
+}
+
+/// A field section in the order of its lines, pseudo-headers included.
+#[derive(Clone, Debug, Default)]
+pub struct Fields {
+    arena: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+impl Fields {
+    /// An empty section with room for an ordinary message (16 fields, 512 bytes).
+    pub fn new() -> Self {
+        Self { arena: Vec::with_capacity(512), entries: Vec::with_capacity(16) }
+    }
+
+    /// Forgets all fields and keeps the memory.
+    pub fn clear(&mut self) {
+        self.arena.clear();
+        self.entries.clear();
+    }
+
+    /// Number of field lines, pseudo-headers counted.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is no field.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
+    /// Bytes of all names plus all values: the measure of `max_headers_bytes`.
+    pub fn size(&self) -> usize {
+        self.iter().map(|field| field.name.as_bytes().len() + field.value.len()).sum()
+    }
+
+    /// Appends one field.
+    pub fn push<'n>(&mut self, name: impl Into<Name<'n>>, value: &[u8]) {
+        self.push_parts(name, &[value]);
+    }
+
+    /// Appends one field whose value is the concatenation of `parts`.
+    pub fn push_parts<'n>(&mut self, name: impl Into<Name<'n>>, parts: &[&[u8]]) {
+        let mut open = self.open();
+        match name.into() {
+            Name::Known(known) => open.known(known),
+            Name::Other(bytes) => {
+                open.arena().extend_from_slice(bytes);
+                open.end_name();
+            }
+        }
+        for part in parts {
+            open.arena().extend_from_slice(part);
+        }
+        open.finish(false);
+    }
+
+    /// Begins a field whose bytes the caller writes into the arena itself; nothing is added unless it is finished.
+    pub fn open(&mut self) -> Open<'_> {
+        let start = self.arena.len();
+        Open { fields: self, start, known: None, name_len: 0 }
+    }
+
+    /// The fields in order.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = Field<'_>> + ExactSizeIterator {
+        self.entries.iter().map(|entry| view(&self.arena, entry))
+    }
+
+    /// The value of the first field of that name.
+    pub fn first(&self, known: Known) -> Option<&[u8]> {
+        self.all(known).next()
+    }
+
+    /// The values of all fields of that name, in order.
+    pub fn all(&self, known: Known) -> impl Iterator<Item = &[u8]> {
+        self.entries.iter().filter(move |entry| entry.known == Some(known)).map(|entry| view(&self.arena, entry).value)
+    }
+
+    /// Whether a field of that name is present.
+    pub fn contains(&self, known: Known) -> bool {
+        self.entries.iter().any(|entry| entry.known == Some(known))
+    }
+
+    /// Keeps the fields for which `keep` says yes, in order.
+    pub fn retain(&mut self, mut keep: impl FnMut(Field<'_>) -> bool) {
+        let arena = &self.arena;
+        self.entries.retain(|entry| keep(view(arena, entry)));
+    }
+
+    /// Removes every field of that name.
+    pub fn remove(&mut self, known: Known) {
+        self.entries.retain(|entry| entry.known != Some(known));
+    }
+
+    /// Gives the first field of that name this value and removes the others; appends it where there was none.
+    pub fn set(&mut self, known: Known, parts: &[&[u8]]) {
+        let Some(at) = self.entries.iter().position(|entry| entry.known == Some(known)) else {
+            return self.push_parts(known, parts);
+        };
+        let start = self.arena.len();
+        for part in parts {
+            self.arena.extend_from_slice(part);
+        }
+        let value_len = (self.arena.len() - start) as u32;
+        if let Some(entry) = self.entries.get_mut(at) {
+            *entry = Entry { start: start as u32, value_len, name_len: 0, ..*entry };
+        }
+        let mut seen = false;
+        self.entries.retain(|entry| entry.known != Some(known) || !std::mem::replace(&mut seen, true));
+    }
+}
+
+/// A field under construction, see [`Fields::open`]. Dropped without [`Open::finish`], it leaves no trace.
+#[derive(Debug)]
+pub struct Open<'a> {
+    fields: &'a mut Fields,
+    start: usize,
+    known: Option<Known>,
+    name_len: u16,
+}
+
+impl Open<'_> {
+    /// The arena; append the name, call [`Open::end_name`], then append the value.
+    pub fn arena(&mut self) -> &mut Vec<u8> {
+        &mut self.fields.arena
+    }
+
+    /// The name is a known one: nothing of it goes into the arena.
+    pub fn known(&mut self, known: Known) {
+        self.known = Some(known);
+    }
+
+    /// What was appended so far is the name. A known name is recognised and its bytes are given back.
+    pub fn end_name(&mut self) {
+        let bytes = self.fields.arena.get(self.start..).unwrap_or_default();
+        self.known = Known::lookup(bytes);
+        if self.known.is_some() {
+            self.fields.arena.truncate(self.start);
+        } else {
+            // A name beyond 64 KiB cannot pass the header limits of any caller; it is cut rather than wrapped.
+            self.name_len = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+        }
+    }
+
+    /// The name as recognised so far.
+    pub fn name(&self) -> Name<'_> {
+        match self.known {
+            Some(known) => Name::Known(known),
+            None => Name::Other(
+                self.fields.arena.get(self.start..self.start + usize::from(self.name_len)).unwrap_or_default(),
+            ),
+        }
+    }
+
+    /// Adds the field; everything appended after the name is its value.
+    pub fn finish(mut self, sensitive: bool) {
+        let end = self.fields.arena.len();
+        let value_len = (end - self.start - usize::from(self.name_len)) as u32;
+        let entry =
+            Entry { known: self.known, sensitive, name_len: self.name_len, start: self.start as u32, value_len };
+        self.fields.entries.push(entry);
+        self.start = end; // nothing left for `drop` to take back
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.fields.arena.truncate(self.start);
+    }
+}
+
+fn view<'a>(arena: &'a [u8], entry: &Entry) -> Field<'a> {
+    let start = entry.start as usize;
+    let middle = start + usize::from(entry.name_len);
+    let name = match entry.known {
+        Some(known) => Name::Known(known),
+        None => Name::Other(arena.get(start..middle).unwrap_or_default()),
+    };
+    let value = arena.get(middle..middle + entry.value_len as usize).unwrap_or_default();
+    Field { name, value, sensitive: entry.sensitive }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(fields: &Fields) -> Vec<(String, String)> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        fields.iter().map(|field| (text(field.name.as_bytes()), text(field.value))).collect()
+    }
+
+    #[test]
+    fn known_and_other_names_keep_their_order() {
+        let mut fields = Fields::new();
+        fields.push(Known::Method, b"GET");
+        fields.push(Name::from_bytes(b"x-one"), b"1");
+        fields.push(Name::from_bytes(b"accept"), b"*/*");
+        let expected = [(":method", "GET"), ("x-one", "1"), ("accept", "*/*")];
+        assert_eq!(lines(&fields), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+        assert_eq!(fields.first(Known::Accept), Some(&b"*/*"[..]));
+        assert_eq!(fields.size(), 10 + 6 + 9);
+    }
+
+    #[test]
+    fn set_replaces_in_place_and_drops_repeats() {
+        let mut fields = Fields::new();
+        for value in [&b"a"[..], b"b"] {
+            fields.push(Known::Host, value);
+        }
+        fields.push(Known::Accept, b"x");
+        fields.set(Known::Host, &[b"new", b":1"]);
+        assert_eq!(fields.all(Known::Host).collect::<Vec<_>>(), [b"new:1"]);
+        assert_eq!(lines(&fields).first().map(|line| line.0.clone()), Some("host".to_owned()));
+    }
+
+    #[test]
+    fn an_unfinished_field_leaves_no_trace() {
+        let mut fields = Fields::new();
+        fields.open().arena().extend_from_slice(b"half");
+        fields.push(Known::Accept, b"x");
+        assert_eq!(fields.len(), 1);
+        assert_eq!(fields.first(Known::Accept), Some(&b"x"[..]));
+    }
+}

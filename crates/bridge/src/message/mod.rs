@@ -1,0 +1,12 @@
+//! The neutral message: what a request or a response is, whichever protocol carried it.
+//!
+//! [`fields`] owns the storage, [`name`] the vocabulary of well-known names, [`head`] the checked heads that the exchange
+//! works on. The rules that change or judge fields live in their own files beside them.
+
+pub mod fields;
+pub mod head;
+pub mod name;
+
+pub use fields::{Field, Fields, Name};
+pub use head::{Method, RequestHead, ResponseHead};
+pub use name::Known;
