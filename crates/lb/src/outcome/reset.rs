@@ -1,0 +1,111 @@
+//! Exchanges that end without a complete answer: the words for access line and metrics (behaviour 5.4, 12.2).
+//!
+//! It decides nothing; the exchange picks the variant by what happened.
+
+use super::{ErrorKind, Fault};
+
+/// Why an exchange was cut off, before or after its response headers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reset {
+    /// The client reset, stopped or lost the exchange.
+    ClientAbort,
+    /// The request body differs from its `content-length`, or the request broke its protocol.
+    ContentLengthMismatch,
+    /// The backend reset or lost the stream after response headers.
+    UpstreamReset,
+    /// The backend's body differs from its `content-length`, or is malformed.
+    UpstreamProtocol,
+    /// No body byte within `backend_body_total_timeout_ms` of the response headers.
+    FirstByteTimeout,
+    /// A pause above `backend_body_idle_timeout_ms`.
+    BodyIdleTimeout,
+    /// A pause above `tunnel_idle_timeout_ms`.
+    TunnelIdleTimeout,
+    /// `max_stream_lifetime_ms` passed.
+    Lifetime,
+    /// The response body grew above `max_response_body_bytes`.
+    ResponseBodyTooLarge,
+    /// The upload grew above `max_request_body_bytes` after the response had begun.
+    RequestBodyTooLarge,
+    /// The upload fell silent after the response had begun.
+    RequestBodyIdle,
+    /// The request-body budget was exceeded after the response had begun.
+    RequestBufferCap,
+    /// A fault inside Spooky.
+    Internal,
+}
+
+impl Reset {
+    /// Every variant.
+    pub const ALL: &'static [Self] = &[
+        Self::ClientAbort,
+        Self::ContentLengthMismatch,
+        Self::UpstreamReset,
+        Self::UpstreamProtocol,
+        Self::FirstByteTimeout,
+        Self::BodyIdleTimeout,
+        Self::TunnelIdleTimeout,
+        Self::Lifetime,
+        Self::ResponseBodyTooLarge,
+        Self::RequestBodyTooLarge,
+        Self::RequestBodyIdle,
+        Self::RequestBufferCap,
+        Self::Internal,
+    ];
+
+    /// `reason=` in the access line.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::ClientAbort => "client_abort",
+            Self::ContentLengthMismatch => "content_length_mismatch",
+            Self::UpstreamReset => "upstream_reset",
+            Self::UpstreamProtocol => "upstream_protocol",
+            Self::FirstByteTimeout => "first_byte_timeout",
+            Self::BodyIdleTimeout => "body_idle_timeout",
+            Self::TunnelIdleTimeout => "tunnel_idle_timeout",
+            Self::Lifetime => "lifetime",
+            Self::ResponseBodyTooLarge => "response_body_too_large",
+            Self::RequestBodyTooLarge => "request_body_too_large",
+            Self::RequestBodyIdle => "request_body_idle",
+            Self::RequestBufferCap => "request_buffer_cap",
+            Self::Internal => "internal",
+        }
+    }
+
+    /// Who caused it.
+    pub const fn fault(self) -> Fault {
+        match self {
+            Self::ClientAbort | Self::ContentLengthMismatch | Self::RequestBodyTooLarge | Self::RequestBodyIdle => {
+                Fault::Client
+            }
+            Self::UpstreamReset
+            | Self::UpstreamProtocol
+            | Self::FirstByteTimeout
+            | Self::BodyIdleTimeout
+            | Self::ResponseBodyTooLarge => Fault::Backend,
+            Self::TunnelIdleTimeout | Self::Lifetime => Fault::Operator,
+            Self::RequestBufferCap | Self::Internal => Fault::Proxy,
+        }
+    }
+
+    /// Whether it is booked to the backend as a failed attempt.
+    pub const fn counts_against_backend(self) -> bool {
+        matches!(self, Self::UpstreamReset | Self::UpstreamProtocol | Self::FirstByteTimeout | Self::BodyIdleTimeout)
+    }
+
+    /// `error=` in the access line.
+    pub const fn error(self) -> ErrorKind {
+        match self {
+            Self::ClientAbort | Self::ContentLengthMismatch | Self::RequestBodyTooLarge => ErrorKind::Client,
+            Self::UpstreamReset => ErrorKind::Transport,
+            Self::UpstreamProtocol | Self::ResponseBodyTooLarge => ErrorKind::Protocol,
+            Self::FirstByteTimeout
+            | Self::BodyIdleTimeout
+            | Self::TunnelIdleTimeout
+            | Self::Lifetime
+            | Self::RequestBodyIdle => ErrorKind::Timeout,
+            Self::RequestBufferCap => ErrorKind::Overload,
+            Self::Internal => ErrorKind::Bridge,
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! The table against the contract: every row complete, unique and consistent with the rules around it.
+
+use super::*;
+use std::collections::HashSet;
+
+#[test]
+fn every_reason_has_a_complete_row_and_its_own_label() {
+    let mut labels = HashSet::new();
+    for &reason in Reason::ALL {
+        let row = reason.row();
+        assert!((400..=599).contains(&row.status), "{reason:?}");
+        assert!(!row.text.is_empty() && !row.proxy_error.is_empty() && !row.details.is_empty(), "{reason:?}");
+        assert!(row.details.bytes().all(|b| b.is_ascii_graphic() && b != b'"' && b != b'\\' || b == b' '));
+        assert!(labels.insert(row.label), "{reason:?} shares its label");
+    }
+}
+
+#[test]
+fn only_faults_of_a_backend_count_against_it_or_are_retried() {
+    for &reason in Reason::ALL {
+        let row = reason.row();
+        if row.counts_against_backend || row.retry != Retry::Never {
+            assert_eq!(row.fault, Fault::Backend, "{reason:?}");
+        }
+    }
+    for &reset in Reset::ALL {
+        assert!(!reset.counts_against_backend() || reset.fault() == Fault::Backend, "{reset:?}");
+        assert!(!reset.label().is_empty());
+    }
+}
+
+#[test]
+fn sheds_are_the_nine_of_the_contract() {
+    let sheds: Vec<_> = Reason::ALL.iter().filter(|r| r.is_shed()).map(|r| r.label()).collect();
+    assert_eq!(
+        sheds,
+        [
+            "brownout",
+            "adaptive_admission",
+            "route_cap",
+            "route_global_cap",
+            "global_inflight",
+            "upstream_inflight",
+            "backend_inflight",
+            "circuit_open",
+            "request_buffer_cap"
+        ]
+    );
+    for &reason in Reason::ALL.iter().filter(|r| r.is_shed()) {
+        let row = reason.row();
+        assert_eq!((row.status, row.details), (503, row.label));
+        let expected =
+            if reason == Reason::CircuitOpen { "destination_unavailable" } else { "connection_limit_reached" };
+        assert_eq!(row.proxy_error, expected);
+    }
+}
+
+#[test]
+fn timeout_status_changes_the_two_upstream_timeouts_only() {
+    for &reason in Reason::ALL {
+        let timeout = matches!(reason, Reason::ResponseTimeout | Reason::TotalTimeout);
+        assert_eq!(reason.status_with(504), if timeout { 504 } else { reason.status() }, "{reason:?}");
+    }
+}
+
+#[test]
+fn grpc_status_follows_the_contract() {
+    assert_eq!(Reason::InvalidPath.grpc_status(), 13);
+    assert_eq!(Reason::PathDenied.grpc_status(), 7);
+    assert_eq!(Reason::NoRoute.grpc_status(), 12);
+    assert_eq!(Reason::MethodDenied.grpc_status(), 12);
+    assert_eq!(Reason::BodyTooLarge.grpc_status(), 8);
+    assert_eq!(Reason::EarlyDataDenied.grpc_status(), 14);
+    assert_eq!(Reason::Internal.grpc_status(), 13);
+    assert_eq!(Reason::UpstreamConnectTimeout.grpc_status(), 14);
+    assert_eq!(Reason::BodyIdle.grpc_status(), 4);
+    assert_eq!(Reason::ResponseTimeout.grpc_status(), 4);
+}
+
+#[test]
+fn proxy_status_is_one_structured_item() {
+    assert_eq!(Reason::NoRoute.proxy_status(), "spooky; error=destination_not_found; details=\"no route\"");
+}

@@ -1,0 +1,76 @@
+//! Where a request goes: host, path prefix and method to an upstream (behaviour 4).
+//!
+//! The [`Table`] is built once per configuration and shared by reference; a lookup allocates nothing and costs by the
+//! length of the path, not by the number of routes. Validation of the matchers is the configuration's; ambiguous ones
+//! are settled here by upstream name, so that a lookup is deterministic whatever it is given.
+
+mod host;
+mod index;
+mod path;
+mod table;
+
+pub use host::HostPattern;
+pub use path::{Readings, is_under, matching_form};
+pub use table::Table;
+
+/// One route as configured.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// Index of the upstream in the snapshot.
+    pub upstream: usize,
+    /// Name of the upstream; settles ties.
+    pub name: String,
+    /// Hosts it matches; `None` for any.
+    pub host: Option<HostPattern>,
+    /// Path prefix, beginning with `/`; `/` for any path.
+    pub path_prefix: String,
+    /// Method it matches, case-sensitive; `None` for any.
+    pub method: Option<String>,
+}
+
+/// What a lookup found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Match {
+    /// Index of the upstream, from [`Rule::upstream`].
+    pub upstream: usize,
+    /// Length of the matched prefix in its matching form.
+    pub prefix_len: usize,
+    /// Whether the rule names a host.
+    pub host_specific: bool,
+    /// Which step of the order of precedence left this rule alone.
+    pub reason: Reason,
+}
+
+/// The step that decided (log, `x-spooky-route-decision`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// No other rule matches the request.
+    Only,
+    /// Its prefix is longer than those of all others.
+    Path,
+    /// It names the host exactly.
+    ExactHost,
+    /// Its wildcard is the longest.
+    WildcardHost,
+    /// It names the method.
+    Method,
+    /// Its upstream's name is the smallest.
+    Name,
+}
+
+impl Reason {
+    /// The word in log and header.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Only => "only",
+            Self::Path => "path",
+            Self::ExactHost => "exact_host",
+            Self::WildcardHost => "wildcard_host",
+            Self::Method => "method",
+            Self::Name => "name",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
