@@ -8,5 +8,6 @@ pub mod h2;
 pub mod h3;
 pub mod hpack;
 pub mod huffman;
+pub mod integer;
 pub mod message;
 pub mod qpack;
