@@ -1,2 +1,11 @@
-//! UDP and TCP sockets, TLS contexts, affinity and privileges: the only unsafe code
+//! UDP and TCP sockets, timers, TLS contexts and process limits: what Spooky asks of the Linux kernel and of rustls.
+//!
+//! This crate owns every `unsafe` block of the product, each with its reason. It knows no QUIC beyond the place of a
+//! connection id, no HTTP and no configuration file: callers pass plain option structs. The worker of `edge` calls
+//! [`udp`], [`steer`] and [`timer`]; `transport` calls the TCP and client TLS parts; the runtime calls the rest.
 
+pub mod steer;
+pub mod timer;
+pub mod udp;
+
+mod sockopt;

@@ -1,0 +1,126 @@
+//! Steering: datagrams of one QUIC connection to the socket of the worker that owns it.
+//!
+//! The first byte of every connection id that a worker issues, modulo the number of workers, is that worker's number.
+//! A classic BPF program on the `SO_REUSEPORT` group reads it in the kernel, without any privilege; [`worker_of`] is
+//! the same rule for packets that arrive elsewhere all the same. Ids that clients invent for their first packets are
+//! random, so they spread over the workers.
+//!
+//! Sockets are numbered in the order in which they were bound to the group. When one is closed, the last takes its
+//! number: workers of a group stop together.
+
+use std::io;
+use std::os::fd::BorrowedFd;
+
+use libc::{SO_ATTACH_REUSEPORT_CBPF, SOL_SOCKET, c_ushort, sock_filter, sock_fprog};
+
+use crate::sockopt;
+
+/// Set in the first byte of packets with a long header (RFC 8999 section 5.1).
+const LONG_HEADER: u8 = 0x80;
+/// Place of the first id byte: after flags, version and length (RFC 8999 section 5.1), or after flags (section 5.2).
+const LONG_ID: usize = 6;
+const SHORT_ID: usize = 1;
+
+/// The number of the worker, below `workers`, that the UDP payload `packet` belongs to. Too short ones go to 0.
+pub fn worker_of(packet: &[u8], workers: u16) -> usize {
+    let place = match packet.first() {
+        Some(flags) if flags & LONG_HEADER != 0 => LONG_ID,
+        _ => SHORT_ID,
+    };
+    packet.get(place).map_or(0, |byte| usize::from(*byte) % usize::from(workers.max(1)))
+}
+
+/// Makes the kernel apply [`worker_of`] to the `SO_REUSEPORT` group of `fd`, which needs to be bound. Once per group;
+/// sockets that are bound later are included.
+///
+/// A number without a socket (a group not complete yet) falls back to the kernel's hash of the addresses.
+///
+/// Errors: those of the system; datagrams are then spread by that hash, and most arrive at the wrong worker.
+pub fn attach_worker_steering(fd: BorrowedFd<'_>, workers: u16) -> io::Result<()> {
+    let mut program = program(workers);
+    let program = sock_fprog { len: program.len() as c_ushort, filter: program.as_mut_ptr() };
+    sockopt::set(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program)
+}
+
+/// The program. It sees the UDP payload from its first byte on. Loading beyond the end returns 0 at once.
+fn program(workers: u16) -> [sock_filter; 7] {
+    const LOAD_BYTE: u32 = libc::BPF_LD | libc::BPF_B | libc::BPF_ABS;
+    let op = |code: u32, jt, jf, k| sock_filter { code: code as u16, jt, jf, k };
+    [
+        op(LOAD_BYTE, 0, 0, 0),
+        op(libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K, 0, 2, u32::from(LONG_HEADER)),
+        op(LOAD_BYTE, 0, 0, LONG_ID as u32),
+        op(libc::BPF_JMP | libc::BPF_JA, 0, 0, 1),
+        op(LOAD_BYTE, 0, 0, SHORT_ID as u32),
+        op(libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K, 0, 0, u32::from(workers.max(1))),
+        op(libc::BPF_RET | libc::BPF_A, 0, 0, 0),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::AsFd;
+
+    use super::*;
+    use crate::udp::{RecvBatch, UdpOptions, UdpSocket};
+
+    const WORKERS: u16 = 3;
+
+    /// What a socket has received; `None` when nothing.
+    fn waiting(socket: &UdpSocket, batch: &mut RecvBatch) -> Vec<Vec<u8>> {
+        match socket.recv(batch) {
+            Ok(_) => batch.drain().map(|datagram| datagram.data.to_vec()).collect(),
+            Err(error) => {
+                assert_eq!(error.kind(), io::ErrorKind::WouldBlock);
+                Vec::new()
+            }
+        }
+    }
+
+    fn steer_over(address: &str) {
+        let options = UdpOptions { recv_buffer: 1 << 20, send_buffer: 1 << 20, reuseport: true };
+        let first = UdpSocket::bind(address.parse().unwrap(), &options).unwrap();
+        attach_worker_steering(first.as_fd(), WORKERS).unwrap();
+        let bound = first.local_addr().unwrap();
+        let second = UdpSocket::bind(bound, &options).unwrap();
+        let third = UdpSocket::bind(bound, &options).unwrap();
+        let sockets = [first, second, third];
+
+        let mut batch = RecvBatch::new();
+        for id in 0..=255_u8 {
+            let long = vec![0xc0, 0, 0, 0, 1, 8, id, 1, 2, 3, 4, 5, 6, 7];
+            let short = vec![0x40, id, 9, 9, 9];
+            for packet in [long, short, vec![id; 1], vec![0xc0; 6]] {
+                // A socket of its own for each: the kernel's hash of the addresses would differ.
+                let client = std::net::UdpSocket::bind((bound.ip(), 0)).unwrap();
+                client.send_to(&packet, bound).unwrap();
+                let expected = worker_of(&packet, WORKERS);
+                for (number, socket) in sockets.iter().enumerate() {
+                    let got = waiting(socket, &mut batch);
+                    let want = if number == expected { vec![packet.clone()] } else { Vec::new() };
+                    assert_eq!(got, want, "socket {number}, id {id}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn kernel_and_rule_agree_on_ipv4() {
+        steer_over("127.0.0.1:0");
+    }
+
+    #[test]
+    fn kernel_and_rule_agree_on_ipv6() {
+        steer_over("[::1]:0");
+    }
+
+    #[test]
+    fn rule_reads_the_first_id_byte() {
+        assert_eq!(worker_of(&[0xc0, 0, 0, 0, 1, 8, 7], 4), 3);
+        assert_eq!(worker_of(&[0x40, 6], 4), 2);
+        for short in [&[][..], &[0x40], &[0xc0, 1, 1, 1, 1, 1]] {
+            assert_eq!(worker_of(short, 4), 0);
+        }
+        assert_eq!(worker_of(&[0x40, 6], 0), 0, "no division by zero");
+    }
+}

@@ -1,0 +1,67 @@
+//! Fixed arrays that the kernel and the process take turns to use, reached through raw pointers only.
+
+use std::mem::size_of;
+use std::ptr::NonNull;
+
+/// An array on the heap whose elements may be pointed at by kernel structures for as long as the array lives.
+///
+/// No reference to the content is ever handed out, so a pointer given to the kernel stays valid between calls.
+pub(super) struct RawArray<T: Copy> {
+    start: NonNull<T>,
+    length: usize,
+}
+
+impl<T: Copy> RawArray<T> {
+    pub(super) fn new(content: Vec<T>) -> Self {
+        let length = content.len();
+        let start = Box::into_raw(content.into_boxed_slice()).cast::<T>();
+        // SAFETY: a box is never null.
+        Self { start: unsafe { NonNull::new_unchecked(start) }, length }
+    }
+
+    pub(super) fn as_mut_ptr(&self) -> *mut T {
+        self.start.as_ptr()
+    }
+
+    /// Address of the element at `index`; `None` outside the array.
+    pub(super) fn at(&self, index: usize) -> Option<*mut T> {
+        // SAFETY: `index` is inside the allocation, and its offset in bytes fits, as the allocation exists.
+        (index < self.length).then(|| unsafe { self.start.as_ptr().add(index) })
+    }
+
+    pub(super) fn read(&self, index: usize) -> Option<T> {
+        // SAFETY: in bounds and initialised by `new`; `T: Copy` has no invariant beyond that, and the kernel writes
+        // only during a call that borrows the owner mutably.
+        self.at(index).map(|element| unsafe { element.read() })
+    }
+
+    pub(super) fn write(&mut self, index: usize, value: T) {
+        if let Some(element) = self.at(index) {
+            // SAFETY: in bounds, aligned, and no reference to the content exists.
+            unsafe { element.write(value) }
+        }
+    }
+}
+
+impl RawArray<u8> {
+    /// The bytes in `start..start + length`; empty when they are not all inside the array.
+    pub(super) fn bytes(&self, start: usize, length: usize) -> &[u8] {
+        match start.checked_add(length) {
+            Some(end) if end <= self.length => {
+                // SAFETY: in bounds and initialised. The borrow of `self` keeps the owner from starting a call in
+                // which the kernel writes here.
+                unsafe { std::slice::from_raw_parts(self.start.as_ptr().add(start), length) }
+            }
+            _ => &[],
+        }
+    }
+}
+
+impl<T: Copy> Drop for RawArray<T> {
+    fn drop(&mut self) {
+        debug_assert!(size_of::<T>() > 0);
+        let slice = std::ptr::slice_from_raw_parts_mut(self.start.as_ptr(), self.length);
+        // SAFETY: pointer and length are those of the boxed slice taken apart in `new`; nothing else frees it.
+        drop(unsafe { Box::from_raw(slice) });
+    }
+}

@@ -1,0 +1,93 @@
+//! A full send buffer. Loopback takes every datagram off the sender at once, so a Unix socket stands in: it blocks as
+//! soon as its peer does not read. Its peer needs no address, as an address of the wrong family is not written.
+
+use std::future::poll_fn;
+use std::os::unix::net::UnixDatagram;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::*;
+use crate::udp::{AsyncUdp, MAX_BURSTS, Transmit};
+
+fn pair() -> (UdpSocket, UnixDatagram) {
+    let (socket, peer) = UnixDatagram::pair().unwrap();
+    socket.set_nonblocking(true).unwrap();
+    peer.set_nonblocking(true).unwrap();
+    let socket = Socket::from(OwnedFd::from(socket));
+    let (stats, gso) = (SendStats::default(), Gso::new(true));
+    (UdpSocket { socket, family: Family::V4, gso, has_gro: false, stats, notice: None }, peer)
+}
+
+fn to_peer() -> Transmit {
+    Transmit { destination: "[::1]:9".parse().unwrap(), src_ip: None, ecn: None, segment_size: None }
+}
+
+fn fill() -> SendBatch {
+    let mut batch = SendBatch::new();
+    for number in 0..MAX_BURSTS {
+        assert!(batch.push(&to_peer(), &[number as u8; 5000]));
+    }
+    batch
+}
+
+fn numbers(peer: &UnixDatagram) -> Vec<u8> {
+    let mut buffer = [0; 8192];
+    std::iter::from_fn(|| peer.recv(&mut buffer).ok().map(|length| (length, buffer[0])))
+        .inspect(|(length, _)| assert_eq!(*length, 5000))
+        .map(|(_, number)| number)
+        .collect()
+}
+
+#[test]
+fn a_blocked_batch_keeps_its_rest_in_order() {
+    let (mut socket, peer) = pair();
+    let mut batch = fill();
+    let mut got = Vec::new();
+    let mut blocked = 0;
+    while socket.send(&mut batch).unwrap() == SendOutcome::Blocked {
+        blocked += 1;
+        assert!(batch.is_blocked() && batch.is_full() && !batch.is_empty());
+        assert!(batch.buffer().is_none() && !batch.push(&to_peer(), b"more"));
+        let some = numbers(&peer);
+        assert!(!some.is_empty(), "each send makes progress");
+        got.extend(some);
+    }
+    got.extend(numbers(&peer));
+    assert!(blocked > 0);
+    assert_eq!(got, (0..MAX_BURSTS as u8).collect::<Vec<_>>());
+    assert!(batch.is_empty() && !batch.is_full() && !batch.is_blocked());
+    assert_eq!(socket.stats().datagrams, MAX_BURSTS as u64);
+}
+
+#[test]
+fn a_blocked_sender_is_woken_when_there_is_room() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (socket, peer) = pair();
+        let mut socket = AsyncUdp::new(socket).unwrap();
+        let mut batch = fill();
+        let mut got = Vec::new();
+        while !batch.is_empty() {
+            let sent = poll_fn(|cx| match socket.poll_send(cx, &mut batch) {
+                Poll::Pending => {
+                    // Reading makes room only after the pending answer: the wake-up must come from the kernel.
+                    got.extend(numbers(&peer));
+                    Poll::Pending
+                }
+                Poll::Ready(sent) => Poll::Ready(sent),
+            });
+            tokio::time::timeout(Duration::from_secs(20), sent).await.expect("woken").unwrap();
+        }
+        got.extend(numbers(&peer));
+        assert_eq!(got, (0..MAX_BURSTS as u8).collect::<Vec<_>>());
+    });
+}
+
+#[test]
+fn a_useless_socket_is_an_error_and_empties_the_batch() {
+    let (mut socket, _) = pair();
+    let mut batch = fill();
+    socket.socket = Socket::from(OwnedFd::from(std::fs::File::open("/dev/null").unwrap()));
+    assert_eq!(socket.send(&mut batch).unwrap_err().raw_os_error(), Some(libc::ENOTSOCK));
+    assert!(batch.is_empty());
+}
