@@ -1,0 +1,103 @@
+//! Flow-control windows (RFC 9113 5.2 and 6.9), the same for streams and for the connection.
+
+/// Every window before any setting or update (RFC 9113 6.9.2).
+pub(super) const DEFAULT_WINDOW: u32 = 65_535;
+/// The largest window (RFC 9113 6.9.1).
+pub(super) const MAX_WINDOW: u32 = 0x7fff_ffff;
+
+/// What may still be sent. Negative after the peer lowered its initial window (RFC 9113 6.9.2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SendWindow(i32);
+
+impl SendWindow {
+    /// A window of `size` bytes, at most [`MAX_WINDOW`].
+    pub(super) fn new(size: u32) -> Self {
+        Self(size.min(MAX_WINDOW).cast_signed())
+    }
+
+    /// Bytes that may be sent now.
+    pub(super) fn room(self) -> usize {
+        self.0.max(0).unsigned_abs() as usize
+    }
+
+    /// `n` bytes, no more than [`SendWindow::room`], were sent.
+    pub(super) fn take(&mut self, n: usize) {
+        self.0 = self.0.saturating_sub(i32::try_from(n).unwrap_or(i32::MAX));
+    }
+
+    /// The window moves by `delta`; `None` if it leaves what the RFC allows.
+    pub(super) fn shift(&mut self, delta: i64) -> Option<()> {
+        let moved = i32::try_from(i64::from(self.0) + delta).ok()?;
+        self.0 = moved;
+        Some(())
+    }
+}
+
+/// What the peer may still send, and what was consumed but not yet given back.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct ReceiveWindow {
+    size: u32,
+    left: u32,
+    due: u32,
+}
+
+impl ReceiveWindow {
+    /// A window of `size` bytes, all of it open.
+    pub(super) fn new(size: u32) -> Self {
+        Self { size, left: size, due: 0 }
+    }
+
+    /// Bytes that the peer may still send.
+    pub(super) fn left(self) -> u32 {
+        self.left
+    }
+
+    /// The peer sent `n` bytes; `None` if that is more than it was allowed.
+    pub(super) fn take(&mut self, n: u32) -> Option<()> {
+        self.left = self.left.checked_sub(n)?;
+        Some(())
+    }
+
+    /// `n` of the bytes sent were consumed. Returns the increment to announce once that is worth a frame: half of the window,
+    /// so that the peer hears of it before it has to stop.
+    pub(super) fn give_back(&mut self, n: u32) -> Option<u32> {
+        // What is due is never more than what was taken, whatever the caller claims.
+        self.due = self.due.saturating_add(n).min(self.size - self.left.min(self.size));
+        if self.due < self.size.div_ceil(2) || self.due == 0 {
+            return None;
+        }
+        self.left += self.due;
+        Some(std::mem::take(&mut self.due))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_send_window_may_become_negative_but_not_overflow() {
+        let mut window = SendWindow::new(100);
+        window.take(80);
+        assert_eq!(window.shift(-100), Some(()));
+        assert_eq!((window, window.room()), (SendWindow(-80), 0));
+        assert_eq!(window.shift(i64::from(MAX_WINDOW)), Some(()));
+        assert_eq!(window.shift(81), None);
+        assert_eq!(window.shift(80), Some(()));
+        assert_eq!(window.room(), MAX_WINDOW as usize);
+    }
+
+    #[test]
+    fn credit_returns_by_halves_and_never_more_than_was_taken() {
+        let mut window = ReceiveWindow::new(100);
+        assert_eq!(window.take(101), None);
+        assert_eq!(window.take(60), Some(()));
+        assert_eq!(window.give_back(49), None);
+        assert_eq!(window.give_back(1), Some(50));
+        assert_eq!(window.left(), 90);
+        assert_eq!(window.give_back(1000), None, "only 10 were taken");
+        assert_eq!(window.take(90), Some(()));
+        assert_eq!(window.give_back(u32::MAX), Some(100));
+        assert_eq!(ReceiveWindow::new(0).give_back(5), None);
+    }
+}

@@ -1,0 +1,96 @@
+//! SETTINGS (RFC 9113 6.5): what this client announces, and what the peer announced.
+
+use super::{Code, Config, ConnectionError, flow, frame};
+
+const HEADER_TABLE_SIZE: u16 = 0x1;
+const ENABLE_PUSH: u16 = 0x2;
+const MAX_CONCURRENT_STREAMS: u16 = 0x3;
+const INITIAL_WINDOW_SIZE: u16 = 0x4;
+const MAX_FRAME_SIZE: u16 = 0x5;
+const MAX_HEADER_LIST_SIZE: u16 = 0x6;
+/// RFC 8441 3.
+const ENABLE_CONNECT_PROTOCOL: u16 = 0x8;
+
+/// Streams opened before the peer's SETTINGS say how many may be: what RFC 9113 6.5.2 recommends as the least limit.
+const ASSUMED_STREAMS: u32 = 100;
+
+/// What the peer announced; the defaults of RFC 9113 6.5.2 before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct PeerSettings {
+    /// `None` until the first SETTINGS came.
+    pub(super) received: bool,
+    pub(super) max_streams: u32,
+    pub(super) initial_window: u32,
+    pub(super) max_frame_size: u32,
+    pub(super) extended_connect: bool,
+}
+
+impl Default for PeerSettings {
+    fn default() -> Self {
+        Self {
+            received: false,
+            max_streams: ASSUMED_STREAMS,
+            initial_window: flow::DEFAULT_WINDOW,
+            max_frame_size: frame::MIN_MAX_FRAME_SIZE,
+            extended_connect: false,
+        }
+    }
+}
+
+impl PeerSettings {
+    /// Takes over a SETTINGS payload, in order. `table_size` hears of each header table size in it.
+    pub(super) fn apply(&mut self, payload: &[u8], mut table_size: impl FnMut(u32)) -> Result<(), ConnectionError> {
+        if !self.received {
+            self.received = true;
+            self.max_streams = u32::MAX; // unlimited unless it says otherwise (RFC 9113 6.5.2)
+        }
+        let (entries, rest) = payload.as_chunks::<6>();
+        if !rest.is_empty() {
+            return Err(error(Code::FRAME_SIZE_ERROR, "SETTINGS of a length that is no multiple of 6"));
+        }
+        for &[i0, i1, v0, v1, v2, v3] in entries {
+            let value = u32::from_be_bytes([v0, v1, v2, v3]);
+            match u16::from_be_bytes([i0, i1]) {
+                HEADER_TABLE_SIZE => table_size(value),
+                ENABLE_PUSH if value != 0 => {
+                    return Err(error(Code::PROTOCOL_ERROR, "server enables push"));
+                }
+                MAX_CONCURRENT_STREAMS => self.max_streams = value,
+                INITIAL_WINDOW_SIZE if value > flow::MAX_WINDOW => {
+                    return Err(error(Code::FLOW_CONTROL_ERROR, "initial window above 2^31 - 1"));
+                }
+                INITIAL_WINDOW_SIZE => self.initial_window = value,
+                MAX_FRAME_SIZE if !(frame::MIN_MAX_FRAME_SIZE..=frame::MAX_MAX_FRAME_SIZE).contains(&value) => {
+                    return Err(error(Code::PROTOCOL_ERROR, "maximum frame size out of range"));
+                }
+                MAX_FRAME_SIZE => self.max_frame_size = value,
+                ENABLE_CONNECT_PROTOCOL if value > 1 || (value == 0 && self.extended_connect) => {
+                    return Err(error(Code::PROTOCOL_ERROR, "extended CONNECT withdrawn or neither on nor off"));
+                }
+                ENABLE_CONNECT_PROTOCOL => self.extended_connect = value == 1,
+                _ => {} // MAX_HEADER_LIST_SIZE is advice, unknown ones are to be ignored (RFC 9113 6.5.2)
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Appends the SETTINGS of this client.
+pub(super) fn put(out: &mut Vec<u8>, config: &Config) {
+    let entries = [
+        (HEADER_TABLE_SIZE, config.header_table_size),
+        (ENABLE_PUSH, 0),
+        (INITIAL_WINDOW_SIZE, config.initial_stream_window),
+        (MAX_FRAME_SIZE, config.max_frame_size),
+        (MAX_HEADER_LIST_SIZE, config.max_header_list),
+    ];
+    frame::put_header(out, frame::Kind::Settings, 0, 0, 6 * entries.len());
+    for (id, value) in entries {
+        out.extend_from_slice(&id.to_be_bytes());
+        out.extend_from_slice(&value.to_be_bytes());
+    }
+}
+
+fn error(code: Code, reason: &'static str) -> ConnectionError {
+    ConnectionError { code, reason, clause: "RFC 9113 6.5" }
+}
