@@ -5,8 +5,12 @@
 //! share ([`pool::Pool`]) is made of atomics, everything else belongs to one worker.
 #![forbid(unsafe_code)]
 
+pub mod attempt;
+pub mod balance;
+pub mod health;
 pub mod outcome;
-
+pub mod pool;
 pub mod rng;
 pub mod route;
 pub mod time;
+pub mod upstream;

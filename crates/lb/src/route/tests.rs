@@ -140,7 +140,7 @@ fn reference(rules: &[Rule], host: &str, path: &str, method: &str) -> Option<usi
     let path = form(path);
     let mut matching: Vec<(&Rule, (usize, usize, bool))> = rules
         .iter()
-        .filter(|rule| path::is_under(path.as_bytes(), rule.path_prefix.as_bytes()))
+        .filter(|rule| is_under(path.as_bytes(), rule.path_prefix.as_bytes()))
         .filter(|rule| rule.method.as_deref().is_none_or(|m| m == method))
         .filter_map(|rule| {
             let host_rank = match &rule.host {
@@ -188,7 +188,7 @@ fn random_tables_agree_with_the_literal_reading() {
 fn denied_readings_cover_raw_decoded_resolved_and_full() {
     let hits = |path: &str, prefix: &str| {
         let mut scratch = Default::default();
-        Readings::of(path.as_bytes(), &mut scratch).any(|form| path::is_under(form, prefix.as_bytes()))
+        Readings::of(path.as_bytes(), &mut scratch).any(|form| is_under(form, prefix.as_bytes()))
     };
     for path in
         ["/admin", "/admin/x?y", "/%61dmin", "/x/../admin", "//admin", "/x%2f..%2fadmin", "/\\admin", "/admin/../x"]

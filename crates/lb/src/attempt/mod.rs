@@ -1,0 +1,34 @@
+//! The attempts of one exchange: which backend, what after a failure, when to hedge, when to give up (behaviour 6, 10.6).
+//!
+//! [`Attempt`] is a machine: the exchange tells it what happened and does the [`Step`] that it returns. It owns the places
+//! on backends and books each of them exactly once. It sends nothing and arms no timer: [`Attempt::timer`] says when to
+//! call [`Attempt::on_timer`].
+
+pub mod breaker;
+mod failure;
+mod plan;
+
+pub use failure::{FailureKind, Sent};
+pub use plan::{Attempt, Cx, Progress, Request, SlotId, Step};
+
+use std::time::Duration;
+
+/// Retries, and the deadlines of an attempt, of one upstream.
+#[derive(Clone, Debug)]
+pub struct AttemptOptions {
+    /// Further attempts of one request (`retry_budget.max_retries`).
+    pub max_retries: u32,
+    /// Response headers after the request head, anew with every body byte taken (`backend_timeout_ms`).
+    pub response_timeout: Duration,
+    /// Response headers over all attempts (`backend_total_request_timeout_ms`).
+    pub total_timeout: Duration,
+}
+
+impl Default for AttemptOptions {
+    fn default() -> Self {
+        Self { max_retries: 2, response_timeout: Duration::from_secs(2), total_timeout: Duration::from_secs(35) }
+    }
+}
+
+#[cfg(test)]
+mod tests;

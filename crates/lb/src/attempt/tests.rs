@@ -1,0 +1,228 @@
+//! The machine by hand: which failures are followed by what, and what is left on the books.
+
+use std::sync::Arc;
+
+use super::*;
+use crate::outcome::{Reason, Reset};
+use crate::pool::PoolOptions;
+use crate::pool::tests::pool;
+use crate::rng::Rng;
+use crate::time::Nanos;
+use crate::upstream::{Upstream, UpstreamOptions};
+
+struct Bench {
+    upstream: Upstream,
+    rng: Rng,
+    now: Nanos,
+}
+
+impl Bench {
+    fn new(backends: usize) -> Self {
+        let pool = pool(&vec![1; backends], PoolOptions::default());
+        let upstream = Upstream::new(Arc::new(pool), UpstreamOptions::default());
+        Self { upstream, rng: Rng::seeded(1), now: Nanos::from_millis(1000) }
+    }
+
+    fn cx(&mut self) -> Cx<'_> {
+        Cx { now: self.now, upstream: &mut self.upstream, rng: &mut self.rng }
+    }
+
+    fn begin(&mut self, method: &str, has_body: bool) -> (Attempt, SlotId, usize) {
+        let request = Request { method: method.as_bytes(), has_body, key: 0 };
+        let mut attempt = Attempt::new(&request, &self.upstream, self.now);
+        let Step::Start { slot, backend } = attempt.on_start(&mut self.cx()) else { panic!("no start") };
+        (attempt, slot, backend)
+    }
+
+    fn in_flight(&self) -> u32 {
+        self.upstream.pool().members().iter().map(|member| member.state.in_flight()).sum()
+    }
+
+    fn wait(&mut self, ms: u64) {
+        self.now = self.now + Duration::from_millis(ms);
+    }
+}
+
+#[test]
+fn a_good_answer_holds_its_place_to_the_end() {
+    let mut bench = Bench::new(2);
+    let (mut attempt, slot, backend) = bench.begin("GET", false);
+    attempt.on_sent(&mut bench.cx(), slot);
+    bench.wait(5);
+    assert_eq!(attempt.on_head(&mut bench.cx(), slot, 200), Step::Done);
+    assert_eq!(bench.in_flight(), 1);
+    assert_eq!(bench.upstream.pool().members()[backend].state.latency.value(), Some(Duration::from_millis(5)));
+    attempt.on_complete(&mut bench.cx());
+    assert_eq!(bench.in_flight(), 0);
+    assert_eq!(attempt.progress(), Progress { attempts: 1, retries: 0, hedged: false });
+}
+
+#[test]
+fn connect_failures_are_retried_for_any_method_and_others_for_idempotent_ones() {
+    use FailureKind::*;
+    let any = [Dns, ConnectRefused, ConnectTimeout, Unreachable, Tls, Certificate, RefusedStream];
+    let idempotent = [Reset, ConnectionLost, ResponseTimeout];
+    let never = [Malformed, HeadersTooLarge, Local(Reason::Internal)];
+    for method in ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE", "POST", "PATCH", "CONNECT"] {
+        let safe = !matches!(method, "POST" | "PATCH" | "CONNECT");
+        for (kinds, retried) in [(&any[..], true), (&idempotent[..], safe), (&never[..], false)] {
+            for &kind in kinds {
+                let mut bench = Bench::new(3);
+                let (mut attempt, slot, first) = bench.begin(method, false);
+                match attempt.on_failure(&mut bench.cx(), slot, kind, Sent::Replayable) {
+                    Step::Start { backend, .. } => assert!(retried && backend != first, "{method} {kind:?}"),
+                    Step::Answer(reason) => assert!(!retried && reason == kind.reason(), "{method} {kind:?}"),
+                    step => panic!("{step:?}"),
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_body_that_is_gone_forbids_every_further_attempt() {
+    for kind in [FailureKind::ConnectRefused, FailureKind::Reset, FailureKind::RefusedStream, FailureKind::Unprocessed]
+    {
+        let mut bench = Bench::new(3);
+        let (mut attempt, slot, _) = bench.begin("PUT", true);
+        let step = attempt.on_failure(&mut bench.cx(), slot, kind, Sent::Gone);
+        assert!(matches!(step, Step::Answer(_)), "{kind:?}: {step:?}");
+        assert_eq!(bench.in_flight(), 0);
+    }
+}
+
+#[test]
+fn an_unprocessed_request_moves_on_five_times_without_a_trace() {
+    let mut bench = Bench::new(2);
+    let (mut attempt, slot, first) = bench.begin("POST", false);
+    for _ in 0..5 {
+        let step = attempt.on_failure(&mut bench.cx(), slot, FailureKind::Unprocessed, Sent::Nothing);
+        assert_eq!(step, Step::Resend { slot, backend: first });
+    }
+    assert_eq!(attempt.progress(), Progress { attempts: 1, retries: 0, hedged: false });
+    let step = attempt.on_failure(&mut bench.cx(), slot, FailureKind::Unprocessed, Sent::Nothing);
+    assert!(matches!(step, Step::Start { backend, .. } if backend != first));
+    assert_eq!(attempt.progress().retries, 1);
+}
+
+#[test]
+fn retries_end_with_the_last_failure() {
+    let mut bench = Bench::new(5);
+    let (mut attempt, mut slot, _) = bench.begin("GET", false);
+    for _ in 0..2 {
+        match attempt.on_failure(&mut bench.cx(), slot, FailureKind::Reset, Sent::Replayable) {
+            Step::Start { slot: next, .. } => slot = next,
+            step => panic!("{step:?}"),
+        }
+    }
+    let step = attempt.on_failure(&mut bench.cx(), slot, FailureKind::ConnectRefused, Sent::Nothing);
+    assert_eq!(step, Step::Answer(Reason::UpstreamRefused));
+    assert_eq!(bench.in_flight(), 0);
+}
+
+#[test]
+fn the_only_backend_is_tried_again_after_a_rest_that_doubles() {
+    let mut bench = Bench::new(1);
+    let (mut attempt, slot, _) = bench.begin("GET", false);
+    assert_eq!(attempt.on_failure(&mut bench.cx(), slot, FailureKind::Reset, Sent::Replayable), Step::Wait);
+    assert_eq!(attempt.timer(&bench.upstream), bench.now + Duration::from_millis(25));
+    assert_eq!(attempt.on_timer(&mut bench.cx()), Step::Wait);
+    bench.wait(25);
+    let Step::Start { slot, backend: 0 } = attempt.on_timer(&mut bench.cx()) else { panic!() };
+    assert_eq!(attempt.on_failure(&mut bench.cx(), slot, FailureKind::Reset, Sent::Replayable), Step::Wait);
+    assert_eq!(attempt.timer(&bench.upstream), bench.now + Duration::from_millis(50));
+}
+
+#[test]
+fn a_late_response_is_cancelled_booked_and_retried() {
+    let mut bench = Bench::new(2);
+    let (mut attempt, slot, first) = bench.begin("GET", false);
+    attempt.on_sent(&mut bench.cx(), slot);
+    assert_eq!(attempt.timer(&bench.upstream), bench.now + Duration::from_secs(2));
+    bench.wait(2000);
+    assert_eq!(attempt.on_timer(&mut bench.cx()), Step::Cancel { slot });
+    assert!(matches!(attempt.next(&mut bench.cx()), Step::Start { backend, .. } if backend != first));
+    assert_eq!(bench.in_flight(), 1);
+}
+
+#[test]
+fn body_bytes_that_the_backend_takes_give_it_more_time() {
+    let mut bench = Bench::new(2);
+    let (mut attempt, slot, _) = bench.begin("PUT", true);
+    attempt.on_sent(&mut bench.cx(), slot);
+    bench.wait(1500);
+    attempt.on_body_taken(bench.now, slot);
+    bench.wait(1500);
+    assert_eq!(attempt.on_timer(&mut bench.cx()), Step::Wait);
+    attempt.on_upload_end(&bench.cx());
+    bench.wait(500);
+    assert_eq!(attempt.on_timer(&mut bench.cx()), Step::Cancel { slot });
+}
+
+#[test]
+fn the_total_deadline_ends_waits_and_attempts_but_no_response() {
+    let mut bench = Bench::new(2);
+    let (mut attempt, slot, _) = bench.begin("GET", false);
+    attempt.limit_total(bench.now + Duration::from_millis(100));
+    bench.wait(100);
+    assert_eq!(attempt.on_timer(&mut bench.cx()), Step::Cancel { slot });
+    assert_eq!(attempt.next(&mut bench.cx()), Step::Answer(Reason::TotalTimeout));
+    let (mut attempt, slot, _) = bench.begin("GET", false);
+    attempt.on_head(&mut bench.cx(), slot, 200);
+    bench.wait(100_000);
+    assert_eq!(attempt.timer(&bench.upstream), Nanos::NEVER);
+    assert_eq!(attempt.on_timer(&mut bench.cx()), Step::Wait);
+}
+
+#[test]
+fn aborts_leave_no_trace_and_failures_after_the_head_count() {
+    let mut bench = Bench::new(1);
+    for _ in 0..10 {
+        let (mut attempt, slot, _) = bench.begin("GET", false);
+        attempt.on_head(&mut bench.cx(), slot, 200);
+        attempt.on_reset(&mut bench.cx(), Reset::ClientAbort);
+        let (attempt, ..) = bench.begin("GET", false);
+        drop(attempt);
+    }
+    assert_eq!(bench.upstream.pool().healthy(), 1);
+    for _ in 0..3 {
+        let (mut attempt, slot, _) = bench.begin("GET", false);
+        attempt.on_head(&mut bench.cx(), slot, 200);
+        attempt.on_reset(&mut bench.cx(), Reset::UpstreamReset);
+    }
+    assert_eq!(bench.upstream.pool().healthy(), 0);
+    assert_eq!(bench.upstream.take_news().unwrap().transition.reason, "reset");
+    assert_eq!(bench.in_flight(), 0);
+}
+
+#[test]
+fn pools_without_a_usable_backend_say_why() {
+    let request = Request { method: b"GET", has_body: false, key: 0 };
+    let mut bench = Bench::new(0);
+    let mut attempt = Attempt::new(&request, &bench.upstream, bench.now);
+    assert_eq!(attempt.on_start(&mut bench.cx()), Step::Answer(Reason::NoBackend));
+
+    let mut bench = Bench::new(1);
+    bench.upstream.pool().members()[0].state.health.set_draining(true);
+    let mut attempt = Attempt::new(&request, &bench.upstream, bench.now);
+    assert_eq!(attempt.on_start(&mut bench.cx()), Step::Answer(Reason::NoHealthyBackend));
+
+    let mut bench = Bench::new(1);
+    let held: Vec<_> = (0..64).map(|_| bench.begin("GET", false)).collect();
+    let mut attempt = Attempt::new(&request, &bench.upstream, bench.now);
+    assert_eq!(attempt.on_start(&mut bench.cx()), Step::Full);
+    drop(held);
+    assert!(matches!(attempt.on_start(&mut bench.cx()), Step::Start { .. }));
+}
+
+#[test]
+fn a_backend_that_cannot_be_connected_to_is_passed_over_for_a_while() {
+    let mut bench = Bench::new(2);
+    let (mut attempt, slot, dead) = bench.begin("GET", false);
+    attempt.on_failure(&mut bench.cx(), slot, FailureKind::ConnectTimeout, Sent::Nothing);
+    for _ in 0..10 {
+        assert_ne!(bench.begin("GET", false).2, dead);
+    }
+    bench.wait(300);
+    assert!((0..2).any(|_| bench.begin("GET", false).2 == dead));
+}

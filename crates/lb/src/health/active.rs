@@ -1,0 +1,121 @@
+//! What probes say of a backend, and when the next one is due (behaviour 9, active).
+//!
+//! The prober of the control plane owns one [`Prober`] per backend and does the sending; a hanging probe is its own
+//! business and delays no other.
+
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use super::{ACTIVE_DOWN, HAS_PROBES, Health, PROBED, Transition};
+use crate::rng::Rng;
+use crate::time::Nanos;
+
+/// `health_check` of one backend, as far as it decides.
+#[derive(Clone, Copy, Debug)]
+pub struct ActiveOptions {
+    /// Time from one probe to the next.
+    pub interval: Duration,
+    /// Consecutive failures that make it unhealthy.
+    pub failure_threshold: u32,
+    /// Consecutive successes that make it healthy.
+    pub success_threshold: u32,
+    /// Rest without probes after becoming unhealthy.
+    pub cooldown: Duration,
+}
+
+impl Default for ActiveOptions {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_secs(5),
+            failure_threshold: 3,
+            success_threshold: 2,
+            cooldown: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Percent by which an interval varies, so that probes of many instances do not march in step.
+const JITTER_PERCENT: u32 = 10;
+/// The first probes are spread over at most this long.
+const FIRST_SPREAD: Duration = Duration::from_secs(1);
+
+/// The schedule of one backend's probes.
+#[derive(Debug)]
+pub struct Prober {
+    options: ActiveOptions,
+    next: Nanos,
+}
+
+impl Prober {
+    /// A schedule whose first probe falls within the first second, or the interval if that is shorter.
+    pub fn new(options: ActiveOptions, now: Nanos, rng: &mut Rng) -> Self {
+        let spread = options.interval.min(FIRST_SPREAD);
+        let delay = Duration::from_nanos(rng.below(u64::try_from(spread.as_nanos()).unwrap_or(u64::MAX)));
+        Self { options, next: now + delay }
+    }
+
+    /// When the next probe is due.
+    pub fn due(&self) -> Nanos {
+        self.next
+    }
+
+    /// A probe leaves now; the next one is due an interval later, whatever becomes of this one.
+    pub fn on_start(&mut self, now: Nanos, rng: &mut Rng) {
+        self.next = now + rng.jitter(self.options.interval, JITTER_PERCENT);
+    }
+
+    /// A probe ended. The caller logs the transition, if there is one.
+    pub fn on_result(&mut self, health: &Health, success: bool, now: Nanos) -> Option<Transition> {
+        if success {
+            return health.on_probe_success(now, &self.options);
+        }
+        let was_up = health.active_up();
+        let probed = health.flags.load(Relaxed) & PROBED != 0;
+        let transition = health.on_probe_failure(now, &self.options);
+        if was_up && !health.active_up() && probed {
+            self.next = self.next.max(now + self.options.cooldown);
+        }
+        transition
+    }
+}
+
+impl Health {
+    /// Whether probes watch this backend.
+    pub(crate) fn set_probed(&self, watched: bool) {
+        if watched {
+            self.flags.fetch_or(HAS_PROBES, Relaxed);
+        } else {
+            self.flags.fetch_and(!(HAS_PROBES | ACTIVE_DOWN), Relaxed);
+        }
+    }
+
+    fn on_probe_success(&self, now: Nanos, options: &ActiveOptions) -> Option<Transition> {
+        self.probe_failures.store(0, Relaxed);
+        self.revived.fetch_add(1, Relaxed);
+        let first = self.flags.fetch_or(PROBED, Relaxed) & PROBED == 0;
+        let passive = self.end_passive(now);
+        if self.active_up() {
+            return passive;
+        }
+        let successes = self.probe_successes.fetch_add(1, Relaxed).saturating_add(1);
+        if first || successes >= options.success_threshold {
+            self.probe_successes.store(0, Relaxed);
+            return self.mark_up(ACTIVE_DOWN, now, "probe").or(passive);
+        }
+        passive
+    }
+
+    fn on_probe_failure(&self, now: Nanos, options: &ActiveOptions) -> Option<Transition> {
+        self.probe_successes.store(0, Relaxed);
+        if !self.active_up() {
+            return None;
+        }
+        let failures = self.probe_failures.fetch_add(1, Relaxed).saturating_add(1);
+        let probed = self.flags.load(Relaxed) & PROBED != 0;
+        if probed && failures < options.failure_threshold {
+            return None;
+        }
+        self.probe_failures.store(0, Relaxed);
+        self.mark_down(ACTIVE_DOWN, now, "probe")
+    }
+}

@@ -1,0 +1,87 @@
+//! The response time of a backend as a peak-sensitive moving average (behaviour 8, latency-aware).
+//!
+//! One atomic word holds value and time together, so that workers never see a torn pair: microseconds in the upper half
+//! (up to 71 minutes), milliseconds since the epoch in the lower (differences survive its wrap after 49 days).
+
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use crate::time::Nanos;
+
+/// Time constant with which faster samples decay in.
+const DECAY_MS: f64 = 10_000.0;
+
+/// The average of one backend; 0 stands for "no sample yet".
+#[derive(Debug, Default)]
+pub struct PeakEwma(AtomicU64);
+
+impl PeakEwma {
+    /// The current estimate, `None` before the first sample.
+    pub fn value(&self) -> Option<Duration> {
+        self.micros().map(|micros| Duration::from_micros(u64::from(micros)))
+    }
+
+    /// The same in microseconds, at least 1.
+    pub(crate) fn micros(&self) -> Option<u32> {
+        Some((self.0.load(Relaxed) >> 32) as u32).filter(|&micros| micros != 0)
+    }
+
+    /// Takes a sample in: a slower one counts at once, a faster one by the time since the last.
+    pub(crate) fn observe(&self, sample: Duration, now: Nanos) {
+        let sample = u32::try_from(sample.as_micros()).unwrap_or(u32::MAX).max(1);
+        let now_ms = now.millis() as u32;
+        // A lost race drops one sample of many; trying once more is not worth the contention.
+        let old = self.0.load(Relaxed);
+        let (value, at) = ((old >> 32) as u32, old as u32);
+        let next = if sample >= value {
+            sample
+        } else {
+            let elapsed = now_ms.wrapping_sub(at);
+            // A clock that went back shows as a huge difference: treat it as no time at all.
+            let elapsed = if elapsed > u32::MAX / 2 { 0 } else { elapsed };
+            let keep = (-f64::from(elapsed) / DECAY_MS).exp();
+            #[expect(clippy::cast_sign_loss, reason = "a share of a u32 between 0 and 1")]
+            let kept = (f64::from(value - sample) * keep).round() as u32;
+            sample.saturating_add(kept)
+        };
+        // The time moves on only with the value: else samples in the same millisecond would never decay anything.
+        let at = if next == value && sample < value { at } else { now_ms };
+        let _ = self.0.compare_exchange(old, u64::from(next) << 32 | u64::from(at), Relaxed, Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slower_counts_at_once_and_faster_decays_with_ten_seconds() {
+        let ewma = PeakEwma::default();
+        assert_eq!(ewma.value(), None);
+        ewma.observe(Duration::from_millis(10), Nanos::from_millis(0));
+        ewma.observe(Duration::from_millis(50), Nanos::from_millis(1));
+        assert_eq!(ewma.value(), Some(Duration::from_millis(50)));
+        ewma.observe(Duration::from_millis(10), Nanos::from_millis(10_001));
+        let after = ewma.value().unwrap().as_micros();
+        assert!((24_700..24_730).contains(&after), "{after}"); // 10 + 40 / e
+    }
+
+    #[test]
+    fn many_small_steps_decay_like_one_large_one() {
+        let ewma = PeakEwma::default();
+        ewma.observe(Duration::from_millis(50), Nanos::from_millis(0));
+        for ms in 1..=10_000 {
+            ewma.observe(Duration::from_millis(10), Nanos::from_millis(ms));
+        }
+        let after = ewma.value().unwrap().as_micros();
+        assert!((24_000..25_500).contains(&after), "{after}");
+    }
+
+    #[test]
+    fn a_clock_that_jumps_back_decays_nothing() {
+        let ewma = PeakEwma::default();
+        ewma.observe(Duration::from_millis(50), Nanos::from_millis(10_000));
+        ewma.observe(Duration::from_millis(10), Nanos::from_millis(1_000));
+        assert_eq!(ewma.value(), Some(Duration::from_millis(50)));
+    }
+}

@@ -1,0 +1,126 @@
+//! One attempt's place on a backend: taken when the attempt starts, given back by drop, settled at most once.
+//!
+//! Held by `attempt` until the exchange has ended on both sides. Dropping it unsettled leaves no trace but the in-flight
+//! count going down: that is what client aborts, losers of a hedge and requests never sent do (behaviour 1.3, 1.4).
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+
+use super::{Backend, Bar, Member, Pool};
+use crate::attempt::breaker::Pass;
+use crate::health::{Fitness, Transition};
+use crate::time::Nanos;
+
+/// A place on a backend.
+#[derive(Debug)]
+#[must_use = "dropping a lease gives the place back"]
+pub struct Lease {
+    backend: Arc<Backend>,
+    index: usize,
+    pass: Pass,
+    trial: bool,
+}
+
+/// How an attempt went, as far as its backend is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Answered with this status.
+    Answered(u16),
+    /// Failed; the word is the reason of a transition.
+    Failed(&'static str),
+}
+
+impl Lease {
+    /// Index of the backend in its pool.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Whether a backend in doubt waits for this attempt's answer.
+    pub fn is_probe(&self) -> bool {
+        self.trial || self.pass == Pass::Probe
+    }
+
+    /// Books the verdict; the lease then goes on to count as in flight, no more.
+    pub(crate) fn settle(&mut self, pool: &Pool, verdict: Verdict, now: Nanos) -> Option<Transition> {
+        let member = pool.members.get(self.index)?;
+        let (circuit, health) = match verdict {
+            Verdict::Failed(reason) => (Some(reason), Some(reason)),
+            Verdict::Answered(status) if status >= 500 => {
+                let by_circuit = pool.options.breaker.as_ref().is_some_and(|options| options.count_5xx);
+                let by_health = member.spec.passive.as_ref().is_some_and(|options| options.count_5xx);
+                (by_circuit.then_some("5xx"), by_health.then_some("5xx"))
+            }
+            Verdict::Answered(_) => (None, None),
+        };
+        self.settle_circuit(pool, circuit.is_some(), now);
+        self.settle_health(member, health, now)
+    }
+
+    fn settle_circuit(&mut self, pool: &Pool, failed: bool, now: Nanos) {
+        if let Some(options) = &pool.options.breaker {
+            if failed {
+                self.backend.breaker.on_failure(self.pass, now, options);
+            } else {
+                self.backend.breaker.on_success(self.pass);
+            }
+        }
+        self.leave_circuit();
+    }
+
+    fn settle_health(&mut self, member: &Member, failed: Option<&'static str>, now: Nanos) -> Option<Transition> {
+        let health = &self.backend.health;
+        let transition = member.spec.passive.as_ref().and_then(|options| match failed {
+            Some(reason) => health.on_request_failure(self.trial, reason, now, options),
+            None => health.on_request_success(self.trial, now, options),
+        });
+        self.leave_trial();
+        transition
+    }
+
+    fn leave_circuit(&mut self) {
+        if self.pass == Pass::Probe {
+            self.pass = Pass::Normal;
+            self.backend.breaker.leave();
+        }
+    }
+
+    fn leave_trial(&mut self) {
+        if self.trial {
+            self.trial = false;
+            self.backend.health.leave_trial();
+        }
+    }
+}
+
+impl Drop for Lease {
+    fn drop(&mut self) {
+        self.leave_circuit();
+        self.leave_trial();
+        self.backend.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+impl Pool {
+    /// Takes a place on a backend. It may fail where [`Pool::check`] just said yes: other workers take places too.
+    pub(crate) fn lease(&self, index: usize, now: Nanos, panic: bool) -> Result<Lease, Bar> {
+        let member = self.check(index, now, panic)?;
+        let state = &member.state;
+        let limit = self.options.inflight_limit;
+        if state.in_flight.fetch_add(1, Relaxed) >= limit {
+            state.in_flight.fetch_sub(1, Relaxed);
+            return Err(Bar::Full);
+        }
+        let mut lease = Lease { backend: Arc::clone(state), index, pass: Pass::Normal, trial: false };
+        if let Some(options) = &self.options.breaker {
+            lease.pass = state.breaker.enter(now, options).ok_or(Bar::Open)?;
+        }
+        if state.health.fitness(now) == Fitness::Trial {
+            lease.trial = state.health.enter_trial();
+            if !lease.trial && !panic {
+                return Err(Bar::Unfit);
+            }
+        }
+        Ok(lease)
+    }
+}

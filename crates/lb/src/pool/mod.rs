@@ -1,0 +1,177 @@
+//! The backends of one upstream as all workers share them: fixed facts, and counters made of atomics.
+//!
+//! Built with the snapshot; a reload carries the state of backends that stay over (behaviour 11.5). It answers "may this
+//! backend be taken now" and keeps the books of every attempt; whom to ask first is `balance`'s business.
+
+mod latency;
+mod lease;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::time::Duration;
+
+pub use latency::PeakEwma;
+pub use lease::{Lease, Verdict};
+
+use crate::attempt::breaker::{Breaker, BreakerOptions};
+use crate::health::{Fitness, Health, PassiveOptions};
+use crate::time::Nanos;
+
+/// Effective weights are in tenths, so that slow start has ten equal steps.
+pub(crate) const WEIGHT_STEPS: u32 = 10;
+
+/// One backend as configured.
+#[derive(Clone, Debug)]
+pub struct Spec {
+    /// Its id, unique in the upstream.
+    pub id: String,
+    /// Its address as written; with the upstream's name it is the identity that a reload keeps.
+    pub address: String,
+    /// 1-1000.
+    pub weight: u32,
+    /// Passive health; `None` when it is off.
+    pub passive: Option<PassiveOptions>,
+    /// Whether it has active probes.
+    pub probed: bool,
+}
+
+/// What holds for all backends of an upstream.
+#[derive(Clone, Debug)]
+pub struct PoolOptions {
+    /// Requests at a time on one backend.
+    pub inflight_limit: u32,
+    /// How long a recovered backend takes to its full weight; zero: no time.
+    pub slow_start: Duration,
+    /// Below this share of healthy backends health is ignored; 0: never.
+    pub panic_threshold_percent: u32,
+    /// `None` when circuit breakers are off.
+    pub breaker: Option<BreakerOptions>,
+}
+
+impl Default for PoolOptions {
+    fn default() -> Self {
+        Self {
+            inflight_limit: 64,
+            slow_start: Duration::from_secs(10),
+            panic_threshold_percent: 0,
+            breaker: Some(BreakerOptions::default()),
+        }
+    }
+}
+
+/// The living state of one backend.
+#[derive(Debug, Default)]
+pub struct Backend {
+    in_flight: AtomicU32,
+    /// Its health record.
+    pub health: Health,
+    /// Its circuit.
+    pub breaker: Breaker,
+    /// Its response time.
+    pub latency: PeakEwma,
+}
+
+impl Backend {
+    /// Attempts that are on it now, in the whole process.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Relaxed)
+    }
+}
+
+/// One backend of a pool: its facts and its state.
+#[derive(Debug)]
+pub struct Member {
+    /// As configured.
+    pub spec: Spec,
+    /// Shared with the pool of the previous configuration, if it was there.
+    pub state: Arc<Backend>,
+}
+
+/// All backends of one upstream.
+#[derive(Debug)]
+pub struct Pool {
+    members: Box<[Member]>,
+    options: PoolOptions,
+}
+
+/// Why a backend cannot be taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Bar {
+    /// Unhealthy or draining.
+    Unfit,
+    /// Its circuit is open.
+    Open,
+    /// At its in-flight limit.
+    Full,
+}
+
+impl Pool {
+    /// A pool of `specs`; backends whose address is in `previous` keep their state.
+    pub fn build(specs: Vec<Spec>, options: PoolOptions, previous: Option<&Self>) -> Self {
+        let members = specs.into_iter().map(|spec| {
+            let kept = previous.and_then(|pool| pool.members.iter().find(|old| old.spec.address == spec.address));
+            let state = kept.map(|old| Arc::clone(&old.state)).unwrap_or_default();
+            state.health.set_probed(spec.probed);
+            Member { spec, state }
+        });
+        Self { members: members.collect(), options }
+    }
+
+    /// All backends, in the order of the configuration.
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// What holds for all of them.
+    pub fn options(&self) -> &PoolOptions {
+        &self.options
+    }
+
+    /// How many are healthy, drained ones included.
+    pub fn healthy(&self) -> usize {
+        self.members.iter().filter(|member| member.state.health.is_healthy()).count()
+    }
+
+    /// Whether so few are healthy that health is ignored.
+    pub(crate) fn in_panic(&self) -> bool {
+        let threshold = self.options.panic_threshold_percent as usize;
+        threshold > 0 && self.healthy() * 100 < threshold * self.members.len()
+    }
+
+    /// Weight of a backend at `now` in tenths, slow start included, whether or not it may be taken.
+    pub fn effective_weight(&self, index: usize, now: Nanos) -> u32 {
+        let Some(member) = self.members.get(index) else { return 0 };
+        let weight = member.spec.weight;
+        let (Some(since), ramp) = (member.state.health.healthy_since(), self.options.slow_start) else {
+            return weight * WEIGHT_STEPS;
+        };
+        let passed = now.elapsed_since(since);
+        if passed >= ramp {
+            return weight * WEIGHT_STEPS;
+        }
+        // Ten steps over the ramp: 10 % at once, 20 % after a tenth of it, and so on.
+        let step = passed.as_nanos() * u128::from(WEIGHT_STEPS) / ramp.as_nanos().max(1);
+        weight * (step as u32 + 1).min(WEIGHT_STEPS)
+    }
+
+    /// Whether a backend may be taken now. Three loads of one cache line where all is well.
+    pub(crate) fn check(&self, index: usize, now: Nanos, panic: bool) -> Result<&Member, Bar> {
+        let member = self.members.get(index).ok_or(Bar::Unfit)?;
+        let state = &*member.state;
+        match state.health.fitness(now) {
+            Fitness::Healthy | Fitness::Trial => {}
+            Fitness::Unhealthy if panic => {}
+            Fitness::Unhealthy | Fitness::Draining => return Err(Bar::Unfit),
+        }
+        if self.options.breaker.as_ref().is_some_and(|options| !state.breaker.admits(now, options)) {
+            return Err(Bar::Open);
+        }
+        if state.in_flight() >= self.options.inflight_limit {
+            return Err(Bar::Full);
+        }
+        Ok(member)
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests;

@@ -1,0 +1,172 @@
+//! One upstream as one worker sees it: the shared pool, and the worker's own balancer, connect back-off and news.
+//!
+//! Built with the snapshot, one per worker and upstream; `attempt` picks through it. It holds no lock and is not shared.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::attempt::AttemptOptions;
+use crate::balance::{Algorithm, Backoff, Balancer, Order, View};
+use crate::health::Transition;
+use crate::outcome::Reason;
+use crate::pool::{Bar, Lease, Pool};
+use crate::rng::Rng;
+use crate::time::Nanos;
+
+/// First rest after a failed connect, which doubles with each further one.
+const BACKOFF_FIRST: Duration = Duration::from_millis(250);
+/// Longest rest after a failed connect.
+const BACKOFF_LONGEST: Duration = Duration::from_secs(10);
+/// Percent by which a rest varies.
+const BACKOFF_JITTER_PERCENT: u32 = 10;
+/// Doublings after which the longest rest is reached.
+const BACKOFF_DOUBLINGS: u32 = 6;
+/// How often a pick is tried again when another worker took the last place first.
+const MAX_RACES: usize = 4;
+/// Transitions kept for a worker that does not collect them; older ones are dropped.
+const MAX_NEWS: usize = 64;
+
+/// What differs between upstreams.
+#[derive(Clone, Debug, Default)]
+pub struct UpstreamOptions {
+    /// How backends are chosen.
+    pub algorithm: Algorithm,
+    /// Retries and deadlines.
+    pub attempt: AttemptOptions,
+}
+
+/// A transition of one backend, to be logged and counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct News {
+    /// Index of the backend.
+    pub backend: usize,
+    /// What changed.
+    pub transition: Transition,
+}
+
+/// One upstream of one worker.
+#[derive(Debug)]
+pub struct Upstream {
+    pool: Arc<Pool>,
+    balancer: Balancer,
+    backoff: Box<[Backoff]>,
+    options: UpstreamOptions,
+    news: VecDeque<News>,
+}
+
+/// What a pick came to.
+#[derive(Debug)]
+pub(crate) enum Pick {
+    /// A place on a backend.
+    Lease(Lease),
+    /// Every backend that could take it is at its limit.
+    Full,
+    /// None but those already tried.
+    Exhausted,
+    /// None at all.
+    Refused(Reason),
+}
+
+impl Upstream {
+    /// A fresh view of `pool`.
+    pub fn new(pool: Arc<Pool>, options: UpstreamOptions) -> Self {
+        Self {
+            balancer: Balancer::new(options.algorithm, &pool),
+            backoff: vec![Backoff::default(); pool.members().len()].into_boxed_slice(),
+            options,
+            pool,
+            news: VecDeque::new(),
+        }
+    }
+
+    /// The shared pool.
+    pub fn pool(&self) -> &Arc<Pool> {
+        &self.pool
+    }
+
+    /// What it was built with.
+    pub fn options(&self) -> &UpstreamOptions {
+        &self.options
+    }
+
+    /// The oldest transition that this worker caused and nobody has logged yet.
+    pub fn take_news(&mut self) -> Option<News> {
+        self.news.pop_front()
+    }
+
+    pub(crate) fn tell(&mut self, backend: usize, transition: Option<Transition>) {
+        if let Some(transition) = transition {
+            if self.news.len() >= MAX_NEWS {
+                self.news.pop_front();
+            }
+            self.news.push_back(News { backend, transition });
+        }
+    }
+
+    /// The next candidate of `order`, with a place on it. The candidate is then excluded from the order.
+    pub(crate) fn pick(&mut self, order: &mut Order, now: Nanos, rng: &mut Rng) -> Pick {
+        let panic = self.pool.in_panic();
+        let mut hidden = *order;
+        // Backends that rest after a failed connect come only when no other is left.
+        for rested in [true, false] {
+            for _ in 0..MAX_RACES {
+                let backoff: &[Backoff] = if rested { &self.backoff } else { &[] };
+                let view = View { pool: &self.pool, order: &hidden, backoff, now, panic };
+                let Some(index) = self.balancer.pick(&view, rng) else { break };
+                hidden.exclude(index);
+                if let Ok(lease) = self.pool.lease(index, now, panic) {
+                    order.exclude(index);
+                    return Pick::Lease(lease);
+                }
+            }
+        }
+        self.explain(order, now, panic)
+    }
+
+    /// Why there is no candidate.
+    fn explain(&self, order: &Order, now: Nanos, panic: bool) -> Pick {
+        if self.pool.members().is_empty() {
+            return Pick::Refused(Reason::NoBackend);
+        }
+        let (mut full, mut open, mut usable) = (false, false, false);
+        for index in 0..self.pool.members().len() {
+            let bar = self.pool.check(index, now, panic).err();
+            let tried = order.is_tried(index);
+            full |= bar == Some(Bar::Full) && !tried;
+            open |= bar == Some(Bar::Open);
+            usable |= bar.is_none() || bar == Some(Bar::Full);
+        }
+        match (full, usable, open) {
+            (true, _, _) => Pick::Full,
+            (_, true, _) => Pick::Exhausted,
+            (_, _, true) => Pick::Refused(Reason::CircuitOpen),
+            _ => Pick::Refused(Reason::NoHealthyBackend),
+        }
+    }
+
+    /// A connection to the backend could not be made: it rests, longer each time.
+    pub(crate) fn on_connect_failure(&mut self, backend: usize, now: Nanos, rng: &mut Rng) {
+        let revived = self.pool.members().get(backend).map_or(0, |member| member.state.health.revived());
+        if let Some(backoff) = self.backoff.get_mut(backend) {
+            if backoff.until > now && backoff.revived == revived {
+                // Several requests shared the attempt: it failed once.
+                return;
+            }
+            if backoff.revived != revived {
+                backoff.failures = 0;
+            }
+            let rest = (BACKOFF_FIRST * (1 << backoff.failures.min(BACKOFF_DOUBLINGS))).min(BACKOFF_LONGEST);
+            backoff.failures = backoff.failures.saturating_add(1);
+            backoff.revived = revived;
+            backoff.until = now + rng.jitter(rest, BACKOFF_JITTER_PERCENT);
+        }
+    }
+
+    /// A connection to the backend was made, or serves: its rest is over.
+    pub(crate) fn on_connected(&mut self, backend: usize) {
+        if let Some(backoff) = self.backoff.get_mut(backend) {
+            *backoff = Backoff::default();
+        }
+    }
+}
