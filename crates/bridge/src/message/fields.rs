@@ -95,25 +95,34 @@ impl Fields {
         self.iter().map(|field| field.name.as_bytes().len() + field.value.len()).sum()
     }
 
+    /// The bytes behind all names that are not known and all values, those of removed fields included.
+    pub fn bytes(&self) -> &[u8] {
+        &self.arena
+    }
+
     /// Appends one field.
+    #[inline]
     pub fn push<'n>(&mut self, name: impl Into<Name<'n>>, value: &[u8]) {
         self.push_parts(name, &[value]);
     }
 
     /// Appends one field whose value is the concatenation of `parts`.
+    #[inline]
     pub fn push_parts<'n>(&mut self, name: impl Into<Name<'n>>, parts: &[&[u8]]) {
-        let mut open = self.open();
-        match name.into() {
-            Name::Known(known) => open.known(known),
+        let start = self.arena.len();
+        let (known, name_len) = match name.into() {
+            Name::Known(known) => (Some(known), 0),
             Name::Other(bytes) => {
-                open.arena().extend_from_slice(bytes);
-                open.end_name();
+                let len = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
+                self.arena.extend_from_slice(bytes.get(..usize::from(len)).unwrap_or_default());
+                (None, len)
             }
-        }
+        };
         for part in parts {
-            open.arena().extend_from_slice(part);
+            self.arena.extend_from_slice(part);
         }
-        open.finish(false);
+        let value_len = (self.arena.len() - start - usize::from(name_len)) as u32;
+        self.entries.push(Entry { known, sensitive: false, name_len, start: start as u32, value_len });
     }
 
     /// Begins a field whose bytes the caller writes into the arena itself; nothing is added unless it is finished.
@@ -166,6 +175,43 @@ impl Fields {
         if let Some(entry) = self.entries.get_mut(at) {
             *entry = Entry { start: start as u32, value_len, name_len: 0, ..*entry };
         }
+        self.drop_repeats(known);
+    }
+
+    /// Makes one line of all fields of that name, in the place of the first: their values separated by `separator`, then,
+    /// with the separator again, the concatenation of `parts` unless there are none. Appends it where there was no field.
+    pub fn join(&mut self, known: Known, separator: &[u8], parts: &[&[u8]]) {
+        let Some(at) = self.entries.iter().position(|entry| entry.known == Some(known)) else {
+            if !parts.is_empty() {
+                self.push_parts(known, parts);
+            }
+            return;
+        };
+        let mut sensitive = false;
+        let start = self.arena.len();
+        for entry in self.entries.iter().filter(|entry| entry.known == Some(known)) {
+            if self.arena.len() > start {
+                self.arena.extend_from_slice(separator);
+            }
+            let from = entry.start as usize + usize::from(entry.name_len);
+            self.arena.extend_from_within(from..from + entry.value_len as usize);
+            sensitive |= entry.sensitive;
+        }
+        if !parts.is_empty() && self.arena.len() > start {
+            self.arena.extend_from_slice(separator);
+        }
+        for part in parts {
+            self.arena.extend_from_slice(part);
+        }
+        let value_len = (self.arena.len() - start) as u32;
+        if let Some(entry) = self.entries.get_mut(at) {
+            *entry = Entry { known: Some(known), sensitive, name_len: 0, start: start as u32, value_len };
+        }
+        self.drop_repeats(known);
+    }
+
+    /// Removes all fields of that name but the first.
+    fn drop_repeats(&mut self, known: Known) {
         let mut seen = false;
         self.entries.retain(|entry| entry.known != Some(known) || !std::mem::replace(&mut seen, true));
     }
@@ -272,6 +318,21 @@ mod tests {
         fields.set(Known::Host, &[b"new", b":1"]);
         assert_eq!(fields.all(Known::Host).collect::<Vec<_>>(), [b"new:1"]);
         assert_eq!(lines(&fields).first().map(|line| line.0.clone()), Some("host".to_owned()));
+    }
+
+    #[test]
+    fn join_makes_one_line_of_all() {
+        let mut fields = Fields::new();
+        fields.join(Known::Cookie, b"; ", &[]);
+        assert!(fields.is_empty());
+        fields.join(Known::Via, b", ", &[b"2.0 ", b"a"]);
+        fields.push(Known::Cookie, b"x=1");
+        fields.push(Known::Accept, b"*/*");
+        fields.push(Known::Cookie, b"y=2");
+        fields.join(Known::Cookie, b"; ", &[]);
+        fields.join(Known::Via, b", ", &[b"1.1 b"]);
+        let expected = [("via", "2.0 a, 1.1 b"), ("cookie", "x=1; y=2"), ("accept", "*/*")];
+        assert_eq!(lines(&fields), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
     }
 
     #[test]

@@ -3,10 +3,13 @@
 //! [`fields`] owns the storage, [`name`] the vocabulary of well-known names, [`head`] the checked heads that the exchange
 //! works on. The rules that change or judge fields live in their own files beside them.
 
+pub mod check;
 pub mod fields;
 pub mod head;
 pub mod name;
+pub mod protocol;
 
 pub use fields::{Field, Fields, Name};
 pub use head::{Method, RequestHead, ResponseHead};
 pub use name::Known;
+pub use protocol::Protocol;

@@ -19,13 +19,6 @@ macro_rules! known {
             pub const fn as_bytes(self) -> &'static [u8] {
                 match self { $(Self::$variant => $text.as_bytes(),)* }
             }
-
-            /// The known name with exactly these bytes (names on the wire are lower case).
-            #[allow(non_upper_case_globals)] // the constants exist to be patterns
-            pub fn lookup(bytes: &[u8]) -> Option<Self> {
-                $(const $variant: &[u8] = $text.as_bytes();)*
-                match bytes { $($variant => Some(Self::$variant),)* _ => None }
-            }
         }
     };
 }
@@ -127,6 +120,53 @@ known! {
     XRealIp = "x-real-ip",
     XRequestId = "x-request-id",
     XXssProtection = "x-xss-protection",
+}
+
+impl Known {
+    /// The known name with exactly these bytes (names on the wire are lower case).
+    #[inline]
+    pub fn lookup(bytes: &[u8]) -> Option<Self> {
+        let mut at = hash(bytes);
+        loop {
+            let slot = SLOTS.get(at % SLOT_COUNT).copied()?;
+            // A free slot ends the search: its number is that of no name.
+            let known = *Self::ALL.get(usize::from(slot))?;
+            if known.as_bytes() == bytes {
+                return Some(known);
+            }
+            at += 1;
+        }
+    }
+}
+
+/// Five slots per name: one comparison finds nearly every name, and nearly every other name meets a free slot at once.
+const SLOT_COUNT: usize = 512;
+const FREE: u8 = u8::MAX;
+
+/// A hash table with open addressing: the place in [`Known::ALL`] of the name in each slot.
+static SLOTS: [u8; SLOT_COUNT] = slots();
+
+#[allow(clippy::indexing_slicing, reason = "runs at compile time, where a bad index stops the build")]
+const fn slots() -> [u8; SLOT_COUNT] {
+    let mut slots = [FREE; SLOT_COUNT];
+    let mut name = 0;
+    while name < Known::ALL.len() {
+        let mut at = hash(Known::ALL[name].as_bytes());
+        while slots[at % SLOT_COUNT] != FREE {
+            at += 1;
+        }
+        slots[at % SLOT_COUNT] = name as u8;
+        name += 1;
+    }
+    slots
+}
+
+/// Length, first and last bytes tell the names apart well enough.
+#[inline]
+const fn hash(bytes: &[u8]) -> usize {
+    let (Some(first), Some([.., before, last])) = (bytes.first(), bytes.last_chunk::<2>()) else { return 0 };
+    let mixed = (*first as u32) | ((*before as u32) << 8) | ((*last as u32) << 16) | ((bytes.len() as u32) << 24);
+    (mixed.wrapping_mul(0x9e37_79b1) >> 20) as usize
 }
 
 #[cfg(test)]

@@ -1,0 +1,42 @@
+//! The frames that the server sends on request streams. One HEADERS frame per message part, no dynamic table.
+
+use super::frame::{self, write_varint};
+use crate::{
+    message::{Fields, ResponseHead},
+    qpack,
+};
+
+/// Appends the HEADERS frame of a response, final or interim.
+pub fn encode_response(out: &mut Vec<u8>, head: &ResponseHead) {
+    headers_frame(out, |out| qpack::encode(Some(head.status), &head.fields, out));
+}
+
+/// Appends the HEADERS frame of trailers.
+pub fn encode_trailers(out: &mut Vec<u8>, trailers: &Fields) {
+    headers_frame(out, |out| qpack::encode(None, trailers, out));
+}
+
+/// Appends the header of a DATA frame with `len` bytes, which the caller sends after it.
+pub fn encode_data_header(out: &mut Vec<u8>, len: u64) {
+    write_varint(frame::DATA, out);
+    write_varint(len, out);
+}
+
+/// Writes a HEADERS frame around what `section` appends; its length is filled in afterwards.
+fn headers_frame(out: &mut Vec<u8>, section: impl FnOnce(&mut Vec<u8>)) {
+    out.extend_from_slice(&[frame::HEADERS as u8, 0, 0]);
+    let start = out.len();
+    section(out);
+    let len = out.len() - start;
+    // Two bytes reach up to 16 KiB; what is larger moves its section.
+    if len < 1 << 14 {
+        let field = out.get_mut(start - 2..start).and_then(<[u8]>::first_chunk_mut::<2>);
+        if let Some(field) = field {
+            *field = (len as u16 | 0x4000).to_be_bytes();
+        }
+    } else {
+        let mut varint = Vec::new();
+        write_varint(len as u64, &mut varint);
+        out.splice(start - 2..start, varint);
+    }
+}

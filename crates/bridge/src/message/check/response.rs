@@ -1,0 +1,100 @@
+//! Responses of backends.
+
+use super::{
+    CheckError, HeadLimits, check_limits,
+    field::{CONNECTION_SPECIFIC, Scanner, is_connection_specific, merge_content_length, size_of},
+    malformed,
+};
+use crate::message::{Fields, Known, Name, Protocol, ResponseHead};
+use std::fmt;
+
+/// Why a backend's response is not passed on: 502 `upstream protocol error`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ResponseError {
+    /// It is malformed; the reason.
+    Malformed(&'static str),
+    /// It has more fields or bytes than allowed.
+    TooLarge,
+}
+
+impl fmt::Display for ResponseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Malformed(reason) => reason,
+            Self::TooLarge => "response headers exceed size limit",
+        })
+    }
+}
+
+impl std::error::Error for ResponseError {}
+
+impl From<CheckError> for ResponseError {
+    fn from(error: CheckError) -> Self {
+        match error {
+            CheckError::Malformed { reason, .. } => Self::Malformed(reason),
+            CheckError::TooManyFields | CheckError::TooLarge => Self::TooLarge,
+            CheckError::Invalid(details) => Self::Malformed(details.text()),
+        }
+    }
+}
+
+/// Checks a response head that begins with `:status`, as HTTP/2 and HTTP/3 carry it; `:status` is taken out.
+///
+/// # Errors
+/// [`ResponseError`]
+pub fn response(mut fields: Fields, limits: &HeadLimits, protocol: Protocol) -> Result<ResponseHead, ResponseError> {
+    let first = fields.iter().next().filter(|field| field.name == Name::Known(Known::Status));
+    let status = first.and_then(|field| parse_status(field.value));
+    let status = status.ok_or(ResponseError::Malformed("no valid :status"))?;
+    if status == 101 {
+        return Err(ResponseError::Malformed("status 101 outside HTTP/1.1")); // RFC 9113 8.6, RFC 9114 4.5
+    }
+    let content_length = judge(&fields, 1, limits, protocol)?;
+    fields.remove(Known::Status);
+    Ok(ResponseHead { status, fields, content_length })
+}
+
+/// Checks a response head whose status came apart from its fields, as HTTP/1.1 carries it.
+///
+/// # Errors
+/// [`ResponseError`]
+pub fn response_with_status(
+    status: u16,
+    fields: Fields,
+    limits: &HeadLimits,
+    protocol: Protocol,
+) -> Result<ResponseHead, ResponseError> {
+    if !(100..=999).contains(&status) {
+        return Err(ResponseError::Malformed("status is not three digits"));
+    }
+    let content_length = judge(&fields, 0, limits, protocol)?;
+    Ok(ResponseHead { status, fields, content_length })
+}
+
+/// Checks all fields from number `from` on; gives the announced length.
+fn judge(fields: &Fields, from: usize, limits: &HeadLimits, protocol: Protocol) -> Result<Option<u64>, CheckError> {
+    let scanner = Scanner::new(fields);
+    let mut content_length = None;
+    let mut size = 0;
+    for field in fields.iter().skip(from) {
+        size += size_of(&field);
+        scanner.check(&field)?;
+        match field.name {
+            Name::Known(Known::ContentLength) => merge_content_length(&mut content_length, field.value)?,
+            Name::Known(known) if protocol != Protocol::Http1 && is_connection_specific(known) => {
+                return Err(malformed(CONNECTION_SPECIFIC, "RFC 9113 8.2.2"));
+            }
+            name if name.is_pseudo() => return Err(malformed("pseudo-header in a response", "RFC 9113 8.3.2")),
+            _ => {}
+        }
+    }
+    check_limits(fields.len(), size, limits)?;
+    Ok(content_length)
+}
+
+/// Three digits, the first not 0 (RFC 9110 15).
+fn parse_status(value: &[u8]) -> Option<u16> {
+    let [hundreds @ b'1'..=b'9', tens @ b'0'..=b'9', ones @ b'0'..=b'9'] = value else { return None };
+    let digit = |byte: &u8| u16::from(byte - b'0');
+    Some(digit(hundreds) * 100 + digit(tens) * 10 + digit(ones))
+}

@@ -1,0 +1,32 @@
+//! The version of HTTP that a peer speaks.
+
+/// A version of HTTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Protocol {
+    /// HTTP/1.1, and 1.0
+    Http1,
+    /// HTTP/2
+    Http2,
+    /// HTTP/3
+    Http3,
+}
+
+impl Protocol {
+    /// As in logs: `HTTP/3`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Http1 => "HTTP/1.1",
+            Self::Http2 => "HTTP/2",
+            Self::Http3 => "HTTP/3",
+        }
+    }
+
+    /// The received-protocol of a `via` element (RFC 9110 7.6.3): `3.0`.
+    pub const fn via(self) -> &'static str {
+        match self {
+            Self::Http1 => "1.1",
+            Self::Http2 => "2.0",
+            Self::Http3 => "3.0",
+        }
+    }
+}
