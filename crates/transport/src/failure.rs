@@ -1,0 +1,152 @@
+//! Why a request or a connection failed, and whether the backend may have acted on it: facts for the exchange, which alone
+//! decides about status, retry and blame.
+
+use std::{error::Error, fmt, io};
+
+use spooky_bridge::h2::{Code, ConnectionError};
+
+/// Whether the backend may have processed the request (RFC 9110 9.2.2, RFC 9113 8.7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Processed {
+    /// Surely not: no byte of it left, or the peer said so. Any method may be repeated.
+    No,
+    /// Nobody knows.
+    Unknown,
+}
+
+/// What went wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FailureKind {
+    /// The name has no address.
+    Dns,
+    /// The peer refused the TCP connection.
+    Refused,
+    /// No connection was ready in time.
+    ConnectTimeout,
+    /// No way to the address.
+    Unreachable,
+    /// The peer's certificate was not accepted.
+    TlsCertificate,
+    /// The TLS handshake failed for another reason.
+    TlsProtocol,
+    /// TLS stands, but the peer did not agree to `h2` by ALPN.
+    NoCommonProtocol,
+    /// The connection ended while the request was on it.
+    ConnectionLost(io::ErrorKind),
+    /// The peer did not answer a keepalive PING.
+    KeepaliveTimeout,
+    /// GOAWAY excluded the request (RFC 9113 6.8); not a fault of the backend.
+    GoAway,
+    /// The peer reset the stream.
+    Reset(Code),
+    /// The response broke the rules of HTTP.
+    Malformed(&'static str),
+    /// The peer broke the rules of the connection.
+    Protocol(ConnectionError),
+    /// The transport has been shut down, or the backend removed.
+    Stopped,
+}
+
+impl fmt::Display for FailureKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Dns => f.write_str("name does not resolve"),
+            Self::Refused => f.write_str("connection refused"),
+            Self::ConnectTimeout => f.write_str("connect timed out"),
+            Self::Unreachable => f.write_str("destination unreachable"),
+            Self::TlsCertificate => f.write_str("certificate not accepted"),
+            Self::TlsProtocol => f.write_str("TLS handshake failed"),
+            Self::NoCommonProtocol => f.write_str("peer did not agree to h2 by ALPN"),
+            Self::ConnectionLost(io::ErrorKind::UnexpectedEof) => f.write_str("connection closed"),
+            Self::ConnectionLost(kind) => write!(f, "connection lost: {kind}"),
+            Self::KeepaliveTimeout => f.write_str("keepalive timed out"),
+            Self::GoAway => f.write_str("connection is going away"),
+            Self::Reset(code) => write!(f, "stream reset by peer: {code}"),
+            Self::Malformed(reason) => write!(f, "malformed response: {reason}"),
+            Self::Protocol(error) => write!(f, "connection error detected: {error}"),
+            Self::Stopped => f.write_str("transport stopped"),
+        }
+    }
+}
+
+/// The end of one request without a complete response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// What went wrong.
+    pub kind: FailureKind,
+    /// Whether the backend may have acted on the request.
+    pub processed: Processed,
+    /// The head of the response had been delivered.
+    pub head_received: bool,
+}
+
+impl Failure {
+    /// The peer's reset code, if it was a reset.
+    pub fn code(&self) -> Option<Code> {
+        match self.kind {
+            FailureKind::Reset(code) => Some(code),
+            _ => None,
+        }
+    }
+}
+
+/// Why [`crate::Transport::request`] took nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unsent {
+    /// There is no such backend (any more).
+    UnknownBackend,
+    /// Too many requests wait for this backend.
+    QueueFull,
+    /// The transport is shut down.
+    Stopped,
+}
+
+impl fmt::Display for Unsent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownBackend => "unknown backend",
+            Self::QueueFull => "too many requests wait for the backend",
+            Self::Stopped => "transport stopped",
+        })
+    }
+}
+
+impl Error for Unsent {}
+
+/// A connection attempt that failed: the kind for the requests, the text for the log.
+#[derive(Clone, Debug)]
+pub(crate) struct ConnectFailure {
+    pub(crate) kind: FailureKind,
+    pub(crate) text: String,
+}
+
+impl ConnectFailure {
+    /// A failure that its kind describes completely.
+    pub(crate) fn new(kind: FailureKind) -> Self {
+        Self { kind, text: kind.to_string() }
+    }
+
+    /// What an error of `connect` means.
+    pub(crate) fn from_tcp(error: &io::Error) -> Self {
+        let kind = match error.kind() {
+            io::ErrorKind::ConnectionRefused => FailureKind::Refused,
+            io::ErrorKind::TimedOut => FailureKind::ConnectTimeout,
+            io::ErrorKind::ConnectionReset => FailureKind::ConnectionLost(io::ErrorKind::ConnectionReset),
+            _ => FailureKind::Unreachable,
+        };
+        Self { kind, text: error.to_string() }
+    }
+
+    /// What an error of the TLS handshake means.
+    pub(crate) fn from_tls(error: &io::Error) -> Self {
+        let kind = match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(rustls::Error::InvalidCertificate(_)) => FailureKind::TlsCertificate,
+            Some(rustls::Error::NoApplicationProtocol) => FailureKind::NoCommonProtocol,
+            Some(_) => FailureKind::TlsProtocol,
+            None if error.kind() == io::ErrorKind::UnexpectedEof => FailureKind::TlsProtocol,
+            None => FailureKind::ConnectionLost(error.kind()),
+        };
+        Self { kind, text: error.to_string() }
+    }
+}

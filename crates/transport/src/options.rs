@@ -1,0 +1,103 @@
+//! What the owner of a [`crate::Transport`] decides: limits, intervals, and one [`BackendSpec`] per backend.
+//!
+//! Plain data, already checked by the configuration; nothing here is read from a file.
+
+use std::{sync::Arc, time::Duration};
+
+use rustls::{ClientConfig, pki_types::ServerName};
+
+/// Settings that hold for every backend.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// HTTP/2 connections that may take requests, per backend (`h2_connections_per_backend`); at least one is assumed.
+    pub connections_per_backend: usize,
+    /// With this many streams on the least busy connection another one is opened, as far as the number above allows. Without
+    /// it that happens only when no connection can take the request.
+    pub spread_at: Option<usize>,
+    /// Requests of one backend that may wait for a connection or a free stream.
+    pub max_waiting: usize,
+    /// How long a connection without streams is kept (`h2_pool_idle_timeout_ms`).
+    pub idle_timeout: Duration,
+    /// Silence on a connection with streams before a PING is sent (`h2_keepalive_interval_ms`); `None` = never.
+    pub keepalive_interval: Option<Duration>,
+    /// Silence after that PING before the connection is given up.
+    pub keepalive_timeout: Duration,
+    /// Response bytes that one stream may hold (`stream_buffer_bytes`).
+    pub stream_window: u32,
+    /// Response bytes on the wire over all streams of one connection.
+    pub connection_window: u32,
+    /// Bytes of names plus values in the head of a response (`max_response_headers_bytes`).
+    pub max_header_bytes: u32,
+    /// Field lines in the head of a response.
+    pub max_header_count: u32,
+    /// Seeds the jitter of the pauses after failed connection attempts.
+    pub seed: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            connections_per_backend: 2,
+            spread_at: None,
+            max_waiting: 4096,
+            idle_timeout: Duration::from_secs(90),
+            keepalive_interval: Some(Duration::from_secs(20)),
+            keepalive_timeout: Duration::from_secs(10),
+            stream_window: 256 * 1024,
+            connection_window: 16 * 1024 * 1024,
+            max_header_bytes: 65_536,
+            max_header_count: 128,
+            seed: 0,
+        }
+    }
+}
+
+/// How the bytes travel to a backend.
+#[derive(Clone, Debug)]
+pub enum Scheme {
+    /// Cleartext; the peer is known to speak HTTP/2 (RFC 9113 3.3).
+    Http,
+    /// TLS.
+    Https {
+        /// Trust, client certificate and session store; ALPN is set by the transport.
+        tls: Arc<ClientConfig>,
+        /// The name for SNI and for the check of the certificate.
+        server_name: ServerName<'static>,
+    },
+}
+
+impl Scheme {
+    /// Whether connections of `self` may serve `other`: the same transport with the very same TLS settings.
+    pub(crate) fn agrees_with(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Http, Self::Http) => true,
+            (Self::Https { tls: a, server_name: a_name }, Self::Https { tls: b, server_name: b_name }) => {
+                Arc::ptr_eq(a, b) && a_name == b_name
+            }
+            _ => false,
+        }
+    }
+}
+
+/// What is spoken with a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Protocol {
+    /// HTTP/2: by ALPN on TLS, with prior knowledge on cleartext.
+    H2,
+}
+
+/// One backend as configured.
+#[derive(Clone, Debug)]
+pub struct BackendSpec {
+    /// DNS name or IP literal, without brackets.
+    pub host: String,
+    /// TCP port.
+    pub port: u16,
+    /// Cleartext or TLS.
+    pub scheme: Scheme,
+    /// What is spoken.
+    pub protocol: Protocol,
+    /// Bound of one attempt: name, TCP, TLS and the peer's SETTINGS, over all addresses (`backend_connect_timeout_ms`).
+    pub connect_timeout: Duration,
+}

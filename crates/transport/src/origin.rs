@@ -1,0 +1,99 @@
+//! One origin: its connections, the requests that wait for them, and what is known about reaching it.
+//!
+//! Several backends with the same scheme, host, port and TLS settings are one origin (config 7.5). Holds state and answers
+//! questions about it; `transport` acts.
+
+use std::{
+    collections::VecDeque,
+    net::SocketAddr,
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+use crate::{
+    backoff::Backoff,
+    connect::Route,
+    options::{BackendSpec, Protocol, Scheme},
+    requests::RequestHandle,
+    slots::SlotKey,
+};
+
+/// Whether an origin can be reached, as last told to the owner.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// Not known to be unreachable.
+    Up,
+    /// The last attempt failed and no connection stands.
+    Down,
+}
+
+/// An origin and its pool.
+pub(crate) struct Origin {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) scheme: Scheme,
+    pub(crate) protocol: Protocol,
+    pub(crate) route: Rc<Route>,
+    /// Number of backends that name this origin; without any it ends with its last connection.
+    pub(crate) backends: usize,
+    /// The connections that take requests.
+    pub(crate) open: Vec<SlotKey>,
+    /// The attempt under way.
+    pub(crate) connecting: Option<SlotKey>,
+    /// All connections and the attempt, those included that take no more requests.
+    pub(crate) slots: usize,
+    pub(crate) waiting: VecDeque<RequestHandle>,
+    pub(crate) backoff: Backoff,
+    pub(crate) reach: Reach,
+    /// What the name resolved to when a connection last succeeded.
+    pub(crate) addresses: Option<Rc<[SocketAddr]>>,
+    /// Attempts so far.
+    pub(crate) attempts: usize,
+    /// Bound of an attempt: that of the backend last asked for.
+    pub(crate) connect_timeout: Duration,
+}
+
+impl Origin {
+    pub(crate) fn new(spec: &BackendSpec) -> Self {
+        let tls = match &spec.scheme {
+            Scheme::Http => None,
+            Scheme::Https { tls, server_name } => Some((tls.as_ref(), server_name.clone())),
+        };
+        Self {
+            host: spec.host.clone(),
+            port: spec.port,
+            scheme: spec.scheme.clone(),
+            protocol: spec.protocol,
+            route: Rc::new(Route::new(spec.host.clone(), spec.port, tls)),
+            backends: 1,
+            open: Vec::new(),
+            connecting: None,
+            slots: 0,
+            waiting: VecDeque::new(),
+            backoff: Backoff::default(),
+            reach: Reach::Up,
+            addresses: None,
+            attempts: 0,
+            connect_timeout: spec.connect_timeout,
+        }
+    }
+
+    /// Whether `spec` names this origin.
+    pub(crate) fn is(&self, spec: &BackendSpec) -> bool {
+        self.port == spec.port
+            && self.protocol == spec.protocol
+            && self.host.eq_ignore_ascii_case(&spec.host)
+            && self.scheme.agrees_with(&spec.scheme)
+    }
+
+    /// Whether another connection may be begun: one attempt at a time, `most` connections, and beyond the first one not
+    /// while the last attempt's failure is recent.
+    pub(crate) fn may_connect(&self, most: usize, now: Instant) -> bool {
+        self.connecting.is_none() && (self.open.is_empty() || self.open.len() < most && !self.backoff.is_paused(now))
+    }
+
+    /// Whether nothing refers to this origin any more.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.backends == 0 && self.slots == 0 && self.waiting.is_empty()
+    }
+}

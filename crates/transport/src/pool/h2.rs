@@ -1,0 +1,288 @@
+//! One HTTP/2 connection: a socket and the state machine that its bytes go through.
+//!
+//! Reads everything that is there, then writes once; knows neither the other connections nor who waits for them. What the
+//! peer did to streams goes into the queue of events, what it did to the connection is its [`Phase`]. Driven by `transport`.
+
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use bytes::{Bytes, BytesMut};
+use spooky_bridge::{
+    h2::{Client, Code, Event, Refused, StreamId},
+    message::RequestHead,
+};
+
+use crate::{
+    counters::Counters,
+    failure::{FailureKind, Processed},
+    options::Options,
+    requests::RequestHandle,
+    socket::Socket,
+    transport::Queued,
+};
+
+/// Bytes taken from one socket in one turn; what is left waits for the next, so that no connection starves another.
+const READ_BUDGET: usize = 512 * 1024;
+/// Room for a read: it follows what the peer sends, between these.
+const MIN_READ: usize = 16 * 1024;
+const MAX_READ: usize = 256 * 1024;
+/// Slices of one write.
+const WRITE_SLICES: usize = 64;
+
+/// What a connection is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Phase {
+    /// The preface is sent; whether the peer speaks HTTP/2 is not known yet. The attempt ends at `deadline`.
+    Greeting {
+        /// When the attempt has failed.
+        deadline: Instant,
+    },
+    /// Takes requests.
+    Open,
+    /// Finishes its streams and takes no more.
+    Retiring,
+}
+
+/// Whether a read left something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ReadEnd {
+    /// Everything was read; the socket wakes when more comes.
+    Drained,
+    /// The budget of this turn is used up.
+    More,
+}
+
+/// What time demands of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Due {
+    /// Nothing before this.
+    At(Instant),
+    /// A keepalive PING.
+    Ping,
+    /// It was idle for long enough.
+    Idle,
+    /// The peer is gone.
+    Dead(FailureKind),
+}
+
+/// A connection to a backend.
+pub(crate) struct Connection {
+    socket: Socket,
+    pub(crate) client: Client,
+    inbound: BytesMut,
+    /// Room to make for the next read.
+    room: usize,
+    pub(crate) phase: Phase,
+    /// The highest stream that the peer's GOAWAY left.
+    last_stream: Option<u32>,
+    /// Bytes of output that the socket took.
+    written: u64,
+    /// The TLS layer may hold bytes back.
+    unflushed: bool,
+    /// In the list of connections to be flushed.
+    pub(crate) dirty: bool,
+    /// A write failed; what the peer had sent before is still to be read.
+    pub(crate) broken: Option<FailureKind>,
+    /// When the peer last sent something.
+    heard: Instant,
+    /// When a request was last sent.
+    used: Instant,
+    /// When the PING that is not answered yet was sent.
+    pinged: Option<Instant>,
+}
+
+impl Connection {
+    /// A connection whose preface waits to be written.
+    pub(crate) fn new(socket: Socket, client: Client, deadline: Instant, now: Instant) -> Self {
+        Self {
+            socket,
+            client,
+            inbound: BytesMut::new(),
+            room: MIN_READ,
+            phase: Phase::Greeting { deadline },
+            last_stream: None,
+            written: 0,
+            unflushed: false,
+            dirty: false,
+            broken: None,
+            heard: now,
+            used: now,
+            pinged: None,
+        }
+    }
+
+    /// Whether it has something to write.
+    pub(crate) fn has_output(&mut self) -> bool {
+        self.unflushed || !self.client.output().is_empty()
+    }
+
+    /// Whether no byte of what was queued at this position was given to the socket.
+    pub(crate) fn is_unsent(&self, at: u64) -> bool {
+        self.written <= at
+    }
+
+    /// Whether it has become useless: it takes no requests and has none.
+    pub(crate) fn is_spent(&self) -> bool {
+        self.phase == Phase::Retiring && self.client.active() == 0
+    }
+
+    /// Puts a request on a new stream. Returns the stream and the position of its head in the output.
+    pub(crate) fn open(
+        &mut self,
+        head: &RequestHead,
+        end: bool,
+        handle: RequestHandle,
+        now: Instant,
+    ) -> Result<(StreamId, u64), Refused> {
+        let at = self.written + self.client.output().len() as u64;
+        let stream = self.client.send_request(head, end, handle.to_wire())?;
+        self.used = now;
+        Ok((stream, at))
+    }
+
+    /// Bytes of body that a stream can take. If none, the peer's next window or room in the output brings
+    /// [`Event::Sendable`].
+    pub(crate) fn sendable(&mut self, stream: StreamId) -> usize {
+        let room = self.client.sendable(stream);
+        if room == 0 {
+            // An offer that cannot be taken enters the stream into the list of those that wait.
+            self.client.send_data(stream, &mut Bytes::from_static(b"."), false);
+        }
+        room
+    }
+
+    /// Reads what the socket has, as far as the budget of a turn goes, and queues what it means.
+    pub(crate) fn read(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        events: &mut VecDeque<Queued>,
+        counters: &mut Counters,
+    ) -> Result<ReadEnd, FailureKind> {
+        let mut budget = READ_BUDGET;
+        loop {
+            if self.inbound.capacity() - self.inbound.len() < self.room / 2 {
+                self.inbound.reserve(self.room);
+            }
+            let room = self.inbound.capacity() - self.inbound.len();
+            let n = match self.socket.poll_read(cx, &mut self.inbound) {
+                Poll::Pending => return Ok(ReadEnd::Drained),
+                Poll::Ready(Ok(0)) => return Err(FailureKind::ConnectionLost(io::ErrorKind::UnexpectedEof)),
+                Poll::Ready(Ok(n)) => n,
+                Poll::Ready(Err(error)) => return Err(FailureKind::ConnectionLost(error.kind())),
+            };
+            counters.bytes_read += n as u64;
+            self.heard = now;
+            self.pinged = None;
+            if n == room {
+                self.room = (self.room * 2).min(MAX_READ);
+            } else if n < self.room / 8 {
+                self.room = (self.room / 2).max(MIN_READ);
+            }
+            self.digest(events, counters)?;
+            budget = budget.saturating_sub(n);
+            if budget == 0 {
+                return Ok(ReadEnd::More);
+            }
+        }
+    }
+
+    /// Lets the state machine work on what was read, or on room that a write has made.
+    pub(crate) fn digest(&mut self, events: &mut VecDeque<Queued>, counters: &mut Counters) -> Result<(), FailureKind> {
+        while let Some(event) = self.client.recv(&mut self.inbound).map_err(FailureKind::Protocol)? {
+            match event {
+                Event::Ready => {
+                    if matches!(self.phase, Phase::Greeting { .. }) {
+                        self.phase = Phase::Open;
+                    }
+                }
+                Event::GoAway { last, .. } => {
+                    counters.goaways += 1;
+                    self.phase = Phase::Retiring;
+                    self.last_stream = Some(last);
+                }
+                Event::CapacityChanged | Event::Pong(_) => {}
+                Event::Reset { tag, id, unprocessed: true, .. }
+                    if self.last_stream.is_some_and(|last| id.number() > last) =>
+                {
+                    events.push_back(Queued::Failed {
+                        handle: RequestHandle::from_wire(tag),
+                        kind: FailureKind::GoAway,
+                        processed: Processed::No,
+                    });
+                }
+                event => events.push_back(Queued::Stream(event)),
+            }
+        }
+        if self.client.is_closing() && self.phase == Phase::Open {
+            self.phase = Phase::Retiring; // all stream identifiers are used up
+        }
+        Ok(())
+    }
+
+    /// Writes as much as the socket takes. What it does not take stays; the socket wakes when it can take more.
+    pub(crate) fn flush(&mut self, cx: &mut Context<'_>, counters: &mut Counters) -> Result<(), FailureKind> {
+        let lost = |error: io::Error| FailureKind::ConnectionLost(error.kind());
+        loop {
+            let output = self.client.output();
+            if output.is_empty() {
+                break;
+            }
+            let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
+            let set = output.slices(&mut slices);
+            let n = match self.socket.poll_write(cx, slices.get(..set).unwrap_or_default()) {
+                Poll::Pending => return Ok(()),
+                Poll::Ready(Ok(0)) => return Err(FailureKind::ConnectionLost(io::ErrorKind::WriteZero)),
+                Poll::Ready(Ok(n)) => n,
+                Poll::Ready(Err(error)) => return Err(lost(error)),
+            };
+            output.advance(n);
+            self.written += n as u64;
+            self.unflushed = true;
+            counters.bytes_written += n as u64;
+        }
+        if self.unflushed && self.socket.poll_flush(cx).map_err(lost)?.is_ready() {
+            self.unflushed = false;
+        }
+        Ok(())
+    }
+
+    /// Ends the connection in order: GOAWAY, and what the socket takes at once. It is dropped afterwards.
+    pub(crate) fn close(&mut self, cx: &mut Context<'_>, counters: &mut Counters) {
+        self.client.go_away(Code::NO_ERROR);
+        if self.flush(cx, counters).is_ok() {
+            self.socket.close(cx);
+        }
+    }
+
+    /// What is due at `now`, see behaviour 6 for the idle time and the keepalive.
+    pub(crate) fn due(&self, options: &Options, now: Instant) -> Due {
+        let quiet_since = self.heard.max(self.used);
+        let wait = |from: Instant, interval: Duration, due: Due| {
+            let at = from + interval;
+            if now >= at { due } else { Due::At(at) }
+        };
+        if let Some(pinged) = self.pinged {
+            return wait(pinged, options.keepalive_timeout, Due::Dead(FailureKind::KeepaliveTimeout));
+        }
+        match options.keepalive_interval {
+            Some(interval) if self.client.active() > 0 => wait(quiet_since, interval, Due::Ping),
+            keepalive if self.client.active() == 0 => match wait(quiet_since, options.idle_timeout, Due::Idle) {
+                // A request may come meanwhile, and then the keepalive counts from it.
+                Due::At(at) => Due::At(keepalive.map_or(at, |interval| at.min(now + interval))),
+                due => due,
+            },
+            _ => Due::At(now + options.idle_timeout),
+        }
+    }
+
+    /// Queues a keepalive PING.
+    pub(crate) fn ping(&mut self, now: Instant) {
+        self.client.ping(self.written);
+        self.pinged = Some(now);
+    }
+}

@@ -1,0 +1,130 @@
+//! The table of connections, those being made included, each with its waker and its armed deadline.
+//!
+//! Used by `transport`, which decides what happens to them.
+
+use std::{future::Future, pin::Pin, sync::Arc, task::Waker, time::Instant};
+
+use slab::Slab;
+
+use crate::{
+    connect::Established,
+    failure::ConnectFailure,
+    pool::h2::Connection,
+    timers::Timers,
+    wake::{MAX_SLOTS, ReadySet},
+};
+
+/// Names a connection; a slot that is used again has another generation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct SlotKey {
+    pub(crate) index: usize,
+    pub(crate) generation: u32,
+}
+
+/// An attempt under way.
+pub(crate) type Attempt = Pin<Box<dyn Future<Output = Result<Established, ConnectFailure>>>>;
+
+/// What is in a slot.
+pub(crate) enum Link {
+    /// Name, TCP and TLS.
+    Connecting(Attempt),
+    /// A connection that speaks HTTP/2.
+    H2(Box<Connection>),
+}
+
+/// A connection of an origin.
+pub(crate) struct Slot {
+    pub(crate) key: SlotKey,
+    pub(crate) origin: usize,
+    pub(crate) waker: Waker,
+    pub(crate) link: Link,
+    /// The earliest entry of this slot in the timers.
+    armed: Option<Instant>,
+}
+
+impl Slot {
+    /// Sees to it that the slot is looked at no later than `at`.
+    pub(crate) fn arm(&mut self, at: Instant, timers: &mut Timers) {
+        if self.armed.is_none_or(|armed| at < armed) {
+            self.armed = Some(at);
+            timers.arm(at, self.key);
+        }
+    }
+
+    /// The moment for which the slot is armed: of an attempt, its end.
+    pub(crate) fn deadline(&self, now: Instant) -> Instant {
+        self.armed.unwrap_or(now)
+    }
+
+    /// Whether an expired entry is the one that counts; it is then spent.
+    pub(crate) fn disarm(&mut self, at: Instant) -> bool {
+        let counts = self.armed == Some(at);
+        if counts {
+            self.armed = None;
+        }
+        counts
+    }
+}
+
+/// All connections of a worker.
+#[derive(Default)]
+pub(crate) struct Slots {
+    slots: Slab<Slot>,
+    generation: u32,
+}
+
+impl Slots {
+    /// Puts an attempt into a free slot; `None` if there are too many connections.
+    pub(crate) fn insert(&mut self, origin: usize, attempt: Attempt, ready: &Arc<ReadySet>) -> Option<&mut Slot> {
+        if self.slots.len() >= MAX_SLOTS {
+            return None;
+        }
+        self.generation = self.generation.wrapping_add(1);
+        let entry = self.slots.vacant_entry();
+        let key = SlotKey { index: entry.key(), generation: self.generation };
+        let waker = ready.waker(key.index);
+        Some(entry.insert(Slot { key, origin, waker, link: Link::Connecting(attempt), armed: None }))
+    }
+
+    /// The slot with this number, whoever is in it.
+    pub(crate) fn at(&mut self, index: usize) -> Option<&mut Slot> {
+        self.slots.get_mut(index)
+    }
+
+    /// The slot, unless its connection is gone.
+    pub(crate) fn get_mut(&mut self, key: SlotKey) -> Option<&mut Slot> {
+        self.slots.get_mut(key.index).filter(|slot| slot.key == key)
+    }
+
+    /// The HTTP/2 connection, unless it is gone.
+    pub(crate) fn h2(&self, key: SlotKey) -> Option<&Connection> {
+        match &self.slots.get(key.index).filter(|slot| slot.key == key)?.link {
+            Link::H2(connection) => Some(connection),
+            Link::Connecting(_) => None,
+        }
+    }
+
+    /// The HTTP/2 connection, unless it is gone.
+    pub(crate) fn h2_mut(&mut self, key: SlotKey) -> Option<&mut Connection> {
+        match &mut self.get_mut(key)?.link {
+            Link::H2(connection) => Some(connection),
+            Link::Connecting(_) => None,
+        }
+    }
+
+    /// Empties a slot.
+    pub(crate) fn remove(&mut self, key: SlotKey) -> Option<Slot> {
+        self.get_mut(key)?;
+        self.slots.try_remove(key.index)
+    }
+
+    /// Keys of all connections.
+    pub(crate) fn keys(&self) -> Vec<SlotKey> {
+        self.slots.iter().map(|(_, slot)| slot.key).collect()
+    }
+
+    /// Number of connections.
+    pub(crate) fn len(&self) -> usize {
+        self.slots.len()
+    }
+}

@@ -1,0 +1,64 @@
+//! The byte stream of a connection, cleartext or TLS, behind one face. Knows no HTTP.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::BytesMut;
+use tokio::{
+    io::{AsyncWrite as _, BufReader},
+    net::TcpStream,
+};
+use tokio_rustls::client::TlsStream;
+use tokio_util::io::poll_read_buf;
+
+/// What is read ahead of TLS at once: rustls itself asks for 4 KiB at a time, which is a system call for each.
+pub(crate) const TLS_READ_AHEAD: usize = 64 * 1024;
+
+/// TLS over a socket that reads ahead.
+pub(crate) type Tls = TlsStream<BufReader<TcpStream>>;
+
+/// A connected stream.
+pub(crate) enum Socket {
+    /// Cleartext.
+    Plain(TcpStream),
+    /// TLS after its handshake.
+    Tls(Box<Tls>),
+}
+
+impl Socket {
+    /// Reads into the room that `into` has; 0 = the peer has closed its side.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut BytesMut) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(stream) => poll_read_buf(Pin::new(stream), cx, into),
+            Self::Tls(stream) => poll_read_buf(Pin::new(stream.as_mut()), cx, into),
+        }
+    }
+
+    /// Writes some of `slices`.
+    pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
+            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_write_vectored(cx, slices),
+        }
+    }
+
+    /// Moves what the TLS layer still holds to the socket.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Plain(_) => Poll::Ready(Ok(())),
+            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_flush(cx),
+        }
+    }
+
+    /// Ends this side as far as that needs no waiting (TLS: `close_notify`, RFC 8446 6.1).
+    pub(crate) fn close(&mut self, cx: &mut Context<'_>) {
+        // The socket is dropped next, whatever comes of this.
+        let _ = match self {
+            Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
+        };
+    }
+}

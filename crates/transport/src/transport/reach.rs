@@ -1,0 +1,135 @@
+//! How connections come and go: attempts, their success or failure, retirement and loss.
+
+use std::{net::SocketAddr, rc::Rc, task::Context};
+
+use spooky_bridge::h2::Client;
+
+use super::{Queued, Transport};
+use crate::{
+    connect::{self, Established},
+    event::Event,
+    failure::{ConnectFailure, FailureKind, Processed},
+    origin::Reach,
+    pool::h2::{Connection, Due, Phase},
+    slots::{Link, SlotKey},
+};
+
+impl Transport {
+    /// Begins another connection to an origin, if it may have one.
+    pub(super) fn widen(&mut self, at: usize) {
+        let most = self.options.connections_per_backend.max(1);
+        let Some(origin) = self.origins.get_mut(at) else { return };
+        if self.stopped || !origin.may_connect(most, self.now) {
+            return;
+        }
+        let attempt = connect::establish(Rc::clone(&origin.route), origin.addresses.clone(), origin.attempts);
+        let Some(slot) = self.slots.insert(at, Box::pin(attempt), &self.ready) else {
+            // Too many connections in this worker. Those that wait go on when one of their own has room.
+            if origin.open.is_empty() {
+                self.fail_waiting(at, FailureKind::Unreachable);
+            }
+            return;
+        };
+        slot.arm(self.now + origin.connect_timeout, &mut self.timers);
+        origin.connecting = Some(slot.key);
+        origin.attempts = origin.attempts.wrapping_add(1);
+        origin.slots += 1;
+        self.ready.mark(slot.key.index);
+        self.counters.connects += 1;
+    }
+
+    /// TCP and TLS stand: the preface goes out, and the peer has until the deadline of the attempt to answer it.
+    pub(super) fn greet(&mut self, key: SlotKey, established: Established) {
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        let deadline = slot.deadline(self.now);
+        let connection = Connection::new(established.socket, Client::new(&self.h2), deadline, self.now);
+        slot.link = Link::H2(Box::new(connection));
+        if let Some(origin) = self.origins.get_mut(slot.origin) {
+            origin.addresses = Some(established.addresses);
+        }
+        self.mark_dirty(key);
+        self.read(key);
+    }
+
+    /// The peer's SETTINGS came: the connection takes requests.
+    pub(super) fn connected(&mut self, key: SlotKey) {
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        if let Link::H2(connection) = &slot.link
+            && let Due::At(at) = connection.due(&self.options, self.now)
+        {
+            slot.arm(at, &mut self.timers);
+        }
+        let at = slot.origin;
+        let Some(origin) = self.origins.get_mut(at) else { return };
+        origin.connecting = None;
+        origin.open.push(key);
+        origin.backoff.succeed();
+        self.counters.connections_opened += 1;
+        if std::mem::replace(&mut origin.reach, Reach::Up) == Reach::Down {
+            self.tell_backends(at, |backend| Event::BackendUp { backend });
+        }
+        self.settle(key);
+    }
+
+    /// An attempt failed, or took too long.
+    pub(super) fn connect_failed(&mut self, key: SlotKey, failure: &ConnectFailure) {
+        let Some(slot) = self.slots.remove(key) else { return };
+        let at = slot.origin;
+        self.counters.connect_failures += 1;
+        let Some(origin) = self.origins.get_mut(at) else { return };
+        origin.backoff.fail(self.now, &mut self.jitter);
+        origin.addresses = None::<Rc<[SocketAddr]>>;
+        if origin.open.is_empty() {
+            if std::mem::replace(&mut origin.reach, Reach::Down) == Reach::Up {
+                let reason: Rc<str> = Rc::from(failure.text.as_str());
+                self.tell_backends(at, |backend| Event::BackendDown { backend, reason: Rc::clone(&reason) });
+            }
+            self.fail_waiting(at, failure.kind);
+        }
+        self.leave_origin(at, key);
+    }
+
+    /// The connection finishes its streams and takes no more; waiting requests need another one.
+    pub(super) fn retire(&mut self, key: SlotKey) {
+        let Some(at) = self.slots.get_mut(key).map(|slot| slot.origin) else { return };
+        if let Some(origin) = self.origins.get_mut(at) {
+            origin.open.retain(|open| *open != key);
+        }
+        self.settle(key);
+        self.pump(at);
+    }
+
+    /// The connection is dead, and its streams with it.
+    pub(super) fn lose(&mut self, key: SlotKey, kind: FailureKind) {
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        let at = slot.origin;
+        let Link::H2(connection) = &mut slot.link else { return };
+        if matches!(connection.phase, Phase::Greeting { .. }) {
+            return self.connect_failed(key, &ConnectFailure::new(kind));
+        }
+        if matches!(kind, FailureKind::Protocol(_)) {
+            // The GOAWAY that says why is queued; whether it arrives is up to the peer.
+            let _ = connection.flush(&mut Context::from_waker(&slot.waker), &mut self.counters);
+        }
+        if connection.client.active() > 0 {
+            self.counters.connections_lost += 1;
+        }
+        self.fail_streams(key, kind);
+        self.slots.remove(key);
+        self.leave_origin(at, key);
+        self.pump(at);
+    }
+
+    fn fail_waiting(&mut self, at: usize, kind: FailureKind) {
+        let Some(origin) = self.origins.get_mut(at) else { return };
+        for handle in origin.waiting.drain(..) {
+            self.events.push_back(Queued::Failed { handle, kind, processed: Processed::No });
+        }
+    }
+
+    fn tell_backends(&mut self, at: usize, event: impl Fn(super::BackendId) -> Event) {
+        for (_, target) in self.targets.iter().filter(|(_, target)| target.origin == at) {
+            self.events.push_back(Queued::Backend(event(target.id)));
+        }
+    }
+}

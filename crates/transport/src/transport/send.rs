@@ -1,0 +1,225 @@
+//! The calls of the exchange: a request, its body, credit for the response, and its early end.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use spooky_bridge::{
+    h2::{Code, Refused, StreamId},
+    message::{Fields, RequestHead},
+};
+
+use super::{BackendId, Queued, Transport};
+use crate::{
+    failure::{FailureKind, Processed, Unsent},
+    pool::h2::{Connection, Phase},
+    requests::{Place, RequestHandle, Waiting},
+    slots::SlotKey,
+};
+
+impl Transport {
+    /// Sends a request, on the least busy connection of the backend. `end`: it has neither body nor trailers. `tag` comes
+    /// back with every event of it. Without a connection that can take it the request waits ([`Transport::is_waiting`]) for
+    /// one to be made or for a stream to end, until [`crate::Event::Sent`] or [`crate::Event::Failed`]; `head` is copied then.
+    pub fn request(
+        &mut self,
+        backend: BackendId,
+        head: &RequestHead,
+        end: bool,
+        tag: u64,
+        now: Instant,
+    ) -> Result<RequestHandle, Unsent> {
+        self.now = now;
+        if self.stopped {
+            return Err(Unsent::Stopped);
+        }
+        let target = self.target(backend).ok_or(Unsent::UnknownBackend)?;
+        let (at, connect_timeout) = (target.origin, target.connect_timeout);
+        let least = self.least_busy(at);
+        if let Some((key, _)) = least {
+            let handle = self.requests.insert(tag, Place::Unplaced, end);
+            if self.put_on(key, handle, head, end).is_ok() {
+                if self.options.spread_at.is_some_and(|spread_at| least.is_some_and(|(_, busy)| busy >= spread_at)) {
+                    self.widen(at);
+                }
+                return Ok(handle);
+            }
+            self.requests.remove(handle);
+        }
+        let max_waiting = self.options.max_waiting;
+        let Some(origin) = self.origins.get_mut(at) else { return Err(Unsent::UnknownBackend) };
+        if origin.waiting.len() >= max_waiting {
+            self.counters.requests_refused += 1;
+            return Err(Unsent::QueueFull);
+        }
+        let waiting = Waiting { origin: at, head: head.clone(), end, since: now };
+        let handle = self.requests.insert(tag, Place::Waiting(Box::new(waiting)), end);
+        origin.waiting.push_back(handle);
+        origin.connect_timeout = connect_timeout;
+        self.counters.requests_waited += 1;
+        self.widen(at);
+        Ok(handle)
+    }
+
+    /// Whether the request is on no connection yet.
+    pub fn is_waiting(&self, request: RequestHandle) -> bool {
+        self.requests.get(request).is_some_and(|entry| matches!(entry.place, Place::Waiting(_)))
+    }
+
+    /// Bytes of body that the request can take now. After 0, [`crate::Event::Sendable`] (or [`crate::Event::Sent`]) tells
+    /// when that has changed.
+    pub fn sendable(&mut self, request: RequestHandle) -> usize {
+        self.stream(request).map_or(0, |(_, connection, stream)| connection.sendable(stream))
+    }
+
+    /// Sends as much of `data` as windows and the socket permit and leaves the rest in it. With `end`, the last byte (or an
+    /// empty `data`) ends the request. Returns the number of bytes taken. If something is left, [`crate::Event::Sendable`]
+    /// tells when to try again. A request that has ended takes everything and sends nothing.
+    pub fn send_data(&mut self, request: RequestHandle, data: &mut Bytes, end: bool) -> usize {
+        let Some((key, connection, stream)) = self.stream(request) else {
+            if self.is_waiting(request) {
+                return 0;
+            }
+            let all = data.len();
+            data.clear();
+            return all;
+        };
+        let taken = connection.client.send_data(stream, data, end);
+        self.mark_dirty(key);
+        if end && data.is_empty() {
+            self.finish_sending(key, request);
+        }
+        taken
+    }
+
+    /// Ends the request with trailers; its body was sent completely. Does nothing for one that has ended.
+    pub fn send_trailers(&mut self, request: RequestHandle, fields: &Fields) {
+        if let Some((key, connection, stream)) = self.stream(request) {
+            connection.client.send_trailers(stream, fields);
+            self.mark_dirty(key);
+            self.finish_sending(key, request);
+        }
+    }
+
+    /// The owner consumed `n` bytes of the response body: the backend may send as many more.
+    pub fn release(&mut self, request: RequestHandle, n: usize) {
+        if let Some((key, connection, stream)) = self.stream(request) {
+            connection.client.release(stream, n);
+            if connection.has_output() {
+                self.mark_dirty(key);
+            }
+        }
+    }
+
+    /// Ends the request; no event of it follows. The backend hears `code` unless it never heard of the request, or both
+    /// sides were complete.
+    pub fn reset(&mut self, request: RequestHandle, code: Code) {
+        let Some(entry) = self.requests.remove(request) else { return };
+        match entry.place {
+            Place::Unplaced => {}
+            Place::Waiting(waiting) => {
+                if let Some(origin) = self.origins.get_mut(waiting.origin) {
+                    origin.waiting.retain(|other| *other != request);
+                    self.forget_unused(waiting.origin);
+                }
+            }
+            Place::Stream { connection: key, stream, .. } => {
+                if let Some(connection) = self.slots.h2_mut(key) {
+                    let before = connection.client.active();
+                    connection.client.reset(stream, code);
+                    self.counters.resets_sent += (before - connection.client.active()) as u64;
+                    self.mark_dirty(key);
+                    self.settle(key);
+                }
+            }
+        }
+    }
+
+    /// The open connection of an origin that has the fewest streams and takes another one, and how many it has.
+    fn least_busy(&self, at: usize) -> Option<(SlotKey, usize)> {
+        let mut least: Option<(SlotKey, usize)> = None;
+        for key in &self.origins.get(at)?.open {
+            let Some(connection) = self.slots.h2(*key) else { continue };
+            let busy = connection.client.active();
+            if connection.client.capacity() > 0 && least.is_none_or(|(_, fewest)| busy < fewest) {
+                least = Some((*key, busy));
+            }
+        }
+        least
+    }
+
+    /// Opens a stream for a request that is in the table.
+    fn put_on(&mut self, key: SlotKey, handle: RequestHandle, head: &RequestHead, end: bool) -> Result<(), Refused> {
+        let now = self.now;
+        let connection = self.slots.h2_mut(key).ok_or(Refused::Closing)?;
+        let (stream, at) = connection.open(head, end, handle, now)?;
+        if let Some(entry) = self.requests.get_mut(handle) {
+            entry.place = Place::Stream { connection: key, stream, at };
+        }
+        self.counters.requests += 1;
+        self.mark_dirty(key);
+        Ok(())
+    }
+
+    /// Gives waiting requests of an origin to connections that have room, and asks for another connection if some are left.
+    pub(super) fn pump(&mut self, at: usize) {
+        while let Some(handle) = self.origins.get(at).and_then(|origin| origin.waiting.front().copied()) {
+            let Some((key, _)) = self.least_busy(at) else { return self.widen(at) };
+            if let Some(origin) = self.origins.get_mut(at) {
+                origin.waiting.pop_front();
+            }
+            let Some(entry) = self.requests.get_mut(handle) else { continue };
+            let Place::Waiting(waiting) = std::mem::replace(&mut entry.place, Place::Unplaced) else { continue };
+            let waited = self.now.saturating_duration_since(waiting.since);
+            if self.put_on(key, handle, &waiting.head, waiting.end).is_ok() {
+                self.events.push_back(Queued::Sent { handle, waited });
+            } else {
+                // The connection had room a moment ago: it cannot happen, but a request must not vanish.
+                self.queue_failure(handle, FailureKind::GoAway, Processed::No);
+            }
+        }
+    }
+
+    /// Enters a connection into the list of those to be flushed.
+    pub(super) fn mark_dirty(&mut self, key: SlotKey) {
+        if let Some(connection) = self.slots.h2_mut(key)
+            && !connection.dirty
+        {
+            connection.dirty = true;
+            self.dirty.push(key);
+        }
+    }
+
+    /// Draws the consequences of what happened to a connection: it may have room for waiting requests, or be of no more use.
+    pub(super) fn settle(&mut self, key: SlotKey) {
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        let at = slot.origin;
+        let Some(connection) = self.slots.h2(key) else { return };
+        let (spent, idle) = (connection.is_spent(), connection.client.active() == 0);
+        let open = connection.phase == Phase::Open;
+        let Some(origin) = self.origins.get(at) else { return };
+        if !origin.waiting.is_empty() && open {
+            self.pump(at);
+        } else if spent || idle && open && (self.draining || origin.backends == 0) {
+            self.close(key);
+        }
+    }
+
+    /// The request is complete. If the response is too, it ends here.
+    fn finish_sending(&mut self, key: SlotKey, request: RequestHandle) {
+        if let Some(entry) = self.requests.get_mut(request) {
+            entry.sent_all = true;
+            if entry.received_all {
+                self.requests.remove(request);
+                self.settle(key);
+            }
+        }
+    }
+
+    /// The connection and stream of a request.
+    fn stream(&mut self, request: RequestHandle) -> Option<(SlotKey, &mut Connection, StreamId)> {
+        match self.requests.get(request)?.place {
+            Place::Stream { connection, stream, .. } => Some((connection, self.slots.h2_mut(connection)?, stream)),
+            Place::Waiting(_) | Place::Unplaced => None,
+        }
+    }
+}
