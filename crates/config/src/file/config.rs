@@ -1,0 +1,165 @@
+//! The root of the file, and the checks between its blocks.
+
+use std::collections::HashMap;
+
+use super::balancing::LoadBalancing;
+use super::listen::{Listener, join_host_port};
+use super::log::Log;
+use super::observability::Observability;
+use super::performance::Performance;
+use super::resilience::Resilience;
+use super::security::{Reload, Security};
+use super::tls::UpstreamTls;
+use super::upstream::{AMBIGUOUS, METHOD_CONNECT, Upstream};
+use crate::problem::Code;
+use crate::spec::Scope;
+use crate::spec::block::block;
+use crate::spec::text::{Text, text};
+
+const VERSION_KIND: Text = text("config 'version' must be a positive integer");
+const VERSION_RANGE: Text = text("config 'version' value <n> is out of range");
+const VERSION: Text = text("Invalid version: expected '1', found '<v>'");
+const NO_UPSTREAMS: Text = text("No upstreams configured");
+const LISTEN_IGNORED: Text = text("listen is ignored because listeners is set");
+const NAME_TWICE: Text = text("listener name '<n>' is used by <other> already");
+const CONFLICT: Text = text("listener binding conflict: <x> duplicates <y> on <a>").code(Code::ListenerBindConflict);
+const WAIT_TWICE: Text =
+    text("duplicate field 'inflight_acquire_wait_ms'").hint("it is another name of resilience.route_queue.max_wait_ms");
+
+block! {
+    /// The whole file.
+    pub struct Config {
+        /// Version of the language.
+        version: u32 = 1, otherwise(VERSION_KIND), range(1, i128::MAX, VERSION_KIND),
+            range(1, 4_294_967_295, VERSION_RANGE), range(1, 1, VERSION);
+        /// Where clients come in. Required unless `listeners` has entries. Code reads `listeners`, which holds this one
+        /// too.
+        listen: Option<Listener> = None, default("required without `listeners`");
+        /// Several listeners; when not empty it replaces `listen`.
+        listeners: Vec<Listener> = Vec::new(), says(LISTEN_IGNORED), says(CONFLICT), says(NAME_TWICE);
+        /// How every upstream without a block of its own chooses a backend.
+        load_balancing: Option<LoadBalancing> = None;
+        /// TLS towards backends.
+        upstream_tls: UpstreamTls = UpstreamTls::default();
+        /// Threads, sockets, QUIC, timeouts and limits.
+        performance: Performance = Performance::default();
+        /// Routes and their backends, by name.
+        upstreams as "upstream": Vec<Upstream> =>
+            vec![Upstream::under(&performance, &upstream_tls, load_balancing.as_ref())],
+            required(), says(NO_UPSTREAMS), says(AMBIGUOUS);
+        /// The log.
+        log: Log = Log::default();
+        /// What keeps the process and its backends standing.
+        resilience: Resilience => Resilience::under(&performance);
+        /// Metrics, control API, tracing, route decisions.
+        observability: Observability = Observability::default();
+        /// Privileges and sandbox.
+        security: Security = Security::default();
+        /// When files are read again without being asked.
+        reload: Reload = Reload::default();
+    }
+    settle Config::settle
+}
+
+impl Config {
+    fn settle(&mut self, scope: &mut Scope<'_, '_>) {
+        self.settle_listeners(scope);
+        let missing = self.upstreams.is_empty() && scope.written("upstream") && !scope.any_failed("upstream");
+        scope.require(!missing, &["upstream"], NO_UPSTREAMS, &[]);
+        let waits = ["performance.inflight_acquire_wait_ms", "resilience.route_queue.max_wait_ms"];
+        scope.require(!waits.iter().all(|key| scope.written(key)), &waits, WAIT_TWICE, &[]);
+        self.resilience.adaptive_admission.check(&self.performance, scope);
+        let names: std::collections::HashSet<&str> = scope
+            .node
+            .entry("upstream")
+            .map_or(&[][..], |entry| entry.node.entries())
+            .iter()
+            .map(|entry| &*entry.name)
+            .collect();
+        self.resilience.check_names(|name| names.contains(name), scope);
+        self.check_routes(scope);
+        self.check_bindings(scope);
+        if !scope.written("observability.tracing.otlp_endpoint") {
+            self.observability.tracing.follow_environment(scope.reader.env);
+        }
+    }
+
+    fn settle_listeners(&mut self, scope: &mut Scope<'_, '_>) {
+        if self.listeners.is_empty() {
+            match &self.listen {
+                Some(listener) => self.listeners.push(listener.clone()),
+                None if !scope.any_failed("listen") => scope.missing("listen"),
+                None => {}
+            }
+        } else {
+            scope.advise(self.listen.take().is_none(), "listen", LISTEN_IGNORED, &[]);
+        }
+        let mut names: HashMap<&str, &str> = HashMap::new();
+        for listener in &self.listeners {
+            if let Some(other) = names.insert(&listener.name, &listener.key) {
+                let arguments = [("n", listener.name.as_str()), ("other", other)];
+                if scope.written(&format!("{}.name", listener.key)) {
+                    scope.require(false, &[&format!("{}.name", listener.key)], NAME_TWICE, &arguments);
+                }
+            }
+        }
+    }
+
+    fn check_routes(&self, scope: &mut Scope<'_, '_>) {
+        let connect = self.resilience.protocol.allow_connect;
+        let mut seen: HashMap<(String, &str, String), &str> = HashMap::new();
+        for upstream in &self.upstreams {
+            let (name, route) = (upstream.name.as_str(), &upstream.route);
+            let block = format!("upstream.{name}.route");
+            let method = route.method.as_ref().map_or("*", |method| method.as_str());
+            let allowed = connect || method != "CONNECT";
+            scope.require(allowed, &[&format!("{block}.method")], METHOD_CONNECT, &[("u", name)]);
+            if !scope.written(&block) || scope.any_failed(&block) {
+                continue;
+            }
+            let host = route.host.as_ref().map_or_else(|| "*".to_owned(), ToString::to_string);
+            let key = (host, route.path_prefix.as_str(), method.to_owned());
+            if let Some(other) = seen.get(&key) {
+                let given = |name: &str| scope.written(&format!("upstream.{name}.route.path_prefix"));
+                let prefix = if given(name) || given(other) { key.1 } else { "*" };
+                let arguments = [("a", name), ("b", other), ("h", &*key.0), ("p", prefix), ("m", method)];
+                scope.require(false, &[&block], AMBIGUOUS, &arguments);
+            } else {
+                seen.insert(key, name);
+            }
+        }
+    }
+
+    /// Every address and port once.
+    fn check_bindings(&self, scope: &mut Scope<'_, '_>) {
+        let mut sockets: Vec<(&str, String, &str, u16)> = Vec::new();
+        for listener in &self.listeners {
+            sockets.push((&listener.name, format!("{}.port", listener.key), &listener.address, listener.port));
+            let redirect = &listener.http_redirect;
+            if redirect.enabled {
+                let key = format!("{}.http_redirect", listener.key);
+                sockets.push(("http_redirect", key, &redirect.address, redirect.port));
+            }
+        }
+        let (metrics, control) = (&self.observability.metrics, &self.observability.control_api);
+        if metrics.enabled {
+            sockets.push(("metrics", "observability.metrics.port".to_owned(), &metrics.address, metrics.port));
+        }
+        if control.enabled {
+            sockets.push(("control_api", "observability.control_api.port".to_owned(), &control.address, control.port));
+        }
+        let mut seen: HashMap<String, &str> = HashMap::new();
+        for (name, key, address, port) in sockets {
+            let socket = join_host_port(address, port).to_ascii_lowercase();
+            match seen.get(&socket) {
+                Some(other) => {
+                    let arguments = [("x", name), ("y", *other), ("a", &*socket)];
+                    scope.require(false, &[&key], CONFLICT, &arguments);
+                }
+                None => {
+                    seen.insert(socket, name);
+                }
+            }
+        }
+    }
+}

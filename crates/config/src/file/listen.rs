@@ -1,0 +1,120 @@
+//! `listen` and `listeners[]`: where clients come in.
+
+use std::time::Duration;
+
+use super::tls::ListenTls;
+use crate::problem::Code;
+use crate::spec::block::block;
+use crate::spec::text::{Text, text};
+use crate::spec::{Item, Scope};
+use crate::value::network::Network;
+
+const PROTOCOL: Text = text("Invalid protocol: expected 'http3', found '<v>'");
+pub(crate) const PORT: Text = text("Invalid listen port: <v> (must be between 1 and 65535)");
+const PORT_RANGE: Text = text("<key> must be between 1 and 65535");
+const ADDRESS: Text = text("Listen address is empty");
+const SOURCES_EMPTY: Text =
+    text("<key> must not be empty when proxy_protocol is enabled").code(Code::UnsupportedPolicyCombination);
+const SOURCES_BAD: Text = text("<list> contains an invalid network '<v>'");
+
+fn is_written(text: &str) -> bool {
+    !text.trim().is_empty()
+}
+
+block! {
+    /// A UDP socket for HTTP/3, and a TCP socket on the same address and port for HTTP/2 and HTTP/1.1.
+    pub struct Listener {
+        /// Always `http3`.
+        protocol: String = "http3".to_owned(), holds(|word| word == "http3", PROTOCOL);
+        /// IP literal (IPv6 with or without brackets; `::` also accepts IPv4) or a name that resolves.
+        address: String = "0.0.0.0".to_owned(), holds(is_written, ADDRESS);
+        /// Port for UDP and TCP.
+        port: u16 = 9889, range(1, 65_535, PORT);
+        /// Label in metrics and logs; unique.
+        name: String => join_host_port(&address, port), default("`<address>:<port>`");
+        /// How TCP clients learn of HTTP/3.
+        alt_svc: AltSvc => AltSvc { port, ..AltSvc::default() };
+        /// HTTP/2 and HTTP/1.1 over TLS.
+        tcp: Tcp = Tcp::default();
+        /// Plain HTTP listener that only answers 308 to https.
+        http_redirect: HttpRedirect => HttpRedirect { address: address.clone(), ..HttpRedirect::default() };
+        /// Certificates and client authentication.
+        tls: ListenTls = ListenTls::default(), required();
+    }
+    also {
+        /// The listener's own place in the file: `listen` or `listeners[<i>]`.
+        key: String;
+    }
+    settle Listener::settle
+}
+
+impl Item for Listener {}
+
+impl Listener {
+    fn settle(&mut self, scope: &mut Scope<'_, '_>) {
+        self.key.clone_from(&scope.reader.path);
+        for address in [&mut self.address, &mut self.http_redirect.address] {
+            if let Some(inner) = address.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
+                *address = inner.to_owned();
+            }
+        }
+    }
+}
+
+/// `host:port`, with brackets around IPv6.
+pub fn join_host_port(host: &str, port: u16) -> String {
+    let host = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(host);
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+block! {
+    /// The `alt-svc` field of answers over TCP.
+    pub struct AltSvc {
+        /// Whether it is sent.
+        enabled: bool = true;
+        /// The port that is advertised.
+        port: u16 = 9889, range(1, 65_535, PORT_RANGE), default("`port`");
+        /// How long clients may remember it.
+        max_age: Duration = Duration::from_secs(86_400), seconds();
+    }
+}
+
+block! {
+    /// HTTP/2 and HTTP/1.1 over TLS on the same address and port number.
+    pub struct Tcp {
+        /// Whether TCP clients are served.
+        enabled: bool = true;
+        /// `true`: a failed TCP bind stops the start instead of warning.
+        required: bool = false;
+        /// TCP connections of this listener.
+        max_connections: usize = 10_000, positive();
+        /// PROXY v1 and v2 in front of TLS.
+        proxy_protocol: ProxyProtocol = ProxyProtocol::default();
+    }
+}
+
+block! {
+    /// The PROXY protocol on TCP.
+    pub struct ProxyProtocol {
+        /// Whether a PROXY header is expected from the trusted sources.
+        enabled: bool = false;
+        /// Who may send the header, and must.
+        trusted_sources: Vec<Network> = Vec::new(), otherwise(SOURCES_BAD), says(SOURCES_EMPTY);
+    }
+    settle |block: &mut ProxyProtocol, scope: &mut Scope<'_, '_>| {
+        let named = !block.enabled || !block.trusted_sources.is_empty() || scope.any_failed("trusted_sources");
+        scope.require(named, &["trusted_sources"], SOURCES_EMPTY, &[]);
+    }
+}
+
+block! {
+    /// Plain HTTP that answers every request 308 to https.
+    pub struct HttpRedirect {
+        /// Whether it listens.
+        enabled: bool = false;
+        /// Where it listens.
+        address: String = "0.0.0.0".to_owned(), holds(is_written, ADDRESS), default("`address`");
+        /// TCP port.
+        port: u16 = 80, range(1, 65_535, PORT);
+    }
+}

@@ -1,0 +1,187 @@
+//! `performance`: threads, sockets, QUIC, timeouts, limits. All limits hold for the whole process.
+
+use std::time::Duration;
+
+use crate::problem::Code;
+use crate::spec::Scope;
+use crate::spec::block::block;
+use crate::spec::text::{Text, text};
+use crate::spec::words::words;
+use crate::value::number::Auto;
+
+const REUSEPORT: Text = text("performance.reuseport must be true when performance.worker_threads > 1")
+    .code(Code::UnsupportedPolicyCombination);
+const STREAM_DATA: Text = text("performance.quic_initial_max_stream_data (<a>) must be <= quic_initial_max_data (<b>)");
+const STREAMS_UNI: Text = text("performance.quic_initial_max_streams_uni must be at least 3")
+    .hint("HTTP/3 needs one control and two QPACK streams");
+const UDP_PAYLOAD: Text = text("performance.quic_max_udp_payload_bytes must be between 1200 and 65527");
+const CONNECT: Text = text("performance.backend_connect_timeout_ms must be <= backend_timeout_ms");
+const RESPONSE: Text = text("performance.backend_timeout_ms must be <= backend_total_request_timeout_ms");
+const BODY_IDLE: Text = text("performance.backend_body_idle_timeout_ms must be <= backend_body_total_timeout_ms");
+const BODY_TOTAL: Text = text("performance.backend_body_total_timeout_ms must be <= backend_total_request_timeout_ms");
+const PREBUFFER: Text =
+    text("performance.unknown_length_response_prebuffer_bytes (<a>) must be <= max_response_body_bytes (<b>)");
+const NO_EFFECT: Text = text("<key> has no effect");
+
+const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+words! {
+    /// When a client's address is validated by a Retry packet (RFC 9000 section 8.1.2).
+    pub enum QuicRetry {
+        /// Above `quic_retry_handshakes` half-open handshakes.
+        Auto = ["auto"],
+        /// For every connection.
+        Always = ["always"],
+        /// Never.
+        Off = ["off"],
+    }
+}
+
+block! {
+    /// Threads, sockets, QUIC, timeouts and limits. All limits hold for the whole process.
+    pub struct Performance {
+        /// Data-plane threads; `auto` = cores this process may use (affinity and cgroup quota).
+        worker_threads: Auto<usize> = Auto::Auto, positive(), restart();
+        /// Threads for metrics, control API, probes, DNS and exporters; never request traffic.
+        control_plane_threads: usize = 2, positive(), restart();
+        /// Data-plane threads per worker socket.
+        packet_shards_per_worker: usize = 1, positive(), restart();
+        /// Datagrams in one thread's hand-over inbox.
+        packet_shard_queue_capacity: usize = 2048, positive(), restart();
+        /// Bytes in that inbox.
+        packet_shard_queue_max_bytes: u64 = 67_108_864, positive(), restart();
+        /// One UDP socket for each worker.
+        reuseport: bool = true, says(REUSEPORT), restart();
+        /// Worker i on allowed core i modulo their number.
+        pin_workers: bool = false, restart();
+        /// Receive buffer of each UDP socket; the granted size is exported, a smaller grant is one warning.
+        udp_recv_buffer_bytes: u64 = 8_388_608, positive(), restart();
+        /// Send buffer of each UDP socket.
+        udp_send_buffer_bytes: u64 = 8_388_608, positive(), restart();
+        /// A connection without packets ends after this.
+        quic_max_idle_timeout_ms: Duration = millis(5000), positive();
+        /// Flow-control window of a connection.
+        quic_initial_max_data: u64 = 10_000_000, positive();
+        /// Flow-control window of a stream.
+        quic_initial_max_stream_data: u64 = 1_000_000, positive(), says(STREAM_DATA);
+        /// Request streams of a connection; also the cap on its concurrent requests.
+        quic_initial_max_streams_bidi: usize = 100, positive();
+        /// Unidirectional streams of a connection.
+        quic_initial_max_streams_uni: usize = 100, positive(), range(3, i128::MAX, STREAMS_UNI);
+        /// Upper end of path MTU discovery. `auto` = MTU of the interface that the connection uses, less IP and UDP
+        /// headers: 1472 or 1452 on Ethernet, more on jumbo networks and loopback.
+        quic_max_udp_payload_bytes: Auto<u64> = Auto::Auto, range(1200, 65_527, UDP_PAYLOAD);
+        /// `false` only forbids deliberate migration; NAT rebinding always works.
+        quic_active_migration: bool = true;
+        /// `auto` validates addresses by Retry above the next value; `always`; `off`.
+        quic_retry: QuicRetry = QuicRetry::Auto;
+        /// Half-open handshakes in the process.
+        quic_retry_handshakes: usize = 256, positive();
+        /// Refill of the token bucket for new connections.
+        new_connections_per_sec: usize = 2000, positive();
+        /// Size of that bucket.
+        new_connections_burst: usize = 500, positive();
+        /// Connections in the process.
+        max_active_connections: usize = 20_000, positive();
+        /// Connections of one client address, QUIC and TCP together; 0 = no limit.
+        max_connections_per_ip: usize = 0;
+        /// Open requests get this long when the process stops.
+        shutdown_drain_timeout_ms: Duration = millis(5000), positive();
+
+        /// QUIC or TLS handshake.
+        client_handshake_timeout_ms: Duration = millis(10_000), positive();
+        /// First byte of a request head to its end.
+        client_header_timeout_ms: Duration = millis(10_000), positive();
+        /// Silence of a client in the middle of a request body.
+        client_body_idle_timeout_ms: Duration = millis(10_000), positive();
+        /// TCP connection without a request.
+        tcp_idle_timeout_ms: Duration = millis(60_000), positive();
+        /// Connecting to a backend, TLS included.
+        backend_connect_timeout_ms: Duration = millis(500), positive(), says(CONNECT);
+        /// To the response head.
+        backend_timeout_ms: Duration = millis(2000), positive(), says(RESPONSE);
+        /// Silence of a backend in the middle of a response body.
+        backend_body_idle_timeout_ms: Duration = millis(2000), positive(), says(BODY_IDLE);
+        /// To the first byte of the response body.
+        backend_body_total_timeout_ms: Duration = millis(30_000), positive(), says(BODY_TOTAL);
+        /// To the response head, all attempts together.
+        backend_total_request_timeout_ms: Duration = millis(35_000), positive();
+        /// Whole life of one exchange; 0 = unlimited.
+        max_stream_lifetime_ms: Duration = Duration::ZERO;
+        /// Silence on WebSocket, CONNECT, and event-stream or gRPC responses.
+        tunnel_idle_timeout_ms: Duration = millis(300_000), positive();
+        /// Idle upstream connection, either protocol.
+        h2_pool_idle_timeout_ms: Duration = millis(90_000), positive();
+        /// PING on an upstream HTTP/2 connection with streams and no traffic; 0 = off.
+        h2_keepalive_interval_ms: Duration = millis(20_000);
+        /// Other name of `resilience.route_queue.max_wait_ms`; not both.
+        inflight_acquire_wait_ms: Option<Duration> = None;
+
+        /// Requests in the process.
+        global_inflight_limit: usize = 4096, positive();
+        /// Requests of each upstream.
+        per_upstream_inflight_limit: usize = 1024, positive();
+        /// Requests of each backend of each upstream.
+        per_backend_inflight_limit: usize = 64, positive();
+        /// Largest request body; independent of the QUIC windows.
+        max_request_body_bytes: u64 = 1_000_000, positive();
+        /// Largest response body.
+        max_response_body_bytes: u64 = 104_857_600, positive();
+        /// Largest response head.
+        max_response_headers_bytes: u64 = 65_536, positive();
+        /// Request bytes received and not yet taken by a backend, whole process.
+        request_buffer_global_cap_bytes: u64 = 67_108_864, positive();
+        /// Bytes held for one stream in one direction.
+        stream_buffer_bytes: u64 = 262_144, positive();
+        /// Accepted, without effect: nothing is prebuffered.
+        unknown_length_response_prebuffer_bytes: u64 = 2_097_152, says(PREBUFFER), says(NO_EFFECT);
+        /// Idle HTTP/1.1 connections kept per backend.
+        h2_pool_max_idle_per_backend: usize = 256, positive();
+        /// HTTP/2 connections per backend and worker before streams wait.
+        h2_connections_per_backend: usize = 2, positive();
+        /// Resolve backend names again at an interval; without it on connection failure only.
+        backend_dns_refresh_enabled: bool = false;
+        /// That interval.
+        backend_dns_refresh_interval_ms: Duration = millis(30_000), positive();
+    }
+    settle Performance::settle
+}
+
+impl Performance {
+    fn settle(&mut self, scope: &mut Scope<'_, '_>) {
+        let several = matches!(self.worker_threads, Auto::Fixed(count) if count > 1);
+        scope.require(self.reuseport || !several, &["reuseport", "worker_threads"], REUSEPORT, &[]);
+        let (stream, connection) = (self.quic_initial_max_stream_data, self.quic_initial_max_data);
+        scope.require(
+            stream <= connection,
+            &["quic_initial_max_stream_data", "quic_initial_max_data"],
+            STREAM_DATA,
+            &[("a", &stream.to_string()), ("b", &connection.to_string())],
+        );
+        let (connect, response) = (self.backend_connect_timeout_ms, self.backend_timeout_ms);
+        let (idle, first_byte) = (self.backend_body_idle_timeout_ms, self.backend_body_total_timeout_ms);
+        let total = self.backend_total_request_timeout_ms;
+        scope.order(connect <= response, "backend_connect_timeout_ms", "backend_timeout_ms", CONNECT);
+        scope.order(response <= total, "backend_timeout_ms", "backend_total_request_timeout_ms", RESPONSE);
+        scope.order(idle <= first_byte, "backend_body_idle_timeout_ms", "backend_body_total_timeout_ms", BODY_IDLE);
+        scope.order(
+            first_byte <= total,
+            "backend_body_total_timeout_ms",
+            "backend_total_request_timeout_ms",
+            BODY_TOTAL,
+        );
+        self.settle_prebuffer(scope);
+    }
+
+    fn settle_prebuffer(&self, scope: &mut Scope<'_, '_>) {
+        const KEY: &str = "unknown_length_response_prebuffer_bytes";
+        let (prebuffer, most) = (self.unknown_length_response_prebuffer_bytes, self.max_response_body_bytes);
+        if scope.written(KEY) {
+            let arguments = [("a", &*prebuffer.to_string()), ("b", &*most.to_string())];
+            scope.require(prebuffer <= most, &[KEY, "max_response_body_bytes"], PREBUFFER, &arguments);
+            scope.advise(false, KEY, NO_EFFECT, &[]);
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! `resilience.protocol`: which requests are taken at all.
+
+use crate::problem::Code;
+use crate::spec::Scope;
+use crate::spec::block::block;
+use crate::spec::text::{Text, text};
+use crate::value::http::{Method, is_token};
+use crate::value::path::strip_port;
+
+const EARLY_DATA_NONE: Text =
+    text("resilience.protocol.early_data_safe_methods must be non-empty when allow_0rtt=true")
+        .code(Code::UnsupportedPolicyCombination);
+const EARLY_DATA_EMPTY: Text = text("resilience.protocol.early_data_safe_methods must not contain empty values");
+const METHOD_EMPTY: Text = text("resilience.protocol.allowed_methods must not contain empty values");
+const METHOD_TOKEN: Text = text("resilience.protocol.allowed_methods must contain valid HTTP method tokens");
+const DENIED: Text = text("resilience.protocol.denied_path_prefixes must contain '/'-prefixed paths");
+const STATUS: Text = text("resilience.protocol.timeout_status must be 503 or 504");
+const CONNECT_PORTS: Text = text("resilience.protocol.connect_allowed_ports must contain ports in range 1-65535");
+const CONNECT_AUTHORITIES: Text =
+    text("resilience.protocol.connect_allowed_authorities must contain authority-form host:port targets");
+const CONNECT_OFF: Text =
+    text("resilience.protocol.connect_allowed_ports/connect_allowed_authorities require allow_connect=true")
+        .code(Code::UnsupportedPolicyCombination);
+
+fn is_written(text: &str) -> bool {
+    !text.trim().is_empty()
+}
+
+/// `host:port` (RFC 9110 section 9.3.6).
+fn is_authority(text: &str) -> bool {
+    let port =
+        text.rsplit_once(':').map(|(_, port)| port).filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
+    let port = port.and_then(|port| port.parse::<u16>().ok()).is_some_and(|port| port > 0);
+    let bare_v6 = !text.starts_with('[') && text.matches(':').count() > 1;
+    let host = strip_port(text).and_then(crate::value::http::normal_host).is_some();
+    port && !bare_v6 && host
+}
+
+block! {
+    /// Which requests are taken at all.
+    pub struct Protocol {
+        /// Requests in TLS early data. Tickets are then single use.
+        allow_0rtt: bool = false, says(EARLY_DATA_NONE);
+        /// Methods that may arrive in early data.
+        early_data_safe_methods: Vec<Method> = safe_methods(), holds(is_written, EARLY_DATA_EMPTY);
+        /// Fields of a request head, pseudo-headers counted.
+        max_headers_count: usize = 128, positive();
+        /// Bytes of a request head: names plus values.
+        max_headers_bytes: u64 = 16_384, positive();
+        /// `:authority` and `host` must agree.
+        enforce_authority_host_match: bool = true;
+        /// Methods that are accepted; empty = all.
+        allowed_methods: Vec<Method> = Vec::new(), holds(is_written, METHOD_EMPTY), holds(is_token, METHOD_TOKEN);
+        /// Paths answered 403, with everything below.
+        denied_path_prefixes: Vec<String> = Vec::new(), holds(|path| path.starts_with('/'), DENIED);
+        /// `true`: 400 for paths with encoded slash, backslash or NUL.
+        reject_ambiguous_paths: bool = false;
+        /// Status of an upstream timeout: 503 or 504.
+        timeout_status: u16 = 503, range(503, 504, STATUS);
+        /// CONNECT tunnels.
+        allow_connect: bool = false;
+        /// Ports that CONNECT may name; empty = no restriction.
+        connect_allowed_ports: Vec<u16> = Vec::new(), range(1, 65_535, CONNECT_PORTS), says(CONNECT_OFF);
+        /// Authorities that CONNECT may name; empty = no restriction.
+        connect_allowed_authorities: Vec<String> = Vec::new(), holds(is_authority, CONNECT_AUTHORITIES),
+            says(CONNECT_OFF);
+        /// Upgrade on HTTP/1.1, extended CONNECT on HTTP/2 and HTTP/3.
+        allow_websocket: bool = true;
+    }
+    settle Protocol::settle
+}
+
+/// GET and HEAD.
+pub(crate) fn safe_methods() -> Vec<Method> {
+    ["GET", "HEAD"].into_iter().filter_map(Method::parse).collect()
+}
+
+impl Protocol {
+    fn settle(&mut self, scope: &mut Scope<'_, '_>) {
+        let early =
+            !self.allow_0rtt || !self.early_data_safe_methods.is_empty() || scope.any_failed("early_data_safe_methods");
+        scope.require(early, &["early_data_safe_methods", "allow_0rtt"], EARLY_DATA_NONE, &[]);
+        let first =
+            if self.connect_allowed_ports.is_empty() { "connect_allowed_authorities" } else { "connect_allowed_ports" };
+        let unrestricted = self.connect_allowed_ports.is_empty() && self.connect_allowed_authorities.is_empty();
+        scope.require(self.allow_connect || unrestricted, &[first, "allow_connect"], CONNECT_OFF, &[]);
+    }
+}

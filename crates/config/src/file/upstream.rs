@@ -1,0 +1,400 @@
+//! `upstream.<u>`: a route, its backends, and how they are spoken to.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use super::balancing::LoadBalancing;
+use super::performance::Performance;
+use super::tls::UpstreamTls;
+use crate::problem::Code;
+use crate::spec::block::block;
+use crate::spec::text::{Text, text};
+use crate::spec::words::words;
+use crate::spec::{Item, Key, Kind, Reader, Scope, Value};
+use crate::value::address::{BackendAddress, BackendScheme};
+use crate::value::collection::each_named;
+use crate::value::http::{HostPattern, Method, StatusRange, normal_host};
+use crate::value::path::matching_form;
+use crate::yaml::Node;
+use crate::yaml::emit::Shown;
+
+const NAME_EMPTY: Text = text("Upstream name is empty");
+const ROUTE_EMPTY: Text = text("Upstream '<u>' must have either 'host' or 'path_prefix' route matcher");
+const ROUTE_HOST: Text = text("Upstream '<u>' has an invalid route host: <h>");
+const PREFIX_EMPTY: Text = text("Route path_prefix cannot be empty for upstream '<u>'");
+const PREFIX_SLASH: Text = text("Route path_prefix must start with '/' for upstream '<u>': <p>");
+const PREFIX_INVALID: Text = text("Route path_prefix is invalid for upstream '<u>': <p>");
+const METHOD: Text = text("Route method is invalid for upstream '<u>': <m>");
+pub(crate) const METHOD_CONNECT: Text =
+    text("Route method CONNECT for upstream '<u>' requires resilience.protocol.allow_connect=true")
+        .code(Code::UnsupportedPolicyCombination);
+pub(crate) const AMBIGUOUS: Text = text(
+    "Ambiguous route matcher detected: upstream '<a>' conflicts with upstream '<b>' for host=<h> path_prefix=<p> method=<m>",
+)
+.code(Code::DuplicateRouteAmbiguity);
+const HOST_REWRITE: Text = text("upstream <u>.host_policy.mode=rewrite requires a valid non-empty host_policy.host");
+const HOST_UNUSED: Text =
+    text("upstream <u>.host_policy.host is invalid unless mode is rewrite").code(Code::UnsupportedPolicyCombination);
+const ORDER: Text = text("<key> must be <= <other>");
+const NO_BACKENDS: Text = text("Upstream '<u>' has no backends configured");
+const ID_EMPTY: Text = text("Backend ID is empty in upstream '<u>'");
+const ID_TWICE: Text = text("Duplicate backend ID '<b>' in upstream '<u>'");
+const ADDRESS_EMPTY: Text =
+    text("Backend address is empty for backend '<b>' in upstream '<u>'").code(Code::BackendAddressInvalid);
+const ADDRESS_TWICE: Text = text(
+    "Duplicate backend address '<origin>' detected: upstream '<u>' backend '<b>' conflicts with upstream '<u>' backend '<b2>'",
+)
+.code(Code::BackendAddressInvalid);
+const WEIGHT: Text =
+    text("Backend '<b>' in upstream '<u>' has invalid weight (<v>)").hint("use a whole number from 1 to 1000");
+const PROBE_INTERVAL: Text = text("Health check interval is invalid (<v>) for backend '<b>' in upstream '<u>'");
+const PROBE_TIMEOUT: Text = text("Health check timeout is invalid (<v>) for backend '<b>' in upstream '<u>'");
+const PROBE_FAILURES: Text =
+    text("Health check failure threshold is invalid (<v>) for backend '<b>' in upstream '<u>'");
+const PROBE_SUCCESSES: Text =
+    text("Health check success threshold is invalid (<v>) for backend '<b>' in upstream '<u>'");
+const PROBE_COOLDOWN: Text = text("Health check cooldown is invalid (<v>) for backend '<b>' in upstream '<u>'");
+const PROBE_STATUS: Text = text("Health check expected_status is invalid ('<v>') for backend '<b>' in upstream '<u>'");
+const DETECTED: Text =
+    text("Backend '<b>' in upstream '<u>' uses unverified TLS or cleartext, detected at connect (<a>)");
+const CLEARTEXT: Text = text("Backend '<b>' in upstream '<u>' uses explicit insecure cleartext transport (<a>)");
+
+fn is_written(text: &str) -> bool {
+    !text.trim().is_empty()
+}
+
+fn is_clean(path: &str) -> bool {
+    !path.contains(['?', '#']) && !path.contains(char::is_control)
+}
+
+const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+block! {
+    /// A route and the backends that serve it.
+    pub struct Upstream {
+        /// Which requests it takes.
+        route: Route = Route::default(), required();
+        /// How one of the backends is chosen.
+        load_balancing: LoadBalancing = LoadBalancing::default(), default("the global `load_balancing`");
+        /// TLS towards these backends.
+        tls: UpstreamTls = UpstreamTls::default(), default("`upstream_tls`");
+        /// The host that backends see.
+        host_policy: HostPolicy = HostPolicy::default();
+        /// What backends learn of the client.
+        forwarded_headers: ForwardedHeaders = ForwardedHeaders::default();
+        /// Time limits of this upstream.
+        timeouts: Timeouts = Timeouts::default();
+        /// Health judged by real requests.
+        passive_health: PassiveHealth = PassiveHealth::default();
+        /// The servers.
+        backends: Vec<Backend> = Vec::new(), required(), says(NO_BACKENDS);
+    }
+    also {
+        /// The name: the key in the file.
+        name: String;
+    }
+    settle Upstream::settle
+}
+
+impl Upstream {
+    /// The defaults that follow from the blocks outside.
+    pub(crate) fn under(performance: &Performance, tls: &UpstreamTls, balancing: Option<&LoadBalancing>) -> Self {
+        Self {
+            load_balancing: balancing.cloned().unwrap_or_default(),
+            tls: tls.clone(),
+            timeouts: Timeouts::under(performance),
+            ..Self::default()
+        }
+    }
+
+    fn settle(&mut self, scope: &mut Scope<'_, '_>) {
+        let missing = self.backends.is_empty() && scope.written("backends") && !scope.any_failed("backends");
+        scope.require(!missing, &["backends"], NO_BACKENDS, &[]);
+        self.settle_backends(scope);
+        let mut ids = HashMap::new();
+        let mut origins: HashMap<String, String> = HashMap::new();
+        for (index, backend) in self.backends.iter().enumerate() {
+            let Backend { id, address, .. } = backend;
+            if is_written(id) && ids.insert(id.clone(), index).is_some() {
+                scope.require(false, &[&format!("backends[{index}].id")], ID_TWICE, &[("b", id)]);
+            }
+            if address.port == 0 {
+                continue;
+            }
+            let (key, origin) = (format!("backends[{index}].address"), address.origin());
+            match origins.get(&origin) {
+                Some(other) => {
+                    let arguments = [("origin", &*origin), ("b", id), ("b2", other)];
+                    scope.require(false, &[&key], ADDRESS_TWICE, &arguments);
+                }
+                None => {
+                    origins.insert(origin, id.clone());
+                }
+            }
+            let arguments = [("b", id.as_str()), ("a", &address.written)];
+            scope.advise(address.scheme != BackendScheme::Detect, &key, DETECTED, &arguments);
+            scope.advise(address.scheme != BackendScheme::Http, &key, CLEARTEXT, &arguments);
+        }
+    }
+
+    /// Fills in what follows from the upstream: the transport of bare addresses, and passive health.
+    fn settle_backends(&mut self, scope: &mut Scope<'_, '_>) {
+        let written = scope.node.entry("passive_health").map(|entry| &entry.node);
+        for backend in &mut self.backends {
+            if backend.address.scheme == BackendScheme::Detect && self.tls.verify_certificates {
+                backend.address.scheme = BackendScheme::Https;
+            }
+            backend.passive_health = match (&backend.health_check, written) {
+                (None, _) => self.passive_health.clone(),
+                (Some(check), None) => PassiveHealth::beside(check),
+                (Some(check), Some(node)) => scope
+                    .reader
+                    .quietly(|reader| {
+                        let base = PassiveHealth::beside(check);
+                        PassiveHealth::read(reader, node, &Key::NONE, Some(&base))
+                    })
+                    .unwrap_or_default(),
+            };
+        }
+    }
+}
+
+/// A mapping from names to upstreams, in file order. The base holds one upstream: what each of them starts from.
+impl Value for Vec<Upstream> {
+    fn kind() -> Kind {
+        Kind::Map(Box::new(Upstream::kind()))
+    }
+
+    fn read(reader: &mut Reader<'_>, node: &Node, key: &Key, base: Option<&Self>) -> Option<Self> {
+        let mut upstreams = Self::new();
+        let template = base.and_then(|base| base.first());
+        each_named(reader, node, key, |reader, name, node| {
+            if !is_written(name) {
+                reader.error(node.place, NAME_EMPTY, "", &[]);
+            }
+            reader.upstream = Some(name.to_owned());
+            if let Some(upstream) = Upstream::read(reader, node, &Key::NONE, template) {
+                upstreams.push(Upstream { name: name.to_owned(), ..upstream });
+            }
+            reader.upstream = None;
+        })?;
+        Some(upstreams)
+    }
+
+    fn show(&self, key: &Key) -> Shown {
+        Shown::Map(self.iter().map(|upstream| (upstream.name.clone(), upstream.show(key))).collect())
+    }
+}
+
+block! {
+    /// Which requests an upstream takes: `host`, `path_prefix` or both, and perhaps a method. The longest prefix wins,
+    /// then the exact host, then the longer wildcard, then a method, then the smaller upstream name.
+    pub struct Route {
+        /// DNS name, IP literal, or `*.suffix` (all names below the suffix, not the suffix); port, trailing dot and case
+        /// are ignored.
+        host: Option<HostPattern> = None, otherwise(ROUTE_HOST), default("any");
+        /// Prefix by whole segments: `/api` takes `/api` and `/api/x`, not `/api2`; `/static/` takes what is below only.
+        path_prefix: String = "/".to_owned(), holds(|path| !path.is_empty(), PREFIX_EMPTY),
+            holds(|path| path.starts_with('/'), PREFIX_SLASH), holds(is_clean, PREFIX_INVALID);
+        /// One method.
+        method: Option<Method> = None, otherwise(METHOD), says(METHOD_CONNECT), default("any");
+    }
+    settle |block: &mut Route, scope: &mut Scope<'_, '_>| {
+        if !scope.written("host") && !scope.written("path_prefix") {
+            scope.require_here(ROUTE_EMPTY);
+        }
+        block.path_prefix = matching_form(&block.path_prefix);
+    }
+}
+
+words! {
+    /// Which host backends see.
+    pub enum HostMode {
+        /// The client's.
+        PassThrough = ["pass_through", "pass-through"],
+        /// `host_policy.host`.
+        Rewrite = ["rewrite"],
+        /// The backend's own.
+        Upstream = ["upstream", "static_upstream", "static-upstream", "upstream-host"],
+    }
+}
+
+block! {
+    /// The host that backends see.
+    pub struct HostPolicy {
+        /// `pass_through` the client's, `rewrite` the one below, `upstream` the backend's own.
+        mode: HostMode = HostMode::PassThrough;
+        /// The host of `rewrite`, with a port if it has one.
+        host: Option<String> = None, says(HOST_REWRITE), says(HOST_UNUSED);
+    }
+    settle |block: &mut HostPolicy, scope: &mut Scope<'_, '_>| {
+        let rewrite = block.mode == HostMode::Rewrite;
+        let valid = block.host.as_deref().is_some_and(|host| normal_host(host).is_some());
+        scope.require(!rewrite || valid, &["host", "mode"], HOST_REWRITE, &[]);
+        scope.require(rewrite || block.host.is_none(), &["host", "mode"], HOST_UNUSED, &[]);
+    }
+}
+
+words! {
+    /// What becomes of `forwarded` and `x-forwarded-*`.
+    pub enum ForwardedMode {
+        /// Replaced by what Spooky knows.
+        Overwrite = ["overwrite"],
+        /// What Spooky knows is appended.
+        Append = ["append"],
+        /// The client's are kept.
+        Preserve = ["preserve"],
+    }
+}
+
+block! {
+    /// What backends learn of the client.
+    pub struct ForwardedHeaders {
+        /// `overwrite`, `append` or `preserve`.
+        mode: ForwardedMode = ForwardedMode::Overwrite;
+    }
+}
+
+block! {
+    /// Time limits of one upstream; what is not written comes from `performance`.
+    pub struct Timeouts {
+        /// Connecting to a backend, TLS included.
+        connect_ms: Duration = millis(500), positive(), says(ORDER), default("`performance.backend_connect_timeout_ms`");
+        /// To the response head.
+        response_ms: Duration = millis(2000), positive(), says(ORDER), default("`performance.backend_timeout_ms`");
+        /// To the first byte of the response body.
+        first_byte_ms: Duration = millis(30_000), positive(), says(ORDER),
+            default("`performance.backend_body_total_timeout_ms`");
+        /// Silence of a backend in the middle of a response body.
+        body_idle_ms: Duration = millis(2000), positive(), says(ORDER),
+            default("`performance.backend_body_idle_timeout_ms`");
+        /// To the response head, all attempts together.
+        total_ms: Duration = millis(35_000), positive(), default("`performance.backend_total_request_timeout_ms`");
+        /// Whole life of one exchange; 0 = unlimited.
+        stream_lifetime_ms: Duration = Duration::ZERO, default("`performance.max_stream_lifetime_ms`");
+        /// Silence on WebSocket, CONNECT, and event-stream or gRPC responses.
+        tunnel_idle_ms: Duration = millis(300_000), positive(), default("`performance.tunnel_idle_timeout_ms`");
+    }
+    settle |block: &mut Timeouts, scope: &mut Scope<'_, '_>| {
+        let Timeouts { connect_ms, response_ms, first_byte_ms, body_idle_ms, total_ms, .. } = *block;
+        scope.order(connect_ms <= response_ms, "connect_ms", "response_ms", ORDER);
+        scope.order(response_ms <= total_ms, "response_ms", "total_ms", ORDER);
+        scope.order(body_idle_ms <= first_byte_ms, "body_idle_ms", "first_byte_ms", ORDER);
+        scope.order(first_byte_ms <= total_ms, "first_byte_ms", "total_ms", ORDER);
+    }
+}
+
+impl Timeouts {
+    fn under(performance: &Performance) -> Self {
+        Self {
+            connect_ms: performance.backend_connect_timeout_ms,
+            response_ms: performance.backend_timeout_ms,
+            first_byte_ms: performance.backend_body_total_timeout_ms,
+            body_idle_ms: performance.backend_body_idle_timeout_ms,
+            total_ms: performance.backend_total_request_timeout_ms,
+            stream_lifetime_ms: performance.max_stream_lifetime_ms,
+            tunnel_idle_ms: performance.tunnel_idle_timeout_ms,
+        }
+    }
+}
+
+block! {
+    /// Health judged by real requests. With a `health_check` on the backend its thresholds and cooldown hold here too,
+    /// unless this block sets them.
+    pub struct PassiveHealth {
+        /// Whether real requests are judged.
+        enabled: bool = true;
+        /// Consecutive failures that make a backend unhealthy.
+        failure_threshold: usize = 3, positive();
+        /// Successful trials that make it healthy again.
+        success_threshold: usize = 1, positive();
+        /// How long it is left alone.
+        cooldown_ms: Duration = millis(10_000), positive();
+        /// Whether answers from 500 on are failures.
+        count_5xx: bool = true;
+    }
+}
+
+impl PassiveHealth {
+    fn beside(check: &HealthCheck) -> Self {
+        Self {
+            failure_threshold: check.failure_threshold,
+            success_threshold: check.success_threshold,
+            cooldown_ms: check.cooldown_ms,
+            ..Self::default()
+        }
+    }
+}
+
+words! {
+    /// What is spoken to a backend.
+    pub enum BackendProtocol {
+        /// Found out: by ALPN on TLS, by the HTTP/2 preface on cleartext.
+        Auto = ["auto"],
+        /// HTTP/2.
+        H2 = ["h2"],
+        /// HTTP/1.1.
+        Http1 = ["http1"],
+    }
+}
+
+block! {
+    /// A server.
+    pub struct Backend {
+        /// Name in logs and metrics; unique in its upstream.
+        id: String = String::new(), required(), holds(is_written, ID_EMPTY), says(ID_TWICE);
+        /// `https://host[:port]`: TLS only, 443. `http://host[:port]`: cleartext only, 80. `host:port`: TLS, or with
+        /// `verify_certificates: false` found out at connect.
+        address: BackendAddress = BackendAddress::unknown(), required(), holds(is_written, ADDRESS_EMPTY),
+            says(crate::value::address::NO_PORT), says(crate::value::address::INVALID), says(ADDRESS_TWICE);
+        /// `auto`, `h2` or `http1`.
+        protocol: BackendProtocol = BackendProtocol::Auto;
+        /// Share of the traffic relative to the others.
+        weight: u32 = 100, range(1, 1000, WEIGHT);
+        /// Probes of the backend.
+        health_check: Option<HealthCheck> = None, default("no probes");
+    }
+    also {
+        /// Passive health in effect: the upstream's, with the thresholds of `health_check` where it leaves them open.
+        passive_health: PassiveHealth;
+    }
+}
+
+impl Item for Backend {
+    fn announce(reader: &mut Reader<'_>, node: &Node) {
+        let id = node.entry("id").and_then(|entry| reader.quietly(|reader| reader.scalar(&entry.node)));
+        reader.backend = id.map(|word| word.text);
+    }
+}
+
+block! {
+    /// Probes of a backend, over its own transport and protocol.
+    pub struct HealthCheck {
+        /// Path of the probe. Empty means `/`; a missing leading slash is added.
+        path: String = "/health".to_owned();
+        /// From probe to probe.
+        interval: Duration = millis(5000), alias("interval_ms"), range(1, i128::MAX, PROBE_INTERVAL);
+        /// A probe that takes longer has failed.
+        timeout_ms: Duration = millis(1000), range(1, i128::MAX, PROBE_TIMEOUT);
+        /// Consecutive failures that make the backend unhealthy.
+        failure_threshold: usize = 3, range(1, i128::MAX, PROBE_FAILURES);
+        /// Consecutive successes that make it healthy again.
+        success_threshold: usize = 2, range(1, i128::MAX, PROBE_SUCCESSES);
+        /// How long it is left alone once unhealthy.
+        cooldown_ms: Duration = millis(5000), range(1, i128::MAX, PROBE_COOLDOWN);
+        /// Statuses that count as success.
+        expected_status: Vec<StatusRange> = vec![StatusRange { first: 200, last: 299 }], otherwise(PROBE_STATUS);
+        /// `:authority` of the probe.
+        host: Option<String> = None, holds(|host| normal_host(host).is_some(), PROBE_HOST),
+            default("as `host_policy` would send");
+    }
+    settle |block: &mut HealthCheck, _: &mut Scope<'_, '_>| {
+        if !block.path.starts_with('/') {
+            block.path.insert(0, '/');
+        }
+    }
+}
+
+const PROBE_HOST: Text = text("invalid value '<v>': expected a host");

@@ -1,0 +1,74 @@
+//! From a file or a text to a [`Config`]. The only place that puts tree, reader and root block together.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::file::config::Config;
+use crate::problem::{Problem, Problems, Severity};
+use crate::spec::text::{Text, text};
+use crate::spec::{Key, Reader, Value};
+use crate::yaml::{self, Node, Place, Tree};
+
+const UNREADABLE: Text = text("Failed to read config file '<p>': <reason>");
+const NOT_YAML: Text = text("Could not parse YAML file '<p>': <reason>");
+const NOT_A_MAPPING: Text = text("config root must be a YAML mapping/object");
+
+/// A file that is valid, and what is said about it all the same.
+#[derive(Debug, Clone)]
+pub struct Loaded {
+    /// Every value valid, every default filled in.
+    pub config: Config,
+    /// Warnings, ordered by position.
+    pub warnings: Vec<Problem>,
+    pub(crate) file: String,
+    pub(crate) source: String,
+    pub(crate) tree: Arc<Node>,
+}
+
+/// Reads and checks a file, with the variables of the process's environment.
+pub fn load(path: &Path) -> Result<Loaded, Problems> {
+    let file = path.display().to_string();
+    let env = |name: &str| std::env::var(name).ok();
+    let fail = |text: Text, reason: &str| {
+        let mut reader = Reader::new(&file, &env);
+        reader.error(Place::TOP, text, "", &[("p", &file), ("reason", reason)]);
+        Problems::new(reader.problems, "")
+    };
+    let bytes = read(path).map_err(|error| fail(UNREADABLE, &error.to_string()))?;
+    let text = String::from_utf8(bytes).map_err(|error| fail(NOT_YAML, &error.utf8_error().to_string()))?;
+    parse(&text, &file, &env)
+}
+
+/// Reads at most one byte more than is allowed: the parser refuses the rest.
+fn read(path: &Path) -> std::io::Result<Vec<u8>> {
+    use std::io::Read;
+    let most = u64::try_from(yaml::build::MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)?.take(most).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Reads and checks a text. `file` names it in problems; `env` stands for the environment.
+pub fn parse(text: &str, file: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Problems> {
+    let mut reader = Reader::new(file, env);
+    let tree = match yaml::parse(text) {
+        Ok(tree) => tree,
+        Err(refusal) => {
+            reader.error(refusal.place, NOT_YAML, "", &[("p", file), ("reason", &refusal.reason)]);
+            return Err(Problems::new(reader.problems, text));
+        }
+    };
+    let Some(tree) = tree.filter(|tree| matches!(tree.tree, Tree::Map(_))) else {
+        reader.error(Place::TOP, NOT_A_MAPPING, "", &[]);
+        return Err(Problems::new(reader.problems, text));
+    };
+    let config = Config::read(&mut reader, &tree, &Key::NONE, None);
+    let problems = Problems::new(reader.problems, text);
+    match config {
+        Some(config) if problems.errors() == 0 => {
+            let warnings = problems.iter().filter(|problem| problem.severity == Severity::Warning).cloned().collect();
+            Ok(Loaded { config, warnings, file: file.to_owned(), source: text.to_owned(), tree })
+        }
+        _ => Err(problems),
+    }
+}

@@ -1,0 +1,153 @@
+//! A mistake in the file, with its place, and how it is told. Owns no rule. Made by the reader and the world checks,
+//! shown by the command line, the control API and the log.
+
+use std::fmt;
+
+use crate::yaml::Place;
+
+/// Whether a problem stops the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// The file is refused.
+    Error,
+    /// The file is used as it stands.
+    Warning,
+}
+
+impl Severity {
+    /// The word in front of the message.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+/// The kind of a problem, for programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Code {
+    /// A value, key or combination that the language does not have.
+    ConfigInvalid,
+    /// A certificate, key, CA, CRL or OCSP file that cannot be used.
+    TlsMaterialInvalid,
+    /// A backend address that cannot be read, or stands twice.
+    BackendAddressInvalid,
+    /// Two routes that match the same requests with the same precedence.
+    DuplicateRouteAmbiguity,
+    /// Two sockets on one address and port.
+    ListenerBindConflict,
+    /// Keys that are valid alone and not together.
+    UnsupportedPolicyCombination,
+}
+
+impl Code {
+    /// The word in `--json` output.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ConfigInvalid => "config_invalid",
+            Self::TlsMaterialInvalid => "tls_material_invalid",
+            Self::BackendAddressInvalid => "backend_address_invalid",
+            Self::DuplicateRouteAmbiguity => "duplicate_route_ambiguity",
+            Self::ListenerBindConflict => "listener_bind_conflict",
+            Self::UnsupportedPolicyCombination => "unsupported_policy_combination",
+        }
+    }
+}
+
+/// One mistake or warning.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// Error or warning.
+    pub severity: Severity,
+    /// The file, as the caller named it.
+    pub file: String,
+    /// Line, from 1.
+    pub line: u32,
+    /// Column in characters, from 1.
+    pub column: u32,
+    /// Characters from the column on that the problem is about, at least 1.
+    pub length: u32,
+    /// The key's path, such as `upstream.api.backends[0].weight`; empty for the file as a whole.
+    pub path: String,
+    /// The kind.
+    pub code: Code,
+    /// The documented text.
+    pub message: String,
+    /// What to do about it.
+    pub hint: Option<String>,
+}
+
+impl Problem {
+    pub(crate) fn place(&self) -> Place {
+        Place { line: self.line, column: self.column, length: self.length }
+    }
+}
+
+/// `file:line:column: severity: path: message`, and the hint on an indented line of its own.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { file, line, column, path, message, .. } = self;
+        write!(f, "{file}:{line}:{column}: {}: ", self.severity.as_str())?;
+        if !path.is_empty() {
+            write!(f, "{path}: ")?;
+        }
+        f.write_str(message)?;
+        match &self.hint {
+            Some(hint) => write!(f, "\n    hint: {hint}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Problems of one file, ordered by position, with the text that they point into.
+#[derive(Debug, Clone, Default)]
+pub struct Problems {
+    list: Vec<Problem>,
+    pub(crate) source: String,
+}
+
+impl Problems {
+    /// Orders `list` by position and drops repetitions (an aliased node is read once for each use).
+    pub fn new(mut list: Vec<Problem>, source: &str) -> Self {
+        list.sort_by(|a, b| a.place().cmp(&b.place()).then_with(|| a.severity.cmp(&b.severity)));
+        list.dedup_by(|a, b| a.place() == b.place() && a.message == b.message);
+        Self { list, source: source.to_owned() }
+    }
+
+    /// All of them, in order.
+    pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
+        self.list.iter()
+    }
+
+    /// How many are errors.
+    pub fn errors(&self) -> usize {
+        self.list.iter().filter(|problem| problem.severity == Severity::Error).count()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    /// One problem a line, as on a stderr that is not a terminal. Empty without problems.
+    pub fn plain(&self) -> String {
+        self.list.iter().map(|problem| format!("{problem}\n")).collect()
+    }
+}
+
+impl<'p> IntoIterator for &'p Problems {
+    type Item = &'p Problem;
+    type IntoIter = std::slice::Iter<'p, Problem>;
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
+    }
+}
+
+impl fmt::Display for Problems {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.plain())
+    }
+}
+
+impl std::error::Error for Problems {}

@@ -1,0 +1,271 @@
+//! The one pass over the tree: where the reader stands, what it found, and how a problem gets its place and words.
+//!
+//! Owns the report and the interpolation. Must not know any key. Used by every `Value`.
+
+use std::collections::HashSet;
+
+use super::key::{Key, Rule};
+use super::text::{Text, fill, text};
+use crate::problem::{Problem, Severity};
+use crate::yaml::{Node, Place, Scalar, Tree};
+
+/// The environment, as a function so that loading stays pure.
+pub(crate) type Environment<'e> = &'e dyn Fn(&str) -> Option<String>;
+
+const WRONG_TYPE: Text = text("invalid type: expected <expected>, found <found>");
+const NOT_SET: Text = text("environment variable '<name>' is not set");
+
+/// State of the pass.
+pub(crate) struct Reader<'e> {
+    pub(crate) env: Environment<'e>,
+    file: &'e str,
+    /// The path of the key that is being read.
+    pub(crate) path: String,
+    /// The upstream and the backend that the path is inside of.
+    pub(crate) upstream: Option<String>,
+    pub(crate) backend: Option<String>,
+    pub(crate) problems: Vec<Problem>,
+    /// Paths with an error: wider checks keep quiet about them.
+    failed: HashSet<String>,
+}
+
+/// A scalar after interpolation.
+pub(crate) struct Word {
+    pub(crate) text: String,
+    pub(crate) scalar: Scalar,
+}
+
+impl<'e> Reader<'e> {
+    pub(crate) fn new(file: &'e str, env: Environment<'e>) -> Self {
+        Self {
+            env,
+            file,
+            path: String::new(),
+            upstream: None,
+            backend: None,
+            problems: Vec::new(),
+            failed: HashSet::new(),
+        }
+    }
+
+    /// Runs `work` with the path extended by a key.
+    pub(crate) fn below<T>(&mut self, name: &str, work: impl FnOnce(&mut Self) -> T) -> T {
+        let length = self.path.len();
+        if length > 0 {
+            self.path.push('.');
+        }
+        self.path.push_str(name);
+        let done = work(self);
+        self.path.truncate(length);
+        done
+    }
+
+    /// Runs `work` with the path extended by an index.
+    pub(crate) fn item<T>(&mut self, index: usize, work: impl FnOnce(&mut Self) -> T) -> T {
+        let length = self.path.len();
+        self.path.push_str(&format!("[{index}]"));
+        let done = work(self);
+        self.path.truncate(length);
+        done
+    }
+
+    /// Runs `work` and forgets what it reported: for nodes that are read a second time.
+    pub(crate) fn quietly<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
+        let reported = self.problems.len();
+        let done = work(self);
+        self.problems.truncate(reported);
+        done
+    }
+
+    /// Whether something was wrong at exactly this path.
+    pub(crate) fn has_failed(&self, path: &str) -> bool {
+        self.failed.contains(path)
+    }
+
+    /// Whether something was wrong at this path or below it.
+    pub(crate) fn any_failed(&self, path: &str) -> bool {
+        let below = |failed: &String| {
+            failed.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+        };
+        self.failed.iter().any(below)
+    }
+
+    /// Reports an error at the current path.
+    pub(crate) fn error(&mut self, place: Place, text: Text, value: &str, arguments: &[(&str, &str)]) {
+        self.failed.insert(self.path.clone());
+        self.report(Severity::Error, place, text, value, arguments);
+    }
+
+    /// Reports a warning at the current path.
+    pub(crate) fn warning(&mut self, place: Place, text: Text, value: &str, arguments: &[(&str, &str)]) {
+        self.report(Severity::Warning, place, text, value, arguments);
+    }
+
+    fn report(&mut self, severity: Severity, place: Place, text: Text, value: &str, arguments: &[(&str, &str)]) {
+        let block = self.path.rsplit_once('.').map_or("", |(block, _)| block);
+        let named = |name: &str| {
+            let argument = arguments.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
+            Some(argument.unwrap_or_else(|| match name {
+                "key" => self.path.clone(),
+                "block" => block.to_owned(),
+                "list" => self.path.rsplit_once('[').map_or("", |(list, _)| list).to_owned(),
+                "u" => self.upstream.clone().unwrap_or_default(),
+                "b" => self.backend.clone().unwrap_or_default(),
+                _ => value.to_owned(),
+            }))
+        };
+        let message = fill(text.template, named);
+        let hint = Some(fill(text.hint, named)).filter(|hint| !hint.is_empty());
+        let Place { line, column, length } = place;
+        let (file, path) = (self.file.to_owned(), self.path.clone());
+        self.problems.push(Problem { severity, file, line, column, length, path, code: text.code, message, hint });
+    }
+
+    /// Reports that the node is of another type than `expected`, in the key's own words if it has some.
+    pub(crate) fn mismatch(&mut self, node: &Node, key: &Key, expected: &str) {
+        let (found, text) = match &node.tree {
+            Tree::List(_) => ("list", String::new()),
+            Tree::Map(_) => ("mapping", String::new()),
+            Tree::Scalar { .. } => match self.scalar(node) {
+                Some(word) => (word.scalar.name(), word.text),
+                None => return,
+            },
+        };
+        let own = key.rules.iter().flatten().find_map(|rule| match rule {
+            Rule::Otherwise { inside, outside } if !text.is_empty() => {
+                Some(if self.upstream.is_some() { *inside } else { *outside })
+            }
+            _ => None,
+        });
+        match own {
+            Some(own) => self.error(node.place, own, &text, &[]),
+            None => {
+                let hint = if expected == "string" && !text.is_empty() { "put the value in quotes" } else { "" };
+                self.error(node.place, WRONG_TYPE.hint(hint), "", &[("expected", expected), ("found", found)]);
+            }
+        }
+    }
+
+    /// The scalar of a node, interpolated. `None`: not a scalar (nothing is reported), or a variable is not set.
+    pub(crate) fn scalar(&mut self, node: &Node) -> Option<Word> {
+        let Tree::Scalar { text, plain } = &node.tree else { return None };
+        let text = match interpolate(text, self.env) {
+            Ok(text) => text,
+            Err(name) => {
+                self.error(node.place, NOT_SET, "", &[("name", &name)]);
+                return None;
+            }
+        };
+        let scalar = if *plain { Scalar::of(&text) } else { Scalar::Text };
+        Some(Word { text, scalar })
+    }
+
+    /// The string of a node, after the key's rules.
+    pub(crate) fn string(&mut self, node: &Node, key: &Key) -> Option<String> {
+        match &node.tree {
+            Tree::Scalar { .. } => {
+                let word = self.scalar(node)?;
+                if word.scalar != Scalar::Text {
+                    self.mismatch(node, key, "string");
+                    return None;
+                }
+                self.obeys(node, key, &word.text, |rule| match rule {
+                    Rule::Holds { holds, text } => (!holds(&word.text)).then_some(*text),
+                    _ => None,
+                })
+                .then_some(word.text)
+            }
+            _ => {
+                self.mismatch(node, key, "string");
+                None
+            }
+        }
+    }
+
+    /// Holds `value` to the range rules of the key.
+    pub(crate) fn in_range(&mut self, node: &Node, key: &Key, value: i128, written: &str) -> bool {
+        self.obeys(node, key, written, |rule| match rule {
+            Rule::Range { least, most, text } => (value < *least || value > *most).then_some(*text),
+            _ => None,
+        })
+    }
+
+    /// Reports the first rule that `broken` has a text for; whether there was none.
+    pub(crate) fn obeys(
+        &mut self,
+        node: &Node,
+        key: &Key,
+        written: &str,
+        broken: impl Fn(&Rule) -> Option<Text>,
+    ) -> bool {
+        match key.rules.iter().flatten().find_map(broken) {
+            Some(text) => {
+                self.error(node.place, text, written, &[]);
+                false
+            }
+            None => true,
+        }
+    }
+}
+
+/// Replaces `${VAR}`, `${VAR:-default}` and `$$`. The error is the name of a variable that is not set.
+fn interpolate(text: &str, env: Environment<'_>) -> Result<String, String> {
+    if !text.contains('$') {
+        return Ok(text.to_owned());
+    }
+    let mut out = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('$') {
+        out.push_str(before);
+        rest = after;
+        if let Some(after) = rest.strip_prefix('$') {
+            out.push('$');
+            rest = after;
+        } else if let Some((inside, after)) = rest.strip_prefix('{').and_then(|inside| inside.split_once('}')) {
+            let (name, default) = inside.split_once(":-").map_or((inside, None), |(name, text)| (name, Some(text)));
+            match (env(name), default) {
+                (Some(value), None) => out.push_str(&value),
+                (Some(value), Some(_)) if !value.is_empty() => out.push_str(&value),
+                (_, Some(default)) => out.push_str(default),
+                (None, None) => return Err(name.to_owned()),
+            }
+            rest = after;
+        } else {
+            out.push('$');
+        }
+    }
+    out.push_str(rest);
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::interpolate;
+
+    #[test]
+    fn variables_are_replaced_once() {
+        let env = |name: &str| match name {
+            "A" => Some("1".to_owned()),
+            "DOLLAR" => Some("${A}".to_owned()),
+            "EMPTY" => Some(String::new()),
+            _ => None,
+        };
+        for (text, expected) in [
+            ("${A}", Ok("1")),
+            ("x${A}y${A}", Ok("x1y1")),
+            ("${DOLLAR}", Ok("${A}")),
+            ("${EMPTY}", Ok("")),
+            ("${EMPTY:-d}", Ok("d")),
+            ("${NO:-}", Ok("")),
+            ("${NO:-a:-b}", Ok("a:-b")),
+            ("$$", Ok("$")),
+            ("$${A}", Ok("${A}")),
+            ("$A ${A", Ok("$A ${A")),
+            ("$", Ok("$")),
+            ("${NO}", Err("NO")),
+        ] {
+            let expected = expected.map(str::to_owned).map_err(str::to_owned);
+            assert_eq!(interpolate(text, &env), expected, "{text}");
+        }
+    }
+}

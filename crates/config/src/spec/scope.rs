@@ -1,0 +1,144 @@
+//! One mapping being read. Finds keys, reports unknown, missing and repeated ones, and places checks between keys.
+
+use super::text::{Text, text};
+use super::{Key, Reader, Value};
+use crate::yaml::{Node, Place, Tree};
+
+const UNKNOWN: Text = text("unknown field '<name>'").hint("<advice>");
+const MISSING: Text = text("missing field '<name>'");
+const DUPLICATE: Text = text("duplicate field '<name>'");
+
+/// How alike two names must be for the one to be offered for the other.
+const LIKENESS: f64 = 0.8;
+
+/// The mapping at the reader's path.
+pub(crate) struct Scope<'s, 'e> {
+    pub(crate) reader: &'s mut Reader<'e>,
+    pub(crate) node: &'s Node,
+}
+
+impl<'s, 'e> Scope<'s, 'e> {
+    /// Enters the node if it is a mapping, and reports keys that are unknown or written twice.
+    pub(crate) fn enter(reader: &'s mut Reader<'e>, node: &'s Node, key: &Key, keys: &[Key]) -> Option<Self> {
+        let Tree::Map(entries) = &node.tree else {
+            reader.mismatch(node, key, "mapping");
+            return None;
+        };
+        for (index, entry) in entries.iter().enumerate() {
+            let name = entry.name.as_str();
+            let Some(known) = keys.iter().find(|known| known.answers_to(name)) else {
+                let advice = advice(name, keys);
+                reader.below(name, |reader| {
+                    reader.error(entry.place, UNKNOWN, "", &[("name", name), ("advice", &advice)]);
+                });
+                continue;
+            };
+            if entries.iter().take(index).any(|earlier| known.answers_to(&earlier.name)) {
+                reader.below(name, |reader| reader.duplicate(entry.place, name));
+            }
+        }
+        Some(Self { reader, node })
+    }
+
+    /// Reads the key, or keeps `absent`. A block starts from `absent`.
+    pub(crate) fn field<T: Value>(&mut self, key: &Key, absent: T) -> T {
+        let Some(entry) = self.node.entries().iter().find(|entry| key.answers_to(&entry.name)) else {
+            if key.required {
+                self.missing(key.name);
+            }
+            return absent;
+        };
+        self.reader.below(key.name, |reader| T::read(reader, &entry.node, key, Some(&absent))).unwrap_or(absent)
+    }
+
+    /// Reports that a key must be there.
+    pub(crate) fn missing(&mut self, name: &str) {
+        let place = self.node.place;
+        self.reader.below(name, |reader| reader.error(place, MISSING, "", &[("name", name)]));
+    }
+
+    /// Whether the path below this mapping is in the file.
+    pub(crate) fn written(&self, path: &str) -> bool {
+        self.node.find(path).is_some()
+    }
+
+    /// Reports `text` at the first of `keys` unless `holds`, or unless one of the keys is at fault already. The keys
+    /// are paths below this mapping.
+    pub(crate) fn require(&mut self, holds: bool, keys: &[&str], text: Text, arguments: &[(&str, &str)]) {
+        if let (false, Some(key)) = (holds, keys.first()) {
+            self.require_at(self.place(key), keys, text, arguments);
+        }
+    }
+
+    fn require_at(&mut self, place: Place, keys: &[&str], text: Text, arguments: &[(&str, &str)]) {
+        let known = keys.iter().any(|key| self.reader.has_failed(&join(&self.reader.path, key)));
+        if let (false, Some(key)) = (known, keys.first()) {
+            self.reader.below(key, |reader| reader.error(place, text, "", arguments));
+        }
+    }
+
+    /// Reports `text` at the mapping itself, unless something in it is wrong already.
+    pub(crate) fn require_here(&mut self, text: Text) {
+        if !self.reader.any_failed(&self.reader.path) {
+            self.reader.error(self.node.place, text, "", &[]);
+        }
+    }
+
+    /// Requires that one duration is not above another.
+    pub(crate) fn order(&mut self, holds: bool, key: &str, other: &str, text: Text) {
+        if !holds {
+            let place = self.place(if self.written(key) { key } else { other });
+            self.require_at(place, &[key, other], text, &[("other", other)]);
+        }
+    }
+
+    /// Whether something at `key` or below it was wrong.
+    pub(crate) fn any_failed(&self, key: &str) -> bool {
+        self.reader.any_failed(&join(&self.reader.path, key))
+    }
+
+    /// Warns at `key` unless `holds`.
+    pub(crate) fn advise(&mut self, holds: bool, key: &str, text: Text, arguments: &[(&str, &str)]) {
+        if !holds {
+            let place = self.place(key);
+            self.reader.below(key, |reader| reader.warning(place, text, "", arguments));
+        }
+    }
+
+    /// The place of what is at `path`, or of the mapping that should hold it.
+    pub(crate) fn place(&self, path: &str) -> Place {
+        self.node.descend(path).0.place
+    }
+}
+
+fn join(block: &str, key: &str) -> String {
+    if block.is_empty() { key.to_owned() } else { format!("{block}.{key}") }
+}
+
+impl Reader<'_> {
+    /// Reports a name that stands twice, at the current path.
+    pub(crate) fn duplicate(&mut self, place: Place, name: &str) {
+        self.error(place, DUPLICATE, "", &[("name", name)]);
+    }
+}
+
+impl Key {
+    /// Whether `name` is this key's name or alias.
+    pub(crate) fn answers_to(&self, name: &str) -> bool {
+        self.name == name || (!self.alias.is_empty() && self.alias == name)
+    }
+}
+
+/// `did you mean '<y>'?` when one of the keys is near, else all of them.
+fn advice(name: &str, keys: &[Key]) -> String {
+    let nearest = keys
+        .iter()
+        .flat_map(|key| [key.name, key.alias])
+        .filter(|known| !known.is_empty())
+        .map(|known| (strsim::jaro_winkler(&name.to_lowercase(), known), known))
+        .max_by(|a, b| a.0.total_cmp(&b.0));
+    match nearest {
+        Some((likeness, known)) if likeness >= LIKENESS => format!("did you mean '{known}'?"),
+        _ => format!("allowed keys: {}", keys.iter().map(|key| key.name).collect::<Vec<_>>().join(", ")),
+    }
+}

@@ -1,0 +1,309 @@
+//! Words of HTTP: methods, field names, hosts, status codes, and what a balancer hashes.
+
+use std::fmt;
+use std::net::IpAddr;
+use std::ops::Deref;
+
+use super::path::strip_port;
+use crate::spec::text::{Text, text};
+use crate::spec::{Item, Key, Kind, Reader, Rule, Value};
+use crate::yaml::emit::Shown;
+use crate::yaml::{Node, Scalar, Tree};
+
+/// The characters of a token (RFC 9110 section 5.6.2).
+pub(crate) fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
+}
+
+/// A DNS name of letters, digits, hyphens and underscores: labels of 1 to 63, 253 in all.
+pub(crate) fn is_dns_name(name: &str) -> bool {
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+    };
+    (1..=253).contains(&name.len()) && name.split('.').all(label)
+}
+
+const BAD_NAME: Text = text("invalid value '<v>': expected an HTTP field name");
+const BAD_METHOD: Text = text("invalid value '<v>': expected an HTTP method");
+
+/// Declares a string with a form of its own.
+macro_rules! formed {
+    ($(#[doc = $about:literal])+ $name:ident, $what:literal, $bad:expr, $form:expr) => {
+        $(#[doc = $about])+
+        #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(String);
+
+        impl $name {
+            /// The text in its normal form, if it has one.
+            pub fn parse(text: &str) -> Option<Self> {
+                let form: fn(&str) -> Option<String> = $form;
+                form(text).map(Self)
+            }
+
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl Deref for $name {
+            type Target = str;
+            fn deref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl Item for $name {}
+
+        impl Value for $name {
+            fn kind() -> Kind {
+                Kind::Text($what)
+            }
+
+            fn read(reader: &mut Reader<'_>, node: &Node, key: &Key, _base: Option<&Self>) -> Option<Self> {
+                let text = reader.string(node, key)?;
+                let formed = Self::parse(&text);
+                if formed.is_none() {
+                    reader.unreadable(node, key, &text, $bad);
+                }
+                formed
+            }
+
+            fn show(&self, _key: &Key) -> Shown {
+                Shown::Text(self.0.clone())
+            }
+        }
+    };
+}
+
+formed!(
+    /// A field name, in lower case.
+    HeaderName,
+    "header name",
+    BAD_NAME,
+    |text| is_token(text).then(|| text.to_ascii_lowercase())
+);
+
+formed!(
+    /// A method, in upper case.
+    Method,
+    "method",
+    BAD_METHOD,
+    |text| is_token(text).then(|| text.to_ascii_uppercase())
+);
+
+impl Reader<'_> {
+    /// Reports a text that its type cannot read, in the key's own words if it has some.
+    pub(crate) fn unreadable(&mut self, node: &Node, key: &Key, text: &str, otherwise: Text) {
+        let own = key.rules.iter().flatten().find_map(|rule| match rule {
+            Rule::Otherwise { inside, outside } => Some(if self.upstream.is_some() { *inside } else { *outside }),
+            _ => None,
+        });
+        self.error(node.place, own.unwrap_or(otherwise), text, &[]);
+    }
+}
+
+/// Which hosts a route takes. In lower case, without port, trailing dot or brackets.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum HostPattern {
+    /// This name or IP literal only.
+    Exact(String),
+    /// All names below this suffix (written `*.suffix`), not the suffix itself. Held without the `*.`.
+    Below(String),
+}
+
+impl HostPattern {
+    /// Reads a pattern as written in a file.
+    pub fn parse(text: &str) -> Option<Self> {
+        if let Some(suffix) = text.strip_prefix("*.") {
+            let suffix = normal_host(suffix)?;
+            return is_dns_name(&suffix).then_some(Self::Below(suffix));
+        }
+        normal_host(text).map(Self::Exact)
+    }
+}
+
+/// A host in the form in which hosts are compared: lower case, no port, no trailing dot, no brackets. `None` if it is
+/// neither a DNS name nor an IP literal.
+pub fn normal_host(text: &str) -> Option<String> {
+    let host = strip_port(text)?;
+    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
+    match host.parse::<IpAddr>() {
+        Ok(address) => Some(address.to_string()),
+        Err(_) => is_dns_name(&host).then_some(host),
+    }
+}
+
+impl fmt::Display for HostPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(host) => f.write_str(host),
+            Self::Below(suffix) => write!(f, "*.{suffix}"),
+        }
+    }
+}
+
+const BAD_HOST: Text = text("invalid value '<v>': expected a host");
+
+impl Value for HostPattern {
+    fn kind() -> Kind {
+        Kind::Text("host")
+    }
+
+    fn read(reader: &mut Reader<'_>, node: &Node, key: &Key, _base: Option<&Self>) -> Option<Self> {
+        let text = reader.string(node, key)?;
+        let pattern = Self::parse(&text);
+        if pattern.is_none() {
+            reader.unreadable(node, key, &text, BAD_HOST);
+        }
+        pattern
+    }
+
+    fn show(&self, _key: &Key) -> Shown {
+        Shown::Text(self.to_string())
+    }
+}
+
+/// Status codes from first to last, both included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StatusRange {
+    /// 100 to 599.
+    pub first: u16,
+    /// Not below `first`, at most 599.
+    pub last: u16,
+}
+
+impl StatusRange {
+    /// Whether the status is in the range.
+    pub fn contains(self, status: u16) -> bool {
+        (self.first..=self.last).contains(&status)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (first, last) = text.split_once('-').unwrap_or((text, text));
+        let code = |digits: &str| {
+            let digits = Some(digits.trim()).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))?;
+            digits.parse::<u16>().ok().filter(|code| (100..=599).contains(code))
+        };
+        let range = Self { first: code(first)?, last: code(last)? };
+        (range.first <= range.last).then_some(range)
+    }
+}
+
+const BAD_STATUS: Text = text("invalid value '<v>': expected a status code or a range of them");
+
+impl Item for StatusRange {}
+
+impl Value for StatusRange {
+    fn kind() -> Kind {
+        Kind::Range
+    }
+
+    fn read(reader: &mut Reader<'_>, node: &Node, key: &Key, _base: Option<&Self>) -> Option<Self> {
+        if !matches!(node.tree, Tree::Scalar { .. }) {
+            reader.mismatch(node, key, "status code");
+            return None;
+        }
+        let word = reader.scalar(node)?;
+        let range = match word.scalar {
+            Scalar::Integer(_) | Scalar::Text => Self::parse(&word.text),
+            Scalar::Null | Scalar::Bool(_) | Scalar::Float(_) => None,
+        };
+        if range.is_none() {
+            reader.unreadable(node, key, &word.text, BAD_STATUS);
+        }
+        range
+    }
+
+    fn show(&self, _key: &Key) -> Shown {
+        let Self { first, last } = *self;
+        if first == last { Shown::Integer(i128::from(first)) } else { Shown::Text(format!("{first}-{last}")) }
+    }
+}
+
+/// What a hashing balancer looks at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum HashKey {
+    /// The value of a request field.
+    Header(HeaderName),
+    /// The value of a cookie.
+    Cookie(String),
+    /// The first value of a query parameter, not decoded.
+    Query(String),
+    /// The path in its matching form.
+    Path,
+    /// The normalised authority.
+    Authority,
+    /// The method.
+    Method,
+    /// The connection id.
+    Cid,
+    /// The client's IP address.
+    ClientIp,
+}
+
+impl HashKey {
+    fn parse(text: &str) -> Option<Self> {
+        let named = text.split_once(':').filter(|(_, name)| !name.is_empty());
+        Some(match (text.to_ascii_lowercase().as_str(), named) {
+            ("path", _) => Self::Path,
+            ("authority", _) => Self::Authority,
+            ("method", _) => Self::Method,
+            ("cid", _) => Self::Cid,
+            ("client-ip" | "client_ip", _) => Self::ClientIp,
+            (_, Some((source, name))) if source.eq_ignore_ascii_case("header") => {
+                Self::Header(HeaderName::parse(name)?)
+            }
+            (_, Some((source, name))) if source.eq_ignore_ascii_case("cookie") && is_token(name) => {
+                Self::Cookie(name.to_owned())
+            }
+            (_, Some((source, name))) if source.eq_ignore_ascii_case("query") => Self::Query(name.to_owned()),
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for HashKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Header(name) => write!(f, "header:{name}"),
+            Self::Cookie(name) => write!(f, "cookie:{name}"),
+            Self::Query(name) => write!(f, "query:{name}"),
+            Self::Path => f.write_str("path"),
+            Self::Authority => f.write_str("authority"),
+            Self::Method => f.write_str("method"),
+            Self::Cid => f.write_str("cid"),
+            Self::ClientIp => f.write_str("client-ip"),
+        }
+    }
+}
+
+const BAD_KEY: Text = text("invalid value '<v>': expected a hash key");
+
+impl Value for HashKey {
+    fn kind() -> Kind {
+        Kind::Text("hash key")
+    }
+
+    fn read(reader: &mut Reader<'_>, node: &Node, key: &Key, _base: Option<&Self>) -> Option<Self> {
+        let text = reader.string(node, key)?;
+        let parsed = Self::parse(&text);
+        if parsed.is_none() {
+            reader.unreadable(node, key, &text, BAD_KEY);
+        }
+        parsed
+    }
+
+    fn show(&self, _key: &Key) -> Shown {
+        Shown::Text(self.to_string())
+    }
+}

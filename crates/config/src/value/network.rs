@@ -1,0 +1,112 @@
+//! CIDR networks and the question what is loopback.
+
+use std::fmt;
+use std::net::IpAddr;
+
+use crate::spec::text::{Text, text};
+use crate::spec::{Item, Key, Kind, Reader, Value};
+use crate::yaml::Node;
+use crate::yaml::emit::Shown;
+
+/// A block of addresses such as `10.0.0.0/8`; a bare address is a block of one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Network {
+    address: IpAddr,
+    prefix: u8,
+}
+
+impl Network {
+    /// Reads a network. Host bits may be set; they are ignored.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
+        let address: IpAddr = address.parse().ok()?;
+        let longest = if address.is_ipv4() { 32 } else { 128 };
+        let prefix = match prefix {
+            None => longest,
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => digits.parse().ok()?,
+            Some(_) => return None,
+        };
+        (prefix <= longest).then_some(Self { address, prefix })
+    }
+
+    /// Whether the address is inside. An IPv4 address mapped into IPv6 counts as IPv4.
+    pub fn contains(self, address: IpAddr) -> bool {
+        match (self.address, address.to_canonical()) {
+            (IpAddr::V4(own), IpAddr::V4(other)) => {
+                let mask = u32::MAX.checked_shl(32_u32.saturating_sub(u32::from(self.prefix))).unwrap_or(0);
+                own.to_bits() & mask == other.to_bits() & mask
+            }
+            (IpAddr::V6(own), IpAddr::V6(other)) => {
+                let mask = u128::MAX.checked_shl(128_u32.saturating_sub(u32::from(self.prefix))).unwrap_or(0);
+                own.to_bits() & mask == other.to_bits() & mask
+            }
+            _ => false,
+        }
+    }
+}
+
+impl fmt::Display for Network {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.address, self.prefix)
+    }
+}
+
+const BAD_NETWORK: Text = text("invalid value '<v>': expected a network such as 10.0.0.0/8");
+
+impl Item for Network {}
+
+impl Value for Network {
+    fn kind() -> Kind {
+        Kind::Text("CIDR")
+    }
+
+    fn read(reader: &mut Reader<'_>, node: &Node, key: &Key, _base: Option<&Self>) -> Option<Self> {
+        let text = reader.string(node, key)?;
+        let network = Self::parse(&text);
+        if network.is_none() {
+            reader.unreadable(node, key, &text, BAD_NETWORK);
+        }
+        network
+    }
+
+    fn show(&self, _key: &Key) -> Shown {
+        Shown::Text(self.to_string())
+    }
+}
+
+/// Whether an address as written is loopback: `localhost`, or a literal (brackets allowed) that is.
+pub fn is_loopback(address: &str) -> bool {
+    let literal = address.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(address);
+    address.eq_ignore_ascii_case("localhost")
+        || literal.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn networks_contain_what_their_prefix_says() {
+        let network = |text| Network::parse(text).unwrap();
+        let address = |text: &str| text.parse::<IpAddr>().unwrap();
+        assert!(network("10.1.0.0/16").contains(address("10.1.255.1")));
+        assert!(network("10.1.0.0/16").contains(address("::ffff:10.1.2.3")));
+        assert!(!network("10.1.0.0/16").contains(address("10.2.0.1")));
+        assert!(network("0.0.0.0/0").contains(address("255.1.1.1")));
+        assert!(network("2001:db8::/32").contains(address("2001:db8:1::1")));
+        assert!(!network("::1").contains(address("::2")));
+        for text in ["10.0.0.0/33", "10.0.0.0/", "10.0.0.0/+8", "example.com", "::/129", ""] {
+            assert_eq!(Network::parse(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn loopback_is_a_literal_or_localhost() {
+        for text in ["localhost", "LOCALHOST", "127.0.0.1", "127.9.9.9", "::1", "[::1]", "::ffff:127.0.0.1"] {
+            assert!(is_loopback(text), "{text}");
+        }
+        for text in ["0.0.0.0", "::", "example.com", "[127.0.0.1", "localhost."] {
+            assert!(!is_loopback(text), "{text}");
+        }
+    }
+}
