@@ -210,8 +210,17 @@ impl Fields {
         self.drop_repeats(known);
     }
 
+    /// Puts a field before all others; for a pseudo-header that is found late.
+    pub fn prepend(&mut self, known: Known, value: &[u8]) {
+        self.push(known, value);
+        self.entries.rotate_right(1);
+    }
+
     /// Removes all fields of that name but the first.
     fn drop_repeats(&mut self, known: Known) {
+        if self.all(known).nth(1).is_none() {
+            return;
+        }
         let mut seen = false;
         self.entries.retain(|entry| entry.known != Some(known) || !std::mem::replace(&mut seen, true));
     }

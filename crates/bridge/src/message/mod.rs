@@ -5,9 +5,15 @@
 
 pub mod check;
 pub mod fields;
+pub mod forwarded;
 pub mod head;
+pub mod hop;
+pub mod local;
 pub mod name;
 pub mod protocol;
+pub mod request_id;
+pub mod rewrite;
+pub mod trace;
 
 pub use fields::{Field, Fields, Name};
 pub use head::{Method, RequestHead, ResponseHead};

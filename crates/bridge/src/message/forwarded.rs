@@ -1,0 +1,148 @@
+//! What a backend is told about the client: `forwarded` (RFC 7239) and the `x-forwarded-*` family.
+
+use super::{Fields, Known};
+use std::{
+    io::Write,
+    net::{IpAddr, Ipv4Addr},
+};
+
+/// What becomes of the fields that the client sent itself.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ForwardedMode {
+    /// They are dropped.
+    #[default]
+    Overwrite,
+    /// Lists grow by one element, single values are kept.
+    Append,
+    /// They are kept; only what is missing is added.
+    Preserve,
+}
+
+/// The texts that name a client and the listener it came to. Made once for a connection.
+#[derive(Clone, Debug)]
+pub struct Client {
+    address: Text<45>,
+    port: Text<5>,
+    is_v6: bool,
+}
+
+impl Client {
+    /// For this address of the client and port of the listener.
+    pub fn new(address: IpAddr, listener_port: u16) -> Self {
+        let address = address.to_canonical();
+        let is_v6 = address.is_ipv6();
+        Self { address: Text::of(&address), port: Text::of(&listener_port), is_v6 }
+    }
+
+    /// The address as text, an IPv6 address without brackets.
+    pub fn address(&self) -> &[u8] {
+        self.address.as_bytes()
+    }
+
+    fn port(&self) -> &[u8] {
+        self.port.as_bytes()
+    }
+
+    /// `for=` with its value, and what follows up to the host.
+    fn for_and_proto(&self) -> [&[u8]; 3] {
+        if self.is_v6 {
+            [b"for=\"[", self.address(), b"]\";proto=https;host=\""]
+        } else {
+            [b"for=", self.address(), b";proto=https;host=\""]
+        }
+    }
+}
+
+impl Default for Client {
+    /// An unknown client: 0.0.0.0, port 0.
+    fn default() -> Self {
+        Self::new(Ipv4Addr::UNSPECIFIED.into(), 0)
+    }
+}
+
+/// A short text without an allocation of its own.
+#[derive(Clone, Debug)]
+struct Text<const N: usize> {
+    bytes: [u8; N],
+    len: u8,
+}
+
+impl<const N: usize> Text<N> {
+    fn of(value: &impl std::fmt::Display) -> Self {
+        let mut bytes = [0; N];
+        let mut rest = &mut bytes[..];
+        // What does not fit is cut; N is the longest text of its type.
+        let _ = write!(rest, "{value}");
+        let len = (N - rest.len()) as u8;
+        Self { bytes, len }
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        self.bytes.get(..usize::from(self.len)).unwrap_or_default()
+    }
+}
+
+/// Which fields of the family a request has.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Present {
+    pub(super) forwarded: bool,
+    pub(super) list: bool,
+    pub(super) proto: bool,
+    pub(super) host: bool,
+    pub(super) port: bool,
+}
+
+impl Present {
+    /// Notes a field of this name; false if it is not of the family.
+    pub(super) fn note(&mut self, name: Known) -> bool {
+        let flag = match name {
+            Known::Forwarded => &mut self.forwarded,
+            Known::XForwardedFor => &mut self.list,
+            Known::XForwardedProto => &mut self.proto,
+            Known::XForwardedHost => &mut self.host,
+            Known::XForwardedPort => &mut self.port,
+            _ => return false,
+        };
+        *flag = true;
+        true
+    }
+}
+
+/// Adds the fields. Those that `mode` drops are gone already; `present` are those still there. `host` is the client's.
+pub(super) fn add(fields: &mut Fields, client: &Client, host: &[u8], mode: ForwardedMode, present: Present) {
+    let escaped = escape(host);
+    let [first, second, third] = client.for_and_proto();
+    let element = [first, second, third, escaped.as_deref().unwrap_or(host), b"\""];
+    match mode {
+        ForwardedMode::Append => {
+            fields.join(Known::Forwarded, b", ", &element);
+            fields.join(Known::XForwardedFor, b", ", &[client.address()]);
+        }
+        ForwardedMode::Overwrite | ForwardedMode::Preserve => {
+            if !present.forwarded {
+                fields.push_parts(Known::Forwarded, &element);
+            }
+            if !present.list {
+                fields.push(Known::XForwardedFor, client.address());
+            }
+        }
+    }
+    if !present.proto {
+        fields.push(Known::XForwardedProto, b"https");
+    }
+    if !present.host {
+        fields.push(Known::XForwardedHost, host);
+    }
+    if !present.port {
+        fields.push(Known::XForwardedPort, client.port());
+    }
+}
+
+/// `text` as the inside of a quoted string, where that differs from `text` (RFC 9110 5.6.4).
+pub(super) fn escape(text: &[u8]) -> Option<Vec<u8>> {
+    let is_special = |byte: &u8| matches!(byte, b'"' | b'\\');
+    text.iter().any(is_special).then(|| {
+        let escaped = text.iter().flat_map(|byte| is_special(byte).then_some(b'\\').into_iter().chain([*byte]));
+        escaped.collect()
+    })
+}

@@ -1,0 +1,71 @@
+//! `x-request-id`: which ids of clients are kept, and what a new one looks like (UUID version 7, RFC 9562 5.7).
+
+use super::{Fields, Known};
+
+/// Longest id that is kept, in bytes.
+pub const MAX_LEN: usize = 128;
+
+/// The client's id, if it sent exactly one that may be kept.
+pub fn accepted(fields: &Fields) -> Option<&[u8]> {
+    let mut ids = fields.all(Known::XRequestId);
+    let id = ids.next().filter(|id| is_acceptable(id))?;
+    ids.next().is_none().then_some(id)
+}
+
+/// Whether an id is 1 to [`MAX_LEN`] characters of `A-Z a-z 0-9 . _ ~ + / = : @ -`.
+pub fn is_acceptable(id: &[u8]) -> bool {
+    (1..=MAX_LEN).contains(&id.len())
+        && id.iter().all(|byte| {
+            byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'~' | b'+' | b'/' | b'=' | b':' | b'@' | b'-')
+        })
+}
+
+/// A new id from the Unix time in milliseconds and ten random bytes (74 of their 80 bits are used).
+pub fn uuid_v7(millis: u64, random: [u8; 10]) -> [u8; 36] {
+    let random = random.iter().fold(0, |number: u128, byte| (number << 8) | u128::from(*byte));
+    let number = (u128::from(millis & 0xffff_ffff_ffff) << 80) | random;
+    let number = number & !(0xf << 76) | (0x7 << 76); // version
+    let number = number & !(0x3 << 62) | (0x2 << 62); // variant
+    let mut text = [b'-'; 36];
+    let mut places = text.iter_mut().enumerate().filter(|(at, _)| !matches!(at, 8 | 13 | 18 | 23));
+    for byte in number.to_be_bytes() {
+        for digit in [byte >> 4, byte & 15] {
+            if let Some((_, place)) = places.next() {
+                *place = if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
+            }
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_that_are_kept() {
+        let longest = "a".repeat(MAX_LEN);
+        for id in ["a", "A-z0.9_~+/=:@", longest.as_str()] {
+            assert!(is_acceptable(id.as_bytes()), "{id}");
+        }
+        let too_long = "a".repeat(MAX_LEN + 1);
+        for id in ["", "a b", "a\"", "a,b", "ä", "%41", too_long.as_str()] {
+            assert!(!is_acceptable(id.as_bytes()), "{id}");
+        }
+        let mut fields = Fields::new();
+        assert_eq!(accepted(&fields), None);
+        fields.push(Known::XRequestId, b"one");
+        assert_eq!(accepted(&fields), Some(&b"one"[..]));
+        fields.push(Known::XRequestId, b"two");
+        assert_eq!(accepted(&fields), None, "which one is meant?");
+    }
+
+    #[test]
+    fn new_ids_are_uuids_of_version_7() {
+        // The example of RFC 9562 A.6.
+        let random = [0x0c, 0xc3, 0x18, 0xc4, 0xdc, 0x0c, 0x0c, 0x07, 0x39, 0x8f];
+        let text = uuid_v7(0x017F_22E2_79B0, random);
+        assert_eq!(std::str::from_utf8(&text), Ok("017f22e2-79b0-7cc3-98c4-dc0c0c07398f"));
+        assert!(is_acceptable(&text));
+    }
+}
