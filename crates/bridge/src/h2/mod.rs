@@ -10,16 +10,18 @@ mod code;
 mod flow;
 mod frame;
 mod guard;
-mod interim_check;
 mod output;
 mod receive;
 mod send;
 mod settings;
 mod stream;
 
+#[cfg(test)]
+mod tests;
+
 use bytes::Bytes;
 
-use crate::message::{Fields, ResponseHead};
+use crate::message::{Fields, ResponseHead, check::HeadLimits};
 
 pub use client::Client;
 pub use code::Code;
@@ -36,7 +38,7 @@ pub struct Config {
     pub max_frame_size: u32,
     /// Bytes of dynamic table that the peer may use for responses (`SETTINGS_HEADER_TABLE_SIZE`).
     pub header_table_size: u32,
-    /// Bytes of names plus values in one field section (`SETTINGS_MAX_HEADER_LIST_SIZE`); more makes the response malformed.
+    /// Bytes of names plus values in one field section; more makes the response malformed.
     pub max_header_list: u32,
     /// Field lines in one field section, pseudo-headers counted; more makes the response malformed.
     pub max_header_count: u32,
@@ -54,6 +56,16 @@ impl Default for Config {
         }
     }
 }
+
+impl Config {
+    /// The limits on a field section.
+    fn limits(&self) -> HeadLimits {
+        HeadLimits { max_fields: self.max_header_count as usize, max_bytes: self.max_header_list as usize }
+    }
+}
+
+/// The reason of [`Event::Malformed`] for a field section over [`Config::max_header_list`] or [`Config::max_header_count`].
+pub const TOO_LARGE: &str = "response headers exceed size limit";
 
 /// Identifies a stream on its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -128,7 +140,7 @@ pub enum Event {
         tag: u64,
         /// The stream.
         id: StreamId,
-        /// What was wrong.
+        /// What was wrong; [`TOO_LARGE`] if it was that.
         reason: &'static str,
     },
     /// A stream whose [`Client::send_data`] left something can take bytes again.

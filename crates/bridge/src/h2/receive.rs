@@ -5,18 +5,20 @@
 use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::{
-    Client, Code, ConnectionError, Event, StreamId,
+    Client, Code, ConnectionError, Event, StreamId, TOO_LARGE,
     block::{self, Block},
     client::Phase,
     flow::MAX_WINDOW,
     frame::{self, HEADER_LEN, Header, Kind, flag},
     guard::MAX_INTERIM,
-    interim_check as check,
     stream::{Request, Response, Waiting},
 };
 use crate::{
     hpack::Limits,
-    message::{Fields, ResponseHead},
+    message::{
+        Fields, Method, Protocol, ResponseHead,
+        check::{self, BodyLength, CheckError, HeadLimits, LengthError, ResponseError},
+    },
 };
 
 /// A payload of DATA below this is copied out of the read buffer, so that it does not keep all of it alive; and of a longer
@@ -143,7 +145,10 @@ impl Client {
     fn begin_data(&mut self, header: Header, input: &[u8]) -> Result<Option<(usize, Option<Event>)>, ConnectionError> {
         let mut read = HEADER_LEN;
         let mut padding = 0;
-        if header.has(flag::PADDED) && header.len > 0 {
+        if header.has(flag::PADDED) {
+            if header.len == 0 {
+                return Err(size("padded DATA without its padding's length", "RFC 9113 4.2"));
+            }
             let Some(pad) = input.get(HEADER_LEN) else { return Ok(None) };
             read += 1;
             padding = u32::from(*pad);
@@ -195,9 +200,8 @@ impl Client {
             Response::Head { .. } => Err((Code::PROTOCOL_ERROR, "DATA before the response head")),
             Response::Done => Err((Code::STREAM_CLOSED, "DATA after the end of the response")),
             Response::Body(body) => {
-                let fault = |reason| (Code::PROTOCOL_ERROR, reason);
-                body.take(u64::from(len)).map_err(fault)?;
-                if end { body.finish().map_err(fault) } else { Ok(()) }
+                body.add(u64::from(len)).map_err(wrong_length)?;
+                if end { body.finish().map_err(wrong_length) } else { Ok(()) }
             }
         }
     }
@@ -287,9 +291,10 @@ impl Client {
         let id = StreamId(number);
         let known = self.streams.get(id).is_some();
         let mut fields = if known { Fields::new() } else { Fields::default() };
-        let (bytes, count) = (self.config.max_header_list as usize, self.config.max_header_count as usize);
-        let limits = if known { Limits { bytes, count } } else { Limits { bytes: 0, count: 0 } };
-        let fits = self.decoder.decode(block, &mut fields, limits).map_err(|error| ConnectionError {
+        let limits = self.config.limits();
+        let room = Limits { bytes: limits.max_bytes, count: limits.max_fields };
+        let room = if known { room } else { Limits { bytes: 0, count: 0 } };
+        let fits = self.decoder.decode(block, &mut fields, room).map_err(|error| ConnectionError {
             code: Code::COMPRESSION_ERROR,
             reason: error.as_str(),
             clause: "RFC 9113 4.3",
@@ -299,15 +304,16 @@ impl Client {
             return Ok(None);
         };
         let fault = match &mut stream.response {
-            _ if !fits => (Code::PROTOCOL_ERROR, "field section over the limits"),
+            _ if !fits => (Code::PROTOCOL_ERROR, TOO_LARGE),
             Response::Done => (Code::STREAM_CLOSED, "HEADERS after the end of the response"),
-            Response::Head { .. } => match check::response(fields) {
+            Response::Head { .. } => match check::response(fields, &limits, Protocol::Http2) {
                 Ok(head) => return Ok(self.head(id, head, end)),
-                Err(reason) => (Code::PROTOCOL_ERROR, reason),
+                Err(ResponseError::Malformed(reason)) => (Code::PROTOCOL_ERROR, reason),
+                Err(ResponseError::TooLarge) => (Code::PROTOCOL_ERROR, TOO_LARGE),
             },
-            Response::Body(body) => match trailers(&fields, body, end) {
+            Response::Body(body) => match trailers(&fields, *body, end, &limits) {
                 Ok(()) => return Ok(self.trailers(id, fields)),
-                Err(reason) => (Code::PROTOCOL_ERROR, reason),
+                Err(fault) => fault,
             },
         };
         Ok(self.malformed(id, fault.0, fault.1))
@@ -322,17 +328,16 @@ impl Client {
             *interim += 1;
             let reason = match () {
                 () if end => "interim response that ends the stream",
-                () if head.status == 101 => "status 101 in HTTP/2",
                 () if *interim > MAX_INTERIM => "too many interim responses",
                 () => return Some(Event::Informational { tag, id, head }),
             };
             return self.malformed(id, Code::PROTOCOL_ERROR, reason);
         }
-        let body = check::BodyLength::of_response(&head, stream.method);
+        let body = body_length(&head, stream.method);
         if !end {
             stream.response = Response::Body(body);
-        } else if let Err(reason) = body.finish() {
-            return self.malformed(id, Code::PROTOCOL_ERROR, reason);
+        } else if let Err((code, reason)) = body.finish().map_err(wrong_length) {
+            return self.malformed(id, code, reason);
         } else {
             self.finish_response(id);
         }
@@ -492,13 +497,34 @@ impl Client {
     }
 }
 
-/// What trailers must be (RFC 9113 8.1): the end of the stream, without pseudo-headers, after all of the body.
-fn trailers(fields: &Fields, body: &check::BodyLength, end: bool) -> Result<(), &'static str> {
-    if !end {
-        return Err("trailers that do not end the stream");
+/// The body that a final response brings (RFC 9110 6.4.1): none whatever its `content-length` says, any where a tunnel begins.
+fn body_length(head: &ResponseHead, method: Method) -> BodyLength {
+    match method {
+        Method::Connect if matches!(head.status, 200..300) => BodyLength::Open,
+        _ if !head.has_body(method) => BodyLength::Missing(0),
+        _ => BodyLength::new(head.content_length),
     }
-    check::trailers(fields)?;
-    body.finish()
+}
+
+/// What trailers must be (RFC 9113 8.1): the end of the stream, without pseudo-headers, after all of the body.
+fn trailers(fields: &Fields, body: BodyLength, end: bool, limits: &HeadLimits) -> Result<(), (Code, &'static str)> {
+    let reason = match check::trailers(fields, limits) {
+        Ok(()) if end => return body.finish().map_err(wrong_length),
+        Ok(()) => "trailers that do not end the stream",
+        Err(CheckError::Malformed { reason, .. }) => reason,
+        Err(CheckError::Invalid(details)) => details.text(),
+        Err(CheckError::TooManyFields | CheckError::TooLarge) => TOO_LARGE,
+    };
+    Err((Code::PROTOCOL_ERROR, reason))
+}
+
+/// RFC 9113 8.1.1.
+fn wrong_length(error: LengthError) -> (Code, &'static str) {
+    let reason = match error {
+        LengthError::TooLong => "body longer than its content-length",
+        LengthError::TooShort => "body shorter than its content-length",
+    };
+    (Code::PROTOCOL_ERROR, reason)
 }
 
 fn protocol(reason: &'static str, clause: &'static str) -> ConnectionError {

@@ -82,7 +82,7 @@ pub(super) fn put(out: &mut Vec<u8>, config: &Config) {
         (ENABLE_PUSH, 0),
         (INITIAL_WINDOW_SIZE, config.initial_stream_window),
         (MAX_FRAME_SIZE, config.max_frame_size),
-        (MAX_HEADER_LIST_SIZE, config.max_header_list),
+        (MAX_HEADER_LIST_SIZE, u32::try_from(config.limits().section_size()).unwrap_or(u32::MAX)),
     ];
     frame::put_header(out, frame::Kind::Settings, 0, 0, 6 * entries.len());
     for (id, value) in entries {

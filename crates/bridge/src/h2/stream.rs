@@ -1,11 +1,10 @@
 //! The open streams of a connection and how to find them by number without hashing.
 
-use super::interim_check::BodyLength;
 use super::{
     StreamId,
     flow::{ReceiveWindow, SendWindow},
 };
-use crate::message::Method;
+use crate::message::{Method, check::BodyLength};
 
 /// How far the response is.
 #[derive(Debug)]

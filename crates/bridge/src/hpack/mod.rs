@@ -8,6 +8,9 @@ mod encoder;
 mod static_table;
 mod table;
 
+#[cfg(test)]
+mod tests;
+
 pub use decoder::{Decoder, Limits};
 pub use encoder::Encoder;
 

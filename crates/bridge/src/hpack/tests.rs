@@ -1,0 +1,317 @@
+use super::{Decoder, Encoder, Error, Limits};
+use crate::message::{Field, Fields, Known, Name};
+
+const LIMITS: Limits = Limits { bytes: 65_536, count: 128 };
+
+fn hex(text: &str) -> Vec<u8> {
+    text.as_bytes().chunks(2).map(|pair| u8::from_str_radix(str::from_utf8(pair).unwrap(), 16).unwrap()).collect()
+}
+
+fn decode(decoder: &mut Decoder, block: &[u8]) -> Result<Vec<(String, String)>, Error> {
+    let mut fields = Fields::new();
+    assert!(decoder.decode(block, &mut fields, LIMITS)?);
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    Ok(fields.iter().map(|field| (text(field.name.as_bytes()), text(field.value))).collect())
+}
+
+/// Blocks decoded one after the other by one decoder: their bytes, the fields, the size of the table afterwards.
+type Vector = (&'static str, &'static [(&'static str, &'static str)], usize);
+
+fn replay(table_size: Option<&str>, vectors: &[Vector]) {
+    let mut decoder = Decoder::new(4096);
+    if let Some(update) = table_size {
+        assert_eq!(decode(&mut decoder, &hex(update)), Ok(vec![]));
+    }
+    for (block, expected, size) in vectors {
+        let fields = decode(&mut decoder, &hex(block)).unwrap();
+        let fields: Vec<_> = fields.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+        assert_eq!(fields, *expected, "{block}");
+        assert_eq!(decoder.table_size(), *size, "{block}");
+    }
+}
+
+#[test]
+fn rfc_7541_c_2_single_field_lines() {
+    replay(None, &[("400a637573746f6d2d6b65790d637573746f6d2d686561646572", &[("custom-key", "custom-header")], 55)]);
+    replay(None, &[("040c2f73616d706c652f70617468", &[(":path", "/sample/path")], 0)]);
+    replay(None, &[("82", &[(":method", "GET")], 0)]);
+    let mut fields = Fields::new();
+    let block = hex("100870617373776f726406736563726574");
+    assert_eq!(Decoder::new(4096).decode(&block, &mut fields, LIMITS), Ok(true));
+    let secret = Field { name: Name::Other(b"password"), value: b"secret", sensitive: true };
+    assert_eq!(fields.iter().collect::<Vec<_>>(), [secret]);
+}
+
+const REQUESTS: [&[(&str, &str)]; 3] = [
+    &[(":method", "GET"), (":scheme", "http"), (":path", "/"), (":authority", "www.example.com")],
+    &[
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":path", "/"),
+        (":authority", "www.example.com"),
+        ("cache-control", "no-cache"),
+    ],
+    &[
+        (":method", "GET"),
+        (":scheme", "https"),
+        (":path", "/index.html"),
+        (":authority", "www.example.com"),
+        ("custom-key", "custom-value"),
+    ],
+];
+
+#[test]
+fn rfc_7541_c_3_and_c_4_requests() {
+    let [first, second, third] = REQUESTS;
+    replay(
+        None,
+        &[
+            ("828684410f7777772e6578616d706c652e636f6d", first, 57),
+            ("828684be58086e6f2d6361636865", second, 110),
+            ("828785bf400a637573746f6d2d6b65790c637573746f6d2d76616c7565", third, 164),
+        ],
+    );
+    replay(
+        None,
+        &[
+            ("828684418cf1e3c2e5f23a6ba0ab90f4ff", first, 57),
+            ("828684be5886a8eb10649cbf", second, 110),
+            ("828785bf408825a849e95ba97d7f8925a849e95bb8e8b4bf", third, 164),
+        ],
+    );
+}
+
+const DATE: &str = "Mon, 21 Oct 2013 20:13:21 GMT";
+const RESPONSES: [&[(&str, &str)]; 3] = [
+    &[(":status", "302"), ("cache-control", "private"), ("date", DATE), ("location", "https://www.example.com")],
+    &[(":status", "307"), ("cache-control", "private"), ("date", DATE), ("location", "https://www.example.com")],
+    &[
+        (":status", "200"),
+        ("cache-control", "private"),
+        ("date", "Mon, 21 Oct 2013 20:13:22 GMT"),
+        ("location", "https://www.example.com"),
+        ("content-encoding", "gzip"),
+        ("set-cookie", "foo=ASDJKHQKBZXOQWEOPIUAXQWEOIU; max-age=3600; version=1"),
+    ],
+];
+
+#[test]
+fn rfc_7541_c_5_and_c_6_responses_with_evictions() {
+    let [first, second, third] = RESPONSES;
+    replay(
+        Some("3fe101"),
+        &[
+            (
+                "4803333032580770726976617465611d4d6f6e2c203231204f637420323031332032303a31333a323120474d546e1768747470733a\
+                 2f2f7777772e6578616d706c652e636f6d",
+                first,
+                222,
+            ),
+            ("4803333037c1c0bf", second, 222),
+            (
+                "88c1611d4d6f6e2c203231204f637420323031332032303a31333a323220474d54c05a04677a69707738666f6f3d4153444a4b4851\
+                 4b425a584f5157454f50495541585157454f49553b206d61782d6167653d333630303b2076657273696f6e3d31",
+                third,
+                215,
+            ),
+        ],
+    );
+    replay(
+        Some("3fe101"),
+        &[
+            (
+                "488264025885aec3771a4b6196d07abe941054d444a8200595040b8166e082a62d1bff6e919d29ad171863c78f0b97c8e9ae82ae43\
+                 d3",
+                first,
+                222,
+            ),
+            ("4883640effc1c0bf", second, 222),
+            (
+                "88c16196d07abe941054d444a8200595040b8166e084a62d1bffc05a839bd9ab77ad94e7821dd7f2e6c7b335dfdfcd5b3960d5af27\
+                 087f3672c1ab270fb5291f9587316065c003ed4ee5b1063d5007",
+                third,
+                215,
+            ),
+        ],
+    );
+}
+
+#[test]
+fn what_is_no_block_is_refused() {
+    for (block, error) in [
+        ("80", Error::Index),     // index 0
+        ("be", Error::Index),     // first dynamic entry of an empty table
+        ("7f00", Error::Index),   // literal whose name is that entry plus one
+        ("ff", Error::Truncated), // integer without its end
+        ("ffffffffffffffffffffff", Error::Integer),
+        ("40", Error::Truncated),         // no name
+        ("400161", Error::Truncated),     // no value
+        ("40056162", Error::Truncated),   // name longer than the block
+        ("0481ff", Error::Huffman),       // padding of eight bits
+        ("048110", Error::Huffman),       // padding that is not ones
+        ("0484ffffffff", Error::Huffman), // EOS
+        ("3fe21f", Error::TableSize),     // 4097
+        ("8220", Error::TableSize),       // an update after a field line
+    ] {
+        assert_eq!(decode(&mut Decoder::new(4096), &hex(block)), Err(error), "{block}");
+    }
+}
+
+#[test]
+fn a_lowered_limit_must_be_followed() {
+    let mut decoder = Decoder::new(100);
+    let insert = hex("400a637573746f6d2d6b65790d637573746f6d2d686561646572");
+    decode(&mut decoder, &insert).unwrap();
+    decoder.set_limit(100);
+    assert_eq!(decode(&mut decoder, &hex("be")), Err(Error::TableSize), "no update");
+    assert_eq!(decode(&mut decoder, &hex("3f46be")), Err(Error::TableSize), "101 is too large");
+    let both = decode(&mut decoder, &hex("3f15203f45")).and_then(|_| decode(&mut decoder, &hex("be")));
+    assert_eq!(both, Err(Error::Index), "the update to 0 in between emptied the table");
+    decode(&mut decoder, &insert).unwrap();
+    assert_eq!(decoder.table_size(), 55);
+}
+
+#[test]
+fn a_section_over_the_limits_keeps_the_tables_in_step() {
+    let mut encoded = Vec::new();
+    let value = [b'v'; 100];
+    // Twenty lines, the last of which enters the table.
+    for _ in 0..20 {
+        encoded.extend_from_slice(&[0, 1, b'a', 100]);
+        encoded.extend_from_slice(&value);
+    }
+    encoded.extend_from_slice(&hex("400a637573746f6d2d6b65790d637573746f6d2d686561646572"));
+    for limits in [Limits { bytes: 500, count: 100 }, Limits { bytes: 10_000, count: 5 }, Limits { bytes: 0, count: 0 }]
+    {
+        let mut decoder = Decoder::new(4096);
+        let mut fields = Fields::new();
+        assert_eq!(decoder.decode(&encoded, &mut fields, limits), Ok(false));
+        assert!(fields.len() <= 6 && fields.size() <= 606, "kept {} fields", fields.len());
+        assert_eq!(decode(&mut decoder, &hex("be")), Ok(vec![("custom-key".to_owned(), "custom-header".to_owned())]));
+    }
+}
+
+#[test]
+fn an_indexed_bomb_is_not_kept() {
+    let mut decoder = Decoder::new(4096);
+    let mut block = vec![0x40, 1, b'a', 0x7f, 0x81, 0x1e]; // a value of 4 000 bytes enters the table
+    block.extend_from_slice(&[b'v'; 4000]);
+    block.extend_from_slice(&[0xbe; 16_000]);
+    let mut fields = Fields::new();
+    assert_eq!(decoder.decode(&block, &mut fields, LIMITS), Ok(false));
+    assert!(fields.size() <= LIMITS.bytes);
+}
+
+fn request(lines: &[(&str, &str)]) -> Fields {
+    let mut fields = Fields::new();
+    for (name, value) in lines {
+        fields.push(Name::from_bytes(name.as_bytes()), value.as_bytes());
+    }
+    fields
+}
+
+fn encode(encoder: &mut Encoder, fields: &Fields) -> Vec<u8> {
+    let mut out = Vec::new();
+    encoder.encode(fields.iter(), &mut out);
+    out
+}
+
+#[test]
+fn what_repeats_is_indexed_from_the_third_time() {
+    let fields = request(&[
+        (":method", "GET"),
+        (":scheme", "https"),
+        (":path", "/"),
+        (":authority", "a.example"),
+        ("user-agent", "test"),
+        ("accept", "*/*"),
+    ]);
+    let mut encoder = Encoder::new();
+    let lengths: Vec<usize> = (0..4).map(|_| encode(&mut encoder, &fields).len()).collect();
+    assert_eq!(lengths, [3 + 11 + 7 + 6, 3 + 11 + 6 + 5, 6, 6]);
+}
+
+#[test]
+fn what_is_unique_or_secret_never_enters_the_table() {
+    let mut encoder = Encoder::new();
+    let mut fields = request(&[
+        (":path", "/some/path"),
+        ("authorization", "Basic secret"),
+        ("cookie", "a=b"),
+        ("x-request-id", "0190163d-8694-739b-aea5-966c26f8ad91"),
+        ("x-forwarded-for", "192.0.2.1"),
+        ("x-custom", "1"),
+    ]);
+    let mut open = fields.open();
+    open.known(Known::UserAgent);
+    open.arena().extend_from_slice(b"marked");
+    open.finish(true);
+    let first = encode(&mut encoder, &fields);
+    for _ in 0..3 {
+        assert_eq!(encode(&mut encoder, &fields), first);
+    }
+    let mut decoder = Decoder::new(4096);
+    let mut received = Fields::new();
+    assert_eq!(decoder.decode(&first, &mut received, LIMITS), Ok(true));
+    assert_eq!(decoder.table_size(), 0);
+    let sensitive: Vec<_> = received.iter().filter(|field| field.sensitive).map(|field| field.name).collect();
+    assert_eq!(sensitive, [Known::Authorization.into(), Known::Cookie.into(), Known::UserAgent.into()]);
+}
+
+#[test]
+fn size_updates_tell_the_least_and_the_last() {
+    let mut encoder = Encoder::new();
+    encoder.set_limit(65_536);
+    assert_eq!(encode(&mut encoder, &request(&[])), hex("3fe11f"), "no more than 4096 is used");
+    encoder.set_limit(0);
+    encoder.set_limit(1000);
+    assert_eq!(encode(&mut encoder, &request(&[])), hex("203fc907"));
+    assert_eq!(encode(&mut encoder, &request(&[])), []);
+}
+
+/// Whatever is encoded is received to the same, with tables of changing size.
+#[test]
+fn encoder_and_decoder_agree() {
+    const NAMES: [Known; 8] = [
+        Known::Accept,
+        Known::UserAgent,
+        Known::Host,
+        Known::Te,
+        Known::XForwardedHost,
+        Known::ContentType,
+        Known::XRequestId,
+        Known::Cookie,
+    ];
+    let seed = 0x5eed_0000_0001_u64;
+    println!("seed {seed:#x}");
+    let mut state = seed;
+    let mut random = move |below: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    let (mut encoder, mut decoder) = (Encoder::new(), Decoder::new(4096));
+    let mut indexed = 0;
+    for _ in 0..5000 {
+        if random(50) == 0 {
+            encoder.set_limit([0, 64, 200, 4096][random(4) as usize]);
+        }
+        let mut fields = Fields::new();
+        for _ in 0..random(8) {
+            let value = vec![b'a' + random(6) as u8; random(4) as usize * 39];
+            if random(4) == 0 {
+                fields.push(Name::from_bytes(format!("x-{}", random(9)).as_bytes()), &value);
+            } else {
+                fields.push(NAMES[random(8) as usize], &value);
+            }
+        }
+        let block = encode(&mut encoder, &fields);
+        indexed += block.iter().filter(|byte| **byte >= 0xbe).count();
+        let mut received = Fields::new();
+        assert_eq!(decoder.decode(&block, &mut received, LIMITS), Ok(true));
+        let plain = |fields: &Fields| -> Vec<(Vec<u8>, Vec<u8>)> {
+            fields.iter().map(|field| (field.name.as_bytes().to_vec(), field.value.to_vec())).collect()
+        };
+        assert_eq!(plain(&received), plain(&fields));
+    }
+    assert!(indexed > 500, "the table was of use {indexed} times");
+}
