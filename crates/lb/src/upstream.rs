@@ -28,12 +28,20 @@ const MAX_RACES: usize = 4;
 const MAX_NEWS: usize = 64;
 
 /// What differs between upstreams.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct UpstreamOptions {
     /// How backends are chosen.
     pub algorithm: Algorithm,
+    /// Bound on the load of a backend for consistent-hash; 0 for none.
+    pub load_factor: f64,
     /// Retries and deadlines.
     pub attempt: AttemptOptions,
+}
+
+impl Default for UpstreamOptions {
+    fn default() -> Self {
+        Self { algorithm: Algorithm::RoundRobin, load_factor: 1.25, attempt: AttemptOptions::default() }
+    }
 }
 
 /// A transition of one backend, to be logged and counted.
@@ -72,7 +80,7 @@ impl Upstream {
     /// A fresh view of `pool`.
     pub fn new(pool: Arc<Pool>, options: UpstreamOptions) -> Self {
         Self {
-            balancer: Balancer::new(options.algorithm, &pool),
+            balancer: Balancer::new(options.algorithm, options.load_factor, &pool),
             backoff: vec![Backoff::default(); pool.members().len()].into_boxed_slice(),
             options,
             pool,

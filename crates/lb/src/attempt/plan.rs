@@ -42,6 +42,8 @@ pub struct Request<'a> {
     pub has_body: bool,
     /// Hash of the balancing key; 0 where the algorithm has none.
     pub key: u64,
+    /// The backend that the connection keeps (sticky-cid), if it has one.
+    pub keep: Option<usize>,
 }
 
 /// Names one running attempt of an exchange.
@@ -151,7 +153,7 @@ impl Attempt {
         Self {
             state: State::Fresh,
             slots: [None, None],
-            order: Order::new(request.key),
+            order: Order::new(request.key, request.keep),
             idempotent: is_idempotent(request.method),
             // With a body the clock starts when the upload ends (behaviour 6).
             total_deadline: if request.has_body { Nanos::NEVER } else { now + total },

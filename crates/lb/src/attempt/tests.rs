@@ -28,7 +28,7 @@ impl Bench {
     }
 
     fn begin(&mut self, method: &str, has_body: bool) -> (Attempt, SlotId, usize) {
-        let request = Request { method: method.as_bytes(), has_body, key: 0 };
+        let request = Request { method: method.as_bytes(), has_body, key: 0, keep: None };
         let mut attempt = Attempt::new(&request, &self.upstream, self.now);
         let Step::Start { slot, backend } = attempt.on_start(&mut self.cx()) else { panic!("no start") };
         (attempt, slot, backend)
@@ -197,7 +197,7 @@ fn aborts_leave_no_trace_and_failures_after_the_head_count() {
 
 #[test]
 fn pools_without_a_usable_backend_say_why() {
-    let request = Request { method: b"GET", has_body: false, key: 0 };
+    let request = Request { method: b"GET", has_body: false, key: 0, keep: None };
     let mut bench = Bench::new(0);
     let mut attempt = Attempt::new(&request, &bench.upstream, bench.now);
     assert_eq!(attempt.on_start(&mut bench.cx()), Step::Answer(Reason::NoBackend));

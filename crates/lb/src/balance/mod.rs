@@ -4,8 +4,19 @@
 //! exchange are hidden from the [`View`], so that failover, retry and hedge take the next of the same order. It takes no
 //! place on a backend and knows no health: a backend that cannot be taken has weight 0.
 
+mod draw;
+pub mod key;
+mod latency;
+mod least;
+mod random;
+mod ring;
 mod round_robin;
 
+pub use draw::Draw;
+pub use latency::Latency;
+pub use least::Least;
+pub use random::Random;
+pub use ring::Ring;
 pub use round_robin::RoundRobin;
 
 use crate::pool::Pool;
@@ -57,14 +68,16 @@ const MAX_TRIED: usize = 8;
 pub struct Order {
     /// Hash of the key, for keyed algorithms.
     pub key: u64,
+    /// The backend that the connection keeps (sticky-cid); first choice while it can be taken.
+    pub preferred: Option<usize>,
     tried: [u32; MAX_TRIED],
     count: usize,
 }
 
 impl Order {
     /// The beginning of the order for `key`.
-    pub fn new(key: u64) -> Self {
-        Self { key, ..Self::default() }
+    pub fn new(key: u64, preferred: Option<usize>) -> Self {
+        Self { key, preferred, ..Self::default() }
     }
 
     /// Hides a backend from further picks.
@@ -124,6 +137,16 @@ impl View<'_> {
         if self.is_usable(index) { self.pool.effective_weight(index, self.now) } else { 0 }
     }
 
+    /// Requests on the backend in the whole process.
+    pub fn in_flight(&self, index: usize) -> u32 {
+        self.pool.members().get(index).map_or(0, |member| member.state.in_flight())
+    }
+
+    /// Its expected response time in microseconds, `None` before the first sample.
+    pub(crate) fn micros(&self, index: usize) -> Option<u32> {
+        self.pool.members().get(index)?.state.latency.micros()
+    }
+
     /// Whether this exchange may take the backend now.
     pub fn is_usable(&self, index: usize) -> bool {
         let resting = self.backoff.get(index).is_some_and(|backoff| backoff.until > self.now);
@@ -138,18 +161,45 @@ impl View<'_> {
 pub enum Balancer {
     /// Smooth weighted round robin.
     RoundRobin(RoundRobin),
+    /// Weighted random.
+    Random(Random),
+    /// Fewest requests in flight by weight.
+    Least(Least),
+    /// Lowest expected latency.
+    Latency(Latency),
+    /// By key, for both keyed algorithms.
+    Ring(Ring),
 }
 
 impl Balancer {
-    /// A balancer for the backends of `pool`.
-    pub fn new(_algorithm: Algorithm, pool: &Pool) -> Self {
-        Self::RoundRobin(RoundRobin::new(pool.members().len()))
+    /// A balancer for the backends of `pool`. `load_factor` is for consistent-hash only; 0 is no bound.
+    pub fn new(algorithm: Algorithm, load_factor: f64, pool: &Pool) -> Self {
+        match algorithm {
+            Algorithm::RoundRobin => Self::RoundRobin(RoundRobin::new(pool.members().len())),
+            Algorithm::Random => Self::Random(Random { draw: Draw::new(pool) }),
+            Algorithm::LeastConnections => Self::Least(Least { draw: Draw::new(pool) }),
+            Algorithm::LatencyAware => Self::Latency(Latency::new(pool)),
+            Algorithm::ConsistentHash => Self::Ring(Ring::new(pool, Some(load_factor))),
+            Algorithm::StickyCid => Self::Ring(Ring::new(pool, None)),
+        }
     }
 
-    /// The next candidate, `None` when no backend has a weight.
-    pub fn pick(&mut self, view: &View<'_>, _rng: &mut Rng) -> Option<usize> {
+    /// The next candidate, `None` when no backend can be taken.
+    pub fn pick(&mut self, view: &View<'_>, rng: &mut Rng) -> Option<usize> {
+        if let Some(preferred) = view.order.preferred
+            && view.is_usable(preferred)
+        {
+            return Some(preferred);
+        }
         match self {
             Self::RoundRobin(state) => state.pick(view),
+            Self::Random(state) => state.pick(view, rng),
+            Self::Least(state) => state.pick(view, rng),
+            Self::Latency(state) => state.pick(view, rng),
+            Self::Ring(state) => state.pick(view),
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

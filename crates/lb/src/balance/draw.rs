@@ -1,0 +1,80 @@
+//! A weighted draw among the backends that can be taken; three algorithms and the ties of a fourth begin with it.
+//!
+//! It draws by the configured weights and accepts by what is left of them, so a draw costs a binary search whatever the
+//! size of the pool; only when most of a pool cannot be taken it counts what remains.
+
+use super::View;
+use crate::pool::{Pool, WEIGHT_STEPS};
+use crate::rng::Rng;
+
+/// Draws that may be rejected before the rest is counted out.
+const MAX_REJECTED: usize = 8;
+
+/// The configured weights, summed up.
+#[derive(Debug)]
+pub struct Draw {
+    /// Sum of the weights up to and including each backend, in tenths.
+    cumulative: Box<[u64]>,
+}
+
+impl Draw {
+    /// A draw over the backends of `pool`.
+    pub fn new(pool: &Pool) -> Self {
+        let mut sum = 0;
+        let sums = pool.members().iter().map(|member| {
+            sum += u64::from(member.spec.weight * WEIGHT_STEPS);
+            sum
+        });
+        Self { cumulative: sums.collect() }
+    }
+
+    /// A backend with a probability in proportion to its weight in `view`, among those that `also` accepts.
+    pub fn draw(&self, view: &View<'_>, rng: &mut Rng, also: impl Fn(usize) -> bool) -> Option<usize> {
+        let total = self.cumulative.last().copied()?;
+        for _ in 0..MAX_REJECTED {
+            let at = rng.below(total);
+            let index = self.cumulative.partition_point(|&sum| sum <= at);
+            let weight = if also(index) { view.weight(index) } else { 0 };
+            if weight == 0 {
+                continue;
+            }
+            // Where in its own span the draw fell decides: below the effective weight it is accepted.
+            let end = self.cumulative.get(index).copied().unwrap_or(total);
+            if end - at <= u64::from(weight) {
+                return Some(index);
+            }
+        }
+        self.count_out(view, rng, also)
+    }
+
+    fn count_out(&self, view: &View<'_>, rng: &mut Rng, also: impl Fn(usize) -> bool) -> Option<usize> {
+        let mut tied = Tie::default();
+        for index in 0..self.cumulative.len() {
+            if also(index) {
+                tied.offer(index, view.weight(index), rng);
+            }
+        }
+        tied.chosen
+    }
+}
+
+/// A weighted draw over candidates that come one by one.
+#[derive(Debug, Default)]
+pub(super) struct Tie {
+    sum: u64,
+    pub(super) chosen: Option<usize>,
+}
+
+impl Tie {
+    /// Adds a candidate; it replaces the chosen one with the probability of its share so far.
+    pub(super) fn offer(&mut self, index: usize, weight: u32, rng: &mut Rng) {
+        if weight == 0 {
+            return;
+        }
+        let first = self.sum == 0;
+        self.sum += u64::from(weight);
+        if first || rng.below(self.sum) < u64::from(weight) {
+            self.chosen = Some(index);
+        }
+    }
+}
