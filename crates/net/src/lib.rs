@@ -5,7 +5,10 @@
 //! [`udp`], [`steer`] and [`timer`]; `transport` calls the TCP and client TLS parts; the runtime calls the rest.
 
 pub mod steer;
+pub mod sys;
+pub mod tcp;
 pub mod timer;
+pub mod tls;
 pub mod udp;
 
 mod sockopt;

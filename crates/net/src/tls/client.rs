@@ -1,0 +1,143 @@
+//! The client side: whom Spooky believes when it connects to a backend, and what it shows there.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::ServerCertVerifier;
+use rustls::pki_types::CertificateDer;
+use rustls::sign::SingleCertAndKey;
+use rustls::version::{TLS12, TLS13};
+use rustls::{ClientConfig, RootCertStore};
+
+use super::material::{CertificateFiles, TlsMaterialError, authorities, certificates};
+use super::provider;
+use super::verify::{AnyCertificate, AnyName};
+
+/// How connections to backends are to be secured.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientTlsOptions {
+    /// The configuration section, for error texts: `upstream_tls` or `upstream.<u>.tls`.
+    pub section: String,
+    /// Check chain and name. Without, any certificate does, but its key must be held by the peer.
+    pub verify_certificates: bool,
+    /// Check the name. Without, the chain still is.
+    pub strict_sni: bool,
+    /// PEM certificates of authorities.
+    pub ca_file: Option<PathBuf>,
+    /// Directory of PEM files (`.pem`, `.crt`, `.cer`) of authorities.
+    pub ca_dir: Option<PathBuf>,
+    /// Also believe the authorities that the system believes.
+    pub use_system_roots: bool,
+    /// Certificate shown to backends that ask; with `client_key` or not at all.
+    pub client_cert: Option<PathBuf>,
+    /// Its key.
+    pub client_key: Option<PathBuf>,
+    /// Protocols offered, preferred first.
+    pub alpn: Vec<Vec<u8>>,
+}
+
+impl Default for ClientTlsOptions {
+    fn default() -> Self {
+        Self {
+            section: "upstream_tls".to_owned(),
+            verify_certificates: true,
+            strict_sni: true,
+            ca_file: None,
+            ca_dir: None,
+            use_system_roots: true,
+            client_cert: None,
+            client_key: None,
+            alpn: Vec::new(),
+        }
+    }
+}
+
+impl ClientTlsOptions {
+    fn field(&self, name: &str) -> String {
+        format!("{}.{name}", self.section)
+    }
+
+    fn certificate(&self) -> Option<CertificateFiles> {
+        let (cert, key) = (self.client_cert.clone()?, self.client_key.clone()?);
+        Some(CertificateFiles { section: self.section.clone(), cert, key, ocsp: None, is_client: true })
+    }
+
+    /// Whether the certificate shown to backends is there and may be read: the check before anything is started.
+    pub fn check(&self) -> Result<(), TlsMaterialError> {
+        self.certificate().map_or(Ok(()), |files| files.check())
+    }
+}
+
+/// Builds the context for connections to backends. Sessions resume within it, so share one between workers.
+///
+/// Errors: when a file or directory cannot be used, or certificates are to be checked without any authority.
+pub fn config(options: &ClientTlsOptions) -> Result<Arc<ClientConfig>, TlsMaterialError> {
+    let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13, &TLS12])?;
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier(options)?);
+    let mut config = match options.certificate() {
+        Some(files) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(files.load()?))),
+        None => builder.with_no_client_auth(),
+    };
+    config.alpn_protocols.clone_from(&options.alpn);
+    Ok(Arc::new(config))
+}
+
+fn verifier(options: &ClientTlsOptions) -> Result<Arc<dyn ServerCertVerifier>, TlsMaterialError> {
+    let roots = roots(options)?;
+    if !options.verify_certificates {
+        return Ok(Arc::new(AnyCertificate(provider())));
+    }
+    if roots.is_empty() {
+        return Err(TlsMaterialError::NothingToTrust(options.section.clone()));
+    }
+    let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
+    let verifier = verifier.map_err(|error| rustls::Error::General(error.to_string()))?;
+    Ok(if options.strict_sni { verifier } else { Arc::new(AnyName(verifier)) })
+}
+
+/// Collects the authorities. Those of the configuration must all be usable, those of the system may be odd.
+fn roots(options: &ClientTlsOptions) -> Result<RootCertStore, TlsMaterialError> {
+    let mut roots = RootCertStore::empty();
+    let mut add = |certificates: Vec<CertificateDer<'static>>| {
+        let mut certificates = certificates.into_iter();
+        certificates.try_for_each(|certificate| roots.add(certificate).map_err(|_| TlsMaterialError::CertificateFormat))
+    };
+    if let Some(path) = &options.ca_file {
+        add(authorities(&options.field("ca_file"), path)?)?;
+    }
+    if let Some(path) = &options.ca_dir {
+        add(directory(&options.field("ca_dir"), path)?)?;
+    }
+    if options.use_system_roots && options.verify_certificates {
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    }
+    Ok(roots)
+}
+
+/// The certificates in all PEM files of a directory. At least one; files that hold none are passed over.
+fn directory(field: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsMaterialError> {
+    let (field, owned) = (field.to_owned(), path.to_owned());
+    match fs::metadata(path) {
+        Err(_) => return Err(TlsMaterialError::AuthorityMissing(field, owned)),
+        Ok(metadata) if !metadata.is_dir() => return Err(TlsMaterialError::NotADirectory(field, owned)),
+        Ok(_) => {}
+    }
+    let mut found = Vec::new();
+    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
+        let file = entry.path();
+        let extension = file.extension().and_then(OsStr::to_str).unwrap_or_default();
+        if !["pem", "crt", "cer"].iter().any(|known| extension.eq_ignore_ascii_case(known)) {
+            continue;
+        }
+        if let Ok(some) = fs::read(&file).map_err(drop).and_then(|text| certificates(&text).map_err(drop)) {
+            found.extend(some);
+        }
+    }
+    if found.is_empty() {
+        return Err(TlsMaterialError::EmptyDirectory(field, owned));
+    }
+    Ok(found)
+}

@@ -1,0 +1,245 @@
+//! Certificates, keys and authorities in files: reading them, and the texts for all that can be wrong with them.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+use rustls::server::ParsedCertificate;
+use rustls::sign::CertifiedKey;
+use rustls::{Error, InconsistentKeys};
+
+use super::provider;
+
+/// What is wrong with TLS material. `Display` gives the text that operators see.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum TlsMaterialError {
+    /// A certificate file that is not there.
+    CertificateMissing(PathBuf),
+    /// A key file that is not there.
+    KeyMissing(PathBuf),
+    /// A certificate file that this process may not read, and why.
+    CertificateUnreadable(PathBuf, String),
+    /// A key file that this process may not read, and why.
+    KeyUnreadable(PathBuf, String),
+    /// A certificate file that was there when checked but cannot be loaded, and why.
+    CertificateLoad(PathBuf, String),
+    /// A key file that was there when checked but cannot be loaded, and why.
+    KeyLoad(PathBuf, String),
+    /// A certificate that cannot be parsed.
+    CertificateFormat,
+    /// A key that cannot be parsed or is of an unknown kind.
+    KeyFormat(PathBuf),
+    /// A file without certificate, and the configuration key that names it.
+    NoCertificate(String, PathBuf),
+    /// A file without private key, and the configuration key that names it.
+    NoKey(String, PathBuf),
+    /// A key (first) that belongs to another certificate (second).
+    KeyMismatch(PathBuf, PathBuf),
+    /// An OCSP response file that is not there.
+    OcspMissing(PathBuf),
+    /// A `server_name` (second) that the certificate (third) is not valid for, and the entry that says so.
+    NotCovered(String, String, PathBuf),
+    /// A file or directory of authorities or revocations that is not there, and the configuration key that names it.
+    AuthorityMissing(String, PathBuf),
+    /// A `ca_dir` that is a file.
+    NotADirectory(String, PathBuf),
+    /// A `ca_dir` without certificates.
+    EmptyDirectory(String, PathBuf),
+    /// A file of authorities or revocations that cannot be used, the configuration key that names it, and why.
+    Unusable(String, PathBuf, String),
+    /// A server without certificate; the section that should name one.
+    NothingToServe(String),
+    /// A client that is to check certificates but has no authority to check them against; its section.
+    NothingToTrust(String),
+    /// rustls refuses the combination.
+    Refused(Error),
+}
+
+impl fmt::Display for TlsMaterialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::CertificateMissing(path) => write!(f, "TLS certificate file does not exist: {}", path.display()),
+            Self::KeyMissing(path) => write!(f, "TLS private key file does not exist: {}", path.display()),
+            Self::CertificateUnreadable(path, why) => {
+                write!(f, "Cannot read TLS certificate file '{}': {why}", path.display())
+            }
+            Self::KeyUnreadable(path, why) => write!(f, "Cannot read TLS private key file '{}': {why}", path.display()),
+            Self::CertificateLoad(path, why) => write!(f, "Failed to load certificate '{}': {why}", path.display()),
+            Self::KeyLoad(path, why) => write!(f, "Failed to load key '{}': {why}", path.display()),
+            Self::CertificateFormat => f.write_str("Failed to load certificate: invalid certificate format"),
+            Self::KeyFormat(path) => write!(f, "Failed to load key '{}': invalid key format", path.display()),
+            Self::NoCertificate(field, path) => {
+                write!(f, "{field} '{}' does not contain any PEM certificate blocks", path.display())
+            }
+            Self::NoKey(field, path) => write!(f, "{field} '{}' does not contain a PEM private key", path.display()),
+            Self::KeyMismatch(key, certificate) => {
+                let (key, certificate) = (key.display(), certificate.display());
+                write!(f, "Failed to load key '{key}': key does not match certificate '{certificate}'")
+            }
+            Self::OcspMissing(path) => write!(f, "OCSP response file does not exist: {}", path.display()),
+            Self::NotCovered(section, name, path) => {
+                write!(f, "{section}.server_name '{name}' is not covered by certificate '{}'", path.display())
+            }
+            Self::AuthorityMissing(field, path) => write!(f, "{field} does not exist: {}", path.display()),
+            Self::NotADirectory(field, path) => write!(f, "{field} must be a directory: {}", path.display()),
+            Self::EmptyDirectory(field, path) => {
+                write!(f, "{field} '{}' did not contain any readable PEM certificates", path.display())
+            }
+            Self::Unusable(field, path, why) => write!(f, "{field} '{}' cannot be used: {why}", path.display()),
+            Self::NothingToServe(section) => write!(f, "{section} requires either cert/key or certificates entries"),
+            Self::NothingToTrust(section) => write!(f, "{section} has no certificate authority to trust"),
+            Self::Refused(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for TlsMaterialError {}
+
+impl From<Error> for TlsMaterialError {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+/// A certificate chain and its key in two files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateFiles {
+    /// The configuration section, for example `listen.tls.certificates[0]`.
+    pub section: String,
+    /// PEM, the server's or client's own certificate first.
+    pub cert: PathBuf,
+    /// PEM: PKCS#8, PKCS#1 or SEC1.
+    pub key: PathBuf,
+    /// DER OCSP response to be stapled.
+    pub ocsp: Option<PathBuf>,
+    /// Whether the section's keys are `client_cert` and `client_key` (a client's), not `cert` and `key`.
+    pub is_client: bool,
+}
+
+impl CertificateFiles {
+    fn field(&self, name: &str) -> String {
+        format!("{}.{}{name}", self.section, if self.is_client { "client_" } else { "" })
+    }
+
+    /// Whether the files are there and may be read: the check before anything is started.
+    pub fn check(&self) -> Result<(), TlsMaterialError> {
+        open(&self.cert, TlsMaterialError::CertificateMissing, TlsMaterialError::CertificateUnreadable)?;
+        open(&self.key, TlsMaterialError::KeyMissing, TlsMaterialError::KeyUnreadable)?;
+        match &self.ocsp {
+            Some(path) if !path.exists() => Err(TlsMaterialError::OcspMissing(path.clone())),
+            _ => Ok(()),
+        }
+    }
+
+    /// Reads the files and checks that they belong together.
+    pub fn load(&self) -> Result<CertifiedKey, TlsMaterialError> {
+        let text = fs::read(&self.cert);
+        let text = text.map_err(|error| TlsMaterialError::CertificateLoad(self.cert.clone(), reason(&error)))?;
+        let chain = certificates(&text)?;
+        if chain.is_empty() {
+            return Err(TlsMaterialError::NoCertificate(self.field("cert"), self.cert.clone()));
+        }
+        let mut certified = self.certify(chain)?;
+        if let Some(path) = &self.ocsp {
+            certified.ocsp = Some(fs::read(path).map_err(|_| TlsMaterialError::OcspMissing(path.clone()))?);
+        }
+        Ok(certified)
+    }
+
+    /// Reads the key to `chain`.
+    fn certify(&self, chain: Vec<CertificateDer<'static>>) -> Result<CertifiedKey, TlsMaterialError> {
+        let text = fs::read(&self.key);
+        let text = text.map_err(|error| TlsMaterialError::KeyLoad(self.key.clone(), reason(&error)))?;
+        let key = PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
+            pem::Error::NoItemsFound => TlsMaterialError::NoKey(self.field("key"), self.key.clone()),
+            _ => TlsMaterialError::KeyFormat(self.key.clone()),
+        })?;
+        certify(chain, key).map_err(|error| match error {
+            Error::InconsistentKeys(_) => TlsMaterialError::KeyMismatch(self.key.clone(), self.cert.clone()),
+            _ => TlsMaterialError::KeyFormat(self.key.clone()),
+        })
+    }
+}
+
+/// Puts a chain and its key together.
+///
+/// Errors: `InconsistentKeys` when they do not match, others when the key is of no use.
+pub(super) fn certify(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<CertifiedKey, Error> {
+    let key = provider().key_provider.load_private_key(key)?;
+    let certified = CertifiedKey::new(chain, key);
+    match certified.keys_match() {
+        // A key that does not tell its public half cannot be compared.
+        Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
+        Err(error) => Err(error),
+    }
+}
+
+fn open(
+    path: &Path,
+    missing: fn(PathBuf) -> TlsMaterialError,
+    unreadable: fn(PathBuf, String) -> TlsMaterialError,
+) -> Result<(), TlsMaterialError> {
+    // A directory can be opened, but not read.
+    let opened = File::open(path).and_then(|file| file.metadata());
+    match opened {
+        Ok(metadata) if metadata.is_dir() => Err(unreadable(path.to_owned(), "Is a directory".to_owned())),
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing(path.to_owned())),
+        Err(error) => Err(unreadable(path.to_owned(), reason(&error))),
+    }
+}
+
+/// The certificates among the PEM blocks of `text`; none is no error.
+pub(super) fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsMaterialError> {
+    let mut found = Vec::new();
+    for certificate in CertificateDer::pem_slice_iter(text) {
+        let certificate = certificate.map_err(|_| TlsMaterialError::CertificateFormat)?;
+        ParsedCertificate::try_from(&certificate).map_err(|_| TlsMaterialError::CertificateFormat)?;
+        found.push(certificate);
+    }
+    Ok(found)
+}
+
+/// The certificates in the file `path`, which the configuration key `field` names. At least one.
+pub(super) fn authorities(field: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsMaterialError> {
+    let found = certificates(&read(field, path)?)?;
+    if found.is_empty() {
+        return Err(TlsMaterialError::NoCertificate(field.to_owned(), path.to_owned()));
+    }
+    Ok(found)
+}
+
+/// The revocation lists in the file `path`, which the configuration key `field` names. At least one.
+pub(super) fn revocations(
+    field: &str,
+    path: &Path,
+) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsMaterialError> {
+    let unusable = |why: &str| TlsMaterialError::Unusable(field.to_owned(), path.to_owned(), why.to_owned());
+    let text = read(field, path)?;
+    let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&text).collect();
+    match lists {
+        Ok(lists) if lists.is_empty() => Err(unusable("no PEM revocation list in it")),
+        Ok(lists) => Ok(lists),
+        Err(_) => Err(unusable("invalid PEM")),
+    }
+}
+
+fn read(field: &str, path: &Path) -> Result<Vec<u8>, TlsMaterialError> {
+    fs::read(path).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => TlsMaterialError::AuthorityMissing(field.to_owned(), path.to_owned()),
+        _ => TlsMaterialError::Unusable(field.to_owned(), path.to_owned(), reason(&error)),
+    })
+}
+
+/// The system's words alone, without Rust's `(os error 13)`.
+fn reason(error: &io::Error) -> String {
+    let text = error.to_string();
+    match text.split_once(" (os error") {
+        Some((words, _)) => words.to_owned(),
+        None => text,
+    }
+}

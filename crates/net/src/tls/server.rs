@@ -1,0 +1,164 @@
+//! The server side: contexts for QUIC and TCP, client certificates, resumption.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::crypto::aws_lc_rs::Ticketer;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSessions, WebPkiClientVerifier};
+use rustls::version::{TLS12, TLS13};
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+
+use super::material::{TlsMaterialError, authorities, revocations};
+use super::{Store, provider};
+
+/// Sessions kept for 0-RTT, about 1 KiB each. The oldest makes room; its client then makes a full handshake.
+pub const MAX_SESSIONS: usize = 16_384;
+
+/// Whether clients show a certificate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum ClientAuth {
+    /// They are not asked.
+    #[default]
+    Off,
+    /// They are asked; what they send must verify.
+    Request(ClientAuthorities),
+    /// Without one the handshake fails.
+    Require(ClientAuthorities),
+}
+
+/// Who vouches for clients.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientAuthorities {
+    /// The configuration section, for example `listen.tls.client_auth`.
+    pub section: String,
+    /// PEM certificates of the authorities.
+    pub ca_file: PathBuf,
+    /// PEM revocation lists, checked for the whole chain: every issuer in it needs a list.
+    pub crl_file: Option<PathBuf>,
+}
+
+/// What the contexts of one listener are asked to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerOptions {
+    /// Client certificates.
+    pub client_auth: ClientAuth,
+    /// TLS 1.3 tickets per handshake; each costs processor time whether used or not.
+    pub tickets: usize,
+    /// Accept 0-RTT data over QUIC. Sessions are then kept in this process and each is used once, which also is what
+    /// keeps early data from being replayed (RFC 8446 section 8.1).
+    pub early_data: bool,
+}
+
+impl Default for ServerOptions {
+    fn default() -> Self {
+        Self { client_auth: ClientAuth::Off, tickets: 1, early_data: false }
+    }
+}
+
+/// The memory of earlier sessions. Make one for the process, and pass it to every listener and at every reload:
+/// sessions then resume on any worker, and between QUIC and TCP.
+#[derive(Clone)]
+pub struct Resumption {
+    ticketer: Arc<dyn ProducesTickets>,
+    sessions: Arc<dyn StoresServerSessions>,
+}
+
+impl Resumption {
+    /// New keys, changed every six hours, and no sessions.
+    ///
+    /// Errors: when the system gives no random bytes.
+    pub fn new() -> Result<Self, TlsMaterialError> {
+        Ok(Self { ticketer: Ticketer::new()?, sessions: ServerSessionMemoryCache::new(MAX_SESSIONS) })
+    }
+}
+
+impl fmt::Debug for Resumption {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Resumption")
+    }
+}
+
+/// The two contexts of a listener.
+#[derive(Clone, Debug)]
+pub struct Contexts {
+    /// TLS 1.3 with ALPN `h3`.
+    pub quic: Arc<ServerConfig>,
+    /// TLS 1.3 and 1.2 with ALPN `h2` and `http/1.1`.
+    pub tcp: Arc<ServerConfig>,
+}
+
+/// Builds the contexts of a listener.
+///
+/// A resumed session is not asked for its certificate again. So where client certificates are asked for, only sessions
+/// that began under these very authorities can resume: such a listener shares its memory between its two contexts, but
+/// with nobody else, and begins anew at each reload.
+///
+/// Errors: when the authorities or revocations cannot be used.
+pub fn contexts(
+    store: &Arc<Store>,
+    options: &ServerOptions,
+    shared: &Resumption,
+) -> Result<Contexts, TlsMaterialError> {
+    let verifier = verifier(&options.client_auth)?;
+    let resumption = if options.client_auth == ClientAuth::Off { shared.clone() } else { Resumption::new()? };
+    let build = |versions: &[&'static SupportedProtocolVersion],
+                 protocols: &[&[u8]]|
+     -> Result<ServerConfig, TlsMaterialError> {
+        let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(versions)?;
+        let mut config =
+            builder.with_client_cert_verifier(Arc::clone(&verifier)).with_cert_resolver(Arc::<Store>::clone(store));
+        config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        config.send_tls13_tickets = options.tickets;
+        config.session_storage = Arc::clone(&resumption.sessions);
+        if !options.early_data {
+            config.ticketer = Arc::clone(&resumption.ticketer);
+        }
+        Ok(config)
+    };
+    let mut quic = build(&[&TLS13], &[b"h3"])?;
+    // RFC 9001 section 4.6.1: QUIC limits early data by flow control, so all or nothing here.
+    quic.max_early_data_size = if options.early_data { u32::MAX } else { 0 };
+    let tcp = build(&[&TLS13, &TLS12], &[b"h2", b"http/1.1"])?;
+    Ok(Contexts { quic: Arc::new(quic), tcp: Arc::new(tcp) })
+}
+
+/// A QUIC context with one certificate and the default options.
+///
+/// Errors: when key and certificate do not match or are of no use.
+pub fn quic_config(
+    chain: Vec<CertificateDer<'static>>,
+    key: PrivateKeyDer<'static>,
+) -> Result<Arc<ServerConfig>, TlsMaterialError> {
+    let store = Arc::new(Store::single(chain, key)?);
+    Ok(contexts(&store, &ServerOptions::default(), &Resumption::new()?)?.quic)
+}
+
+fn verifier(client_auth: &ClientAuth) -> Result<Arc<dyn ClientCertVerifier>, TlsMaterialError> {
+    let (authority, is_required) = match client_auth {
+        ClientAuth::Off => return Ok(WebPkiClientVerifier::no_client_auth()),
+        ClientAuth::Request(authority) => (authority, false),
+        ClientAuth::Require(authority) => (authority, true),
+    };
+    let field = |name: &str| format!("{}.{name}", authority.section);
+    let mut roots = RootCertStore::empty();
+    for certificate in authorities(&field("ca_file"), &authority.ca_file)? {
+        roots.add(certificate).map_err(|_| TlsMaterialError::CertificateFormat)?;
+    }
+    let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
+    if let Some(path) = &authority.crl_file {
+        builder = builder.with_crls(revocations(&field("crl_file"), path)?);
+    }
+    if !is_required {
+        builder = builder.allow_unauthenticated();
+    }
+    builder.build().map_err(|error| {
+        let (name, path) = match &authority.crl_file {
+            Some(path) => ("crl_file", path),
+            None => ("ca_file", &authority.ca_file),
+        };
+        TlsMaterialError::Unusable(field(name), path.clone(), error.to_string())
+    })
+}

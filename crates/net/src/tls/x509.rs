@@ -1,0 +1,254 @@
+//! Two facts of a certificate that rustls does not tell: until when it is valid, and its subject. Reads just enough
+//! DER (X.690) to find them (RFC 5280 section 4.1); anything unexpected is `None`, never a panic.
+
+use std::fmt::Write;
+use std::time::{Duration, SystemTime};
+
+const SEQUENCE: u8 = 0x30;
+const SET: u8 = 0x31;
+const OID: u8 = 0x06;
+const UTF8_STRING: u8 = 0x0c;
+const PRINTABLE_STRING: u8 = 0x13;
+const IA5_STRING: u8 = 0x16;
+const UTC_TIME: u8 = 0x17;
+const GENERALIZED_TIME: u8 = 0x18;
+const VERSION: u8 = 0xa0;
+
+/// The attributes with a short name (RFC 4514 section 3), by their encoded object identifier.
+const SHORT_NAMES: [(&[u8], &str); 9] = [
+    (&[0x55, 4, 3], "CN"),
+    (&[0x55, 4, 6], "C"),
+    (&[0x55, 4, 7], "L"),
+    (&[0x55, 4, 8], "ST"),
+    (&[0x55, 4, 9], "STREET"),
+    (&[0x55, 4, 10], "O"),
+    (&[0x55, 4, 11], "OU"),
+    (&[0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 1, 1], "UID"),
+    (&[0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 1, 25], "DC"),
+];
+
+/// Until when the DER `certificate` is valid (notAfter). Moments before 1970 are 1970.
+pub fn expiry(certificate: &[u8]) -> Option<SystemTime> {
+    let fields = Fields::read(certificate)?;
+    let not_before = element(fields.validity)?;
+    time(&element(not_before.rest)?)
+}
+
+/// The subject of the DER `certificate` as text (RFC 4514): the most specific part first, as in `CN=a,O=b,C=c`. ASCII
+/// without control characters: all else is escaped, so it is fit for a header field. Empty for an empty subject.
+pub fn subject(certificate: &[u8]) -> Option<String> {
+    let mut names = Vec::new();
+    let mut rest = Fields::read(certificate)?.subject;
+    while !rest.is_empty() {
+        let name = element(rest)?;
+        names.push(relative_name(name.content_of(SET)?)?);
+        rest = name.rest;
+    }
+    names.reverse();
+    Some(names.join(","))
+}
+
+struct Fields<'a> {
+    validity: &'a [u8],
+    subject: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    /// Walks to the wanted fields: version (optional), serial number, algorithm, issuer, validity, subject.
+    fn read(certificate: &'a [u8]) -> Option<Self> {
+        let to_be_signed = element(element(certificate)?.content_of(SEQUENCE)?)?.content_of(SEQUENCE)?;
+        let first = element(to_be_signed)?;
+        let serial = if first.tag == VERSION { element(first.rest)? } else { first };
+        let algorithm = element(serial.rest)?;
+        let issuer = element(algorithm.rest)?;
+        let validity = element(issuer.rest)?;
+        let subject = element(validity.rest)?;
+        Some(Self { validity: validity.content_of(SEQUENCE)?, subject: subject.content_of(SEQUENCE)? })
+    }
+}
+
+struct Element<'a> {
+    tag: u8,
+    content: &'a [u8],
+    rest: &'a [u8],
+}
+
+impl<'a> Element<'a> {
+    fn content_of(&self, tag: u8) -> Option<&'a [u8]> {
+        (self.tag == tag).then_some(self.content)
+    }
+}
+
+/// Reads the element at the start of `input`.
+fn element(input: &[u8]) -> Option<Element<'_>> {
+    let ([tag, first], rest) = input.split_first_chunk::<2>()?;
+    let (length, rest) = match first {
+        0..=0x7f => (usize::from(*first), rest),
+        0x81..=0x84 => {
+            let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
+            (bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)
+        }
+        _ => return None,
+    };
+    let (content, rest) = rest.split_at_checked(length)?;
+    Some(Element { tag: *tag, content, rest })
+}
+
+/// One relative name, a set of attributes: `CN=a` or `CN=a+UID=b`.
+fn relative_name(mut set: &[u8]) -> Option<String> {
+    let mut text = String::new();
+    while !set.is_empty() {
+        let attribute = element(set)?;
+        let kind = element(attribute.content_of(SEQUENCE)?)?;
+        let value = element(kind.rest)?;
+        if !text.is_empty() {
+            text.push('+');
+        }
+        push_attribute(&mut text, kind.content_of(OID)?, &value);
+        set = attribute.rest;
+    }
+    Some(text)
+}
+
+fn push_attribute(text: &mut String, kind: &[u8], value: &Element<'_>) {
+    let short = SHORT_NAMES.iter().find(|(known, _)| *known == kind).map(|(_, short)| *short);
+    text.push_str(short.unwrap_or_default());
+    if short.is_none() {
+        push_oid(text, kind);
+    }
+    text.push('=');
+    match value.tag {
+        UTF8_STRING | PRINTABLE_STRING | IA5_STRING if short.is_some() => push_escaped(text, value.content),
+        _ => {
+            text.push('#');
+            push_hex(text, value.content);
+        }
+    }
+}
+
+/// The value of an attribute, escaped (RFC 4514 section 2.4).
+fn push_escaped(text: &mut String, value: &[u8]) {
+    for (place, byte) in value.iter().enumerate() {
+        let is_edge = place == 0 || place + 1 == value.len();
+        match byte {
+            b'"' | b'+' | b',' | b';' | b'<' | b'>' | b'\\' | b'=' => text.extend(['\\', char::from(*byte)]),
+            b'#' if place == 0 => text.push_str("\\#"),
+            b' ' if is_edge => text.push_str("\\ "),
+            b' '..=b'~' => text.push(char::from(*byte)),
+            _ => {
+                text.push('\\');
+                push_hex(text, &[*byte]);
+            }
+        }
+    }
+}
+
+fn push_hex(text: &mut String, bytes: &[u8]) {
+    for byte in bytes {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+}
+
+/// An object identifier in dotted form (X.690 section 8.19).
+fn push_oid(text: &mut String, encoded: &[u8]) {
+    let mut value = 0_u64;
+    let mut is_first = true;
+    for byte in encoded {
+        value = value << 7 | u64::from(byte & 0x7f);
+        if byte & 0x80 != 0 {
+            continue;
+        }
+        let _ = match (is_first, value) {
+            (true, 0..80) => write!(text, "{}.{}", value / 40, value % 40),
+            (true, _) => write!(text, "2.{}", value - 80),
+            (false, _) => write!(text, ".{value}"),
+        };
+        (is_first, value) = (false, 0);
+    }
+}
+
+/// A moment (RFC 5280 section 4.1.2.5): always with seconds, always in UTC.
+fn time(element: &Element<'_>) -> Option<SystemTime> {
+    let (year, rest) = match element.tag {
+        UTC_TIME => {
+            let (year, rest) = decimal(element.content, 2)?;
+            (if year < 50 { 2000 + year } else { 1900 + year }, rest)
+        }
+        GENERALIZED_TIME => decimal(element.content, 4)?,
+        _ => return None,
+    };
+    let (month, rest) = decimal(rest, 2)?;
+    let (day, rest) = decimal(rest, 2)?;
+    let (hour, rest) = decimal(rest, 2)?;
+    let (minute, rest) = decimal(rest, 2)?;
+    let (second, rest) = decimal(rest, 2)?;
+    if rest != b"Z" || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        return None;
+    }
+    let seconds = days_since_epoch(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(seconds).unwrap_or_default()))
+}
+
+fn decimal(input: &[u8], digits: usize) -> Option<(i64, &[u8])> {
+    let (number, rest) = input.split_at_checked(digits)?;
+    let text = std::str::from_utf8(number).ok()?;
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?.map(|value| (value, rest))
+}
+
+/// Days from 1970-01-01 to a date of the Gregorian calendar. Years begin in March here, so that the leap day is last.
+fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
+    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+    let leap_days = year / 4 - year / 100 + year / 400;
+    year * 365 + leap_days + (153 * month + 2) / 5 + day - 1 - 719_468
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_of_both_forms() {
+        let read = |tag, content: &[u8]| {
+            let moment = time(&Element { tag, content, rest: &[] })?;
+            Some(moment.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs())
+        };
+        assert_eq!(read(UTC_TIME, b"700101000000Z"), Some(0));
+        assert_eq!(read(UTC_TIME, b"000229123456Z"), Some(951_827_696));
+        assert_eq!(read(UTC_TIME, b"491231235959Z"), Some(2_524_607_999));
+        assert_eq!(read(GENERALIZED_TIME, b"20500101000000Z"), Some(2_524_608_000));
+        assert_eq!(read(GENERALIZED_TIME, b"99991231235959Z"), Some(253_402_300_799));
+        assert_eq!(read(GENERALIZED_TIME, b"19500101000000Z"), Some(0));
+        for bad in [&b"2050010100000Z"[..], b"20501301000000Z", b"20500101000000", b"2050+101000000Z", b""] {
+            assert_eq!(read(GENERALIZED_TIME, bad), None);
+        }
+    }
+
+    #[test]
+    fn values_are_escaped_and_unknown_ones_in_hex() {
+        let mut text = String::new();
+        push_escaped(&mut text, " a,b+\"\\ü\r\n#= ".as_bytes());
+        assert_eq!(text, r#"\ a\,b\+\"\\\c3\bc\0d\0a#\=\ "#);
+        text.clear();
+        push_escaped(&mut text, b"#x");
+        assert_eq!(text, r"\#x");
+        text.clear();
+        push_attribute(&mut text, &[0x2a, 0x86, 0x48], &Element { tag: UTF8_STRING, content: b"hi", rest: &[] });
+        assert_eq!(text, "1.2.840=#6869");
+    }
+
+    #[test]
+    fn nonsense_is_refused() {
+        for bad in [
+            &[][..],
+            &[0x30],
+            &[0x30, 0x80],
+            &[0x30, 0x85, 1, 1, 1, 1, 1],
+            &[0x30, 5, 1],
+            &[0x30, 0x84, 255, 255, 255, 255],
+        ] {
+            assert!(element(bad).is_none());
+            assert!(expiry(bad).is_none() && subject(bad).is_none());
+        }
+    }
+}
