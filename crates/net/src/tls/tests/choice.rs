@@ -1,0 +1,117 @@
+//! Which certificate a client is shown.
+
+use std::time::{Duration, SystemTime};
+
+use rcgen::date_time_ymd;
+
+use super::*;
+
+fn store(authority: &Authority, default: Option<&[&str]>, named: &[(&str, &[&str])]) -> Store {
+    let entries = named.iter().map(|(name, sans)| ((*name).to_owned(), authority.issue(sans).certified()));
+    Store::new(default.map(|sans| authority.issue(sans).certified()), entries.collect()).unwrap()
+}
+
+/// The subject of the chosen certificate tells which one it is.
+fn chosen(store: &Store, name: Option<&str>) -> String {
+    subject(&store.choose(name).cert[0]).unwrap()
+}
+
+#[test]
+fn exact_then_longest_wildcard_then_default() {
+    let authority = Authority::new();
+    let store = store(
+        &authority,
+        Some(&["fallback.test"]),
+        &[
+            ("*.example.com", &["*.example.com"]),
+            ("A.Example.com", &["a.example.com"]),
+            ("*.b.example.com", &["*.b.example.com"]),
+        ],
+    );
+    for (asked, expected) in [
+        (Some("a.example.com"), "a.example.com"),
+        (Some("A.EXAMPLE.COM."), "a.example.com"),
+        (Some("x.example.com"), "*.example.com"),
+        (Some("x.b.example.com"), "*.b.example.com"),
+        (Some("x.y.b.example.com"), "*.b.example.com"),
+        (Some("b.example.com"), "*.example.com"),
+        (Some("x.y.example.com"), "*.example.com"),
+        (Some("example.com"), "fallback.test"),
+        (Some("com"), "fallback.test"),
+        (Some(""), "fallback.test"),
+        (Some("..."), "fallback.test"),
+        (None, "fallback.test"),
+    ] {
+        assert_eq!(chosen(&store, asked), format!("CN={expected}"), "{asked:?}");
+    }
+}
+
+#[test]
+fn the_first_entry_is_the_default_where_none_is_configured() {
+    let authority = Authority::new();
+    let store = store(&authority, None, &[("one.test", &["one.test"]), ("two.test", &["two.test"])]);
+    assert_eq!(chosen(&store, Some("three.test")), "CN=one.test");
+    assert!(Store::new(None, Vec::new()).is_none());
+}
+
+#[test]
+fn handshakes_count_their_choice() {
+    let authority = Authority::new();
+    let store = Arc::new(store(&authority, Some(&["c.test"]), &[("a.test", &["a.test"]), ("*.b.test", &["*.b.test"])]));
+    let contexts = server::contexts(&store, &server::ServerOptions::default(), &server::Resumption::new().unwrap());
+    let client = client::config(&authority.trusting(&[b"h3"])).unwrap();
+    for name in ["a.test", "x.b.test", "x.b.test", "c.test", "c.test", "c.test"] {
+        connect(&client, &contexts.as_ref().unwrap().quic, name).unwrap();
+    }
+    assert_eq!(store.selections(), Selections { exact: 1, wildcard: 2, fallback: 3 });
+}
+
+#[test]
+fn requests_for_a_name_of_another_entry_are_misdirected() {
+    let authority = Authority::new();
+    let store = store(
+        &authority,
+        Some(&["fallback.test"]),
+        &[("a.test", &["a.test", "shared.test"]), ("b.test", &["b.test"]), ("shared.test", &["shared.test"])],
+    );
+    assert!(store.is_misdirected(Some("a.test"), "b.test"));
+    assert!(store.is_misdirected(Some("unknown.test"), "B.test."));
+    assert!(!store.is_misdirected(Some("a.test"), "a.test"));
+    assert!(!store.is_misdirected(Some("a.test"), "shared.test"), "the certificate in use covers it");
+    assert!(!store.is_misdirected(Some("a.test"), "unknown.test"), "no entry has it");
+    assert!(!store.is_misdirected(None, "b.test"), "without SNI nothing was promised");
+}
+
+#[test]
+fn expiry_and_subject_are_read() {
+    let authority = Authority::new();
+    let issued = authority.issue_with(&["a.test"], |params| {
+        params.not_after = date_time_ymd(2051, 2, 3);
+        params.distinguished_name.push(DnType::CountryName, "XX");
+        params.distinguished_name.push(DnType::OrganizationName, "Ex, Inc");
+        params.distinguished_name.push(DnType::CommonName, "client 1");
+    });
+    let day = Duration::from_secs(86_400);
+    assert_eq!(expiry(&issued.chain[0]), Some(SystemTime::UNIX_EPOCH + day * 29_618));
+    assert_eq!(subject(&issued.chain[0]).unwrap(), "CN=client 1,O=Ex\\, Inc,C=XX");
+
+    let early = authority.issue_with(&["b.test"], |params| params.not_after = date_time_ymd(2049, 12, 31));
+    let store = Store::new(None, vec![("b.test".to_owned(), early.certified())]).unwrap();
+    let until = SystemTime::UNIX_EPOCH + day * 29_219;
+    assert_eq!(store.expiries(), [("default".to_owned(), until), ("b.test".to_owned(), until)]);
+    assert_eq!(store.names(), ["b.test"]);
+}
+
+/// A certificate cut or changed anywhere is read or refused, never a panic.
+#[test]
+fn damaged_certificates_are_harmless() {
+    let der = Authority::new().issue(&["a.test"]).chain[0].to_vec();
+    for place in 0..der.len() {
+        let _ = (expiry(&der[..place]), subject(&der[..place]));
+        for value in [0, 0x7f, 0x80, 0x84, 0xff] {
+            let mut changed = der.clone();
+            changed[place] = value;
+            let _ = (expiry(&changed), subject(&changed));
+        }
+    }
+}
