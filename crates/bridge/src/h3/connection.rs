@@ -239,7 +239,11 @@ impl Connection {
             Control::Header(partial) => {
                 let Some(header) = partial.read_header(chunk) else { return Ok(None) };
                 *control = begin_control(header, self.peer.is_some())?;
-                let useless = header.len == 0 || header.kind == frame::MAX_PUSH_ID || header.kind == frame::GOAWAY;
+                let useless = match header.kind {
+                    frame::SETTINGS => false,
+                    frame::GOAWAY | frame::MAX_PUSH_ID => true,
+                    _ => header.len == 0,
+                };
                 self.note_signals(usize::from(useless), 1, now)?;
                 self.end_payload(at)
             }

@@ -123,6 +123,9 @@ fn literal(first: u8, src: &mut &[u8], out: &mut Fields) -> Result<usize, Error>
     let mut open = out.open();
     let len = integer::decode(3, src)?;
     let name_len = string(first & 0x08 != 0, len, src, &mut open)?;
+    if name_len > usize::from(u16::MAX) {
+        return Err(Error::TooLarge); // longer than [`Fields`] can hold
+    }
     open.end_name();
     let value_len = value(src, &mut open)?;
     open.finish(first & 0x10 != 0);

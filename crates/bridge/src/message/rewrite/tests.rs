@@ -1,1 +1,263 @@
-//! .
+//! The tables of request and response fields, row by row.
+
+use super::*;
+use crate::message::Method;
+use std::net::IpAddr;
+
+type Lines<'a> = &'a [(&'a str, &'a str)];
+
+const BASE: Lines<'_> = &[(":method", "GET"), (":scheme", "https"), (":authority", "example.com"), (":path", "/p?q")];
+
+fn fields(lines: Lines<'_>) -> Fields {
+    let mut fields = Fields::new();
+    for (name, value) in lines {
+        fields.push(Name::from_bytes(name.as_bytes()), value.as_bytes());
+    }
+    fields
+}
+
+fn lines(fields: &Fields) -> Vec<String> {
+    let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+    fields.iter().map(|field| text(field.name.as_bytes()) + ": " + &text(field.value)).collect()
+}
+
+fn client(address: &str) -> Client {
+    Client::new(address.parse::<IpAddr>().unwrap(), 8443)
+}
+
+fn context(client: &Client) -> RequestContext<'_> {
+    RequestContext {
+        protocol: Protocol::Http3,
+        client,
+        forwarded: ForwardedMode::Overwrite,
+        request_id: Some(b"new-id"),
+        is_early: false,
+        subject: None,
+    }
+}
+
+fn sent(more: Lines<'_>, context: &RequestContext<'_>) -> Vec<String> {
+    let mut head = RequestHead { fields: fields(&[BASE, more].concat()), method: Method::Get, content_length: None };
+    to_backend(&mut head, context);
+    lines(&head.fields)
+}
+
+/// What a request without any of the fields in question gains.
+const GAINED: [&str; 7] = [
+    "forwarded: for=192.0.2.7;proto=https;host=\"example.com\"",
+    "x-forwarded-for: 192.0.2.7",
+    "x-forwarded-proto: https",
+    "x-forwarded-host: example.com",
+    "x-forwarded-port: 8443",
+    "via: 3.0 spooky",
+    "x-request-id: new-id",
+];
+
+#[test]
+fn a_plain_request() {
+    let client = client("192.0.2.7");
+    let out = sent(&[("accept", "*/*"), ("expect", "100-continue"), ("x-own", "1")], &context(&client));
+    let kept = [":method: GET", ":scheme: https", ":authority: example.com", ":path: /p?q", "accept: */*"];
+    let kept = kept.iter().chain(&["expect: 100-continue", "x-own: 1"]);
+    assert_eq!(out, kept.chain(&GAINED).map(|line| (*line).to_owned()).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_is_for_one_connection_is_removed() {
+    let client = client("192.0.2.7");
+    let hop: Lines<'_> = &[
+        ("connection", "close, X-Named"),
+        ("x-named", "1"),
+        ("keep-alive", "5"),
+        ("proxy-connection", "close"),
+        ("transfer-encoding", "chunked"),
+        ("upgrade", "h2c"),
+        ("trailer", "x-t"),
+        ("te", "gzip"),
+        ("proxy-authorization", "Basic eA=="),
+        ("proxy-authenticate", "Basic"),
+        ("early-data", "1"),
+        ("host", "example.com"),
+    ];
+    let http1 = RequestContext { protocol: Protocol::Http1, ..context(&client) };
+    let out = sent(hop, &http1);
+    assert_eq!(out.len(), BASE.len() + 7, "{out:?}");
+    assert!(out.contains(&"via: 1.1 spooky".to_owned()));
+    let with_te = sent(&[("te", "gzip, trailers")], &http1);
+    assert!(with_te.contains(&"te: trailers".to_owned()));
+}
+
+#[test]
+fn host_becomes_the_authority() {
+    let client = client("192.0.2.7");
+    let lines_in: Lines<'_> = &[(":method", "GET"), (":scheme", "https"), (":path", "/"), ("host", "h.example:444")];
+    let mut head = RequestHead { fields: fields(lines_in), method: Method::Get, content_length: None };
+    to_backend(&mut head, &context(&client));
+    let out = lines(&head.fields);
+    assert_eq!(out[0], ":authority: h.example:444");
+    assert!(out.contains(&"x-forwarded-host: h.example:444".to_owned()));
+    assert!(!head.fields.contains(Known::Host));
+    retarget(&mut head, b"http", Some(b"backend:8080"));
+    assert_eq!((head.scheme(), head.authority()), (&b"http"[..], &b"backend:8080"[..]));
+    retarget(&mut head, b"https", None);
+    assert_eq!((head.scheme(), head.authority()), (&b"https"[..], &b"backend:8080"[..]));
+}
+
+#[test]
+fn connect_gets_no_scheme() {
+    let lines_in: Lines<'_> = &[(":method", "CONNECT"), (":authority", "db:5432")];
+    let mut head = RequestHead { fields: fields(lines_in), method: Method::Connect, content_length: None };
+    retarget(&mut head, b"http", None);
+    assert_eq!(lines(&head.fields), [":method: CONNECT", ":authority: db:5432"]);
+}
+
+const FAMILY: Lines<'_> = &[
+    ("forwarded", "for=10.0.0.1"),
+    ("x-forwarded-for", "10.0.0.1"),
+    ("x-forwarded-for", "10.0.0.2"),
+    ("x-forwarded-proto", "http"),
+    ("x-forwarded-host", "old"),
+    ("x-forwarded-port", "80"),
+    ("x-real-ip", "10.0.0.1"),
+];
+
+#[test]
+fn modes_of_forwarding() {
+    let client = client("192.0.2.7");
+    let family = |mode, more| {
+        let mut out = sent(more, &RequestContext { forwarded: mode, ..context(&client) });
+        out.retain(|line| {
+            line.starts_with("forwarded") || line.starts_with("x-forwarded") || line.starts_with("x-real")
+        });
+        out
+    };
+    for mode in [ForwardedMode::Overwrite, ForwardedMode::Append, ForwardedMode::Preserve] {
+        assert_eq!(family(mode, &[]), GAINED[..5], "{mode:?}: set if absent");
+    }
+    assert_eq!(family(ForwardedMode::Overwrite, FAMILY), GAINED[..5]);
+    let appended = [
+        "forwarded: for=10.0.0.1, for=192.0.2.7;proto=https;host=\"example.com\"",
+        "x-forwarded-for: 10.0.0.1, 10.0.0.2, 192.0.2.7",
+        "x-forwarded-proto: http",
+        "x-forwarded-host: old",
+        "x-forwarded-port: 80",
+        "x-real-ip: 10.0.0.1",
+    ];
+    assert_eq!(family(ForwardedMode::Append, FAMILY), appended);
+    let kept: Vec<_> = FAMILY.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+    assert_eq!(family(ForwardedMode::Preserve, FAMILY), kept);
+    let half = [&FAMILY[..1], &FAMILY[4..5]].concat();
+    let filled = [&[&*kept[0], &*kept[4]][..], &GAINED[1..3], &GAINED[4..5]].concat();
+    assert_eq!(family(ForwardedMode::Preserve, &half), filled);
+}
+
+#[test]
+fn addresses_of_both_families() {
+    let element = |address: &str| {
+        let client = client(address);
+        let out = sent(&[], &context(&client));
+        (out[4].clone(), out[5].clone())
+    };
+    let v6 = element("2001:db8::1");
+    assert_eq!(v6.0, "forwarded: for=\"[2001:db8::1]\";proto=https;host=\"example.com\"");
+    assert_eq!(v6.1, "x-forwarded-for: 2001:db8::1");
+    let longest = "2001:db81:aaaa:bbbb:cccc:dddd:eeee:ffff";
+    assert_eq!(element(longest).1, format!("x-forwarded-for: {longest}"));
+    assert_eq!(element("::ffff:192.0.2.7").1, GAINED[1], "an IPv4 client of a dual socket");
+}
+
+#[test]
+fn quotes_in_a_host_are_escaped() {
+    let lines_in: Lines<'_> = &[(":method", "GET"), (":scheme", "https"), (":authority", "a\"b\\c"), (":path", "/")];
+    let mut head = RequestHead { fields: fields(lines_in), method: Method::Get, content_length: None };
+    to_backend(&mut head, &context(&client("192.0.2.7")));
+    assert_eq!(lines(&head.fields)[4], r#"forwarded: for=192.0.2.7;proto=https;host="a\"b\\c""#);
+}
+
+#[test]
+fn crumbs_ids_traces_and_lengths() {
+    let client = client("192.0.2.7");
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let more: Lines<'_> = &[
+        ("cookie", "a=1"),
+        ("x-request-id", "theirs"),
+        ("cookie", "b=2"),
+        ("via", "1.1 cdn"),
+        ("traceparent", trace),
+        ("tracestate", "v=1"),
+        ("content-length", "5"),
+        ("content-length", "5"),
+    ];
+    let out = sent(more, &RequestContext { request_id: None, ..context(&client) });
+    for line in ["cookie: a=1; b=2", "x-request-id: theirs", "via: 1.1 cdn, 3.0 spooky", "tracestate: v=1"] {
+        assert!(out.contains(&line.to_owned()), "{line}: {out:?}");
+    }
+    assert!(out.contains(&format!("traceparent: {trace}")));
+    assert_eq!(out.iter().filter(|line| line.starts_with("content-length")).count(), 1);
+    let replaced = sent(more, &context(&client));
+    assert!(
+        replaced.contains(&"x-request-id: new-id".to_owned()) && !replaced.contains(&"x-request-id: theirs".to_owned())
+    );
+    for broken in
+        [&[("tracestate", "v=1"), ("traceparent", "00-x")][..], &[("traceparent", trace); 2], &[("tracestate", "v")]]
+    {
+        let out = sent(broken, &context(&client));
+        assert!(!out.iter().any(|line| line.starts_with("trace")), "{out:?}");
+    }
+}
+
+#[test]
+fn early_data_and_subjects_come_from_spooky_only() {
+    let client = client("192.0.2.7");
+    let more: Lines<'_> = &[("early-data", "1"), ("x-client-subject", "CN=liar")];
+    let early = RequestContext {
+        is_early: true,
+        subject: Some(Subject { header: b"x-client-subject", value: Some(b"CN=real") }),
+        ..context(&client)
+    };
+    let out = sent(more, &early);
+    assert_eq!(out.iter().filter(|line| line.starts_with("early-data")).collect::<Vec<_>>(), ["early-data: 1"]);
+    assert_eq!(out.last().unwrap(), "x-client-subject: CN=real");
+    let neither =
+        RequestContext { subject: Some(Subject { header: b"x-client-subject", value: None }), ..context(&client) };
+    let out = sent(more, &neither);
+    assert!(!out.iter().any(|line| line.starts_with("early-data") || line.starts_with("x-client")), "{out:?}");
+}
+
+#[test]
+fn responses() {
+    let mut head = ResponseHead::new(200);
+    head.fields = fields(&[
+        ("server", "own"),
+        ("connection", "x-named"),
+        ("x-named", "1"),
+        ("transfer-encoding", "chunked"),
+        ("alt-svc", "h3=\":1\""),
+        ("content-length", "4"),
+        ("content-length", "4"),
+        ("trailer", "x-t"),
+        ("via", "1.1 inner"),
+        ("x-own", "1"),
+    ]);
+    let mut plain = head.clone();
+    to_client(&mut head, &ResponseContext { protocol: Protocol::Http1, alt_svc: Some(b"h3=\":443\"; ma=60") });
+    let expected =
+        ["server: own", "content-length: 4", "via: 1.1 inner, 1.1 spooky", "x-own: 1", "alt-svc: h3=\":443\"; ma=60"];
+    assert_eq!(lines(&head.fields), expected);
+    plain.fields = fields(&[("x-own", "1")]);
+    to_client(&mut plain, &ResponseContext { protocol: Protocol::Http2, alt_svc: None });
+    assert_eq!(lines(&plain.fields), ["x-own: 1", "via: 2.0 spooky"]);
+}
+
+#[test]
+fn trailers_carry_no_framing_and_no_identity() {
+    let mut fields = fields(&[
+        ("grpc-status", "0"),
+        ("content-length", "9"),
+        ("x-forwarded-for", "1.1.1.1"),
+        ("te", "x"),
+        ("x-t", "1"),
+    ]);
+    trailers(&mut fields);
+    assert_eq!(lines(&fields), ["grpc-status: 0", "x-t: 1"]);
+}
