@@ -1,0 +1,60 @@
+//! Field sections, Huffman strings and instruction streams of a client, as hostile as they come.
+
+use spooky_bridge::{
+    huffman,
+    message::Fields,
+    qpack::{self, DecoderStream, EncoderStream},
+};
+
+const ROOM: usize = 4096;
+
+/// What must hold for any bytes.
+pub(crate) fn check(data: &[u8]) {
+    section(data);
+    string(data);
+    instructions(data);
+}
+
+/// Whatever is decoded fits the limit, and comes back when it is encoded and decoded again.
+fn section(data: &[u8]) {
+    let mut fields = Fields::new();
+    if qpack::decode(data, &mut fields, ROOM).is_err() {
+        return;
+    }
+    assert!(fields.size() <= ROOM);
+    let mut again = Vec::new();
+    qpack::encode(None, &fields, &mut again);
+    let mut back = Fields::new();
+    assert_eq!(qpack::decode(&again, &mut back, ROOM), Ok(()));
+    assert_eq!(fields.len(), back.len());
+    for (left, right) in fields.iter().zip(back.iter()) {
+        assert_eq!((left.name, left.value), (right.name, right.value));
+    }
+}
+
+/// A string that can be decoded has this one encoding.
+fn string(data: &[u8]) {
+    let mut plain = Vec::new();
+    if huffman::decode(data, &mut plain).is_ok() {
+        let mut again = Vec::new();
+        huffman::encode(&plain, &mut again);
+        assert_eq!(again, data);
+        assert_eq!(huffman::encoded_len(&plain), data.len());
+    }
+    let mut code = Vec::new();
+    huffman::encode(data, &mut code);
+    let mut back = Vec::new();
+    assert_eq!(huffman::decode(&code, &mut back), Ok(()));
+    assert_eq!(back, data);
+}
+
+/// Instruction streams end the same way whole and byte by byte.
+fn instructions(data: &[u8]) {
+    let mut encoder = EncoderStream::new();
+    let mut pieces = EncoderStream::new();
+    let whole = encoder.recv(data).map(|_| ());
+    assert_eq!(whole, data.iter().try_for_each(|byte| pieces.recv(&[*byte]).map(|_| ())));
+    let mut decoder = DecoderStream::new();
+    let mut pieces = DecoderStream::new();
+    assert_eq!(decoder.recv(data), data.iter().try_for_each(|byte| pieces.recv(&[*byte])));
+}
