@@ -5,6 +5,7 @@
 //! share ([`pool::Pool`]) is made of atomics, everything else belongs to one worker.
 #![forbid(unsafe_code)]
 
+pub mod admit;
 pub mod attempt;
 pub mod balance;
 pub mod health;

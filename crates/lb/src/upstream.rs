@@ -6,7 +6,8 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::attempt::AttemptOptions;
+use crate::admit::Scope;
+use crate::attempt::{AttemptOptions, Budget, HedgeOptions};
 use crate::balance::{Algorithm, Backoff, Balancer, Order, View};
 use crate::health::Transition;
 use crate::outcome::Reason;
@@ -36,11 +37,13 @@ pub struct UpstreamOptions {
     pub load_factor: f64,
     /// Retries and deadlines.
     pub attempt: AttemptOptions,
+    /// `None` where hedging is off or the route does not allow it.
+    pub hedge: Option<HedgeOptions>,
 }
 
 impl Default for UpstreamOptions {
     fn default() -> Self {
-        Self { algorithm: Algorithm::RoundRobin, load_factor: 1.25, attempt: AttemptOptions::default() }
+        Self { algorithm: Algorithm::RoundRobin, load_factor: 1.25, attempt: AttemptOptions::default(), hedge: None }
     }
 }
 
@@ -61,6 +64,15 @@ pub struct Upstream {
     backoff: Box<[Backoff]>,
     options: UpstreamOptions,
     news: VecDeque<News>,
+    budgets: Option<Budgets>,
+}
+
+/// The retry budgets that a further attempt needs a place in.
+#[derive(Debug)]
+struct Budgets {
+    worker: usize,
+    route: Arc<Budget>,
+    process: Arc<Budget>,
 }
 
 /// What a pick came to.
@@ -85,7 +97,14 @@ impl Upstream {
             options,
             pool,
             news: VecDeque::new(),
+            budgets: None,
         }
+    }
+
+    /// Bounds retries and hedges by the budgets of this upstream and of the process; without them only by `max_retries`.
+    #[must_use]
+    pub fn with_budgets(self, worker: usize, route: Arc<Budget>, process: Arc<Budget>) -> Self {
+        Self { budgets: Some(Budgets { worker, route, process }), ..self }
     }
 
     /// The shared pool.
@@ -105,10 +124,69 @@ impl Upstream {
 
     pub(crate) fn tell(&mut self, backend: usize, transition: Option<Transition>) {
         if let Some(transition) = transition {
+            if transition.healthy {
+                self.pool.on_recovery();
+            }
             if self.news.len() >= MAX_NEWS {
                 self.news.pop_front();
             }
             self.news.push_back(News { backend, transition });
+        }
+    }
+
+    /// Whether others wait for a backend of this upstream.
+    pub(crate) fn has_waiters(&self) -> bool {
+        self.scope().is_some_and(Scope::has_backend_waiters)
+    }
+
+    pub(crate) fn in_brownout(&self) -> bool {
+        self.scope().is_some_and(|scope| scope.process().in_brownout())
+    }
+
+    /// A response head came after `latency`: for the adaptive limit.
+    pub(crate) fn on_latency(&self, latency: Duration, now: Nanos) {
+        if let Some(scope) = self.scope() {
+            scope.process().on_head(latency, now);
+        }
+    }
+
+    /// No response head came in time: for the adaptive limit.
+    pub(crate) fn on_timeout(&self, now: Nanos) {
+        if let Some(scope) = self.scope() {
+            scope.process().on_timeout(now);
+        }
+    }
+
+    fn scope(&self) -> Option<&Scope> {
+        self.pool.scope().map(|scope| &**scope)
+    }
+
+    /// A request started its first attempt: for the retry budgets.
+    pub(crate) fn on_first(&self, now: Nanos) {
+        if let Some(budgets) = &self.budgets {
+            budgets.route.on_first(budgets.worker, now);
+            budgets.process.on_first(budgets.worker, now);
+        }
+    }
+
+    /// A place for one further attempt in both budgets.
+    pub(crate) fn take_budget(&self, now: Nanos) -> bool {
+        let Some(budgets) = &self.budgets else { return true };
+        if !budgets.route.take(now) {
+            return false;
+        }
+        let taken = budgets.process.take(now);
+        if !taken {
+            budgets.route.give_back(now);
+        }
+        taken
+    }
+
+    /// The further attempt did not start after all.
+    pub(crate) fn give_back_budget(&self, now: Nanos) {
+        if let Some(budgets) = &self.budgets {
+            budgets.route.give_back(now);
+            budgets.process.give_back(now);
         }
     }
 

@@ -6,17 +6,23 @@
 
 pub mod breaker;
 mod failure;
+mod hedge;
 mod plan;
+mod retry;
+mod step;
 
 pub use failure::{FailureKind, Sent};
-pub use plan::{Attempt, Cx, Progress, Request, SlotId, Step};
+pub use hedge::{HedgeOptions, HedgeResult};
+pub use plan::Attempt;
+pub use retry::{Budget, BudgetOptions};
+pub use step::{Cx, Denied, Progress, Request, SlotId, Step};
 
 use std::time::Duration;
 
 /// Retries, and the deadlines of an attempt, of one upstream.
 #[derive(Clone, Debug)]
 pub struct AttemptOptions {
-    /// Further attempts of one request (`retry_budget.max_retries`).
+    /// Further attempts of one request, hedges included (`retry_budget.max_retries`).
     pub max_retries: u32,
     /// Response headers after the request head, anew with every body byte taken (`backend_timeout_ms`).
     pub response_timeout: Duration,

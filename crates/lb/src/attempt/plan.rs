@@ -6,10 +6,11 @@
 use std::time::Duration;
 
 use super::failure::{FailureKind, Sent};
+use super::hedge::{Hedge, HedgeResult};
+use super::step::{Cx, Denied, Progress, Request, SlotId, Step};
 use crate::balance::Order;
 use crate::outcome::{Reason, Reset, Retry};
 use crate::pool::{Lease, Verdict};
-use crate::rng::Rng;
 use crate::time::Nanos;
 use crate::upstream::{Pick, Upstream};
 
@@ -19,93 +20,10 @@ const MAX_RESENDS: u8 = 5;
 const SAME_BACKEND_REST: Duration = Duration::from_millis(25);
 /// Doublings of that rest: 25 ms to 1.6 s.
 const SAME_BACKEND_DOUBLINGS: u32 = 6;
-/// Attempts that run at the same time.
+/// Attempts that run at the same time: one, and a hedge beside it.
 const SLOTS: usize = 2;
-
-/// What every input needs: the moment, the upstream as this worker sees it, and chance.
-#[derive(Debug)]
-pub struct Cx<'a> {
-    /// The time of the event.
-    pub now: Nanos,
-    /// The upstream that the request was routed to, of the snapshot it began with.
-    pub upstream: &'a mut Upstream,
-    /// The worker's random source.
-    pub rng: &'a mut Rng,
-}
-
-/// What the machine must know of the request.
-#[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    /// Method, as sent.
-    pub method: &'a [u8],
-    /// Whether a body follows or may follow.
-    pub has_body: bool,
-    /// Hash of the balancing key; 0 where the algorithm has none.
-    pub key: u64,
-    /// The backend that the connection keeps (sticky-cid), if it has one.
-    pub keep: Option<usize>,
-}
-
-/// Names one running attempt of an exchange.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct SlotId(u8);
-
-impl SlotId {
-    /// 0 or 1, for indexing.
-    pub const fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
-/// What the exchange does next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Step {
-    /// Send the request to this backend and name the attempt by its slot.
-    Start {
-        /// The attempt.
-        slot: SlotId,
-        /// Index of the backend in the pool.
-        backend: usize,
-    },
-    /// Send the same request again to the same backend, on another connection. It is no new attempt.
-    Resend {
-        /// The attempt, which goes on.
-        slot: SlotId,
-        /// Index of the backend in the pool.
-        backend: usize,
-    },
-    /// As `Start`, beside the attempt that runs: without body, and without ending the other.
-    Hedge {
-        /// The second attempt.
-        slot: SlotId,
-        /// Index of the backend in the pool.
-        backend: usize,
-    },
-    /// Reset this attempt's stream, then call [`Attempt::next`].
-    Cancel {
-        /// The attempt, which is over.
-        slot: SlotId,
-    },
-    /// All usable backends are at their limit: wait in the upstream's queue, then call [`Attempt::on_start`] again.
-    Full,
-    /// Nothing, until an event or [`Attempt::timer`].
-    Wait,
-    /// Answer the client with this; no attempt is running any more.
-    Answer(Reason),
-    /// Nothing more: the response of the winner goes to the client.
-    Done,
-}
-
-/// What happened so far, for log and metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Attempts started, the first one, retries and hedges.
-    pub attempts: u32,
-    /// Attempts started after a failure.
-    pub retries: u32,
-    /// Whether a hedge was started.
-    pub hedged: bool,
-}
+/// The slot of the hedge; whatever runs alone sits in the other.
+const HEDGE_SLOT: SlotId = SlotId(1);
 
 /// One running attempt.
 #[derive(Debug)]
@@ -121,6 +39,8 @@ struct Slot {
 enum State {
     /// No attempt has started.
     Fresh,
+    /// It waits for a backend, and is called when it is its turn.
+    Waiting,
     /// Attempts are running, or the next step is about to be asked for.
     Running,
     /// The only backend is tried again at this time.
@@ -141,6 +61,7 @@ pub struct Attempt {
     total_deadline: Nanos,
     /// The last failure, and what had been sent by then: decides what follows once no attempt runs.
     failed: Option<(FailureKind, Sent)>,
+    hedge: Hedge,
     resends: u8,
     rests: u32,
     progress: Progress,
@@ -153,22 +74,40 @@ impl Attempt {
         Self {
             state: State::Fresh,
             slots: [None, None],
-            order: Order::new(request.key, request.keep),
+            order: Order::new(request.key, None),
             idempotent: is_idempotent(request.method),
             // With a body the clock starts when the upload ends (behaviour 6).
             total_deadline: if request.has_body { Nanos::NEVER } else { now + total },
             failed: None,
+            hedge: Hedge::new(request, upstream.options().hedge.as_ref()),
             resends: 0,
             rests: 0,
             progress: Progress::default(),
         }
     }
 
+    /// The backend that the connection keeps (sticky-cid) comes first while it can be taken.
+    #[must_use]
+    pub fn keeping(mut self, backend: Option<usize>) -> Self {
+        self.order.preferred = backend;
+        self
+    }
+
     /// Permits are held: pick the first backend. Also after [`Step::Full`], when the queue says so.
     pub fn on_start(&mut self, cx: &mut Cx<'_>) -> Step {
+        if matches!(self.state, State::Fresh) && cx.upstream.has_waiters() {
+            self.state = State::Waiting;
+            return Step::Full;
+        }
         match cx.upstream.pick(&mut self.order, cx.now, cx.rng) {
-            Pick::Lease(lease) => self.start(lease, cx.now),
-            Pick::Full => Step::Full,
+            Pick::Lease(lease) => {
+                cx.upstream.on_first(cx.now);
+                self.start(lease, cx.now)
+            }
+            Pick::Full => {
+                self.state = State::Waiting;
+                Step::Full
+            }
             Pick::Exhausted => self.answer(Reason::NoHealthyBackend),
             Pick::Refused(reason) => self.answer(reason),
         }
@@ -227,12 +166,17 @@ impl Attempt {
             member.state.latency.observe(elapsed, cx.now);
         }
         // A backend in doubt gets its verdict now; else a good answer counts once it is complete. Errors count at once.
+        cx.upstream.on_latency(elapsed, cx.now);
         let settled = doubtful || status >= 500;
         if settled {
             let transition = running.lease.settle(&cx.upstream.pool().clone(), Verdict::Answered(status), cx.now);
             cx.upstream.tell(backend, transition);
         }
         self.state = State::Responding { winner: slot, settled };
+        if let Hedge::Started(at) = self.hedge {
+            let lost = HedgeResult::Lost { primary_late: cx.now - at };
+            self.progress.hedge = Some(if slot == HEDGE_SLOT { HedgeResult::Won } else { lost });
+        }
         self.next(cx)
     }
 
@@ -265,11 +209,12 @@ impl Attempt {
     pub fn timer(&self, upstream: &Upstream) -> Nanos {
         let response = upstream.options().attempt.response_timeout;
         match self.state {
-            State::Fresh => self.total_deadline,
+            State::Fresh | State::Waiting => self.total_deadline,
             State::Resting { until } => self.total_deadline.min(until),
             State::Running => {
                 let running = self.slots.iter().flatten().filter_map(|slot| slot.sent);
-                running.map(|sent| sent + response).min().unwrap_or(Nanos::NEVER).min(self.total_deadline)
+                let overdue = running.map(|sent| sent + response).min().unwrap_or(Nanos::NEVER);
+                overdue.min(self.total_deadline).min(self.hedge.due())
             }
             State::Responding { .. } | State::Over => Nanos::NEVER,
         }
@@ -288,6 +233,9 @@ impl Attempt {
             self.fail(cx, slot, FailureKind::ResponseTimeout, Sent::Replayable);
             return Step::Cancel { slot };
         }
+        if matches!(self.state, State::Running) && self.hedge.due() <= cx.now && cx.now < self.total_deadline {
+            return self.start_hedge(cx);
+        }
         self.next(cx)
     }
 
@@ -297,9 +245,12 @@ impl Attempt {
             State::Over => Step::Done,
             State::Responding { winner, .. } => self.cancel_other(Some(winner)).unwrap_or(Step::Done),
             _ if cx.now >= self.total_deadline => {
+                if self.slots.iter().any(Option::is_some) {
+                    cx.upstream.on_timeout(cx.now);
+                }
                 self.cancel_other(None).unwrap_or_else(|| self.answer(Reason::TotalTimeout))
             }
-            State::Fresh => Step::Wait,
+            State::Fresh | State::Waiting => Step::Wait,
             State::Resting { until } if cx.now < until => Step::Wait,
             State::Resting { .. } => self.try_again(cx),
             State::Running if self.slots.iter().any(Option::is_some) => Step::Wait,
@@ -335,6 +286,7 @@ impl Attempt {
         }
         self.progress.attempts += 1;
         self.state = State::Running;
+        self.hedge.on_start(now);
         Step::Start { slot: SlotId(index as u8), backend }
     }
 
@@ -353,6 +305,9 @@ impl Attempt {
             let transition = ended.lease.settle(&pool, Verdict::Failed(word), cx.now);
             cx.upstream.tell(backend, transition);
         }
+        if kind == FailureKind::ResponseTimeout {
+            cx.upstream.on_timeout(cx.now);
+        }
         if kind.is_connect() {
             cx.upstream.on_connect_failure(backend, cx.now, cx.rng);
         }
@@ -366,12 +321,16 @@ impl Attempt {
             Retry::Idempotent => self.idempotent,
             Retry::AnyMethod => true,
         };
-        if !allowed || sent == Sent::Gone || self.progress.retries >= cx.upstream.options().attempt.max_retries {
+        let further = self.progress.attempts.saturating_sub(1);
+        if !allowed || further >= cx.upstream.options().attempt.max_retries {
             return self.answer(kind.reason());
         }
+        if sent == Sent::Gone {
+            return self.deny(Denied::Body, kind.reason());
+        }
         match cx.upstream.pick(&mut self.order, cx.now, cx.rng) {
-            Pick::Lease(lease) => self.retry(lease, cx.now),
-            Pick::Full | Pick::Refused(_) => self.answer(kind.reason()),
+            Pick::Lease(lease) => self.retry(cx, lease, kind.reason()),
+            Pick::Full | Pick::Refused(_) => self.deny(Denied::NoAlternate, kind.reason()),
             Pick::Exhausted => {
                 let rest = SAME_BACKEND_REST * (1 << self.rests.min(SAME_BACKEND_DOUBLINGS));
                 self.rests += 1;
@@ -386,14 +345,49 @@ impl Attempt {
         self.order.restart();
         let reason = self.failed.map_or(Reason::Internal, |(kind, _)| kind.reason());
         match cx.upstream.pick(&mut self.order, cx.now, cx.rng) {
-            Pick::Lease(lease) => self.retry(lease, cx.now),
-            _ => self.answer(reason),
+            Pick::Lease(lease) => self.retry(cx, lease, reason),
+            _ => self.deny(Denied::NoAlternate, reason),
         }
     }
 
-    fn retry(&mut self, lease: Lease, now: Nanos) -> Step {
+    /// Starts the next attempt if the budget has a place for it.
+    fn retry(&mut self, cx: &mut Cx<'_>, lease: Lease, reason: Reason) -> Step {
+        if !cx.upstream.take_budget(cx.now) {
+            drop(lease);
+            return self.deny(Denied::Budget, reason);
+        }
         self.progress.retries += 1;
-        self.start(lease, now)
+        self.start(lease, cx.now)
+    }
+
+    fn deny(&mut self, denied: Denied, reason: Reason) -> Step {
+        self.progress.denied = Some(denied);
+        self.answer(reason)
+    }
+
+    /// The hedge is due: it starts if the upstream has another backend, capacity and budget for it, else never.
+    fn start_hedge(&mut self, cx: &mut Cx<'_>) -> Step {
+        self.hedge = Hedge::Never;
+        let alone = self.slots.iter().flatten().count() == 1;
+        if !alone || self.progress.attempts > cx.upstream.options().attempt.max_retries || cx.upstream.in_brownout() {
+            return Step::Wait;
+        }
+        // The budget first: a pick takes its candidate out of the order, and a later retry may need it.
+        if !cx.upstream.take_budget(cx.now) {
+            self.progress.denied = Some(Denied::Budget);
+            return Step::Wait;
+        }
+        let Pick::Lease(lease) = cx.upstream.pick(&mut self.order, cx.now, cx.rng) else {
+            cx.upstream.give_back_budget(cx.now);
+            self.progress.denied = Some(Denied::NoAlternate);
+            return Step::Wait;
+        };
+        self.hedge = Hedge::Started(cx.now);
+        self.progress.hedged = true;
+        match self.start(lease, cx.now) {
+            Step::Start { slot, backend } => Step::Hedge { slot, backend },
+            step => step,
+        }
     }
 
     /// Ends one attempt other than `winner` without booking it.

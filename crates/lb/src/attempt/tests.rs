@@ -28,7 +28,7 @@ impl Bench {
     }
 
     fn begin(&mut self, method: &str, has_body: bool) -> (Attempt, SlotId, usize) {
-        let request = Request { method: method.as_bytes(), has_body, key: 0, keep: None };
+        let request = Request { method: method.as_bytes(), has_body, key: 0 };
         let mut attempt = Attempt::new(&request, &self.upstream, self.now);
         let Step::Start { slot, backend } = attempt.on_start(&mut self.cx()) else { panic!("no start") };
         (attempt, slot, backend)
@@ -54,7 +54,7 @@ fn a_good_answer_holds_its_place_to_the_end() {
     assert_eq!(bench.upstream.pool().members()[backend].state.latency.value(), Some(Duration::from_millis(5)));
     attempt.on_complete(&mut bench.cx());
     assert_eq!(bench.in_flight(), 0);
-    assert_eq!(attempt.progress(), Progress { attempts: 1, retries: 0, hedged: false });
+    assert_eq!(attempt.progress(), Progress { attempts: 1, ..Default::default() });
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn an_unprocessed_request_moves_on_five_times_without_a_trace() {
         let step = attempt.on_failure(&mut bench.cx(), slot, FailureKind::Unprocessed, Sent::Nothing);
         assert_eq!(step, Step::Resend { slot, backend: first });
     }
-    assert_eq!(attempt.progress(), Progress { attempts: 1, retries: 0, hedged: false });
+    assert_eq!(attempt.progress(), Progress { attempts: 1, ..Default::default() });
     let step = attempt.on_failure(&mut bench.cx(), slot, FailureKind::Unprocessed, Sent::Nothing);
     assert!(matches!(step, Step::Start { backend, .. } if backend != first));
     assert_eq!(attempt.progress().retries, 1);
@@ -197,7 +197,7 @@ fn aborts_leave_no_trace_and_failures_after_the_head_count() {
 
 #[test]
 fn pools_without_a_usable_backend_say_why() {
-    let request = Request { method: b"GET", has_body: false, key: 0, keep: None };
+    let request = Request { method: b"GET", has_body: false, key: 0 };
     let mut bench = Bench::new(0);
     let mut attempt = Attempt::new(&request, &bench.upstream, bench.now);
     assert_eq!(attempt.on_start(&mut bench.cx()), Step::Answer(Reason::NoBackend));
@@ -225,4 +225,109 @@ fn a_backend_that_cannot_be_connected_to_is_passed_over_for_a_while() {
     }
     bench.wait(300);
     assert!((0..2).any(|_| bench.begin("GET", false).2 == dead));
+}
+
+fn hedging(backends: usize) -> Bench {
+    let options = UpstreamOptions { hedge: Some(HedgeOptions::default()), ..Default::default() };
+    let pool = Arc::new(pool(&vec![1; backends], PoolOptions::default()));
+    Bench { upstream: Upstream::new(pool, options), rng: Rng::seeded(1), now: Nanos::from_millis(1000) }
+}
+
+#[test]
+fn a_hedge_starts_late_and_the_first_head_wins() {
+    for winner_is_hedge in [true, false] {
+        let mut bench = hedging(3);
+        let (mut attempt, first, primary) = bench.begin("GET", false);
+        attempt.on_sent(&mut bench.cx(), first);
+        assert_eq!(attempt.timer(&bench.upstream), bench.now + Duration::from_millis(100));
+        bench.wait(100);
+        let Step::Hedge { slot, backend } = attempt.on_timer(&mut bench.cx()) else { panic!() };
+        assert_ne!(backend, primary);
+        attempt.on_sent(&mut bench.cx(), slot);
+        assert_eq!(bench.in_flight(), 2);
+        bench.wait(30);
+        let (winner, loser) = if winner_is_hedge { (slot, first) } else { (first, slot) };
+        assert_eq!(attempt.on_head(&mut bench.cx(), winner, 200), Step::Cancel { slot: loser });
+        assert_eq!(attempt.next(&mut bench.cx()), Step::Done);
+        let lost = HedgeResult::Lost { primary_late: Duration::from_millis(30) };
+        let progress = attempt.progress();
+        assert_eq!(progress.hedge, Some(if winner_is_hedge { HedgeResult::Won } else { lost }));
+        assert_eq!((progress.attempts, progress.retries, progress.hedged), (2, 0, true));
+        let latency = |index: usize| bench.upstream.pool().members()[index].state.latency.value();
+        let booked = if winner_is_hedge { backend } else { primary };
+        assert!(latency(booked).is_some());
+        assert_eq!((0..3).filter(|&index| latency(index).is_some()).count(), 1, "the loser counts for nothing");
+        attempt.on_complete(&mut bench.cx());
+        assert_eq!(bench.in_flight(), 0);
+    }
+}
+
+#[test]
+fn an_error_waits_for_the_other_and_both_may_be_followed_by_a_retry() {
+    let mut bench = hedging(3);
+    let (mut attempt, first, _) = bench.begin("GET", false);
+    bench.wait(100);
+    let Step::Hedge { slot, .. } = attempt.on_timer(&mut bench.cx()) else { panic!() };
+    let step = attempt.on_failure(&mut bench.cx(), first, FailureKind::Reset, Sent::Replayable);
+    assert_eq!(step, Step::Wait);
+    let step = attempt.on_failure(&mut bench.cx(), slot, FailureKind::Reset, Sent::Replayable);
+    assert!(matches!(step, Step::Start { .. }), "{step:?}");
+    assert_eq!(attempt.progress().attempts, 3);
+}
+
+#[test]
+fn hedges_need_a_safe_method_no_body_and_another_backend() {
+    for (backends, method, body) in [(2, "POST", false), (2, "GET", true), (1, "GET", false), (2, "PUT", false)] {
+        let mut bench = hedging(backends);
+        let (mut attempt, ..) = bench.begin(method, body);
+        bench.wait(100);
+        assert_eq!(attempt.on_timer(&mut bench.cx()), Step::Wait, "{backends} {method} {body}");
+        assert!(!attempt.progress().hedged);
+    }
+}
+
+#[test]
+fn retries_and_hedges_share_the_budget_and_say_when_it_is_empty() {
+    let mut bench = hedging(3);
+    let none = BudgetOptions { ratio_percent: 0, min_retries: 1, ..Default::default() };
+    let [route, process] = [0, 1].map(|_| Arc::new(Budget::new(1, &none)));
+    bench.upstream = bench.upstream.with_budgets(0, Arc::clone(&route), process);
+    let (mut attempt, slot, _) = bench.begin("GET", false);
+    let step = attempt.on_failure(&mut bench.cx(), slot, FailureKind::Reset, Sent::Replayable);
+    let Step::Start { slot, .. } = step else { panic!("{step:?}") };
+    bench.wait(100);
+    assert_eq!(attempt.on_timer(&mut bench.cx()), Step::Wait, "no hedge without budget");
+    let step = attempt.on_failure(&mut bench.cx(), slot, FailureKind::Reset, Sent::Replayable);
+    assert_eq!(step, Step::Answer(Reason::UpstreamReset));
+    assert_eq!(attempt.progress().denied, Some(Denied::Budget));
+    assert_eq!(route.further(bench.now), 1);
+    assert_eq!(bench.in_flight(), 0);
+}
+
+#[test]
+fn nobody_overtakes_those_who_wait_for_a_backend() {
+    use crate::admit::{Admission, Process, ProcessOptions, Queue, Scope, ScopeOptions, Wake};
+    let process = Process::new(1, &ProcessOptions::default());
+    let scope = Scope::new(Arc::clone(&process), 1, &ScopeOptions::default());
+    let options = PoolOptions { inflight_limit: 1, ..Default::default() };
+    let mut bench = Bench::new(1);
+    bench.upstream = Upstream::new(Arc::new(pool(&[1], options).with_scope(&scope)), UpstreamOptions::default());
+    let mut queue = Queue::new(process, 0);
+    let mut permit = || match queue.admit(&scope, Nanos::NEVER, Nanos::from_millis(1000)) {
+        Admission::Granted(permit) => permit,
+        other => panic!("{other:?}"),
+    };
+    let permits = [permit(), permit(), permit()];
+    let request = Request { method: b"GET", has_body: false, key: 0 };
+    let mut attempts: Vec<_> = permits.iter().map(|_| Attempt::new(&request, &bench.upstream, bench.now)).collect();
+    assert!(matches!(attempts[0].on_start(&mut bench.cx()), Step::Start { .. }));
+    assert_eq!(attempts[1].on_start(&mut bench.cx()), Step::Full);
+    let ticket = queue.wait_backend(&permits[1], None, Nanos::NEVER, bench.now).unwrap();
+    assert!(matches!(queue.poll(bench.now), Some(Wake::TryBackend(_))));
+    attempts[0].abort();
+    assert_eq!(attempts[2].on_start(&mut bench.cx()), Step::Full, "the place belongs to the one who waits");
+    queue.wait_backend(&permits[2], None, Nanos::NEVER, bench.now).unwrap();
+    assert!(matches!(queue.poll(bench.now), Some(Wake::TryBackend(first)) if first == ticket));
+    assert!(matches!(attempts[1].on_start(&mut bench.cx()), Step::Start { .. }));
+    queue.leave(ticket);
 }

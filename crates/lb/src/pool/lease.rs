@@ -4,7 +4,7 @@
 //! count going down: that is what client aborts, losers of a hedge and requests never sent do (behaviour 1.3, 1.4).
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::SeqCst;
 
 use super::{Backend, Bar, Member, Pool};
 use crate::attempt::breaker::Pass;
@@ -97,7 +97,11 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.leave_circuit();
         self.leave_trial();
-        self.backend.in_flight.fetch_sub(1, Relaxed);
+        // Lowered before the waiters are looked at: see `admit::line`.
+        self.backend.in_flight.fetch_sub(1, SeqCst);
+        if let Some(scope) = self.backend.scope.get() {
+            scope.on_backend_free();
+        }
     }
 }
 
@@ -107,10 +111,8 @@ impl Pool {
         let member = self.check(index, now, panic)?;
         let state = &member.state;
         let limit = self.options.inflight_limit;
-        if state.in_flight.fetch_add(1, Relaxed) >= limit {
-            state.in_flight.fetch_sub(1, Relaxed);
-            return Err(Bar::Full);
-        }
+        let raise = |count: u32| (count < limit).then(|| count + 1);
+        state.in_flight.fetch_update(SeqCst, SeqCst, raise).map_err(|_| Bar::Full)?;
         let mut lease = Lease { backend: Arc::clone(state), index, pass: Pass::Normal, trial: false };
         if let Some(options) = &self.options.breaker {
             lease.pass = state.breaker.enter(now, options).ok_or(Bar::Open)?;

@@ -6,13 +6,14 @@
 mod latency;
 mod lease;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub use latency::PeakEwma;
 pub use lease::{Lease, Verdict};
 
+use crate::admit::Scope;
 use crate::attempt::breaker::{Breaker, BreakerOptions};
 use crate::health::{Fitness, Health, PassiveOptions};
 use crate::time::Nanos;
@@ -69,6 +70,8 @@ pub struct Backend {
     pub breaker: Breaker,
     /// Its response time.
     pub latency: PeakEwma,
+    /// Outlives pools: a place that returns late calls the waiters of today.
+    scope: OnceLock<Arc<Scope>>,
 }
 
 impl Backend {
@@ -92,6 +95,7 @@ pub struct Member {
 pub struct Pool {
     members: Box<[Member]>,
     options: PoolOptions,
+    scope: Option<Arc<Scope>>,
 }
 
 /// Why a backend cannot be taken.
@@ -108,13 +112,28 @@ pub(crate) enum Bar {
 impl Pool {
     /// A pool of `specs`; backends whose address is in `previous` keep their state.
     pub fn build(specs: Vec<Spec>, options: PoolOptions, previous: Option<&Self>) -> Self {
-        let members = specs.into_iter().map(|spec| {
+        let member = |spec: Spec| {
             let kept = previous.and_then(|pool| pool.members.iter().find(|old| old.spec.address == spec.address));
             let state = kept.map(|old| Arc::clone(&old.state)).unwrap_or_default();
             state.health.set_probed(spec.probed);
             Member { spec, state }
-        });
-        Self { members: members.collect(), options }
+        };
+        Self { members: specs.into_iter().map(member).collect(), options, scope: None }
+    }
+
+    /// Joins the pool to its upstream's counts: whoever waits there for a backend is called when one becomes free.
+    #[must_use]
+    pub fn with_scope(mut self, scope: &Arc<Scope>) -> Self {
+        for member in &self.members {
+            member.state.scope.get_or_init(|| Arc::clone(scope));
+        }
+        self.scope = Some(Arc::clone(scope));
+        self
+    }
+
+    /// The upstream's counts, if it was joined to them.
+    pub fn scope(&self) -> Option<&Arc<Scope>> {
+        self.scope.as_ref()
     }
 
     /// All backends, in the order of the configuration.
@@ -130,6 +149,13 @@ impl Pool {
     /// How many are healthy, drained ones included.
     pub fn healthy(&self) -> usize {
         self.members.iter().filter(|member| member.state.health.is_healthy()).count()
+    }
+
+    /// A backend became fit again: whoever waits for one may go. The prober calls this after a transition.
+    pub fn on_recovery(&self) {
+        if let Some(scope) = &self.scope {
+            scope.on_backend_free();
+        }
     }
 
     /// Whether so few are healthy that health is ignored.

@@ -1,0 +1,340 @@
+//! Requests in flight: the counts of the process and of each upstream, and the permits that hold them (behaviour 10.1).
+//!
+//! Shared by all workers and kept over a reload. A permit is taken by [`super::Queue`] and returns by drop, which also
+//! looks at brownout and calls the waiter whose turn it is.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
+use std::task::Waker;
+use std::time::Duration;
+
+use super::adaptive::{Adaptive, AdaptiveOptions};
+use super::brownout::{Brownout, BrownoutOptions};
+use super::line::{Bells, Line};
+use crate::outcome::Reason;
+use crate::time::Nanos;
+
+/// Limits of the process.
+#[derive(Clone, Copy, Debug)]
+pub struct ProcessOptions {
+    /// `global_inflight_limit`.
+    pub inflight_limit: u32,
+    /// `route_queue.global_cap`.
+    pub queue_cap: u32,
+    /// `None` when there is no adaptive limit.
+    pub adaptive: Option<AdaptiveOptions>,
+    /// `None` when there is no brownout.
+    pub brownout: Option<BrownoutOptions>,
+}
+
+impl Default for ProcessOptions {
+    fn default() -> Self {
+        Self {
+            inflight_limit: 4096,
+            queue_cap: 2048,
+            adaptive: Some(AdaptiveOptions::default()),
+            brownout: Some(BrownoutOptions::default()),
+        }
+    }
+}
+
+/// Limits of one upstream.
+#[derive(Clone, Copy, Debug)]
+pub struct ScopeOptions {
+    /// `per_upstream_inflight_limit`.
+    pub inflight_limit: u32,
+    /// `route_queue.caps`, else `default_cap`.
+    pub queue_cap: u32,
+    /// `route_queue.max_wait_ms`; zero: never wait.
+    pub max_wait: Duration,
+    /// Whether it stays served in brownout.
+    pub core: bool,
+}
+
+impl Default for ScopeOptions {
+    fn default() -> Self {
+        Self { inflight_limit: 1024, queue_cap: 512, max_wait: Duration::from_millis(500), core: false }
+    }
+}
+
+/// Which limit is full.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// The adaptive limit.
+    Adaptive,
+    /// `global_inflight_limit`.
+    Global,
+    /// `per_upstream_inflight_limit`.
+    Upstream,
+    /// `per_backend_inflight_limit` of every usable backend.
+    Backend,
+}
+
+impl Limit {
+    /// The answer when the wait for it was in vain.
+    pub const fn reason(self) -> Reason {
+        match self {
+            Self::Adaptive => Reason::AdaptiveAdmission,
+            Self::Global => Reason::GlobalInflight,
+            Self::Upstream => Reason::UpstreamInflight,
+            Self::Backend => Reason::BackendInflight,
+        }
+    }
+
+    /// Whether it is one of the whole process.
+    pub(super) const fn is_global(self) -> bool {
+        matches!(self, Self::Adaptive | Self::Global)
+    }
+}
+
+/// The counts of the process.
+#[derive(Debug)]
+pub struct Process {
+    in_flight: AtomicU32,
+    inflight_limit: AtomicU32,
+    queued: AtomicU32,
+    queue_cap: AtomicU32,
+    adaptive: Adaptive,
+    brownout: Brownout,
+    pub(super) line: Line,
+    pub(super) bells: Bells,
+}
+
+impl Process {
+    /// The counts of a process with this many workers.
+    pub fn new(workers: usize, options: &ProcessOptions) -> Arc<Self> {
+        let process = Self {
+            in_flight: AtomicU32::new(0),
+            inflight_limit: AtomicU32::new(0),
+            queued: AtomicU32::new(0),
+            queue_cap: AtomicU32::new(0),
+            adaptive: Adaptive::default(),
+            brownout: Brownout::default(),
+            line: Line::new(workers),
+            bells: Bells::new(workers),
+        };
+        process.configure(options);
+        Arc::new(process)
+    }
+
+    /// Takes limits in on reload. Requests above a smaller limit finish; waiters see a larger one at once.
+    pub fn configure(&self, options: &ProcessOptions) {
+        self.inflight_limit.store(options.inflight_limit, SeqCst);
+        self.queue_cap.store(options.queue_cap, Relaxed);
+        self.adaptive.configure(options.adaptive.as_ref());
+        self.brownout.configure(options.brownout.as_ref());
+        self.ring_everyone();
+    }
+
+    /// How a worker is woken when one of its waiters may go; set at each start of the worker.
+    pub fn set_waker(&self, worker: usize, waker: Waker) {
+        self.bells.set_waker(worker, waker);
+    }
+
+    /// Requests in flight.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Relaxed)
+    }
+
+    /// Requests waiting in all queues.
+    pub fn queued(&self) -> u32 {
+        self.queued.load(Relaxed)
+    }
+
+    /// Whether brownout is on.
+    pub fn in_brownout(&self) -> bool {
+        self.brownout.is_active()
+    }
+
+    /// The adaptive limit, if there is one.
+    pub fn adaptive_limit(&self) -> Option<u32> {
+        self.adaptive.limit()
+    }
+
+    /// The limit in effect, and which one it is.
+    pub fn limit(&self) -> (u32, Limit) {
+        let global = self.inflight_limit.load(Relaxed);
+        match self.adaptive.limit() {
+            Some(adaptive) if adaptive < global => (adaptive, Limit::Adaptive),
+            _ => (global, Limit::Global),
+        }
+    }
+
+    /// Response headers came in time or late.
+    pub(crate) fn on_head(&self, latency: Duration, now: Nanos) {
+        if self.adaptive.on_head(latency, self.in_flight(), now) && self.queued() > 0 {
+            self.ring_oldest(&self.line);
+        }
+    }
+
+    /// An upstream timed out.
+    pub(crate) fn on_timeout(&self, now: Nanos) {
+        self.adaptive.on_timeout(now);
+    }
+
+    /// Looks at brownout; whether it is on.
+    pub(super) fn evaluate_brownout(&self) -> bool {
+        self.brownout.evaluate(self.in_flight(), self.limit().0)
+    }
+
+    pub(super) fn ring_oldest(&self, line: &Line) -> bool {
+        let oldest = line.oldest();
+        if let Some((worker, _)) = oldest {
+            self.bells.ring(worker);
+        }
+        oldest.is_some()
+    }
+
+    fn ring_everyone(&self) {
+        if self.queued.load(SeqCst) > 0 {
+            self.bells.ring_all();
+        }
+    }
+}
+
+/// The counts of one upstream.
+#[derive(Debug)]
+pub struct Scope {
+    process: Arc<Process>,
+    in_flight: AtomicU32,
+    inflight_limit: AtomicU32,
+    queued: AtomicU32,
+    queue_cap: AtomicU32,
+    max_wait: AtomicU64,
+    core: AtomicBool,
+    /// Workers whose first waiter needs a permit of this upstream.
+    pub(super) permits: Line,
+    /// Workers whose first waiter has a permit and needs a backend.
+    pub(super) backends: Line,
+}
+
+impl Scope {
+    /// The counts of an upstream; `workers` as for the process.
+    pub fn new(process: Arc<Process>, workers: usize, options: &ScopeOptions) -> Arc<Self> {
+        let scope = Self {
+            process,
+            in_flight: AtomicU32::new(0),
+            inflight_limit: AtomicU32::new(0),
+            queued: AtomicU32::new(0),
+            queue_cap: AtomicU32::new(0),
+            max_wait: AtomicU64::new(0),
+            core: AtomicBool::new(false),
+            permits: Line::new(workers),
+            backends: Line::new(workers),
+        };
+        scope.configure(options);
+        Arc::new(scope)
+    }
+
+    /// Takes limits in on reload.
+    pub fn configure(&self, options: &ScopeOptions) {
+        self.inflight_limit.store(options.inflight_limit, SeqCst);
+        self.queue_cap.store(options.queue_cap, Relaxed);
+        self.max_wait.store(u64::try_from(options.max_wait.as_nanos()).unwrap_or(u64::MAX), Relaxed);
+        self.core.store(options.core, Relaxed);
+        self.process.ring_everyone();
+    }
+
+    /// The counts of the process.
+    pub fn process(&self) -> &Arc<Process> {
+        &self.process
+    }
+
+    /// Requests in flight to this upstream.
+    pub fn in_flight(&self) -> u32 {
+        self.in_flight.load(Relaxed)
+    }
+
+    /// Requests waiting for this upstream.
+    pub fn queued(&self) -> u32 {
+        self.queued.load(Relaxed)
+    }
+
+    pub(super) fn is_core(&self) -> bool {
+        self.core.load(Relaxed)
+    }
+
+    pub(super) fn max_wait(&self) -> Duration {
+        Duration::from_nanos(self.max_wait.load(Relaxed))
+    }
+
+    /// Whether requests wait for a backend of this upstream: others must not overtake them.
+    pub(crate) fn has_backend_waiters(&self) -> bool {
+        self.queued.load(SeqCst) > 0 && self.backends.oldest().is_some()
+    }
+
+    /// A place on a backend became free: the first that waits for one is called.
+    pub(crate) fn on_backend_free(&self) {
+        if self.queued.load(SeqCst) > 0 {
+            self.process.ring_oldest(&self.backends);
+        }
+    }
+
+    /// Takes a place in the process and the upstream, or names the limit that is full.
+    pub(super) fn acquire(self: &Arc<Self>) -> Result<Permit, Limit> {
+        let process = &self.process;
+        let (limit, which) = process.limit();
+        if process.in_flight.load(SeqCst) >= limit {
+            return Err(which);
+        }
+        // Never above the limit, not even for a moment: that could turn another request away for nothing.
+        raise(&self.in_flight, self.inflight_limit.load(SeqCst)).ok_or(Limit::Upstream)?;
+        if raise(&process.in_flight, limit).is_none() {
+            self.in_flight.fetch_sub(1, SeqCst);
+            self.on_free();
+            return Err(which);
+        }
+        Ok(Permit { scope: Arc::clone(self) })
+    }
+
+    /// Takes a place in the queue, or says which cap is reached.
+    pub(super) fn enter_queue(&self) -> Result<(), Reason> {
+        raise(&self.queued, self.queue_cap.load(Relaxed)).ok_or(Reason::RouteCap)?;
+        let global = raise(&self.process.queued, self.process.queue_cap.load(Relaxed));
+        if global.is_none() {
+            self.queued.fetch_sub(1, SeqCst);
+        }
+        global.ok_or(Reason::RouteGlobalCap)
+    }
+
+    pub(super) fn leave_queue(&self) {
+        self.queued.fetch_sub(1, SeqCst);
+        self.process.queued.fetch_sub(1, SeqCst);
+    }
+
+    /// A place became free: the first waiter of this upstream is called, else the first of the process.
+    fn on_free(&self) {
+        let process = &self.process;
+        if process.queued.load(SeqCst) > 0 && !process.ring_oldest(&self.permits) {
+            process.ring_oldest(&process.line);
+        }
+    }
+}
+
+/// Adds one unless that would exceed `limit`.
+fn raise(count: &AtomicU32, limit: u32) -> Option<()> {
+    count.fetch_update(SeqCst, SeqCst, |now| (now < limit).then_some(now + 1)).ok().map(|_| ())
+}
+
+/// A request's place in the process and in its upstream; held to the end of the exchange, returns by drop.
+#[derive(Debug)]
+#[must_use = "dropping a permit gives the place back"]
+pub struct Permit {
+    scope: Arc<Scope>,
+}
+
+impl Permit {
+    /// The upstream's counts.
+    pub fn scope(&self) -> &Arc<Scope> {
+        &self.scope
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.scope.in_flight.fetch_sub(1, SeqCst);
+        self.scope.process.in_flight.fetch_sub(1, SeqCst);
+        self.scope.process.evaluate_brownout();
+        self.scope.on_free();
+    }
+}

@@ -1,0 +1,24 @@
+//! Whether a request may go now: policy, brownout, limits, queues and budgets (behaviour 3 and 10.1-10.3).
+//!
+//! [`Process`] and one [`Scope`] per upstream are shared and outlive a reload; the [`Queue`] belongs to one worker. A
+//! [`Permit`] is held until its exchange has ended on both sides and returns by drop. Nothing here waits or sleeps: the
+//! exchange asks, and is told later through [`Queue::poll`].
+
+mod adaptive;
+mod body;
+mod brownout;
+mod connections;
+mod limit;
+mod line;
+mod policy;
+mod queue;
+mod rate;
+
+pub use adaptive::{Adaptive, AdaptiveOptions};
+pub use body::{BodyBudget, BodyShare};
+pub use brownout::{Brownout, BrownoutOptions};
+pub use connections::{ConnectionLimits, ConnectionSlot, Refused};
+pub use limit::{Limit, Permit, Process, ProcessOptions, Scope, ScopeOptions};
+pub use policy::{ConnectRules, Policy, PolicyOptions};
+pub use queue::{Admission, Queue, Ticket, Waited, Wake};
+pub use rate::{Bucket, RateOptions};

@@ -1,0 +1,207 @@
+//! What the operator forbids: methods, path prefixes, CONNECT targets, early data (behaviour 3.3, 3.5, 3.6, 2.4).
+//!
+//! Compiled once per configuration; the exchange asks in the order of behaviour 3 before it routes.
+
+use crate::outcome::Reason;
+use crate::route::{Readings, is_under, matching_form};
+
+/// `resilience.protocol`, as far as it is policy.
+#[derive(Clone, Debug, Default)]
+pub struct PolicyOptions {
+    /// Methods that are accepted; empty for all.
+    pub allowed_methods: Vec<String>,
+    /// Path prefixes that are refused.
+    pub denied_path_prefixes: Vec<String>,
+    /// Paths that read differently after decoding are refused.
+    pub reject_ambiguous_paths: bool,
+    /// CONNECT, `None` when it is not accepted.
+    pub connect: Option<ConnectRules>,
+    /// Methods accepted in 0-RTT data.
+    pub early_data_methods: Vec<String>,
+}
+
+/// Where CONNECT may go.
+#[derive(Clone, Debug, Default)]
+pub struct ConnectRules {
+    /// Ports; empty for all.
+    pub allowed_ports: Vec<u16>,
+    /// `host:port` targets; empty for all.
+    pub allowed_authorities: Vec<String>,
+}
+
+/// The compiled policy.
+#[derive(Debug, Default)]
+pub struct Policy {
+    allowed_methods: Vec<Box<[u8]>>,
+    /// Each as written and in matching form.
+    denied: Vec<[Box<[u8]>; 2]>,
+    reject_ambiguous_paths: bool,
+    connect: Option<ConnectRules>,
+    early_data_methods: Vec<Box<[u8]>>,
+    allow: String,
+}
+
+/// The methods that `allow` names where no list restricts them but CONNECT.
+const COMMON_METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH";
+
+impl Policy {
+    /// Compiles the options.
+    pub fn new(options: PolicyOptions) -> Self {
+        let bytes = |words: Vec<String>| words.into_iter().map(|word| word.into_bytes().into_boxed_slice()).collect();
+        let denied = options.denied_path_prefixes.iter().map(|prefix| {
+            let form = matching_form(prefix.as_bytes(), &mut Vec::new()).into();
+            [prefix.as_bytes().into(), form]
+        });
+        let allow = allow_field(&options.allowed_methods, options.connect.is_some());
+        Self {
+            denied: denied.collect(),
+            reject_ambiguous_paths: options.reject_ambiguous_paths,
+            allow,
+            allowed_methods: bytes(options.allowed_methods),
+            early_data_methods: bytes(options.early_data_methods),
+            connect: options.connect.map(|mut rules| {
+                rules.allowed_authorities.iter_mut().for_each(|target| target.make_ascii_lowercase());
+                rules
+            }),
+        }
+    }
+
+    /// 3.5: the method. Extended CONNECT for WebSocket is asked as `GET`.
+    pub fn check_method(&self, method: &[u8]) -> Result<(), Reason> {
+        if method == b"CONNECT" && self.connect.is_none() {
+            return Err(Reason::MethodDenied);
+        }
+        let listed = self.allowed_methods.iter().any(|allowed| **allowed == *method);
+        if self.allowed_methods.is_empty() || listed { Ok(()) } else { Err(Reason::MethodDenied) }
+    }
+
+    /// Value of the `allow` field of a 405.
+    pub fn allow(&self) -> &str {
+        &self.allow
+    }
+
+    /// 3.3: encoded slash, backslash or NUL, where they are refused.
+    pub fn check_ambiguity(&self, path: &[u8]) -> Result<(), Reason> {
+        if !self.reject_ambiguous_paths {
+            return Ok(());
+        }
+        let path = path.split(|&byte| byte == b'?').next().unwrap_or_default();
+        let escape = |window: &[u8]| {
+            matches!(window, [b'%', b'2', b'f' | b'F'] | [b'%', b'5', b'c' | b'C'] | [b'%', b'0', b'0'])
+        };
+        let ambiguous = path.contains(&b'\\') || path.windows(3).any(escape);
+        if ambiguous { Err(Reason::AmbiguousPath) } else { Ok(()) }
+    }
+
+    /// 3.6: the path, on each of its four readings.
+    pub fn check_path(&self, path: &[u8], scratch: &mut [Vec<u8>; 3]) -> Result<(), Reason> {
+        if self.denied.is_empty() {
+            return Ok(());
+        }
+        let under_any = |form: &[u8]| self.denied.iter().flatten().any(|prefix| is_under(form, prefix));
+        if Readings::of(path, scratch).any(under_any) { Err(Reason::PathDenied) } else { Ok(()) }
+    }
+
+    /// 3.3 and 3.6: the target of CONNECT must be `host:port`, and allowed by both lists.
+    pub fn check_connect(&self, authority: &[u8]) -> Result<(), Reason> {
+        let port = connect_port(authority).ok_or(Reason::InvalidConnectTarget)?;
+        let Some(rules) = &self.connect else { return Err(Reason::MethodDenied) };
+        let port_allowed = rules.allowed_ports.is_empty() || rules.allowed_ports.contains(&port);
+        let target_allowed = rules.allowed_authorities.is_empty()
+            || rules.allowed_authorities.iter().any(|target| target.as_bytes().eq_ignore_ascii_case(authority));
+        if port_allowed && target_allowed { Ok(()) } else { Err(Reason::ConnectDenied) }
+    }
+
+    /// 2.4: a request in 0-RTT data.
+    pub fn check_early_data(&self, method: &[u8]) -> Result<(), Reason> {
+        let safe = self.early_data_methods.iter().any(|allowed| **allowed == *method);
+        if safe { Ok(()) } else { Err(Reason::EarlyDataDenied) }
+    }
+}
+
+/// The port of `host:port` with a host; an IPv6 address must be in brackets.
+fn connect_port(authority: &[u8]) -> Option<u16> {
+    let colon = authority.iter().rposition(|&byte| byte == b':')?;
+    let (host, port) = (authority.get(..colon)?, authority.get(colon + 1..)?);
+    let bracketed = host.first() == Some(&b'[') && host.last() == Some(&b']') && host.len() > 2;
+    let plain = !host.is_empty() && !host.iter().any(|byte| matches!(byte, b':' | b'[' | b']' | b'@' | b'/'));
+    if !(bracketed || plain) || !port.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(port).ok()?.parse().ok().filter(|&port| port != 0)
+}
+
+fn allow_field(allowed: &[String], connect: bool) -> String {
+    let listed = allowed.iter().map(String::as_str).filter(|&method| connect || method != "CONNECT");
+    match (allowed.is_empty(), connect) {
+        (true, false) => COMMON_METHODS.to_owned(),
+        (true, true) => format!("{COMMON_METHODS}, CONNECT"),
+        (false, _) => listed.collect::<Vec<_>>().join(", "),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(options: PolicyOptions) -> Policy {
+        Policy::new(options)
+    }
+
+    #[test]
+    fn methods_outside_the_list_are_refused_and_allow_lists_the_rest() {
+        let all = policy(PolicyOptions::default());
+        assert_eq!(all.check_method(b"BREW"), Ok(()));
+        assert_eq!(all.check_method(b"CONNECT"), Err(Reason::MethodDenied));
+        let some =
+            policy(PolicyOptions { allowed_methods: vec!["GET".into(), "CONNECT".into()], ..Default::default() });
+        assert_eq!(some.check_method(b"GET"), Ok(()));
+        assert_eq!(some.check_method(b"get"), Err(Reason::MethodDenied));
+        assert_eq!(some.check_method(b"CONNECT"), Err(Reason::MethodDenied));
+        assert_eq!(some.allow(), "GET");
+    }
+
+    #[test]
+    fn denied_prefixes_hold_on_every_reading_and_end_on_segments() {
+        let policy = policy(PolicyOptions { denied_path_prefixes: vec!["/admin".into()], ..Default::default() });
+        let check = |path: &str| policy.check_path(path.as_bytes(), &mut Default::default());
+        for path in ["/admin", "/admin/", "/%61dmin/x", "/x/..%2fadmin", "//admin?q", "/.//admin", "/a%5c..%5cadmin"] {
+            assert_eq!(check(path), Err(Reason::PathDenied), "{path}");
+        }
+        for path in ["/administrator", "/", "/x/admin", "/%2561dmin", "/x?/admin"] {
+            assert_eq!(check(path), Ok(()), "{path}");
+        }
+    }
+
+    #[test]
+    fn connect_targets_need_a_port_and_permission() {
+        let rules = ConnectRules { allowed_ports: vec![443], allowed_authorities: vec!["Db.Local:443".into()] };
+        let policy = policy(PolicyOptions { connect: Some(rules), ..Default::default() });
+        assert_eq!(policy.check_connect(b"db.local:443"), Ok(()));
+        assert_eq!(policy.check_connect(b"db.local:80"), Err(Reason::ConnectDenied));
+        assert_eq!(policy.check_connect(b"other:443"), Err(Reason::ConnectDenied));
+        for bad in
+            ["db.local", "", ":443", "db.local:", "db.local:0", "db.local:65536", "::1:443", "a@b:1", "[]:1", "h:+1"]
+        {
+            assert_eq!(policy.check_connect(bad.as_bytes()), Err(Reason::InvalidConnectTarget), "{bad}");
+        }
+        assert_eq!(connect_port(b"[::1]:8443"), Some(8443));
+    }
+
+    #[test]
+    fn ambiguous_paths_are_refused_where_configured() {
+        let strict = policy(PolicyOptions { reject_ambiguous_paths: true, ..Default::default() });
+        for path in ["/a%2fb", "/a%2Fb", "/a%5cb", "/a\\b", "/a%00"] {
+            assert_eq!(strict.check_ambiguity(path.as_bytes()), Err(Reason::AmbiguousPath), "{path}");
+            assert_eq!(policy(PolicyOptions::default()).check_ambiguity(path.as_bytes()), Ok(()));
+        }
+        assert_eq!(strict.check_ambiguity(b"/a/b?c=%2f\\"), Ok(()));
+    }
+
+    #[test]
+    fn early_data_takes_listed_methods_only() {
+        let policy = policy(PolicyOptions { early_data_methods: vec!["GET".into()], ..Default::default() });
+        assert_eq!(policy.check_early_data(b"GET"), Ok(()));
+        assert_eq!(policy.check_early_data(b"POST"), Err(Reason::EarlyDataDenied));
+    }
+}

@@ -1,0 +1,337 @@
+//! One worker's queues: who waits for which limit, first come first served, each with a deadline (behaviour 10.1).
+//!
+//! The exchange asks [`Queue::admit`] and keeps the ticket if it must wait; the worker calls [`Queue::poll`] each turn
+//! until it yields nothing. Caps count over all workers; order over workers is kept by the `line`s.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::limit::{Limit, Permit, Process, Scope};
+use crate::outcome::Reason;
+use crate::time::Nanos;
+
+/// Names one waiting request of a worker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ticket(u64);
+
+/// Since when a request has been waiting, and until when it may.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waited {
+    /// When it came to the queue first.
+    pub since: Nanos,
+    /// When it is refused.
+    pub until: Nanos,
+}
+
+/// The answer to a request for admission.
+#[derive(Debug)]
+pub enum Admission {
+    /// Go on.
+    Granted(Permit),
+    /// Wait for [`Queue::poll`] to name this ticket.
+    Queued(Ticket),
+    /// Answer the client with this.
+    Refused(Reason),
+}
+
+/// News for one waiting request.
+#[derive(Debug)]
+pub enum Wake {
+    /// It has its permit; the ticket is void.
+    Granted {
+        /// Which request.
+        ticket: Ticket,
+        /// Its permit.
+        permit: Permit,
+        /// For [`Queue::wait_backend`], should it have to wait on.
+        waited: Waited,
+    },
+    /// A backend may be free: call `Attempt::on_start`; if that starts or answers, [`Queue::leave`], else do nothing.
+    TryBackend(Ticket),
+    /// It waited in vain; the ticket is void.
+    Refused {
+        /// Which request.
+        ticket: Ticket,
+        /// The answer.
+        reason: Reason,
+    },
+}
+
+impl Wake {
+    /// Which request it is for.
+    pub fn ticket(&self) -> Ticket {
+        match self {
+            Self::Granted { ticket, .. } | Self::Refused { ticket, .. } | Self::TryBackend(ticket) => *ticket,
+        }
+    }
+}
+
+/// One waiting request.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    ticket: Ticket,
+    waited: Waited,
+}
+
+/// The waiting requests of one upstream on this worker.
+#[derive(Debug)]
+struct Local {
+    scope: Arc<Scope>,
+    /// Without permit, and the limit that turned the first of them away.
+    permits: VecDeque<Entry>,
+    blocked: Limit,
+    /// With permit, waiting for a backend.
+    backends: VecDeque<Entry>,
+}
+
+/// All queues of one worker.
+#[derive(Debug)]
+pub struct Queue {
+    process: Arc<Process>,
+    worker: usize,
+    locals: Vec<Local>,
+    ready: VecDeque<Wake>,
+    /// Something changed here that may let a waiter go.
+    again: bool,
+    due: Nanos,
+    next_ticket: u64,
+}
+
+impl Queue {
+    /// The queues of worker number `worker`.
+    pub fn new(process: Arc<Process>, worker: usize) -> Self {
+        Self {
+            process,
+            worker,
+            locals: Vec::new(),
+            ready: VecDeque::new(),
+            again: false,
+            due: Nanos::NEVER,
+            next_ticket: 0,
+        }
+    }
+
+    /// Brownout, adaptive, global and upstream limit, in this order. `deadline` is the total one of the request.
+    pub fn admit(&mut self, scope: &Arc<Scope>, deadline: Nanos, now: Nanos) -> Admission {
+        if self.process.evaluate_brownout() && !scope.is_core() {
+            return Admission::Refused(Reason::Brownout);
+        }
+        let limit = match self.would_overtake(scope) {
+            Some(limit) => limit,
+            None => match scope.acquire() {
+                Ok(permit) => return Admission::Granted(permit),
+                Err(limit) => limit,
+            },
+        };
+        let waited = Waited { since: now, until: deadline.min(now + scope.max_wait()) };
+        match self.enter(scope, limit, waited, now) {
+            Ok(ticket) => Admission::Queued(ticket),
+            Err(reason) => Admission::Refused(reason),
+        }
+    }
+
+    /// Every usable backend is full (`Step::Full`): wait with the permit in hand. `waited` is that of an earlier wait.
+    pub fn wait_backend(
+        &mut self,
+        permit: &Permit,
+        waited: Option<Waited>,
+        deadline: Nanos,
+        now: Nanos,
+    ) -> Result<Ticket, Reason> {
+        let scope = permit.scope();
+        let until = deadline.min(now + scope.max_wait());
+        self.enter(scope, Limit::Backend, waited.unwrap_or(Waited { since: now, until }), now)
+    }
+
+    /// A waiting request goes away: it has found its backend, or its client left.
+    pub fn leave(&mut self, ticket: Ticket) {
+        self.ready.retain(|wake| wake.ticket() != ticket);
+        let found = self.locals.iter_mut().position(|local| {
+            let waiting = local.permits.len() + local.backends.len();
+            local.permits.retain(|entry| entry.ticket != ticket);
+            local.backends.retain(|entry| entry.ticket != ticket);
+            local.permits.len() + local.backends.len() < waiting
+        });
+        if let Some(local) = found.and_then(|at| self.locals.get(at)) {
+            local.scope.leave_queue();
+            self.again = true;
+            self.show();
+        }
+    }
+
+    /// Requests waiting on this worker.
+    pub fn len(&self) -> usize {
+        self.locals.iter().map(|local| local.permits.len() + local.backends.len()).sum()
+    }
+
+    /// Whether none is waiting.
+    pub fn is_empty(&self) -> bool {
+        self.locals.is_empty()
+    }
+
+    /// When [`Queue::poll`] must be called at the latest; the bell may call for it earlier.
+    pub fn due(&self) -> Nanos {
+        self.due
+    }
+
+    /// The next piece of news; call until there is none. Nearly free while nobody waits.
+    pub fn poll(&mut self, now: Nanos) -> Option<Wake> {
+        if self.ready.is_empty() && !self.locals.is_empty() {
+            let rung = self.process.bells.answer(self.worker);
+            if now >= self.due {
+                self.expire(now);
+            }
+            if rung || self.again {
+                self.again = false;
+                self.grant();
+                self.show();
+                self.offer();
+                self.locals.retain(|local| !local.permits.is_empty() || !local.backends.is_empty());
+            }
+        }
+        self.ready.pop_front()
+    }
+
+    /// The limit that a newcomer must wait for because others already do.
+    fn would_overtake(&self, scope: &Arc<Scope>) -> Option<Limit> {
+        if self.process.queued() == 0 {
+            return None;
+        }
+        let here = self.locals.iter().find(|local| Arc::ptr_eq(&local.scope, scope) && !local.permits.is_empty());
+        if let Some(local) = here {
+            Some(local.blocked)
+        } else if scope.permits.oldest().is_some() {
+            Some(Limit::Upstream)
+        } else if self.process.line.oldest().is_some() {
+            Some(self.process.limit().1)
+        } else {
+            None
+        }
+    }
+
+    fn enter(&mut self, scope: &Arc<Scope>, limit: Limit, waited: Waited, now: Nanos) -> Result<Ticket, Reason> {
+        if waited.until <= now {
+            return Err(limit.reason());
+        }
+        scope.enter_queue()?;
+        let ticket = Ticket(self.next_ticket);
+        self.next_ticket += 1;
+        let entry = Entry { ticket, waited };
+        let at = self.locals.iter().position(|local| Arc::ptr_eq(&local.scope, scope));
+        let at = at.unwrap_or_else(|| {
+            let (permits, backends) = (VecDeque::new(), VecDeque::new());
+            self.locals.push(Local { scope: Arc::clone(scope), permits, blocked: limit, backends });
+            self.locals.len() - 1
+        });
+        if let Some(local) = self.locals.get_mut(at) {
+            if limit == Limit::Backend {
+                // One that waited for its permit before keeps its place in front of later ones.
+                let place = local.backends.partition_point(|other| other.waited.since <= waited.since);
+                local.backends.insert(place, entry);
+            } else {
+                if local.permits.is_empty() {
+                    local.blocked = limit;
+                }
+                local.permits.push_back(entry);
+            }
+        }
+        self.due = self.due.min(waited.until);
+        // Shown first, then tried once more: see `line`.
+        self.show();
+        self.again = true;
+        Ok(ticket)
+    }
+
+    fn expire(&mut self, now: Nanos) {
+        self.due = Nanos::NEVER;
+        for local in &mut self.locals {
+            let blocked = local.blocked.reason();
+            for (entries, reason) in [(&mut local.permits, blocked), (&mut local.backends, Reason::BackendInflight)] {
+                entries.retain(|entry| {
+                    let stays = entry.waited.until > now;
+                    if stays {
+                        self.due = self.due.min(entry.waited.until);
+                    } else {
+                        local.scope.leave_queue();
+                        self.ready.push_back(Wake::Refused { ticket: entry.ticket, reason });
+                    }
+                    stays
+                });
+            }
+        }
+        self.again = true;
+    }
+
+    /// Gives permits to the longest waiting, until a limit is full for each.
+    fn grant(&mut self) {
+        let mut stuck = vec![false; self.locals.len()];
+        loop {
+            let waiting = self.locals.iter().zip(&stuck).enumerate().filter(|(_, (_, stuck))| !**stuck);
+            let heads = waiting.filter_map(|(at, (local, _))| Some((local.permits.front()?.waited.since, at)));
+            let Some((since, at)) = heads.min() else { return };
+            let Some(local) = self.locals.get_mut(at) else { return };
+            let line = if local.blocked.is_global() { &self.process.line } else { &local.scope.permits };
+            let outcome = if line.has_older(self.worker, since) { Err(local.blocked) } else { local.scope.acquire() };
+            match outcome {
+                Ok(permit) => {
+                    local.scope.leave_queue();
+                    if let Some(Entry { ticket, waited }) = local.permits.pop_front() {
+                        self.ready.push_back(Wake::Granted { ticket, permit, waited });
+                    }
+                }
+                Err(limit) => {
+                    local.blocked = limit;
+                    if let Some(stuck) = stuck.get_mut(at) {
+                        *stuck = true;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lets the first that waits for a backend of each upstream try again.
+    fn offer(&mut self) {
+        for local in &self.locals {
+            if let Some(entry) = local.backends.front()
+                && !local.scope.backends.has_older(self.worker, entry.waited.since)
+            {
+                self.ready.push_back(Wake::TryBackend(entry.ticket));
+            }
+        }
+    }
+
+    /// Shows the first waiters to the other workers; where they changed, those behind may have their turn.
+    fn show(&self) {
+        let mut first_global: Option<Nanos> = None;
+        for local in &self.locals {
+            let head = local.permits.front().map(|entry| entry.waited.since);
+            let global = head.filter(|_| local.blocked.is_global());
+            first_global = [first_global, global].into_iter().flatten().min();
+            let own = head.filter(|_| !local.blocked.is_global());
+            let backend = local.backends.front().map(|entry| entry.waited.since);
+            for (line, head) in [(&local.scope.permits, own), (&local.scope.backends, backend)] {
+                if line.show(self.worker, head) {
+                    self.process.ring_oldest(line);
+                }
+            }
+        }
+        if self.process.line.show(self.worker, first_global) {
+            self.process.ring_oldest(&self.process.line);
+        }
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        self.ready.clear();
+        for local in &mut self.locals {
+            for _ in local.permits.drain(..).chain(local.backends.drain(..)) {
+                local.scope.leave_queue();
+            }
+        }
+        self.show();
+    }
+}
+
+#[cfg(test)]
+mod tests;

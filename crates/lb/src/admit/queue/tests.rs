@@ -1,0 +1,226 @@
+//! Waiting and its end: order, caps, deadlines, permits that come back, workers that wake each other.
+
+use std::time::Duration;
+
+use super::*;
+use crate::admit::{AdaptiveOptions, BrownoutOptions, ProcessOptions, ScopeOptions};
+
+const AT: fn(u64) -> Nanos = Nanos::from_millis;
+
+fn process(limit: u32) -> Arc<Process> {
+    let options = ProcessOptions { inflight_limit: limit, adaptive: None, brownout: None, ..Default::default() };
+    Process::new(2, &options)
+}
+
+fn scope(process: &Arc<Process>, limit: u32) -> Arc<Scope> {
+    Scope::new(Arc::clone(process), 2, &ScopeOptions { inflight_limit: limit, ..Default::default() })
+}
+
+fn granted(admission: Admission) -> Permit {
+    match admission {
+        Admission::Granted(permit) => permit,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn queued(admission: Admission) -> Ticket {
+    match admission {
+        Admission::Queued(ticket) => ticket,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn refused(admission: Admission) -> Reason {
+    match admission {
+        Admission::Refused(reason) => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn refusal(queue: &mut Queue, now: u64) -> Reason {
+    match queue.poll(AT(now)) {
+        Some(Wake::Refused { reason, .. }) => reason,
+        other => panic!("{other:?}"),
+    }
+}
+
+fn next_grant(queue: &mut Queue, now: Nanos) -> Option<(Ticket, Permit)> {
+    match queue.poll(now)? {
+        Wake::Granted { ticket, permit, .. } => Some((ticket, permit)),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_full_upstream_is_waited_for_in_order() {
+    let process = process(100);
+    let scope = scope(&process, 1);
+    let mut queue = Queue::new(Arc::clone(&process), 0);
+    let first = granted(queue.admit(&scope, Nanos::NEVER, AT(1)));
+    let second = queued(queue.admit(&scope, Nanos::NEVER, AT(2)));
+    let third = queued(queue.admit(&scope, Nanos::NEVER, AT(3)));
+    assert!(queue.poll(AT(4)).is_none());
+    assert_eq!((process.in_flight(), scope.queued(), process.queued()), (1, 2, 2));
+    drop(first);
+    let fourth = queued(queue.admit(&scope, Nanos::NEVER, AT(4)));
+    let (ticket, permit) = next_grant(&mut queue, AT(5)).unwrap();
+    assert_eq!(ticket, second, "nobody overtakes");
+    assert!(queue.poll(AT(5)).is_none());
+    drop(permit);
+    let (ticket, permit) = next_grant(&mut queue, AT(6)).unwrap();
+    assert_eq!(ticket, third);
+    queue.leave(fourth);
+    drop(permit);
+    assert!(queue.poll(AT(7)).is_none() && queue.is_empty());
+    assert_eq!((process.in_flight(), scope.in_flight(), process.queued()), (0, 0, 0));
+}
+
+#[test]
+fn waiting_in_vain_ends_with_the_reason_of_the_limit() {
+    let process = process(2);
+    let (narrow, wide) = (scope(&process, 1), scope(&process, 10));
+    let mut queue = Queue::new(Arc::clone(&process), 0);
+    let _one = granted(queue.admit(&narrow, Nanos::NEVER, AT(0)));
+    queued(queue.admit(&narrow, Nanos::NEVER, AT(0)));
+    let two = granted(queue.admit(&wide, Nanos::NEVER, AT(0)));
+    queued(queue.admit(&wide, AT(200), AT(100)));
+    assert_eq!(queue.due(), AT(200));
+    assert!(queue.poll(AT(199)).is_none());
+    assert_eq!(refusal(&mut queue, 200), Reason::GlobalInflight);
+    drop(two);
+    assert!(queue.poll(AT(300)).is_none());
+    assert_eq!(refusal(&mut queue, 500), Reason::UpstreamInflight, "what it waited for last");
+    assert_eq!((process.queued(), queue.due()), (0, Nanos::NEVER));
+}
+
+#[test]
+fn caps_refuse_at_once() {
+    let options = ProcessOptions { inflight_limit: 0, queue_cap: 3, adaptive: None, brownout: None };
+    let process = Process::new(1, &options);
+    let small = ScopeOptions { queue_cap: 2, ..Default::default() };
+    let scopes = [0, 1].map(|_| Scope::new(Arc::clone(&process), 1, &small));
+    let mut queue = Queue::new(Arc::clone(&process), 0);
+    queued(queue.admit(&scopes[0], Nanos::NEVER, AT(0)));
+    queued(queue.admit(&scopes[0], Nanos::NEVER, AT(0)));
+    assert_eq!(refused(queue.admit(&scopes[0], Nanos::NEVER, AT(0))), Reason::RouteCap);
+    queued(queue.admit(&scopes[1], Nanos::NEVER, AT(0)));
+    assert_eq!(refused(queue.admit(&scopes[1], Nanos::NEVER, AT(0))), Reason::RouteGlobalCap);
+    assert_eq!((scopes[1].queued(), process.queued()), (1, 3));
+    drop(queue);
+    assert_eq!((scopes[0].queued(), process.queued()), (0, 0), "a worker that dies takes its waiters along");
+}
+
+#[test]
+fn without_a_wait_a_full_limit_refuses() {
+    let process = process(100);
+    let options = ScopeOptions { inflight_limit: 0, max_wait: Duration::ZERO, ..Default::default() };
+    let scope = Scope::new(Arc::clone(&process), 2, &options);
+    let mut queue = Queue::new(Arc::clone(&process), 0);
+    assert_eq!(refused(queue.admit(&scope, Nanos::NEVER, AT(1))), Reason::UpstreamInflight);
+    assert_eq!(process.queued(), 0);
+}
+
+#[test]
+fn the_oldest_waiter_goes_first_over_workers() {
+    let process = process(1);
+    let (one, two) = (scope(&process, 10), scope(&process, 10));
+    let mut queues = [0, 1].map(|worker| Queue::new(Arc::clone(&process), worker));
+    let permit = granted(queues[0].admit(&one, Nanos::NEVER, AT(0)));
+    let late = queued(queues[0].admit(&one, Nanos::NEVER, AT(20)));
+    let early = queued(queues[1].admit(&two, Nanos::NEVER, AT(10)));
+    for queue in &mut queues {
+        assert!(queue.poll(AT(20)).is_none());
+    }
+    drop(permit);
+    assert!(next_grant(&mut queues[0], AT(21)).is_none(), "the younger one waits though it is asked first");
+    let (ticket, permit) = next_grant(&mut queues[1], AT(21)).unwrap();
+    assert_eq!(ticket, early);
+    assert!(queues[0].poll(AT(22)).is_none());
+    drop(permit);
+    assert_eq!(next_grant(&mut queues[0], AT(23)).unwrap().0, late);
+}
+
+#[test]
+fn a_freed_place_rings_the_worker_that_waits() {
+    struct Flag(std::sync::atomic::AtomicBool);
+    impl std::task::Wake for Flag {
+        fn wake(self: Arc<Self>) {
+            self.0.store(true, std::sync::atomic::Ordering::SeqCst);
+        }
+    }
+    let process = process(1);
+    let scope = scope(&process, 1);
+    let flag = Arc::new(Flag(false.into()));
+    process.set_waker(1, Arc::clone(&flag).into());
+    let mut queues = [0, 1].map(|worker| Queue::new(Arc::clone(&process), worker));
+    let permit = granted(queues[0].admit(&scope, Nanos::NEVER, AT(0)));
+    queued(queues[1].admit(&scope, Nanos::NEVER, AT(1)));
+    assert!(queues[1].poll(AT(1)).is_none());
+    flag.0.store(false, std::sync::atomic::Ordering::SeqCst);
+    drop(permit);
+    assert!(flag.0.load(std::sync::atomic::Ordering::SeqCst));
+    assert!(next_grant(&mut queues[1], AT(2)).is_some());
+}
+
+#[test]
+fn waiting_for_a_backend_keeps_the_permit_and_the_place_in_line() {
+    let process = process(10);
+    let scope = scope(&process, 1);
+    let mut queue = Queue::new(Arc::clone(&process), 0);
+    let first = granted(queue.admit(&scope, Nanos::NEVER, AT(0)));
+    queued(queue.admit(&scope, Nanos::NEVER, AT(1)));
+    let ticket = queue.wait_backend(&first, None, Nanos::NEVER, AT(2)).unwrap();
+    assert!(scope.has_backend_waiters());
+    assert!(matches!(queue.poll(AT(2)), Some(Wake::TryBackend(tried)) if tried == ticket));
+    assert!(queue.poll(AT(2)).is_none(), "once is enough until a place becomes free");
+    scope.on_backend_free();
+    assert!(matches!(queue.poll(AT(3)), Some(Wake::TryBackend(tried)) if tried == ticket));
+    queue.leave(ticket);
+    assert!(!scope.has_backend_waiters());
+    drop(first);
+    let Some(Wake::Granted { permit, waited, .. }) = queue.poll(AT(4)) else { panic!() };
+    assert_eq!(waited, Waited { since: AT(1), until: AT(501) });
+    queue.wait_backend(&permit, Some(waited), Nanos::NEVER, AT(400)).unwrap();
+    assert!(matches!(queue.poll(AT(400)), Some(Wake::TryBackend(_))));
+    assert!(matches!(queue.poll(AT(501)), Some(Wake::Refused { reason: Reason::BackendInflight, .. })));
+}
+
+#[test]
+fn brownout_serves_core_routes_only() {
+    let options = ProcessOptions {
+        inflight_limit: 10,
+        adaptive: None,
+        brownout: Some(BrownoutOptions::default()),
+        ..Default::default()
+    };
+    let process = Process::new(1, &options);
+    let plain = Scope::new(Arc::clone(&process), 1, &ScopeOptions::default());
+    let core = Scope::new(Arc::clone(&process), 1, &ScopeOptions { core: true, ..Default::default() });
+    let mut queue = Queue::new(Arc::clone(&process), 0);
+    let mut held: Vec<_> = (0..9).map(|_| granted(queue.admit(&plain, Nanos::NEVER, AT(0)))).collect();
+    assert_eq!(refused(queue.admit(&plain, Nanos::NEVER, AT(0))), Reason::Brownout);
+    held.push(granted(queue.admit(&core, Nanos::NEVER, AT(0))));
+    assert!(process.in_brownout());
+    held.truncate(6);
+    assert!(!process.in_brownout(), "60 % and below");
+    drop(granted(queue.admit(&plain, Nanos::NEVER, AT(0))));
+}
+
+#[test]
+fn the_adaptive_limit_is_waited_for_and_a_rise_lets_waiters_go() {
+    let adaptive =
+        AdaptiveOptions { min_limit: 1, max_limit: 2, decrease_step: 1, increase_step: 1, ..Default::default() };
+    let options = ProcessOptions { adaptive: Some(adaptive), brownout: None, ..Default::default() };
+    let process = Process::new(1, &options);
+    let scope = Scope::new(Arc::clone(&process), 1, &ScopeOptions::default());
+    let mut queue = Queue::new(Arc::clone(&process), 0);
+    process.on_timeout(AT(1000));
+    let _one = granted(queue.admit(&scope, Nanos::NEVER, AT(1000)));
+    let ticket = queued(queue.admit(&scope, Nanos::NEVER, AT(1000)));
+    assert!(queue.poll(AT(1000)).is_none());
+    process.on_head(Duration::from_millis(1), AT(1001));
+    let second = next_grant(&mut queue, AT(1001)).unwrap();
+    assert_eq!(second.0, ticket);
+    queued(queue.admit(&scope, Nanos::NEVER, AT(1001)));
+    assert!(matches!(queue.poll(AT(1501)), Some(Wake::Refused { reason: Reason::AdaptiveAdmission, .. })));
+}

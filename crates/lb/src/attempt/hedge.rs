@@ -1,0 +1,73 @@
+//! When a second attempt starts beside the first, and what became of it (behaviour 10.6).
+//!
+//! The timing and the conditions that lie in the request; `plan` adds those that lie in the upstream.
+
+use std::time::Duration;
+
+use super::step::Request;
+use crate::time::Nanos;
+
+/// `hedging` of the configuration, for a route on which it is enabled.
+#[derive(Clone, Debug)]
+pub struct HedgeOptions {
+    /// How long the first attempt has without response headers.
+    pub delay: Duration,
+    /// Methods that may be hedged.
+    pub safe_methods: Vec<String>,
+}
+
+impl Default for HedgeOptions {
+    fn default() -> Self {
+        Self { delay: Duration::from_millis(100), safe_methods: vec!["GET".into(), "HEAD".into()] }
+    }
+}
+
+/// The hedge of one exchange.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Hedge {
+    /// There will be none.
+    Never,
+    /// One may start so long after an attempt has.
+    After(Duration),
+    /// It is due at this time.
+    Due(Nanos),
+    /// It was started.
+    Started(Nanos),
+}
+
+impl Hedge {
+    pub(super) fn new(request: &Request<'_>, options: Option<&HedgeOptions>) -> Self {
+        match options {
+            Some(options)
+                if !request.has_body && options.safe_methods.iter().any(|safe| safe.as_bytes() == request.method) =>
+            {
+                Self::After(options.delay)
+            }
+            _ => Self::Never,
+        }
+    }
+
+    /// An attempt started: the clock of the hedge runs from here.
+    pub(super) fn on_start(&mut self, now: Nanos) {
+        if let Self::After(delay) = *self {
+            *self = Self::Due(now + delay);
+        }
+    }
+
+    /// When it is due.
+    pub(super) fn due(self) -> Nanos {
+        if let Self::Due(at) = self { at } else { Nanos::NEVER }
+    }
+}
+
+/// What became of a hedge, for the metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum HedgeResult {
+    /// It answered first.
+    Won,
+    /// The attempt before it answered first, this long after the hedge had started.
+    Lost {
+        /// From the start of the hedge to the response headers of the other.
+        primary_late: Duration,
+    },
+}
