@@ -5,14 +5,22 @@
 //! line, at start and at reload; the data plane reads [`Config`] and never asks again whether a value is valid.
 #![forbid(unsafe_code)]
 
+mod diff;
+mod effective;
 mod file;
 mod load;
 mod problem;
+mod reference;
+mod schema;
+mod source;
 mod spec;
+mod terminal;
 mod value;
 mod world;
 mod yaml;
 
+pub use diff::{Change, diff};
+pub use effective::defaults;
 pub use file::balancing::{Algorithm, LoadBalancing};
 pub use file::config::Config;
 pub use file::listen::{AltSvc, HttpRedirect, Listener, ProxyProtocol, Tcp, join_host_port};
@@ -31,6 +39,8 @@ pub use file::upstream::{
 };
 pub use load::{Loaded, load, parse};
 pub use problem::{Code, Problem, Problems, Severity};
+pub use reference::reference;
+pub use schema::schema;
 pub use value::address::{BackendAddress, BackendScheme};
 pub use value::http::{HashKey, HeaderName, HostPattern, Method, StatusRange, normal_host};
 pub use value::network::{Network, is_loopback};

@@ -4,7 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::file::config::Config;
-use crate::problem::{Problem, Problems, Severity};
+use crate::problem::{Problem, Problems};
+use crate::source;
 use crate::spec::text::{Text, text};
 use crate::spec::{Key, Reader, Value};
 use crate::yaml::{self, Node, Place, Tree};
@@ -12,6 +13,9 @@ use crate::yaml::{self, Node, Place, Tree};
 const UNREADABLE: Text = text("Failed to read config file '<p>': <reason>");
 const NOT_YAML: Text = text("Could not parse YAML file '<p>': <reason>");
 const NOT_A_MAPPING: Text = text("config root must be a YAML mapping/object");
+
+/// The texts of the file as a whole.
+pub(crate) const TEXTS: [Text; 3] = [UNREADABLE, NOT_YAML, NOT_A_MAPPING];
 
 /// A file that is valid, and what is said about it all the same.
 #[derive(Debug, Clone)]
@@ -31,8 +35,8 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
     let env = |name: &str| std::env::var(name).ok();
     let fail = |text: Text, reason: &str| {
         let mut reader = Reader::new(&file, &env);
-        reader.error(Place::TOP, text, "", &[("p", &file), ("reason", reason)]);
-        Problems::new(reader.problems, "")
+        reader.report(Place::TOP, text, "", &[("p", &file), ("reason", reason)]);
+        Problems::new(reader.problems, &file, String::new())
     };
     let bytes = read(path).map_err(|error| fail(UNREADABLE, &error.to_string()))?;
     let text = String::from_utf8(bytes).map_err(|error| fail(NOT_YAML, &error.utf8_error().to_string()))?;
@@ -50,25 +54,40 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
 
 /// Reads and checks a text. `file` names it in problems; `env` stands for the environment.
 pub fn parse(text: &str, file: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Problems> {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut reader = Reader::new(file, env);
     let tree = match yaml::parse(text) {
         Ok(tree) => tree,
         Err(refusal) => {
-            reader.error(refusal.place, NOT_YAML, "", &[("p", file), ("reason", &refusal.reason)]);
-            return Err(Problems::new(reader.problems, text));
+            reader.report(refusal.place, NOT_YAML, "", &[("p", file), ("reason", &refusal.reason)]);
+            return Err(Problems::new(reader.problems, file, source::without_tokens(text)));
         }
     };
     let Some(tree) = tree.filter(|tree| matches!(tree.tree, Tree::Map(_))) else {
-        reader.error(Place::TOP, NOT_A_MAPPING, "", &[]);
-        return Err(Problems::new(reader.problems, text));
+        reader.report(Place::TOP, NOT_A_MAPPING, "", &[]);
+        return Err(Problems::new(reader.problems, file, text.to_owned()));
     };
     let config = Config::read(&mut reader, &tree, &Key::NONE, None);
-    let problems = Problems::new(reader.problems, text);
+    let source = source::masked(text, &reader.secrets);
+    let problems = Problems::new(reader.problems, file, source);
     match config {
         Some(config) if problems.errors() == 0 => {
-            let warnings = problems.iter().filter(|problem| problem.severity == Severity::Warning).cloned().collect();
-            Ok(Loaded { config, warnings, file: file.to_owned(), source: text.to_owned(), tree })
+            let warnings = problems.iter().cloned().collect();
+            Ok(Loaded { config, warnings, file: file.to_owned(), source: problems.source, tree })
         }
         _ => Err(problems),
+    }
+}
+
+impl Loaded {
+    /// The warnings together with what the world checks found.
+    pub fn problems(&self, found: Vec<Problem>) -> Problems {
+        let all = self.warnings.iter().cloned().chain(found).collect();
+        Problems::new(all, &self.file, self.source.clone())
+    }
+
+    /// The name of the file, as given.
+    pub fn file(&self) -> &str {
+        &self.file
     }
 }

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use crate::yaml::Place;
+use crate::yaml::emit::Shown;
 
 /// Whether a problem stops the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -101,18 +102,20 @@ impl fmt::Display for Problem {
 }
 
 /// Problems of one file, ordered by position, with the text that they point into.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Problems {
     list: Vec<Problem>,
+    file: String,
     pub(crate) source: String,
 }
 
 impl Problems {
-    /// Orders `list` by position and drops repetitions (an aliased node is read once for each use).
-    pub fn new(mut list: Vec<Problem>, source: &str) -> Self {
+    /// Orders `list` by position and drops repetitions (an aliased node is read once for each use). `source` is the text
+    /// of the file with its secrets masked.
+    pub(crate) fn new(mut list: Vec<Problem>, file: &str, source: String) -> Self {
         list.sort_by(|a, b| a.place().cmp(&b.place()).then_with(|| a.severity.cmp(&b.severity)));
         list.dedup_by(|a, b| a.place() == b.place() && a.message == b.message);
-        Self { list, source: source.to_owned() }
+        Self { list, file: file.to_owned(), source }
     }
 
     /// All of them, in order.
@@ -130,9 +133,36 @@ impl Problems {
         self.list.is_empty()
     }
 
+    /// The line that ends a check.
+    pub fn verdict(&self) -> String {
+        match self.errors() {
+            0 => "Configuration validation passed successfully".to_owned(),
+            errors => format!("Configuration validation failed: {errors} error(s) in {}", self.file),
+        }
+    }
+
     /// One problem a line, as on a stderr that is not a terminal. Empty without problems.
     pub fn plain(&self) -> String {
         self.list.iter().map(|problem| format!("{problem}\n")).collect()
+    }
+
+    /// One JSON array, for `--json`.
+    pub fn json(&self) -> String {
+        let text = |text: &str| Shown::Text(text.to_owned());
+        let objects = self.list.iter().map(|problem| {
+            let fields = [
+                ("severity", text(problem.severity.as_str())),
+                ("file", text(&problem.file)),
+                ("line", Shown::Integer(problem.line.into())),
+                ("column", Shown::Integer(problem.column.into())),
+                ("path", text(&problem.path)),
+                ("code", text(problem.code.as_str())),
+                ("message", text(&problem.message)),
+                ("hint", problem.hint.as_deref().map_or(Shown::Null, text)),
+            ];
+            Shown::Map(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+        });
+        Shown::List(objects.collect()).json()
     }
 }
 

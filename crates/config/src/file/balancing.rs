@@ -17,7 +17,7 @@ const SOURCES: &str = "use header:<name>, cookie:<name>, query:<name>, path, aut
 const LOAD_FACTOR: Text =
     text("Invalid load balancing load_factor: <n> for upstream '<u>'").hint("use 0 (unbounded), or 1 and above");
 const PANIC: Text = text("Invalid load balancing panic_threshold_percent: <n> for upstream '<u>'");
-const KEY_UNUSED: Text = text("load_balancing.key has no effect with <type> in upstream '<u>'");
+const KEY_UNUSED: Text = text("load_balancing.key has no effect with <type> in upstream '<u>'").warning();
 
 words! {
     /// How one of the usable backends is chosen.
@@ -44,7 +44,7 @@ block! {
         algorithm as "type": Algorithm = Algorithm::RoundRobin, required(), otherwise_outside(TYPE, GLOBAL_TYPE);
         /// What `consistent-hash` hashes: `header:<name>`, `cookie:<name>`, `query:<name>`, `path`, `authority`, `method`,
         /// `cid` or `client-ip`.
-        key: HashKey = HashKey::ClientIp, otherwise_outside(KEY, GLOBAL_KEY);
+        key: HashKey = HashKey::ClientIp, otherwise_outside(KEY, GLOBAL_KEY), says(KEY_UNUSED);
         /// `consistent-hash` only: bound on a backend's load relative to the average; 0 = unbounded, else at least 1.
         load_factor: f64 = 1.25, fraction(|factor| factor == 0.0 || (factor >= 1.0 && factor.is_finite()), LOAD_FACTOR);
         /// How long a backend that has come back is eased in; 0 = off.
@@ -57,6 +57,6 @@ block! {
             || !scope.written("key")
             || scope.reader.upstream.is_none()
             || scope.any_failed("type");
-        scope.advise(used, "key", KEY_UNUSED, &[("type", block.algorithm.as_str())]);
+        scope.require(used, &["key"], KEY_UNUSED, &[("type", block.algorithm.as_str())]);
     }
 }

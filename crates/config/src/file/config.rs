@@ -1,4 +1,4 @@
-//! The root of the file, and the checks between its blocks.
+//! The root of the file, and the checks between its blocks. Code reads `listeners`, which holds `listen` too.
 
 use std::collections::HashMap;
 
@@ -6,11 +6,11 @@ use super::balancing::LoadBalancing;
 use super::listen::{Listener, join_host_port};
 use super::log::Log;
 use super::observability::Observability;
-use super::performance::Performance;
+use super::performance::{Performance, WAIT_TWICE};
 use super::resilience::Resilience;
 use super::security::{Reload, Security};
 use super::tls::UpstreamTls;
-use super::upstream::{AMBIGUOUS, METHOD_CONNECT, Upstream};
+use super::upstream::{AMBIGUOUS, METHOD_CONNECT, NAME_EMPTY, Upstream};
 use crate::problem::Code;
 use crate::spec::Scope;
 use crate::spec::block::block;
@@ -20,11 +20,9 @@ const VERSION_KIND: Text = text("config 'version' must be a positive integer");
 const VERSION_RANGE: Text = text("config 'version' value <n> is out of range");
 const VERSION: Text = text("Invalid version: expected '1', found '<v>'");
 const NO_UPSTREAMS: Text = text("No upstreams configured");
-const LISTEN_IGNORED: Text = text("listen is ignored because listeners is set");
+const LISTEN_IGNORED: Text = text("listen is ignored because listeners is set").warning();
 const NAME_TWICE: Text = text("listener name '<n>' is used by <other> already");
 const CONFLICT: Text = text("listener binding conflict: <x> duplicates <y> on <a>").code(Code::ListenerBindConflict);
-const WAIT_TWICE: Text =
-    text("duplicate field 'inflight_acquire_wait_ms'").hint("it is another name of resilience.route_queue.max_wait_ms");
 
 block! {
     /// The whole file.
@@ -32,8 +30,7 @@ block! {
         /// Version of the language.
         version: u32 = 1, otherwise(VERSION_KIND), range(1, i128::MAX, VERSION_KIND),
             range(1, 4_294_967_295, VERSION_RANGE), range(1, 1, VERSION);
-        /// Where clients come in. Required unless `listeners` has entries. Code reads `listeners`, which holds this one
-        /// too.
+        /// Where clients come in. Required unless `listeners` has entries.
         listen: Option<Listener> = None, default("required without `listeners`");
         /// Several listeners; when not empty it replaces `listen`.
         listeners: Vec<Listener> = Vec::new(), says(LISTEN_IGNORED), says(CONFLICT), says(NAME_TWICE);
@@ -46,7 +43,7 @@ block! {
         /// Routes and their backends, by name.
         upstreams as "upstream": Vec<Upstream> =>
             vec![Upstream::under(&performance, &upstream_tls, load_balancing.as_ref())],
-            required(), says(NO_UPSTREAMS), says(AMBIGUOUS);
+            required(), says(NO_UPSTREAMS), says(NAME_EMPTY), says(AMBIGUOUS);
         /// The log.
         log: Log = Log::default();
         /// What keeps the process and its backends standing.
@@ -67,7 +64,9 @@ impl Config {
         let missing = self.upstreams.is_empty() && scope.written("upstream") && !scope.any_failed("upstream");
         scope.require(!missing, &["upstream"], NO_UPSTREAMS, &[]);
         let waits = ["performance.inflight_acquire_wait_ms", "resilience.route_queue.max_wait_ms"];
-        scope.require(!waits.iter().all(|key| scope.written(key)), &waits, WAIT_TWICE, &[]);
+        // The other name has done its work: in effect there is one value.
+        let other = self.performance.inflight_acquire_wait_ms.take();
+        scope.require(other.is_none() || !scope.written(waits[1]), &waits, WAIT_TWICE, &[]);
         self.resilience.adaptive_admission.check(&self.performance, scope);
         let names: std::collections::HashSet<&str> = scope
             .node
@@ -92,7 +91,7 @@ impl Config {
                 None => {}
             }
         } else {
-            scope.advise(self.listen.take().is_none(), "listen", LISTEN_IGNORED, &[]);
+            scope.require(self.listen.take().is_none(), &["listen"], LISTEN_IGNORED, &[]);
         }
         let mut names: HashMap<&str, &str> = HashMap::new();
         for listener in &self.listeners {

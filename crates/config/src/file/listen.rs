@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::tls::ListenTls;
+use super::tls::{ListenTls, NO_PAIR};
 use crate::problem::Code;
 use crate::spec::block::block;
 use crate::spec::text::{Text, text};
@@ -39,7 +39,7 @@ block! {
         /// Plain HTTP listener that only answers 308 to https.
         http_redirect: HttpRedirect => HttpRedirect { address: address.clone(), ..HttpRedirect::default() };
         /// Certificates and client authentication.
-        tls: ListenTls = ListenTls::default(), required();
+        tls: ListenTls = ListenTls::default(), required(), says(NO_PAIR);
     }
     also {
         /// The listener's own place in the file: `listen` or `listeners[<i>]`.

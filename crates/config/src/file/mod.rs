@@ -1,13 +1,13 @@
 //! The blocks of the file, one file each. Here a key is declared, and nowhere else.
 
-pub mod balancing;
-pub mod config;
-pub mod listen;
-pub mod log;
-pub mod observability;
-pub mod performance;
-pub mod protocol;
-pub mod resilience;
-pub mod security;
-pub mod tls;
-pub mod upstream;
+pub(crate) mod balancing;
+pub(crate) mod config;
+pub(crate) mod listen;
+pub(crate) mod log;
+pub(crate) mod observability;
+pub(crate) mod performance;
+pub(crate) mod protocol;
+pub(crate) mod resilience;
+pub(crate) mod security;
+pub(crate) mod tls;
+pub(crate) mod upstream;

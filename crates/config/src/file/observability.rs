@@ -30,9 +30,10 @@ const SAMPLE_RATIO: Text = text("<key> must be between 0.0 and 1.0");
 const HEADER_NAME: Text = text("<key> must be non-empty when expose_header=true");
 const METRICS_OPEN: Text = text(
     "observability.metrics is bound to non-loopback address <a>; ensure network ACLs protect plaintext metrics endpoint",
-);
+).warning();
 const CONTROL_OPEN: Text =
-    text("observability.control_api is bound to non-loopback address <a> without tls; the token travels in clear");
+    text("observability.control_api is bound to non-loopback address <a> without tls; the token travels in clear")
+        .warning();
 
 fn is_written(text: &str) -> bool {
     !text.trim().is_empty()
@@ -84,7 +85,7 @@ block! {
         let address = is_written(&block.address) || !block.enabled;
         scope.require(address, &["address"], METRICS_ADDRESS, &[]);
         let closed = !block.enabled || !is_written(&block.address) || is_loopback(&block.address);
-        scope.advise(closed, "address", METRICS_OPEN, &[("a", &block.address)]);
+        scope.require(closed, &["address"], METRICS_OPEN, &[("a", &block.address)]);
     }
 }
 
@@ -165,7 +166,7 @@ impl ControlApi {
         let guarded = closed || self.auth_token.is_some() || self.auth_token_file.is_some();
         let arguments = [("a", self.address.as_str())];
         scope.require(guarded, &["auth_token", "auth_token_file", "address"], TOKEN_REQUIRED, &arguments);
-        scope.advise(closed || self.tls, "address", CONTROL_OPEN, &arguments);
+        scope.require(closed || self.tls, &["address"], CONTROL_OPEN, &arguments);
     }
 }
 

@@ -21,7 +21,9 @@ const BODY_IDLE: Text = text("performance.backend_body_idle_timeout_ms must be <
 const BODY_TOTAL: Text = text("performance.backend_body_total_timeout_ms must be <= backend_total_request_timeout_ms");
 const PREBUFFER: Text =
     text("performance.unknown_length_response_prebuffer_bytes (<a>) must be <= max_response_body_bytes (<b>)");
-const NO_EFFECT: Text = text("<key> has no effect");
+pub(crate) const WAIT_TWICE: Text =
+    text("duplicate field 'inflight_acquire_wait_ms'").hint("it is another name of resilience.route_queue.max_wait_ms");
+const NO_EFFECT: Text = text("<key> has no effect").warning();
 
 const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
@@ -117,7 +119,7 @@ block! {
         /// PING on an upstream HTTP/2 connection with streams and no traffic; 0 = off.
         h2_keepalive_interval_ms: Duration = millis(20_000);
         /// Other name of `resilience.route_queue.max_wait_ms`; not both.
-        inflight_acquire_wait_ms: Option<Duration> = None;
+        inflight_acquire_wait_ms: Option<Duration> = None, says(WAIT_TWICE);
 
         /// Requests in the process.
         global_inflight_limit: usize = 4096, positive();
@@ -175,13 +177,16 @@ impl Performance {
         self.settle_prebuffer(scope);
     }
 
-    fn settle_prebuffer(&self, scope: &mut Scope<'_, '_>) {
+    /// The default gives way to a smaller `max_response_body_bytes`; a written value must not exceed it.
+    fn settle_prebuffer(&mut self, scope: &mut Scope<'_, '_>) {
         const KEY: &str = "unknown_length_response_prebuffer_bytes";
         let (prebuffer, most) = (self.unknown_length_response_prebuffer_bytes, self.max_response_body_bytes);
         if scope.written(KEY) {
             let arguments = [("a", &*prebuffer.to_string()), ("b", &*most.to_string())];
             scope.require(prebuffer <= most, &[KEY, "max_response_body_bytes"], PREBUFFER, &arguments);
-            scope.advise(false, KEY, NO_EFFECT, &[]);
+            scope.require(false, &[KEY], NO_EFFECT, &[]);
+        } else {
+            self.unknown_length_response_prebuffer_bytes = prebuffer.min(most);
         }
     }
 }

@@ -25,7 +25,8 @@ const RATIO: Text = text("resilience.retry_budget.ratio_percent must be <= 100")
 const ROUTE_RATIO: Text = text("resilience.retry_budget.per_route_ratio_percent values must be <= 100");
 const BROWNOUT_PERCENT: Text = text("resilience.brownout inflight percentages must be <= 100");
 const BROWNOUT_ORDER: Text = text("resilience.brownout.recover_inflight_percent must be < trigger_inflight_percent");
-const BROWNOUT_CORE: Text = text("resilience.brownout.core_routes is empty: while active, every route is shed");
+const BROWNOUT_CORE: Text =
+    text("resilience.brownout.core_routes is empty: while active, every route is shed").warning();
 const WATCHDOG_ERRORS: Text = text("resilience.watchdog.timeout_error_rate_percent must be <= 100");
 const WATCHDOG_OVERLOAD: Text = text("resilience.watchdog.overload_inflight_percent must be <= 100");
 const WATCHDOG_COMMAND: Text = text("resilience.watchdog.restart_command[0] must be a non-empty executable path");
@@ -194,7 +195,7 @@ block! {
     settle |block: &mut Brownout, scope: &mut Scope<'_, '_>| {
         let ordered = block.recover_inflight_percent < block.trigger_inflight_percent;
         scope.require(ordered, &["recover_inflight_percent", "trigger_inflight_percent"], BROWNOUT_ORDER, &[]);
-        scope.advise(!block.enabled || !block.core_routes.is_empty(), "core_routes", BROWNOUT_CORE, &[]);
+        scope.require(!block.enabled || !block.core_routes.is_empty(), &["core_routes"], BROWNOUT_CORE, &[]);
     }
 }
 

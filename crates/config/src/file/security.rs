@@ -48,15 +48,10 @@ block! {
         /// Run as root with `enabled: false`.
         allow_root: bool = false;
     }
-    also {
-        /// Whether the file names the group.
-        group_written: bool;
-    }
     settle |block: &mut Privileges, scope: &mut Scope<'_, '_>| {
         let named = |text: &str| !block.enabled || !text.trim().is_empty();
         scope.require(named(&block.user), &["user"], IDENTITY, &[]);
         scope.require(named(&block.group), &["group"], IDENTITY, &[]);
-        block.group_written = scope.written("group");
     }
 }
 

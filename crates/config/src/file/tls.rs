@@ -11,7 +11,7 @@ use crate::value::http::{HeaderName, is_dns_name};
 use crate::world::texts;
 
 const HALF_PAIR: Text = text("<block>.cert and <block>.key must both be set when either is provided");
-const NO_PAIR: Text = text("<key> requires either cert/key or certificates entries");
+pub(crate) const NO_PAIR: Text = text("<key> requires either cert/key or certificates entries");
 const SERVER_NAME: Text = text("<key> '<n>' is not a valid DNS hostname");
 const SERVER_NAME_TWICE: Text = text("<key> '<n>' duplicates certificates[<j>]");
 const EMPTY: Text = text("<key> cannot be empty");
@@ -37,7 +37,7 @@ block! {
     /// `cert`/`key`, then the first entry; an unknown SNI gets the default. Keys are PKCS#8, PKCS#1 or SEC1 PEM.
     pub struct ListenTls {
         /// Certificate chain of the default pair, PEM.
-        cert: Option<PathBuf> = None, holds(is_written, EMPTY), says(HALF_PAIR), says(NO_PAIR),
+        cert: Option<PathBuf> = None, holds(is_written, EMPTY), says(HALF_PAIR),
             says(texts::CERT_MISSING), says(texts::CERT_UNREADABLE), says(texts::CERT_GONE), says(texts::CERT_INVALID),
             says(texts::CERT_NO_BLOCK);
         /// Private key of the default pair, PEM.
@@ -55,10 +55,10 @@ block! {
 
 impl ListenTls {
     fn settle(&mut self, scope: &mut Scope<'_, '_>) {
-        let (cert, key) = (scope.written("cert"), scope.written("key"));
+        let (cert, key) = (self.cert.is_some(), self.key.is_some());
         let present = if cert { "cert" } else { "key" };
         scope.require(cert == key, &[present, "cert", "key"], HALF_PAIR, &[]);
-        if !cert && !key && self.certificates.is_empty() && !scope.any_failed("certificates") {
+        if !cert && !key && self.certificates.is_empty() {
             scope.require_here(NO_PAIR);
         }
         for (index, certificate) in self.certificates.iter().enumerate() {
@@ -119,7 +119,7 @@ block! {
     /// given alone is the only trust.
     pub struct UpstreamTls whole {
         /// `false`: chain and name are not checked; bare addresses are detected.
-        verify_certificates: bool = true;
+        verify_certificates: bool = true, says(UNVERIFIED);
         /// `false`: the name is not checked, the chain still is. SNI is sent in both cases whenever the name is a DNS name.
         strict_sni: bool = true;
         /// Name for SNI and for the check.
@@ -146,13 +146,13 @@ fn is_peer_name(name: &str) -> bool {
     is_dns_name(name) || name.parse::<std::net::IpAddr>().is_ok()
 }
 
-const UNVERIFIED: Text = text("<key>=false disables TLS certificate validation for HTTPS upstreams");
+const UNVERIFIED: Text = text("<key>=false disables TLS certificate validation for HTTPS upstreams").warning();
 
 impl UpstreamTls {
     fn settle(&mut self, scope: &mut Scope<'_, '_>) {
         let (cert, key) = (self.client_cert.is_some(), self.client_key.is_some());
         let present = if cert { "client_cert" } else { "client_key" };
         scope.require(cert == key, &[present, "client_cert", "client_key"], HALF_CLIENT_PAIR, &[]);
-        scope.advise(self.verify_certificates, "verify_certificates", UNVERIFIED, &[]);
+        scope.require(self.verify_certificates, &["verify_certificates"], UNVERIFIED, &[]);
     }
 }

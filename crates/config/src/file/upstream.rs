@@ -18,7 +18,7 @@ use crate::value::path::matching_form;
 use crate::yaml::Node;
 use crate::yaml::emit::Shown;
 
-const NAME_EMPTY: Text = text("Upstream name is empty");
+pub(crate) const NAME_EMPTY: Text = text("Upstream name is empty");
 const ROUTE_EMPTY: Text = text("Upstream '<u>' must have either 'host' or 'path_prefix' route matcher");
 const ROUTE_HOST: Text = text("Upstream '<u>' has an invalid route host: <h>");
 const PREFIX_EMPTY: Text = text("Route path_prefix cannot be empty for upstream '<u>'");
@@ -56,8 +56,9 @@ const PROBE_SUCCESSES: Text =
 const PROBE_COOLDOWN: Text = text("Health check cooldown is invalid (<v>) for backend '<b>' in upstream '<u>'");
 const PROBE_STATUS: Text = text("Health check expected_status is invalid ('<v>') for backend '<b>' in upstream '<u>'");
 const DETECTED: Text =
-    text("Backend '<b>' in upstream '<u>' uses unverified TLS or cleartext, detected at connect (<a>)");
-const CLEARTEXT: Text = text("Backend '<b>' in upstream '<u>' uses explicit insecure cleartext transport (<a>)");
+    text("Backend '<b>' in upstream '<u>' uses unverified TLS or cleartext, detected at connect (<a>)").warning();
+const CLEARTEXT: Text =
+    text("Backend '<b>' in upstream '<u>' uses explicit insecure cleartext transport (<a>)").warning();
 
 fn is_written(text: &str) -> bool {
     !text.trim().is_empty()
@@ -75,7 +76,7 @@ block! {
     /// A route and the backends that serve it.
     pub struct Upstream {
         /// Which requests it takes.
-        route: Route = Route::default(), required();
+        route: Route = Route::default(), required(), says(ROUTE_EMPTY);
         /// How one of the backends is chosen.
         load_balancing: LoadBalancing = LoadBalancing::default(), default("the global `load_balancing`");
         /// TLS towards these backends.
@@ -134,8 +135,8 @@ impl Upstream {
                 }
             }
             let arguments = [("b", id.as_str()), ("a", &address.written)];
-            scope.advise(address.scheme != BackendScheme::Detect, &key, DETECTED, &arguments);
-            scope.advise(address.scheme != BackendScheme::Http, &key, CLEARTEXT, &arguments);
+            scope.require(address.scheme != BackendScheme::Detect, &[&key], DETECTED, &arguments);
+            scope.require(address.scheme != BackendScheme::Http, &[&key], CLEARTEXT, &arguments);
         }
     }
 
@@ -172,7 +173,7 @@ impl Value for Vec<Upstream> {
         let template = base.and_then(|base| base.first());
         each_named(reader, node, key, |reader, name, node| {
             if !is_written(name) {
-                reader.error(node.place, NAME_EMPTY, "", &[]);
+                reader.report(node.place, NAME_EMPTY, "", &[]);
             }
             reader.upstream = Some(name.to_owned());
             if let Some(upstream) = Upstream::read(reader, node, &Key::NONE, template) {
@@ -348,7 +349,8 @@ block! {
         /// `https://host[:port]`: TLS only, 443. `http://host[:port]`: cleartext only, 80. `host:port`: TLS, or with
         /// `verify_certificates: false` found out at connect.
         address: BackendAddress = BackendAddress::unknown(), required(), holds(is_written, ADDRESS_EMPTY),
-            says(crate::value::address::NO_PORT), says(crate::value::address::INVALID), says(ADDRESS_TWICE);
+            says(crate::value::address::NO_PORT), says(crate::value::address::INVALID), says(ADDRESS_TWICE),
+            says(DETECTED), says(CLEARTEXT);
         /// `auto`, `h2` or `http1`.
         protocol: BackendProtocol = BackendProtocol::Auto;
         /// Share of the traffic relative to the others.

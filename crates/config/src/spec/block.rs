@@ -59,6 +59,7 @@ macro_rules! block {
                 $crate::spec::Kind::Block {
                     keys: <Self as $crate::spec::Block>::KEYS,
                     about: <Self as $crate::spec::Block>::ABOUT,
+                    defaults: || $crate::spec::Value::show(&Self::default(), &$crate::spec::Key::NONE),
                 }
             }
 

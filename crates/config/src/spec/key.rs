@@ -1,6 +1,7 @@
 //! What is known about one key. Data only; filled in by `block!`, read by the reader, schema, reference and diff.
 
 use super::{Text, text};
+use crate::yaml::emit::Shown;
 
 /// A key of a block.
 #[derive(Debug, Clone, Copy)]
@@ -35,6 +36,19 @@ pub(crate) enum Rule {
     Holds { holds: fn(&str) -> bool, text: Text },
     /// What is said of a value that its type cannot read. Two texts: inside an upstream and outside.
     Otherwise { inside: Text, outside: Text },
+}
+
+impl Kind {
+    /// The block that the kind leads to, and what its path adds: nothing, `[]` for a list, `.<name>` for a map.
+    pub(crate) fn block(&self) -> Option<(&'static [Key], &'static str, &'static str)> {
+        match self {
+            Self::Block { keys, about, .. } => Some((keys, about, "")),
+            Self::Optional(inner) => inner.block(),
+            Self::List(inner) => inner.block().map(|(keys, about, _)| (keys, about, "[]")),
+            Self::Map(inner) => inner.block().map(|(keys, about, _)| (keys, about, ".<name>")),
+            _ => None,
+        }
+    }
 }
 
 impl Rule {
@@ -73,6 +87,8 @@ pub(crate) enum Kind {
     Block {
         keys: &'static [Key],
         about: &'static str,
+        /// The block without anything written.
+        defaults: fn() -> Shown,
     },
     /// No value is accepted.
     Nothing,

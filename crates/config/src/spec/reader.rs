@@ -13,7 +13,11 @@ use crate::yaml::{Node, Place, Scalar, Tree};
 pub(crate) type Environment<'e> = &'e dyn Fn(&str) -> Option<String>;
 
 const WRONG_TYPE: Text = text("invalid type: expected <expected>, found <found>");
-const NOT_SET: Text = text("environment variable '<name>' is not set");
+const NOT_SET: Text =
+    text("environment variable '<name>' is not set").hint("set it, or give a default: ${<name>:-default}");
+
+/// The texts that any value can be answered with.
+pub(crate) const TEXTS: [Text; 2] = [WRONG_TYPE, NOT_SET];
 
 /// State of the pass.
 pub(crate) struct Reader<'e> {
@@ -25,6 +29,8 @@ pub(crate) struct Reader<'e> {
     pub(crate) upstream: Option<String>,
     pub(crate) backend: Option<String>,
     pub(crate) problems: Vec<Problem>,
+    /// Where secrets stand.
+    pub(crate) secrets: Vec<Place>,
     /// Paths with an error: wider checks keep quiet about them.
     failed: HashSet<String>,
 }
@@ -44,6 +50,7 @@ impl<'e> Reader<'e> {
             upstream: None,
             backend: None,
             problems: Vec::new(),
+            secrets: Vec::new(),
             failed: HashSet::new(),
         }
     }
@@ -90,18 +97,11 @@ impl<'e> Reader<'e> {
         self.failed.iter().any(below)
     }
 
-    /// Reports an error at the current path.
-    pub(crate) fn error(&mut self, place: Place, text: Text, value: &str, arguments: &[(&str, &str)]) {
-        self.failed.insert(self.path.clone());
-        self.report(Severity::Error, place, text, value, arguments);
-    }
-
-    /// Reports a warning at the current path.
-    pub(crate) fn warning(&mut self, place: Place, text: Text, value: &str, arguments: &[(&str, &str)]) {
-        self.report(Severity::Warning, place, text, value, arguments);
-    }
-
-    fn report(&mut self, severity: Severity, place: Place, text: Text, value: &str, arguments: &[(&str, &str)]) {
+    /// Reports a problem at the current path.
+    pub(crate) fn report(&mut self, place: Place, text: Text, value: &str, arguments: &[(&str, &str)]) {
+        if text.severity == Severity::Error {
+            self.failed.insert(self.path.clone());
+        }
         let block = self.path.rsplit_once('.').map_or("", |(block, _)| block);
         let named = |name: &str| {
             let argument = arguments.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
@@ -118,6 +118,7 @@ impl<'e> Reader<'e> {
         let hint = Some(fill(text.hint, named)).filter(|hint| !hint.is_empty());
         let Place { line, column, length } = place;
         let (file, path) = (self.file.to_owned(), self.path.clone());
+        let severity = text.severity;
         self.problems.push(Problem { severity, file, line, column, length, path, code: text.code, message, hint });
     }
 
@@ -138,10 +139,10 @@ impl<'e> Reader<'e> {
             _ => None,
         });
         match own {
-            Some(own) => self.error(node.place, own, &text, &[]),
+            Some(own) => self.report(node.place, own, &text, &[]),
             None => {
                 let hint = if expected == "string" && !text.is_empty() { "put the value in quotes" } else { "" };
-                self.error(node.place, WRONG_TYPE.hint(hint), "", &[("expected", expected), ("found", found)]);
+                self.report(node.place, WRONG_TYPE.hint(hint), "", &[("expected", expected), ("found", found)]);
             }
         }
     }
@@ -152,7 +153,7 @@ impl<'e> Reader<'e> {
         let text = match interpolate(text, self.env) {
             Ok(text) => text,
             Err(name) => {
-                self.error(node.place, NOT_SET, "", &[("name", &name)]);
+                self.report(node.place, NOT_SET, "", &[("name", &name)]);
                 return None;
             }
         };
@@ -200,7 +201,7 @@ impl<'e> Reader<'e> {
     ) -> bool {
         match key.rules.iter().flatten().find_map(broken) {
             Some(text) => {
-                self.error(node.place, text, written, &[]);
+                self.report(node.place, text, written, &[]);
                 false
             }
             None => true,

@@ -8,6 +8,9 @@ const UNKNOWN: Text = text("unknown field '<name>'").hint("<advice>");
 const MISSING: Text = text("missing field '<name>'");
 const DUPLICATE: Text = text("duplicate field '<name>'");
 
+/// The texts that any mapping can be answered with.
+pub(crate) const TEXTS: [Text; 3] = [UNKNOWN, MISSING, DUPLICATE];
+
 /// How alike two names must be for the one to be offered for the other.
 const LIKENESS: f64 = 0.8;
 
@@ -29,7 +32,7 @@ impl<'s, 'e> Scope<'s, 'e> {
             let Some(known) = keys.iter().find(|known| known.answers_to(name)) else {
                 let advice = advice(name, keys);
                 reader.below(name, |reader| {
-                    reader.error(entry.place, UNKNOWN, "", &[("name", name), ("advice", &advice)]);
+                    reader.report(entry.place, UNKNOWN, "", &[("name", name), ("advice", &advice)]);
                 });
                 continue;
             };
@@ -54,7 +57,7 @@ impl<'s, 'e> Scope<'s, 'e> {
     /// Reports that a key must be there.
     pub(crate) fn missing(&mut self, name: &str) {
         let place = self.node.place;
-        self.reader.below(name, |reader| reader.error(place, MISSING, "", &[("name", name)]));
+        self.reader.below(name, |reader| reader.report(place, MISSING, "", &[("name", name)]));
     }
 
     /// Whether the path below this mapping is in the file.
@@ -73,14 +76,14 @@ impl<'s, 'e> Scope<'s, 'e> {
     fn require_at(&mut self, place: Place, keys: &[&str], text: Text, arguments: &[(&str, &str)]) {
         let known = keys.iter().any(|key| self.reader.has_failed(&join(&self.reader.path, key)));
         if let (false, Some(key)) = (known, keys.first()) {
-            self.reader.below(key, |reader| reader.error(place, text, "", arguments));
+            self.reader.below(key, |reader| reader.report(place, text, "", arguments));
         }
     }
 
     /// Reports `text` at the mapping itself, unless something in it is wrong already.
     pub(crate) fn require_here(&mut self, text: Text) {
         if !self.reader.any_failed(&self.reader.path) {
-            self.reader.error(self.node.place, text, "", &[]);
+            self.reader.report(self.node.place, text, "", &[]);
         }
     }
 
@@ -97,14 +100,6 @@ impl<'s, 'e> Scope<'s, 'e> {
         self.reader.any_failed(&join(&self.reader.path, key))
     }
 
-    /// Warns at `key` unless `holds`.
-    pub(crate) fn advise(&mut self, holds: bool, key: &str, text: Text, arguments: &[(&str, &str)]) {
-        if !holds {
-            let place = self.place(key);
-            self.reader.below(key, |reader| reader.warning(place, text, "", arguments));
-        }
-    }
-
     /// The place of what is at `path`, or of the mapping that should hold it.
     pub(crate) fn place(&self, path: &str) -> Place {
         self.node.descend(path).0.place
@@ -118,7 +113,7 @@ fn join(block: &str, key: &str) -> String {
 impl Reader<'_> {
     /// Reports a name that stands twice, at the current path.
     pub(crate) fn duplicate(&mut self, place: Place, name: &str) {
-        self.error(place, DUPLICATE, "", &[("name", name)]);
+        self.report(place, DUPLICATE, "", &[("name", name)]);
     }
 }
 

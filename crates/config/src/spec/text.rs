@@ -1,25 +1,32 @@
 //! The texts of problems, as templates. Pure; filled in by the reader, listed by the reference page.
 
-use crate::problem::Code;
+use crate::problem::{Code, Severity};
 
 /// A documented text. `<x>` stands for a value: `<u>` the upstream, `<b>` the backend, `<key>` the path of the key,
 /// `<block>` the path of the mapping around it, `<list>` the path of the list around it, a name given as argument, or else the value at fault as written.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Text {
     pub(crate) template: &'static str,
+    pub(crate) severity: Severity,
     pub(crate) code: Code,
     pub(crate) hint: &'static str,
 }
 
 /// A text of the common kind, without a hint.
 pub(crate) const fn text(template: &'static str) -> Text {
-    Text { template, code: Code::ConfigInvalid, hint: "" }
+    Text { template, severity: Severity::Error, code: Code::ConfigInvalid, hint: "" }
 }
 
 impl Text {
     /// With advice; the hint may hold the same placeholders.
     pub(crate) const fn hint(mut self, hint: &'static str) -> Self {
         self.hint = hint;
+        self
+    }
+
+    /// One that does not refuse the file.
+    pub(crate) const fn warning(mut self) -> Self {
+        self.severity = Severity::Warning;
         self
     }
 

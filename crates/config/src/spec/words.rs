@@ -73,6 +73,9 @@ use crate::yaml::{Node, Tree};
 
 const NOT_LISTED: Text = text("invalid value '<v>': expected one of <list>");
 
+/// The text that any word can be answered with.
+pub(crate) const TEXTS: [Text; 1] = [NOT_LISTED];
+
 impl Reader<'_> {
     /// Reads a word and finds its meaning, or says which words there are.
     pub(crate) fn word<T>(
@@ -93,7 +96,7 @@ impl Reader<'_> {
                 self.mismatch(node, key, "string");
             } else {
                 let list: Vec<&str> = words.iter().filter_map(|spellings| spellings.first().copied()).collect();
-                self.error(node.place, NOT_LISTED, &word.text, &[("list", &list.join(", "))]);
+                self.report(node.place, NOT_LISTED, &word.text, &[("list", &list.join(", "))]);
             }
         }
         found

@@ -169,7 +169,7 @@ impl Value for BackendAddress {
         match Self::parse(&written) {
             Ok(address) => Some(address),
             Err(text) => {
-                reader.error(node.place, text, &written, &[]);
+                reader.report(node.place, text, &written, &[]);
                 None
             }
         }

@@ -108,7 +108,7 @@ impl Reader<'_> {
             Rule::Otherwise { inside, outside } => Some(if self.upstream.is_some() { *inside } else { *outside }),
             _ => None,
         });
-        self.error(node.place, own.unwrap_or(otherwise), text, &[]);
+        self.report(node.place, own.unwrap_or(otherwise), text, &[]);
     }
 }
 

@@ -35,7 +35,7 @@ fn whole(reader: &mut Reader<'_>, node: &Node, key: &Key, most: i128) -> Option<
             let fits = (0..=most).contains(&value);
             if reader.in_range(node, key, value, &word.text) && !fits {
                 let text = if value < 0 { NEGATIVE } else { TOO_LARGE };
-                reader.error(node.place, text, &word.text, &[("most", &most.to_string())]);
+                reader.report(node.place, text, &word.text, &[("most", &most.to_string())]);
             }
             return fits.then_some(value).filter(|_| !reader.has_failed(&reader.path));
         }

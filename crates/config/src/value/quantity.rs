@@ -12,6 +12,9 @@ const BAD_DURATION: Text =
 const BAD_SIZE: Text =
     text("invalid size '<v>'").hint("use a whole number of bytes, or one with a unit such as 64KiB or 10MB");
 
+/// The texts that any duration or size can be answered with.
+pub(crate) const TEXTS: [Text; 2] = [BAD_DURATION, BAD_SIZE];
+
 /// Longest duration: a hundred years. Deadlines computed from it never overflow.
 const MAX_MILLIS: u64 = 100 * 365 * 24 * 3600 * 1000;
 /// Largest size: what a QUIC variable-length integer holds (RFC 9000 section 16).
@@ -29,7 +32,7 @@ impl Value for Duration {
             Err(text) => millis(text),
         })?;
         if millis > MAX_MILLIS {
-            reader.error(node.place, BAD_DURATION, &millis.to_string(), &[]);
+            reader.report(node.place, BAD_DURATION, &millis.to_string(), &[]);
             return None;
         }
         Some(Self::from_millis(millis))
@@ -91,7 +94,7 @@ fn quantity(
     match value {
         Some(value) => reader.in_range(node, key, i128::from(value), &word.text).then_some(value),
         None => {
-            reader.error(node.place, bad, &word.text, &[]);
+            reader.report(node.place, bad, &word.text, &[]);
             None
         }
     }

@@ -29,6 +29,7 @@ impl Value for Secret {
     }
 
     fn read(reader: &mut Reader<'_>, node: &Node, key: &Key, _base: Option<&Self>) -> Option<Self> {
+        reader.secrets.push(node.place);
         reader.string(node, key).map(Self)
     }
 

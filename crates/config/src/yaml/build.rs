@@ -26,7 +26,6 @@ pub(crate) fn parse(text: &str) -> Result<Option<Arc<Node>>, Refusal> {
     if text.len() > MAX_BYTES {
         return Err(Refusal { place: Place::TOP, reason: "the file is larger than 16 MiB".to_owned() });
     }
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut builder = Builder::new(text.len());
     let mut parser = Parser::new_from_str(text).keep_tags(false);
     while let Some(event) = parser.next_event() {

@@ -5,6 +5,7 @@
 
 pub(crate) mod build;
 pub(crate) mod emit;
+pub(crate) mod json;
 pub(crate) mod scalar;
 
 use std::sync::Arc;

@@ -1,0 +1,86 @@
+//! What is live and what needs a restart.
+
+use super::*;
+use crate::load::parse;
+
+fn config(extra: &str) -> Config {
+    let text = format!(
+        "listen: {{ tls: {{ cert: c, key: k }} }}\n\
+         upstream: {{ a: {{ route: {{ host: a }}, backends: [ {{ id: b, address: \"h:1\" }} ] }} }}\n{extra}"
+    );
+    parse(&text, "f", &|_| None).unwrap_or_else(|problems| panic!("{problems}")).config
+}
+
+fn changes(extra: &str) -> Vec<(String, bool)> {
+    diff(&config(""), &config(extra)).into_iter().map(|change| (change.field, change.restart)).collect()
+}
+
+#[test]
+fn equal_configurations_do_not_differ() {
+    assert_eq!(diff(&config(""), &config("performance: { worker_threads: auto }")), []);
+}
+
+#[test]
+fn each_key_knows_whether_it_is_live() {
+    for (text, field, restart) in [
+        ("log: { level: debug }", "log.level", false),
+        ("log: { connections: true }", "log.connections", false),
+        ("log: { qlog_dir: /q }", "log.qlog_dir", true),
+        ("log: { journald: true }", "log.journald", true),
+        ("log: { file: { path: /x, enabled: false } }", "log.file.path", true),
+        ("performance: { worker_threads: 1 }", "performance.worker_threads", true),
+        ("performance: { control_plane_threads: 1 }", "performance.control_plane_threads", true),
+        ("performance: { packet_shards_per_worker: 2 }", "performance.packet_shards_per_worker", true),
+        ("performance: { udp_send_buffer_bytes: 2MiB }", "performance.udp_send_buffer_bytes", true),
+        ("performance: { quic_retry: off }", "performance.quic_retry", false),
+        ("performance: { shutdown_drain_timeout_ms: 6s }", "performance.shutdown_drain_timeout_ms", false),
+        ("resilience: { hedging: { enabled: true } }", "resilience.hedging.enabled", false),
+        ("observability: { metrics: { path: /m } }", "observability.metrics.path", true),
+        ("observability: { metrics: { max_connections: 1 } }", "observability.metrics.max_connections", false),
+        ("observability: { control_api: { tls: true } }", "observability.control_api.tls", true),
+        ("observability: { tracing: { sample_ratio: 0.5 } }", "observability.tracing.sample_ratio", false),
+        ("observability: { tracing: { service_name: x } }", "observability.tracing.service_name", true),
+        ("observability: { routing: { enabled: true } }", "observability.routing.enabled", false),
+        ("security: { sandbox: off }", "security.sandbox", true),
+        ("security: { privileges: { user: x } }", "security.privileges.user", true),
+        ("reload: { watch_config: true }", "reload.watch_config", false),
+        ("upstream_tls: { strict_sni: false }", "upstream_tls.strict_sni", false),
+    ] {
+        assert!(changes(text).contains(&(field.to_owned(), restart)), "{text}: {:?}", changes(text));
+    }
+}
+
+#[test]
+fn what_follows_from_a_key_changes_with_it() {
+    let expected = [
+        ("performance.tunnel_idle_timeout_ms".to_owned(), false),
+        ("upstream.a.timeouts.tunnel_idle_ms".to_owned(), false),
+    ];
+    assert_eq!(changes("performance: { tunnel_idle_timeout_ms: 1m }"), expected);
+}
+
+#[test]
+fn upstreams_are_compared_by_name_and_secrets_are_not_shown() {
+    let [old, new] = ["first", "second"].map(|token| {
+        let name = if token == "first" { "a" } else { "b" };
+        let text = format!(
+            "listen: {{ tls: {{ cert: c, key: k }} }}\n\
+             upstream: {{ {name}: {{ route: {{ host: a }}, backends: [ {{ id: b, address: \"h:1\" }} ] }} }}\n\
+             observability: {{ control_api: {{ auth_token: {token} }} }}"
+        );
+        parse(&text, "f", &|_| None).unwrap().config
+    });
+    let changes = diff(&old, &new);
+    let fields: Vec<&str> = changes.iter().map(|change| change.field.as_str()).collect();
+    assert_eq!(fields, ["upstream.a", "upstream.b", "observability.control_api.auth_token"]);
+    assert_eq!((changes[0].new.as_str(), changes[1].old.as_str()), ("null", "null"));
+    assert_eq!((changes[2].old.as_str(), changes[2].new.as_str()), ("<redacted>", "<redacted>"));
+}
+
+#[test]
+fn a_refusal_names_the_key_and_both_values() {
+    let changes = diff(&config(""), &config("performance: { worker_threads: 4 }"));
+    let expected =
+        "runtime reload rejected: performance.worker_threads changed from auto to 4; restart required".to_owned();
+    assert_eq!(changes.iter().map(Change::refusal).collect::<Vec<_>>(), [expected]);
+}
