@@ -29,6 +29,8 @@ pub struct Counters {
     pub resets_sent: u64,
     /// Keepalive PINGs sent.
     pub pings: u64,
+    /// Writes that a full socket stopped.
+    pub writes_blocked: u64,
     /// Bytes read from sockets, TLS removed.
     pub bytes_read: u64,
     /// Bytes given to sockets, before TLS.

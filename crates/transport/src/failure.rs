@@ -3,6 +3,7 @@
 
 use std::{error::Error, fmt, io};
 
+use rustls::AlertDescription;
 use spooky_bridge::h2::{Code, ConnectionError};
 
 /// Whether the backend may have processed the request (RFC 9110 9.2.2, RFC 9113 8.7).
@@ -142,7 +143,10 @@ impl ConnectFailure {
     pub(crate) fn from_tls(error: &io::Error) -> Self {
         let kind = match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
             Some(rustls::Error::InvalidCertificate(_)) => FailureKind::TlsCertificate,
-            Some(rustls::Error::NoApplicationProtocol) => FailureKind::NoCommonProtocol,
+            Some(
+                rustls::Error::NoApplicationProtocol
+                | rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol),
+            ) => FailureKind::NoCommonProtocol,
             Some(_) => FailureKind::TlsProtocol,
             None if error.kind() == io::ErrorKind::UnexpectedEof => FailureKind::TlsProtocol,
             None => FailureKind::ConnectionLost(error.kind()),

@@ -235,7 +235,10 @@ impl Connection {
             let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
             let set = output.slices(&mut slices);
             let n = match self.socket.poll_write(cx, slices.get(..set).unwrap_or_default()) {
-                Poll::Pending => return Ok(()),
+                Poll::Pending => {
+                    counters.writes_blocked += 1;
+                    return Ok(());
+                }
                 Poll::Ready(Ok(0)) => return Err(FailureKind::ConnectionLost(io::ErrorKind::WriteZero)),
                 Poll::Ready(Ok(n)) => n,
                 Poll::Ready(Err(error)) => return Err(lost(error)),

@@ -1,0 +1,222 @@
+//! How connections fail, and what is said about the requests on them.
+
+use std::{io, time::Duration};
+
+use spooky_transport::{BackendSpec, Code, Failure, FailureKind, Options, Processed};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+};
+
+use crate::{
+    origin,
+    raw::{self, Peer},
+    worker::{Worker, spec},
+};
+
+fn failure(worker: &Worker, tag: u64) -> Failure {
+    worker.answers[&tag].failure.unwrap()
+}
+
+#[tokio::test]
+async fn a_refused_connection_fails_those_who_wait_and_is_told_once_until_it_stands() {
+    let (listener, addr) = raw::listen().await;
+    drop(listener);
+    let mut worker = Worker::new(Options::default());
+    let backend = worker.backend(addr);
+    for tag in 0..10 {
+        worker.get(backend, "/", tag);
+    }
+    assert!(!worker.transport.is_passed_over(backend, worker.now()));
+    worker.finish(0..10).await;
+    for tag in 0..10 {
+        assert_eq!(
+            (failure(&worker, tag).kind, failure(&worker, tag).processed),
+            (FailureKind::Refused, Processed::No)
+        );
+    }
+    assert_eq!(worker.transport.counters().connects, 1, "concurrent requests share one attempt");
+    assert_eq!(worker.downs.len(), 1);
+    assert!(worker.downs[0].1.contains("refused"), "{}", worker.downs[0].1);
+    assert!(worker.transport.is_passed_over(backend, worker.now()));
+    let later = worker.now() + Duration::from_millis(276);
+    assert!(!worker.transport.is_passed_over(backend, later), "the first pause is 250 ms and 10 %");
+
+    // Only the pause grows with further failures; nothing is told again.
+    worker.get(backend, "/", 10);
+    worker.finish([10]).await;
+    let later = worker.now() + Duration::from_millis(400);
+    assert!(worker.transport.is_passed_over(backend, later));
+    assert_eq!((worker.transport.counters().connects, worker.downs.len()), (2, 1));
+
+    let listener = TcpListener::bind(addr).await.unwrap();
+    let peer = tokio::spawn(async move {
+        let mut peer = Peer::accept(&listener, &[]).await;
+        let stream = peer.wait_for(raw::HEADERS).await.unwrap().stream;
+        peer.respond(stream, true).await;
+        peer
+    });
+    worker.get(backend, "/", 11);
+    worker.finish([11]).await;
+    assert_eq!((worker.answers[&11].status, worker.ups.as_slice()), (200, &[backend][..]));
+    assert!(!worker.transport.is_passed_over(backend, worker.now()));
+    peer.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_silent_peer_costs_one_connect_timeout_for_all() {
+    let (listener, addr) = raw::listen().await; // the kernel accepts, nobody answers
+    let mut worker = Worker::new(Options::default());
+    let backend = worker.transport.add_backend(&BackendSpec { connect_timeout: Duration::from_secs(7), ..spec(addr) });
+    worker.get(backend, "/", 1);
+    worker.turn_once(|_| {}).await;
+    worker.skip(Duration::from_secs(6));
+    worker.get(backend, "/", 2);
+    worker.turn_once(|_| {}).await;
+    assert!(worker.over.is_empty());
+    worker.skip(Duration::from_secs(2));
+    worker.finish([1, 2]).await;
+    assert_eq!(
+        (failure(&worker, 1).kind, failure(&worker, 2).kind),
+        (FailureKind::ConnectTimeout, FailureKind::ConnectTimeout)
+    );
+    assert_eq!((worker.transport.counters().connects, worker.downs.len()), (1, 1));
+    assert!(worker.transport.is_idle());
+    drop(listener);
+}
+
+#[tokio::test]
+async fn a_name_without_address_is_a_dns_failure() {
+    let mut worker = Worker::new(Options::default());
+    let (_, addr) = raw::listen().await;
+    let backend = worker.transport.add_backend(&BackendSpec { host: "no-such-host.invalid".into(), ..spec(addr) });
+    worker.get(backend, "/", 1);
+    worker.finish([1]).await;
+    assert_eq!(failure(&worker, 1).kind, FailureKind::Dns);
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_speak_http2_is_down() {
+    let (listener, addr) = raw::listen().await;
+    let mut worker = Worker::new(Options::default());
+    let backend = worker.backend(addr);
+    worker.get(backend, "/", 1);
+    let peer = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut preface = [0; 24];
+        stream.read_exact(&mut preface).await.unwrap();
+        stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await.unwrap();
+        stream
+    });
+    worker.finish([1]).await;
+    assert!(
+        matches!(failure(&worker, 1).kind, FailureKind::Protocol(error) if error.code == Code::PROTOCOL_ERROR
+        || error.code == Code::FRAME_SIZE_ERROR),
+        "{:?}",
+        failure(&worker, 1)
+    );
+    assert_eq!((failure(&worker, 1).processed, worker.downs.len()), (Processed::No, 1));
+    peer.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_mid_response_fails_its_requests() {
+    let (listener, addr) = raw::listen().await;
+    let mut worker = Worker::new(Options::default());
+    let backend = worker.backend(addr);
+    worker.get(backend, "/", 1);
+    worker.get(backend, "/", 2);
+    let peer = tokio::spawn(async move {
+        let mut peer = Peer::accept(&listener, &[]).await;
+        let first = peer.wait_for(raw::HEADERS).await.unwrap().stream;
+        peer.wait_for(raw::HEADERS).await.unwrap();
+        peer.respond(first, false).await;
+        peer.send(raw::DATA, 0, first, b"half an ans").await;
+    });
+    worker.finish([1, 2]).await;
+    peer.await.unwrap();
+    assert_eq!(worker.answers[&1].body, b"half an ans");
+    let lost = FailureKind::ConnectionLost(io::ErrorKind::UnexpectedEof);
+    let expected = |head_received| Failure { kind: lost, processed: Processed::Unknown, head_received };
+    assert_eq!((failure(&worker, 1), failure(&worker, 2)), (expected(true), expected(false)));
+    assert_eq!(worker.transport.counters().connections_lost, 1);
+    assert!(worker.downs.is_empty(), "a lost connection is not yet a backend that is down");
+}
+
+#[tokio::test]
+async fn resets_carry_their_code_and_whether_the_request_was_processed() {
+    let (listener, addr) = raw::listen().await;
+    let mut worker = Worker::new(Options::default());
+    let backend = worker.backend(addr);
+    (1..=3).for_each(|tag| worker.get(backend, "/", tag));
+    let peer = tokio::spawn(async move {
+        let mut peer = Peer::accept(&listener, &[]).await;
+        for code in [Code::REFUSED_STREAM, Code::CANCEL] {
+            let stream = peer.wait_for(raw::HEADERS).await.unwrap().stream;
+            peer.send(raw::RST_STREAM, 0, stream, &code.0.to_be_bytes()).await;
+        }
+        let stream = peer.wait_for(raw::HEADERS).await.unwrap().stream;
+        peer.respond(stream, false).await;
+        peer.send(raw::RST_STREAM, 0, stream, &Code::ENHANCE_YOUR_CALM.0.to_be_bytes()).await;
+        peer
+    });
+    worker.finish(1..=3).await;
+    let facts = |tag| {
+        (failure(&worker, tag).code().unwrap(), failure(&worker, tag).processed, failure(&worker, tag).head_received)
+    };
+    assert_eq!(facts(1), (Code::REFUSED_STREAM, Processed::No, false));
+    assert_eq!(facts(2), (Code::CANCEL, Processed::Unknown, false));
+    assert_eq!(facts(3), (Code::ENHANCE_YOUR_CALM, Processed::Unknown, true));
+    let counters = worker.transport.counters();
+    assert_eq!((counters.resets_received, counters.connections_now), (3, 1));
+    peer.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_malformed_response_ends_its_stream_only() {
+    let (listener, addr) = raw::listen().await;
+    let mut worker = Worker::new(Options::default());
+    let backend = worker.backend(addr);
+    worker.get(backend, "/", 1);
+    worker.get(backend, "/", 2);
+    let peer = tokio::spawn(async move {
+        let mut peer = Peer::accept(&listener, &[]).await;
+        let bad = peer.wait_for(raw::HEADERS).await.unwrap().stream;
+        let good = peer.wait_for(raw::HEADERS).await.unwrap().stream;
+        peer.send(raw::DATA, raw::END_STREAM, bad, b"no head").await;
+        peer.respond(good, true).await;
+        peer.wait_for(raw::RST_STREAM).await.unwrap().stream
+    });
+    worker.finish([1, 2]).await;
+    assert!(matches!(failure(&worker, 1).kind, FailureKind::Malformed(_)));
+    assert_eq!(worker.answers[&2].status, 200);
+    worker.until("RST_STREAM", |_| peer.is_finished()).await;
+    assert_eq!(peer.await.unwrap(), 1);
+}
+
+/// The peer answers, says goodbye and closes, all before it has read the upload: the answer must not be lost.
+#[tokio::test]
+async fn what_came_before_a_broken_write_is_still_read() {
+    let (listener, addr) = raw::listen().await;
+    let mut worker = Worker::new(Options::default());
+    let backend = worker.backend(addr);
+    worker.post(backend, "/", 1, vec![1; 1 << 20].into());
+    let peer = tokio::spawn(async move {
+        let mut peer = Peer::accept(&listener, &[(4, 1 << 24)]).await;
+        let stream = peer.wait_for(raw::HEADERS).await.unwrap().stream;
+        peer.respond(stream, true).await;
+    });
+    worker.finish([1]).await;
+    assert!(worker.answers[&1].complete, "{:?}", worker.answers[&1].failure);
+    peer.await.unwrap();
+}
+
+#[tokio::test]
+async fn the_next_address_of_a_name_is_tried() {
+    let origin = origin::start(10, None).await; // on 127.0.0.1 only; the name may also mean [::1]
+    let mut worker = Worker::new(Options::default());
+    let backend = worker.transport.add_backend(&BackendSpec { host: "localhost".into(), ..spec(origin.addr) });
+    worker.get(backend, "/small", 1);
+    worker.finish([1]).await;
+    assert_eq!(worker.answers[&1].status, 200);
+}
