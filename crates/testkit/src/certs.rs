@@ -1,0 +1,164 @@
+//! Certificates made in memory: an authority, what it issues, and the files a program wants.
+//!
+//! Owns keys and certificates of tests; nothing is ever read from the system. Called by the client (whom to trust), the
+//! TLS origin (what to show) and by tests that start a program.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use tempfile::TempDir;
+
+/// A certificate authority of its own, valid for tests only.
+#[derive(Debug)]
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    cert: rcgen::Certificate,
+}
+
+impl Default for Authority {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Authority {
+    /// A fresh authority with a fresh P-256 key.
+    pub fn new() -> Self {
+        let key = KeyPair::generate().expect("generate the authority's key");
+        let mut params = CertificateParams::default();
+        params.distinguished_name = name("Spooky test authority");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
+        let cert = params.self_signed(&key).expect("sign the authority's certificate");
+        Self { issuer: Issuer::new(params, key), cert }
+    }
+
+    /// A leaf for `names` (DNS names or IP literals).
+    pub fn issue(&self, names: &[&str]) -> Identity {
+        let key = KeyPair::generate().expect("generate a leaf key");
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let mut params = CertificateParams::new(names).expect("valid subject alternative names");
+        params.distinguished_name = name("Spooky test leaf");
+        params.use_authority_key_identifier_extension = true;
+        let cert = params.signed_by(&key, &self.issuer).expect("sign a leaf");
+        Identity {
+            cert_pem: cert.pem(),
+            key_pem: key.serialize_pem(),
+            cert: cert.der().clone(),
+            key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+        }
+    }
+
+    /// The authority's certificate as PEM.
+    pub fn pem(&self) -> String {
+        self.cert.pem()
+    }
+
+    /// The authority's certificate as DER.
+    pub fn der(&self) -> CertificateDer<'static> {
+        self.cert.der().clone()
+    }
+
+    /// A client configuration that trusts this authority alone and offers `alpn`.
+    pub fn client_config(&self, alpn: &[&[u8]]) -> rustls::ClientConfig {
+        let mut roots = rustls::RootCertStore::empty();
+        roots.add(self.der()).expect("add the authority to the roots");
+        let mut config = rustls::ClientConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("protocol versions of the provider")
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        config
+    }
+}
+
+/// A leaf certificate with its key.
+#[derive(Debug)]
+pub struct Identity {
+    /// The certificate as PEM.
+    pub cert_pem: String,
+    /// The key as PKCS#8 PEM.
+    pub key_pem: String,
+    cert: CertificateDer<'static>,
+    key: PrivateKeyDer<'static>,
+}
+
+impl Identity {
+    /// A server configuration that shows this leaf and accepts `alpn`.
+    pub fn server_config(&self, alpn: &[&[u8]]) -> rustls::ServerConfig {
+        let mut config = rustls::ServerConfig::builder_with_provider(provider())
+            .with_safe_default_protocol_versions()
+            .expect("protocol versions of the provider")
+            .with_no_client_auth()
+            .with_single_cert(vec![self.cert.clone()], self.key.clone_key())
+            .expect("a certificate that fits its key");
+        config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+        config
+    }
+}
+
+/// PEM files in a directory that goes away on drop.
+#[derive(Debug)]
+pub struct Files {
+    dir: TempDir,
+    /// The authority's certificate.
+    pub ca: PathBuf,
+    /// The leaf's certificate.
+    pub cert: PathBuf,
+    /// The leaf's key.
+    pub key: PathBuf,
+}
+
+impl Files {
+    /// Writes `ca.pem`, `cert.pem` and `key.pem`.
+    pub fn write(authority: &Authority, identity: &Identity) -> Self {
+        let dir = tempfile::tempdir().expect("make a temporary directory");
+        let place = |name: &str, text: &str| {
+            let path = dir.path().join(name);
+            std::fs::write(&path, text).expect("write a PEM file");
+            path
+        };
+        let ca = place("ca.pem", &authority.pem());
+        let cert = place("cert.pem", &identity.cert_pem);
+        let key = place("key.pem", &identity.key_pem);
+        Self { dir, ca, cert, key }
+    }
+
+    /// The directory, for further files of the same test.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+}
+
+/// The one cryptography provider of the tests; no process-wide default is installed.
+pub(crate) fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::aws_lc_rs::default_provider())
+}
+
+fn name(common: &str) -> DistinguishedName {
+    let mut name = DistinguishedName::new();
+    name.push(DnType::CommonName, common);
+    name
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_hold_what_was_issued() {
+        let authority = Authority::new();
+        let leaf = authority.issue(&["localhost", "127.0.0.1"]);
+        let files = Files::write(&authority, &leaf);
+        assert_eq!(std::fs::read_to_string(&files.cert).unwrap(), leaf.cert_pem);
+        assert!(std::fs::read_to_string(&files.key).unwrap().contains("PRIVATE KEY"));
+        assert!(std::fs::read_to_string(&files.ca).unwrap().contains("BEGIN CERTIFICATE"));
+        let dir = files.dir().to_owned();
+        drop(files);
+        assert!(!dir.exists());
+    }
+}

@@ -1,0 +1,103 @@
+//! An HTTP/3 client that is not ours: hyperium's `h3` on `quinn`, and below it the bare QUIC connection.
+//!
+//! Owns the client's endpoint and connections. [`Connection`] speaks HTTP/3 as it should; [`raw::Connection`] sends
+//! whatever bytes a test wants and reads frames back, also what `h3` does not support (1xx). Called by tests.
+
+mod connection;
+mod exchange;
+pub mod frame;
+pub mod qpack;
+pub mod raw;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::crypto::rustls::QuicClientConfig;
+use quinn::{ClientConfig, Endpoint, TransportConfig};
+
+pub use self::connection::{Connection, Reply, get};
+pub use self::exchange::{Exchange, Failure, Reading, Sending};
+use crate::certs::Authority;
+use crate::wait;
+
+/// Idle timeout of test connections unless the test sets another.
+const IDLE: Duration = Duration::from_secs(60);
+
+/// A QUIC endpoint with a socket of its own on loopback.
+#[derive(Debug, Clone)]
+pub struct Client {
+    endpoint: Endpoint,
+}
+
+impl Client {
+    /// Trusts `authority`, ALPN `h3`, quinn's defaults otherwise.
+    pub fn new(authority: &Authority) -> Self {
+        Self::tuned(authority, |_| {})
+    }
+
+    /// As [`Client::new`], with transport parameters of the test's own (small windows, stream limits, idle timeout).
+    pub fn tuned(authority: &Authority, tune: impl FnOnce(&mut TransportConfig)) -> Self {
+        Self::with_tls(authority.client_config(&[b"h3"]), tune)
+    }
+
+    /// As [`Client::tuned`], with a TLS configuration of the test's own.
+    pub fn with_tls(tls: rustls::ClientConfig, tune: impl FnOnce(&mut TransportConfig)) -> Self {
+        let mut transport = TransportConfig::default();
+        transport.max_idle_timeout(Some(IDLE.try_into().expect("a timeout that fits")));
+        tune(&mut transport);
+        let crypto = QuicClientConfig::try_from(tls).expect("a TLS 1.3 configuration");
+        let mut config = ClientConfig::new(Arc::new(crypto));
+        config.transport_config(Arc::new(transport));
+        let mut endpoint = Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).expect("bind a client on loopback");
+        endpoint.set_default_client_config(config);
+        Self { endpoint }
+    }
+
+    /// The address that servers see.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.endpoint.local_addr().expect("address of a bound socket")
+    }
+
+    /// Opens a QUIC connection; the error is the handshake's.
+    pub async fn dial(&self, addr: SocketAddr, server_name: &str) -> Result<quinn::Connection, quinn::ConnectionError> {
+        let connecting = self.endpoint.connect(addr, server_name).expect("a valid server name");
+        wait::within("the QUIC handshake", connecting).await
+    }
+
+    /// Opens an HTTP/3 connection.
+    pub async fn connect(&self, addr: SocketAddr, server_name: &str) -> Connection {
+        let quic = self.dial(addr, server_name).await.expect("QUIC handshake");
+        Connection::new(quic).await
+    }
+
+    /// Opens a connection on which nothing has been sent, not even SETTINGS.
+    pub async fn connect_raw(&self, addr: SocketAddr, server_name: &str) -> raw::Connection {
+        raw::Connection::new(self.dial(addr, server_name).await.expect("QUIC handshake"))
+    }
+
+    /// Opens an HTTP/3 connection to a server that may not be up yet.
+    pub async fn connect_when_up(&self, addr: SocketAddr, server_name: &str) -> Connection {
+        let quic = wait::until(wait::BOUND, "a server that accepts QUIC", || async {
+            let connecting = self.endpoint.connect(addr, server_name).expect("a valid server name");
+            tokio::time::timeout(Duration::from_secs(1), connecting).await.ok()?.ok()
+        });
+        Connection::new(quic.await).await
+    }
+
+    /// Moves all connections to a new local port, as a changing network does; gives the new address.
+    pub fn rebind(&self) -> SocketAddr {
+        let ip: IpAddr = self.local_addr().ip();
+        let socket = UdpSocket::bind((ip, 0)).expect("bind a second socket");
+        self.endpoint.rebind(socket).expect("move the endpoint");
+        self.local_addr()
+    }
+
+    /// Waits until the goodbyes of all connections are sent.
+    pub async fn drain(&self) {
+        wait::within("the client's connections to end", self.endpoint.wait_idle()).await;
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,165 @@
+//! A bad network inside the test process: a UDP relay that delays, loses and reorders.
+//!
+//! Owns one public socket, and one socket per client address towards the server, so that the server tells clients
+//! apart. Chance comes from a seed, which is printed; stops when dropped. Called by tests.
+
+mod pipe;
+
+use std::collections::HashMap;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::UdpSocket;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use self::pipe::Pipe;
+
+/// Largest datagram that the relay carries, bytes.
+const DATAGRAM_BYTES: usize = 65_535;
+/// Clients that one relay serves.
+const MAX_CLIENTS: usize = 256;
+
+/// What the network does to every datagram, in both directions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Conditions {
+    /// One-way delay.
+    pub delay: Duration,
+    /// Datagrams lost, per 1000.
+    pub loss_permille: u32,
+    /// Datagrams delivered late, per 1000.
+    pub reorder_permille: u32,
+    /// How much later a reordered datagram comes.
+    pub reorder_by: Duration,
+    /// Seed of the chances; both directions draw from sequences of their own.
+    pub seed: u64,
+}
+
+impl Conditions {
+    /// 5 ms each way, 2 % lost, 2 % reordered by 5 ms.
+    pub fn bad(seed: u64) -> Self {
+        let (delay, reorder_by) = (Duration::from_millis(5), Duration::from_millis(5));
+        Self { delay, loss_permille: 20, reorder_permille: 20, reorder_by, seed }
+    }
+
+    /// Neither delay nor loss.
+    pub fn clean() -> Self {
+        let none = Duration::ZERO;
+        Self { delay: none, loss_permille: 0, reorder_permille: 0, reorder_by: none, seed: 0 }
+    }
+}
+
+/// What became of the datagrams so far.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Delivered, late ones included.
+    pub delivered: u64,
+    /// Lost on purpose.
+    pub lost: u64,
+    /// Delivered late on purpose.
+    pub reordered: u64,
+}
+
+/// A running relay.
+#[derive(Debug)]
+pub struct Link {
+    addr: SocketAddr,
+    counts: Arc<watch::Sender<Counts>>,
+    _tasks: JoinSet<()>,
+}
+
+impl Link {
+    /// Relays between clients of [`Link::addr`] and `server`.
+    pub async fn start(server: SocketAddr, conditions: Conditions) -> Self {
+        eprintln!("link to {server}: {conditions:?}");
+        let public = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bind a relay on loopback");
+        let addr = public.local_addr().expect("address of a bound socket");
+        let counts = Arc::new(watch::Sender::new(Counts::default()));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(relay(Arc::new(public), server, conditions, counts.clone()));
+        Self { addr, counts, _tasks: tasks }
+    }
+
+    /// Where clients send to.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// What became of the datagrams so far.
+    pub fn counts(&self) -> Counts {
+        *self.counts.borrow()
+    }
+}
+
+async fn relay(public: Arc<UdpSocket>, server: SocketAddr, conditions: Conditions, counts: Arc<watch::Sender<Counts>>) {
+    let mut clients: HashMap<SocketAddr, Pipe> = HashMap::new();
+    let mut tasks = JoinSet::new();
+    let mut buffer = vec![0; DATAGRAM_BYTES];
+    loop {
+        let Ok((len, client)) = public.recv_from(&mut buffer).await else { continue };
+        if !clients.contains_key(&client) {
+            assert!(clients.len() < MAX_CLIENTS, "more than {MAX_CLIENTS} clients on one relay");
+            let number = 2 * clients.len() as u64;
+            let private = Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bind for a client"));
+            let up = Pipe::start(private.clone(), server, conditions, number, counts.clone(), &mut tasks);
+            let down = Pipe::start(public.clone(), client, conditions, number + 1, counts.clone(), &mut tasks);
+            tasks.spawn(back(private, down));
+            clients.insert(client, up);
+        }
+        clients[&client].push(&buffer[..len]);
+    }
+}
+
+/// Carries what the server sends to one client.
+async fn back(private: Arc<UdpSocket>, down: Pipe) {
+    let mut buffer = vec![0; DATAGRAM_BYTES];
+    loop {
+        if let Ok(len) = private.recv(&mut buffer).await {
+            down.push(&buffer[..len]);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wait;
+
+    #[tokio::test]
+    async fn a_clean_link_carries_both_ways() {
+        let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let link = Link::start(server.local_addr().unwrap(), Conditions::clean()).await;
+        let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        client.send_to(b"ping", link.addr()).await.unwrap();
+        let mut buffer = [0; 16];
+        let (len, from) = wait::within("ping", server.recv_from(&mut buffer)).await.unwrap();
+        assert_eq!(&buffer[..len], b"ping");
+        server.send_to(b"pong", from).await.unwrap();
+        let len = wait::within("pong", client.recv(&mut buffer)).await.unwrap();
+        assert_eq!(&buffer[..len], b"pong");
+        assert_eq!(link.counts(), Counts { delivered: 2, lost: 0, reordered: 0 });
+    }
+
+    #[tokio::test]
+    async fn loses_and_reorders_as_told() {
+        let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let conditions = Conditions { loss_permille: 300, reorder_permille: 300, ..Conditions::bad(11) };
+        let link = Link::start(server.local_addr().unwrap(), conditions).await;
+        let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        for number in 0..100u8 {
+            client.send_to(&[number], link.addr()).await.unwrap();
+        }
+        let mut reader = link.counts.subscribe();
+        let settled = |counts: &Counts| counts.delivered + counts.lost == 100;
+        let counts = *wait::within("all datagrams to be settled", reader.wait_for(settled)).await.unwrap();
+        let mut order = Vec::new();
+        while order.len() < usize::try_from(counts.delivered).unwrap() {
+            let mut buffer = [0; 16];
+            wait::within("a datagram", server.recv(&mut buffer)).await.unwrap();
+            order.push(buffer[0]);
+        }
+        assert!(counts.lost > 10 && counts.reordered > 10, "{counts:?}");
+        assert!(!order.is_sorted(), "{order:?}");
+    }
+}

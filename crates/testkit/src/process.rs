@@ -1,0 +1,139 @@
+//! A real program under test: started, watched, stopped.
+//!
+//! Owns the child process and every line it writes. The child is killed when the value is dropped. Called by the
+//! integration and interop tests.
+
+use std::path::Path;
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+use crate::wait;
+
+/// Lines of output that are kept; more fail the test, because a program that floods its log is a bug too.
+const MAX_LINES: usize = 100_000;
+
+/// A running program.
+#[derive(Debug)]
+pub struct Program {
+    name: String,
+    child: Child,
+    lines: watch::Receiver<Vec<String>>,
+    _readers: JoinSet<()>,
+}
+
+impl Program {
+    /// Starts `path` with `arguments`; nothing of the environment is changed.
+    pub fn start(path: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(path);
+        command.args(arguments);
+        Self::spawn(command)
+    }
+
+    /// Starts a prepared command, with its input closed and its output captured.
+    pub fn spawn(mut command: Command) -> Self {
+        let name = command.as_std().get_program().to_string_lossy().into_owned();
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn().unwrap_or_else(|error| panic!("start {name}: {error}"));
+        let sender = watch::Sender::new(Vec::new());
+        let lines = sender.subscribe();
+        let mut readers = JoinSet::new();
+        readers.spawn(collect(child.stdout.take().expect("captured output"), sender.clone()));
+        readers.spawn(collect(child.stderr.take().expect("captured output"), sender));
+        Self { name, child, lines, _readers: readers }
+    }
+
+    /// Its process id.
+    pub fn pid(&self) -> u32 {
+        self.child.id().expect("the program is still running")
+    }
+
+    /// Everything written so far, to either output.
+    pub fn output(&self) -> String {
+        self.lines.borrow().join("\n")
+    }
+
+    /// Awaits a line that contains `text`, and gives it. Fails the test with all output when the program ends first.
+    pub async fn line(&mut self, text: &str) -> String {
+        let found = |lines: &Vec<String>| lines.iter().find(|line| line.contains(text)).cloned();
+        let mut reader = self.lines.clone();
+        let what = format!("{text:?} from {}", self.name);
+        let seen = wait::within(&what, reader.wait_for(|lines| found(lines).is_some())).await;
+        let line = seen.ok().and_then(|lines| found(&lines));
+        line.unwrap_or_else(|| panic!("{} ended without writing {text:?}:\n{}", self.name, self.output()))
+    }
+
+    /// Awaits a condition that the program does not announce, such as a port that accepts. Fails the test with all
+    /// output when it does not hold in time or the program ends.
+    pub async fn ready<F>(&mut self, what: &str, mut holds: impl FnMut() -> F)
+    where
+        F: Future<Output = bool>,
+    {
+        let polling = wait::until(wait::BOUND, what, || {
+            let holds = holds();
+            async move { holds.await.then_some(()) }
+        });
+        tokio::select! {
+            () = polling => {}
+            status = self.child.wait() => panic!("{} ended ({status:?}) before {what}:\n{}", self.name, self.output()),
+        }
+    }
+
+    /// Awaits a TCP port that accepts.
+    pub async fn accepts(&mut self, addr: std::net::SocketAddr) {
+        self.ready("a TCP port that accepts", || async move { tokio::net::TcpStream::connect(addr).await.is_ok() })
+            .await;
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(pid, signal).expect("signal a child");
+    }
+
+    /// Awaits the end of the program, at most `limit`.
+    pub async fn exit(&mut self, limit: Duration) -> ExitStatus {
+        let what = format!("{} to end", self.name);
+        wait::within_time(limit, &what, self.child.wait()).await.expect("the status of a child")
+    }
+
+    /// Asks the program to end (SIGTERM) and awaits it.
+    pub async fn stop(&mut self) -> ExitStatus {
+        self.signal(Signal::TERM);
+        self.exit(wait::BOUND).await
+    }
+}
+
+async fn collect(output: impl AsyncRead + Unpin, sender: watch::Sender<Vec<String>>) {
+    let mut lines = BufReader::new(output).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        sender.send_modify(|all| {
+            assert!(all.len() < MAX_LINES, "more than {MAX_LINES} lines of output");
+            all.push(line);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn lines_signals_and_status() {
+        let mut program = Program::start(Path::new("sh"), &["-c", "echo up >&2; read never < /dev/zero & wait"]);
+        assert_eq!(program.line("up").await, "up");
+        program.signal(Signal::TERM);
+        assert!(!program.exit(wait::BOUND).await.success());
+    }
+
+    #[tokio::test]
+    #[should_panic(expected = "ended without writing \"ready\":\nnot yet")]
+    async fn a_program_that_ends_shows_its_output() {
+        Program::start(Path::new("sh"), &["-c", "echo not yet"]).line("ready").await;
+    }
+}

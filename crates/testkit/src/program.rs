@@ -1,0 +1,87 @@
+//! Programs of other people that the interop tests run.
+//!
+//! Owns the rule of when a test may skip: never in CI, and elsewhere only with a loud line that says what is missing.
+//! Called by the interop tests.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+/// Set to a Python interpreter that can import aioquic; `make test` makes one under `target/`.
+pub const PYTHON_VARIABLE: &str = "SPOOKY_TEST_PYTHON";
+
+/// Where `make test` puts the interpreter, from the root of the workspace.
+const PYTHON_IN_WORKSPACE: &str = "target/venv/bin/python";
+
+/// Directories that are searched besides `PATH`; daemons live there on Debian.
+const MORE_DIRECTORIES: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
+
+/// Finds a program, or says loudly that the test is skipped; in CI (`CI` is set) a missing program fails the test.
+pub fn require(name: &str) -> Option<PathBuf> {
+    found(name, find(name), "make test")
+}
+
+/// Finds the interpreter with aioquic, by the same rule.
+pub fn require_aioquic() -> Option<PathBuf> {
+    let python = match env::var_os(PYTHON_VARIABLE) {
+        Some(path) => PathBuf::from(path),
+        None => workspace().join(PYTHON_IN_WORKSPACE),
+    };
+    found("aioquic", Some(python).filter(|path| path.is_file()), "make test")
+}
+
+/// The script that is the aioquic client: `h3_client.py URL --ca FILE [...]`.
+pub fn aioquic_client() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("py/h3_client.py")
+}
+
+/// The root of the workspace.
+pub fn workspace() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
+    root.expect("the crate lies two levels below the root").to_owned()
+}
+
+fn find(name: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let more = MORE_DIRECTORIES.iter().map(PathBuf::from);
+    env::split_paths(&path).chain(more).map(|directory| directory.join(name)).find(|candidate| candidate.is_file())
+}
+
+fn found(name: &str, path: Option<PathBuf>, remedy: &str) -> Option<PathBuf> {
+    if path.is_none() {
+        decide(name, remedy, env::var_os("CI").is_some());
+    }
+    path
+}
+
+fn decide(name: &str, remedy: &str, ci: bool) {
+    assert!(!ci, "{name} is not installed, and nothing is skipped in CI; run `{remedy}`");
+    eprintln!("\n*** SKIPPED: {name} is not installed; `{remedy}` installs it ***\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_what_every_machine_has() {
+        assert!(find("sh").is_some());
+        assert!(find("no-such-program-anywhere").is_none());
+    }
+
+    #[test]
+    #[should_panic(expected = "nothing is skipped in CI")]
+    fn never_skips_in_ci() {
+        decide("nghttpd", "make test", true);
+    }
+
+    #[test]
+    fn skips_loudly_elsewhere() {
+        decide("nghttpd", "make test", false);
+    }
+
+    #[test]
+    fn the_client_script_is_there() {
+        assert!(aioquic_client().is_file());
+        assert!(workspace().join("Cargo.toml").is_file());
+    }
+}

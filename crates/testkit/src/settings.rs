@@ -1,0 +1,137 @@
+//! A configuration file for one test.
+//!
+//! Owns the text of a small file that starts quickly on loopback, and lets a test add any further lines. It writes text
+//! and knows no types of the product, so that the file is read as an operator's would be. Called by tests that start
+//! Spooky.
+
+use std::fmt::Write as _;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use crate::certs::Files;
+use crate::port;
+
+/// A file in the making.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    listen: SocketAddr,
+    cert: PathBuf,
+    key: PathBuf,
+    workers: usize,
+    level: &'static str,
+    upstreams: String,
+    blocks: String,
+}
+
+impl Settings {
+    /// One listener on a free port with the certificate of `files`, one worker, log level `info`, no upstream yet.
+    pub fn new(files: &Files) -> Self {
+        let (cert, key) = (files.cert.clone(), files.key.clone());
+        let (upstreams, blocks) = (String::new(), String::new());
+        Self { listen: port::free(), cert, key, workers: 1, level: "info", upstreams, blocks }
+    }
+
+    /// Where Spooky will listen.
+    pub fn addr(&self) -> SocketAddr {
+        self.listen
+    }
+
+    /// Sets `performance.worker_threads`.
+    #[must_use]
+    pub fn workers(mut self, workers: usize) -> Self {
+        self.workers = workers;
+        self
+    }
+
+    /// Sets `log.level`.
+    #[must_use]
+    pub fn level(mut self, level: &'static str) -> Self {
+        self.level = level;
+        self
+    }
+
+    /// Adds an upstream for a path prefix with backends `b1`, `b2`, ... at these addresses.
+    #[must_use]
+    pub fn upstream(self, name: &str, prefix: &str, backends: &[String]) -> Self {
+        self.upstream_with(name, prefix, backends, "")
+    }
+
+    /// As [`Settings::upstream`], with further lines of the upstream's block, indented from column 0.
+    #[must_use]
+    pub fn upstream_with(mut self, name: &str, prefix: &str, backends: &[String], more: &str) -> Self {
+        let text = &mut self.upstreams;
+        let _ = writeln!(text, "  {name}:\n    route: {{ path_prefix: \"{prefix}\" }}\n    backends:");
+        for (number, address) in backends.iter().enumerate() {
+            let _ = writeln!(text, "      - {{ id: b{}, address: \"{address}\" }}", number + 1);
+        }
+        text.push_str(&indent(more, 4));
+        self
+    }
+
+    /// Adds lines to the `performance` block, indented from column 0.
+    #[must_use]
+    pub fn performance(mut self, lines: &str) -> Self {
+        self.blocks.insert_str(0, &indent(lines, 2));
+        self
+    }
+
+    /// Adds a whole top-level block.
+    #[must_use]
+    pub fn block(mut self, text: &str) -> Self {
+        self.blocks.push_str(text);
+        self.blocks.push('\n');
+        self
+    }
+
+    /// The text of the file.
+    pub fn text(&self) -> String {
+        let Self { listen, workers, level, upstreams, blocks, .. } = self;
+        let (cert, key) = (self.cert.display(), self.key.display());
+        format!(
+            "version: 1\n\
+             listen:\n  address: \"{}\"\n  port: {}\n  tls: {{ cert: \"{cert}\", key: \"{key}\" }}\n\
+             upstream:\n{upstreams}\
+             log: {{ level: {level} }}\n\
+             performance:\n  worker_threads: {workers}\n{blocks}",
+            listen.ip(),
+            listen.port(),
+        )
+    }
+
+    /// Writes `spooky.yaml` beside the certificates.
+    pub fn write(&self, files: &Files) -> PathBuf {
+        let path = files.dir().join("spooky.yaml");
+        std::fs::write(&path, self.text()).expect("write the configuration");
+        path
+    }
+}
+
+fn indent(lines: &str, spaces: usize) -> String {
+    lines.lines().fold(String::new(), |mut text, line| {
+        let _ = writeln!(text, "{:spaces$}{line}", "");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::certs::Authority;
+
+    #[test]
+    fn blocks_land_where_they_belong() {
+        let authority = Authority::new();
+        let files = Files::write(&authority, &authority.issue(&["localhost"]));
+        let backends = ["http://127.0.0.1:1".to_owned(), "http://127.0.0.1:2".to_owned()];
+        let settings = Settings::new(&files)
+            .upstream_with("api", "/api", &backends, "load_balancing: { type: random }")
+            .block("resilience:\n  brownout: { enabled: false }")
+            .performance("backend_timeout_ms: 300");
+        let text = settings.text();
+        let tail = "      - { id: b2, address: \"http://127.0.0.1:2\" }\n    load_balancing: { type: random }\n\
+                    log: { level: info }\nperformance:\n  worker_threads: 1\n  backend_timeout_ms: 300\n\
+                    resilience:\n  brownout: { enabled: false }\n";
+        assert!(text.ends_with(tail), "{text}");
+        assert_eq!(std::fs::read_to_string(settings.write(&files)).unwrap(), text);
+    }
+}
