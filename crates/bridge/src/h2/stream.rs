@@ -129,38 +129,33 @@ impl Streams {
     fn find(&self, id: u32) -> Option<(usize, usize)> {
         let mask = self.index.len() - 1;
         let mut slot = home(id, mask);
-        loop {
+        for distance in 0.. {
             let found = self.index.get(slot)?;
             if found.id == id && id != 0 {
                 return Some((slot, found.at as usize));
             }
-            if found.id == 0 {
-                return None;
+            if found.id == 0 || distance_of(found.id, slot, mask) < distance {
+                return None; // it would be here
             }
             slot = (slot + 1) & mask;
         }
+        None
     }
 
-    /// Empties a slot and moves those behind it that can be nearer to their home.
+    /// Empties a slot and moves those behind it that are not at home one nearer.
     fn vacate(&mut self, mut hole: usize) {
         let mask = self.index.len() - 1;
-        let mut next = hole;
         loop {
-            next = (next + 1) & mask;
+            let next = (hole + 1) & mask;
             let candidate = self.index.get(next).copied().unwrap_or_default();
-            if candidate.id == 0 {
-                break;
+            let stays = candidate.id == 0 || distance_of(candidate.id, next, mask) == 0;
+            if let Some(slot) = self.index.get_mut(hole) {
+                *slot = if stays { Slot::default() } else { candidate };
             }
-            let from_home = next.wrapping_sub(home(candidate.id, mask)) & mask;
-            if from_home >= next.wrapping_sub(hole) & mask {
-                if let Some(slot) = self.index.get_mut(hole) {
-                    *slot = candidate;
-                }
-                hole = next;
+            if stays {
+                return;
             }
-        }
-        if let Some(slot) = self.index.get_mut(hole) {
-            *slot = Slot::default();
+            hole = next;
         }
     }
 
@@ -177,15 +172,29 @@ fn home(id: u32, mask: usize) -> usize {
     (id >> 1) as usize & mask
 }
 
-fn place(index: &mut [Slot], slot: Slot) {
+/// How far behind its home a number lies.
+fn distance_of(id: u32, slot: usize, mask: usize) -> usize {
+    slot.wrapping_sub(home(id, mask)) & mask
+}
+
+/// Puts a slot at its home or behind it, before those that are nearer to theirs: so runs stay in the order of homes, and
+/// neither a search nor a removal has to walk a whole run, which here is all streams in flight.
+fn place(index: &mut [Slot], mut slot: Slot) {
     let mask = index.len() - 1;
     let mut at = home(slot.id, mask);
+    let mut distance = 0;
     while let Some(there) = index.get_mut(at) {
         if there.id == 0 {
             *there = slot;
             return;
         }
+        let theirs = distance_of(there.id, at, mask);
+        if theirs < distance {
+            std::mem::swap(there, &mut slot);
+            distance = theirs;
+        }
         at = (at + 1) & mask;
+        distance += 1;
     }
 }
 

@@ -129,10 +129,13 @@ fn a_missing_body_or_short_trailers_are_malformed() {
     assert_eq!(wire.shown(), ["reset 3 PROTOCOL_ERROR"]);
 }
 
+/// Lines, and whether they end the stream.
+type Section = (&'static [(&'static str, &'static str)], bool);
+
 /// Heads and trailers that break RFC 9113 8.1 to 8.3.
 #[test]
 fn malformed_sections_end_their_stream_only() {
-    let cases: &[&[(&[(&str, &str)], bool)]] = &[
+    let cases: &[&[Section]] = &[
         &[(&[("x-a", "b")], false)],
         &[(&[(":status", "abc")], false)],
         &[(&[(":status", "099")], false)],
