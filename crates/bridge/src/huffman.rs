@@ -60,24 +60,21 @@ pub fn encode(src: &[u8], out: &mut Vec<u8>) {
 pub fn decode(src: &[u8], out: &mut Vec<u8>) -> Result<(), HuffmanError> {
     // The shortest code has 5 bits; 8 bytes are written at once and cut again.
     out.reserve(src.len() * 8 / 5 + 8);
-    let mut reader = Reader { rest: src, acc: 0, bits: 0 };
+    let mut reader = Reader { src, rest: src, acc: 0, bits: 0 };
     while reader.refill() {
-        // At least 56 bits: four lookups, each with up to two symbols.
+        // At least 56 bits: four lookups, each with up to two symbols. One that meets a long code changes nothing.
         let mut word = 0u64;
-        let mut count = 0u32;
+        let mut filled = 0u32;
         for _ in 0..LOOKUPS {
-            let entry = reader.lookup();
-            if entry.is_long() {
-                break;
-            }
-            reader.skip(entry.both_bits());
-            word |= u64::from(entry.symbols()) << (8 * count);
-            count += entry.count();
+            let entry = lookup(reader.acc);
+            reader.skip(entry.bits());
+            word |= u64::from(entry.symbols()) << filled;
+            filled += entry.symbol_bits();
         }
-        if count == 0 {
+        if filled == 0 {
             out.push(reader.long_symbol()?);
         } else {
-            let len = out.len() + count as usize;
+            let len = out.len() + filled as usize / 8;
             out.extend_from_slice(&word.to_le_bytes());
             out.truncate(len);
         }
@@ -93,8 +90,9 @@ const LOOKUPS: usize = 4;
 const LONGEST: usize = 30;
 const EOS: u16 = 256;
 
-/// The bits of a string: the upper `bits` bits of `acc` come next, those of `rest` follow.
+/// The bits of a string: the upper `bits` bits of `acc` come next, those of `rest` follow. The other bits of `acc` are 0.
 struct Reader<'a> {
+    src: &'a [u8],
     rest: &'a [u8],
     acc: u64,
     bits: u32,
@@ -115,13 +113,8 @@ impl Reader<'_> {
     }
 
     #[inline]
-    fn lookup(&self) -> Entry {
-        Entry(WINDOWS.get((self.acc >> (64 - WINDOW)) as usize).copied().unwrap_or_default())
-    }
-
-    #[inline]
     fn skip(&mut self, bits: u32) {
-        self.acc <<= bits;
+        self.acc <<= bits & 63;
         self.bits -= bits;
     }
 
@@ -133,30 +126,61 @@ impl Reader<'_> {
         u8::try_from(symbol).map_err(|_| HuffmanError::Eos)
     }
 
-    /// The last bytes, symbol by symbol, and the padding.
+    /// What is left when fewer than eight bytes are: the last symbols and the padding.
     fn tail(mut self, out: &mut Vec<u8>) -> Result<(), HuffmanError> {
+        let mut more = self.last_bytes();
+        let mut more_bits = 8 * self.rest.len() as u32;
         loop {
-            while self.bits <= 56 {
-                let Some((&byte, rest)) = self.rest.split_first() else { break };
-                self.rest = rest;
-                self.acc |= u64::from(byte) << (56 - self.bits);
-                self.bits += 8;
+            if more_bits > 0 && self.bits <= 32 {
+                let taken = more_bits.min(64 - self.bits);
+                self.acc |= more >> self.bits;
+                more = more.checked_shl(taken).unwrap_or(0);
+                self.bits += taken;
+                more_bits -= taken;
             }
             // What is missing reads as ones, so that padding looks like the beginning of EOS.
-            let filled = self.acc | u64::MAX.checked_shr(self.bits).unwrap_or(0);
-            let entry = Entry(WINDOWS.get((filled >> (64 - WINDOW)) as usize).copied().unwrap_or_default());
-            let (symbol, len) = if entry.is_long() {
-                long_code((filled >> 32) as u32)
-            } else {
-                (u16::from(entry.symbols() as u8), entry.first_bits())
-            };
-            if len > self.bits {
-                let padding = self.bits < 8 && filled == u64::MAX;
-                return if padding { Ok(()) } else { Err(HuffmanError::Padding) };
+            let ahead = self.acc | u64::MAX.checked_shr(self.bits).unwrap_or(0);
+            let entry = lookup(ahead);
+            if entry.is_short() && entry.bits() <= self.bits {
+                let len = out.len() + entry.symbol_bits() as usize / 8;
+                out.extend_from_slice(&entry.symbols().to_le_bytes());
+                out.truncate(len);
+                self.skip(entry.bits());
+                continue;
             }
-            self.skip(len);
+            let (symbol, len) = first_code(entry, ahead);
+            if len > self.bits {
+                let is_padding = self.bits < 8 && ahead == u64::MAX;
+                return if is_padding { Ok(()) } else { Err(HuffmanError::Padding) };
+            }
             out.push(u8::try_from(symbol).map_err(|_| HuffmanError::Eos)?);
+            self.skip(len);
         }
+    }
+
+    /// The bytes of `rest`, of which there are at most seven, in the upper bits.
+    fn last_bytes(&self) -> u64 {
+        let missing = 64 - 8 * self.rest.len() as u32;
+        let word = match self.src.last_chunk::<8>() {
+            Some(bytes) => u64::from_be_bytes(*bytes),
+            None => self.rest.iter().fold(0, |word, byte| (word << 8) | u64::from(*byte)),
+        };
+        word.checked_shl(missing).unwrap_or(0)
+    }
+}
+
+#[inline]
+fn lookup(acc: u64) -> Entry {
+    Entry(WINDOWS.get((acc >> (64 - WINDOW)) as usize).copied().unwrap_or_default())
+}
+
+/// Symbol and length of the first code in `ahead` alone.
+fn first_code(entry: Entry, ahead: u64) -> (u16, u32) {
+    if entry.is_short() {
+        let symbol = entry.symbols() as u8;
+        (u16::from(symbol), u32::from(at(&LENGTH_OF, symbol)))
+    } else {
+        long_code((ahead >> 32) as u32)
     }
 }
 
@@ -172,30 +196,26 @@ fn long_code(peek: u32) -> (u16, u32) {
     (EOS, LONGEST as u32)
 }
 
-/// What a window begins with: one or two whole symbols (bits 0-15), their number (16-17), the bits of the first (20-23)
-/// and of all (24-27). Zero: a code longer than the window.
+/// What a window begins with, one or two whole symbols: the length of their codes in bits 0-7, the length of the symbols
+/// themselves in bits 8-15, the symbols in bits 16-31. Zero: a code longer than the window.
 #[derive(Clone, Copy)]
 struct Entry(u32);
 
 impl Entry {
-    fn is_long(self) -> bool {
-        self.0 == 0
+    fn is_short(self) -> bool {
+        self.0 != 0
+    }
+
+    fn bits(self) -> u32 {
+        self.0 & 0xff
+    }
+
+    fn symbol_bits(self) -> u32 {
+        (self.0 >> 8) & 0xff
     }
 
     fn symbols(self) -> u16 {
-        self.0 as u16
-    }
-
-    fn count(self) -> u32 {
-        (self.0 >> 16) & 3
-    }
-
-    fn first_bits(self) -> u32 {
-        (self.0 >> 20) & 15
-    }
-
-    fn both_bits(self) -> u32 {
-        (self.0 >> 24) & 15
+        (self.0 >> 16) as u16
     }
 }
 
@@ -309,9 +329,9 @@ const fn windows() -> [u32; 1 << WINDOW] {
             let next = single[(at << len) & ((1 << WINDOW) - 1)];
             let (second, more) = (next & 255, next >> 8);
             entries[at] = if more > 0 && len + more <= WINDOW {
-                first | (second << 8) | (2 << 16) | (len << 20) | ((len + more) << 24)
+                (len + more) | (16 << 8) | (first << 16) | (second << 24)
             } else {
-                first | (1 << 16) | (len << 20) | (len << 24)
+                len | (8 << 8) | (first << 16)
             };
         }
         at += 1;

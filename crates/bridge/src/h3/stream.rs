@@ -201,7 +201,7 @@ impl RecvStream {
     }
 
     fn note_useless(&mut self) -> Result<(), Error> {
-        self.useless += 1;
+        self.useless = self.useless.saturating_add(1);
         if self.useless > MAX_USELESS_FRAMES {
             return Err(Error::connection(Code::EXCESSIVE_LOAD, "flood of empty or unknown frames", "RFC 9114 10.5"));
         }

@@ -69,9 +69,9 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// An empty section with room for an ordinary message (16 fields, 512 bytes).
+    /// An empty section with room for a browser's request and what is added to it (32 fields, 1 KiB).
     pub fn new() -> Self {
-        Self { arena: Vec::with_capacity(512), entries: Vec::with_capacity(16) }
+        Self { arena: Vec::with_capacity(1024), entries: Vec::with_capacity(32) }
     }
 
     /// Forgets all fields and keeps the memory.
@@ -123,6 +123,22 @@ impl Fields {
         }
         let value_len = (self.arena.len() - start - usize::from(name_len)) as u32;
         self.entries.push(Entry { known, sensitive: false, name_len, start: start as u32, value_len });
+    }
+
+    /// Appends one field with the value of the first field `of` between `before` and `after`; with nothing between them if
+    /// there is none.
+    pub fn push_around(&mut self, name: Known, before: &[&[u8]], of: Known, after: &[u8]) {
+        let start = self.arena.len();
+        for part in before {
+            self.arena.extend_from_slice(part);
+        }
+        if let Some(entry) = self.entries.iter().find(|entry| entry.known == Some(of)) {
+            let from = entry.start as usize + usize::from(entry.name_len);
+            self.arena.extend_from_within(from..from + entry.value_len as usize);
+        }
+        self.arena.extend_from_slice(after);
+        let value_len = (self.arena.len() - start) as u32;
+        self.entries.push(Entry { known: Some(name), sensitive: false, name_len: 0, start: start as u32, value_len });
     }
 
     /// Begins a field whose bytes the caller writes into the arena itself; nothing is added unless it is finished.

@@ -108,33 +108,39 @@ impl Present {
     }
 }
 
-/// Adds the fields. Those that `mode` drops are gone already; `present` are those still there. `host` is the client's.
-pub(super) fn add(fields: &mut Fields, client: &Client, host: &[u8], mode: ForwardedMode, present: Present) {
-    let escaped = escape(host);
-    let [first, second, third] = client.for_and_proto();
-    let element = [first, second, third, escaped.as_deref().unwrap_or(host), b"\""];
-    match mode {
-        ForwardedMode::Append => {
-            fields.join(Known::Forwarded, b", ", &element);
-            fields.join(Known::XForwardedFor, b", ", &[client.address()]);
+/// Adds the fields. Those that `mode` drops are gone already; `present` are those still there. `:authority` is the host
+/// that the client asked for.
+pub(super) fn add(fields: &mut Fields, client: &Client, mode: ForwardedMode, present: Present) {
+    let is_appended = mode == ForwardedMode::Append;
+    if !present.forwarded || is_appended {
+        add_element(fields, client);
+        if present.forwarded {
+            fields.join(Known::Forwarded, b", ", &[]);
         }
-        ForwardedMode::Overwrite | ForwardedMode::Preserve => {
-            if !present.forwarded {
-                fields.push_parts(Known::Forwarded, &element);
-            }
-            if !present.list {
-                fields.push(Known::XForwardedFor, client.address());
-            }
-        }
+    }
+    if !present.list {
+        fields.push(Known::XForwardedFor, client.address());
+    } else if is_appended {
+        fields.join(Known::XForwardedFor, b", ", &[client.address()]);
     }
     if !present.proto {
         fields.push(Known::XForwardedProto, b"https");
     }
     if !present.host {
-        fields.push(Known::XForwardedHost, host);
+        fields.push_around(Known::XForwardedHost, &[], Known::Authority, b"");
     }
     if !present.port {
         fields.push(Known::XForwardedPort, client.port());
+    }
+}
+
+/// Appends Spooky's own element to `forwarded`.
+fn add_element(fields: &mut Fields, client: &Client) {
+    let before = client.for_and_proto();
+    match fields.first(Known::Authority).and_then(escape) {
+        // The checks let no such host pass.
+        Some(escaped) => fields.push_parts(Known::Forwarded, &[before[0], before[1], before[2], &escaped, b"\""]),
+        None => fields.push_around(Known::Forwarded, &before, Known::Authority, b"\""),
     }
 }
 

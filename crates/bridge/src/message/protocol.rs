@@ -20,13 +20,4 @@ impl Protocol {
             Self::Http3 => "HTTP/3",
         }
     }
-
-    /// The received-protocol of a `via` element (RFC 9110 7.6.3): `3.0`.
-    pub const fn via(self) -> &'static str {
-        match self {
-            Self::Http1 => "1.1",
-            Self::Http2 => "2.0",
-            Self::Http3 => "3.0",
-        }
-    }
 }

@@ -58,9 +58,8 @@ pub fn to_backend(head: &mut RequestHead, context: &RequestContext<'_>) {
     if kept.cookies > 1 {
         fields.join(Known::Cookie, b"; ", &[]);
     }
-    let host = fields.first(Known::Authority).unwrap_or_default().to_vec();
-    forwarded::add(fields, context.client, &host, context.forwarded, kept.present);
-    add_via(fields, context.protocol);
+    forwarded::add(fields, context.client, context.forwarded, kept.present);
+    add_via(fields, context.protocol, kept.has_via);
     if kept.has_te_trailers {
         fields.push(Known::Te, b"trailers");
     }
@@ -102,17 +101,21 @@ pub fn to_client(head: &mut ResponseHead, context: &ResponseContext<'_>) {
         Protocol::Http1 => Named::by_connection(fields),
         Protocol::Http2 | Protocol::Http3 => Named::default(),
     };
-    let mut has_length = false;
+    let (mut has_length, mut has_via) = (false, false);
     fields.retain(|field| {
         let is_kept = match field.name {
             Name::Known(Known::AltSvc) => false,
+            Name::Known(Known::Via) => {
+                has_via = true;
+                true
+            }
             Name::Known(Known::ContentLength) => !std::mem::replace(&mut has_length, true),
             Name::Known(known) => !is_hop_by_hop(known),
             Name::Other(_) => true,
         };
         is_kept && !named.contains(&field)
     });
-    add_via(fields, context.protocol);
+    add_via(fields, context.protocol, has_via);
     if let Some(alt_svc) = context.alt_svc {
         fields.push(Known::AltSvc, alt_svc);
     }
@@ -147,6 +150,7 @@ struct Kept {
     traceparents: usize,
     has_te_trailers: bool,
     has_length: bool,
+    has_via: bool,
 }
 
 impl Kept {
@@ -174,6 +178,10 @@ impl Kept {
                 self.traceparents += if is_traceparent(field.value) { 1 } else { 2 };
                 true
             }
+            Known::Via => {
+                self.has_via = true;
+                true
+            }
             _ if is_hop_by_hop(known) => false,
             _ if context.forwarded == ForwardedMode::Overwrite => !Present::default().note(known),
             _ => {
@@ -184,8 +192,17 @@ impl Kept {
     }
 }
 
-fn add_via(fields: &mut Fields, protocol: Protocol) {
-    fields.join(Known::Via, b", ", &[protocol.via().as_bytes(), b" spooky"]);
+fn add_via(fields: &mut Fields, protocol: Protocol, has_via: bool) {
+    let element: &[u8] = match protocol {
+        Protocol::Http1 => b"1.1 spooky",
+        Protocol::Http2 => b"2.0 spooky",
+        Protocol::Http3 => b"3.0 spooky",
+    };
+    if has_via {
+        fields.join(Known::Via, b", ", &[element]);
+    } else {
+        fields.push(Known::Via, element);
+    }
 }
 
 #[cfg(test)]

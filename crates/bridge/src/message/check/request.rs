@@ -24,6 +24,7 @@ fn judge(fields: &Fields, limits: &HeadLimits, rules: RequestRules) -> Result<(M
     let method = request.check_complete()?;
     check_limits(fields.len(), request.size, limits)?;
     request.check_target(method, rules).map_err(CheckError::Invalid)?;
+    request.check_framing().map_err(CheckError::Invalid)?;
     Ok((method, request.content_length))
 }
 
@@ -38,6 +39,7 @@ struct Request<'a> {
     host: Option<&'a [u8]>,
     more_hosts: Vec<&'a [u8]>,
     content_length: Option<u64>,
+    transfer_coding: Option<&'a [u8]>,
     size: usize,
 }
 
@@ -94,6 +96,11 @@ impl<'a> Request<'a> {
                 }
             }
             Known::ContentLength => merge_content_length(&mut self.content_length, value)?,
+            Known::TransferEncoding if protocol == Protocol::Http1 => {
+                // A second field makes a list of codings, which is more than chunked.
+                let is_first = self.transfer_coding.is_none();
+                self.transfer_coding = Some(if is_first { value } else { b"" });
+            }
             Known::Te if protocol != Protocol::Http1 && !value.eq_ignore_ascii_case(b"trailers") => {
                 return Err(malformed("te is not trailers", "RFC 9114 4.2"));
             }
@@ -168,5 +175,14 @@ impl<'a> Request<'a> {
             return Err(Details::AmbiguousPath);
         }
         Ok(())
+    }
+
+    /// The framing of an HTTP/1.1 request (RFC 9112 6.1, 6.3): chunked or a length, never both.
+    fn check_framing(&self) -> Result<(), Details> {
+        match self.transfer_coding {
+            None => Ok(()),
+            Some(coding) if coding.eq_ignore_ascii_case(b"chunked") && self.content_length.is_none() => Ok(()),
+            Some(_) => Err(Details::ConflictingFraming),
+        }
     }
 }

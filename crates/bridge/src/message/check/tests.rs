@@ -237,6 +237,22 @@ fn schemes_and_paths() {
 }
 
 #[test]
+fn framing_of_http1() {
+    let framing = |lines: Lines<'_>| check(with(GET, lines), H1);
+    assert!(framing(&[("transfer-encoding", "Chunked")]).is_ok());
+    let conflicts: &[Lines<'_>] = &[
+        &[("transfer-encoding", "chunked"), ("content-length", "5")],
+        &[("content-length", "5"), ("transfer-encoding", "chunked")],
+        &[("transfer-encoding", "gzip, chunked")],
+        &[("transfer-encoding", "identity")],
+        &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
+    ];
+    for lines in conflicts {
+        assert_eq!(framing(lines), Err(CheckError::Invalid(Details::ConflictingFraming)), "{lines:?}");
+    }
+}
+
+#[test]
 fn connect_targets() {
     let connect = |authority| fields(&[(":method", "CONNECT"), (":authority", authority)]);
     let invalid = |details| Err(CheckError::Invalid(details));
