@@ -1,7 +1,5 @@
 //! Bodies both ways, and who waits for whom.
 
-use std::sync::atomic::Ordering;
-
 use bytes::Bytes;
 use spooky_transport::Options;
 
@@ -65,7 +63,7 @@ async fn an_upload_waits_for_the_window_of_the_backend() {
     let left = BIG - 65_535;
     assert_eq!(worker.uploads[&1].len(), left, "the initial window of RFC 9113 6.9.2 was not used up or not kept");
     assert_eq!(worker.transport.sendable(worker.handles[&1]), 0);
-    worker.until("the request at the origin", |_| origin.board.requests.load(Ordering::Relaxed) == 2).await;
+    worker.during("the request at the origin", origin.board.held.notified()).await;
     assert_eq!((worker.uploads[&1].len(), worker.answers[&1].sendable), (left, 0));
     origin.board.open.notify_one();
     worker.finish([1]).await;

@@ -190,8 +190,7 @@ async fn a_malformed_response_ends_its_stream_only() {
     worker.finish([1, 2]).await;
     assert!(matches!(failure(&worker, 1).kind, FailureKind::Malformed(_)));
     assert_eq!(worker.answers[&2].status, 200);
-    worker.until("RST_STREAM", |_| peer.is_finished()).await;
-    assert_eq!(peer.await.unwrap(), 1);
+    assert_eq!(worker.during("RST_STREAM", peer).await.unwrap(), 1);
 }
 
 /// The peer answers, says goodbye and closes, all before it has read the upload: the answer must not be lost.

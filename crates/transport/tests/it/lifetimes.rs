@@ -109,8 +109,7 @@ async fn a_connection_that_leaves_finishes_its_streams() {
     go.send(()).unwrap();
     worker.finish([1]).await;
     assert_eq!(worker.answers[&1].body, b"late");
-    worker.until("the end of the old connection", |_| peer.is_finished()).await;
-    peer.await.unwrap();
+    worker.during("the end of the old connection", peer).await.unwrap();
 }
 
 #[tokio::test]
@@ -132,8 +131,8 @@ async fn an_idle_connection_is_closed_with_goaway() {
     worker.turn_once(|_| {}).await;
     assert_eq!(worker.transport.counters().connections_now, 1, "closed too early");
     worker.skip(Duration::from_secs(2));
-    worker.until("the close", |worker| worker.transport.is_idle() && peer.is_finished()).await;
-    assert_eq!(peer.await.unwrap(), raw::GOAWAY);
+    assert_eq!(worker.during("the close", peer).await.unwrap(), raw::GOAWAY);
+    assert!(worker.transport.is_idle());
     assert_eq!(worker.transport.counters().pings, 0, "no keepalive without streams");
 }
 
@@ -162,19 +161,18 @@ async fn keepalive_asks_a_silent_peer_and_gives_up_when_it_stays_silent() {
     worker.until("the request", |worker| !worker.transport.is_waiting(worker.handles[&1])).await;
     worker.skip(Duration::from_secs(21));
     let read = worker.transport.counters().bytes_read;
-    worker.until("the first PING", |_| pings.try_recv().is_ok()).await;
+    worker.during("the first PING", pings.recv()).await.unwrap();
     worker.until("its answer", |worker| worker.transport.counters().bytes_read > read).await;
     worker.skip(Duration::from_secs(11));
     worker.turn_once(|_| {}).await;
     assert!(!worker.answers[&1].is_over(), "an answered PING keeps the connection");
     worker.skip(Duration::from_secs(10));
-    worker.until("the second PING", |_| pings.try_recv().is_ok()).await;
+    worker.during("the second PING", pings.recv()).await.unwrap();
     worker.skip(Duration::from_secs(11));
     worker.finish([1]).await;
     let failure = worker.answers[&1].failure.unwrap();
     assert_eq!((failure.kind, failure.processed), (FailureKind::KeepaliveTimeout, Processed::Unknown));
-    worker.until("the end", |_| peer.is_finished()).await;
-    peer.await.unwrap();
+    worker.during("the end", peer).await.unwrap();
 }
 
 #[tokio::test]

@@ -23,6 +23,8 @@ use tokio_rustls::TlsAcceptor;
 pub(crate) struct Board {
     pub(crate) connections: AtomicUsize,
     pub(crate) requests: AtomicUsize,
+    /// A request to hold has arrived.
+    pub(crate) held: Notify,
     /// Lets a held upload be read.
     pub(crate) open: Notify,
 }
@@ -84,6 +86,7 @@ async fn answer(request: Request<RecvStream>, respond: server::SendResponse<Byte
         "down" => down(path.rsplit('/').next().unwrap().parse().unwrap(), respond).await,
         "up" => up(body, respond).await,
         "hold" => {
+            board.held.notify_one();
             board.open.notified().await;
             up(body, respond).await
         }

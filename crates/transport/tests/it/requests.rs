@@ -118,8 +118,7 @@ async fn a_reset_reaches_the_backend_and_ends_all_events() {
     });
     worker.until("the first bytes", |worker| !worker.answers[&1].body.is_empty()).await;
     worker.transport.reset(worker.handles[&1], Code::CANCEL);
-    worker.until("RST_STREAM", |_| peer.is_finished()).await;
-    let reset = peer.await.unwrap();
+    let reset = worker.during("RST_STREAM", peer).await.unwrap();
     assert_eq!((reset.stream, reset.payload.as_slice()), (1, &8_u32.to_be_bytes()[..]));
     assert!(!worker.answers[&1].is_over());
     assert_eq!(worker.transport.running(), 0);
@@ -159,7 +158,7 @@ async fn draining_closes_idle_connections_and_shutdown_fails_the_rest() {
     let mut worker = Worker::new(Options::default());
     let backend = worker.backend(origin.addr);
     worker.post(backend, "/hold", 1, b"x"[..].into());
-    worker.until("the request at the origin", |_| origin.board.requests.load(Ordering::Relaxed) == 1).await;
+    worker.during("the request at the origin", origin.board.held.notified()).await;
     worker.transport.drain();
     assert!(!worker.transport.is_idle());
     worker.get(backend, "/small", 2);

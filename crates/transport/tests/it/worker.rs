@@ -2,7 +2,7 @@
 
 use std::{
     collections::HashMap,
-    future::{Future as _, poll_fn},
+    future::{Future, poll_fn},
     net::SocketAddr,
     pin::pin,
     task::{Context, Poll},
@@ -107,7 +107,22 @@ impl Worker {
     }
 
     /// Drives the transport until `done` says so. Only events and deadlines wake it, so a lost wake-up fails the test.
-    pub(crate) async fn until(&mut self, what: &str, mut done: impl FnMut(&mut Self) -> bool) {
+    pub(crate) async fn until(&mut self, what: &str, done: impl FnMut(&mut Self) -> bool) {
+        self.drive(what, std::future::pending::<()>(), done).await;
+    }
+
+    /// Drives the transport until something else has happened.
+    pub(crate) async fn during<T>(&mut self, what: &str, other: impl Future<Output = T>) -> T {
+        self.drive(what, other, |_| false).await.unwrap()
+    }
+
+    async fn drive<T>(
+        &mut self,
+        what: &str,
+        other: impl Future<Output = T>,
+        mut done: impl FnMut(&mut Self) -> bool,
+    ) -> Option<T> {
+        let mut other = pin!(other);
         let driving = async {
             loop {
                 let deadline = self.transport.next_deadline();
@@ -115,21 +130,24 @@ impl Worker {
                 let mut timer = pin!(tokio::time::sleep(wait));
                 let finished = poll_fn(|cx| {
                     if self.turn(cx, &mut done) {
-                        return Poll::Ready(true);
+                        return Poll::Ready(Some(None));
+                    }
+                    if let Poll::Ready(value) = other.as_mut().poll(cx) {
+                        return Poll::Ready(Some(Some(value)));
                     }
                     // A deadline that became earlier in this turn needs another timer.
                     if self.transport.next_deadline() != deadline || timer.as_mut().poll(cx).is_ready() {
-                        return Poll::Ready(false);
+                        return Poll::Ready(None);
                     }
                     Poll::Pending
                 })
                 .await;
-                if finished {
-                    return;
+                if let Some(finished) = finished {
+                    return finished;
                 }
             }
         };
-        tokio::time::timeout(PATIENCE, driving).await.unwrap_or_else(|_| panic!("timed out waiting for {what}"));
+        tokio::time::timeout(PATIENCE, driving).await.unwrap_or_else(|_| panic!("timed out waiting for {what}"))
     }
 
     /// Until all these requests are over.
