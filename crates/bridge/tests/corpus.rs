@@ -4,7 +4,9 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a panic is how a test fails")]
 
 mod checks {
+    pub(crate) mod h2_frames;
     pub(crate) mod h3_frames;
+    pub(crate) mod hpack;
     pub(crate) mod message;
     pub(crate) mod prng;
     pub(crate) mod qpack;
@@ -64,4 +66,14 @@ fn h3_frames() {
 #[test]
 fn message() {
     replay("message", checks::message::check);
+}
+
+#[test]
+fn hpack() {
+    replay("hpack", checks::hpack::check);
+}
+
+#[test]
+fn h2_frames() {
+    replay("h2_frames", checks::h2_frames::check);
 }
