@@ -5,12 +5,14 @@
 //! call [`Attempt::on_timer`].
 
 pub mod breaker;
+mod deadline;
 mod failure;
 mod hedge;
 mod plan;
 mod retry;
 mod step;
 
+pub use deadline::{BodyKind, Deadlines, Expiry, PhaseOptions};
 pub use failure::{FailureKind, Sent};
 pub use hedge::{HedgeOptions, HedgeResult};
 pub use plan::Attempt;

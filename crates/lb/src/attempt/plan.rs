@@ -34,6 +34,14 @@ struct Slot {
     sent: Option<Nanos>,
 }
 
+/// How the last attempt ended.
+#[derive(Clone, Copy, Debug)]
+struct Failed {
+    kind: FailureKind,
+    sent: Sent,
+    backend: usize,
+}
+
 /// Where the exchange stands.
 #[derive(Debug)]
 enum State {
@@ -59,8 +67,8 @@ pub struct Attempt {
     order: Order,
     idempotent: bool,
     total_deadline: Nanos,
-    /// The last failure, and what had been sent by then: decides what follows once no attempt runs.
-    failed: Option<(FailureKind, Sent)>,
+    /// The last failure: decides what follows once no attempt runs.
+    failed: Option<Failed>,
     hedge: Hedge,
     resends: u8,
     rests: u32,
@@ -294,7 +302,7 @@ impl Attempt {
     fn fail(&mut self, cx: &mut Cx<'_>, slot: SlotId, kind: FailureKind, sent: Sent) {
         let Some(mut ended) = self.slots.get_mut(slot.index()).and_then(Option::take) else { return };
         let backend = ended.lease.index();
-        self.failed = Some((kind, sent));
+        self.failed = Some(Failed { kind, sent, backend });
         if let Some(word) = kind.booked_as() {
             let pool = cx.upstream.pool().clone();
             if let Some(member) = pool.members().get(backend) {
@@ -315,7 +323,7 @@ impl Attempt {
 
     /// No attempt runs and the last one failed: retry or answer.
     fn follow(&mut self, cx: &mut Cx<'_>) -> Step {
-        let Some((kind, sent)) = self.failed else { return self.answer(Reason::Internal) };
+        let Some(Failed { kind, sent, backend }) = self.failed else { return self.answer(Reason::Internal) };
         let allowed = match kind.retry() {
             Retry::Never => false,
             Retry::Idempotent => self.idempotent,
@@ -328,7 +336,14 @@ impl Attempt {
         if sent == Sent::Gone {
             return self.deny(Denied::Body, kind.reason());
         }
-        match cx.upstream.pick(&mut self.order, cx.now, cx.rng) {
+        let mut pick = cx.upstream.pick(&mut self.order, cx.now, cx.rng);
+        if matches!(pick, Pick::Exhausted) {
+            // All were tried: the order begins anew, without the one that just failed.
+            self.order.restart();
+            self.order.exclude(backend);
+            pick = cx.upstream.pick(&mut self.order, cx.now, cx.rng);
+        }
+        match pick {
             Pick::Lease(lease) => self.retry(cx, lease, kind.reason()),
             Pick::Full | Pick::Refused(_) => self.deny(Denied::NoAlternate, kind.reason()),
             Pick::Exhausted => {
@@ -343,7 +358,7 @@ impl Attempt {
     /// The rest is over: every backend may be tried again.
     fn try_again(&mut self, cx: &mut Cx<'_>) -> Step {
         self.order.restart();
-        let reason = self.failed.map_or(Reason::Internal, |(kind, _)| kind.reason());
+        let reason = self.failed.map_or(Reason::Internal, |failed| failed.kind.reason());
         match cx.upstream.pick(&mut self.order, cx.now, cx.rng) {
             Pick::Lease(lease) => self.retry(cx, lease, reason),
             _ => self.deny(Denied::NoAlternate, reason),

@@ -134,6 +134,20 @@ fn the_only_backend_is_tried_again_after_a_rest_that_doubles() {
 }
 
 #[test]
+fn two_backends_take_turns_without_a_rest() {
+    let mut bench = Bench::new(2);
+    let (mut attempt, mut slot, first) = bench.begin("GET", false);
+    let mut tried = vec![first];
+    for _ in 0..2 {
+        let step = attempt.on_failure(&mut bench.cx(), slot, FailureKind::Reset, Sent::Replayable);
+        let Step::Start { slot: next, backend } = step else { panic!("{step:?}") };
+        slot = next;
+        tried.push(backend);
+    }
+    assert_eq!(tried, [first, 1 - first, first]);
+}
+
+#[test]
 fn a_late_response_is_cancelled_booked_and_retried() {
     let mut bench = Bench::new(2);
     let (mut attempt, slot, first) = bench.begin("GET", false);
