@@ -1,2 +1,9 @@
-//! The Spooky process.
+//! The Spooky process: the exchange between both sides, the workers that run it, and its life from start to stop.
 #![forbid(unsafe_code)]
+
+pub mod cli;
+mod exchange;
+mod generation;
+mod runtime;
+mod snapshot;
+mod worker;

@@ -1,0 +1,80 @@
+//! What the edge tells the exchange, and the handle by which the exchange answers.
+
+use bytes::Bytes;
+use spooky_bridge::message::{Fields, RequestHead, check::Refused};
+use std::net::{IpAddr, SocketAddr};
+
+/// A client's request stream. Copyable and safe to keep: once the stream is gone every call with it does nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamRef {
+    pub(crate) conn: u32,
+    pub(crate) epoch: u32,
+    pub(crate) slot: u32,
+    pub(crate) serial: u32,
+}
+
+/// Something that happened on a request stream.
+#[derive(Debug)]
+pub struct Event {
+    /// The stream.
+    pub stream: StreamRef,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// The kinds of [`Event`].
+#[derive(Debug)]
+pub enum EventKind {
+    /// A complete, well-formed request head.
+    Request {
+        /// The head.
+        head: RequestHead,
+        /// The request has no body: its end came with the head.
+        end: bool,
+        /// The client's address.
+        peer: SocketAddr,
+        /// The address that the client used to reach us, where the kernel tells.
+        local_ip: Option<IpAddr>,
+    },
+    /// A head that must be answered with an error before anything else is done with it.
+    Refused {
+        /// Why, with all that was received.
+        refusal: Box<Refused>,
+    },
+    /// There may be more of the request body to read.
+    Readable,
+    /// QUIC took this many body bytes that had been waiting.
+    Accepted(usize),
+    /// The whole response, its end included, was handed to QUIC.
+    Sent,
+    /// The stream has failed; nothing more will come of it.
+    Aborted(Abort),
+}
+
+/// Why a request stream failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Abort {
+    /// The client reset its sending side with this code.
+    Reset(u64),
+    /// The client wants no more of the response, with this code.
+    Stopped(u64),
+    /// The client broke the protocol on this stream, which was reset; the reason for the log.
+    Malformed(&'static str),
+    /// The connection is gone.
+    Lost,
+}
+
+/// What reading a request body gives.
+#[derive(Debug)]
+pub enum BodyRead {
+    /// Body bytes.
+    Data(Bytes),
+    /// The trailers; only the end follows.
+    Trailers(Box<Fields>),
+    /// The body is complete, and as long as it was announced to be.
+    End,
+    /// Nothing now; [`EventKind::Readable`] says when to try again.
+    Pending,
+    /// The stream failed.
+    Aborted(Abort),
+}

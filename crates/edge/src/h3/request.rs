@@ -1,0 +1,236 @@
+//! The receiving half of request streams: heads become events, bodies are read when the exchange asks.
+
+use super::{
+    session::Session,
+    stream::Intake,
+};
+use crate::event::{Abort, BodyRead, Event, EventKind, StreamRef};
+use bytes::Bytes;
+use quinn_proto::{Connection, ReadError, ReadableError, StreamId};
+use spooky_bridge::{
+    h3::{Code, Error, Received, RecvStream, Scope},
+    message::{
+        Fields, Method, RequestHead,
+        check::{self, BodyLength, CheckError, Refused},
+    },
+};
+use std::collections::VecDeque;
+
+/// What one attempt to read a head gave.
+enum HeadRead {
+    Pending,
+    Complete { fields: Fields, rest: Bytes, end: bool },
+    Failed(Error),
+    Reset,
+}
+
+impl Session {
+    /// Reads the head of a request stream as far as it has come.
+    pub(super) fn read_head(&mut self, quic: &mut Connection, slot: u32, events: &mut VecDeque<Event>) {
+        let Some(stream) = self.streams.get_mut(slot as usize) else { return };
+        let Intake::Head(frames) = &mut stream.intake else { return };
+        match collect_head(quic, stream.id, frames, &self.settings.limits) {
+            HeadRead::Pending => {}
+            HeadRead::Complete { fields, rest, end } => self.on_head(quic, slot, fields, rest, end, events),
+            HeadRead::Reset => {
+                // Nothing was forwarded and nobody knows of it yet.
+                stream.intake = Intake::Done;
+                stream.reset(quic, Code::REQUEST_CANCELLED);
+                self.sweep(slot);
+            }
+            HeadRead::Failed(error) => self.fail_stream(quic, slot, error, events),
+        }
+    }
+
+    fn on_head(
+        &mut self,
+        quic: &mut Connection,
+        slot: u32,
+        fields: Fields,
+        rest: Bytes,
+        end: bool,
+        events: &mut VecDeque<Event>,
+    ) {
+        let checked = check::request(fields, &self.settings.limits, &self.settings.rules);
+        let stream_ref = self.reference(slot);
+        let Some(stream) = self.streams.get_mut(slot as usize) else { return };
+        let head = match checked {
+            Ok(head) => head,
+            Err(Refused { error: CheckError::Malformed { .. }, .. }) => {
+                stream.reset(quic, Code::MESSAGE_ERROR);
+                return self.sweep(slot);
+            }
+            Err(refusal) => {
+                stream.intake = body_intake(&mut stream.intake, rest, None, end);
+                let kind = EventKind::Refused { refusal: Box::new(refusal) };
+                return events.push_back(Event { stream: stream_ref, kind });
+            }
+        };
+        if end && !length_fits(&head) {
+            stream.reset(quic, Code::MESSAGE_ERROR);
+            return self.sweep(slot);
+        }
+        stream.intake = body_intake(&mut stream.intake, rest, head.content_length, end);
+        let (peer, local_ip) = (self.origin.peer, self.origin.local_ip);
+        let kind = EventKind::Request { head, end, peer, local_ip };
+        events.push_back(Event { stream: stream_ref, kind });
+    }
+
+    fn fail_stream(&mut self, quic: &mut Connection, slot: u32, error: Error, events: &mut VecDeque<Event>) {
+        match error.scope {
+            Scope::Connection => self.fail(quic, error.code, error.reason, events),
+            Scope::Stream => {
+                if let Some(stream) = self.streams.get_mut(slot as usize) {
+                    stream.reset(quic, error.code);
+                }
+                self.sweep(slot);
+            }
+        }
+    }
+
+    /// Reads body bytes, at most `max` from the connection.
+    pub(crate) fn read_body(&mut self, quic: &mut Connection, reference: StreamRef, max: usize) -> BodyRead {
+        let limits = self.settings.limits;
+        let Some(stream) = self.find(reference) else { return BodyRead::Aborted(Abort::Lost) };
+        let id = stream.id;
+        let Intake::Body { frames, rest, length } = &mut stream.intake else { return BodyRead::Pending };
+        let failure = loop {
+            while !rest.is_empty() {
+                match frames.recv(rest, &limits) {
+                    Ok(Some(Received::Data(data))) => match length.add(data.len() as u64) {
+                        Ok(()) => return BodyRead::Data(data),
+                        Err(_) => return self.break_body(quic, reference, TOO_LONG),
+                    },
+                    Ok(Some(Received::Trailers(fields))) => match check::trailers(&fields, &limits) {
+                        Ok(()) => return BodyRead::Trailers(Box::new(fields)),
+                        Err(_) => return self.break_body(quic, reference, BAD_TRAILERS),
+                    },
+                    Ok(Some(Received::Headers(_)) | None) => {}
+                    Err(error) => return self.break_body_by(quic, reference, error),
+                }
+            }
+            match next_chunk(quic, id, max) {
+                Chunk::Data(bytes) => *rest = bytes,
+                Chunk::Pending => return BodyRead::Pending,
+                Chunk::Reset(code) => {
+                    stream.intake = Intake::Done;
+                    stream.reset(quic, Code::REQUEST_CANCELLED);
+                    return BodyRead::Aborted(Abort::Reset(code));
+                }
+                Chunk::End => break frames.finish().err(),
+            }
+        };
+        match failure {
+            Some(error) => self.break_body_by(quic, reference, error),
+            None if length.finish().is_err() => self.break_body(quic, reference, TOO_SHORT),
+            None => {
+                stream.intake = Intake::Done;
+                BodyRead::End
+            }
+        }
+    }
+
+    fn break_body(&mut self, quic: &mut Connection, reference: StreamRef, reason: &'static str) -> BodyRead {
+        if let Some(stream) = self.find(reference) {
+            stream.reset(quic, Code::MESSAGE_ERROR);
+        }
+        BodyRead::Aborted(Abort::Malformed(reason))
+    }
+
+    fn break_body_by(&mut self, quic: &mut Connection, reference: StreamRef, error: Error) -> BodyRead {
+        match error.scope {
+            Scope::Stream => {
+                if let Some(stream) = self.find(reference) {
+                    stream.reset(quic, error.code);
+                }
+            }
+            Scope::Connection => {
+                // The other streams learn of it when the machine reports the loss.
+                quic.close(std::time::Instant::now(), super::stream::varint(error.code), error.reason.into());
+            }
+        }
+        BodyRead::Aborted(Abort::Malformed(error.reason))
+    }
+}
+
+const TOO_LONG: &str = "body longer than content-length";
+const TOO_SHORT: &str = "body shorter than content-length";
+const BAD_TRAILERS: &str = "malformed trailers";
+
+fn body_intake(intake: &mut Intake, rest: Bytes, length: Option<u64>, end: bool) -> Intake {
+    if end {
+        return Intake::Done;
+    }
+    match std::mem::replace(intake, Intake::Done) {
+        Intake::Head(frames) => Intake::Body { frames, rest, length: BodyLength::new(length) },
+        other => other,
+    }
+}
+
+/// A request that ends with its head must not have announced a body.
+fn length_fits(head: &RequestHead) -> bool {
+    head.method == Method::Connect || head.content_length.is_none_or(|length| length == 0)
+}
+
+fn collect_head(
+    quic: &mut Connection,
+    id: StreamId,
+    frames: &mut RecvStream,
+    limits: &check::HeadLimits,
+) -> HeadRead {
+    let mut stream = quic.recv_stream(id);
+    let Ok(mut chunks) = stream.read(true) else { return HeadRead::Pending };
+    let mut found: Option<Fields> = None;
+    loop {
+        match chunks.next(usize::MAX) {
+            Ok(Some(chunk)) => {
+                let mut bytes = chunk.bytes;
+                if let Some(fields) = found {
+                    return HeadRead::Complete { fields, rest: bytes, end: false };
+                }
+                while found.is_none() && !bytes.is_empty() {
+                    match frames.recv(&mut bytes, limits) {
+                        Ok(Some(Received::Headers(fields))) => found = Some(fields),
+                        Ok(_) => {}
+                        Err(error) => return HeadRead::Failed(error),
+                    }
+                }
+                if !bytes.is_empty() {
+                    return found.map_or(HeadRead::Pending, |fields| HeadRead::Complete { fields, rest: bytes, end: false });
+                }
+            }
+            Ok(None) => {
+                return match (frames.finish(), found) {
+                    (Ok(()), Some(fields)) => HeadRead::Complete { fields, rest: Bytes::new(), end: true },
+                    (Err(error), _) => HeadRead::Failed(error),
+                    (Ok(()), None) => HeadRead::Pending,
+                };
+            }
+            Err(ReadError::Blocked) => {
+                return found.map_or(HeadRead::Pending, |fields| HeadRead::Complete { fields, rest: Bytes::new(), end: false });
+            }
+            Err(ReadError::Reset(_)) => return HeadRead::Reset,
+        }
+    }
+}
+
+enum Chunk {
+    Data(Bytes),
+    End,
+    Pending,
+    Reset(u64),
+}
+
+fn next_chunk(quic: &mut Connection, id: StreamId, max: usize) -> Chunk {
+    let mut stream = quic.recv_stream(id);
+    let mut chunks = match stream.read(true) {
+        Ok(chunks) => chunks,
+        Err(ReadableError::ClosedStream | ReadableError::IllegalOrderedRead) => return Chunk::Pending,
+    };
+    match chunks.next(max) {
+        Ok(Some(chunk)) => Chunk::Data(chunk.bytes),
+        Ok(None) => Chunk::End,
+        Err(ReadError::Blocked) => Chunk::Pending,
+        Err(ReadError::Reset(code)) => Chunk::Reset(code.into_inner()),
+    }
+}

@@ -1,0 +1,122 @@
+//! The sending half of request streams: heads are staged, bodies are passed on, what QUIC does not take waits.
+
+use super::{
+    session::Session,
+    staging::{COPY_LIMIT, Staging},
+    stream::{Body, Output},
+};
+use crate::event::StreamRef;
+use bytes::Bytes;
+use quinn_proto::Connection;
+use spooky_bridge::{
+    h3::{self, Code},
+    message::{Fields, ResponseHead},
+};
+
+impl Session {
+    /// Encodes an interim response.
+    pub(crate) fn interim(&mut self, reference: StreamRef, head: &ResponseHead, out: &mut Vec<u8>) {
+        if self.find(reference).is_some() {
+            h3::encode_response(out, head);
+        }
+    }
+
+    /// Encodes the head, and the header of the one DATA frame where the length is known.
+    pub(crate) fn respond(&mut self, reference: StreamRef, head: &ResponseHead, body: Body, out: &mut Vec<u8>) {
+        let Some(stream) = self.find(reference) else { return };
+        stream.body = body;
+        h3::encode_response(out, head);
+        if let Body::Known(length) = body
+            && length > 0
+        {
+            h3::encode_data_header(out, length);
+        }
+    }
+
+    /// Passes on body bytes; gives how many QUIC took (or were copied).
+    pub(crate) fn send_body(
+        &mut self,
+        quic: &mut Connection,
+        reference: StreamRef,
+        data: Bytes,
+        staged: &mut Staging,
+    ) -> usize {
+        let Some(stream) = self.find(reference) else { return data.len() };
+        if data.is_empty() || !matches!(stream.output, Output::Open) {
+            return data.len();
+        }
+        let is_chunked = stream.body == Body::Chunked;
+        if data.len() <= COPY_LIMIT && stream.backlog.is_empty() {
+            let out = staged.open(reference);
+            if is_chunked {
+                h3::encode_data_header(out, data.len() as u64);
+            }
+            out.extend_from_slice(&data);
+            return data.len();
+        }
+        if is_chunked {
+            h3::encode_data_header(staged.open(reference), data.len() as u64);
+        }
+        self.flush(quic, reference, staged);
+        staged.clear();
+        let Some(stream) = self.find(reference) else { return data.len() };
+        stream.queue(data, true);
+        stream.write_backlog(quic)
+    }
+
+    /// Hands the staged bytes to QUIC, or to the queue before it.
+    pub(crate) fn flush(&mut self, quic: &mut Connection, reference: StreamRef, staged: &Staging) {
+        let Some(stream) = self.find(reference) else { return };
+        let mut bytes = staged.bytes();
+        if !staged.is_of(reference) || bytes.is_empty() {
+            return;
+        }
+        if stream.backlog.is_empty()
+            && let Ok(written) = quic.send_stream(stream.id).write(bytes)
+        {
+            bytes = bytes.get(written..).unwrap_or_default();
+        }
+        if !bytes.is_empty() {
+            stream.queue(Bytes::copy_from_slice(bytes), false);
+            stream.write_backlog(quic); // registers the interest in `Writable`
+        }
+    }
+
+    /// Ends the response. True if QUIC has all of it.
+    pub(crate) fn finish(
+        &mut self,
+        quic: &mut Connection,
+        reference: StreamRef,
+        trailers: Option<&Fields>,
+        staged: &mut Staging,
+    ) -> bool {
+        if let Some(fields) = trailers
+            && self.find(reference).is_some()
+        {
+            h3::encode_trailers(staged.open(reference), fields);
+        }
+        self.flush(quic, reference, staged);
+        if staged.is_of(reference) {
+            staged.clear();
+        }
+        let Some(stream) = self.find(reference) else { return true };
+        if !matches!(stream.output, Output::Open) {
+            return matches!(stream.output, Output::Done);
+        }
+        if !stream.backlog.is_empty() {
+            stream.output = Output::Ending;
+            return false;
+        }
+        stream.end(quic);
+        self.sweep(reference.slot);
+        true
+    }
+
+    /// Ends the stream with an error.
+    pub(crate) fn reset(&mut self, quic: &mut Connection, reference: StreamRef, code: Code) {
+        if let Some(stream) = self.find(reference) {
+            stream.reset(quic, code);
+            self.sweep(reference.slot);
+        }
+    }
+}

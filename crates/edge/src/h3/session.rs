@@ -1,0 +1,351 @@
+//! The HTTP/3 session of one connection: control streams, the table of request streams, GOAWAY.
+//!
+//! What happens on a request stream in detail is in `request.rs` (receiving) and `response.rs` (sending).
+
+use super::stream::{Intake, Output, Stream, varint};
+use crate::event::{Abort, Event, EventKind, StreamRef};
+use bytes::Bytes;
+use quinn_proto::{Connection, Dir, ReadError, StreamEvent, StreamId};
+use slab::Slab;
+use spooky_bridge::{
+    h3::{self, Code},
+    message::check::{HeadLimits, RequestRules},
+};
+use std::{
+    collections::{HashMap, VecDeque},
+    hash::{BuildHasherDefault, Hasher},
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    time::{Duration, Instant},
+};
+
+/// What all sessions of an edge have in common.
+pub(crate) struct SessionSettings {
+    pub(crate) limits: HeadLimits,
+    pub(crate) rules: RequestRules,
+}
+
+/// Where a session's streams come from.
+#[derive(Clone, Copy)]
+pub(crate) struct Origin {
+    pub(crate) conn: u32,
+    pub(crate) epoch: u32,
+    pub(crate) peer: SocketAddr,
+    pub(crate) local_ip: Option<IpAddr>,
+}
+
+/// How far the session is on its way out (RFC 9114 5.2).
+enum Drain {
+    /// Not asked to.
+    No,
+    /// The client was told that the end is near; the final id follows.
+    Announced { final_at: Instant },
+    /// Requests from this stream id on are rejected.
+    Final { limit: u64 },
+}
+
+/// The first GOAWAY names the largest request stream id that there can be.
+const LAST_REQUEST_ID: u64 = (1 << 62) - 4;
+/// The final GOAWAY follows after a round trip, but not before this.
+const MIN_GOAWAY_GAP: Duration = Duration::from_millis(10);
+
+/// The session.
+pub(crate) struct Session {
+    pub(super) origin: Origin,
+    pub(super) settings: Rc<SessionSettings>,
+    pub(super) h3: h3::Connection,
+    pub(super) streams: Slab<Stream>,
+    by_id: HashMap<u64, u32, BuildHasherDefault<IdHasher>>,
+    serial: u32,
+    control: Option<StreamId>,
+    control_backlog: Bytes,
+    next_request: u64,
+    drain: Drain,
+    started: Instant,
+}
+
+impl Session {
+    pub(crate) fn new(origin: Origin, settings: Rc<SessionSettings>, now: Instant) -> Self {
+        let local = h3::Settings { max_field_section_size: settings.limits.section_size(), ..h3::Settings::default() };
+        Self {
+            origin,
+            settings,
+            h3: h3::Connection::new(local),
+            streams: Slab::new(),
+            by_id: HashMap::default(),
+            serial: 0,
+            control: None,
+            control_backlog: Bytes::new(),
+            next_request: 0,
+            drain: Drain::No,
+            started: now,
+        }
+    }
+
+    /// No request is open.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.streams.is_empty()
+    }
+
+    pub(crate) fn bind(&mut self, stream: StreamRef, tag: u64) {
+        if let Some(found) = self.find(stream) {
+            found.tag = Some(tag);
+        }
+    }
+
+    pub(crate) fn tag(&self, stream: StreamRef) -> Option<u64> {
+        let found = self.streams.get(stream.slot as usize)?;
+        if self.origin.epoch == stream.epoch && found.serial == stream.serial { found.tag } else { None }
+    }
+
+    pub(super) fn find(&mut self, stream: StreamRef) -> Option<&mut Stream> {
+        let found = self.streams.get_mut(stream.slot as usize)?;
+        (self.origin.epoch == stream.epoch && found.serial == stream.serial).then_some(found)
+    }
+
+    pub(super) fn reference(&self, slot: u32) -> StreamRef {
+        let serial = self.streams.get(slot as usize).map_or(0, |stream| stream.serial);
+        StreamRef { conn: self.origin.conn, epoch: self.origin.epoch, slot, serial }
+    }
+
+    /// Takes one event of the QUIC machine.
+    pub(crate) fn on_event(
+        &mut self,
+        quic: &mut Connection,
+        event: quinn_proto::Event,
+        now: Instant,
+        events: &mut VecDeque<Event>,
+    ) {
+        match event {
+            quinn_proto::Event::Connected => self.open_control(quic),
+            quinn_proto::Event::ConnectionLost { .. } => self.lose_streams(events),
+            quinn_proto::Event::Stream(StreamEvent::Opened { dir: Dir::Bi }) => self.accept_requests(quic, events),
+            quinn_proto::Event::Stream(StreamEvent::Opened { dir: Dir::Uni }) => {
+                while let Some(id) = quic.streams().accept(Dir::Uni) {
+                    self.read_uni(quic, id, now, events);
+                }
+            }
+            quinn_proto::Event::Stream(StreamEvent::Readable { id }) if id.dir() == Dir::Uni => {
+                self.read_uni(quic, id, now, events);
+            }
+            quinn_proto::Event::Stream(StreamEvent::Readable { id }) => self.on_readable(quic, id, events),
+            quinn_proto::Event::Stream(StreamEvent::Writable { id }) => self.on_writable(quic, id, events),
+            quinn_proto::Event::Stream(StreamEvent::Stopped { id, error_code }) => {
+                if Some(id) == self.control {
+                    return self.fail(quic, Code::CLOSED_CRITICAL_STREAM, "control stream stopped", events);
+                }
+                self.on_stopped(quic, id, error_code.into_inner(), events);
+            }
+            _ => {}
+        }
+    }
+
+    fn accept_requests(&mut self, quic: &mut Connection, events: &mut VecDeque<Event>) {
+        while let Some(id) = quic.streams().accept(Dir::Bi) {
+            let number = u64::from(id);
+            self.next_request = self.next_request.max(number + 4);
+            self.serial = self.serial.wrapping_add(1);
+            let slot = self.streams.insert(Stream::new(id, self.serial)) as u32;
+            self.by_id.insert(number, slot);
+            if matches!(self.drain, Drain::Final { limit } if number >= limit) {
+                if let Some(stream) = self.streams.get_mut(slot as usize) {
+                    stream.reset(quic, Code::REQUEST_REJECTED);
+                }
+                self.sweep(slot);
+                continue;
+            }
+            self.read_head(quic, slot, events);
+        }
+    }
+
+    fn on_readable(&mut self, quic: &mut Connection, id: StreamId, events: &mut VecDeque<Event>) {
+        let Some(slot) = self.slot_of(id) else { return };
+        match self.streams.get(slot as usize).map(|stream| &stream.intake) {
+            Some(Intake::Head(_)) => self.read_head(quic, slot, events),
+            Some(Intake::Body { .. }) => events.push_back(Event { stream: self.reference(slot), kind: EventKind::Readable }),
+            Some(Intake::Done) | None => {}
+        }
+    }
+
+    fn on_writable(&mut self, quic: &mut Connection, id: StreamId, events: &mut VecDeque<Event>) {
+        if Some(id) == self.control {
+            return self.write_control(quic);
+        }
+        let Some(slot) = self.slot_of(id) else { return };
+        let reference = self.reference(slot);
+        let Some(stream) = self.streams.get_mut(slot as usize) else { return };
+        let was_ending = matches!(stream.output, Output::Ending);
+        let taken = stream.write_backlog(quic);
+        if taken > 0 {
+            events.push_back(Event { stream: reference, kind: EventKind::Accepted(taken) });
+        }
+        if was_ending && matches!(stream.output, Output::Done) {
+            events.push_back(Event { stream: reference, kind: EventKind::Sent });
+        }
+    }
+
+    fn on_stopped(&mut self, quic: &mut Connection, id: StreamId, code: u64, events: &mut VecDeque<Event>) {
+        let Some(slot) = self.slot_of(id) else { return };
+        let Some(stream) = self.streams.get_mut(slot as usize) else { return };
+        if matches!(stream.output, Output::Done) {
+            return;
+        }
+        stream.reset(quic, Code::REQUEST_CANCELLED);
+        events.push_back(Event { stream: self.reference(slot), kind: EventKind::Aborted(Abort::Stopped(code)) });
+    }
+
+    /// A stream is over for the exchange too: forget it.
+    pub(crate) fn release(&mut self, stream: StreamRef) {
+        if self.find(stream).is_some() {
+            self.sweep(stream.slot);
+        }
+    }
+
+    /// Forgets a stream if nothing more can happen on it.
+    pub(super) fn sweep(&mut self, slot: u32) {
+        if self.streams.get(slot as usize).is_some_and(Stream::is_over) {
+            let stream = self.streams.remove(slot as usize);
+            self.by_id.remove(&u64::from(stream.id));
+        }
+    }
+
+    fn slot_of(&self, id: StreamId) -> Option<u32> {
+        self.by_id.get(&u64::from(id)).copied()
+    }
+
+    fn lose_streams(&mut self, events: &mut VecDeque<Event>) {
+        let (conn, epoch) = (self.origin.conn, self.origin.epoch);
+        for (slot, stream) in &mut self.streams {
+            stream.intake = Intake::Done;
+            stream.output = Output::Done;
+            stream.backlog.clear();
+            let stream = StreamRef { conn, epoch, slot: slot as u32, serial: stream.serial };
+            events.push_back(Event { stream, kind: EventKind::Aborted(Abort::Lost) });
+        }
+    }
+
+    /// Closes the connection with an HTTP/3 error.
+    pub(super) fn fail(&mut self, quic: &mut Connection, code: Code, reason: &'static str, events: &mut VecDeque<Event>) {
+        quic.close(Instant::now(), varint(code), Bytes::from_static(reason.as_bytes()));
+        self.lose_streams(events);
+    }
+
+    fn open_control(&mut self, quic: &mut Connection) {
+        let Some(id) = quic.streams().open(Dir::Uni) else { return };
+        self.control = Some(id);
+        let mut opening = Vec::with_capacity(32);
+        self.h3.opening(&mut opening);
+        self.send_control(quic, opening);
+    }
+
+    fn send_control(&mut self, quic: &mut Connection, bytes: Vec<u8>) {
+        let mut all = std::mem::take(&mut self.control_backlog).to_vec();
+        all.extend_from_slice(&bytes);
+        self.control_backlog = all.into();
+        self.write_control(quic);
+    }
+
+    fn write_control(&mut self, quic: &mut Connection) {
+        let Some(id) = self.control else { return };
+        if !self.control_backlog.is_empty() {
+            // Blocked: `Writable` follows. Stopped: the connection fails by that event.
+            let _ = quic.send_stream(id).write_chunks(std::slice::from_mut(&mut self.control_backlog));
+        }
+    }
+
+    fn read_uni(&mut self, quic: &mut Connection, id: StreamId, now: Instant, events: &mut VecDeque<Event>) {
+        let number = u64::from(id);
+        let elapsed = now.saturating_duration_since(self.started);
+        let result = {
+            let mut stream = quic.recv_stream(id);
+            let Ok(mut chunks) = stream.read(true) else { return };
+            loop {
+                match chunks.next(usize::MAX) {
+                    Ok(Some(chunk)) => {
+                        if let Err(error) = self.feed_uni(number, chunk.bytes, elapsed) {
+                            break Err(error);
+                        }
+                    }
+                    Ok(None) => break self.h3.uni_finished(number),
+                    Err(ReadError::Blocked) => break Ok(()),
+                    Err(ReadError::Reset(_)) => break self.h3.uni_reset(number),
+                }
+            }
+        };
+        if let Err(error) = result {
+            self.fail(quic, error.code, error.reason, events);
+        }
+    }
+
+    fn feed_uni(&mut self, id: u64, mut bytes: Bytes, elapsed: Duration) -> Result<(), h3::Error> {
+        while !bytes.is_empty() {
+            self.h3.recv_uni(id, &mut bytes, elapsed)?;
+        }
+        Ok(())
+    }
+
+    /// When the next step of a drain is due.
+    pub(crate) fn drain_at(&self) -> Option<Instant> {
+        match self.drain {
+            Drain::Announced { final_at } => Some(final_at),
+            Drain::No | Drain::Final { .. } => None,
+        }
+    }
+
+    /// Takes the next step of a drain, if it is time. True if there is something to transmit.
+    pub(crate) fn drain_step(&mut self, quic: &mut Connection, now: Instant) -> bool {
+        if quic.is_closed() {
+            return false;
+        }
+        match self.drain {
+            Drain::No => {
+                self.send_goaway(quic, LAST_REQUEST_ID);
+                self.drain = Drain::Announced { final_at: now + quic.rtt().max(MIN_GOAWAY_GAP) };
+                true
+            }
+            Drain::Announced { final_at } if now >= final_at => {
+                self.send_goaway(quic, self.next_request);
+                self.drain = Drain::Final { limit: self.next_request };
+                true
+            }
+            Drain::Final { .. } if self.is_idle() && quic.streams().send_streams() <= 1 => {
+                quic.close(now, varint(Code::NO_ERROR), Bytes::new());
+                true
+            }
+            Drain::Announced { .. } | Drain::Final { .. } => false,
+        }
+    }
+
+    fn send_goaway(&mut self, quic: &mut Connection, id: u64) {
+        let mut frame = Vec::with_capacity(16);
+        self.h3.goaway(id, &mut frame);
+        self.send_control(quic, frame);
+    }
+
+    /// Resets every open request.
+    pub(crate) fn abandon(&mut self, quic: &mut Connection, code: Code) {
+        for (_, stream) in &mut self.streams {
+            stream.reset(quic, code);
+        }
+    }
+}
+
+/// Stream ids are sequential by protocol; one multiplication spreads them well enough.
+#[derive(Default)]
+struct IdHasher(u64);
+
+impl Hasher for IdHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u64(u64::from(*byte));
+        }
+    }
+
+    fn write_u64(&mut self, id: u64) {
+        self.0 = (self.0.rotate_left(5) ^ id).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    }
+}

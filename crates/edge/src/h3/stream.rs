@@ -1,0 +1,135 @@
+//! One request stream: the receiving half with its head and body, the sending half with what QUIC has not taken yet.
+
+use bytes::Bytes;
+use quinn_proto::StreamId;
+use spooky_bridge::{
+    h3::{Code, RecvStream},
+    message::check::BodyLength,
+};
+use std::collections::VecDeque;
+
+/// How the body of a response is framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Body {
+    /// There is none.
+    None,
+    /// Exactly so many bytes: one DATA frame is announced with the head and the bytes follow as they come.
+    Known(u64),
+    /// Unknown: each chunk is a DATA frame.
+    Chunked,
+}
+
+/// Where the request is.
+pub(crate) enum Intake {
+    /// The head is not complete.
+    Head(RecvStream),
+    /// The body, or what follows a head that was refused.
+    Body { frames: RecvStream, rest: Bytes, length: BodyLength },
+    /// Its end was seen, or it is not wanted.
+    Done,
+}
+
+/// Where the response is.
+pub(crate) enum Output {
+    /// Not ended yet.
+    Open,
+    /// Ended by the exchange; QUIC has not taken all of it.
+    Ending,
+    /// QUIC has all of it, or the stream was reset.
+    Done,
+}
+
+/// Bytes that wait until QUIC takes them.
+pub(crate) struct Waiting {
+    pub(crate) bytes: Bytes,
+    /// They are body bytes, for which the origin gets credit.
+    pub(crate) is_body: bool,
+}
+
+/// A request stream.
+pub(crate) struct Stream {
+    pub(crate) id: StreamId,
+    pub(crate) serial: u32,
+    pub(crate) tag: Option<u64>,
+    pub(crate) intake: Intake,
+    pub(crate) output: Output,
+    pub(crate) body: Body,
+    pub(crate) backlog: VecDeque<Waiting>,
+}
+
+impl Stream {
+    pub(crate) fn new(id: StreamId, serial: u32) -> Self {
+        Self {
+            id,
+            serial,
+            tag: None,
+            intake: Intake::Head(RecvStream::new()),
+            output: Output::Open,
+            body: Body::None,
+            backlog: VecDeque::new(),
+        }
+    }
+
+    /// Nothing more can happen on it.
+    pub(crate) fn is_over(&self) -> bool {
+        matches!(self.intake, Intake::Done) && matches!(self.output, Output::Done)
+    }
+
+    /// Gives QUIC what waits. `Ok` is the number of body bytes that it took.
+    pub(crate) fn write_backlog(&mut self, quic: &mut quinn_proto::Connection) -> usize {
+        let mut taken = 0;
+        while let Some(front) = self.backlog.front_mut() {
+            let before = front.bytes.len();
+            let written = match quic.send_stream(self.id).write_chunks(std::slice::from_mut(&mut front.bytes)) {
+                Ok(written) => written.bytes,
+                Err(_) => break, // blocked: `Writable` follows; stopped: its own event follows
+            };
+            if front.is_body {
+                taken += written;
+            }
+            // After a partial write the next one fails as blocked, which is what asks QUIC for `Writable`.
+            if written == before {
+                self.backlog.pop_front();
+            }
+        }
+        if self.backlog.is_empty() && matches!(self.output, Output::Ending) {
+            self.end(quic);
+        }
+        taken
+    }
+
+    /// Queues bytes behind those that wait.
+    pub(crate) fn queue(&mut self, bytes: Bytes, is_body: bool) {
+        if !bytes.is_empty() {
+            self.backlog.push_back(Waiting { bytes, is_body });
+        }
+    }
+
+    /// Ends the sending half: all is with QUIC. An upload that goes on is not wanted any more (RFC 9114 4.1).
+    pub(crate) fn end(&mut self, quic: &mut quinn_proto::Connection) {
+        self.output = Output::Done;
+        let _stopped = quic.send_stream(self.id).finish(); // fails only if the client has stopped the stream
+        self.stop(quic, Code::NO_ERROR);
+    }
+
+    /// Asks the client to send no more.
+    pub(crate) fn stop(&mut self, quic: &mut quinn_proto::Connection, code: Code) {
+        if !matches!(self.intake, Intake::Done) {
+            self.intake = Intake::Done;
+            let _closed = quic.recv_stream(self.id).stop(varint(code)); // fails only if its end has been read
+        }
+    }
+
+    /// Resets both halves.
+    pub(crate) fn reset(&mut self, quic: &mut quinn_proto::Connection, code: Code) {
+        self.backlog.clear();
+        self.output = Output::Done;
+        let _closed = quic.send_stream(self.id).reset(varint(code)); // fails only if it was reset before
+        self.stop(quic, code);
+    }
+}
+
+/// An error code as QUIC carries it.
+pub(crate) fn varint(code: Code) -> quinn_proto::VarInt {
+    quinn_proto::VarInt::from_u64(code.0).unwrap_or_default()
+}

@@ -1,0 +1,362 @@
+//! [`Edge`]: the table of connections of one listener on one worker, and the passes that the worker's loop makes over it.
+//!
+//! A turn is: [`Edge::on_datagram`] for each, [`Edge::on_time`], [`Edge::serve`] and the events, then [`Edge::transmit`].
+
+use super::{conn::Conn, timer::Deadlines};
+use crate::{
+    event::{BodyRead, Event, StreamRef},
+    h3::{self, Body, Origin, Session, SessionSettings},
+    settings::{EdgeError, EdgeSettings},
+};
+use bytes::{Bytes, BytesMut};
+use quinn_proto::{
+    ConnectionHandle, DatagramEvent, EcnCodepoint, Endpoint, Incoming, ServerConfig, Transmit, VarInt,
+};
+use spooky_bridge::{
+    h3::Code,
+    message::{Fields, ResponseHead},
+};
+use std::{
+    collections::VecDeque,
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// One listener's connections on one worker.
+pub struct Edge {
+    endpoint: Endpoint,
+    server: Arc<ServerConfig>,
+    session: Rc<SessionSettings>,
+    conns: Vec<Option<Box<Conn>>>,
+    open: usize,
+    max_connections: usize,
+    dirty: VecDeque<u32>,
+    deadlines: Deadlines,
+    events: VecDeque<Event>,
+    staged: h3::Staging,
+    replies: Vec<(Transmit, Vec<u8>)>,
+    keep_alive_every: Duration,
+    draining: bool,
+    epoch: u32,
+}
+
+/// Stateless answers (Retry, Version Negotiation, refusals) waiting for the next transmit pass; more are dropped.
+const MAX_REPLIES: usize = 64;
+/// Keep-alive PINGs go out this many times within one idle timeout.
+const KEEP_ALIVES_PER_IDLE_TIMEOUT: u32 = 3;
+
+impl Edge {
+    /// An edge without connections.
+    pub fn new(settings: &EdgeSettings) -> Result<Self, EdgeError> {
+        let server = Arc::new(settings.server_config()?);
+        let endpoint = Endpoint::new(Arc::new(settings.endpoint_config()), Some(server.clone()), true, None);
+        Ok(Self {
+            endpoint,
+            server,
+            session: Rc::new(SessionSettings { limits: settings.head_limits, rules: settings.rules.clone() }),
+            conns: Vec::new(),
+            open: 0,
+            max_connections: settings.max_connections,
+            dirty: VecDeque::new(),
+            deadlines: Deadlines::default(),
+            events: VecDeque::new(),
+            staged: h3::Staging::default(),
+            replies: Vec::new(),
+            keep_alive_every: settings.idle_timeout / KEEP_ALIVES_PER_IDLE_TIMEOUT,
+            draining: false,
+            epoch: 0,
+        })
+    }
+
+    /// Connections that are not closed.
+    pub fn connections(&self) -> usize {
+        self.open
+    }
+
+    /// Takes one datagram. `ecn` holds the two ECN bits of the IP header.
+    pub fn on_datagram(&mut self, now: Instant, remote: SocketAddr, local_ip: Option<IpAddr>, ecn: u8, data: BytesMut) {
+        let mut reply = Vec::new();
+        let ecn = EcnCodepoint::from_bits(ecn);
+        match self.endpoint.handle(now, remote, local_ip, ecn, data, &mut reply) {
+            Some(DatagramEvent::ConnectionEvent(handle, event)) => {
+                if let Some(conn) = self.conns.get_mut(handle.0).and_then(Option::as_mut) {
+                    conn.quic.handle_event(event);
+                    conn.keep_alive = now + self.keep_alive_every;
+                    mark(&mut self.dirty, conn, handle.0 as u32);
+                }
+            }
+            Some(DatagramEvent::NewConnection(incoming)) => self.accept(now, incoming, reply),
+            Some(DatagramEvent::Response(transmit)) => self.reply(transmit, reply),
+            None => {}
+        }
+    }
+
+    fn accept(&mut self, now: Instant, incoming: Incoming, mut reply: Vec<u8>) {
+        if self.draining || self.open >= self.max_connections {
+            let transmit = self.endpoint.refuse(incoming, &mut reply);
+            return self.reply(transmit, reply);
+        }
+        let peer = incoming.remote_address();
+        let local_ip = incoming.local_ip();
+        match self.endpoint.accept(incoming, now, &mut reply, Some(self.server.clone())) {
+            Ok((handle, quic)) => {
+                let index = handle.0;
+                if self.conns.len() <= index {
+                    self.conns.resize_with(index + 1, || None);
+                }
+                self.epoch = self.epoch.wrapping_add(1);
+                let origin = Origin { conn: index as u32, epoch: self.epoch, peer, local_ip };
+                let session = Session::new(origin, self.session.clone(), now);
+                let keep_alive = now + self.keep_alive_every;
+                let mut conn = Box::new(Conn { quic, session, dirty: false, armed: None, keep_alive });
+                mark(&mut self.dirty, &mut conn, index as u32);
+                if let Some(slot) = self.conns.get_mut(index) {
+                    *slot = Some(conn);
+                    self.open += 1;
+                }
+            }
+            Err(error) => {
+                if let Some(transmit) = error.response {
+                    self.reply(transmit, reply);
+                }
+            }
+        }
+    }
+
+    fn reply(&mut self, transmit: Transmit, data: Vec<u8>) {
+        if self.replies.len() < MAX_REPLIES {
+            self.replies.push((transmit, data));
+        }
+    }
+
+    /// The moment at which [`Edge::on_time`] must run although nothing arrives.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadlines.next()
+    }
+
+    /// Runs the timers that are due.
+    pub fn on_time(&mut self, now: Instant) {
+        while let Some((at, index)) = self.deadlines.pop_due(now) {
+            let Some(conn) = self.conns.get_mut(index as usize).and_then(Option::as_mut) else { continue };
+            if conn.armed == Some(at) {
+                conn.armed = None;
+            }
+            match conn.deadline() {
+                Some(real) if real <= now => {
+                    conn.on_time(now, self.keep_alive_every);
+                    mark(&mut self.dirty, conn, index);
+                }
+                Some(real) => self.deadlines.arm(index, real, &mut conn.armed),
+                None => {}
+            }
+        }
+    }
+
+    /// Lets every connection that has something to do say what happened on its streams.
+    pub fn serve(&mut self, now: Instant) {
+        for at in 0..self.dirty.len() {
+            let Some(&index) = self.dirty.get(at) else { break };
+            let Some(conn) = self.conns.get_mut(index as usize).and_then(Option::as_mut) else { continue };
+            let Conn { quic, session, .. } = &mut **conn;
+            while let Some(event) = quic.poll() {
+                session.on_event(quic, event, now, &mut self.events);
+            }
+        }
+    }
+
+    /// The next event of a stream, if there is one.
+    pub fn next_event(&mut self) -> Option<Event> {
+        self.events.pop_front()
+    }
+
+    /// Whether a connection waits for [`Edge::serve`] or [`Edge::transmit`].
+    pub fn has_work(&self) -> bool {
+        !self.dirty.is_empty() || !self.replies.is_empty()
+    }
+
+    /// Fills `buffer` with the datagrams of one burst of one connection: at most `max_segments(destination, datagram size)` of them.
+    /// Call again, with an empty buffer, until it gives `None`; then all connections are served.
+    pub fn transmit(
+        &mut self,
+        now: Instant,
+        max_segments: impl Fn(SocketAddr, usize) -> usize,
+        buffer: &mut Vec<u8>,
+    ) -> Option<Transmit> {
+        self.flush();
+        if let Some((transmit, data)) = self.replies.pop() {
+            buffer.extend_from_slice(&data);
+            return Some(transmit);
+        }
+        while let Some(&index) = self.dirty.front() {
+            if let Some(conn) = self.conns.get_mut(index as usize).and_then(Option::as_mut) {
+                let mtu = usize::from(conn.quic.current_mtu());
+                let segments = max_segments(conn.quic.remote_address(), mtu);
+                if let Some(transmit) = conn.quic.poll_transmit(now, segments, buffer) {
+                    return Some(transmit);
+                }
+                conn.dirty = false;
+                self.settle(now, index);
+            }
+            self.dirty.pop_front();
+        }
+        None
+    }
+
+    /// After its last transmit of a turn: endpoint business, the next deadline, and removal of a connection that is over.
+    fn settle(&mut self, now: Instant, index: u32) {
+        let Some(conn) = self.conns.get_mut(index as usize).and_then(Option::as_mut) else { return };
+        let handle = ConnectionHandle(index as usize);
+        while let Some(event) = conn.quic.poll_endpoint_events() {
+            if let Some(answer) = self.endpoint.handle_event(handle, event) {
+                conn.quic.handle_event(answer);
+                mark(&mut self.dirty, conn, index);
+            }
+        }
+        if conn.quic.is_drained() {
+            if let Some(slot) = self.conns.get_mut(index as usize) {
+                *slot = None;
+                self.open -= 1;
+            }
+            return;
+        }
+        if let Some(at) = conn.deadline() {
+            self.deadlines.arm(index, at, &mut conn.armed);
+        }
+        if self.draining && conn.session.drain_step(&mut conn.quic, now) {
+            mark(&mut self.dirty, conn, index);
+        }
+    }
+
+    /// Remembers the exchange's key for a stream.
+    pub fn bind(&mut self, stream: StreamRef, tag: u64) {
+        if let Some((conn, _)) = self.parts(stream) {
+            conn.session.bind(stream, tag);
+        }
+    }
+
+    /// The exchange's key for a stream, if one was bound.
+    pub fn tag(&self, stream: StreamRef) -> Option<u64> {
+        self.conns.get(stream.conn as usize)?.as_ref()?.session.tag(stream)
+    }
+
+    /// The exchange has heard of what happened: a stream that is over is forgotten.
+    pub fn release(&mut self, stream: StreamRef) {
+        if let Some((conn, _)) = self.parts(stream) {
+            conn.session.release(stream);
+        }
+    }
+
+    /// Reads at most `max` bytes of the request body. Reading is what gives the client credit for more.
+    pub fn read_body(&mut self, stream: StreamRef, max: usize) -> BodyRead {
+        match self.parts(stream) {
+            Some((conn, _)) => conn.session.read_body(&mut conn.quic, stream, max),
+            None => BodyRead::Aborted(crate::Abort::Lost),
+        }
+    }
+
+    /// Sends an interim response (1xx).
+    pub fn interim(&mut self, stream: StreamRef, head: &ResponseHead) {
+        self.stage(stream, |session, out| session.interim(stream, head, out));
+    }
+
+    /// Begins the response; `body` says how its bytes will be framed.
+    pub fn respond(&mut self, stream: StreamRef, head: &ResponseHead, body: Body) {
+        self.stage(stream, |session, out| session.respond(stream, head, body, out));
+    }
+
+    fn stage(&mut self, stream: StreamRef, write: impl FnOnce(&mut Session, &mut Vec<u8>)) {
+        self.flush_for(stream);
+        let Self { conns, staged, .. } = self;
+        if let Some(conn) = conns.get_mut(stream.conn as usize).and_then(Option::as_mut) {
+            write(&mut conn.session, staged.open(stream));
+        }
+    }
+
+    /// Sends body bytes. Gives how many of them QUIC took at once; [`crate::EventKind::Accepted`] reports the others.
+    pub fn send_body(&mut self, stream: StreamRef, data: Bytes) -> usize {
+        self.flush_for(stream);
+        let Self { conns, staged, dirty, .. } = self;
+        let Some(conn) = conns.get_mut(stream.conn as usize).and_then(Option::as_mut) else { return 0 };
+        mark(dirty, conn, stream.conn);
+        conn.session.send_body(&mut conn.quic, stream, data, staged)
+    }
+
+    /// Ends the response, with trailers if there are any. True when QUIC has taken all of it;
+    /// otherwise [`crate::EventKind::Sent`] follows.
+    pub fn finish(&mut self, stream: StreamRef, trailers: Option<&Fields>) -> bool {
+        self.flush_for(stream);
+        let Self { conns, staged, dirty, .. } = self;
+        let Some(conn) = conns.get_mut(stream.conn as usize).and_then(Option::as_mut) else { return true };
+        mark(dirty, conn, stream.conn);
+        conn.session.finish(&mut conn.quic, stream, trailers, staged)
+    }
+
+    /// Ends the stream in both directions with an error; nothing of it is heard again.
+    pub fn reset(&mut self, stream: StreamRef, code: Code) {
+        if self.staged.is_of(stream) {
+            self.staged.clear();
+        }
+        if let Some((conn, dirty)) = self.parts(stream) {
+            mark(dirty, conn, stream.conn);
+            conn.session.reset(&mut conn.quic, stream, code);
+        }
+    }
+
+    /// Refuses new connections and lets those that exist finish: GOAWAY in two steps (RFC 9114 5.2).
+    pub fn drain(&mut self, now: Instant) {
+        self.draining = true;
+        self.for_each(|conn| {
+            conn.session.drain_step(&mut conn.quic, now);
+        });
+    }
+
+    /// Ends all connections with H3_NO_ERROR after resetting open requests H3_REQUEST_CANCELLED.
+    pub fn close(&mut self, now: Instant) {
+        let code = VarInt::from_u64(Code::NO_ERROR.0).unwrap_or_default();
+        self.for_each(|conn| {
+            conn.session.abandon(&mut conn.quic, Code::REQUEST_CANCELLED);
+            conn.quic.close(now, code, Bytes::new());
+        });
+    }
+
+    fn for_each(&mut self, mut act: impl FnMut(&mut Conn)) {
+        let Self { conns, dirty, .. } = self;
+        for (index, conn) in conns.iter_mut().enumerate() {
+            if let Some(conn) = conn {
+                act(conn);
+                mark(dirty, conn, index as u32);
+            }
+        }
+    }
+
+    fn parts(&mut self, stream: StreamRef) -> Option<(&mut Conn, &mut VecDeque<u32>)> {
+        let conn = self.conns.get_mut(stream.conn as usize)?.as_mut()?;
+        Some((conn, &mut self.dirty))
+    }
+
+    fn flush_for(&mut self, stream: StreamRef) {
+        if !self.staged.is_of(stream) {
+            self.flush();
+        }
+    }
+
+    /// Hands what is staged to its stream.
+    fn flush(&mut self) {
+        let Some(stream) = self.staged.stream() else { return };
+        let Self { conns, staged, dirty, .. } = self;
+        if let Some(conn) = conns.get_mut(stream.conn as usize).and_then(Option::as_mut) {
+            mark(dirty, conn, stream.conn);
+            conn.session.flush(&mut conn.quic, stream, staged);
+        }
+        self.staged.clear();
+    }
+}
+
+fn mark(dirty: &mut VecDeque<u32>, conn: &mut Conn, index: u32) {
+    if !conn.dirty {
+        conn.dirty = true;
+        dirty.push_back(index);
+    }
+}

@@ -1,0 +1,109 @@
+//! What an [`Edge`](crate::Edge) needs to know, and its translation for the QUIC engine.
+
+use crate::quic::cid::WorkerCids;
+use crate::quic::congestion::PathControllerFactory;
+use quinn_proto::{
+    EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt, crypto::rustls::QuicServerConfig,
+};
+use spooky_bridge::message::check::{HeadLimits, RequestRules};
+use std::{sync::Arc, time::Duration};
+
+/// QUIC version 1 (RFC 9000); drafts are not offered.
+const QUIC_V1: u32 = 1;
+/// Size of the first packets: fits every common tunnel, and discovery raises it within a few round trips.
+const INITIAL_MTU: u16 = 1350;
+/// Datagrams that an address may have in flight before its handshake is accepted.
+const MAX_INCOMING: usize = 4096;
+
+/// The settings of one listener's edge on one worker.
+#[derive(Clone)]
+pub struct EdgeSettings {
+    /// TLS 1.3 for QUIC, ALPN `h3` (from `spooky_net::tls`).
+    pub tls: Arc<rustls::ServerConfig>,
+    /// This worker's number.
+    pub worker: u16,
+    /// How many workers share the address, at least 1.
+    pub workers: u16,
+    /// `quic_max_idle_timeout_ms`.
+    pub idle_timeout: Duration,
+    /// `quic_initial_max_data`, bytes.
+    pub max_data: u64,
+    /// `quic_initial_max_stream_data`, bytes.
+    pub max_stream_data: u64,
+    /// `quic_initial_max_streams_bidi`.
+    pub max_streams_bidi: u64,
+    /// `quic_initial_max_streams_uni`.
+    pub max_streams_uni: u64,
+    /// Upper end of path MTU discovery: `quic_max_udp_payload_bytes`, or what the interface carries. Bytes.
+    pub max_udp_payload: u16,
+    /// `quic_active_migration`.
+    pub active_migration: bool,
+    /// Bytes of unacknowledged response data that one connection may hold.
+    pub send_window: u64,
+    /// Limits of request heads.
+    pub head_limits: HeadLimits,
+    /// Rules of request heads.
+    pub rules: RequestRules,
+    /// Most connections at once on this worker.
+    pub max_connections: usize,
+}
+
+/// Why an edge cannot be made.
+#[derive(Debug)]
+pub enum EdgeError {
+    /// The TLS configuration has no cipher suite for QUIC's first packets.
+    NoInitialCipher,
+    /// A number is beyond what QUIC can carry; the key's name.
+    OutOfRange(&'static str),
+}
+
+impl std::fmt::Display for EdgeError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::NoInitialCipher => out.write_str("TLS has no TLS13_AES_128_GCM_SHA256, which QUIC needs"),
+            Self::OutOfRange(key) => write!(out, "performance.{key} is beyond the range of QUIC"),
+        }
+    }
+}
+
+impl std::error::Error for EdgeError {}
+
+impl EdgeSettings {
+    pub(crate) fn endpoint_config(&self) -> EndpointConfig {
+        let (worker, workers) = (self.worker, self.workers);
+        let mut config = EndpointConfig::default();
+        config.supported_versions(vec![QUIC_V1]);
+        config.cid_generator(move || Box::new(WorkerCids::new(worker, workers)));
+        config
+    }
+
+    pub(crate) fn server_config(&self) -> Result<ServerConfig, EdgeError> {
+        let crypto = QuicServerConfig::try_from(self.tls.clone()).map_err(|_| EdgeError::NoInitialCipher)?;
+        let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+        config.transport_config(Arc::new(self.transport_config()?));
+        config.migration(self.active_migration);
+        config.max_incoming(MAX_INCOMING);
+        Ok(config)
+    }
+
+    fn transport_config(&self) -> Result<TransportConfig, EdgeError> {
+        let number = |key, value| VarInt::from_u64(value).map_err(|_| EdgeError::OutOfRange(key));
+        let idle = IdleTimeout::try_from(self.idle_timeout);
+        let mut mtu = MtuDiscoveryConfig::default();
+        mtu.upper_bound(self.max_udp_payload);
+        let mut transport = TransportConfig::default();
+        transport
+            .max_concurrent_bidi_streams(number("quic_initial_max_streams_bidi", self.max_streams_bidi)?)
+            .max_concurrent_uni_streams(number("quic_initial_max_streams_uni", self.max_streams_uni)?)
+            .stream_receive_window(number("quic_initial_max_stream_data", self.max_stream_data)?)
+            .receive_window(number("quic_initial_max_data", self.max_data)?)
+            .send_window(self.send_window)
+            .max_idle_timeout(Some(idle.map_err(|_| EdgeError::OutOfRange("quic_max_idle_timeout_ms"))?))
+            .send_fairness(false) // whole answers first: fewer STREAM frames
+            .initial_mtu(INITIAL_MTU.min(self.max_udp_payload).max(1200))
+            .mtu_discovery_config(Some(mtu))
+            .datagram_receive_buffer_size(None)
+            .congestion_controller_factory(Arc::new(PathControllerFactory));
+        Ok(transport)
+    }
+}

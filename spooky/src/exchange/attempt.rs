@@ -1,0 +1,137 @@
+//! The hands of `lb::attempt`: what the machine decides is done here, what happens is told to it.
+
+use super::{Exchanges, Sides, state::Response, tag_of};
+use spooky_bridge::{h2, message::rewrite};
+use spooky_lb::{
+    attempt::{Cx, FailureKind as Kind, SlotId, Step},
+    outcome::Reason,
+    time::Nanos,
+};
+use spooky_transport::{Failure, FailureKind, Processed, Unsent};
+
+impl Exchanges {
+    /// Asks the machine of an exchange.
+    pub(super) fn ask<T>(
+        &mut self,
+        sides: &Sides<'_>,
+        key: usize,
+        question: impl FnOnce(&mut spooky_lb::attempt::Attempt, &mut Cx<'_>) -> T,
+    ) -> Option<T> {
+        let exchange = self.table.get_mut(key)?;
+        let now = Nanos::since(self.generation.snapshot.epoch, sides.now);
+        let upstream = self.generation.upstream(exchange.upstream)?;
+        Some(question(&mut exchange.attempt, &mut Cx { now, upstream, rng: self.clock.rng() }))
+    }
+
+    /// Does what the machine says until it waits.
+    pub(super) fn perform(&mut self, sides: &mut Sides<'_>, key: usize, first: Option<Step>) {
+        let mut next = first;
+        while let Some(step) = next {
+            next = match step {
+                Step::Start { slot, backend } | Step::Hedge { slot, backend } | Step::Resend { slot, backend } => {
+                    self.send_to(sides, key, slot, backend)
+                }
+                Step::Cancel { slot } => {
+                    self.cancel(sides, key, slot);
+                    self.ask(sides, key, |attempt, cx| attempt.next(cx))
+                }
+                Step::Full => return self.fail(sides, key, Reason::BackendInflight),
+                Step::Answer(reason) => return self.fail(sides, key, reason),
+                Step::Wait | Step::Done => None,
+            };
+        }
+        self.arm(key);
+    }
+
+    /// Sends the request to a backend. Gives the next step if that fails at once.
+    fn send_to(&mut self, sides: &mut Sides<'_>, key: usize, slot: SlotId, backend: usize) -> Option<Step> {
+        let exchange = self.table.get_mut(key)?;
+        let place = self.generation.place(exchange.upstream, backend);
+        let compiled = self.generation.snapshot.upstreams.get(exchange.upstream)?;
+        rewrite::retarget(&mut exchange.head, compiled.scheme(backend), compiled.authority(backend));
+        exchange.upload.rewind();
+        let tag = tag_of(key, exchange.serial, slot);
+        let end = exchange.upload.is_absent;
+        let request = match place {
+            Some(place) => sides.transport.request(place, &exchange.head, end, tag, sides.now),
+            None => Err(Unsent::UnknownBackend),
+        };
+        match request {
+            Ok(handle) => {
+                let is_waiting = sides.transport.is_waiting(handle);
+                if let Some(place) = exchange.handle(slot) {
+                    *place = Some(handle);
+                }
+                if !is_waiting {
+                    self.on_sent(sides, key, slot);
+                }
+                None
+            }
+            Err(unsent) => {
+                let reason = match unsent {
+                    Unsent::UnknownBackend => Reason::InvalidBackend,
+                    Unsent::QueueFull => Reason::BackendInflight,
+                    Unsent::Stopped => Reason::Internal,
+                };
+                let sent = exchange.upload.sent(true);
+                self.ask(sides, key, |attempt, cx| attempt.on_failure(cx, slot, Kind::Local(reason), sent))
+            }
+        }
+    }
+
+    /// The request is on a connection.
+    pub(super) fn on_sent(&mut self, sides: &mut Sides<'_>, key: usize, slot: SlotId) {
+        self.ask(sides, key, |attempt, cx| attempt.on_sent(cx, slot));
+        self.pump_upload(sides, key);
+        self.arm(key);
+    }
+
+    /// Resets the backend stream of an attempt.
+    pub(super) fn cancel(&mut self, sides: &mut Sides<'_>, key: usize, slot: SlotId) {
+        let handle = self.table.get_mut(key).and_then(|exchange| exchange.handle(slot)?.take());
+        if let Some(handle) = handle {
+            sides.transport.reset(handle, h2::Code::CANCEL);
+        }
+    }
+
+    /// An attempt has failed.
+    pub(super) fn on_failed(&mut self, sides: &mut Sides<'_>, key: usize, slot: SlotId, failure: &Failure) {
+        let Some(exchange) = self.table.get_mut(key) else { return };
+        if let Some(handle) = exchange.handle(slot) {
+            *handle = None;
+        }
+        if matches!(exchange.response, Response::Awaited) {
+            let kind = kind_of(failure);
+            let sent = exchange.upload.sent(failure.processed == Processed::No);
+            let step = self.ask(sides, key, |attempt, cx| attempt.on_failure(cx, slot, kind, sent));
+            let upstream = self.table.get(key).map(|exchange| exchange.upstream);
+            self.perform(sides, key, step);
+            if let Some(upstream) = upstream {
+                self.generation.tell_news(upstream);
+            }
+        } else {
+            self.break_off(sides, key, failure);
+        }
+    }
+}
+
+/// What a failure of the transport means to the machine.
+fn kind_of(failure: &Failure) -> Kind {
+    let is_unprocessed = failure.processed == Processed::No;
+    match failure.kind {
+        FailureKind::GoAway => Kind::Unprocessed,
+        FailureKind::ConnectionLost(_) | FailureKind::KeepaliveTimeout if is_unprocessed => Kind::Unprocessed,
+        FailureKind::ConnectionLost(_) | FailureKind::KeepaliveTimeout => Kind::ConnectionLost,
+        FailureKind::Dns => Kind::Dns,
+        FailureKind::Refused => Kind::ConnectRefused,
+        FailureKind::ConnectTimeout => Kind::ConnectTimeout,
+        FailureKind::Unreachable => Kind::Unreachable,
+        FailureKind::TlsCertificate => Kind::Certificate,
+        FailureKind::TlsProtocol | FailureKind::NoCommonProtocol => Kind::Tls,
+        FailureKind::Reset(_) if is_unprocessed => Kind::RefusedStream,
+        FailureKind::Reset(_) => Kind::Reset,
+        FailureKind::Malformed(_) => Kind::Malformed,
+        FailureKind::Protocol(_) => Kind::ConnectionLost,
+        _ => Kind::Local(Reason::Internal),
+    }
+}

@@ -1,0 +1,47 @@
+//! Answers that Spooky makes itself (behaviour 7.1).
+
+use super::{Exchanges, Sides, state::Client};
+use spooky_bridge::message::{
+    Method,
+    local::{self, Answer, AnswerContext},
+    request_id,
+};
+use spooky_edge::Body;
+use spooky_lb::outcome::Reason;
+
+/// How an answer must be given.
+#[derive(Clone, Copy)]
+pub(super) struct Asked<'a> {
+    pub(super) method: Method,
+    pub(super) is_grpc: bool,
+    /// The id of the request, the client's if it is acceptable; empty if there is none.
+    pub(super) request_id: &'a [u8],
+}
+
+impl Exchanges {
+    /// Answers a request that no exchange stands for (any more).
+    pub(super) fn answer(&mut self, sides: &mut Sides<'_>, client: Client, reason: Reason, asked: Asked<'_>) {
+        let generated = self.clock.request_id();
+        let kept = Some(asked.request_id).filter(|id| request_id::is_acceptable(id));
+        let (row, snapshot) = (reason.row(), &self.generation.snapshot);
+        let answer = Answer {
+            status: reason.status_with(snapshot.timeout_status),
+            text: reason.text(),
+            error: row.proxy_error,
+            details: row.details,
+            retry_after: row.retry_after.then_some(snapshot.retry_after_seconds),
+            allow: (reason == Reason::MethodDenied).then_some(snapshot.allowed_methods.as_str()),
+        };
+        let context = AnswerContext {
+            date: self.clock.http_date(),
+            request_id: kept.unwrap_or(&generated),
+            is_head: asked.method == Method::Head,
+            is_grpc: asked.is_grpc,
+        };
+        let (head, body) = local::answer(&answer, &context);
+        let Some(edge) = sides.edge(client) else { return };
+        edge.respond(client.stream, &head, if body.is_empty() { Body::None } else { Body::Known(body.len() as u64) });
+        edge.send_body(client.stream, body);
+        edge.finish(client.stream, None);
+    }
+}

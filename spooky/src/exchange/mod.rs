@@ -1,0 +1,128 @@
+//! The one place where the client side and the backend side meet.
+//!
+//! Every request of every client protocol becomes an [`Exchange`] here: routed, admitted, sent to a backend, answered, and
+//! settled exactly once. The worker calls [`Exchanges`] with the events of both sides; decisions are asked from `lb`.
+
+mod attempt;
+mod clock;
+mod download;
+mod end;
+mod local;
+mod start;
+mod state;
+mod time;
+mod upload;
+mod wheel;
+
+pub(crate) use clock::Clock;
+pub(crate) use state::Client;
+
+use crate::{generation::Generation, worker::Listener};
+use slab::Slab;
+use spooky_edge::{Edge, Event as ClientEvent, EventKind};
+use spooky_lb::attempt::SlotId;
+use spooky_transport::{Event as UpstreamEvent, Transport};
+use state::Exchange;
+use std::time::Instant;
+use wheel::Wheel;
+
+/// Both sides, lent by the worker for one call.
+pub(crate) struct Sides<'a> {
+    pub(crate) listeners: &'a mut [Listener],
+    pub(crate) transport: &'a mut Transport,
+    pub(crate) now: Instant,
+}
+
+impl Sides<'_> {
+    fn edge(&mut self, client: Client) -> Option<&mut Edge> {
+        self.listeners.get_mut(client.listener).map(|listener| &mut listener.edge)
+    }
+}
+
+/// All exchanges of a worker.
+pub(crate) struct Exchanges {
+    table: Slab<Exchange>,
+    serial: u32,
+    wheel: Wheel,
+    generation: Generation,
+    clock: Clock,
+    /// Reused by route look-ups.
+    scratch: Vec<u8>,
+}
+
+impl Exchanges {
+    pub(crate) fn new(generation: Generation, clock: Clock, now: Instant) -> Self {
+        Self { table: Slab::with_capacity(256), serial: 0, wheel: Wheel::new(now), generation, clock, scratch: Vec::new() }
+    }
+
+    /// Learns the time of this turn.
+    pub(crate) fn advance(&mut self, now: Instant) {
+        self.clock.advance(now);
+    }
+
+    /// Takes an event of a client's stream.
+    pub(crate) fn on_client(&mut self, sides: &mut Sides<'_>, listener: usize, event: ClientEvent) {
+        let client = Client { listener, stream: event.stream };
+        match event.kind {
+            EventKind::Request { head, end, peer, .. } => self.start(sides, client, head, end, peer),
+            EventKind::Refused { refusal } => self.refuse(sides, client, &refusal),
+            EventKind::Readable => self.with(sides, client, Self::pump_upload),
+            EventKind::Accepted(bytes) => self.with(sides, client, |this, sides, key| this.on_accepted(sides, key, bytes)),
+            EventKind::Sent => self.with(sides, client, Self::complete),
+            EventKind::Aborted(abort) => self.with(sides, client, |this, sides, key| this.abandon(sides, key, abort)),
+        }
+        if let Some(edge) = sides.edge(client) {
+            edge.release(client.stream);
+        }
+    }
+
+    fn with(&mut self, sides: &mut Sides<'_>, client: Client, act: impl FnOnce(&mut Self, &mut Sides<'_>, usize)) {
+        let tag = sides.edge(client).and_then(|edge| edge.tag(client.stream));
+        if let Some((key, _)) = tag.and_then(|tag| self.find(tag)) {
+            act(self, sides, key);
+        }
+    }
+
+    /// Takes an event of the backend side.
+    pub(crate) fn on_upstream(&mut self, sides: &mut Sides<'_>, event: UpstreamEvent) {
+        let tag = match &event {
+            UpstreamEvent::BackendDown { backend, reason } => return self.generation.on_down(*backend, reason),
+            UpstreamEvent::BackendUp { backend } => return self.generation.on_up(*backend),
+            UpstreamEvent::Sent { tag, .. }
+            | UpstreamEvent::Sendable { tag }
+            | UpstreamEvent::Informational { tag, .. }
+            | UpstreamEvent::Head { tag, .. }
+            | UpstreamEvent::Data { tag, .. }
+            | UpstreamEvent::Trailers { tag, .. }
+            | UpstreamEvent::Failed { tag, .. } => *tag,
+        };
+        let Some((key, slot)) = self.find(tag) else { return };
+        match event {
+            UpstreamEvent::Sent { .. } => self.on_sent(sides, key, slot),
+            UpstreamEvent::Sendable { .. } => self.pump_upload(sides, key),
+            UpstreamEvent::Informational { head, .. } => self.on_interim(sides, key, head),
+            UpstreamEvent::Head { head, end, .. } => self.on_head(sides, key, slot, head, end),
+            UpstreamEvent::Data { data, end, .. } => self.on_data(sides, key, data, end),
+            UpstreamEvent::Trailers { fields, .. } => self.on_end(sides, key, Some(&fields)),
+            UpstreamEvent::Failed { failure, .. } => self.on_failed(sides, key, slot, &failure),
+            UpstreamEvent::BackendDown { .. } | UpstreamEvent::BackendUp { .. } => {}
+        }
+    }
+
+    /// The exchange and the attempt that a number stands for.
+    fn find(&self, tag: u64) -> Option<(usize, SlotId)> {
+        let key = tag as u32 as usize;
+        let exchange = self.table.get(key)?;
+        let slot = SlotId::ALL.into_iter().find(|slot| tag_of(key, exchange.serial, *slot) == tag)?;
+        Some((key, slot))
+    }
+}
+
+/// Serials are counted modulo this, so that a slot's bit fits beside them.
+const SERIALS: u32 = 1 << 31;
+
+/// The number by which both sides know an exchange (and the backend side the attempt): not used again for the same place
+/// within 2^31 exchanges.
+fn tag_of(key: usize, serial: u32, slot: SlotId) -> u64 {
+    u64::from(serial) << 33 | (slot.index() as u64) << 32 | key as u64
+}

@@ -1,0 +1,97 @@
+//! Everything that is bound before anything starts: one UDP socket per listener and worker.
+
+use super::StartError;
+use spooky_config::Config;
+use spooky_net::{
+    steer,
+    udp::{UdpOptions, UdpSocket, interface_mtu},
+};
+use std::{
+    net::{IpAddr, SocketAddr, ToSocketAddrs},
+    os::fd::AsFd,
+};
+
+/// IP and UDP headers: what a datagram loses of the interface's MTU.
+const IPV4_UDP_HEADERS: usize = 28;
+const IPV6_UDP_HEADERS: usize = 48;
+/// The largest UDP payload that QUIC can announce (RFC 9000 18.2).
+const MAX_UDP_PAYLOAD: usize = 65_527;
+
+/// A listener's address with the sockets on it, one per worker.
+pub(crate) struct Endpoint {
+    pub(crate) address: SocketAddr,
+    pub(crate) sockets: Vec<UdpSocket>,
+    /// The largest UDP payload that its interface carries.
+    pub(crate) max_udp_payload: u16,
+}
+
+/// All endpoints, in the order of the listeners.
+pub(crate) struct Bound {
+    pub(crate) endpoints: Vec<Endpoint>,
+}
+
+impl Bound {
+    /// Binds all listeners for this many workers.
+    pub(crate) fn new(config: &Config, workers: u16) -> Result<Self, StartError> {
+        let endpoints = config.listeners.iter().map(|listener| {
+            let address = resolve(&listener.address, listener.port)?;
+            endpoint(config, address, workers)
+        });
+        Ok(Self { endpoints: endpoints.collect::<Result<_, _>>()? })
+    }
+}
+
+fn resolve(address: &str, port: u16) -> Result<SocketAddr, StartError> {
+    let found = (address, port).to_socket_addrs().map(|mut found| found.next());
+    match found {
+        Ok(Some(found)) => Ok(found),
+        Ok(None) => Err(bind_error(address, port, "the name has no address")),
+        Err(error) => Err(bind_error(address, port, &error.to_string())),
+    }
+}
+
+fn endpoint(config: &Config, address: SocketAddr, workers: u16) -> Result<Endpoint, StartError> {
+    let performance = &config.performance;
+    let options = UdpOptions {
+        recv_buffer: performance.udp_recv_buffer_bytes as usize,
+        send_buffer: performance.udp_send_buffer_bytes as usize,
+        reuseport: workers > 1,
+    };
+    let mut sockets = Vec::new();
+    let mut address = address;
+    for _ in 0..workers {
+        let socket = UdpSocket::bind(address, &options).map_err(|error| explain(address, &error))?;
+        address = socket.local_addr().map_err(|error| explain(address, &error))?;
+        sockets.push(socket);
+    }
+    if let Some(first) = sockets.first()
+        && workers > 1
+    {
+        steer::attach_worker_steering(first.as_fd(), workers).map_err(|error| explain(address, &error))?;
+    }
+    let found = u64::from(payload_of(address.ip()));
+    let max_udp_payload = u16::try_from(performance.quic_max_udp_payload_bytes.unwrap_or(found)).unwrap_or(1452);
+    Ok(Endpoint { address, sockets, max_udp_payload })
+}
+
+/// The largest UDP payload that the interface with this address carries.
+fn payload_of(ip: IpAddr) -> u16 {
+    let headers = if ip.is_ipv4() { IPV4_UDP_HEADERS } else { IPV6_UDP_HEADERS };
+    let mtu = interface_mtu(ip).unwrap_or(1500);
+    u16::try_from(mtu.saturating_sub(headers).clamp(1200, MAX_UDP_PAYLOAD)).unwrap_or(1452)
+}
+
+fn explain(address: SocketAddr, error: &std::io::Error) -> StartError {
+    let mut text = bind_error(&address.ip().to_string(), address.port(), &error.to_string());
+    if error.kind() == std::io::ErrorKind::PermissionDenied && address.port() < 1024 {
+        text.0 += &format!(
+            "\n    hint: Binding privileged port {} requires root or CAP_NET_BIND_SERVICE. Use a port >= 1024 for unprivileged startup.",
+            address.port()
+        );
+    }
+    text
+}
+
+fn bind_error(address: &str, port: u16, reason: &str) -> StartError {
+    StartError(format!("Failed to bind UDP socket {address}:{port}: {reason}"))
+}

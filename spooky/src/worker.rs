@@ -1,0 +1,211 @@
+//! One data-plane thread: its sockets, its connections, its exchanges, and the loop that drives them.
+//!
+//! The loop is one future. Each poll is one turn of fixed order and bounded work; nothing in it blocks or waits.
+
+use crate::{
+    exchange::{Exchanges, Sides},
+    runtime::Signals,
+};
+use spooky_edge::Edge;
+use spooky_net::{
+    timer::Timer,
+    udp::{AsyncUdp, RecvBatch, SendBatch, Transmit},
+};
+use spooky_transport::Transport;
+use std::{
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+/// Receive calls of one listener in one turn; each takes up to 32 messages.
+const RECEIVES_PER_TURN: usize = 4;
+/// Send calls of one listener in one turn.
+const SENDS_PER_TURN: usize = 64;
+
+/// A listener as one worker has it.
+pub(crate) struct Listener {
+    pub(crate) socket: AsyncUdp,
+    pub(crate) edge: Edge,
+    pub(crate) port: u16,
+    receive: RecvBatch,
+    send: SendBatch,
+}
+
+impl Listener {
+    pub(crate) fn new(socket: AsyncUdp, edge: Edge, port: u16) -> Self {
+        Self { socket, edge, port, receive: RecvBatch::new(), send: SendBatch::new() }
+    }
+
+    /// Takes what has arrived. True if there may be more.
+    fn receive(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        for _ in 0..RECEIVES_PER_TURN {
+            match self.socket.poll_recv(cx, &mut self.receive) {
+                Poll::Pending => return false,
+                Poll::Ready(Err(_)) => return true, // an error of one peer, reported by the kernel; reading goes on
+                Poll::Ready(Ok(_)) => {}
+            }
+            let is_partial = self.receive.is_partial();
+            for mut datagram in self.receive.drain() {
+                let (remote, local_ip, ecn) = (datagram.remote, datagram.local_ip, datagram.ecn.unwrap_or_default());
+                while let Some(packet) = datagram.split_segment() {
+                    self.edge.on_datagram(now, remote, local_ip, ecn, packet);
+                }
+            }
+            if is_partial {
+                // Asks to be woken for the next datagram.
+                return !matches!(self.socket.poll_recv(cx, &mut self.receive), Poll::Pending);
+            }
+        }
+        true
+    }
+
+    /// Sends what the connections have to send. True if there is more than one turn may send.
+    fn transmit(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        for _ in 0..SENDS_PER_TURN {
+            if self.send.is_blocked() || self.send.is_full() {
+                if let Poll::Pending = self.socket.poll_send(cx, &mut self.send) {
+                    return false;
+                }
+                continue;
+            }
+            if !self.fill(now) {
+                // A socket without room wakes us when it has some; an error concerns one peer.
+                let _ = self.socket.poll_send(cx, &mut self.send);
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Fills the batch. False when no connection has anything left to send.
+    fn fill(&mut self, now: Instant) -> bool {
+        let socket = self.socket.socket();
+        while let Some(buffer) = self.send.buffer() {
+            let segments = |to: SocketAddr, size: usize| socket.max_gso_segments(to.ip(), size);
+            let Some(transmit) = self.edge.transmit(now, segments, buffer) else { return false };
+            self.send.commit(&Transmit {
+                destination: transmit.destination,
+                src_ip: transmit.src_ip,
+                ecn: transmit.ecn.map(|ecn| ecn as u8),
+                segment_size: transmit.segment_size,
+            });
+        }
+        true
+    }
+}
+
+/// How far the worker is on its way out.
+enum Life {
+    Running,
+    Draining { until: Instant },
+    Closing,
+}
+
+/// A worker.
+pub(crate) struct Worker {
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) transport: Transport,
+    pub(crate) exchanges: Exchanges,
+    pub(crate) signals: Signals,
+    timer: Timer,
+    life: Life,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        listeners: Vec<Listener>,
+        transport: Transport,
+        exchanges: Exchanges,
+        signals: Signals,
+    ) -> io::Result<Self> {
+        Ok(Self { listeners, transport, exchanges, signals, timer: Timer::new()?, life: Life::Running })
+    }
+
+    /// Serves until it is told to stop and has drained.
+    pub(crate) async fn run(mut self) {
+        let turns = poll_fn(|cx| self.turn(cx));
+        tokio::task::unconstrained(turns).await;
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let now = Instant::now();
+        let mut more = false;
+        for listener in &mut self.listeners {
+            more |= listener.receive(cx, now);
+            listener.edge.on_time(now);
+        }
+        self.transport.poll_io(cx, now);
+        self.exchange(now);
+        self.transport.flush(cx);
+        for listener in &mut self.listeners {
+            more |= listener.transmit(cx, now);
+            more |= listener.edge.has_work();
+        }
+        if self.live(cx, now) {
+            return Poll::Ready(());
+        }
+        if more || !self.arm(cx) {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    /// Lets the exchanges act on what both sides have seen.
+    fn exchange(&mut self, now: Instant) {
+        for listener in &mut self.listeners {
+            listener.edge.serve(now);
+        }
+        let Self { listeners, transport, exchanges, .. } = self;
+        exchanges.advance(now);
+        for at in 0..listeners.len() {
+            while let Some(event) = listeners.get_mut(at).and_then(|listener| listener.edge.next_event()) {
+                exchanges.on_client(&mut Sides { listeners, transport, now }, at, event);
+            }
+        }
+        while let Some(event) = transport.next_event() {
+            exchanges.on_upstream(&mut Sides { listeners, transport, now }, event);
+        }
+        exchanges.on_time(&mut Sides { listeners, transport, now });
+    }
+
+    /// Sets the timer to the nearest deadline. False if that has passed already.
+    fn arm(&mut self, cx: &mut Context<'_>) -> bool {
+        let edges = self.listeners.iter().filter_map(|listener| listener.edge.deadline());
+        let life = match self.life {
+            Life::Draining { until } => Some(until),
+            Life::Running | Life::Closing => None,
+        };
+        let others = [self.transport.next_deadline(), self.exchanges.deadline(), life];
+        let deadline = edges.chain(others.into_iter().flatten()).min();
+        if self.timer.set(deadline).is_err() {
+            return false;
+        }
+        matches!(self.timer.poll_expired(cx), Poll::Pending)
+    }
+
+    /// Starts and ends the drain (behaviour 11.3). True when the worker has nothing left to do.
+    fn live(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        match self.life {
+            Life::Running => {
+                if let Some(grace) = self.signals.poll_stop(cx) {
+                    self.listeners.iter_mut().for_each(|listener| listener.edge.drain(now));
+                    self.life = Life::Draining { until: now + grace };
+                    cx.waker().wake_by_ref();
+                }
+                false
+            }
+            Life::Draining { until } => {
+                if now >= until || self.listeners.iter().all(|listener| listener.edge.connections() == 0) {
+                    self.listeners.iter_mut().for_each(|listener| listener.edge.close(now));
+                    self.life = Life::Closing;
+                    cx.waker().wake_by_ref();
+                }
+                false
+            }
+            Life::Closing => true,
+        }
+    }
+}
