@@ -10,6 +10,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_size_force};
 use tokio::net::UdpSocket;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -18,6 +19,8 @@ use self::pipe::Pipe;
 
 /// Largest datagram that the relay carries, bytes.
 const DATAGRAM_BYTES: usize = 65_535;
+/// Kernel buffer of each socket: a burst of a whole congestion window must not be lost by accident.
+const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
 /// Clients that one relay serves.
 const MAX_CLIENTS: usize = 256;
 
@@ -73,7 +76,7 @@ impl Link {
     /// Relays between clients of [`Link::addr`] and `server`.
     pub async fn start(server: SocketAddr, conditions: Conditions) -> Self {
         eprintln!("link to {server}: {conditions:?}");
-        let public = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bind a relay on loopback");
+        let public = bind().await;
         let addr = public.local_addr().expect("address of a bound socket");
         let counts = Arc::new(watch::Sender::new(Counts::default()));
         let mut tasks = JoinSet::new();
@@ -92,6 +95,15 @@ impl Link {
     }
 }
 
+async fn bind() -> UdpSocket {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bind a relay on loopback");
+    // Beyond the system's limit only with a capability; else as much as the limit allows.
+    if set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER_BYTES).is_err() {
+        set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER_BYTES).expect("set a buffer size");
+    }
+    socket
+}
+
 async fn relay(public: Arc<UdpSocket>, server: SocketAddr, conditions: Conditions, counts: Arc<watch::Sender<Counts>>) {
     let mut clients: HashMap<SocketAddr, Pipe> = HashMap::new();
     let mut tasks = JoinSet::new();
@@ -101,7 +113,7 @@ async fn relay(public: Arc<UdpSocket>, server: SocketAddr, conditions: Condition
         if !clients.contains_key(&client) {
             assert!(clients.len() < MAX_CLIENTS, "more than {MAX_CLIENTS} clients on one relay");
             let number = 2 * clients.len() as u64;
-            let private = Arc::new(UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bind for a client"));
+            let private = Arc::new(bind().await);
             let up = Pipe::start(private.clone(), server, conditions, number, counts.clone(), &mut tasks);
             let down = Pipe::start(public.clone(), client, conditions, number + 1, counts.clone(), &mut tasks);
             tasks.spawn(back(private, down));

@@ -24,7 +24,7 @@ pub struct Program {
     name: String,
     child: Child,
     lines: watch::Receiver<Vec<String>>,
-    _readers: JoinSet<()>,
+    readers: JoinSet<()>,
 }
 
 impl Program {
@@ -45,7 +45,7 @@ impl Program {
         let mut readers = JoinSet::new();
         readers.spawn(collect(child.stdout.take().expect("captured output"), sender.clone()));
         readers.spawn(collect(child.stderr.take().expect("captured output"), sender));
-        Self { name, child, lines, _readers: readers }
+        Self { name, child, lines, readers }
     }
 
     /// Its process id.
@@ -100,6 +100,13 @@ impl Program {
     pub async fn exit(&mut self, limit: Duration) -> ExitStatus {
         let what = format!("{} to end", self.name);
         wait::within_time(limit, &what, self.child.wait()).await.expect("the status of a child")
+    }
+
+    /// Awaits the end of both outputs, that is, of the program and of whoever inherited them; gives all lines.
+    pub async fn rest(&mut self) -> Vec<String> {
+        let what = format!("the end of the output of {}", self.name);
+        wait::within(&what, async { while self.readers.join_next().await.is_some() {} }).await;
+        self.lines.borrow().clone()
     }
 
     /// Asks the program to end (SIGTERM) and awaits it.

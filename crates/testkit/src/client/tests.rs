@@ -10,8 +10,10 @@ use quinn::{Endpoint, ServerConfig};
 
 use super::raw::End;
 use super::{Client, Failure, frame, get};
-use crate::certs::Authority;
+use crate::certs::{Authority, Files};
 use crate::pattern::{Pattern, sha256};
+use crate::process::Program;
+use crate::{program, wait};
 
 /// A server that echoes bodies with a trailer, and resets `/reset` with 0x10c.
 fn serve(authority: &Authority) -> SocketAddr {
@@ -103,4 +105,23 @@ async fn a_violation_ends_the_connection_with_its_code() {
     let mut request = raw.request(&frame::frame(frame::kind::DATA, b"early"), true).await;
     assert_eq!(request.answer().await.unwrap_err(), End::Connection(Some(0x105)));
     assert_eq!(raw.closed().await, Some(0x105));
+}
+
+#[tokio::test]
+async fn the_python_client_sends_uploads_side_by_side() {
+    let Some(python) = program::require_aioquic() else { return };
+    let authority = Authority::new();
+    let files = Files::write(&authority, &authority.issue(&["localhost"]));
+    let url = format!("https://{}/", serve(&authority));
+    let (script, ca) = (program::aioquic_client(), files.ca.to_str().unwrap().to_owned());
+    let arguments = [script.to_str().unwrap(), &url, "--ca", &ca, "--upload", "100000", "--parallel", "3"];
+    let mut client = Program::start(&python, &arguments);
+    let status = client.exit(wait::BOUND).await;
+    let digest = sha256(&b"u".repeat(100_000));
+    let lines = client.rest().await;
+    assert!(status.success(), "{lines:?}");
+    assert_eq!(lines.len(), 3, "{lines:?}");
+    for part in ["\"status\": 200", "[[\"x-end\", \"yes\"]]", "\"length\": 100000", &digest] {
+        assert!(lines.iter().all(|line| line.contains(part)), "{part} in {lines:?}");
+    }
 }
