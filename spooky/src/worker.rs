@@ -137,6 +137,7 @@ impl Worker {
             more |= listener.receive(cx, now);
             listener.edge.on_time(now);
         }
+        self.transport.on_time(now);
         self.transport.poll_io(cx, now);
         self.exchange(now);
         self.transport.flush(cx);

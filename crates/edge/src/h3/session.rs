@@ -119,7 +119,7 @@ impl Session {
         match event {
             quinn_proto::Event::Connected => self.open_control(quic),
             quinn_proto::Event::ConnectionLost { .. } => self.lose_streams(events),
-            quinn_proto::Event::Stream(StreamEvent::Opened { dir: Dir::Bi }) => self.accept_requests(quic, events),
+            quinn_proto::Event::Stream(StreamEvent::Opened { dir: Dir::Bi }) => self.accept_requests(quic, now, events),
             quinn_proto::Event::Stream(StreamEvent::Opened { dir: Dir::Uni }) => {
                 while let Some(id) = quic.streams().accept(Dir::Uni) {
                     self.read_uni(quic, id, now, events);
@@ -128,20 +128,23 @@ impl Session {
             quinn_proto::Event::Stream(StreamEvent::Readable { id }) if id.dir() == Dir::Uni => {
                 self.read_uni(quic, id, now, events);
             }
-            quinn_proto::Event::Stream(StreamEvent::Readable { id }) => self.on_readable(quic, id, events),
+            quinn_proto::Event::Stream(StreamEvent::Readable { id }) => self.on_readable(quic, id, now, events),
             quinn_proto::Event::Stream(StreamEvent::Writable { id }) => self.on_writable(quic, id, events),
             quinn_proto::Event::Stream(StreamEvent::Stopped { id, error_code }) => {
                 if Some(id) == self.control {
                     return self.fail(quic, Code::CLOSED_CRITICAL_STREAM, "control stream stopped", events);
                 }
                 self.on_stopped(quic, id, error_code.into_inner(), events);
+                self.count_cancelled(quic, now, events);
             }
             _ => {}
         }
     }
 
-    fn accept_requests(&mut self, quic: &mut Connection, events: &mut VecDeque<Event>) {
+    fn accept_requests(&mut self, quic: &mut Connection, now: Instant, events: &mut VecDeque<Event>) {
+        let elapsed = now.saturating_duration_since(self.started);
         while let Some(id) = quic.streams().accept(Dir::Bi) {
+            self.h3.request_opened(elapsed);
             let number = u64::from(id);
             self.next_request = self.next_request.max(number + 4);
             self.serial = self.serial.wrapping_add(1);
@@ -158,13 +161,27 @@ impl Session {
         }
     }
 
-    fn on_readable(&mut self, quic: &mut Connection, id: StreamId, events: &mut VecDeque<Event>) {
+    fn on_readable(&mut self, quic: &mut Connection, id: StreamId, now: Instant, events: &mut VecDeque<Event>) {
         let Some(slot) = self.slot_of(id) else { return };
-        match self.streams.get(slot as usize).map(|stream| &stream.intake) {
-            Some(Intake::Head(_)) => self.read_head(quic, slot, events),
-            Some(Intake::Body { .. }) => events.push_back(Event { stream: self.reference(slot), kind: EventKind::Readable }),
-            Some(Intake::Done) | None => {}
+        let Some(stream) = self.streams.get(slot as usize) else { return };
+        match stream.intake {
+            Intake::Head(_) => self.read_head(quic, slot, events),
+            Intake::Body { .. } if self.take_reset(quic, id, slot, events) => self.count_cancelled(quic, now, events),
+            Intake::Body { .. } => events.push_back(Event { stream: self.reference(slot), kind: EventKind::Readable }),
+            Intake::Done => {}
         }
+    }
+
+    /// Whether the client has reset its sending half: told at once, whether or not the exchange reads (behaviour 5.4).
+    fn take_reset(&mut self, quic: &mut Connection, id: StreamId, slot: u32, events: &mut VecDeque<Event>) -> bool {
+        let Ok(Some(code)) = quic.recv_stream(id).received_reset() else { return false };
+        let reference = self.reference(slot);
+        if let Some(stream) = self.streams.get_mut(slot as usize) {
+            stream.intake = Intake::Done;
+            stream.reset(quic, Code::REQUEST_CANCELLED);
+        }
+        events.push_back(Event { stream: reference, kind: EventKind::Aborted(Abort::Reset(code.into_inner())) });
+        true
     }
 
     fn on_writable(&mut self, quic: &mut Connection, id: StreamId, events: &mut VecDeque<Event>) {
@@ -192,6 +209,14 @@ impl Session {
         }
         stream.reset(quic, Code::REQUEST_CANCELLED);
         events.push_back(Event { stream: self.reference(slot), kind: EventKind::Aborted(Abort::Stopped(code)) });
+    }
+
+    /// The client took a request back. Too many of that end the connection (behaviour 2.2).
+    fn count_cancelled(&mut self, quic: &mut Connection, now: Instant, events: &mut VecDeque<Event>) {
+        let elapsed = now.saturating_duration_since(self.started);
+        if let Err(error) = self.h3.request_cancelled(elapsed) {
+            self.fail(quic, error.code, error.reason, events);
+        }
     }
 
     /// A stream is over for the exchange too: forget it.
