@@ -43,20 +43,6 @@ impl<T: Copy> RawArray<T> {
     }
 }
 
-impl RawArray<u8> {
-    /// The bytes in `start..start + length`; empty when they are not all inside the array.
-    pub(super) fn bytes(&self, start: usize, length: usize) -> &[u8] {
-        match start.checked_add(length) {
-            Some(end) if end <= self.length => {
-                // SAFETY: in bounds and initialised. The borrow of `self` keeps the owner from starting a call in
-                // which the kernel writes here.
-                unsafe { std::slice::from_raw_parts(self.start.as_ptr().add(start), length) }
-            }
-            _ => &[],
-        }
-    }
-}
-
 impl<T: Copy> Drop for RawArray<T> {
     fn drop(&mut self) {
         debug_assert!(size_of::<T>() > 0);

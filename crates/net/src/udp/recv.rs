@@ -1,8 +1,9 @@
 //! Receiving: the batch that one `recvmmsg` fills, and the datagrams taken out of it.
 //!
-//! The kernel writes into a fixed scratch area of which only the pages that packets reach are ever touched. A datagram
-//! is copied out when it is taken, into a chunk that its predecessors share, so that it costs no allocation and pins
-//! at most [`CHUNK`] bytes however long an upper layer keeps it.
+//! The kernel writes into one slot per message, of which only the pages that packets reach are ever touched. A message
+//! of many coalesced datagrams leaves with its slot, without a copy. A small one is copied, when it is taken, into a
+//! chunk that its predecessors share. Either way it costs no allocation as long as the upper layers let go of earlier
+//! ones, and pins at most 64 KiB however long they keep it.
 
 use std::io;
 use std::mem::zeroed;
@@ -21,11 +22,10 @@ pub const RECV_BATCH: usize = 32;
 
 /// Bytes that a message can have: the largest UDP payload, and the most that GRO coalesces.
 const MESSAGE_SPACE: usize = 1 << 16;
-/// Distance of the message buffers in the scratch area. Not a power of two, so that the first bytes of all messages do
-/// not compete for the same few cache lines.
-const SLOT: usize = MESSAGE_SPACE + 1344;
-/// Size of the chunks that datagrams are copied to.
-const CHUNK: usize = 1 << 16;
+/// Messages from this size on leave with their slot; below, a copy costs less than the memory that they would pin.
+const HANDED_OVER: usize = 1 << 14;
+/// Size of the chunks that smaller messages are copied to.
+const CHUNK: usize = 1 << 15;
 /// How often a call is repeated after an error that belongs to some earlier datagram.
 const MAX_ATTEMPTS: usize = 8;
 
@@ -54,12 +54,14 @@ impl Datagram {
 
 /// Buffers for one `recvmmsg`, reused for ever.
 pub struct RecvBatch {
-    scratch: RawArray<u8>,
+    /// Empty buffers, each with a capacity of at least `MESSAGE_SPACE` during a call.
+    slots: Vec<BytesMut>,
     headers: RawArray<mmsghdr>,
     names: RawArray<Name>,
     controls: RawArray<Control<RECV_SPACE>>,
-    _vectors: RawArray<iovec>,
+    vectors: RawArray<iovec>,
     received: usize,
+    taken: usize,
     chunk: BytesMut,
 }
 
@@ -69,12 +71,10 @@ unsafe impl Send for RecvBatch {}
 impl RecvBatch {
     /// Reserves the address space, about 2 MiB; memory is used as packets come.
     pub fn new() -> Self {
-        let scratch = RawArray::new(vec![0; SLOT * RECV_BATCH]);
+        let mut slots: Vec<_> = (0..RECV_BATCH).map(|_| BytesMut::with_capacity(MESSAGE_SPACE)).collect();
         let names = RawArray::new(vec![Name::EMPTY; RECV_BATCH]);
         let controls = RawArray::new(vec![Control::EMPTY; RECV_BATCH]);
-        let vectors = (0..RECV_BATCH).filter_map(|index| scratch.at(index * SLOT));
-        let vectors = vectors.map(|base| iovec { iov_base: base.cast(), iov_len: MESSAGE_SPACE }).collect();
-        let vectors = RawArray::new(vectors);
+        let vectors = RawArray::new(slots.iter_mut().map(vector).collect());
         let headers = (0..RECV_BATCH).filter_map(|index| {
             // SAFETY: all-zero is a valid `mmsghdr`: null pointers and zero lengths.
             let mut header: mmsghdr = unsafe { zeroed() };
@@ -87,15 +87,7 @@ impl RecvBatch {
             Some(header)
         });
         let headers = RawArray::new(headers.collect());
-        Self {
-            scratch,
-            headers,
-            names,
-            controls,
-            _vectors: vectors,
-            received: 0,
-            chunk: BytesMut::with_capacity(CHUNK),
-        }
+        Self { slots, headers, names, controls, vectors, received: 0, taken: 0, chunk: BytesMut::with_capacity(CHUNK) }
     }
 
     /// Whether the last receive found fewer messages than fit, and so left the socket empty.
@@ -103,9 +95,9 @@ impl RecvBatch {
         self.received < RECV_BATCH
     }
 
-    /// The messages of the last receive, oldest first. Those not taken are gone with the iterator.
+    /// The messages of the last receive not taken yet, oldest first. They wait until the next receive.
     pub fn drain(&mut self) -> Drain<'_> {
-        Drain { batch: self, next: 0 }
+        Drain { batch: self }
     }
 
     /// Replaces the content by what is waiting at `fd`, and returns the number of messages.
@@ -115,8 +107,8 @@ impl RecvBatch {
     pub(super) fn fill(&mut self, fd: BorrowedFd<'_>) -> io::Result<usize> {
         self.reset();
         for _ in 0..MAX_ATTEMPTS {
-            // SAFETY: `headers` holds `RECV_BATCH` initialised entries whose pointers lead into arrays owned by
-            // `self`, with the lengths they were allocated with; `self` is borrowed mutably, so nothing reads them
+            // SAFETY: `headers` holds `RECV_BATCH` initialised entries whose pointers lead into arrays and slots owned
+            // by `self`, with lengths that those have at least; `self` is borrowed mutably, so nothing reads them
             // during the call. The timeout may be null. (Miri does not know `recvmmsg`; the codecs around it are safe
             // code that it can run.)
             let count = unsafe {
@@ -141,7 +133,7 @@ impl RecvBatch {
         Err(io::ErrorKind::WouldBlock.into())
     }
 
-    /// Gives the entries used last time their full lengths back.
+    /// Gives the entries used last time their full lengths back, and slots that left a successor.
     fn reset(&mut self) {
         for index in 0..self.received {
             if let Some(mut header) = self.headers.read(index) {
@@ -150,8 +142,13 @@ impl RecvBatch {
                 header.msg_hdr.msg_flags = 0;
                 self.headers.write(index, header);
             }
+            if let Some(slot) = self.slots.get_mut(index) {
+                // No allocation when what left has been dropped meanwhile: the buffer is then taken back.
+                slot.reserve(MESSAGE_SPACE);
+                self.vectors.write(index, vector(slot));
+            }
         }
-        self.received = 0;
+        (self.received, self.taken) = (0, 0);
     }
 
     fn take(&mut self, index: usize) -> Option<Datagram> {
@@ -163,17 +160,32 @@ impl RecvBatch {
         let control = self.controls.read(index)?;
         let incoming = Incoming::decode(control.0.get(..header.msg_hdr.msg_controllen)?);
         let length = header.msg_len as usize;
-        let payload = self.scratch.bytes(index * SLOT, length);
-        self.chunk.reserve(length);
-        self.chunk.extend_from_slice(payload);
+        let slot = self.slots.get_mut(index).filter(|slot| length <= slot.capacity())?;
+        // SAFETY: the capacity suffices, and the kernel has written `length` bytes from the start of this slot in the
+        // call that `header` is from: `received` covers `index`, and `taken` lets each message be taken once.
+        unsafe { slot.set_len(length) };
+        let data = if length >= HANDED_OVER {
+            slot.split()
+        } else {
+            self.chunk.reserve(length);
+            self.chunk.extend_from_slice(slot);
+            slot.clear();
+            self.chunk.split()
+        };
         Some(Datagram {
             remote,
             local_ip: incoming.local_ip,
             ecn: incoming.ecn,
             stride: incoming.stride.unwrap_or(length).max(1),
-            data: self.chunk.split(),
+            data,
         })
     }
+}
+
+/// Where the kernel may write to a slot.
+fn vector(slot: &mut BytesMut) -> iovec {
+    let space = slot.spare_capacity_mut();
+    iovec { iov_base: space.as_mut_ptr().cast(), iov_len: space.len().min(MESSAGE_SPACE) }
 }
 
 impl Default for RecvBatch {
@@ -185,16 +197,15 @@ impl Default for RecvBatch {
 /// Takes the messages out of a [`RecvBatch`].
 pub struct Drain<'a> {
     batch: &'a mut RecvBatch,
-    next: usize,
 }
 
 impl Iterator for Drain<'_> {
     type Item = Datagram;
 
     fn next(&mut self) -> Option<Datagram> {
-        while self.next < self.batch.received {
-            self.next += 1;
-            if let Some(datagram) = self.batch.take(self.next - 1) {
+        while self.batch.taken < self.batch.received {
+            self.batch.taken += 1;
+            if let Some(datagram) = self.batch.take(self.batch.taken - 1) {
                 return Some(datagram);
             }
         }

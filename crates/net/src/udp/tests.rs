@@ -289,6 +289,53 @@ fn partial_batches_say_that_the_socket_is_drained() {
     }
 }
 
+/// What was received stays as it is while the batch is used again, however long and in whatever order it is kept.
+#[test]
+fn datagrams_outlive_their_batch() {
+    let server = bind("127.0.0.1:0");
+    let mut client = bind("127.0.0.1:0");
+    let destination = server.local_addr().unwrap();
+    let (mut out, mut batch) = (SendBatch::new(), RecvBatch::new());
+    let mut kept = std::collections::VecDeque::new();
+    for round in 0..60_usize {
+        for (number, length) in [40, 50_000, 1200, 16_384, 16_383, 8000, 65_000].into_iter().enumerate() {
+            let content = vec![(round * 7 + number) as u8; length];
+            assert!(out.push(&Transmit { segment_size: Some(1300), ..to(destination) }, &content));
+        }
+        send_all(&mut client, &mut out);
+        assert_eq!(server.recv(&mut batch).unwrap(), 7);
+        kept.extend(batch.drain().enumerate().map(|(number, datagram)| (round * 7 + number, datagram)));
+        // Some are dropped at once, some live for several rounds, some are taken apart.
+        kept.retain(|(number, _)| number % 3 != round % 3 || number % 5 == 0);
+        while kept.len() > 40 {
+            kept.pop_front();
+        }
+        for (number, datagram) in &mut kept {
+            let expected = *number as u8;
+            assert!(datagram.data.iter().all(|byte| *byte == expected));
+            drop(datagram.split_segment());
+        }
+    }
+}
+
+#[test]
+fn messages_not_taken_do_no_harm() {
+    let server = bind("127.0.0.1:0");
+    let mut client = bind("127.0.0.1:0");
+    let (mut out, mut batch) = (SendBatch::new(), RecvBatch::new());
+    let destination = to(server.local_addr().unwrap());
+    for round in 0..3_u8 {
+        for length in [20, 30_000, 40_000] {
+            assert!(out.push(&destination, &vec![round; length]));
+        }
+        send_all(&mut client, &mut out);
+        assert_eq!(server.recv(&mut batch).unwrap(), 3);
+        let first: Vec<_> = batch.drain().take(1).collect();
+        assert_eq!(first[0].data, [round; 20][..]);
+        assert_eq!(batch.drain().count(), 2, "those not taken are still there");
+    }
+}
+
 #[test]
 fn empty_datagrams_are_seen() {
     let server = bind("127.0.0.1:0");
