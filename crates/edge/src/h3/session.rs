@@ -163,12 +163,15 @@ impl Session {
 
     fn on_readable(&mut self, quic: &mut Connection, id: StreamId, now: Instant, events: &mut VecDeque<Event>) {
         let Some(slot) = self.slot_of(id) else { return };
-        let Some(stream) = self.streams.get(slot as usize) else { return };
-        match stream.intake {
-            Intake::Head(_) => self.read_head(quic, slot, events),
-            Intake::Body { .. } if self.take_reset(quic, id, slot, events) => self.count_cancelled(quic, now, events),
-            Intake::Body { .. } => events.push_back(Event { stream: self.reference(slot), kind: EventKind::Readable }),
-            Intake::Done => {}
+        let intake = self.streams.get(slot as usize).map(|stream| &stream.intake);
+        if matches!(intake, Some(Intake::Head(_))) {
+            self.read_head(quic, slot, events);
+        } else if matches!(intake, Some(Intake::Body { .. })) {
+            if self.take_reset(quic, id, slot, events) {
+                self.count_cancelled(quic, now, events);
+            } else {
+                events.push_back(Event { stream: self.reference(slot), kind: EventKind::Readable });
+            }
         }
     }
 
