@@ -8,7 +8,9 @@
 mod diff;
 mod effective;
 mod file;
+mod filter;
 mod load;
+mod pending;
 mod problem;
 mod reference;
 mod schema;
@@ -34,9 +36,10 @@ pub use file::resilience::{
 pub use file::security::{Privileges, Reload, Sandbox, Security};
 pub use file::tls::{Certificate, ClientAuth, ListenTls, UpstreamTls};
 pub use file::upstream::{
-    Backend, BackendProtocol, ForwardedHeaders, ForwardedMode, HealthCheck, HostMode, HostPolicy, PassiveHealth, Route,
-    Timeouts, Upstream,
+    Backend, BackendProtocol, ForwardedHeaders, ForwardedMode, HealthCheck, HostMode, HostPolicy, PassiveHealth,
+    PassivePolicy, Route, Timeouts, Upstream,
 };
+pub use filter::LogFilter;
 pub use load::{Loaded, load, parse};
 pub use problem::{Code, Problem, Problems, Severity};
 pub use reference::reference;
@@ -47,3 +50,5 @@ pub use value::network::{Network, is_loopback};
 pub use value::number::Auto;
 pub use value::path::matching_form;
 pub use value::secret::Secret;
+pub use world::texts::{certificate_not_loaded, key_not_loaded};
+pub use world::{Mode, check_world};

@@ -12,7 +12,6 @@ const TYPE: Text = text("Invalid load balancing type: '<t>' for upstream '<u>'")
 const GLOBAL_TYPE: Text = text("Invalid global load balancing type: <t>").hint(TYPES);
 const TYPES: &str = "use round-robin, random, consistent-hash, least-connections, latency-aware or sticky-cid";
 const KEY: Text = text("Invalid load balancing key: '<k>' for upstream '<u>'").hint(SOURCES);
-const GLOBAL_KEY: Text = text("Invalid global load balancing key: <k>").hint(SOURCES);
 const SOURCES: &str = "use header:<name>, cookie:<name>, query:<name>, path, authority, method, cid or client-ip";
 const LOAD_FACTOR: Text =
     text("Invalid load balancing load_factor: <n> for upstream '<u>'").hint("use 0 (unbounded), or 1 and above");
@@ -44,7 +43,7 @@ block! {
         algorithm as "type": Algorithm = Algorithm::RoundRobin, required(), otherwise_outside(TYPE, GLOBAL_TYPE);
         /// What `consistent-hash` hashes: `header:<name>`, `cookie:<name>`, `query:<name>`, `path`, `authority`, `method`,
         /// `cid` or `client-ip`.
-        key: HashKey = HashKey::ClientIp, otherwise_outside(KEY, GLOBAL_KEY), says(KEY_UNUSED);
+        key: HashKey = HashKey::ClientIp, otherwise(KEY), says(KEY_UNUSED);
         /// `consistent-hash` only: bound on a backend's load relative to the average; 0 = unbounded, else at least 1.
         load_factor: f64 = 1.25, fraction(|factor| factor == 0.0 || (factor >= 1.0 && factor.is_finite()), LOAD_FACTOR);
         /// How long a backend that has come back is eased in; 0 = off.

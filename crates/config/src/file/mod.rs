@@ -11,3 +11,6 @@ pub(crate) mod resilience;
 pub(crate) mod security;
 pub(crate) mod tls;
 pub(crate) mod upstream;
+
+#[cfg(test)]
+mod tests;

@@ -125,7 +125,7 @@ block! {
         auth_token: Option<Secret> = None, holds(is_written, TOKEN_EMPTY), says(TOKEN_REQUIRED), says(TOKEN_TWICE);
         /// A file with the token; surrounding white space is dropped.
         auth_token_file: Option<PathBuf> = None, holds(is_written, TOKEN_EMPTY), says(TOKEN_TWICE),
-            says(texts::FILE_MISSING);
+            says(texts::FILE_MISSING), says(texts::FILE_UNREADABLE);
         /// Connections at a time.
         max_connections: usize = 256, positive();
         /// A connection ends after this.

@@ -40,7 +40,7 @@ block! {
         /// Effective only when started as root.
         enabled: bool = true, says(texts::ROOT_REFUSED);
         /// The user.
-        user: String = "nobody".to_owned(), says(IDENTITY), says(texts::NO_USER);
+        user: String = "nobody".to_owned(), says(IDENTITY), says(texts::NO_USER), says(texts::NOT_READABLE);
         /// The group. The default falls back to the user's own group where it does not exist.
         group: String = "nogroup".to_owned(), says(IDENTITY), says(texts::NO_GROUP);
         /// Capabilities kept for reload.

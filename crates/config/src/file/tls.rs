@@ -39,7 +39,7 @@ block! {
         /// Certificate chain of the default pair, PEM.
         cert: Option<PathBuf> = None, holds(is_written, EMPTY), says(HALF_PAIR),
             says(texts::CERT_MISSING), says(texts::CERT_UNREADABLE), says(texts::CERT_GONE), says(texts::CERT_INVALID),
-            says(texts::CERT_NO_BLOCK);
+            says(texts::CERT_NO_BLOCK), says(texts::EXPIRED), says(texts::EXPIRES);
         /// Private key of the default pair, PEM.
         key: Option<PathBuf> = None, holds(is_written, EMPTY), says(texts::KEY_MISSING), says(texts::KEY_UNREADABLE),
             says(texts::KEY_GONE), says(texts::KEY_INVALID), says(texts::KEY_NO_BLOCK), says(texts::KEY_MISMATCH);
@@ -103,7 +103,8 @@ block! {
         ca_file: Option<PathBuf> = None, holds(is_written, EMPTY), says(CA_REQUIRED), says(texts::FILE_MISSING),
             says(texts::CA_NO_BLOCK);
         /// PEM revocation lists, checked for the whole chain.
-        crl_file: Option<PathBuf> = None, holds(is_written, EMPTY), says(texts::FILE_MISSING);
+        crl_file: Option<PathBuf> = None, holds(is_written, EMPTY), says(texts::FILE_MISSING),
+            says(texts::FILE_UNREADABLE), says(texts::CRL_NO_BLOCK);
         /// Request field that carries the verified subject upstream; a client's own field of that name is removed, always.
         subject_header: Option<HeaderName> = None;
     }

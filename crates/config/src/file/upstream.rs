@@ -88,7 +88,7 @@ block! {
         /// Time limits of this upstream.
         timeouts: Timeouts = Timeouts::default();
         /// Health judged by real requests.
-        passive_health: PassiveHealth = PassiveHealth::default();
+        passive_health: PassivePolicy = PassivePolicy::default();
         /// The servers.
         backends: Vec<Backend> = Vec::new(), required(), says(NO_BACKENDS);
     }
@@ -113,7 +113,7 @@ impl Upstream {
     fn settle(&mut self, scope: &mut Scope<'_, '_>) {
         let missing = self.backends.is_empty() && scope.written("backends") && !scope.any_failed("backends");
         scope.require(!missing, &["backends"], NO_BACKENDS, &[]);
-        self.settle_backends(scope);
+        self.settle_backends();
         let mut ids = HashMap::new();
         let mut origins: HashMap<String, String> = HashMap::new();
         for (index, backend) in self.backends.iter().enumerate() {
@@ -141,23 +141,28 @@ impl Upstream {
     }
 
     /// Fills in what follows from the upstream: the transport of bare addresses, and passive health.
-    fn settle_backends(&mut self, scope: &mut Scope<'_, '_>) {
-        let written = scope.node.entry("passive_health").map(|entry| &entry.node);
+    fn settle_backends(&mut self) {
         for backend in &mut self.backends {
             if backend.address.scheme == BackendScheme::Detect && self.tls.verify_certificates {
                 backend.address.scheme = BackendScheme::Https;
             }
-            backend.passive_health = match (&backend.health_check, written) {
-                (None, _) => self.passive_health.clone(),
-                (Some(check), None) => PassiveHealth::beside(check),
-                (Some(check), Some(node)) => scope
-                    .reader
-                    .quietly(|reader| {
-                        let base = PassiveHealth::beside(check);
-                        PassiveHealth::read(reader, node, &Key::NONE, Some(&base))
-                    })
-                    .unwrap_or_default(),
+            backend.passive_health = self.passive_health.beside(backend.health_check.as_ref());
+        }
+        // What all backends agree on is what the upstream says.
+        if let Some((first, others)) = self.backends.split_first() {
+            let (policy, first) = (&mut self.passive_health, &first.passive_health);
+            let agreed = |same: fn(&PassiveHealth, &PassiveHealth) -> bool| {
+                others.iter().all(|backend| same(&backend.passive_health, first))
             };
+            if agreed(|a, b| a.failure_threshold == b.failure_threshold) {
+                policy.failure_threshold = Some(first.failure_threshold);
+            }
+            if agreed(|a, b| a.success_threshold == b.success_threshold) {
+                policy.success_threshold = Some(first.success_threshold);
+            }
+            if agreed(|a, b| a.cooldown_ms == b.cooldown_ms) {
+                policy.cooldown_ms = Some(first.cooldown_ms);
+            }
         }
     }
 }
@@ -173,7 +178,7 @@ impl Value for Vec<Upstream> {
         let template = base.and_then(|base| base.first());
         each_named(reader, node, key, |reader, name, node| {
             if !is_written(name) {
-                reader.report(node.place, NAME_EMPTY, "", &[]);
+                return reader.report(node.place, NAME_EMPTY, "", &[]);
             }
             reader.upstream = Some(name.to_owned());
             if let Some(upstream) = Upstream::read(reader, node, &Key::NONE, template) {
@@ -304,27 +309,50 @@ impl Timeouts {
 block! {
     /// Health judged by real requests. With a `health_check` on the backend its thresholds and cooldown hold here too,
     /// unless this block sets them.
-    pub struct PassiveHealth {
+    pub struct PassivePolicy {
         /// Whether real requests are judged.
         enabled: bool = true;
         /// Consecutive failures that make a backend unhealthy.
-        failure_threshold: usize = 3, positive();
+        failure_threshold: Option<usize> = None, positive(), default("that of `health_check`, else `3`");
         /// Successful trials that make it healthy again.
-        success_threshold: usize = 1, positive();
+        success_threshold: Option<usize> = None, positive(), default("that of `health_check`, else `1`");
         /// How long it is left alone.
-        cooldown_ms: Duration = millis(10_000), positive();
+        cooldown_ms: Option<Duration> = None, positive(), default("that of `health_check`, else `10000`");
         /// Whether answers from 500 on are failures.
         count_5xx: bool = true;
     }
 }
 
-impl PassiveHealth {
-    fn beside(check: &HealthCheck) -> Self {
-        Self {
-            failure_threshold: check.failure_threshold,
-            success_threshold: check.success_threshold,
-            cooldown_ms: check.cooldown_ms,
-            ..Self::default()
+/// Passive health in effect for one backend.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PassiveHealth {
+    /// Whether real requests are judged.
+    pub enabled: bool,
+    /// Consecutive failures that make the backend unhealthy, at least 1.
+    pub failure_threshold: usize,
+    /// Successful trials that make it healthy again, at least 1.
+    pub success_threshold: usize,
+    /// How long it is left alone.
+    pub cooldown_ms: Duration,
+    /// Whether answers from 500 on are failures.
+    pub count_5xx: bool,
+}
+
+impl Default for PassiveHealth {
+    fn default() -> Self {
+        PassivePolicy::default().beside(None)
+    }
+}
+
+impl PassivePolicy {
+    fn beside(&self, check: Option<&HealthCheck>) -> PassiveHealth {
+        let Self { enabled, failure_threshold, success_threshold, cooldown_ms, count_5xx } = *self;
+        PassiveHealth {
+            enabled,
+            failure_threshold: failure_threshold.or(check.map(|check| check.failure_threshold)).unwrap_or(3),
+            success_threshold: success_threshold.or(check.map(|check| check.success_threshold)).unwrap_or(1),
+            cooldown_ms: cooldown_ms.or(check.map(|check| check.cooldown_ms)).unwrap_or(millis(10_000)),
+            count_5xx,
         }
     }
 }

@@ -8,6 +8,8 @@ pub(crate) mod key;
 pub(crate) mod reader;
 pub(crate) mod scope;
 pub(crate) mod text;
+#[cfg(test)]
+pub(crate) mod walk;
 pub(crate) mod words;
 
 pub(crate) use key::{Key, Kind, Rule};
@@ -43,3 +45,6 @@ pub(crate) trait Item: Value {
     /// Tells the reader what the item is called, before it is read.
     fn announce(_reader: &mut Reader<'_>, _node: &Node) {}
 }
+
+#[cfg(test)]
+mod tests;

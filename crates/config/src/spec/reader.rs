@@ -16,6 +16,9 @@ const WRONG_TYPE: Text = text("invalid type: expected <expected>, found <found>"
 const NOT_SET: Text =
     text("environment variable '<name>' is not set").hint("set it, or give a default: ${<name>:-default}");
 
+/// The end of texts that global blocks share with those of an upstream; outside of one it is left off.
+pub(crate) const OF_UPSTREAM: &str = " for upstream '<u>'";
+
 /// The texts that any value can be answered with.
 pub(crate) const TEXTS: [Text; 2] = [WRONG_TYPE, NOT_SET];
 
@@ -114,7 +117,8 @@ impl<'e> Reader<'e> {
                 _ => value.to_owned(),
             }))
         };
-        let message = fill(text.template, named);
+        let outside = text.template.strip_suffix(OF_UPSTREAM).filter(|_| self.upstream.is_none());
+        let message = fill(outside.unwrap_or(text.template), named);
         let hint = Some(fill(text.hint, named)).filter(|hint| !hint.is_empty());
         let Place { line, column, length } = place;
         let (file, path) = (self.file.to_owned(), self.path.clone());

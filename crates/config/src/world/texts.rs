@@ -1,7 +1,10 @@
 //! The texts about files, accounts and ports, for the checks and for the reference.
 
+use std::io::Error;
+use std::path::Path;
+
 use crate::problem::Code;
-use crate::spec::text::{Text, text};
+use crate::spec::text::{Text, fill, text};
 
 const fn tls(template: &'static str) -> Text {
     text(template).code(Code::TlsMaterialInvalid)
@@ -30,3 +33,70 @@ pub(crate) const ROOT_REFUSED: Text = text(
 .code(Code::UnsupportedPolicyCombination);
 pub(crate) const NO_USER: Text = text("user '<u>' not found");
 pub(crate) const NO_GROUP: Text = text("group '<g>' not found");
+pub(crate) const FILE_UNREADABLE: Text = tls("Cannot read <key> '<p>': <reason>");
+pub(crate) const CRL_NO_BLOCK: Text = tls("<key> '<p>' does not contain any PEM revocation lists");
+pub(crate) const TOKEN_EMPTY: Text = text("<key> cannot be empty when provided");
+pub(crate) const EXPIRED: Text = tls("certificate '<p>' expired on <date>").warning();
+pub(crate) const EXPIRES: Text = tls("certificate '<p>' expires on <date>").warning();
+pub(crate) const NOT_READABLE: Text =
+    text("'<p>' is not readable by user '<user>'; CAP_DAC_READ_SEARCH is kept for reload").warning();
+pub(crate) const PORT_BUSY: Text = text("port <p> on <a> is in use").code(Code::ListenerBindConflict).warning();
+pub(crate) const UDP_BIND: Text = text("Failed to bind UDP socket <a>:<p>: <reason>").code(Code::ListenerBindConflict);
+pub(crate) const TCP_BIND: Text = text("Failed to bind TCP socket <a>:<p>: <reason>").code(Code::ListenerBindConflict);
+pub(crate) const METRICS_BIND: Text =
+    text("failed to bind metrics endpoint <a>:<p>: <reason>").code(Code::ListenerBindConflict);
+pub(crate) const CONTROL_BIND: Text =
+    text("failed to bind control API endpoint <a>:<p>: <reason>").code(Code::ListenerBindConflict);
+/// The hint for a port that only root may bind.
+pub(crate) const PRIVILEGED_PORT: &str =
+    "Binding privileged port <p> requires root or CAP_NET_BIND_SERVICE. Use a port >= 1024 for unprivileged startup.";
+
+/// The text for a certificate that was there at the check and is not at the load.
+pub fn certificate_not_loaded(file: &Path, error: &Error) -> String {
+    not_loaded(CERT_GONE, file, error)
+}
+
+/// The text for a private key that was there at the check and is not at the load.
+pub fn key_not_loaded(file: &Path, error: &Error) -> String {
+    not_loaded(KEY_GONE, file, error)
+}
+
+fn not_loaded(text: Text, file: &Path, error: &Error) -> String {
+    fill(text.template, |name| Some(if name == "p" { file.display().to_string() } else { super::os_text(error) }))
+}
+
+/// All of them: the table of mistakes leaves them to the tests of this module.
+#[cfg(test)]
+pub(crate) const ALL: &[Text] = &[
+    CERT_MISSING,
+    KEY_MISSING,
+    CERT_UNREADABLE,
+    KEY_UNREADABLE,
+    CERT_GONE,
+    KEY_GONE,
+    CERT_INVALID,
+    KEY_INVALID,
+    CERT_NO_BLOCK,
+    KEY_NO_BLOCK,
+    KEY_MISMATCH,
+    NOT_COVERED,
+    OCSP_MISSING,
+    FILE_MISSING,
+    CA_NO_BLOCK,
+    CA_DIR_NOT_DIR,
+    CA_DIR_EMPTY,
+    ROOT_REFUSED,
+    NO_USER,
+    NO_GROUP,
+    FILE_UNREADABLE,
+    CRL_NO_BLOCK,
+    TOKEN_EMPTY,
+    EXPIRED,
+    EXPIRES,
+    NOT_READABLE,
+    PORT_BUSY,
+    UDP_BIND,
+    TCP_BIND,
+    METRICS_BIND,
+    CONTROL_BIND,
+];

@@ -1,0 +1,31 @@
+//! All keys of the file with their paths, for tests over the declarations.
+
+use super::{Block, Key};
+use crate::file::config::Config;
+
+/// Each key with the path of the mapping that holds it. Names of upstreams are `*`, list items `[]`; `listeners[]` is
+/// left out, for `listen` is the same.
+pub(crate) fn keys() -> Vec<(String, &'static Key)> {
+    let mut found = Vec::new();
+    descend(Config::KEYS, "", &mut found);
+    found
+}
+
+/// The path of every key.
+pub(crate) fn paths() -> Vec<String> {
+    keys().into_iter().map(|(block, key)| join(&block, key.name)).collect()
+}
+
+pub(crate) fn join(path: &str, name: &str) -> String {
+    if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
+}
+
+fn descend(keys: &'static [Key], path: &str, found: &mut Vec<(String, &'static Key)>) {
+    for key in keys.iter().filter(|key| key.name != "listeners") {
+        found.push((path.to_owned(), key));
+        if let Some((keys, _, step)) = (key.kind)().block() {
+            let step = if key.name == "upstream" { ".*" } else { step };
+            descend(keys, &format!("{}{step}", join(path, key.name)), found);
+        }
+    }
+}

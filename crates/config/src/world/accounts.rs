@@ -1,0 +1,137 @@
+//! The user and group that the process becomes, and whether they can read what a reload reads.
+
+use std::ffi::CString;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::unistd::{Group, Uid, User, getgrouplist};
+
+use super::{Mode, World, texts};
+
+/// The default group, which not every system has.
+const DEFAULT_GROUP: &str = "nogroup";
+
+impl World<'_> {
+    pub(super) fn check_accounts(&mut self, mode: Mode) {
+        self.check_accounts_as(mode, Uid::effective().is_root());
+    }
+
+    /// Without root nothing is dropped: then an unknown account only matters to a check, which may run as anyone.
+    fn check_accounts_as(&mut self, mode: Mode, root: bool) {
+        let privileges = &self.loaded.config.security.privileges;
+        if !privileges.enabled {
+            if root && !privileges.allow_root {
+                self.report("security.privileges.enabled", texts::ROOT_REFUSED, &[]);
+            }
+            return;
+        }
+        if !root && mode == Mode::Start {
+            return;
+        }
+        let user = User::from_name(&privileges.user).ok().flatten();
+        let group = Group::from_name(&privileges.group).ok().flatten();
+        let soften = |text: crate::spec::Text| if root { text } else { text.warning() };
+        if user.is_none() {
+            let arguments = [("u", privileges.user.as_str())];
+            self.report("security.privileges.user", soften(texts::NO_USER), &arguments);
+        }
+        if group.is_none() && privileges.group != DEFAULT_GROUP {
+            let arguments = [("g", privileges.group.as_str())];
+            self.report("security.privileges.group", soften(texts::NO_GROUP), &arguments);
+        }
+        if let (true, true, Some(user)) = (root, privileges.retain_capabilities, user) {
+            let gid = group.map_or(user.gid, |group| group.gid);
+            self.check_readable(&user, gid.as_raw());
+        }
+    }
+
+    /// Warns of files that only root can read: they stay readable for a reload by a kept capability.
+    fn check_readable(&mut self, user: &User, group: u32) {
+        let name = CString::new(user.name.as_str()).unwrap_or_default();
+        let groups = getgrouplist(&name, user.gid).unwrap_or_default();
+        let mut groups: Vec<u32> = groups.into_iter().map(nix::unistd::Gid::as_raw).collect();
+        groups.push(group);
+        for (file, path) in std::mem::take(&mut self.files) {
+            let reaches = file.ancestors().skip(1).all(|parent| may(parent, 0o1, user.uid.as_raw(), &groups));
+            if file.exists() && !(reaches && may(&file, 0o4, user.uid.as_raw(), &groups)) {
+                let arguments = [("p", &*file.display().to_string()), ("user", &*user.name)];
+                self.report(&path, texts::NOT_READABLE, &arguments);
+            }
+        }
+    }
+}
+
+/// Whether the mode bits of `path` give `bit` (read 4, search 1) to the user or one of the groups.
+fn may(path: &Path, bit: u32, user: u32, groups: &[u32]) -> bool {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let Ok(found) = std::fs::metadata(path) else { return false };
+    let shift = if found.uid() == user {
+        6
+    } else if groups.contains(&found.gid()) {
+        3
+    } else {
+        0
+    };
+    user == 0 || found.mode() & (bit << shift) != 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::problem::Severity;
+    use crate::spec::Reader;
+
+    fn problems(security: &str, mode: Mode, root: bool) -> Vec<(Severity, String)> {
+        let text = format!(
+            "listen: {{ tls: {{ cert: c, key: k }} }}\n\
+             upstream: {{ a: {{ route: {{ host: a }}, backends: [ {{ id: b, address: \"h:1\" }} ] }} }}\n\
+             security: {{ privileges: {{ {security} }} }}"
+        );
+        let loaded = crate::parse(&text, "f", &|_| None).unwrap();
+        let mut world = World { loaded: &loaded, now: 0, reader: Reader::new("f", &|_| None), files: Vec::new() };
+        world.check_accounts_as(mode, root);
+        world.reader.problems.into_iter().map(|problem| (problem.severity, problem.message)).collect()
+    }
+
+    #[test]
+    fn unknown_accounts_are_errors_for_root_only() {
+        let security = "user: no-such-user, group: no-such-group";
+        for (mode, root, severity) in [
+            (Mode::Check, true, Some(Severity::Error)),
+            (Mode::Start, true, Some(Severity::Error)),
+            (Mode::Check, false, Some(Severity::Warning)),
+            (Mode::Start, false, None),
+        ] {
+            let texts = ["user 'no-such-user' not found", "group 'no-such-group' not found"];
+            let expected: Vec<_> =
+                severity.iter().flat_map(|severity| texts.map(|text| (*severity, text.to_owned()))).collect();
+            assert_eq!(problems(security, mode, root), expected, "{mode:?} {root}");
+        }
+    }
+
+    #[test]
+    fn root_without_a_drop_must_be_allowed() {
+        let refused = "refusing to run as root with security.privileges.enabled=false; \
+                       set security.privileges.allow_root=true to accept it";
+        assert_eq!(problems("enabled: false", Mode::Start, true), [(Severity::Error, refused.to_owned())]);
+        assert_eq!(problems("enabled: false, allow_root: true", Mode::Start, true), []);
+        assert_eq!(problems("enabled: false", Mode::Start, false), []);
+    }
+
+    #[test]
+    fn mode_bits_are_those_of_the_first_class_that_fits() {
+        use std::os::unix::fs::PermissionsExt;
+        let file = std::env::temp_dir().join(format!("spooky-config-mode-{}", std::process::id()));
+        std::fs::write(&file, "").unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(0o640)).unwrap();
+        let found = std::fs::metadata(&file).unwrap();
+        let (owner, group) = (found.uid(), found.gid());
+        let (stranger, strangers) = (owner.wrapping_add(7), group.wrapping_add(7));
+        assert!(may(&file, 4, owner, &[]));
+        assert!(may(&file, 4, stranger, &[group]));
+        assert!(!may(&file, 4, stranger, &[strangers]));
+        assert!(may(&file, 4, 0, &[]));
+        std::fs::remove_file(&file).unwrap();
+        assert!(!may(&file, 4, owner, &[]));
+    }
+}

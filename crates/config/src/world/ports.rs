@@ -1,0 +1,82 @@
+//! Whether the ports can be bound now. Each is bound and let go at once; for `check` only.
+
+use std::io::{Error, ErrorKind};
+use std::net::{TcpListener, UdpSocket};
+
+use super::{World, os_text, texts};
+use crate::spec::Text;
+
+impl World<'_> {
+    pub(super) fn check_ports(&mut self) {
+        let config = &self.loaded.config;
+        for listener in &config.listeners {
+            let path = format!("{}.port", listener.key);
+            let at = (listener.address.as_str(), listener.port);
+            let udp = UdpSocket::bind(at).err();
+            let busy = udp.as_ref().is_some_and(|error| error.kind() == ErrorKind::AddrInUse);
+            self.report_bind(&path, at, udp, texts::UDP_BIND);
+            // One socket that is taken is one warning, whatever the protocol.
+            if listener.tcp.enabled && !busy {
+                let text = if listener.tcp.required { texts::TCP_BIND } else { texts::TCP_BIND.warning() };
+                self.report_bind(&path, at, TcpListener::bind(at).err(), text);
+            }
+            if listener.http_redirect.enabled {
+                let redirect = &listener.http_redirect;
+                let at = (redirect.address.as_str(), redirect.port);
+                let path = format!("{}.http_redirect.port", listener.key);
+                self.report_bind(&path, at, TcpListener::bind(at).err(), texts::TCP_BIND);
+            }
+        }
+        let (metrics, control) = (&config.observability.metrics, &config.observability.control_api);
+        for (enabled, required, name, address, port, text) in [
+            (metrics.enabled, metrics.required, "metrics", &metrics.address, metrics.port, texts::METRICS_BIND),
+            (control.enabled, control.required, "control_api", &control.address, control.port, texts::CONTROL_BIND),
+        ] {
+            if enabled {
+                let at = (address.as_str(), port);
+                let text = if required { text } else { text.warning() };
+                self.report_bind(&format!("observability.{name}.port"), at, TcpListener::bind(at).err(), text);
+            }
+        }
+    }
+
+    fn report_bind(&mut self, path: &str, (address, port): (&str, u16), error: Option<Error>, text: Text) {
+        let Some(error) = error else { return };
+        let port = port.to_string();
+        let text = match error.kind() {
+            ErrorKind::AddrInUse => texts::PORT_BUSY,
+            // The service may be started by someone who is allowed to.
+            ErrorKind::PermissionDenied => text.warning().hint(texts::PRIVILEGED_PORT),
+            _ => text,
+        };
+        self.report(path, text, &[("p", &port), ("a", address), ("reason", &os_text(&error))]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::problem::Severity;
+    use crate::world::{Mode, check_world};
+
+    #[test]
+    fn a_busy_port_is_one_warning_and_nothing_stays_bound() {
+        let taken = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let text = format!(
+            "listen: {{ address: 127.0.0.1, port: {port}, tls: {{ cert: c, key: k }} }}\n\
+             upstream: {{ a: {{ route: {{ host: a }}, backends: [ {{ id: b, address: \"h:1\" }} ] }} }}"
+        );
+        let loaded = crate::parse(&text, "f", &|_| None).unwrap();
+        let ports = |mode| {
+            let problems = check_world(&loaded, mode);
+            let ports = problems.into_iter().filter(|problem| problem.path == "listen.port");
+            ports.map(|problem| (problem.severity, problem.message)).collect::<Vec<_>>()
+        };
+        let expected = format!("port {port} on 127.0.0.1 is in use");
+        assert_eq!(ports(Mode::Check), [(Severity::Warning, expected)]);
+        assert_eq!(ports(Mode::Start), []);
+        drop(taken);
+        assert_eq!(ports(Mode::Check), []);
+        std::net::UdpSocket::bind(("127.0.0.1", port)).unwrap();
+    }
+}

@@ -1,0 +1,207 @@
+//! Each text about files, on files made for it.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+use super::*;
+use crate::problem::Severity;
+
+/// A directory of its own, removed at the end.
+struct Room(PathBuf);
+
+impl Room {
+    fn new(name: &str) -> Self {
+        let path = std::env::temp_dir().join(format!("spooky-config-{name}-{}", std::process::id()));
+        let _ = fs::remove_dir_all(&path);
+        fs::create_dir_all(&path).unwrap();
+        let room = Self(path);
+        let (cert, key) = pair(&["a.example", "*.w.example"], 2100);
+        room.write("cert.pem", &cert);
+        room.write("key.pem", &key);
+        room.write("other.key", &pair(&["b.example"], 2100).1);
+        room.write("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
+        room.write("cut.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n");
+        room.write("broken.key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+        room.write("text.txt", "nothing\n");
+        room.write("empty.txt", "\n");
+        fs::create_dir(room.0.join("dir")).unwrap();
+        fs::create_dir(room.0.join("cas")).unwrap();
+        fs::create_dir(room.0.join("nocas")).unwrap();
+        room.write("cas/a.crt", &cert);
+        room.write("nocas/a.txt", &cert);
+        room.write("nocas/a.pem", "nothing\n");
+        room
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.0.join(name), text).unwrap();
+    }
+
+    /// Problems of a configuration in which `@` stands for the directory.
+    fn problems(&self, listen: &str, extra: &str, now: i64) -> Vec<(Severity, String)> {
+        let text = format!(
+            "listen: {{ tls: {{ {listen} }} }}\n\
+             upstream: {{ a: {{ route: {{ host: a }}, backends: [ {{ id: b, address: \"h:1\" }} ] }} }}\n{extra}"
+        );
+        let text = text.replace('@', &self.0.display().to_string());
+        let loaded = crate::parse(&text, "f", &|_| None).unwrap_or_else(|problems| panic!("{problems}"));
+        let problems = check_world_at(&loaded, Mode::Start, now).into_iter();
+        let problems = problems.filter(|problem| !problem.message.contains("is not readable by user"));
+        let room = self.0.display().to_string();
+        problems.map(|problem| (problem.severity, problem.message.replace(&room, "@"))).collect()
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+fn pair(names: &[&str], year: i32) -> (String, String) {
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut parameters = CertificateParams::new(names).unwrap();
+    parameters.not_before = date_time_ymd(2000, 1, 1);
+    parameters.not_after = date_time_ymd(year, 3, 9);
+    let key = KeyPair::generate().unwrap();
+    (parameters.self_signed(&key).unwrap().pem(), key.serialize_pem())
+}
+
+const GOOD: &str = "cert: @/cert.pem, key: @/key.pem";
+
+#[test]
+fn good_material_is_not_mentioned() {
+    let room = Room::new("good");
+    let listen = "cert: @/cert.pem, key: @/key.pem, client_auth: { enabled: true, ca_file: @/cert.pem }, \
+                  certificates: [ { server_name: x.w.example, cert: @/cert.pem, key: @/key.pem } ]";
+    let extra = "upstream_tls: { ca_file: @/cert.pem, ca_dir: @/cas, client_cert: @/cert.pem, client_key: @/key.pem }";
+    assert_eq!(room.problems(listen, extra, 0), []);
+}
+
+#[test]
+fn every_fault_of_a_pair_has_its_text() {
+    let room = Room::new("pairs");
+    for (cert, key, text) in [
+        ("@/no.pem", "@/key.pem", "TLS certificate file does not exist: @/no.pem"),
+        ("@/cert.pem", "@/no.key", "TLS private key file does not exist: @/no.key"),
+        ("@/dir", "@/key.pem", "Cannot read TLS certificate file '@/dir': is a directory"),
+        ("@/cert.pem", "@/dir", "Cannot read TLS private key file '@/dir': is a directory"),
+        ("@/broken.pem", "@/key.pem", "Failed to load certificate: invalid certificate format"),
+        ("@/cut.pem", "@/key.pem", "Failed to load certificate: invalid certificate format"),
+        ("@/text.txt", "@/key.pem", "listen.tls.cert '@/text.txt' does not contain any PEM certificate blocks"),
+        ("@/cert.pem", "@/broken.key", "Failed to load key '@/broken.key': invalid key format"),
+        ("@/cert.pem", "@/text.txt", "listen.tls.key '@/text.txt' does not contain a PEM private key"),
+        ("@/cert.pem", "@/other.key", "Failed to load key '@/other.key': key does not match certificate '@/cert.pem'"),
+    ] {
+        let problems = room.problems(&format!("cert: {cert}, key: {key}"), "", 0);
+        assert_eq!(problems, [(Severity::Error, text.to_owned())], "{cert} {key}");
+    }
+}
+
+#[test]
+fn every_fault_of_an_authority_has_its_text() {
+    let room = Room::new("authorities");
+    let control = "observability: { control_api: { enabled: true, auth_token_file:";
+    for (listen, extra, text) in [
+        ("ocsp_file: @/no", "", "OCSP response file does not exist: @/no"),
+        ("client_auth: { enabled: true, ca_file: @/no }", "", "listen.tls.client_auth.ca_file does not exist: @/no"),
+        (
+            "client_auth: { enabled: true, ca_file: @/text.txt }",
+            "",
+            "listen.tls.client_auth.ca_file '@/text.txt' does not contain any PEM certificate blocks",
+        ),
+        (
+            "client_auth: { enabled: true, ca_file: @/cert.pem, crl_file: @/text.txt }",
+            "",
+            "listen.tls.client_auth.crl_file '@/text.txt' does not contain any PEM revocation lists",
+        ),
+        ("", "upstream_tls: { ca_file: @/no }", "upstream_tls.ca_file does not exist: @/no"),
+        (
+            "",
+            "upstream_tls: { ca_file: @/text.txt }",
+            "upstream_tls.ca_file '@/text.txt' does not contain any PEM certificate blocks",
+        ),
+        ("", "upstream_tls: { ca_dir: @/no }", "upstream_tls.ca_dir does not exist: @/no"),
+        ("", "upstream_tls: { ca_dir: @/text.txt }", "upstream_tls.ca_dir must be a directory: @/text.txt"),
+        (
+            "",
+            "upstream_tls: { ca_dir: @/nocas }",
+            "upstream_tls.ca_dir '@/nocas' did not contain any readable PEM certificates",
+        ),
+        ("", &format!("{control} @/no }} }}"), "observability.control_api.auth_token_file does not exist: @/no"),
+        (
+            "",
+            &format!("{control} @/dir }} }}"),
+            "Cannot read observability.control_api.auth_token_file '@/dir': is a directory",
+        ),
+        (
+            "",
+            &format!("{control} @/empty.txt }} }}"),
+            "observability.control_api.auth_token_file cannot be empty when provided",
+        ),
+    ] {
+        let listen = [GOOD, listen].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
+        assert_eq!(room.problems(&listen, extra, 0), [(Severity::Error, text.to_owned())], "{listen} {extra}");
+    }
+}
+
+#[test]
+fn a_server_name_must_be_covered() {
+    let room = Room::new("names");
+    for (name, covered) in [
+        ("a.example", true),
+        ("A.Example", true),
+        ("x.w.example", true),
+        ("*.w.example", true),
+        ("x.y.w.example", false),
+        ("w.example", false),
+        ("*.x.w.example", false),
+        ("b.example", false),
+    ] {
+        let entry = format!("certificates: [ {{ server_name: \"{name}\", cert: @/cert.pem, key: @/key.pem }} ]");
+        let text = format!(
+            "listen.tls.certificates[0].server_name '{}' is not covered by certificate '@/cert.pem'",
+            name.to_lowercase()
+        );
+        let expected: Vec<_> = (!covered).then(|| (Severity::Error, text)).into_iter().collect();
+        assert_eq!(room.problems(&entry, "", 0), expected, "{name}");
+    }
+}
+
+#[test]
+fn certificates_near_their_end_are_warned_of() {
+    let room = Room::new("ends");
+    let end = 4_108_233_600; // 2100-03-09
+    for (before_end, text) in [
+        (-1, Some("certificate '@/cert.pem' expired on 2100-03-09")),
+        (13 * 86_400, Some("certificate '@/cert.pem' expires on 2100-03-09")),
+        (15 * 86_400, None),
+    ] {
+        let expected: Vec<_> = text.iter().map(|text| (Severity::Warning, (*text).to_owned())).collect();
+        assert_eq!(room.problems(GOOD, "", end - before_end), expected);
+    }
+}
+
+#[test]
+fn places_are_those_of_the_keys() {
+    let text = "listen:\n  tls:\n    cert: /no/cert\n    key: /no/key\n\
+                upstream: { a: { route: { host: a }, backends: [ { id: b, address: \"h:1\" } ] } }\n";
+    let loaded = crate::parse(text, "f", &|_| None).unwrap();
+    let problems = check_world_at(&loaded, Mode::Start, 0);
+    let places: Vec<_> = problems.iter().map(|problem| (problem.line, problem.column, problem.path.as_str())).collect();
+    assert_eq!(places, [(3, 11, "listen.tls.cert"), (4, 10, "listen.tls.key")]);
+}
+
+#[test]
+fn a_file_that_went_away_has_its_own_text() {
+    let error = std::io::Error::from_raw_os_error(2);
+    let [cert, key] = [certificate_text(&error), crate::key_not_loaded(Path::new("/k"), &error)];
+    assert_eq!(cert, "Failed to load certificate '/c': No such file or directory");
+    assert_eq!(key, "Failed to load key '/k': No such file or directory");
+}
+
+fn certificate_text(error: &std::io::Error) -> String {
+    crate::certificate_not_loaded(Path::new("/c"), error)
+}
