@@ -1,2 +1,44 @@
-//! Project automation.
-fn main() {}
+//! Project automation: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask fuzz`.
+//!
+//! Owns the one definition of what must hold before a change lands. Knows the source tree, never the product's types.
+//! Called by people, by the build's entry point and by nothing else.
+#![forbid(unsafe_code)]
+
+mod ci;
+mod fuzz;
+mod step;
+mod tidy;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+const USAGE: &str = "\
+cargo xtask ci [--no-test]       everything that must pass: format, house rules, lints, documentation, tests, dependencies
+cargo xtask tidy                 the house rules alone: layers, sizes, door signs, unsafe, words
+cargo xtask fuzz TARGET [--seconds N] [--keep]
+                                 runs one fuzz target (default 60 s); --keep merges what it found into the corpus
+cargo xtask fuzz                 lists the targets";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let done = match arguments.as_slice() {
+        ["ci"] => ci::run(&root(), true),
+        ["ci", "--no-test"] => ci::run(&root(), false),
+        ["tidy"] => tidy::run(&root()),
+        ["fuzz", rest @ ..] => fuzz::run(&root(), rest),
+        _ => Err(USAGE.to_owned()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The root of the workspace.
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_owned()
+}

@@ -1,0 +1,31 @@
+//! `cargo xtask ci`: the gates of the project, cheapest first.
+//!
+//! Owns their order and their arguments; each is also a command that a person can run alone. Called by `main`.
+
+use std::path::Path;
+
+use crate::step::Step;
+use crate::tidy;
+
+pub(crate) fn run(root: &Path, tests: bool) -> Result<(), String> {
+    let cargo = |arguments: &[&str]| Step::cargo(root, arguments);
+    cargo(&["fmt", "--all", "--check"]).run()?;
+    cargo(&["fmt", "--manifest-path", "fuzz/Cargo.toml", "--check"]).run()?;
+    tidy::run(root)?;
+    cargo(&["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]).run()?;
+    cargo(&["doc", "--workspace", "--no-deps", "--locked"]).env("RUSTDOCFLAGS", "-D warnings").run()?;
+    if tests {
+        cargo(&["test", "--workspace", "--locked"]).run()?;
+    }
+    dependencies(root)
+}
+
+/// Licences, sources and bans of the dependency graph. Advisories want a database from elsewhere: `cargo deny check`
+/// looks at them when a person runs it.
+fn dependencies(root: &Path) -> Result<(), String> {
+    if !Step::cargo(root, &["deny", "--version"]).succeeds() {
+        eprintln!("\n*** SKIPPED: cargo-deny is not installed; `cargo install --locked cargo-deny` installs it ***\n");
+        return Ok(());
+    }
+    Step::cargo(root, &["deny", "--locked", "check", "bans", "licenses", "sources"]).run()
+}

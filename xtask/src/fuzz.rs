@@ -1,0 +1,133 @@
+//! `cargo xtask fuzz`: libFuzzer on the stable toolchain.
+//!
+//! Owns the flags of coverage instrumentation, and the directories: the committed corpus is read, new finds go to the
+//! target directory unless they are to be kept. Called by `main`.
+
+use std::path::Path;
+
+use crate::step::Step;
+
+/// What cargo-fuzz passes to rustc, less the address sanitizer: the targets are free of `unsafe`, and without it no
+/// flag is unstable.
+const INSTRUMENTATION: &str = "--cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module \
+    -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
+    -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares";
+/// Run time when none is given, seconds.
+const DEFAULT_SECONDS: u32 = 60;
+/// Longest input that is tried, bytes.
+const MAX_INPUT: &str = "-max_len=16384";
+
+/// What the command line asks for.
+#[derive(Debug, PartialEq, Eq)]
+struct Request<'a> {
+    target: &'a str,
+    seconds: u32,
+    keep: bool,
+}
+
+pub(crate) fn run(root: &Path, arguments: &[&str]) -> Result<(), String> {
+    let targets = targets(root)?;
+    if arguments.is_empty() {
+        println!("{}", targets.join("\n"));
+        return Ok(());
+    }
+    let request = parse(arguments)?;
+    if !targets.iter().any(|target| target == request.target) {
+        return Err(format!("no fuzz target '{}'; there are {}", request.target, targets.join(", ")));
+    }
+    fuzz(root, &request)
+}
+
+fn parse<'a>(arguments: &[&'a str]) -> Result<Request<'a>, String> {
+    let Some((target, mut rest)) = arguments.split_first() else { return Err("name a target".to_owned()) };
+    let mut request = Request { target, seconds: DEFAULT_SECONDS, keep: false };
+    loop {
+        rest = match rest {
+            [] => return Ok(request),
+            ["--keep", more @ ..] => {
+                request.keep = true;
+                more
+            }
+            ["--seconds", seconds, more @ ..] => {
+                request.seconds = seconds.parse().map_err(|_| format!("'{seconds}' is no number of seconds"))?;
+                more
+            }
+            [unknown, ..] => return Err(format!("unknown argument '{unknown}'")),
+        };
+    }
+}
+
+/// The names of the source files of the targets.
+fn targets(root: &Path) -> Result<Vec<String>, String> {
+    let folder = root.join("fuzz/fuzz_targets");
+    let entries = std::fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| {
+            let path = entry.ok()?.path();
+            let name = path.file_stem()?.to_str()?.to_owned();
+            path.extension().is_some_and(|extension| extension == "rs").then_some(name)
+        })
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+fn fuzz(root: &Path, request: &Request<'_>) -> Result<(), String> {
+    let triple = host(root)?;
+    let build = root.join("fuzz/target");
+    Step::cargo(
+        root,
+        &["build", "--release", "--manifest-path", "fuzz/Cargo.toml", "--target", &triple, "--bin", request.target],
+    )
+    .env("RUSTFLAGS", INSTRUMENTATION)
+    .env("CARGO_TARGET_DIR", &build.to_string_lossy())
+    .run()?;
+    let binary = build.join(&triple).join("release").join(request.target);
+    let found = folder(&build.join("found").join(request.target))?;
+    let corpus = folder(&root.join("fuzz/corpus").join(request.target))?;
+    let artifacts = folder(&root.join("fuzz/artifacts").join(request.target))?;
+    let time = format!("-max_total_time={}", request.seconds);
+    let prefix = format!("-artifact_prefix={artifacts}/");
+    let arguments = [MAX_INPUT, "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1", &time, &prefix];
+    Step::program(root, &binary, &[&arguments[..], &[&found, &corpus]].concat()).run()?;
+    if request.keep {
+        Step::program(root, &binary, &["-merge=1", MAX_INPUT, &corpus, &found]).run()?;
+    }
+    Ok(())
+}
+
+fn folder(path: &Path) -> Result<String, String> {
+    std::fs::create_dir_all(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(path.to_string_lossy().into_owned())
+}
+
+/// The triple of this machine. Naming it keeps the instrumentation off build scripts and procedural macros.
+fn host(root: &Path) -> Result<String, String> {
+    let output = Step::program(root, Path::new("rustc"), &["-vV"]).output()?;
+    let text = String::from_utf8_lossy(&output).into_owned();
+    let triple = text.lines().find_map(|line| line.strip_prefix("host: "));
+    triple.map(str::to_owned).ok_or_else(|| "rustc -vV names no host".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments() {
+        assert_eq!(parse(&["qpack"]), Ok(Request { target: "qpack", seconds: 60, keep: false }));
+        let all = parse(&["qpack", "--keep", "--seconds", "5"]);
+        assert_eq!(all, Ok(Request { target: "qpack", seconds: 5, keep: true }));
+        assert!(parse(&["qpack", "--seconds", "soon"]).is_err());
+        assert!(parse(&["qpack", "--fast"]).is_err());
+    }
+
+    #[test]
+    fn every_target_has_an_entry_in_the_manifest() {
+        let root = crate::root();
+        let manifest = std::fs::read_to_string(root.join("fuzz/Cargo.toml")).unwrap();
+        for target in targets(&root).unwrap() {
+            assert!(manifest.contains(&format!("path = \"fuzz_targets/{target}.rs\"")), "{target}");
+        }
+    }
+}

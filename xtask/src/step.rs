@@ -1,0 +1,64 @@
+//! One command of another program, announced, run, and named when it fails.
+//!
+//! Owns how commands look on the terminal. Called by `ci` and `fuzz`.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
+
+/// A command that runs in the root of the workspace.
+pub(crate) struct Step {
+    name: String,
+    command: Command,
+}
+
+impl Step {
+    /// `cargo` with these arguments.
+    pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Self {
+        let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+        let mut command = Command::new(cargo);
+        command.args(arguments).current_dir(root);
+        Self { name: format!("cargo {}", arguments.join(" ")), command }
+    }
+
+    /// Any program.
+    pub(crate) fn program(root: &Path, program: &Path, arguments: &[&str]) -> Self {
+        let mut command = Command::new(program);
+        command.args(arguments).current_dir(root);
+        Self { name: format!("{} {}", program.display(), arguments.join(" ")), command }
+    }
+
+    /// Sets a variable of its environment.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.command.env(name, value);
+        self
+    }
+
+    /// Runs it with the terminal as its output.
+    pub(crate) fn run(mut self) -> Result<(), String> {
+        eprintln!("==> {}", self.name);
+        let began = Instant::now();
+        let status = self.command.status().map_err(|error| format!("{}: {error}", self.name))?;
+        if !status.success() {
+            return Err(format!("{} failed ({status})", self.name));
+        }
+        eprintln!("    done in {} s", began.elapsed().as_secs());
+        Ok(())
+    }
+
+    /// Whether it runs and succeeds, without showing anything.
+    pub(crate) fn succeeds(mut self) -> bool {
+        self.command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
+    }
+
+    /// Runs it and gives its standard output.
+    pub(crate) fn output(mut self) -> Result<Vec<u8>, String> {
+        let output =
+            self.command.stderr(Stdio::inherit()).output().map_err(|error| format!("{}: {error}", self.name))?;
+        if output.status.success() {
+            Ok(output.stdout)
+        } else {
+            Err(format!("{} failed ({})", self.name, output.status))
+        }
+    }
+}

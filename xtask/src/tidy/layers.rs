@@ -1,0 +1,190 @@
+//! The layers of the house, by the dependency graph.
+//!
+//! Owns the table of which crate may import which, and which outside crates stay in one room. Reads `cargo metadata`.
+//! Called by the list of rules.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use super::Problem;
+use crate::step::Step;
+
+/// Our crates in order, with what each may import. A crate that is not here is a problem: the table and
+/// `ARCHITECTURE.md` grow with it.
+const LAYERS: [(&str, &[&str]); 11] = [
+    ("spooky-config", &[]),
+    ("spooky-bridge", &[]),
+    ("spooky-lb", &["spooky-config", "spooky-bridge"]),
+    ("spooky-net", &["spooky-config"]),
+    ("spooky-telemetry", &["spooky-config", "spooky-lb"]),
+    ("spooky-edge", &["spooky-config", "spooky-bridge", "spooky-net", "spooky-telemetry"]),
+    ("spooky-transport", &["spooky-config", "spooky-bridge", "spooky-net", "spooky-telemetry"]),
+    ("spooky", &PRODUCT),
+    ("spooky-testkit", &[]),
+    ("spooky-bench", &PRODUCT_AND_PEERS),
+    ("xtask", &[]),
+];
+const PRODUCT: [&str; 7] = [
+    "spooky-config",
+    "spooky-bridge",
+    "spooky-lb",
+    "spooky-net",
+    "spooky-telemetry",
+    "spooky-edge",
+    "spooky-transport",
+];
+const PRODUCT_AND_PEERS: [&str; 9] = [
+    "spooky-config",
+    "spooky-bridge",
+    "spooky-lb",
+    "spooky-net",
+    "spooky-telemetry",
+    "spooky-edge",
+    "spooky-transport",
+    "spooky",
+    "spooky-testkit",
+];
+/// Crates that are no part of the product.
+const OUTSIDE: [&str; 3] = ["spooky-testkit", "spooky-bench", "xtask"];
+/// The crate that tests may import beside what their crate may.
+const PEERS: &str = "spooky-testkit";
+
+/// Outside crates (by the first part of their names) that stay in some rooms of the product, and why.
+const ROOMS: [(&str, &[&str], &str); 9] = [
+    ("quinn-proto", &["spooky-edge"], "QUIC is the edge's"),
+    ("quinn", &["spooky-edge"], "the engine is driven by hand, without the asynchronous layer"),
+    ("h3", &[], "HTTP/3 is our own"),
+    ("h2", &[], "the HTTP/2 client is our own"),
+    ("serde", &["spooky-config", "spooky-telemetry", "spooky"], "data formats stay at the borders"),
+    (
+        "tokio",
+        &["spooky-net", "spooky-telemetry", "spooky-edge", "spooky-transport", "spooky"],
+        "no I/O in what decides",
+    ),
+    ("hyper", &["spooky-edge", "spooky-transport", "spooky"], "no I/O in what decides"),
+    ("socket2", &["spooky-net"], "sockets are the network's"),
+    ("libc", &["spooky-net"], "system calls are the network's"),
+];
+
+/// A package of the workspace: name, manifest, and its dependencies with their kinds.
+#[derive(Debug)]
+pub(super) struct Package {
+    name: String,
+    manifest: String,
+    dependencies: Vec<(String, Kind)>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Normal,
+    Dev,
+}
+
+pub(super) fn packages(root: &Path) -> Result<Vec<Package>, String> {
+    let arguments = ["metadata", "--format-version", "1", "--no-deps", "--offline"];
+    let output = Step::cargo(root, &arguments).output()?;
+    let metadata: Value = serde_json::from_slice(&output).map_err(|error| format!("cargo metadata: {error}"))?;
+    let packages = metadata.get("packages").and_then(Value::as_array).ok_or("cargo metadata lists no packages")?;
+    packages.iter().map(|package| read(package, root).ok_or("cargo metadata has another form".to_owned())).collect()
+}
+
+fn read(package: &Value, root: &Path) -> Option<Package> {
+    let manifest = Path::new(package.get("manifest_path")?.as_str()?);
+    let mut dependencies = Vec::new();
+    for dependency in package.get("dependencies")?.as_array()? {
+        let dev = dependency.get("kind").and_then(Value::as_str) == Some("dev");
+        let kind = if dev { Kind::Dev } else { Kind::Normal };
+        dependencies.push((dependency.get("name")?.as_str()?.to_owned(), kind));
+    }
+    Some(Package {
+        name: package.get("name")?.as_str()?.to_owned(),
+        manifest: manifest.strip_prefix(root).unwrap_or(manifest).to_string_lossy().into_owned(),
+        dependencies,
+    })
+}
+
+pub(super) fn check(packages: &[Package]) -> Vec<Problem> {
+    packages.iter().flat_map(check_package).collect()
+}
+
+fn check_package(package: &Package) -> Vec<Problem> {
+    let problem = |text: String| Problem { place: package.manifest.clone(), line: 1, text };
+    let Some((_, allowed)) = LAYERS.iter().find(|(name, _)| *name == package.name) else {
+        return vec![problem(format!("crate `{}` has no place in the layers", package.name))];
+    };
+    let mut problems = Vec::new();
+    for (dependency, kind) in &package.dependencies {
+        let ours = LAYERS.iter().any(|(name, _)| name == dependency);
+        let fine = allowed.contains(&dependency.as_str()) || (*kind == Kind::Dev && dependency == PEERS);
+        if ours && !fine {
+            problems.push(problem(format!("`{}` may not import `{dependency}`", package.name)));
+        }
+        if *kind == Kind::Normal && !OUTSIDE.contains(&package.name.as_str()) {
+            problems.extend(strayed(&package.name, dependency).map(problem));
+        }
+    }
+    problems
+}
+
+/// The reason why an outside crate is not for this room, if there is one.
+fn strayed(name: &str, dependency: &str) -> Option<String> {
+    let family = |room: &&(&str, &[&str], &str)| {
+        dependency == room.0 || dependency.strip_prefix(room.0).is_some_and(|rest| rest.starts_with(['-', '_']))
+    };
+    let (_, rooms, reason) = ROOMS.iter().find(family)?;
+    (!rooms.contains(&name)).then(|| format!("`{name}` may not import `{dependency}`: {reason}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn texts(name: &str, dependencies: &[(&str, Kind)]) -> Vec<String> {
+        let dependencies = dependencies.iter().map(|(name, kind)| ((*name).to_owned(), *kind)).collect();
+        let package = Package { name: name.to_owned(), manifest: "Cargo.toml".to_owned(), dependencies };
+        check(&[package]).into_iter().map(|problem| problem.text).collect()
+    }
+
+    #[test]
+    fn arrows_point_down() {
+        assert_eq!(texts("spooky-lb", &[("spooky-bridge", Kind::Normal)]), [""; 0]);
+        let up = texts("spooky-bridge", &[("spooky-lb", Kind::Normal)]);
+        assert_eq!(up, ["`spooky-bridge` may not import `spooky-lb`"]);
+        assert_eq!(texts("spooky-edge", &[("spooky-transport", Kind::Normal)]).len(), 1);
+        assert_eq!(texts("spooky-transport", &[("spooky-edge", Kind::Dev)]).len(), 1);
+        assert_eq!(texts("spooky-net", &[("spooky", Kind::Normal)]).len(), 1);
+    }
+
+    #[test]
+    fn test_peers_stay_in_tests() {
+        assert_eq!(texts("spooky", &[("spooky-testkit", Kind::Dev)]), [""; 0]);
+        for outside in ["spooky-testkit", "spooky-bench", "xtask"] {
+            assert_eq!(texts("spooky", &[(outside, Kind::Normal)]).len(), 1);
+        }
+    }
+
+    #[test]
+    fn outside_crates_stay_in_their_rooms() {
+        for (name, dependency) in [
+            ("spooky-transport", "quinn-proto"),
+            ("spooky", "quinn"),
+            ("spooky-lb", "tokio"),
+            ("spooky-lb", "tokio-util"),
+            ("spooky-bridge", "serde_json"),
+            ("spooky-edge", "h3-quinn"),
+            ("spooky-edge", "h2"),
+            ("spooky", "libc"),
+        ] {
+            assert_eq!(texts(name, &[(dependency, Kind::Normal)]).len(), 1, "{name} {dependency}");
+        }
+        assert_eq!(texts("spooky-edge", &[("quinn-proto", Kind::Normal)]), [""; 0]);
+        assert_eq!(texts("spooky-transport", &[("h2", Kind::Dev)]), [""; 0]);
+        assert_eq!(texts("spooky-testkit", &[("h3", Kind::Normal)]), [""; 0]);
+    }
+
+    #[test]
+    fn a_new_crate_needs_a_place() {
+        assert_eq!(texts("spooky-attic", &[]), ["crate `spooky-attic` has no place in the layers"]);
+    }
+}
