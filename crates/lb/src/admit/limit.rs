@@ -177,12 +177,10 @@ impl Process {
         self.brownout.evaluate(self.in_flight(), self.limit().0)
     }
 
-    pub(super) fn ring_oldest(&self, line: &Line) -> bool {
-        let oldest = line.oldest();
-        if let Some((worker, _)) = oldest {
+    pub(super) fn ring_oldest(&self, line: &Line) {
+        if let Some((worker, _)) = line.oldest() {
             self.bells.ring(worker);
         }
-        oldest.is_some()
     }
 
     fn ring_everyone(&self) {
@@ -245,6 +243,11 @@ impl Scope {
         self.in_flight.load(Relaxed)
     }
 
+    /// The limit in effect.
+    pub fn limit(&self) -> u32 {
+        self.inflight_limit.load(Relaxed)
+    }
+
     /// Requests waiting for this upstream.
     pub fn queued(&self) -> u32 {
         self.queued.load(Relaxed)
@@ -302,11 +305,12 @@ impl Scope {
         self.process.queued.fetch_sub(1, SeqCst);
     }
 
-    /// A place became free: the first waiter of this upstream is called, else the first of the process.
+    /// A place became free: the first waiter of this upstream is called, and the first of the process. Both, because
+    /// the one of the upstream may find that still full, after a reload with a smaller limit.
     fn on_free(&self) {
-        let process = &self.process;
-        if process.queued.load(SeqCst) > 0 && !process.ring_oldest(&self.permits) {
-            process.ring_oldest(&process.line);
+        if self.process.queued.load(SeqCst) > 0 {
+            self.process.ring_oldest(&self.permits);
+            self.process.ring_oldest(&self.process.line);
         }
     }
 }

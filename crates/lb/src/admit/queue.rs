@@ -187,6 +187,9 @@ impl Queue {
                 self.show();
                 self.offer();
                 self.locals.retain(|local| !local.permits.is_empty() || !local.backends.is_empty());
+                if self.locals.is_empty() {
+                    self.due = Nanos::NEVER;
+                }
             }
         }
         self.ready.pop_front()

@@ -72,6 +72,7 @@ fn a_full_upstream_is_waited_for_in_order() {
     queue.leave(fourth);
     drop(permit);
     assert!(queue.poll(AT(7)).is_none() && queue.is_empty());
+    assert_eq!(queue.due(), Nanos::NEVER, "nobody waits, nothing is due");
     assert_eq!((process.in_flight(), scope.in_flight(), process.queued()), (0, 0, 0));
 }
 
