@@ -12,7 +12,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 use super::material::{TlsMaterialError, authorities, revocations};
-use super::{Store, provider};
+use super::{Store, has_aes, provider};
 
 /// Sessions kept for 0-RTT, about 1 KiB each. The oldest makes room; its client then makes a full handshake.
 pub const MAX_SESSIONS: usize = 16_384;
@@ -111,6 +111,8 @@ pub fn contexts(
         let mut config =
             builder.with_client_cert_verifier(Arc::clone(&verifier)).with_cert_resolver(Arc::<Store>::clone(store));
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+        // Every client that offers the cheapest suite gets it, as all of them are good.
+        config.ignore_client_order = has_aes();
         config.send_tls13_tickets = options.tickets;
         config.session_storage = Arc::clone(&resumption.sessions);
         if !options.early_data {

@@ -4,7 +4,7 @@ use std::io::{Read, Write};
 
 use rcgen::{CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, date_time_ymd};
 use rustls::server::ClientHello;
-use rustls::{AlertDescription, CertificateError, HandshakeKind, NamedGroup};
+use rustls::{AlertDescription, CertificateError, CipherSuite, HandshakeKind, NamedGroup, SupportedProtocolVersion};
 
 use super::server::{ClientAuth, ClientAuthorities, Contexts, Resumption, ServerOptions, contexts};
 use super::*;
@@ -23,12 +23,20 @@ fn trusting(authority: &Authority, alpn: &[&[u8]]) -> Arc<ClientConfig> {
 }
 
 fn only(
-    versions: &[&'static rustls::SupportedProtocolVersion],
+    versions: &[&'static SupportedProtocolVersion],
     groups: &[NamedGroup],
     authority: &Authority,
 ) -> Arc<ClientConfig> {
     let mut provider = CryptoProvider::clone(&provider());
     provider.kx_groups.retain(|group| groups.contains(&group.name()));
+    client_with(provider, versions, authority)
+}
+
+fn client_with(
+    provider: CryptoProvider,
+    versions: &[&'static SupportedProtocolVersion],
+    authority: &Authority,
+) -> Arc<ClientConfig> {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(authority.issuer.der().clone()).unwrap();
     let builder = ClientConfig::builder_with_provider(Arc::new(provider)).with_protocol_versions(versions).unwrap();
@@ -75,6 +83,29 @@ fn hybrid_key_exchange_is_preferred_and_not_required() {
     assert_eq!(group(&trusting(&authority, &[b"h3"])), NamedGroup::X25519MLKEM768);
     let classic = only(&[&rustls::version::TLS13], &[NamedGroup::X25519], &authority);
     assert_eq!(group(&classic), NamedGroup::X25519);
+}
+
+#[test]
+fn the_cheapest_suite_is_chosen_and_any_is_taken() {
+    let authority = Authority::new();
+    let server = plain(&authority).quic;
+    let suite = |offered: &[CipherSuite]| {
+        let mut provider = CryptoProvider::clone(&provider());
+        provider.cipher_suites.retain(|suite| offered.contains(&suite.suite()));
+        provider.cipher_suites.sort_by_key(|suite| offered.iter().position(|offer| *offer == suite.suite()));
+        let client = client_with(provider, &[&rustls::version::TLS13], &authority);
+        connect(&client, &server, "a.test").unwrap().1.negotiated_cipher_suite().unwrap().suite()
+    };
+    let [small, large, chacha] = [
+        CipherSuite::TLS13_AES_128_GCM_SHA256,
+        CipherSuite::TLS13_AES_256_GCM_SHA384,
+        CipherSuite::TLS13_CHACHA20_POLY1305_SHA256,
+    ];
+    let preferred = |offered| if has_aes() { small } else { offered };
+    assert_eq!(suite(&[large, chacha, small]), preferred(large));
+    assert_eq!(suite(&[chacha, small]), preferred(chacha));
+    assert_eq!(suite(&[large]), large);
+    assert_eq!(suite(&[chacha]), chacha);
 }
 
 fn kind(client: &Arc<ClientConfig>, server: &Arc<ServerConfig>) -> HandshakeKind {
