@@ -77,13 +77,10 @@ impl Timer {
         loop {
             // Expirations are never read off the descriptor: each is an edge of its own, and arming forgets old ones.
             ready!(self.fd.poll_read_ready_mut(cx))?.clear_ready();
-            let now = Instant::now();
-            if self.armed.is_some_and(|armed| now < armed) {
-                continue; // The edge of an earlier arming.
-            }
+            // Whichever arming this edge is from, what decides is the clock.
             self.armed = None;
             match self.wanted {
-                Some(wanted) if wanted <= now => {
+                Some(wanted) if wanted <= Instant::now() => {
                     self.wanted = None;
                     return Poll::Ready(Ok(()));
                 }

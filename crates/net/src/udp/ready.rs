@@ -14,6 +14,8 @@ use super::socket::UdpSocket;
 ///
 /// The kernel reports edges: each datagram that arrives at the socket is an event of its own, even while earlier ones
 /// wait. So an empty socket may be known as such without asking it again: a batch that came back partial proves it.
+///
+/// Each readiness spends from the task's budget in tokio; a task that loops here gets a turn again after 128 of them.
 #[derive(Debug)]
 pub struct AsyncUdp {
     inner: AsyncFd<UdpSocket>,
