@@ -57,6 +57,8 @@ impl Transport {
 
     fn on_deadline(&mut self, key: SlotKey) {
         let now = self.now;
+        // After a pause of this process what proves the peer alive may be there already.
+        self.visit(key.index);
         let Some(slot) = self.slots.get_mut(key) else { return };
         let connection = match &mut slot.link {
             Link::Connecting(_) => return self.connect_failed(key, &ConnectFailure::new(FailureKind::ConnectTimeout)),

@@ -1,11 +1,12 @@
 //! The transport of one worker: backends, their origins, connections and running requests, in tables with stable slots.
 //!
-//! Here: construction, backends, life cycle and the queue of events. `send` has the calls of the exchange, `drive` the turn
+//! Here: construction, backends and life cycle. `send` has the calls of the exchange, `tell` what it hears, `drive` the turn
 //! of the worker, `reach` the making and losing of connections.
 
 mod drive;
 mod reach;
 mod send;
+mod tell;
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -14,14 +15,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+pub(crate) use tell::Queued;
+
 use slab::Slab;
 use spooky_bridge::h2;
 
 use crate::{
     backoff::Jitter,
     counters::Counters,
-    event::Event,
-    failure::{Failure, FailureKind, Processed},
+    failure::{FailureKind, Processed},
     options::{BackendSpec, Options},
     origin::Origin,
     requests::{Place, RequestHandle, Requests},
@@ -42,18 +44,6 @@ struct Target {
     id: BackendId,
     origin: usize,
     connect_timeout: Duration,
-}
-
-/// An event on its way to the owner, who may end the request before it gets there.
-pub(crate) enum Queued {
-    /// Of a stream; its tag is a [`RequestHandle`].
-    Stream(h2::Event),
-    /// A request left the queue of its origin.
-    Sent { handle: RequestHandle, waited: Duration },
-    /// A request is lost.
-    Failed { handle: RequestHandle, kind: FailureKind, processed: Processed },
-    /// Of a backend.
-    Backend(Event),
 }
 
 /// The backend side of one worker.
@@ -166,16 +156,6 @@ impl Transport {
         }
     }
 
-    /// The next event, in the order of their causes. Call it until it gives none.
-    pub fn next_event(&mut self) -> Option<Event> {
-        while let Some(queued) = self.events.pop_front() {
-            if let Some(event) = self.tell(queued) {
-                return Some(event);
-            }
-        }
-        None
-    }
-
     /// From now on connections are closed as soon as they are idle. Requests are still taken.
     pub fn drain(&mut self) {
         self.draining = true;
@@ -214,83 +194,6 @@ impl Transport {
 
     fn target(&self, backend: BackendId) -> Option<&Target> {
         self.targets.get(backend.index as usize).filter(|target| target.id == backend)
-    }
-
-    /// Turns a queued event into what the owner hears of it: nothing, if it has ended the request meanwhile.
-    fn tell(&mut self, queued: Queued) -> Option<Event> {
-        match queued {
-            Queued::Stream(event) => self.tell_stream(event),
-            Queued::Sent { handle, waited } => {
-                let tag = self.requests.get(handle)?.tag;
-                Some(Event::Sent { tag, waited })
-            }
-            Queued::Failed { handle, kind, processed } => self.tell_failure(handle, kind, processed),
-            Queued::Backend(event) => Some(event),
-        }
-    }
-
-    fn tell_stream(&mut self, event: h2::Event) -> Option<Event> {
-        match event {
-            h2::Event::Informational { tag, head, .. } => {
-                let tag = self.requests.get(RequestHandle::from_wire(tag))?.tag;
-                Some(Event::Informational { tag, head })
-            }
-            h2::Event::Head { tag, head, end, .. } => {
-                let tag = self.receive(tag, end)?;
-                Some(Event::Head { tag, head, end })
-            }
-            h2::Event::Data { tag, data, end, .. } => {
-                let tag = self.receive(tag, end)?;
-                Some(Event::Data { tag, data, end })
-            }
-            h2::Event::Trailers { tag, fields, .. } => {
-                let tag = self.receive(tag, true)?;
-                Some(Event::Trailers { tag, fields })
-            }
-            h2::Event::Sendable { tag, .. } => {
-                let tag = self.requests.get(RequestHandle::from_wire(tag))?.tag;
-                Some(Event::Sendable { tag })
-            }
-            h2::Event::Reset { tag, code, unprocessed, .. } => {
-                self.counters.resets_received += 1;
-                let processed = if unprocessed { Processed::No } else { Processed::Unknown };
-                self.tell_failure(RequestHandle::from_wire(tag), FailureKind::Reset(code), processed)
-            }
-            h2::Event::Malformed { tag, reason, .. } => {
-                self.counters.resets_sent += 1;
-                let kind = FailureKind::Malformed(reason);
-                self.tell_failure(RequestHandle::from_wire(tag), kind, Processed::Unknown)
-            }
-            // Of the connection; `pool::h2` keeps them to itself.
-            h2::Event::Ready | h2::Event::GoAway { .. } | h2::Event::CapacityChanged | h2::Event::Pong(_) => None,
-        }
-    }
-
-    /// Part of a response goes to the owner. Gives its tag; a request that is complete both ways ends here.
-    fn receive(&mut self, wire: u64, end: bool) -> Option<u64> {
-        let handle = RequestHandle::from_wire(wire);
-        let entry = self.requests.get_mut(handle)?;
-        entry.head_received = true;
-        let tag = entry.tag;
-        if end {
-            entry.received_all = true;
-            if entry.sent_all {
-                self.requests.remove(handle);
-            }
-        }
-        Some(tag)
-    }
-
-    /// The request is over. A loss after the whole response concerns only what was still being uploaded: the exchange has
-    /// all that it wanted, so it hears that nothing more can be sent by having its bytes swallowed.
-    fn tell_failure(&mut self, handle: RequestHandle, kind: FailureKind, processed: Processed) -> Option<Event> {
-        let entry = self.requests.remove(handle)?;
-        if entry.received_all {
-            return None;
-        }
-        self.counters.requests_failed += 1;
-        let failure = Failure { kind, processed, head_received: entry.head_received };
-        Some(Event::Failed { tag: entry.tag, failure })
     }
 
     fn queue_failure(&mut self, handle: RequestHandle, kind: FailureKind, processed: Processed) {

@@ -2,6 +2,7 @@
 
 use std::{io, time::Duration};
 
+use bytes::Bytes;
 use spooky_transport::{BackendSpec, Code, Failure, FailureKind, Options, Processed};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -11,7 +12,7 @@ use tokio::{
 use crate::{
     origin,
     raw::{self, Peer},
-    worker::{Worker, spec},
+    worker::{Worker, head, spec},
 };
 
 fn failure(worker: &Worker, tag: u64) -> Failure {
@@ -141,6 +142,33 @@ async fn a_connection_that_ends_mid_response_fails_its_requests() {
     assert_eq!((failure(&worker, 1), failure(&worker, 2)), (expected(true), expected(false)));
     assert_eq!(worker.transport.counters().connections_lost, 1);
     assert!(worker.downs.is_empty(), "a lost connection is not yet a backend that is down");
+}
+
+/// The socket is full when the second request comes: of that one the peer cannot have seen anything.
+#[tokio::test]
+async fn a_request_of_which_no_byte_left_is_unprocessed() {
+    let (listener, addr) = raw::listen().await;
+    let mut worker = Worker::new(Options::default());
+    let backend = worker.backend(addr);
+    let first = worker.try_request(backend, &head("POST", "/", None), false, 1).unwrap();
+    let peer = tokio::spawn(async move {
+        let mut peer = Peer::accept(&listener, &[(4, 0x7fff_ffff)]).await;
+        peer.send(raw::WINDOW_UPDATE, 0, 0, &0x7fff_0000_u32.to_be_bytes()).await;
+        peer.wait_for(raw::HEADERS).await.unwrap();
+        peer
+    });
+    worker.until("the stream", |worker| !worker.transport.is_waiting(first)).await;
+    let peer = worker.during("the request", peer).await.unwrap();
+    let mut data = Bytes::from(vec![7; 64 << 20]);
+    while worker.transport.counters().writes_blocked == 0 {
+        assert!(!data.is_empty(), "the kernel took everything");
+        worker.turn_once(|worker| _ = worker.transport.send_data(first, &mut data, true)).await;
+    }
+    worker.get(backend, "/", 2);
+    assert!(!worker.transport.is_waiting(worker.handles[&2]));
+    drop(peer);
+    worker.finish([1, 2]).await;
+    assert_eq!((failure(&worker, 1).processed, failure(&worker, 2).processed), (Processed::Unknown, Processed::No));
 }
 
 #[tokio::test]

@@ -175,6 +175,30 @@ async fn keepalive_asks_a_silent_peer_and_gives_up_when_it_stays_silent() {
     worker.during("the end", peer).await.unwrap();
 }
 
+/// The worker itself was held up: the answer waits in the socket when the time for it is over.
+#[tokio::test]
+async fn an_answer_that_waits_in_the_socket_counts() {
+    let (listener, addr) = raw::listen().await;
+    let mut worker = Worker::new(Options::default());
+    let backend = worker.backend(addr);
+    worker.get(backend, "/", 1);
+    let peer = tokio::spawn(async move {
+        let mut peer = Peer::accept(&listener, &[]).await;
+        peer.wait_for(raw::HEADERS).await.unwrap();
+        let ping = peer.wait_for(raw::PING).await.unwrap();
+        peer.send(raw::PING, raw::ACK, 0, &ping.payload).await;
+        peer
+    });
+    worker.until("the request", |worker| !worker.transport.is_waiting(worker.handles[&1])).await;
+    worker.skip(Duration::from_secs(21));
+    worker.until("a PING", |worker| worker.transport.counters().pings == 1).await;
+    let peer = peer.await.unwrap();
+    worker.skip(Duration::from_secs(11));
+    worker.turn_once(|_| {}).await;
+    assert!(!worker.answers[&1].is_over());
+    drop(peer);
+}
+
 #[tokio::test]
 async fn traffic_postpones_the_keepalive() {
     let (listener, addr) = raw::listen().await;

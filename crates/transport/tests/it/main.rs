@@ -8,6 +8,7 @@
 )]
 
 mod bodies;
+mod chance;
 mod failures;
 mod lifetimes;
 mod origin;

@@ -57,10 +57,11 @@ pub(crate) async fn start(streams: u32, tls: Option<TlsAcceptor>) -> Origin {
                 match tls {
                     None => serve(socket, streams, board).await,
                     // A client that does not like the certificate ends the handshake.
-                    Some(tls) => match tls.accept(socket).await {
-                        Ok(socket) => serve(socket, streams, board).await,
-                        Err(_) => {}
-                    },
+                    Some(tls) => {
+                        if let Ok(socket) = tls.accept(socket).await {
+                            serve(socket, streams, board).await;
+                        }
+                    }
                 }
             });
         }

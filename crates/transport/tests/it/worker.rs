@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use spooky_bridge::message::{Fields, Known, Method, Name, RequestHead};
 use spooky_transport::{
-    BackendId, BackendSpec, Event, Failure, Options, Protocol, RequestHandle, Scheme, Transport, Unsent,
+    BackendId, BackendSpec, Code, Event, Failure, Options, Protocol, RequestHandle, Scheme, Transport, Unsent,
 };
 
 /// Longest wait for anything in these tests.
@@ -104,6 +104,13 @@ impl Worker {
         self.answers.insert(tag, Answer::default());
         self.handles.insert(tag, handle);
         Ok(handle)
+    }
+
+    /// Ends a request early; anything that is told of it afterwards fails the test.
+    pub(crate) fn cancel(&mut self, tag: u64, code: Code) {
+        self.transport.reset(self.handles[&tag], code);
+        self.uploads.remove(&tag);
+        self.answer(tag).complete = true;
     }
 
     /// Drives the transport until `done` says so. Only events and deadlines wake it, so a lost wake-up fails the test.
