@@ -251,7 +251,10 @@ impl Edge {
     /// Reads at most `max` bytes of the request body. Reading is what gives the client credit for more.
     pub fn read_body(&mut self, stream: StreamRef, max: usize) -> BodyRead {
         match self.parts(stream) {
-            Some((conn, _)) => conn.session.read_body(&mut conn.quic, stream, max),
+            Some((conn, dirty)) => {
+                mark(dirty, conn, stream.conn); // what was read may have to be announced as credit
+                conn.session.read_body(&mut conn.quic, stream, max)
+            }
             None => BodyRead::Aborted(crate::Abort::Lost),
         }
     }
