@@ -1,6 +1,6 @@
 //! A field block that comes in pieces: HEADERS without `END_HEADERS`, then CONTINUATION (RFC 9113 4.3 and 6.10).
 
-use super::{Code, ConnectionError, frame, guard::MAX_CONTINUATIONS};
+use super::{ConnectionError, frame, guard::MAX_CONTINUATIONS};
 
 /// A block under way. Until it is complete no other frame may come.
 #[derive(Debug)]
@@ -24,18 +24,14 @@ impl Block {
     pub(super) fn extend(&mut self, fragment: &[u8], max: usize) -> Result<(), ConnectionError> {
         self.continuations += 1;
         if self.continuations > MAX_CONTINUATIONS {
-            return Err(calm("too many CONTINUATION frames", "MAX_CONTINUATIONS"));
+            return Err(ConnectionError::limit("too many CONTINUATION frames", "MAX_CONTINUATIONS"));
         }
         if self.bytes.len() + fragment.len() > max {
-            return Err(calm("field block too large", "max_header_list"));
+            return Err(ConnectionError::limit("field block too large", "max_header_list"));
         }
         self.bytes.extend_from_slice(fragment);
         Ok(())
     }
-}
-
-fn calm(reason: &'static str, clause: &'static str) -> ConnectionError {
-    ConnectionError { code: Code::ENHANCE_YOUR_CALM, reason, clause }
 }
 
 /// The largest encoded block accepted for a limit on the decoded section: a good encoder stays below the limit plus a few

@@ -7,10 +7,10 @@ use std::collections::VecDeque;
 use super::{
     Code, Config, ConnectionError, Output, StreamId,
     block::Block,
+    data::Payload,
     flow::{DEFAULT_WINDOW, MAX_WINDOW, ReceiveWindow, SendWindow},
     frame::{self, MAX_MAX_FRAME_SIZE, MIN_MAX_FRAME_SIZE},
     guard::Guard,
-    receive::Payload,
     settings::{self, PeerSettings},
     stream::{Response, Stream, Streams, Waiting},
 };

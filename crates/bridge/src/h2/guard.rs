@@ -31,7 +31,7 @@ impl Guard {
     pub(super) fn idle_frame(&mut self) -> Result<(), ConnectionError> {
         self.idle_frames += 1;
         if self.idle_frames > MAX_IDLE_FRAMES {
-            return Err(calm("too many frames that bring nothing", "MAX_IDLE_FRAMES"));
+            return Err(ConnectionError::limit("too many frames that bring nothing", "MAX_IDLE_FRAMES"));
         }
         Ok(())
     }
@@ -40,7 +40,7 @@ impl Guard {
     pub(super) fn reply(&mut self, flushed: bool) -> Result<(), ConnectionError> {
         self.replies = if flushed { 1 } else { self.replies + 1 };
         if self.replies > MAX_PENDING_REPLIES {
-            return Err(calm("too many frames that want an answer", "MAX_PENDING_REPLIES"));
+            return Err(ConnectionError::limit("too many frames that want an answer", "MAX_PENDING_REPLIES"));
         }
         Ok(())
     }
@@ -62,10 +62,6 @@ impl Guard {
                 });
             }
         }
-        self.idle_frame()
+        if bytes == 0 { self.idle_frame() } else { Ok(()) }
     }
-}
-
-fn calm(reason: &'static str, clause: &'static str) -> ConnectionError {
-    ConnectionError { code: Code::ENHANCE_YOUR_CALM, reason, clause }
 }

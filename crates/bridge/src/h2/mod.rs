@@ -7,11 +7,14 @@
 mod block;
 mod client;
 mod code;
+mod control;
+mod data;
 mod flow;
 mod frame;
 mod guard;
 mod output;
 mod receive;
+mod section;
 mod send;
 mod settings;
 mod stream;
@@ -172,6 +175,25 @@ pub struct ConnectionError {
     pub reason: &'static str,
     /// The clause that it broke, or the name of the limit.
     pub clause: &'static str,
+}
+
+impl ConnectionError {
+    const fn protocol(reason: &'static str, clause: &'static str) -> Self {
+        Self { code: Code::PROTOCOL_ERROR, reason, clause }
+    }
+
+    const fn size(reason: &'static str, clause: &'static str) -> Self {
+        Self { code: Code::FRAME_SIZE_ERROR, reason, clause }
+    }
+
+    const fn flow(reason: &'static str, clause: &'static str) -> Self {
+        Self { code: Code::FLOW_CONTROL_ERROR, reason, clause }
+    }
+
+    /// The peer went over one of our limits, named instead of a clause (RFC 9113 10.5).
+    const fn limit(reason: &'static str, name: &'static str) -> Self {
+        Self { code: Code::ENHANCE_YOUR_CALM, reason, clause: name }
+    }
 }
 
 impl std::fmt::Display for ConnectionError {

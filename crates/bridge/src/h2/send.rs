@@ -79,7 +79,7 @@ impl Client {
         taken
     }
 
-    /// Ends the request with trailers.
+    /// Ends the request with trailers, after [`Client::send_data`] took all of the body.
     pub fn send_trailers(&mut self, id: StreamId, fields: &Fields) {
         if self.streams.get(id).is_some_and(|stream| stream.request == Request::Open) {
             self.put_fields(id, fields, true);

@@ -1,6 +1,8 @@
 //! SETTINGS (RFC 9113 6.5): what this client announces, and what the peer announced.
 
-use super::{Code, Config, ConnectionError, flow, frame};
+use super::{Config, ConnectionError, flow, frame};
+
+const CLAUSE: &str = "RFC 9113 6.5";
 
 const HEADER_TABLE_SIZE: u16 = 0x1;
 const ENABLE_PUSH: u16 = 0x2;
@@ -46,26 +48,26 @@ impl PeerSettings {
         }
         let (entries, rest) = payload.as_chunks::<6>();
         if !rest.is_empty() {
-            return Err(error(Code::FRAME_SIZE_ERROR, "SETTINGS of a length that is no multiple of 6"));
+            return Err(ConnectionError::size("SETTINGS of a length that is no multiple of 6", CLAUSE));
         }
         for &[i0, i1, v0, v1, v2, v3] in entries {
             let value = u32::from_be_bytes([v0, v1, v2, v3]);
             match u16::from_be_bytes([i0, i1]) {
                 HEADER_TABLE_SIZE => table_size(value),
                 ENABLE_PUSH if value != 0 => {
-                    return Err(error(Code::PROTOCOL_ERROR, "server enables push"));
+                    return Err(ConnectionError::protocol("server enables push", CLAUSE));
                 }
                 MAX_CONCURRENT_STREAMS => self.max_streams = value,
                 INITIAL_WINDOW_SIZE if value > flow::MAX_WINDOW => {
-                    return Err(error(Code::FLOW_CONTROL_ERROR, "initial window above 2^31 - 1"));
+                    return Err(ConnectionError::flow("initial window above 2^31 - 1", CLAUSE));
                 }
                 INITIAL_WINDOW_SIZE => self.initial_window = value,
                 MAX_FRAME_SIZE if !(frame::MIN_MAX_FRAME_SIZE..=frame::MAX_MAX_FRAME_SIZE).contains(&value) => {
-                    return Err(error(Code::PROTOCOL_ERROR, "maximum frame size out of range"));
+                    return Err(ConnectionError::protocol("maximum frame size out of range", CLAUSE));
                 }
                 MAX_FRAME_SIZE => self.max_frame_size = value,
                 ENABLE_CONNECT_PROTOCOL if value > 1 || (value == 0 && self.extended_connect) => {
-                    return Err(error(Code::PROTOCOL_ERROR, "extended CONNECT withdrawn or neither on nor off"));
+                    return Err(ConnectionError::protocol("extended CONNECT withdrawn or neither on nor off", CLAUSE));
                 }
                 ENABLE_CONNECT_PROTOCOL => self.extended_connect = value == 1,
                 _ => {} // MAX_HEADER_LIST_SIZE is advice, unknown ones are to be ignored (RFC 9113 6.5.2)
@@ -89,8 +91,4 @@ pub(super) fn put(out: &mut Vec<u8>, config: &Config) {
         out.extend_from_slice(&id.to_be_bytes());
         out.extend_from_slice(&value.to_be_bytes());
     }
-}
-
-fn error(code: Code, reason: &'static str) -> ConnectionError {
-    ConnectionError { code, reason, clause: "RFC 9113 6.5" }
 }

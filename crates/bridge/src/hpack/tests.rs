@@ -1,3 +1,5 @@
+//! The vectors of RFC 7541 appendix C, hostile blocks, and the encoder against the decoder.
+
 use super::{Decoder, Encoder, Error, Limits};
 use crate::message::{Field, Fields, Known, Name};
 

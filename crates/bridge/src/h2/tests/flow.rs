@@ -73,7 +73,7 @@ fn a_peer_that_ignores_windows() {
     wire.feed(&data(1, &[b'x'; 1000], false));
     assert_eq!(wire.feed(&data(1, b"x", false)), ["malformed 1 DATA beyond the stream's window"]);
     assert_eq!(wire.shown(), ["reset 1 FLOW_CONTROL_ERROR"]);
-    // Past the window of the connection there is no way to go on: half of it is given back, so it takes frames within one.
+    // The connection's credit returns at once, so a frame can only break a window smaller than a frame.
     wire.client.receive_window = super::super::flow::ReceiveWindow::new(10);
     responding(&mut wire);
     assert_eq!(wire.fails(&data(3, &[b'x'; 11], false)), Code::FLOW_CONTROL_ERROR);

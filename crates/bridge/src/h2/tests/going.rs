@@ -45,6 +45,7 @@ fn goaway_of_our_own_lets_open_streams_end() {
     assert_eq!(wire.client.send_request(&request(Method::Get), true, 9), Err(Refused::Closing));
     let head = wire.headers(1, &[OK], true);
     assert_eq!(wire.feed(&head), ["head 1 200 end"]);
+    assert_eq!(wire.fails(&window_update(0, 0)), Code::PROTOCOL_ERROR, "another GOAWAY says why");
 }
 
 #[test]

@@ -1,0 +1,154 @@
+//! DATA (RFC 9113 6.1): windows, lengths and padding, and the bytes themselves, passed on before the frame is complete.
+
+use bytes::{Buf as _, Bytes, BytesMut};
+
+use super::{
+    Client, Code, ConnectionError, Event, StreamId,
+    frame::{self, HEADER_LEN, Header, flag},
+    section::wrong_length,
+    stream::{Request, Response},
+};
+
+/// A payload of DATA below this is copied out of the read buffer, so that it does not keep all of it alive; and of a longer
+/// one no smaller part is handed out.
+const MIN_SLICE: usize = 1024;
+
+/// The rest of a DATA frame.
+#[derive(Debug)]
+pub(super) struct Payload {
+    /// The stream, `None` if the bytes are of no use to anyone.
+    stream: Option<StreamId>,
+    /// Bytes of body still to come.
+    left: usize,
+    /// Bytes of padding after them.
+    padding: usize,
+    /// The body ends with this frame.
+    end: bool,
+}
+
+impl Client {
+    /// The header of DATA (RFC 9113 6.1): windows and length are settled for the whole frame, before its bytes are here.
+    /// Returns how much was read, or `None` if the padding's length is not here yet.
+    pub(super) fn begin_data(
+        &mut self,
+        header: Header,
+        input: &[u8],
+    ) -> Result<Option<(usize, Option<Event>)>, ConnectionError> {
+        let mut read = HEADER_LEN;
+        let mut padding = 0;
+        if header.has(flag::PADDED) {
+            if header.len == 0 {
+                return Err(ConnectionError::size("padded DATA without its padding's length", "RFC 9113 4.2"));
+            }
+            let Some(pad) = input.get(HEADER_LEN) else { return Ok(None) };
+            read += 1;
+            padding = u32::from(*pad);
+        }
+        let field = (read - HEADER_LEN) as u32;
+        let Some(len) = (header.len - field).checked_sub(padding) else {
+            return Err(ConnectionError::protocol("padding longer than its frame", "RFC 9113 6.1"));
+        };
+        if self.is_idle(header.stream) {
+            return Err(ConnectionError::protocol("DATA on an idle stream", "RFC 9113 5.1"));
+        }
+        if self.receive_window.take(header.len).is_none() {
+            return Err(ConnectionError::flow("DATA beyond the connection's window", "RFC 9113 6.9.1"));
+        }
+        // The connection's credit returns at once: what bounds memory are the streams' windows, and so a stream whose owner
+        // does not read never stops another.
+        if let Some(increment) = self.receive_window.give_back(header.len) {
+            frame::put_window_update(self.output.tail(), 0, increment);
+        }
+        if len == 0 && !header.has(flag::END_STREAM) {
+            self.guard.idle_frame()?;
+        }
+        let id = StreamId(header.stream);
+        let mut payload =
+            Payload { stream: None, left: len as usize, padding: padding as usize, end: header.has(flag::END_STREAM) };
+        let event = if self.streams.get(id).is_none() {
+            self.guard.stray_data(header.len)?;
+            None
+        } else if let Err((code, reason)) = self.admit(id, header.len, len, payload.end) {
+            self.malformed(id, code, reason)
+        } else {
+            if padding + field > 0 {
+                self.release(id, (padding + field) as usize);
+            }
+            payload.stream = Some(id);
+            None
+        };
+        self.payload = Some(payload);
+        Ok(Some((read, event)))
+    }
+
+    /// Whether the stream may receive `len` bytes of body in a frame that counts `counted`.
+    fn admit(&mut self, id: StreamId, counted: u32, len: u32, end: bool) -> Result<(), (Code, &'static str)> {
+        let Some(stream) = self.streams.get_mut(id) else { return Ok(()) };
+        if stream.receive_window.take(counted).is_none() {
+            return Err((Code::FLOW_CONTROL_ERROR, "DATA beyond the stream's window"));
+        }
+        match &mut stream.response {
+            Response::Head { .. } => Err((Code::PROTOCOL_ERROR, "DATA before the response head")),
+            Response::Done => Err((Code::STREAM_CLOSED, "DATA after the end of the response")),
+            Response::Body(body) => {
+                body.add(u64::from(len)).map_err(wrong_length)?;
+                if end { body.finish().map_err(wrong_length) } else { Ok(()) }
+            }
+        }
+    }
+
+    /// The bytes of DATA that are here.
+    pub(super) fn data(&mut self, mut payload: Payload, input: &mut BytesMut) -> Option<Event> {
+        let here = payload.left.min(input.len());
+        let stream = payload.stream.and_then(|id| self.streams.get_mut(id));
+        let Some(stream) = stream else {
+            input.advance(here);
+            payload.left -= here;
+            self.skip_padding(payload, input);
+            return None;
+        };
+        if here < payload.left && here < MIN_SLICE {
+            self.payload = Some(payload);
+            return None;
+        }
+        payload.left -= here;
+        let id = stream.id;
+        let tag = stream.tag;
+        let end = payload.end && payload.left == 0;
+        if payload.left == 0 {
+            payload.stream = None;
+        }
+        if here == 0 && !end {
+            self.skip_padding(payload, input);
+            return None;
+        }
+        let data = if here < MIN_SLICE {
+            let copy = Bytes::copy_from_slice(input.get(..here).unwrap_or_default());
+            input.advance(here);
+            copy
+        } else {
+            input.split_to(here).freeze()
+        };
+        if end {
+            stream.response = Response::Done;
+            if stream.request == Request::Done {
+                self.remove(id);
+            }
+        }
+        self.guard.progress();
+        self.skip_padding(payload, input);
+        Some(Event::Data { tag, id, data, end })
+    }
+
+    /// Drops the padding that is here and keeps the frame if something is missing.
+    fn skip_padding(&mut self, mut payload: Payload, input: &mut BytesMut) {
+        if payload.left == 0 {
+            let here = payload.padding.min(input.len());
+            input.advance(here);
+            payload.padding -= here;
+        }
+        if payload.left > 0 || payload.padding > 0 {
+            self.payload = Some(payload);
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! HEADERS and CONTINUATION (RFC 9113 6.2, 6.10): interim heads, heads and trailers, and what they promise of the body.
+
+use super::{
+    Client, Code, ConnectionError, Event, StreamId, TOO_LARGE,
+    block::{self, Block},
+    frame::{self, Header, flag},
+    guard::MAX_INTERIM,
+    receive::Step,
+    stream::{Request, Response},
+};
+use crate::{
+    hpack::Limits,
+    message::{
+        Fields, Method, Protocol, ResponseHead,
+        check::{self, BodyLength, CheckError, HeadLimits, LengthError, ResponseError},
+    },
+};
+
+impl Client {
+    /// HEADERS (RFC 9113 6.2).
+    pub(super) fn headers(&mut self, header: Header, payload: &[u8]) -> Step {
+        if self.is_idle(header.stream) {
+            return Err(ConnectionError::protocol("HEADERS on an idle stream", "RFC 9113 5.1"));
+        }
+        let fragment = frame::strip(header, payload)
+            .ok_or_else(|| ConnectionError::protocol("padding or priority longer than its frame", "RFC 9113 6.2"))?;
+        if header.has(flag::END_HEADERS) {
+            return self.section(header.stream, header.has(flag::END_STREAM), fragment);
+        }
+        self.block = Some(Block::new(header, fragment));
+        Ok(None)
+    }
+
+    /// CONTINUATION (RFC 9113 6.10), of whose stream a block is under way.
+    pub(super) fn continuation(&mut self, header: Header, payload: &[u8]) -> Step {
+        let Some(mut block) = self.block.take() else { return Ok(None) };
+        block.extend(payload, block::max_bytes(self.config.max_header_list))?;
+        if header.has(flag::END_HEADERS) {
+            return self.section(block.stream, block.end, &block.bytes);
+        }
+        self.block = Some(block);
+        Ok(None)
+    }
+
+    /// A whole field section: interim head, head or trailers.
+    fn section(&mut self, number: u32, end: bool, block: &[u8]) -> Step {
+        let id = StreamId(number);
+        let known = self.streams.get(id).is_some();
+        let mut fields = if known { Fields::new() } else { Fields::default() };
+        let limits = self.config.limits();
+        let room = Limits { bytes: limits.max_bytes, count: limits.max_fields };
+        let room = if known { room } else { Limits { bytes: 0, count: 0 } };
+        let fits = self.decoder.decode(block, &mut fields, room).map_err(|error| ConnectionError {
+            code: Code::COMPRESSION_ERROR,
+            reason: error.as_str(),
+            clause: "RFC 9113 4.3",
+        })?;
+        let Some(stream) = self.streams.get_mut(id) else {
+            self.guard.idle_frame()?;
+            return Ok(None);
+        };
+        let fault = match &mut stream.response {
+            _ if !fits => (Code::PROTOCOL_ERROR, TOO_LARGE),
+            Response::Done => (Code::STREAM_CLOSED, "HEADERS after the end of the response"),
+            Response::Head { .. } => match check::response(fields, &limits, Protocol::Http2) {
+                Ok(head) => return Ok(self.head(id, head, end)),
+                Err(ResponseError::Malformed(reason)) => (Code::PROTOCOL_ERROR, reason),
+                Err(ResponseError::TooLarge) => (Code::PROTOCOL_ERROR, TOO_LARGE),
+            },
+            Response::Body(body) => match trailers(&fields, *body, end, &limits) {
+                Ok(()) => return Ok(self.trailers(id, fields)),
+                Err(fault) => fault,
+            },
+        };
+        Ok(self.malformed(id, fault.0, fault.1))
+    }
+
+    /// A checked response head.
+    fn head(&mut self, id: StreamId, head: ResponseHead, end: bool) -> Option<Event> {
+        let stream = self.streams.get_mut(id)?;
+        let tag = stream.tag;
+        if head.is_interim() {
+            let Response::Head { interim } = &mut stream.response else { return None };
+            *interim += 1;
+            let reason = match () {
+                () if end => "interim response that ends the stream",
+                () if *interim > MAX_INTERIM => "too many interim responses",
+                () => return Some(Event::Informational { tag, id, head }),
+            };
+            return self.malformed(id, Code::PROTOCOL_ERROR, reason);
+        }
+        let body = body_length(&head, stream.method);
+        if !end {
+            stream.response = Response::Body(body);
+        } else if let Err((code, reason)) = body.finish().map_err(wrong_length) {
+            return self.malformed(id, code, reason);
+        } else {
+            self.finish_response(id);
+        }
+        self.guard.progress();
+        Some(Event::Head { tag, id, head, end })
+    }
+
+    /// Checked trailers.
+    fn trailers(&mut self, id: StreamId, fields: Fields) -> Option<Event> {
+        let tag = self.streams.get(id)?.tag;
+        self.finish_response(id);
+        self.guard.progress();
+        Some(Event::Trailers { tag, id, fields })
+    }
+
+    fn finish_response(&mut self, id: StreamId) {
+        if let Some(stream) = self.streams.get_mut(id) {
+            stream.response = Response::Done;
+            if stream.request == Request::Done {
+                self.remove(id);
+            }
+        }
+    }
+}
+
+/// The body that a final response brings (RFC 9110 6.4.1): none whatever its `content-length` says, any where a tunnel begins.
+fn body_length(head: &ResponseHead, method: Method) -> BodyLength {
+    match method {
+        Method::Connect if matches!(head.status, 200..300) => BodyLength::Open,
+        _ if !head.has_body(method) => BodyLength::Missing(0),
+        _ => BodyLength::new(head.content_length),
+    }
+}
+
+/// What trailers must be (RFC 9113 8.1): the end of the stream, without pseudo-headers, after all of the body.
+fn trailers(fields: &Fields, body: BodyLength, end: bool, limits: &HeadLimits) -> Result<(), (Code, &'static str)> {
+    let reason = match check::trailers(fields, limits) {
+        Ok(()) if end => return body.finish().map_err(wrong_length),
+        Ok(()) => "trailers that do not end the stream",
+        Err(CheckError::Malformed { reason, .. }) => reason,
+        Err(CheckError::Invalid(details)) => details.text(),
+        Err(CheckError::TooManyFields | CheckError::TooLarge) => TOO_LARGE,
+    };
+    Err((Code::PROTOCOL_ERROR, reason))
+}
+
+/// RFC 9113 8.1.1.
+pub(super) fn wrong_length(error: LengthError) -> (Code, &'static str) {
+    let reason = match error {
+        LengthError::TooLong => "body longer than its content-length",
+        LengthError::TooShort => "body shorter than its content-length",
+    };
+    (Code::PROTOCOL_ERROR, reason)
+}
