@@ -52,7 +52,7 @@ pub fn main() -> ExitCode {
         None => run(&cli.run),
         Some(Command::Run(run_args)) => run(&run_args),
         Some(Command::Check(run_args)) => check(&run_args),
-                Some(Command::Version) => {
+        Some(Command::Version) => {
             println!("spooky {}", env!("CARGO_PKG_VERSION"));
             ExitCode::SUCCESS
         }

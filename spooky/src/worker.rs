@@ -4,7 +4,7 @@
 
 use crate::{
     exchange::{Exchanges, Sides},
-    runtime::Signals,
+    runtime::Stop,
 };
 use spooky_edge::Edge;
 use spooky_net::{
@@ -16,6 +16,7 @@ use std::{
     future::poll_fn,
     io,
     net::SocketAddr,
+    sync::Arc,
     task::{Context, Poll},
     time::Instant,
 };
@@ -66,7 +67,7 @@ impl Listener {
     fn transmit(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         for _ in 0..SENDS_PER_TURN {
             if self.send.is_blocked() || self.send.is_full() {
-                if let Poll::Pending = self.socket.poll_send(cx, &mut self.send) {
+                if self.socket.poll_send(cx, &mut self.send).is_pending() {
                     return false;
                 }
                 continue;
@@ -109,7 +110,7 @@ pub(crate) struct Worker {
     pub(crate) listeners: Vec<Listener>,
     pub(crate) transport: Transport,
     pub(crate) exchanges: Exchanges,
-    pub(crate) signals: Signals,
+    stop: Arc<Stop>,
     timer: Timer,
     life: Life,
 }
@@ -119,9 +120,9 @@ impl Worker {
         listeners: Vec<Listener>,
         transport: Transport,
         exchanges: Exchanges,
-        signals: Signals,
+        stop: Arc<Stop>,
     ) -> io::Result<Self> {
-        Ok(Self { listeners, transport, exchanges, signals, timer: Timer::new()?, life: Life::Running })
+        Ok(Self { listeners, transport, exchanges, stop, timer: Timer::new()?, life: Life::Running })
     }
 
     /// Serves until it is told to stop and has drained.
@@ -191,7 +192,7 @@ impl Worker {
     fn live(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         match self.life {
             Life::Running => {
-                if let Some(grace) = self.signals.poll_stop(cx) {
+                if let Some(grace) = self.stop.poll(cx) {
                     self.listeners.iter_mut().for_each(|listener| listener.edge.drain(now));
                     self.life = Life::Draining { until: now + grace };
                     cx.waker().wake_by_ref();

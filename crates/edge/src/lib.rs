@@ -9,7 +9,7 @@ mod h3;
 mod quic;
 mod settings;
 
-pub use h3::Body;
 pub use event::{Abort, BodyRead, Event, EventKind, StreamRef};
+pub use h3::Body;
 pub use quic::Edge;
 pub use settings::{EdgeError, EdgeSettings};

@@ -3,7 +3,8 @@
 use crate::quic::cid::WorkerCids;
 use crate::quic::congestion::PathControllerFactory;
 use quinn_proto::{
-    EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt, crypto::rustls::QuicServerConfig,
+    EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt,
+    crypto::rustls::QuicServerConfig,
 };
 use spooky_bridge::message::check::{HeadLimits, RequestRules};
 use std::{sync::Arc, time::Duration};

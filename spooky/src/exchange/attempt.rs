@@ -3,7 +3,7 @@
 use super::{Exchanges, Sides, state::Response, tag_of};
 use spooky_bridge::{h2, message::rewrite};
 use spooky_lb::{
-    attempt::{Cx, FailureKind as Kind, SlotId, Step},
+    attempt::{Attempt, Cx, FailureKind as Kind, SlotId, Step},
     outcome::Reason,
     time::Nanos,
 };
@@ -15,7 +15,7 @@ impl Exchanges {
         &mut self,
         sides: &Sides<'_>,
         key: usize,
-        question: impl FnOnce(&mut spooky_lb::attempt::Attempt, &mut Cx<'_>) -> T,
+        question: impl FnOnce(&mut Attempt, &mut Cx<'_>) -> T,
     ) -> Option<T> {
         let exchange = self.table.get_mut(key)?;
         let now = Nanos::since(self.generation.snapshot.epoch, sides.now);
@@ -33,7 +33,7 @@ impl Exchanges {
                 }
                 Step::Cancel { slot } => {
                     self.cancel(sides, key, slot);
-                    self.ask(sides, key, |attempt, cx| attempt.next(cx))
+                    self.ask(sides, key, Attempt::next)
                 }
                 Step::Full => return self.fail(sides, key, Reason::BackendInflight),
                 Step::Answer(reason) => return self.fail(sides, key, reason),
@@ -121,7 +121,6 @@ fn kind_of(failure: &Failure) -> Kind {
     match failure.kind {
         FailureKind::GoAway => Kind::Unprocessed,
         FailureKind::ConnectionLost(_) | FailureKind::KeepaliveTimeout if is_unprocessed => Kind::Unprocessed,
-        FailureKind::ConnectionLost(_) | FailureKind::KeepaliveTimeout => Kind::ConnectionLost,
         FailureKind::Dns => Kind::Dns,
         FailureKind::Refused => Kind::ConnectRefused,
         FailureKind::ConnectTimeout => Kind::ConnectTimeout,
@@ -131,7 +130,9 @@ fn kind_of(failure: &Failure) -> Kind {
         FailureKind::Reset(_) if is_unprocessed => Kind::RefusedStream,
         FailureKind::Reset(_) => Kind::Reset,
         FailureKind::Malformed(_) => Kind::Malformed,
-        FailureKind::Protocol(_) => Kind::ConnectionLost,
+        FailureKind::ConnectionLost(_) | FailureKind::KeepaliveTimeout | FailureKind::Protocol(_) => {
+            Kind::ConnectionLost
+        }
         _ => Kind::Local(Reason::Internal),
     }
 }

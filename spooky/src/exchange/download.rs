@@ -20,14 +20,23 @@ const FROM_H2: rewrite::ResponseContext<'_> = rewrite::ResponseContext { protoco
 
 impl Exchanges {
     pub(super) fn on_interim(&mut self, sides: &mut Sides<'_>, key: usize, mut head: ResponseHead) {
-        let Some(exchange) = self.table.get(key).filter(|found| matches!(found.response, Response::Awaited)) else { return };
+        let Some(exchange) = self.table.get(key).filter(|found| matches!(found.response, Response::Awaited)) else {
+            return;
+        };
         rewrite::to_client(&mut head, &FROM_H2);
         if let Some(edge) = sides.edge(exchange.client) {
             edge.interim(exchange.client.stream, &head);
         }
     }
 
-    pub(super) fn on_head(&mut self, sides: &mut Sides<'_>, key: usize, slot: SlotId, mut head: ResponseHead, end: bool) {
+    pub(super) fn on_head(
+        &mut self,
+        sides: &mut Sides<'_>,
+        key: usize,
+        slot: SlotId,
+        mut head: ResponseHead,
+        end: bool,
+    ) {
         let limit = self.generation.snapshot.limits.max_response_body;
         let until = sides.now + self.timeouts(key).first_byte;
         let Some(exchange) = self.table.get_mut(key) else { return };

@@ -13,7 +13,7 @@ use spooky_transport::{Failure, FailureKind};
 impl Exchanges {
     /// The whole response is with the client's connection.
     pub(super) fn complete(&mut self, sides: &mut Sides<'_>, key: usize) {
-        self.ask(sides, key, |attempt, cx| attempt.on_complete(cx));
+        self.ask(sides, key, spooky_lb::attempt::Attempt::on_complete);
         self.settle(sides, key);
     }
 
@@ -22,7 +22,13 @@ impl Exchanges {
         if let Some(exchange) = self.table.get(key) {
             tracing::debug!("request {} ended by the client: {abort:?}", exchange.id_text());
         }
+        let client = self.table.get(key).map(|exchange| exchange.client);
         self.settle(sides, key);
+        if let Some(client) = client
+            && let Some(edge) = sides.edge(client)
+        {
+            edge.release(client.stream);
+        }
     }
 
     /// Ends the exchange with an answer of ours, or with a reset where the response has begun.

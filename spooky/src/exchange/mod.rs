@@ -52,7 +52,14 @@ pub(crate) struct Exchanges {
 
 impl Exchanges {
     pub(crate) fn new(generation: Generation, clock: Clock, now: Instant) -> Self {
-        Self { table: Slab::with_capacity(256), serial: 0, wheel: Wheel::new(now), generation, clock, scratch: Vec::new() }
+        Self {
+            table: Slab::with_capacity(256),
+            serial: 0,
+            wheel: Wheel::new(now),
+            generation,
+            clock,
+            scratch: Vec::new(),
+        }
     }
 
     /// Learns the time of this turn.
@@ -67,7 +74,9 @@ impl Exchanges {
             EventKind::Request { head, end, peer, .. } => self.start(sides, client, head, end, peer),
             EventKind::Refused { refusal } => self.refuse(sides, client, &refusal),
             EventKind::Readable => self.with(sides, client, Self::pump_upload),
-            EventKind::Accepted(bytes) => self.with(sides, client, |this, sides, key| this.on_accepted(sides, key, bytes)),
+            EventKind::Accepted(bytes) => {
+                self.with(sides, client, |this, sides, key| this.on_accepted(sides, key, bytes));
+            }
             EventKind::Sent => self.with(sides, client, Self::complete),
             EventKind::Aborted(abort) => self.with(sides, client, |this, sides, key| this.abandon(sides, key, abort)),
         }

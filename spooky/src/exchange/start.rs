@@ -22,7 +22,14 @@ use std::net::SocketAddr;
 
 impl Exchanges {
     /// Takes a new request.
-    pub(super) fn start(&mut self, sides: &mut Sides<'_>, client: Client, head: RequestHead, end: bool, peer: SocketAddr) {
+    pub(super) fn start(
+        &mut self,
+        sides: &mut Sides<'_>,
+        client: Client,
+        head: RequestHead,
+        end: bool,
+        peer: SocketAddr,
+    ) {
         let upstream = match self.judge(&head) {
             Ok(upstream) => upstream,
             Err(reason) => {
@@ -30,7 +37,7 @@ impl Exchanges {
             }
         };
         let Some(key) = self.enter(sides, client, upstream, head, end, peer) else { return };
-        let step = self.ask(sides, key, |attempt, cx| attempt.on_start(cx));
+        let step = self.ask(sides, key, Attempt::on_start);
         self.perform(sides, key, step);
     }
 

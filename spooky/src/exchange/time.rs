@@ -2,15 +2,14 @@
 
 use super::{
     Exchanges, Sides,
-    state::{Exchange, Response, Upload},
+    state::{Exchange, Response},
     tag_of,
     wheel::Due,
 };
 use crate::generation::Generation;
 use spooky_lb::{
-    attempt::SlotId,
+    attempt::{Attempt, SlotId},
     outcome::{Reason, Reset},
-    time::Nanos,
 };
 use std::time::Instant;
 
@@ -46,7 +45,8 @@ impl Exchanges {
         let (table, generation, now) = (&mut self.table, &mut self.generation, sides.now);
         self.wheel.turn(now, |tag| {
             let key = tag as u32 as usize;
-            let Some(exchange) = table.get_mut(key).filter(|found| tag_of(key, found.serial, SlotId::FIRST) == tag) else {
+            let Some(exchange) = table.get_mut(key).filter(|found| tag_of(key, found.serial, SlotId::FIRST) == tag)
+            else {
                 return Due::Gone;
             };
             match nearest(exchange, generation) {
@@ -77,7 +77,7 @@ impl Exchanges {
                 Overdue::Upload => self.fail(sides, key, Reason::BodyIdle),
                 Overdue::Body { is_first } => self.on_body_silent(sides, key, is_first),
                 Overdue::Attempt => {
-                    let step = self.ask(sides, key, |attempt, cx| attempt.on_timer(cx));
+                    let step = self.ask(sides, key, Attempt::on_timer);
                     self.perform(sides, key, step);
                 }
             },
@@ -112,13 +112,13 @@ fn nearest(exchange: &Exchange, generation: &mut Generation) -> Option<(Instant,
     match &exchange.response {
         Response::Streaming { received, until, .. } => Some((*until, Overdue::Body { is_first: *received == 0 })),
         Response::Ending => None,
-        Response::Awaited => match exchange.upload {
-            // The backend cannot answer before the client has sent: its time does not run.
-            Upload { until: Some(until), .. } => Some((until, Overdue::Upload)),
-            Upload { until: None, .. } => {
-                let timer: Nanos = exchange.attempt.timer(generation.upstream(exchange.upstream)?);
-                Some((timer.to_instant(epoch)?, Overdue::Attempt))
+        Response::Awaited => {
+            if let Some(until) = exchange.upload.until {
+                // The backend cannot answer before the client has sent: its time does not run.
+                return Some((until, Overdue::Upload));
             }
-        },
+            let timer = exchange.attempt.timer(generation.upstream(exchange.upstream)?);
+            Some((timer.to_instant(epoch)?, Overdue::Attempt))
+        }
     }
 }

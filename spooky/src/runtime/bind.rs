@@ -82,14 +82,15 @@ fn payload_of(ip: IpAddr) -> u16 {
 }
 
 fn explain(address: SocketAddr, error: &std::io::Error) -> StartError {
-    let mut text = bind_error(&address.ip().to_string(), address.port(), &error.to_string());
-    if error.kind() == std::io::ErrorKind::PermissionDenied && address.port() < 1024 {
-        text.0 += &format!(
-            "\n    hint: Binding privileged port {} requires root or CAP_NET_BIND_SERVICE. Use a port >= 1024 for unprivileged startup.",
-            address.port()
-        );
+    let StartError(text) = bind_error(&address.ip().to_string(), address.port(), &error.to_string());
+    if error.kind() != std::io::ErrorKind::PermissionDenied || address.port() >= 1024 {
+        return StartError(text);
     }
-    text
+    StartError(format!(
+        "{text}\n    hint: Binding privileged port {} requires root or CAP_NET_BIND_SERVICE. Use a port >= 1024 for \
+         unprivileged startup.",
+        address.port()
+    ))
 }
 
 fn bind_error(address: &str, port: u16, reason: &str) -> StartError {

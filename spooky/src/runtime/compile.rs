@@ -74,9 +74,9 @@ fn compile_upstream(config: &Config, upstream: &spooky_config::Upstream) -> Resu
         host: match upstream.host_policy.mode {
             HostMode::PassThrough => Host::PassThrough,
             HostMode::Rewrite => Host::Rewrite(upstream.host_policy.host.clone().unwrap_or_default().into_bytes()),
-            HostMode::Upstream => {
-                Host::Upstream(upstream.backends.iter().map(|backend| backend.address.authority().into_bytes()).collect())
-            }
+            HostMode::Upstream => Host::Upstream(
+                upstream.backends.iter().map(|backend| backend.address.authority().into_bytes()).collect(),
+            ),
         },
         backends: backends(upstream)?,
         pool: Arc::new(pool(config, upstream)),
@@ -150,7 +150,10 @@ fn backends(upstream: &spooky_config::Upstream) -> Result<Vec<BackendSpec>, Star
             (BackendScheme::Https | BackendScheme::Detect, Some(tls)) => {
                 let name = upstream.tls.server_name.clone().unwrap_or_else(|| backend.address.host.clone());
                 let server_name = name.clone().try_into().map_err(|_| {
-                    StartError(format!("Backend '{}' in upstream '{}': '{name}' is no TLS server name", backend.id, upstream.name))
+                    StartError(format!(
+                        "Backend '{}' in upstream '{}': '{name}' is no TLS server name",
+                        backend.id, upstream.name
+                    ))
                 })?;
                 Scheme::Https { tls: tls.clone(), server_name }
             }
@@ -204,7 +207,10 @@ pub(super) fn edge(
         max_udp_payload,
         active_migration: performance.quic_active_migration,
         send_window: SEND_WINDOW,
-        head_limits: HeadLimits { max_fields: protocol.max_headers_count, max_bytes: protocol.max_headers_bytes as usize },
+        head_limits: HeadLimits {
+            max_fields: protocol.max_headers_count,
+            max_bytes: protocol.max_headers_bytes as usize,
+        },
         rules: RequestRules {
             extended_connect: false,
             enforce_authority_host_match: protocol.enforce_authority_host_match,

@@ -8,6 +8,14 @@ pub(super) fn start(config: &Config) {
     let level = level_of(config);
     let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(false).with_target(true);
     let _already_started = tracing_subscriber::registry().with(level).with(lines).try_init();
+    std::panic::set_hook(Box::new(|panic| {
+        let payload = panic.payload();
+        let text =
+            payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+        let text = text.unwrap_or("no message");
+        let place = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!("panic captured: {text} at {place}");
+    }));
 }
 
 fn level_of(config: &Config) -> LevelFilter {

@@ -3,31 +3,40 @@
 mod bind;
 mod compile;
 mod log;
+mod post;
 mod threads;
 
+use atomic_waker::AtomicWaker;
 use spooky_config::Config;
-use std::{process::ExitCode, time::Duration};
-use tokio::sync::oneshot;
+use std::{
+    process::ExitCode,
+    sync::atomic::{AtomicU64, Ordering},
+    task::Context,
+    time::Duration,
+};
 
 pub(crate) use bind::Bound;
 
-/// A worker's end of the stop signal.
-pub(crate) struct Signals {
-    stop: oneshot::Receiver<Duration>,
+/// The stop signal of one worker, heard also by the worker that replaces one that panicked.
+#[derive(Default)]
+pub(crate) struct Stop {
+    /// Milliseconds of grace plus one; 0 while the worker is to run.
+    grace: AtomicU64,
+    waker: AtomicWaker,
 }
 
-impl Signals {
-    pub(crate) fn new() -> (oneshot::Sender<Duration>, Self) {
-        let (sender, stop) = oneshot::channel();
-        (sender, Self { stop })
+impl Stop {
+    /// Tells the worker to drain for this long at most.
+    pub(crate) fn ask(&self, grace: Duration) {
+        let millis = u64::try_from(grace.as_millis()).unwrap_or(u64::MAX);
+        self.grace.store(millis.saturating_add(1), Ordering::Release);
+        self.waker.wake();
     }
 
-    /// The grace that a stop leaves, once one was asked for. A supervisor that is gone leaves none.
-    pub(crate) fn poll_stop(&mut self, cx: &mut std::task::Context<'_>) -> Option<Duration> {
-        match std::pin::Pin::new(&mut self.stop).poll(cx) {
-            std::task::Poll::Ready(grace) => Some(grace.unwrap_or_default()),
-            std::task::Poll::Pending => None,
-        }
+    /// The grace that a stop leaves, once one was asked for.
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Option<Duration> {
+        self.waker.register(cx.waker());
+        self.grace.load(Ordering::Acquire).checked_sub(1).map(Duration::from_millis)
     }
 }
 
@@ -50,7 +59,7 @@ pub(crate) fn start(config: Config) -> Result<threads::Running, StartError> {
     let workers = u16::try_from(workers).unwrap_or(u16::MAX);
     let bound = Bound::new(&config, workers)?;
     let snapshot = compile::snapshot(config)?;
-    threads::Running::new(bound, snapshot, workers)
+    threads::Running::new(bound, &snapshot, workers)
 }
 
 /// Why the process cannot start: the text for the operator.

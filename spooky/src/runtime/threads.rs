@@ -1,42 +1,26 @@
 //! The threads: one per worker, and the main thread that waits for signals.
 
-use super::{Bound, Signals, StartError, compile};
-use crate::{
-    exchange::{Clock, Exchanges},
-    generation::Generation,
-    snapshot::Snapshot,
-    worker::{Listener, Worker},
+use super::{
+    Bound, StartError, Stop, compile,
+    post::{Ingress, Post},
 };
-use spooky_edge::{Edge, EdgeSettings};
-use spooky_net::{
-    tls::server::Resumption,
-    udp::{AsyncUdp, UdpSocket},
-};
-use spooky_transport::Transport;
+use crate::snapshot::Snapshot;
+use spooky_edge::EdgeSettings;
+use spooky_net::tls::server::Resumption;
 use std::{
+    hash::{BuildHasher, RandomState},
     net::SocketAddr,
+    os::fd::AsFd,
     process::ExitCode,
     sync::Arc,
     thread::JoinHandle,
-    time::{Duration, Instant},
+    time::Duration,
 };
-use tokio::{
-    signal::unix::{Signal, SignalKind, signal},
-    sync::oneshot,
-};
-
-/// What a worker thread is given at its start.
-struct Post {
-    sockets: Vec<(UdpSocket, EdgeSettings, u16)>,
-    snapshot: Arc<Snapshot>,
-    signals: Signals,
-    number: u16,
-    seed: u64,
-}
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The running process.
 pub(crate) struct Running {
-    stops: Vec<oneshot::Sender<Duration>>,
+    stops: Vec<Arc<Stop>>,
     threads: Vec<JoinHandle<()>>,
     grace: Duration,
     /// Where the listeners are, in the order of the file.
@@ -44,7 +28,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(super) fn new(bound: Bound, snapshot: Arc<Snapshot>, workers: u16) -> Result<Self, StartError> {
+    pub(super) fn new(bound: Bound, snapshot: &Arc<Snapshot>, workers: u16) -> Result<Self, StartError> {
         let mut running = Self {
             stops: Vec::new(),
             threads: Vec::new(),
@@ -52,13 +36,15 @@ impl Running {
             addresses: bound.endpoints.iter().map(|endpoint| endpoint.address).collect(),
         };
         let resumption = Resumption::new().map_err(|error| StartError(error.to_string()))?;
-        let mut sockets: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
+        let mut ingress: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
         for (endpoint, listener) in bound.endpoints.into_iter().zip(&snapshot.config.listeners) {
             let settings = compile::edge(&snapshot.config, listener, &resumption, endpoint.max_udp_payload, workers)?;
             tracing::info!("Ingress: HTTP/3 (QUIC) on UDP {}", endpoint.address);
-            for ((worker, of_worker), socket) in sockets.iter_mut().enumerate().zip(endpoint.sockets) {
+            for ((worker, of_worker), socket) in ingress.iter_mut().enumerate().zip(endpoint.sockets) {
                 let settings = EdgeSettings { worker: worker as u16, ..settings.clone() };
-                of_worker.push((socket, settings, endpoint.address.port()));
+                let socket = socket.as_fd().try_clone_to_owned();
+                let socket = socket.map_err(|error| StartError(format!("Failed to keep a UDP socket: {error}")))?;
+                of_worker.push(Ingress { socket, settings, port: endpoint.address.port() });
             }
         }
         let performance = &snapshot.config.performance;
@@ -68,12 +54,13 @@ impl Running {
             performance.reuseport,
             performance.pin_workers
         );
-        for (number, sockets) in sockets.into_iter().enumerate() {
-            let (stop, signals) = Signals::new();
-            let seed = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), number);
-            let post = Post { sockets, snapshot: snapshot.clone(), signals, number: number as u16, seed };
-            let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || work(post));
-            running.threads.push(thread.map_err(|error| StartError(format!("Failed to start worker {number}: {error}")))?);
+        for (number, ingress) in ingress.into_iter().enumerate() {
+            let stop = Arc::new(Stop::default());
+            let seed = RandomState::new().hash_one(number);
+            let post = Post { ingress, snapshot: snapshot.clone(), stop: stop.clone(), number: number as u16, seed };
+            let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || post.work());
+            let thread = thread.map_err(|error| StartError(format!("Failed to start worker {number}: {error}")))?;
+            running.threads.push(thread);
             running.stops.push(stop);
         }
         Ok(running)
@@ -89,7 +76,8 @@ impl Running {
             }
         };
         runtime.block_on(async move {
-            let (Ok(mut terminate), Ok(mut interrupt)) = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
+            let (Ok(mut terminate), Ok(mut interrupt)) =
+                (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
             else {
                 eprintln!("Failed to register for signals");
                 return ExitCode::FAILURE;
@@ -107,7 +95,7 @@ impl Running {
     pub(crate) fn stop(self) {
         tracing::info!("Draining connections");
         for stop in self.stops {
-            let _gone = stop.send(self.grace); // fails only for a worker that has ended
+            stop.ask(self.grace);
         }
         for thread in self.threads {
             let _panicked = thread.join(); // reported by the panic hook
@@ -121,40 +109,4 @@ async fn either(one: &mut Signal, other: &mut Signal) {
         _ = one.recv() => {}
         _ = other.recv() => {}
     }
-}
-
-/// The life of a worker thread.
-fn work(post: Post) {
-    if post.snapshot.config.performance.pin_workers {
-        let cores = spooky_net::sys::affinity::allowed_cores();
-        if let Some(core) = cores.get(usize::from(post.number) % cores.len().max(1))
-            && let Err(error) = spooky_net::sys::affinity::pin(*core)
-        {
-            tracing::warn!("worker-{} could not be pinned to core {core}: {error}", post.number);
-        }
-    }
-    let number = post.number;
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
-    let result = runtime.and_then(|runtime| {
-        let local = tokio::task::LocalSet::new();
-        local.block_on(&runtime, async move {
-            worker(post)?.run().await;
-            Ok(())
-        })
-    });
-    if let Err(error) = result {
-        tracing::error!("worker-{number} cannot run: {error}");
-    }
-}
-
-fn worker(post: Post) -> std::io::Result<Worker> {
-    let mut transport = Transport::new(compile::transport(&post.snapshot.config, post.seed), Instant::now());
-    let generation = Generation::new(post.snapshot, &mut transport);
-    let exchanges = Exchanges::new(generation, Clock::new(post.seed), Instant::now());
-    let mut listeners = Vec::new();
-    for (socket, settings, port) in post.sockets {
-        let edge = Edge::new(&settings).map_err(std::io::Error::other)?;
-        listeners.push(Listener::new(AsyncUdp::new(socket)?, edge, port));
-    }
-    Worker::new(listeners, transport, exchanges, post.signals)
 }

@@ -1,9 +1,6 @@
 //! The receiving half of request streams: heads become events, bodies are read when the exchange asks.
 
-use super::{
-    session::Session,
-    stream::Intake,
-};
+use super::{session::Session, stream::Intake};
 use crate::event::{Abort, BodyRead, Event, EventKind, StreamRef};
 use bytes::Bytes;
 use quinn_proto::{Connection, ReadError, ReadableError, StreamId};
@@ -172,12 +169,7 @@ fn length_fits(head: &RequestHead) -> bool {
     head.method == Method::Connect || head.content_length.is_none_or(|length| length == 0)
 }
 
-fn collect_head(
-    quic: &mut Connection,
-    id: StreamId,
-    frames: &mut RecvStream,
-    limits: &check::HeadLimits,
-) -> HeadRead {
+fn collect_head(quic: &mut Connection, id: StreamId, frames: &mut RecvStream, limits: &check::HeadLimits) -> HeadRead {
     let mut stream = quic.recv_stream(id);
     let Ok(mut chunks) = stream.read(true) else { return HeadRead::Pending };
     let mut found: Option<Fields> = None;
@@ -196,7 +188,11 @@ fn collect_head(
                     }
                 }
                 if !bytes.is_empty() {
-                    return found.map_or(HeadRead::Pending, |fields| HeadRead::Complete { fields, rest: bytes, end: false });
+                    return found.map_or(HeadRead::Pending, |fields| HeadRead::Complete {
+                        fields,
+                        rest: bytes,
+                        end: false,
+                    });
                 }
             }
             Ok(None) => {
@@ -207,7 +203,11 @@ fn collect_head(
                 };
             }
             Err(ReadError::Blocked) => {
-                return found.map_or(HeadRead::Pending, |fields| HeadRead::Complete { fields, rest: Bytes::new(), end: false });
+                return found.map_or(HeadRead::Pending, |fields| HeadRead::Complete {
+                    fields,
+                    rest: Bytes::new(),
+                    end: false,
+                });
             }
             Err(ReadError::Reset(_)) => return HeadRead::Reset,
         }

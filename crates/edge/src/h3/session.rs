@@ -112,7 +112,7 @@ impl Session {
     pub(crate) fn on_event(
         &mut self,
         quic: &mut Connection,
-        event: quinn_proto::Event,
+        event: &quinn_proto::Event,
         now: Instant,
         events: &mut VecDeque<Event>,
     ) {
@@ -126,15 +126,15 @@ impl Session {
                 }
             }
             quinn_proto::Event::Stream(StreamEvent::Readable { id }) if id.dir() == Dir::Uni => {
-                self.read_uni(quic, id, now, events);
+                self.read_uni(quic, *id, now, events);
             }
-            quinn_proto::Event::Stream(StreamEvent::Readable { id }) => self.on_readable(quic, id, now, events),
-            quinn_proto::Event::Stream(StreamEvent::Writable { id }) => self.on_writable(quic, id, events),
+            quinn_proto::Event::Stream(StreamEvent::Readable { id }) => self.on_readable(quic, *id, now, events),
+            quinn_proto::Event::Stream(StreamEvent::Writable { id }) => self.on_writable(quic, *id, events),
             quinn_proto::Event::Stream(StreamEvent::Stopped { id, error_code }) => {
-                if Some(id) == self.control {
+                if Some(*id) == self.control {
                     return self.fail(quic, Code::CLOSED_CRITICAL_STREAM, "control stream stopped", events);
                 }
-                self.on_stopped(quic, id, error_code.into_inner(), events);
+                self.on_stopped(quic, *id, error_code.into_inner(), events);
                 self.count_cancelled(quic, now, events);
             }
             _ => {}
@@ -253,7 +253,13 @@ impl Session {
     }
 
     /// Closes the connection with an HTTP/3 error.
-    pub(super) fn fail(&mut self, quic: &mut Connection, code: Code, reason: &'static str, events: &mut VecDeque<Event>) {
+    pub(super) fn fail(
+        &mut self,
+        quic: &mut Connection,
+        code: Code,
+        reason: &'static str,
+        events: &mut VecDeque<Event>,
+    ) {
         quic.close(Instant::now(), varint(code), Bytes::from_static(reason.as_bytes()));
         self.lose_streams(events);
     }
@@ -263,12 +269,17 @@ impl Session {
         self.control = Some(id);
         let mut opening = Vec::with_capacity(32);
         self.h3.opening(&mut opening);
-        self.send_control(quic, opening);
+        match self.drain {
+            Drain::No => {}
+            Drain::Announced { .. } => self.h3.goaway(LAST_REQUEST_ID, &mut opening),
+            Drain::Final { limit } => self.h3.goaway(limit, &mut opening),
+        }
+        self.send_control(quic, &opening);
     }
 
-    fn send_control(&mut self, quic: &mut Connection, bytes: Vec<u8>) {
+    fn send_control(&mut self, quic: &mut Connection, bytes: &[u8]) {
         let mut all = std::mem::take(&mut self.control_backlog).to_vec();
-        all.extend_from_slice(&bytes);
+        all.extend_from_slice(bytes);
         self.control_backlog = all.into();
         self.write_control(quic);
     }
@@ -344,10 +355,14 @@ impl Session {
         }
     }
 
+    /// Sends GOAWAY; before the control stream is open, opening it will.
     fn send_goaway(&mut self, quic: &mut Connection, id: u64) {
+        if self.control.is_none() {
+            return;
+        }
         let mut frame = Vec::with_capacity(16);
         self.h3.goaway(id, &mut frame);
-        self.send_control(quic, frame);
+        self.send_control(quic, &frame);
     }
 
     /// Resets every open request.

@@ -9,9 +9,7 @@ use crate::{
     settings::{EdgeError, EdgeSettings},
 };
 use bytes::{Bytes, BytesMut};
-use quinn_proto::{
-    ConnectionHandle, DatagramEvent, EcnCodepoint, Endpoint, Incoming, ServerConfig, Transmit, VarInt,
-};
+use quinn_proto::{ConnectionHandle, DatagramEvent, EcnCodepoint, Endpoint, Incoming, ServerConfig, Transmit, VarInt};
 use spooky_bridge::{
     h3::Code,
     message::{Fields, ResponseHead},
@@ -55,7 +53,7 @@ impl Edge {
         Ok(Self {
             endpoint,
             server,
-            session: Rc::new(SessionSettings { limits: settings.head_limits, rules: settings.rules.clone() }),
+            session: Rc::new(SessionSettings { limits: settings.head_limits, rules: settings.rules }),
             conns: Vec::new(),
             open: 0,
             max_connections: settings.max_connections,
@@ -161,7 +159,7 @@ impl Edge {
             let Some(conn) = self.conns.get_mut(index as usize).and_then(Option::as_mut) else { continue };
             let Conn { quic, session, .. } = &mut **conn;
             while let Some(event) = quic.poll() {
-                session.on_event(quic, event, now, &mut self.events);
+                session.on_event(quic, &event, now, &mut self.events);
             }
         }
     }
@@ -315,7 +313,7 @@ impl Edge {
         });
     }
 
-    /// Ends all connections with H3_NO_ERROR after resetting open requests H3_REQUEST_CANCELLED.
+    /// Ends all connections with `H3_NO_ERROR` after resetting open requests with `H3_REQUEST_CANCELLED`.
     pub fn close(&mut self, now: Instant) {
         let code = VarInt::from_u64(Code::NO_ERROR.0).unwrap_or_default();
         self.for_each(|conn| {

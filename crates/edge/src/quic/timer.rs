@@ -33,3 +33,25 @@ impl Deadlines {
         self.heap.pop().map(|Reverse(entry)| entry)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn only_an_earlier_deadline_is_entered() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let (mut deadlines, mut armed) = (Deadlines::default(), None);
+        deadlines.arm(7, at(20), &mut armed);
+        deadlines.arm(7, at(30), &mut armed);
+        assert_eq!((deadlines.heap.len(), armed), (1, Some(at(20))));
+        deadlines.arm(7, at(10), &mut armed);
+        assert_eq!((deadlines.next(), armed), (Some(at(10)), Some(at(10))));
+        assert_eq!(deadlines.pop_due(at(9)), None);
+        assert_eq!(deadlines.pop_due(at(25)), Some((at(10), 7)));
+        assert_eq!(deadlines.pop_due(at(25)), Some((at(20), 7)));
+        assert_eq!(deadlines.pop_due(at(25)), None);
+    }
+}
