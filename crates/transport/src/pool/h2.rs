@@ -29,7 +29,7 @@ use crate::{
 const READ_BUDGET: usize = 512 * 1024;
 /// Room for a read: it follows what the peer sends, between these.
 const MIN_READ: usize = 16 * 1024;
-const MAX_READ: usize = 256 * 1024;
+const MAX_READ: usize = 128 * 1024;
 /// Slices of one write.
 const WRITE_SLICES: usize = 64;
 
