@@ -12,6 +12,7 @@ use crate::yaml::{self, Node, Place, Tree};
 
 const UNREADABLE: Text = text("Failed to read config file '<p>': <reason>");
 const NOT_YAML: Text = text("Could not parse YAML file '<p>': <reason>");
+const QUOTE: &str = "between { } or [ ] a value with ${...} must be in quotes";
 const NOT_A_MAPPING: Text = text("config root must be a YAML mapping/object");
 
 /// The texts of the file as a whole.
@@ -59,7 +60,10 @@ pub fn parse(text: &str, file: &str, env: &dyn Fn(&str) -> Option<String>) -> Re
     let tree = match yaml::parse(text) {
         Ok(tree) => tree,
         Err(refusal) => {
-            reader.report(refusal.place, NOT_YAML, "", &[("p", file), ("reason", &refusal.reason)]);
+            let line = usize::try_from(refusal.place.line).unwrap_or(0).saturating_sub(1);
+            let variable = text.lines().nth(line).is_some_and(|line| line.contains("${"));
+            let not_yaml = if variable { NOT_YAML.hint(QUOTE) } else { NOT_YAML };
+            reader.report(refusal.place, not_yaml, "", &[("p", file), ("reason", &refusal.reason)]);
             return Err(Problems::new(reader.problems, file, source::without_tokens(text)));
         }
     };
@@ -69,7 +73,7 @@ pub fn parse(text: &str, file: &str, env: &dyn Fn(&str) -> Option<String>) -> Re
     };
     let config = Config::read(&mut reader, &tree, &Key::NONE, None);
     let source = source::masked(text, &reader.secrets);
-    let problems = Problems::new(reader.problems, file, source);
+    let problems = Problems::new(reader.problems, file, source).and_untold(reader.untold);
     match config {
         Some(config) if problems.errors() == 0 => {
             let warnings = problems.iter().cloned().collect();

@@ -105,6 +105,8 @@ impl fmt::Display for Problem {
 #[derive(Debug, Clone)]
 pub struct Problems {
     list: Vec<Problem>,
+    /// Errors that are only counted.
+    untold: usize,
     file: String,
     pub(crate) source: String,
 }
@@ -115,7 +117,12 @@ impl Problems {
     pub(crate) fn new(mut list: Vec<Problem>, file: &str, source: String) -> Self {
         list.sort_by(|a, b| a.place().cmp(&b.place()).then_with(|| a.severity.cmp(&b.severity)));
         list.dedup_by(|a, b| a.place() == b.place() && a.message == b.message);
-        Self { list, file: file.to_owned(), source }
+        Self { list, untold: 0, file: file.to_owned(), source }
+    }
+
+    /// With errors that are only counted.
+    pub(crate) fn and_untold(self, untold: usize) -> Self {
+        Self { untold, ..self }
     }
 
     /// All of them, in order.
@@ -123,9 +130,10 @@ impl Problems {
         self.list.iter()
     }
 
-    /// How many are errors.
+    /// How many errors there are. Beyond a thousand problems they are counted and not told.
     pub fn errors(&self) -> usize {
-        self.list.iter().filter(|problem| problem.severity == Severity::Error).count()
+        let told = self.list.iter().filter(|problem| problem.severity == Severity::Error).count();
+        told.saturating_add(self.untold)
     }
 
     /// Whether there is none.
@@ -143,7 +151,7 @@ impl Problems {
 
     /// One problem a line, as on a stderr that is not a terminal. Empty without problems.
     pub fn plain(&self) -> String {
-        self.list.iter().map(|problem| format!("{problem}\n")).collect()
+        self.list.iter().fold(String::new(), |out, problem| out + &problem.to_string() + "\n")
     }
 
     /// One JSON array, for `--json`.

@@ -49,9 +49,9 @@ pub(crate) fn words(doc: &str) -> String {
     doc.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn block(keys: &'static [Key], about: &str, defaults: Option<Shown>) -> Shown {
+fn block(keys: &'static [Key], about: &str, defaults: Option<&Shown>) -> Shown {
     let properties = keys.iter().flat_map(|key| {
-        let default = defaults.as_ref().and_then(|block| block.get(key.name)).filter(|_| key.default.is_empty());
+        let default = defaults.and_then(|block| block.get(key.name)).filter(|_| key.default.is_empty());
         let described = property(key, default);
         let alias = Some(key.alias).filter(|alias| !alias.is_empty()).map(|alias| pair(alias, described.clone()));
         [Some(pair(key.name, described)), alias].into_iter().flatten()
@@ -108,7 +108,7 @@ fn value(kind: &Kind, key: &Key, default: Option<&Shown>) -> Shown {
         Kind::Map(inner) => {
             map([("type", text("object")), ("additionalProperties", value(inner, key, inner_default(inner).as_ref()))])
         }
-        Kind::Block { keys, about, .. } => block(keys, about, default.cloned().or_else(|| inner_default(kind))),
+        Kind::Block { keys, about, .. } => block(keys, about, default.or(inner_default(kind).as_ref())),
         Kind::Nothing => map([("type", text("null"))]),
     }
 }

@@ -12,7 +12,7 @@ impl Problems {
         let mut current = lines.next();
         let mut out = String::new();
         // Problems are ordered by line, so one walk over the text finds every line.
-        for problem in self.iter() {
+        for problem in self {
             let line = usize::try_from(problem.line).unwrap_or(usize::MAX);
             while current.is_some_and(|(number, _)| number < line) {
                 current = lines.next();

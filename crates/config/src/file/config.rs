@@ -1,6 +1,7 @@
 //! The root of the file, and the checks between its blocks. Code reads `listeners`, which holds `listen` too.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 
 use super::balancing::LoadBalancing;
 use super::listen::{Listener, join_host_port};
@@ -15,6 +16,8 @@ use crate::problem::Code;
 use crate::spec::Scope;
 use crate::spec::block::block;
 use crate::spec::text::{Text, text};
+use crate::value::http::Method;
+use crate::yaml::Node;
 
 const VERSION_KIND: Text = text("config 'version' must be a positive integer");
 const VERSION_RANGE: Text = text("config 'version' value <n> is out of range");
@@ -68,15 +71,10 @@ impl Config {
         let other = self.performance.inflight_acquire_wait_ms.take();
         scope.require(other.is_none() || !scope.written(waits[1]), &waits, WAIT_TWICE, &[]);
         self.resilience.adaptive_admission.check(&self.performance, scope);
-        let names: std::collections::HashSet<&str> = scope
-            .node
-            .entry("upstream")
-            .map_or(&[][..], |entry| entry.node.entries())
-            .iter()
-            .map(|entry| &*entry.name)
-            .collect();
-        self.resilience.check_names(|name| names.contains(name), scope);
-        self.check_routes(scope);
+        let written = scope.node.entry("upstream").map_or(&[][..], |entry| entry.node.entries());
+        let written: HashMap<&str, &Node> = written.iter().map(|entry| (entry.name.as_str(), &*entry.node)).collect();
+        self.resilience.check_names(|name| written.contains_key(name), scope);
+        self.check_routes(&written, scope);
         self.check_bindings(scope);
         if !scope.written("observability.tracing.otlp_endpoint") {
             self.observability.tracing.follow_environment(scope.reader.env);
@@ -104,27 +102,32 @@ impl Config {
         }
     }
 
-    fn check_routes(&self, scope: &mut Scope<'_, '_>) {
+    /// No two upstreams take the same requests. `written` are the upstreams of the file.
+    fn check_routes(&self, written: &HashMap<&str, &Node>, scope: &mut Scope<'_, '_>) {
+        let given = |name: &str, key: &str| written.get(name).is_some_and(|node| node.find(key).is_some());
         let connect = self.resilience.protocol.allow_connect;
-        let mut seen: HashMap<(String, &str, String), &str> = HashMap::new();
+        let mut seen: HashMap<(String, &str, &str), &str> = HashMap::new();
         for upstream in &self.upstreams {
             let (name, route) = (upstream.name.as_str(), &upstream.route);
             let block = format!("upstream.{name}.route");
-            let method = route.method.as_ref().map_or("*", |method| method.as_str());
+            let method = route.method.as_ref().map_or("*", Method::as_str);
             let allowed = connect || method != "CONNECT";
             scope.require(allowed, &[&format!("{block}.method")], METHOD_CONNECT, &[("u", name)]);
-            if !scope.written(&block) || scope.any_failed(&block) {
+            if !given(name, "route") || scope.any_failed(&block) {
                 continue;
             }
             let host = route.host.as_ref().map_or_else(|| "*".to_owned(), ToString::to_string);
-            let key = (host, route.path_prefix.as_str(), method.to_owned());
-            if let Some(other) = seen.get(&key) {
-                let given = |name: &str| scope.written(&format!("upstream.{name}.route.path_prefix"));
-                let prefix = if given(name) || given(other) { key.1 } else { "*" };
-                let arguments = [("a", name), ("b", other), ("h", &*key.0), ("p", prefix), ("m", method)];
-                scope.require(false, &[&block], AMBIGUOUS, &arguments);
-            } else {
-                seen.insert(key, name);
+            match seen.entry((host, &route.path_prefix, method)) {
+                Entry::Vacant(free) => {
+                    free.insert(name);
+                }
+                Entry::Occupied(taken) => {
+                    let (other, (host, prefix, _)) = (*taken.get(), taken.key());
+                    let any = !given(name, "route.path_prefix") && !given(other, "route.path_prefix");
+                    let prefix = if any { "*" } else { prefix };
+                    let arguments = [("a", name), ("b", other), ("h", host), ("p", prefix), ("m", method)];
+                    scope.require(false, &[&block], AMBIGUOUS, &arguments);
+                }
             }
         }
     }

@@ -41,6 +41,7 @@ macro_rules! block {
         }
 
         impl $crate::spec::Block for $name {
+            #[allow(clippy::large_stack_arrays, reason = "promoted to a static; it never is on a stack")]
             const KEYS: &'static [$crate::spec::Key] = &[
                 $(block!(@key $field [$($rename)?] $type [$($doc)+] $(.$method($($argument),*))*),)+
             ];

@@ -168,8 +168,8 @@ impl Key {
 
     /// Names a text of a wider check, for the reference.
     pub(crate) const fn says(mut self, text: Text) -> Self {
-        let [a, b, c, d, e, f, g, _] = self.says;
-        self.says = [Some(text), a, b, c, d, e, f, g];
+        let [t0, t1, t2, t3, t4, t5, t6, _] = self.says;
+        self.says = [Some(text), t0, t1, t2, t3, t4, t5, t6];
         self
     }
 

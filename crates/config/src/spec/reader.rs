@@ -2,7 +2,9 @@
 //!
 //! Owns the report and the interpolation. Must not know any key. Used by every `Value`.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
+use std::fmt::Write;
+use std::ops::Bound;
 
 use super::key::{Key, Rule};
 use super::text::{Text, fill, text};
@@ -22,6 +24,9 @@ pub(crate) const OF_UPSTREAM: &str = " for upstream '<u>'";
 /// The texts that any value can be answered with.
 pub(crate) const TEXTS: [Text; 2] = [WRONG_TYPE, NOT_SET];
 
+/// Problems that are told. A file with more is not a configuration; the rest is counted.
+const MAX_PROBLEMS: usize = 1000;
+
 /// State of the pass.
 pub(crate) struct Reader<'e> {
     pub(crate) env: Environment<'e>,
@@ -32,10 +37,12 @@ pub(crate) struct Reader<'e> {
     pub(crate) upstream: Option<String>,
     pub(crate) backend: Option<String>,
     pub(crate) problems: Vec<Problem>,
+    /// Errors beyond the limit.
+    pub(crate) untold: usize,
     /// Where secrets stand.
     pub(crate) secrets: Vec<Place>,
     /// Paths with an error: wider checks keep quiet about them.
-    failed: HashSet<String>,
+    failed: BTreeSet<String>,
 }
 
 /// A scalar after interpolation.
@@ -53,8 +60,9 @@ impl<'e> Reader<'e> {
             upstream: None,
             backend: None,
             problems: Vec::new(),
+            untold: 0,
             secrets: Vec::new(),
-            failed: HashSet::new(),
+            failed: BTreeSet::new(),
         }
     }
 
@@ -73,7 +81,8 @@ impl<'e> Reader<'e> {
     /// Runs `work` with the path extended by an index.
     pub(crate) fn item<T>(&mut self, index: usize, work: impl FnOnce(&mut Self) -> T) -> T {
         let length = self.path.len();
-        self.path.push_str(&format!("[{index}]"));
+        // Writing to a String cannot fail.
+        let _ = write!(self.path, "[{index}]");
         let done = work(self);
         self.path.truncate(length);
         done
@@ -81,9 +90,10 @@ impl<'e> Reader<'e> {
 
     /// Runs `work` and forgets what it reported: for nodes that are read a second time.
     pub(crate) fn quietly<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
-        let reported = self.problems.len();
+        let (reported, untold) = (self.problems.len(), self.untold);
         let done = work(self);
         self.problems.truncate(reported);
+        self.untold = untold;
         done
     }
 
@@ -94,14 +104,25 @@ impl<'e> Reader<'e> {
 
     /// Whether something was wrong at this path or below it.
     pub(crate) fn any_failed(&self, path: &str) -> bool {
-        let below = |failed: &String| {
-            failed.strip_prefix(path).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-        };
-        self.failed.iter().any(below)
+        let from = self.failed.range::<str, _>((Bound::Included(path), Bound::Unbounded));
+        let mut rests = from.map_while(|failed| failed.strip_prefix(path));
+        rests.any(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    }
+
+    /// Whether no more problems are told; then this one is counted.
+    pub(crate) fn is_full(&mut self, text: Text) -> bool {
+        let full = self.problems.len() >= MAX_PROBLEMS;
+        if full && text.severity == Severity::Error {
+            self.untold = self.untold.saturating_add(1);
+        }
+        full
     }
 
     /// Reports a problem at the current path.
     pub(crate) fn report(&mut self, place: Place, text: Text, value: &str, arguments: &[(&str, &str)]) {
+        if self.is_full(text) {
+            return;
+        }
         if text.severity == Severity::Error {
             self.failed.insert(self.path.clone());
         }
@@ -142,12 +163,11 @@ impl<'e> Reader<'e> {
             }
             _ => None,
         });
-        match own {
-            Some(own) => self.report(node.place, own, &text, &[]),
-            None => {
-                let hint = if expected == "string" && !text.is_empty() { "put the value in quotes" } else { "" };
-                self.report(node.place, WRONG_TYPE.hint(hint), "", &[("expected", expected), ("found", found)]);
-            }
+        if let Some(own) = own {
+            self.report(node.place, own, &text, &[]);
+        } else {
+            let hint = if expected == "string" && !text.is_empty() { "put the value in quotes" } else { "" };
+            self.report(node.place, WRONG_TYPE.hint(hint), "", &[("expected", expected), ("found", found)]);
         }
     }
 
@@ -167,24 +187,18 @@ impl<'e> Reader<'e> {
 
     /// The string of a node, after the key's rules.
     pub(crate) fn string(&mut self, node: &Node, key: &Key) -> Option<String> {
-        match &node.tree {
-            Tree::Scalar { .. } => {
-                let word = self.scalar(node)?;
-                if word.scalar != Scalar::Text {
-                    self.mismatch(node, key, "string");
-                    return None;
-                }
-                self.obeys(node, key, &word.text, |rule| match rule {
+        if matches!(node.tree, Tree::Scalar { .. }) {
+            let word = self.scalar(node)?;
+            if word.scalar == Scalar::Text {
+                let broken = |rule: &Rule| match rule {
                     Rule::Holds { holds, text } => (!holds(&word.text)).then_some(*text),
                     _ => None,
-                })
-                .then_some(word.text)
-            }
-            _ => {
-                self.mismatch(node, key, "string");
-                None
+                };
+                return self.obeys(node, key, &word.text, broken).then_some(word.text);
             }
         }
+        self.mismatch(node, key, "string");
+        None
     }
 
     /// Holds `value` to the range rules of the key.

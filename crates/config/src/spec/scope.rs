@@ -30,10 +30,12 @@ impl<'s, 'e> Scope<'s, 'e> {
         for (index, entry) in entries.iter().enumerate() {
             let name = entry.name.as_str();
             let Some(known) = keys.iter().find(|known| known.answers_to(name)) else {
-                let advice = advice(name, keys);
-                reader.below(name, |reader| {
-                    reader.report(entry.place, UNKNOWN, "", &[("name", name), ("advice", &advice)]);
-                });
+                if !reader.is_full(UNKNOWN) {
+                    let advice = advice(name, keys);
+                    reader.below(name, |reader| {
+                        reader.report(entry.place, UNKNOWN, "", &[("name", name), ("advice", &advice)]);
+                    });
+                }
                 continue;
             };
             if entries.iter().take(index).any(|earlier| known.answers_to(&earlier.name)) {
@@ -68,7 +70,10 @@ impl<'s, 'e> Scope<'s, 'e> {
     /// Reports `text` at the first of `keys` unless `holds`, or unless one of the keys is at fault already. The keys
     /// are paths below this mapping.
     pub(crate) fn require(&mut self, holds: bool, keys: &[&str], text: Text, arguments: &[(&str, &str)]) {
-        if let (false, Some(key)) = (holds, keys.first()) {
+        if holds || self.reader.is_full(text) {
+            return;
+        }
+        if let Some(key) = keys.first() {
             self.require_at(self.place(key), keys, text, arguments);
         }
     }
@@ -89,7 +94,7 @@ impl<'s, 'e> Scope<'s, 'e> {
 
     /// Requires that one duration is not above another.
     pub(crate) fn order(&mut self, holds: bool, key: &str, other: &str, text: Text) {
-        if !holds {
+        if !holds && !self.reader.is_full(text) {
             let place = self.place(if self.written(key) { key } else { other });
             self.require_at(place, &[key, other], text, &[("other", other)]);
         }

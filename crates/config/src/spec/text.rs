@@ -44,15 +44,12 @@ pub(crate) fn fill(template: &str, value: impl Fn(&str) -> Option<String>) -> St
     while let Some((before, after)) = rest.split_once('<') {
         out.push_str(before);
         let name = after.split_once('>').map(|(name, _)| name).filter(|name| is_name(name));
-        match name.and_then(|name| Some((name.len().saturating_add(1), value(name)?))) {
-            Some((taken, value)) => {
-                out.push_str(&value);
-                rest = after.get(taken..).unwrap_or_default();
-            }
-            None => {
-                out.push('<');
-                rest = after;
-            }
+        if let Some((taken, value)) = name.and_then(|name| Some((name.len().saturating_add(1), value(name)?))) {
+            out.push_str(&value);
+            rest = after.get(taken..).unwrap_or_default();
+        } else {
+            out.push('<');
+            rest = after;
         }
     }
     out.push_str(rest);

@@ -40,7 +40,8 @@ impl Value for Duration {
 
     fn show(&self, key: &Key) -> Shown {
         let millis = self.as_millis();
-        let in_unit = if key.seconds { Some(millis / 1000).filter(|_| millis % 1000 == 0) } else { Some(millis) };
+        let in_unit =
+            if key.seconds { Some(millis / 1000).filter(|_| millis.is_multiple_of(1000)) } else { Some(millis) };
         match in_unit.and_then(|number| i128::try_from(number).ok()) {
             Some(number) => Shown::Integer(number),
             None => Shown::Text(format!("{millis}ms")),
@@ -75,13 +76,11 @@ fn quantity(
     bad: Text,
     convert: impl Fn(Result<u64, &str>) -> Option<u64>,
 ) -> Option<u64> {
-    let word = match &node.tree {
-        Tree::Scalar { .. } => reader.scalar(node)?,
-        _ => {
-            reader.mismatch(node, key, expected);
-            return None;
-        }
-    };
+    if !matches!(node.tree, Tree::Scalar { .. }) {
+        reader.mismatch(node, key, expected);
+        return None;
+    }
+    let word = reader.scalar(node)?;
     let value = match word.scalar {
         Scalar::Integer(number) => u64::try_from(number).ok().and_then(|number| convert(Ok(number))),
         Scalar::Text => convert(Err(&word.text)),
@@ -91,13 +90,11 @@ fn quantity(
             return None;
         }
     };
-    match value {
-        Some(value) => reader.in_range(node, key, i128::from(value), &word.text).then_some(value),
-        None => {
-            reader.report(node.place, bad, &word.text, &[]);
-            None
-        }
-    }
+    let Some(value) = value else {
+        reader.report(node.place, bad, &word.text, &[]);
+        return None;
+    };
+    reader.in_range(node, key, i128::from(value), &word.text).then_some(value)
 }
 
 /// `1h2m3s4ms`, each unit at most once and in this order.

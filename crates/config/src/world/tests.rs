@@ -165,7 +165,7 @@ fn a_server_name_must_be_covered() {
             "listen.tls.certificates[0].server_name '{}' is not covered by certificate '@/cert.pem'",
             name.to_lowercase()
         );
-        let expected: Vec<_> = (!covered).then(|| (Severity::Error, text)).into_iter().collect();
+        let expected: Vec<_> = (!covered).then_some((Severity::Error, text)).into_iter().collect();
         assert_eq!(room.problems(&entry, "", 0), expected, "{name}");
     }
 }

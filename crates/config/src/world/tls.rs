@@ -1,5 +1,6 @@
 //! Certificates, keys and authorities of listeners and upstreams.
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use super::material::{self, Fault};
@@ -16,12 +17,12 @@ impl World<'_> {
             self.check_listener(&format!("{}.tls", listener.key), &listener.tls);
         }
         self.check_upstream("upstream_tls", &config.upstream_tls);
-        for upstream in &config.upstreams {
-            // A block that is not written is the global one, which is checked.
-            let path = format!("upstream.{}.tls", upstream.name);
-            if self.loaded.tree.find(&path).is_some() {
-                self.check_upstream(&path, &upstream.tls);
-            }
+        // A block that is not written is the global one, which is checked.
+        let written = self.loaded.tree.entry("upstream").map_or(&[][..], |entry| entry.node.entries());
+        let written = written.iter().filter(|entry| entry.node.entry("tls").is_some());
+        let written: HashSet<&str> = written.map(|entry| entry.name.as_str()).collect();
+        for upstream in config.upstreams.iter().filter(|upstream| written.contains(&*upstream.name)) {
+            self.check_upstream(&format!("upstream.{}.tls", upstream.name), &upstream.tls);
         }
     }
 

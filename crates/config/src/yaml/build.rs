@@ -14,6 +14,8 @@ pub(crate) const MAX_DEPTH: usize = 64;
 /// The document with all aliases written out may be this many times the file's size.
 pub(crate) const MAX_EXPANSION: usize = 10;
 
+const TOO_DEEP: &str = "nesting is deeper than 64 levels";
+
 /// Why a text is not a usable document, and where.
 #[derive(Debug)]
 pub(crate) struct Refusal {
@@ -35,7 +37,8 @@ pub(crate) fn parse(text: &str) -> Result<Option<Arc<Node>>, Refusal> {
                 column: narrow(error.marker().col()).saturating_add(1),
                 length: 1,
             },
-            reason: error.info().to_owned(),
+            // The scanner reads ahead and has a limit of its own, which `[[[[...` meets first.
+            reason: if error.info() == "recursion limit exceeded" { TOO_DEEP } else { error.info() }.to_owned(),
         })?;
         builder.take(event, span)?;
     }
@@ -137,7 +140,7 @@ impl Builder {
 
     fn enter(&mut self, place: Place, anchor: usize, content: Content) -> Result<(), Refusal> {
         if self.open.len() >= MAX_DEPTH {
-            return Err(refusal(place, "nesting is deeper than 64 levels"));
+            return Err(refusal(place, TOO_DEEP));
         }
         self.open.push(Open { place, anchor, size: 1, content });
         Ok(())

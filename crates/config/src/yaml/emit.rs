@@ -116,9 +116,9 @@ fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
 /// A key: names are never interpolated.
 fn key(name: &str, out: &mut String) {
     if is_plain(name) {
-        out.push_str(name)
+        out.push_str(name);
     } else {
-        escape(name, out)
+        escape(name, out);
     }
     out.push_str(": ");
 }

@@ -23,11 +23,10 @@ impl Shown {
     fn write_json(&self, out: &mut String, depth: Option<usize>) {
         // Writing to a String cannot fail.
         let _ = match self {
-            Self::Null => write!(out, "null"),
             Self::Bool(value) => write!(out, "{value}"),
             Self::Integer(value) => write!(out, "{value}"),
             Self::Float(value) if value.is_finite() => write!(out, "{value:?}"),
-            Self::Float(_) => write!(out, "null"),
+            Self::Null | Self::Float(_) => write!(out, "null"),
             Self::Text(text) => return quote(text, out),
             Self::Secret(_) => write!(out, "\"<redacted>\""),
             Self::List(items) => return enclose(out, depth, ['[', ']'], items, Self::write_json),
