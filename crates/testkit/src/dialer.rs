@@ -53,6 +53,12 @@ pub(crate) async fn fetch(sender: &mut Sender, path: &str, body: impl Into<Bytes
     collect(response).await
 }
 
+pub(crate) async fn get(sender: &mut Sender, path: &str) -> Result<Got, hyper::Error> {
+    wait::within("HTTP/2 to accept a request", sender.ready()).await?;
+    let request = Request::get(format!("http://localhost{path}")).body(Full::default()).unwrap();
+    collect(wait::within("an HTTP/2 answer", sender.send_request(request)).await?).await
+}
+
 pub(crate) async fn collect(response: http::Response<Incoming>) -> Result<Got, hyper::Error> {
     let (parts, body) = response.into_parts();
     let whole = wait::within("an HTTP/2 body", body.collect()).await?;

@@ -18,6 +18,7 @@
 
 pub mod certs;
 pub mod client;
+pub mod foreign;
 pub mod journal;
 pub mod link;
 pub mod origin;

@@ -1,0 +1,153 @@
+//! Origins that other people wrote: nghttpd and nginx, started for one test.
+//!
+//! Owns their command lines, their configuration and a folder of pages; both speak HTTP/2 on a loopback port. They end when the value is dropped. Called by the interop tests with what [`crate::program::require`] found.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+
+use crate::certs::Files;
+use crate::pattern::Pattern;
+use crate::port;
+use crate::process::Program;
+
+/// A page of so many pattern bytes (seed = length), under `/page-<length>`.
+pub const PAGES: [u64; 3] = [10, 100_000, 3_000_000];
+
+/// A running origin.
+#[derive(Debug)]
+pub struct Foreign {
+    addr: SocketAddr,
+    tls: bool,
+    /// The process, for its output.
+    pub program: Program,
+    folder: TempDir,
+}
+
+impl Foreign {
+    /// nghttpd: the pages, uploads sent back, and a trailer `x-checked: yes` on every answer with a body. In cleartext,
+    /// or over TLS with the given leaf.
+    pub async fn nghttpd(program: &Path, tls: Option<&Files>) -> Self {
+        let (folder, addr) = (pages(), port::free());
+        let (ip, number, htdocs) = (addr.ip().to_string(), addr.port().to_string(), path(folder.path()));
+        let mut arguments = vec!["--echo-upload", "--trailer", "x-checked: yes", "-a", &ip, "-d", &htdocs, &number];
+        match tls {
+            None => arguments.insert(0, "--no-tls"),
+            Some(files) => arguments.extend([text(&files.key), text(&files.cert)]),
+        }
+        Self::start(program, &arguments, addr, folder, tls.is_some()).await
+    }
+
+    /// nginx: the pages, and `/upload`, which reads the whole request and answers with its length in bytes. After
+    /// `requests_per_connection` it retires a connection by GOAWAY.
+    pub async fn nginx(program: &Path, requests_per_connection: usize) -> Self {
+        let (folder, addr) = (pages(), port::free());
+        let config = folder.path().join("nginx.conf");
+        fs::write(&config, nginx_config(folder.path(), addr, requests_per_connection)).expect("write nginx.conf");
+        let (prefix, config) = (path(folder.path()), path(&config));
+        Self::start(program, &["-p", &prefix, "-c", &config, "-e", "stderr"], addr, folder, false).await
+    }
+
+    async fn start(program: &Path, arguments: &[&str], addr: SocketAddr, folder: TempDir, tls: bool) -> Self {
+        let mut program = Program::start(program, arguments);
+        program.accepts(addr).await;
+        Self { addr, tls, program, folder }
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Its address as a backend entry of the configuration.
+    pub fn url(&self) -> String {
+        format!("{}://{}", if self.tls { "https" } else { "http" }, self.addr)
+    }
+
+    /// Its folder, for further pages.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+fn pages() -> TempDir {
+    let folder = tempfile::tempdir().expect("make a temporary directory");
+    for len in PAGES {
+        let page: PathBuf = folder.path().join(format!("page-{len}"));
+        fs::write(page, Pattern::bytes(len, len)).expect("write a page");
+    }
+    folder
+}
+
+/// One process in the foreground; everything it writes lies in the folder. `listen ... http2` is understood by all
+/// versions, the newer directive is not.
+fn nginx_config(folder: &Path, addr: SocketAddr, requests: usize) -> String {
+    let folder = path(folder);
+    format!(
+        "daemon off; master_process off; pid {folder}/pid; error_log stderr;\n\
+         events {{ worker_connections 1024; }}\n\
+         http {{\n\
+           access_log off; default_type application/octet-stream; keepalive_requests {requests};\n\
+           client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;\n\
+           uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi; client_max_body_size 0;\n\
+           server {{\n\
+             listen {addr} http2; root {folder};\n\
+             location = /upload {{ proxy_pass http://unix:{folder}/inner; }}\n\
+           }}\n\
+           server {{ listen unix:{folder}/inner; location / {{ return 200 $content_length; }} }}\n\
+         }}\n"
+    )
+}
+
+fn path(path: &Path) -> String {
+    text(path).to_owned()
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().expect("a path of text")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::certs::Authority;
+    use crate::dialer::{dial, dial_tls, fetch, get};
+    use crate::pattern::sha256;
+    use crate::program;
+
+    #[tokio::test]
+    async fn nghttpd_serves_echoes_and_trails() {
+        let Some(program) = program::require("nghttpd") else { return };
+        let origin = Foreign::nghttpd(&program, None).await;
+        let mut client = dial(origin.addr()).await;
+        let got = fetch(&mut client, "/echo", "some bytes").await.unwrap();
+        assert_eq!(got.body, "some bytes");
+        assert_eq!(got.trailers.unwrap()["x-checked"], "yes");
+        let page = get(&mut client, "/page-100000").await.unwrap();
+        assert_eq!(sha256(&page.body), Pattern::sha256(100_000, 100_000));
+    }
+
+    #[tokio::test]
+    async fn nghttpd_speaks_tls() {
+        let Some(program) = program::require("nghttpd") else { return };
+        let authority = Authority::new();
+        let files = Files::write(&authority, &authority.issue(&["localhost", "127.0.0.1"]));
+        let origin = Foreign::nghttpd(&program, Some(&files)).await;
+        let mut client = dial_tls(origin.addr(), &authority).await;
+        assert_eq!(fetch(&mut client, "/", "echo").await.unwrap().body, "echo");
+    }
+
+    #[tokio::test]
+    async fn nginx_serves_counts_and_retires() {
+        let Some(program) = program::require("nginx") else { return };
+        let origin = Foreign::nginx(&program, 3).await;
+        let mut client = dial(origin.addr()).await;
+        assert_eq!(fetch(&mut client, "/upload", vec![7; 200_000]).await.unwrap().body, "200000");
+        assert_eq!(fetch(&mut client, "/upload", "").await.unwrap().body, "0");
+        let page = get(&mut client, "/page-100000").await.unwrap();
+        assert_eq!(sha256(&page.body), Pattern::sha256(100_000, 100_000));
+        assert!(fetch(&mut client, "/upload", "").await.is_err(), "the connection was to be retired");
+    }
+}
