@@ -132,7 +132,7 @@ mod tests {
 
     #[tokio::test]
     async fn lines_signals_and_status() {
-        let mut program = Program::start(Path::new("sh"), &["-c", "echo up >&2; read never < /dev/zero & wait"]);
+        let mut program = Program::start(Path::new("sh"), &["-c", "echo up >&2; exec tail -f /dev/null"]);
         assert_eq!(program.line("up").await, "up");
         program.signal(Signal::TERM);
         assert!(!program.exit(wait::BOUND).await.success());
