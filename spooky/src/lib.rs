@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+mod demo;
 mod exchange;
 mod generation;
 mod runtime;

@@ -16,6 +16,7 @@ use std::{
 };
 
 pub(crate) use bind::Bound;
+pub(crate) use threads::Running;
 
 /// The stop signal of one worker, heard also by the worker that replaces one that panicked.
 #[derive(Default)]
@@ -40,9 +41,14 @@ impl Stop {
     }
 }
 
+/// Starts the log as configured; for those who call [`start`] themselves.
+pub(crate) fn start_log(config: &Config) {
+    log::start(config);
+}
+
 /// Serves this configuration until a signal ends it.
 pub(crate) fn serve(config: Config) -> ExitCode {
-    log::start(&config);
+    start_log(&config);
     match start(config) {
         Ok(running) => running.wait(),
         Err(error) => {
@@ -53,13 +59,13 @@ pub(crate) fn serve(config: Config) -> ExitCode {
 }
 
 /// Binds everything and starts the workers; on an error nothing stays bound.
-pub(crate) fn start(config: Config) -> Result<threads::Running, StartError> {
+pub(crate) fn start(config: Config) -> Result<Running, StartError> {
     tracing::info!("Spooky is starting");
     let workers = config.performance.worker_threads.unwrap_or(spooky_net::sys::affinity::available_parallelism());
     let workers = u16::try_from(workers).unwrap_or(u16::MAX);
     let bound = Bound::new(&config, workers)?;
     let snapshot = compile::snapshot(config)?;
-    threads::Running::new(bound, &snapshot, workers)
+    Running::new(bound, &snapshot, workers)
 }
 
 /// Why the process cannot start: the text for the operator.

@@ -1,0 +1,103 @@
+//! The arguments: commands, options and their help. Owns no behaviour. Called by the command line and by its tests.
+
+use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
+use std::path::PathBuf;
+
+/// HTTP/3 edge reverse proxy and load balancer
+///
+/// Without a command, the configuration file is loaded, checked and served.
+#[derive(Debug, Parser)]
+#[command(name = "spooky", version, args_conflicts_with_subcommands = true, max_term_width = 100)]
+pub(super) struct Arguments {
+    #[command(flatten)]
+    file: File,
+    /// Check only, as the command `check`
+    #[arg(long)]
+    check: bool,
+    /// With --check: print the problems as a JSON array
+    #[arg(long, requires = "check")]
+    json: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+/// The configuration file, where a command wants one.
+#[derive(Debug, PartialEq, Eq, Args)]
+pub(super) struct File {
+    /// The configuration file [default: /etc/spooky/config.yaml]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) config: Option<PathBuf>,
+}
+
+/// What to check, and how to tell.
+#[derive(Debug, PartialEq, Eq, Args)]
+pub(super) struct Check {
+    #[command(flatten)]
+    pub(super) file: File,
+    /// Print the problems as a JSON array
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// What the process can do.
+#[derive(Debug, PartialEq, Eq, Subcommand)]
+pub(super) enum Command {
+    /// Load, check and serve (what happens without a command, too)
+    Run(File),
+    /// Check the configuration, its files, accounts and ports; start nothing
+    Check(Check),
+    /// Show HTTP/3 at work on this machine: an embedded backend, a certificate of its own, one request, a curl line
+    Demo {
+        /// The UDP port on 127.0.0.1 to serve on
+        #[arg(long, value_name = "PORT", default_value_t = 9889, value_parser = clap::value_parser!(u16).range(1..))]
+        port: u16,
+    },
+    /// Print the JSON Schema (2020-12) of the configuration file
+    Schema,
+    /// Print the configuration in effect as YAML, every key present, secrets redacted
+    Defaults {
+        /// A configuration file; without one, what the smallest file gets
+        #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+        config: Option<PathBuf>,
+    },
+    /// Print the completion script of a shell
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
+    /// Print version, commit, target and features
+    Version,
+}
+
+/// The shells that completions are made for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Shell {
+    /// bash(1)
+    Bash,
+    /// zsh(1)
+    Zsh,
+    /// fish(1)
+    Fish,
+}
+
+impl From<Shell> for clap_complete::Shell {
+    fn from(shell: Shell) -> Self {
+        match shell {
+            Shell::Bash => Self::Bash,
+            Shell::Zsh => Self::Zsh,
+            Shell::Fish => Self::Fish,
+        }
+    }
+}
+
+impl Arguments {
+    /// The command; the forms without one are short for `run` and `check`.
+    pub(super) fn into_command(self) -> Command {
+        let Self { file, check, json, command } = self;
+        match command {
+            Some(command) => command,
+            None if check => Command::Check(Check { file, json }),
+            None => Command::Run(file),
+        }
+    }
+}

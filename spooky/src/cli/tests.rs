@@ -1,0 +1,96 @@
+//! The arguments, without a process.
+
+use super::{
+    arguments::{Arguments, Check, Command, File, Shell},
+    completions, version,
+};
+use clap::{CommandFactory, Parser, error::ErrorKind};
+
+fn parse(line: &str) -> Result<Command, clap::Error> {
+    let words = std::iter::once("spooky").chain(line.split_whitespace());
+    Arguments::try_parse_from(words).map(Arguments::into_command)
+}
+
+fn file(path: &str) -> File {
+    File { config: (!path.is_empty()).then(|| path.into()) }
+}
+
+#[test]
+fn the_definition_is_sound() {
+    Arguments::command().debug_assert();
+}
+
+#[test]
+fn the_short_forms_mean_their_commands() {
+    for line in ["--config f", "-c f", "run --config f", "run -c f"] {
+        assert_eq!(parse(line).unwrap(), Command::Run(file("f")), "{line}");
+    }
+    for line in ["--config f --check", "--check -c f", "check --config f"] {
+        assert_eq!(parse(line).unwrap(), Command::Check(Check { file: file("f"), json: false }), "{line}");
+    }
+    for line in ["--check --json", "check --json"] {
+        assert_eq!(parse(line).unwrap(), Command::Check(Check { file: file(""), json: true }), "{line}");
+    }
+    assert_eq!(parse("").unwrap(), Command::Run(file("")));
+}
+
+#[test]
+fn the_other_commands() {
+    assert_eq!(parse("demo").unwrap(), Command::Demo { port: 9889 });
+    assert_eq!(parse("demo --port 1").unwrap(), Command::Demo { port: 1 });
+    assert_eq!(parse("schema").unwrap(), Command::Schema);
+    assert_eq!(parse("defaults").unwrap(), Command::Defaults { config: None });
+    assert_eq!(parse("defaults -c f").unwrap(), Command::Defaults { config: Some("f".into()) });
+    assert_eq!(parse("completions fish").unwrap(), Command::Completions { shell: Shell::Fish });
+    assert_eq!(parse("version").unwrap(), Command::Version);
+}
+
+#[test]
+fn wrong_usage_is_code_2_and_help_is_not() {
+    for line in [
+        "--confg f",
+        "--config",
+        "serve",
+        "--json",
+        "run --json",
+        "--config f check",
+        "demo --port 0",
+        "demo --port 65536",
+        "completions",
+        "completions powershell",
+        "version --json",
+    ] {
+        let error = parse(line).expect_err(line);
+        assert_eq!(error.exit_code(), 2, "{line}: {error}");
+    }
+    for line in ["--help", "-h", "run --help", "demo -h", "completions --help"] {
+        let error = parse(line).expect_err(line);
+        assert_eq!((error.kind(), error.exit_code()), (ErrorKind::DisplayHelp, 0), "{line}");
+    }
+}
+
+#[test]
+fn the_version_comes_first() {
+    let first = format!("spooky {}", env!("CARGO_PKG_VERSION"));
+    for line in ["--version", "-V"] {
+        let error = parse(line).expect_err(line);
+        assert_eq!((error.kind(), error.exit_code()), (ErrorKind::DisplayVersion, 0), "{line}");
+        assert_eq!(error.to_string().trim_end(), first, "{line}");
+    }
+    let version = version();
+    let names: Vec<_> = version.lines().map(|line| line.split([' ', ':']).next().unwrap()).collect();
+    assert_eq!(version.lines().next(), Some(first.as_str()));
+    assert_eq!(names, ["spooky", "commit", "target", "features"]);
+    let empty = version.lines().find(|line| line.ends_with(": "));
+    assert_eq!(empty, None);
+}
+
+#[test]
+fn every_shell_completes_every_command() {
+    for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
+        let script = completions(shell);
+        for word in ["run", "check", "demo", "schema", "defaults", "completions", "version", "config"] {
+            assert!(script.contains(word), "{shell:?}: {word}");
+        }
+    }
+}

@@ -1,0 +1,146 @@
+//! The command line as a process: outputs and exit codes.
+
+use spooky_testkit::{port, wait};
+use std::process::Output;
+
+/// Runs the program to its end.
+async fn spooky(arguments: &[&str]) -> Output {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_spooky"));
+    command.args(arguments).env_remove("RUST_LOG").kill_on_drop(true);
+    wait::within(&format!("spooky {arguments:?} to end"), command.output()).await.unwrap()
+}
+
+/// Exit code, standard output and standard error.
+fn told(output: &Output) -> (Option<i32>, &str, &str) {
+    let text = |bytes| std::str::from_utf8(bytes).unwrap();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+/// A file of this text in a directory of its own.
+fn file(text: &str) -> (tempfile::TempDir, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("config.yaml");
+    std::fs::write(&path, text).unwrap();
+    let path = path.display().to_string();
+    (directory, path)
+}
+
+/// One mistake: a weight of 0, in line 6 from column 67 on.
+fn wrong_weight(port: u16) -> (tempfile::TempDir, String) {
+    file(&format!(
+        "version: 1
+listen: {{ address: 127.0.0.1, port: {port}, tls: {{ cert: cert.pem, key: key.pem }} }}
+upstream:
+  api:
+    route: {{ path_prefix: / }}
+    backends: [ {{ id: backend1, address: \"127.0.0.1:8080\", weight: 0 }} ]
+"
+    ))
+}
+
+#[tokio::test]
+async fn a_bad_file_is_one_message_with_its_place_and_nothing_is_bound() {
+    let addr = port::free();
+    let (_directory, path) = wrong_weight(addr.port());
+    // Whoever tried to bind would fail with a text of its own.
+    let _udp = std::net::UdpSocket::bind(addr).unwrap();
+    let _tcp = std::net::TcpListener::bind(addr).unwrap();
+    for arguments in
+        [&["check", "--config", &path][..], &["-c", &path, "--check"], &["--config", &path], &["run", "-c", &path]]
+    {
+        let output = spooky(arguments).await;
+        let (code, out, err) = told(&output);
+        assert_eq!((code, out), (Some(1), ""), "{arguments:?}: {err}");
+        let lines: Vec<_> = err.lines().collect();
+        let problem = format!("{path}:6:67: error: upstream.api.backends[0].weight: ");
+        assert!(lines[0].starts_with(&problem), "{arguments:?}: {err}");
+        let verdict = format!("Configuration validation failed: 1 error(s) in {path}");
+        assert_eq!(lines.last(), Some(&verdict.as_str()), "{arguments:?}: {err}");
+        let rest = &lines[1..lines.len() - 1];
+        assert!(rest.iter().all(|line| line.starts_with("    hint: ")), "{arguments:?}: {err}");
+        assert!(!err.contains('\u{1b}'), "colours into a pipe: {err}");
+    }
+}
+
+#[tokio::test]
+async fn json_is_all_there_is() {
+    let (_directory, path) = wrong_weight(port::free().port());
+    let output = spooky(&["check", "--json", "--config", &path]).await;
+    let (code, out, err) = told(&output);
+    assert_eq!((code, err), (Some(1), ""));
+    assert!(out.starts_with('[') && out.ends_with("]\n"), "{out}");
+    for part in ["\"severity\"", "\"error\"", "\"line\"", "\"config_invalid\"", "upstream.api.backends[0].weight"] {
+        assert!(out.contains(part), "{part}: {out}");
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_right_passes_and_what_it_names_is_looked_at() {
+    let authority = spooky_testkit::certs::Authority::new();
+    let leaf = spooky_testkit::certs::Files::write(&authority, &authority.issue(&["localhost"]));
+    let port = port::free().port();
+    let text = |cert: &std::path::Path| {
+        format!(
+            "listen: {{ address: 127.0.0.1, port: {port}, tls: {{ cert: {}, key: {} }} }}
+upstream: {{ api: {{ route: {{ path_prefix: / }}, backends: [ {{ id: a, address: \"https://127.0.0.1:8080\" }} ] }} }}
+security: {{ privileges: {{ enabled: false, allow_root: true }} }}
+",
+            cert.display(),
+            leaf.key.display()
+        )
+    };
+    let (_directory, path) = file(&text(&leaf.cert));
+    let output = spooky(&["check", "--config", &path]).await;
+    let (code, out, err) = told(&output);
+    assert_eq!((code, out), (Some(0), "Configuration validation passed successfully\n"), "{err}");
+    assert_eq!(told(&spooky(&["check", "--json", "--config", &path]).await), (Some(0), "[]\n", ""));
+
+    let missing = leaf.dir().join("missing.pem");
+    let (_directory, path) = file(&text(&missing));
+    for arguments in [&["check", "--config", &path][..], &["--config", &path]] {
+        let output = spooky(arguments).await;
+        let (code, out, err) = told(&output);
+        assert_eq!((code, out), (Some(1), ""), "{arguments:?}: {err}");
+        let problem = format!("TLS certificate file does not exist: {}", missing.display());
+        assert!(err.starts_with(&format!("{path}:1:")) && err.contains(&problem), "{arguments:?}: {err}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_file_there_is_the_default_one_or_wrong_usage() {
+    let default = "/etc/spooky/config.yaml";
+    if std::path::Path::new(default).exists() {
+        eprintln!("skipped: {default} exists on this machine");
+        return;
+    }
+    let text = "no --config provided and default config '/etc/spooky/config.yaml' was not found.\n";
+    for arguments in [&[][..], &["run"], &["check"], &["--check"]] {
+        assert_eq!(told(&spooky(arguments).await), (Some(2), "", text), "{arguments:?}");
+    }
+    let output = spooky(&["--no-such-option"]).await;
+    let (code, out, err) = told(&output);
+    assert_eq!((code, out), (Some(2), ""));
+    assert!(err.contains("--no-such-option"), "{err}");
+}
+
+#[tokio::test]
+async fn the_printing_commands_print() {
+    let version = format!("spooky {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!(told(&spooky(&["--version"]).await), (Some(0), version.as_str(), ""));
+    let (_directory, path) = file(
+        "listen: { port: 4433, tls: { cert: c, key: k } }\nupstream: { api: { route: { path_prefix: / }, backends: [ { id: a, address: \"https://h:1\" } ] } }\n",
+    );
+    for (arguments, start, part) in [
+        (&["version"][..], version.as_str(), "\ntarget: "),
+        (&["schema"], "{", "https://json-schema.org/draft/2020-12/schema"),
+        (&["defaults"], "version: 1", "port: 9889"),
+        (&["defaults", "--config", &path], "version: 1", "port: 4433"),
+        (&["completions", "bash"], "_spooky", "complete "),
+        (&["--help"], "HTTP/3 edge reverse proxy", "demo"),
+    ] {
+        let output = spooky(arguments).await;
+        let (code, out, err) = told(&output);
+        assert_eq!((code, err), (Some(0), ""), "{arguments:?}");
+        assert!(out.starts_with(start) && out.contains(part) && out.ends_with('\n'), "{arguments:?}: {out}");
+    }
+}
