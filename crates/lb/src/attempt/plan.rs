@@ -177,7 +177,7 @@ impl Attempt {
         cx.upstream.on_latency(elapsed, cx.now);
         let settled = doubtful || status >= 500;
         if settled {
-            let transition = running.lease.settle(&cx.upstream.pool().clone(), Verdict::Answered(status), cx.now);
+            let transition = running.lease.settle(cx.upstream.pool(), Verdict::Answered(status), cx.now);
             cx.upstream.tell(backend, transition);
         }
         self.state = State::Responding { winner: slot, settled };
@@ -304,13 +304,13 @@ impl Attempt {
         let backend = ended.lease.index();
         self.failed = Some(Failed { kind, sent, backend });
         if let Some(word) = kind.booked_as() {
-            let pool = cx.upstream.pool().clone();
+            let pool = cx.upstream.pool();
             if let Some(member) = pool.members().get(backend) {
                 let elapsed = cx.now - ended.sent.unwrap_or(ended.started);
                 let least = cx.upstream.options().attempt.response_timeout;
                 member.state.latency.observe(elapsed.max(least), cx.now);
             }
-            let transition = ended.lease.settle(&pool, Verdict::Failed(word), cx.now);
+            let transition = ended.lease.settle(pool, Verdict::Failed(word), cx.now);
             cx.upstream.tell(backend, transition);
         }
         if kind == FailureKind::ResponseTimeout {
@@ -419,8 +419,7 @@ impl Attempt {
         if let Some(running) = self.slot_mut(winner)
             && (!settled || matches!(verdict, Verdict::Failed(_)))
         {
-            let pool = cx.upstream.pool().clone();
-            let transition = running.lease.settle(&pool, verdict, cx.now);
+            let transition = running.lease.settle(cx.upstream.pool(), verdict, cx.now);
             let backend = running.lease.index();
             cx.upstream.tell(backend, transition);
         }

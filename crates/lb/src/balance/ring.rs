@@ -53,9 +53,15 @@ impl Ring {
     fn after(&self, view: &View<'_>, place: f64) -> Option<(f64, usize)> {
         let mut best: Option<(f64, usize)> = None;
         for (index, &(seed, weight)) in self.seeds.iter().enumerate() {
-            let here = exponential(mix(view.order.key ^ seed)) / weight;
-            // Hashing costs less than looking at the backend: only a better place is looked at.
-            if here > place && best.is_none_or(|(least, _)| here < least) && view.is_usable(index) {
+            let uniform = uniform(mix(view.order.key ^ seed));
+            let least = best.map_or(f64::INFINITY, |(least, _)| least);
+            // 1 - u is a lower bound of -ln u and close to it where it counts: few logarithms are taken.
+            if 1.0 - uniform >= least * weight {
+                continue;
+            }
+            let here = -uniform.ln() / weight;
+            // Looking at the backend costs most, so it comes last.
+            if here > place && here < least && view.is_usable(index) {
                 best = Some((here, index));
             }
         }
@@ -75,9 +81,8 @@ impl Ring {
     }
 }
 
-/// An exponentially distributed number from uniform bits; never zero, never infinite.
-fn exponential(bits: u64) -> f64 {
-    // 53 bits fill a double exactly; the half keeps it off 0 and 1.
-    let uniform = ((bits >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
-    -uniform.ln()
+/// A number between 0 and 1, neither of them, from uniform bits.
+fn uniform(bits: u64) -> f64 {
+    // 53 bits fill a double exactly; the half keeps it off both ends.
+    ((bits >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
 }

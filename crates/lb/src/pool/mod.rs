@@ -60,8 +60,9 @@ impl Default for PoolOptions {
     }
 }
 
-/// The living state of one backend.
+/// The living state of one backend, on cache lines of its own: workers write to it at every request.
 #[derive(Debug, Default)]
+#[repr(align(128))]
 pub struct Backend {
     in_flight: AtomicU32,
     /// Its health record.

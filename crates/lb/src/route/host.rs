@@ -48,10 +48,13 @@ pub(super) fn strip(authority: &[u8]) -> &[u8] {
     host.strip_suffix(b".").unwrap_or(host)
 }
 
+/// The id of "no host in particular", last in the order of precedence.
+pub(super) const ANY_HOST: u32 = u32::MAX;
+
 /// Every host named by a rule. An id is a position among the exact names, or above them among the suffixes.
 pub(super) struct Hosts {
-    exact: Index,
-    suffixes: Index,
+    exact: Index<Box<[u8]>>,
+    suffixes: Index<Box<[u8]>>,
     /// For each suffix the next shorter one that it lies below.
     parents: Vec<Option<u32>>,
     exact_count: u32,
@@ -78,43 +81,64 @@ impl Hosts {
     pub(super) fn build(exact: Vec<Box<[u8]>>, suffixes: &[Box<[u8]>]) -> Self {
         let mut hosts = Self {
             exact_count: u32::try_from(exact.len()).unwrap_or(u32::MAX),
-            exact: Index::build(exact, Rolling::of_reversed),
+            exact: Index::build(exact, |host| hash_of(host)),
             parents: Vec::new(),
             longest_suffix: suffixes.iter().map(|suffix| suffix.len()).max().unwrap_or(0),
-            suffixes: Index::build(suffixes.to_vec(), Rolling::of_reversed),
+            suffixes: Index::build(suffixes.to_vec(), |host| hash_of(host)),
         };
-        hosts.parents = suffixes.iter().map(|suffix| hosts.longest_suffix_of(suffix)).collect();
+        hosts.parents = suffixes.iter().map(|suffix| hosts.walk(suffix).suffix).collect();
         hosts
     }
 
     /// The ids that match the host of `authority`.
     pub(super) fn find(&self, authority: &[u8]) -> Found {
-        let host = strip(authority);
-        let exact =
-            if self.exact_count == 0 { None } else { self.exact.find_ignore_case(Rolling::of_reversed(host), host) };
-        Found { exact, suffix: self.longest_suffix_of(host) }
-    }
-
-    /// The ids in order of precedence: exact name, then suffixes from the longest.
-    pub(super) fn ids(&self, found: Found) -> impl Iterator<Item = u32> {
-        let suffixes = std::iter::successors(found.suffix, |&id| self.parents.get(id as usize).copied().flatten());
-        found.exact.into_iter().chain(suffixes.map(|id| id + self.exact_count))
-    }
-
-    /// One pass from the right; the last find is the longest.
-    fn longest_suffix_of(&self, host: &[u8]) -> Option<u32> {
-        let mut longest = None;
-        let mut hash = Rolling::START;
-        for (at, &byte) in host.iter().enumerate().rev() {
-            if host.len() - at > self.longest_suffix + 1 {
-                break;
-            }
-            if byte == b'.' && at > 0 {
-                let suffix = host.get(at + 1..).unwrap_or_default();
-                longest = self.suffixes.find_ignore_case(hash, suffix).or(longest);
-            }
-            hash = hash.push(byte.to_ascii_lowercase());
+        if self.exact_count == 0 && self.parents.is_empty() {
+            return Found { exact: None, suffix: None };
         }
-        longest
+        self.walk(strip(authority))
     }
+
+    /// The first id in order of precedence: exact name, then suffixes from the longest, then [`ANY_HOST`].
+    pub(super) fn first(&self, found: Found) -> u32 {
+        found.exact.unwrap_or_else(|| self.suffix_id(found.suffix))
+    }
+
+    /// The id after `id` in that order.
+    pub(super) fn after(&self, found: Found, id: u32) -> u32 {
+        match id.checked_sub(self.exact_count) {
+            None => self.suffix_id(found.suffix),
+            Some(suffix) => self.suffix_id(self.parents.get(suffix as usize).copied().flatten()),
+        }
+    }
+
+    fn suffix_id(&self, suffix: Option<u32>) -> u32 {
+        suffix.map_or(ANY_HOST, |suffix| suffix + self.exact_count)
+    }
+
+    /// One pass over the labels from the right; the last suffix found is the longest.
+    fn walk(&self, host: &[u8]) -> Found {
+        let mut suffix = None;
+        let mut rest = host;
+        let mut hash = Rolling::START;
+        while let Some(dot) = rest.iter().rposition(|&byte| byte == b'.') {
+            let below = host.get(dot + 1..).unwrap_or_default();
+            hash = hash.piece_ignoring_case(rest.get(dot + 1..).unwrap_or_default());
+            if dot > 0 && below.len() <= self.longest_suffix {
+                let found = self.suffixes.find(hash, |stored| stored.eq_ignore_ascii_case(below));
+                suffix = found.or(suffix);
+            }
+            hash = hash.separator();
+            rest = rest.get(..dot).unwrap_or_default();
+        }
+        let hash = hash.piece_ignoring_case(rest);
+        let exact = self.exact.find(hash, |stored| stored.eq_ignore_ascii_case(host));
+        Found { exact, suffix }
+    }
+}
+
+/// The hash of a whole name: its labels from the right.
+fn hash_of(host: &[u8]) -> Rolling {
+    let mut labels = host.rsplit(|&byte| byte == b'.');
+    let first = Rolling::START.piece_ignoring_case(labels.next().unwrap_or_default());
+    labels.fold(first, |hash, label| hash.separator().piece_ignoring_case(label))
 }

@@ -1,48 +1,73 @@
-//! A read-only hash index over byte strings: built once, probed with a hash that the caller rolled itself.
+//! A read-only hash index: built once, probed with a hash that the caller rolled itself.
 //!
 //! The standard map would hash the whole key again at each segment of a path; here one pass over the path yields the hash
-//! of every prefix. Keys come from the configuration, never from peers, so chains cannot be grown by an attacker.
+//! of every prefix, eight bytes at a time. Keys come from the configuration, never from peers, so chains cannot be grown
+//! by an attacker.
 
-/// FNV-1a, one byte at a time: its state after `n` bytes is the hash of that prefix.
+/// The state of a hash after some pieces of a key. The same pieces in the same order give the same state.
 #[derive(Clone, Copy)]
 pub(super) struct Rolling(u64);
 
 impl Rolling {
-    pub(super) const START: Self = Self(0xCBF2_9CE4_8422_2325);
+    pub(super) const START: Self = Self(0x51_7C_C1_B7_27_22_0A_95);
 
-    pub(super) const fn push(self, byte: u8) -> Self {
-        Self((self.0 ^ byte as u64).wrapping_mul(0x0000_0100_0000_01B3))
+    /// Takes in a word.
+    pub(super) const fn word(self, word: u64) -> Self {
+        let product = (self.0 ^ word) as u128 * 0x9E37_79B9_7F4A_7C15;
+        Self((product >> 64) as u64 ^ product as u64)
     }
 
-    pub(super) fn of(bytes: &[u8]) -> Self {
-        bytes.iter().fold(Self::START, |hash, &byte| hash.push(byte))
+    /// Takes in what stands between two pieces.
+    pub(super) const fn separator(self) -> Self {
+        Self(self.0.rotate_left(23).wrapping_add(0xA076_1D64_78BD_642F))
     }
 
-    /// The hash of the bytes from last to first in lower case, so that one pass from the right meets every suffix.
-    pub(super) fn of_reversed(bytes: &[u8]) -> Self {
-        bytes.iter().rev().fold(Self::START, |hash, byte| hash.push(byte.to_ascii_lowercase()))
+    /// Takes in a piece.
+    pub(super) fn piece(self, piece: &[u8]) -> Self {
+        self.words(piece, |word| word)
     }
 
-    /// FNV leaves its low bits weak; the index takes its slot from them.
-    const fn finish(self) -> u64 {
-        let folded = self.0 ^ (self.0 >> 32);
-        folded.wrapping_mul(0x9E37_79B9_7F4A_7C15)
+    /// Takes in a piece as if it were lower case.
+    pub(super) fn piece_ignoring_case(self, piece: &[u8]) -> Self {
+        self.words(piece, to_lower)
     }
+
+    fn words(self, piece: &[u8], read: impl Fn(u64) -> u64) -> Self {
+        let (words, rest) = piece.as_chunks::<8>();
+        let state = words.iter().fold(self, |state, word| state.word(read(u64::from_le_bytes(*word))));
+        if rest.is_empty() {
+            return state;
+        }
+        // The length above the bytes tells a short piece from one that ends in zeros.
+        let last = rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
+        state.word(read(last) | (rest.len() as u64) << 56)
+    }
+}
+
+/// Lower case of eight ASCII letters at once; other bytes stay as they are.
+const fn to_lower(word: u64) -> u64 {
+    const HIGH: u64 = 0x8080_8080_8080_8080;
+    let low = word & !HIGH;
+    // The high bit of a byte of these sums says "at least 'A'" and "above 'Z'".
+    let from_a = low + 0x3F3F_3F3F_3F3F_3F3F;
+    let above_z = low + 0x2525_2525_2525_2525;
+    let upper = (from_a ^ above_z) & !word & HIGH;
+    word | upper >> 2
 }
 
 /// Open addressing with linear probing at no more than half load; slots hold `id + 1`, 0 is empty.
-pub(super) struct Index {
+pub(super) struct Index<K> {
     slots: Box<[u32]>,
-    keys: Vec<Box<[u8]>>,
+    keys: Vec<K>,
 }
 
-impl Index {
+impl<K> Index<K> {
     /// An index of distinct `keys`, whose ids are their positions; probes must hash as `hash` does.
-    pub(super) fn build(keys: Vec<Box<[u8]>>, hash: fn(&[u8]) -> Rolling) -> Self {
+    pub(super) fn build(keys: Vec<K>, hash: impl Fn(&K) -> Rolling) -> Self {
         let size = (keys.len().max(1) * 2).next_power_of_two();
         let mut slots = vec![0_u32; size].into_boxed_slice();
         for (id, key) in keys.iter().enumerate() {
-            let mut at = Self::first_slot(hash(key), size);
+            let mut at = first_slot(hash(key), size);
             while slots.get(at).is_some_and(|&slot| slot != 0) {
                 at = (at + 1) & (size - 1);
             }
@@ -53,30 +78,44 @@ impl Index {
         Self { slots, keys }
     }
 
-    /// The id of `key`, whose hash is `hash`.
-    pub(super) fn find(&self, hash: Rolling, key: &[u8]) -> Option<u32> {
-        self.find_by(hash, |stored| stored == key)
-    }
-
-    /// The id of `key` without regard to ASCII case; the stored keys and `hash` are lower case.
-    pub(super) fn find_ignore_case(&self, hash: Rolling, key: &[u8]) -> Option<u32> {
-        self.find_by(hash, |stored| stored.eq_ignore_ascii_case(key))
-    }
-
-    fn find_by(&self, hash: Rolling, equal: impl Fn(&[u8]) -> bool) -> Option<u32> {
-        let mask = self.slots.len() - 1;
-        let mut at = Self::first_slot(hash, self.slots.len());
+    /// The id of the key with this hash that `equal` accepts.
+    pub(super) fn find(&self, hash: Rolling, equal: impl Fn(&K) -> bool) -> Option<u32> {
+        let size = self.slots.len();
+        let mut at = first_slot(hash, size);
         loop {
             let id = self.slots.get(at)?.checked_sub(1)?;
-            if self.keys.get(id as usize).is_some_and(|key| equal(key)) {
+            if self.keys.get(id as usize).is_some_and(&equal) {
                 return Some(id);
             }
-            at = (at + 1) & mask;
+            at = (at + 1) & (size - 1);
+        }
+    }
+}
+
+/// `size` is a power of two.
+fn first_slot(hash: Rolling, size: usize) -> usize {
+    hash.0 as usize & (size - 1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lower_case_by_words_is_that_by_bytes() {
+        for byte in 0..=u8::MAX {
+            for at in 0..8 {
+                let mut bytes = [b'~'; 8];
+                bytes[at] = byte;
+                let expected = u64::from_le_bytes(bytes.map(|b| b.to_ascii_lowercase()));
+                assert_eq!(to_lower(u64::from_le_bytes(bytes)), expected, "{byte} at {at}");
+            }
         }
     }
 
-    fn first_slot(hash: Rolling, size: usize) -> usize {
-        // `size` is a power of two: the top bits of the product, which are its best ones.
-        (hash.finish() >> 32) as usize & (size - 1)
+    #[test]
+    fn pieces_of_any_length_differ() {
+        let states: std::collections::HashSet<u64> = (0..64).map(|len| Rolling::START.piece(&vec![0; len]).0).collect();
+        assert_eq!(states.len(), 64);
     }
 }

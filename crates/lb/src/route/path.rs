@@ -5,8 +5,8 @@
 
 /// The matching form of `path`; it borrows from `path` where nothing changes, else from `scratch`.
 pub fn matching_form<'a>(path: &'a [u8], scratch: &'a mut Vec<u8>) -> &'a [u8] {
-    let raw = cut_query(path);
-    if is_plain(raw) {
+    let (raw, is_plain) = cut_query(path);
+    if is_plain {
         return raw;
     }
     scratch.clear();
@@ -28,8 +28,8 @@ pub enum Readings<'a> {
 impl<'a> Readings<'a> {
     /// Raw, after decoding, after dot segments without the slash rule, and the full form.
     pub fn of(path: &'a [u8], scratch: &'a mut [Vec<u8>; 3]) -> Self {
-        let raw = cut_query(path);
-        if is_plain(raw) {
+        let (raw, is_plain) = cut_query(path);
+        if is_plain {
             return Self::Plain(raw);
         }
         let [decoded, resolved, full] = scratch;
@@ -58,25 +58,21 @@ pub fn is_under(path: &[u8], prefix: &[u8]) -> bool {
         .is_some_and(|rest| rest.is_empty() || prefix.ends_with(b"/") || rest.first() == Some(&b'/'))
 }
 
-fn cut_query(path: &[u8]) -> &[u8] {
-    let end = path.iter().position(|&b| b == b'?').unwrap_or(path.len());
-    path.get(..end).unwrap_or(path)
-}
-
-/// Whether a path without query is its own matching form. A leading dot of any segment sends it the long way.
-fn is_plain(path: &[u8]) -> bool {
-    if path.first() != Some(&b'/') {
-        return false;
-    }
+/// The path without its query, and whether that is its own matching form. A leading dot of any segment sends it the
+/// long way.
+fn cut_query(path: &[u8]) -> (&[u8], bool) {
+    let mut is_plain = path.first() == Some(&b'/');
     let mut after_slash = false;
-    for &byte in path {
+    for (at, &byte) in path.iter().enumerate() {
         match byte {
-            b'%' | b'\\' => return false,
-            b'/' | b'.' if after_slash => return false,
-            _ => after_slash = byte == b'/',
+            b'?' => return (path.get(..at).unwrap_or(path), is_plain),
+            b'%' | b'\\' => is_plain = false,
+            b'/' | b'.' if after_slash => is_plain = false,
+            _ => {}
         }
+        after_slash = byte == b'/';
     }
-    true
+    (path, is_plain)
 }
 
 /// Step 2: unreserved characters are decoded once, other escapes get upper-case digits.

@@ -5,19 +5,16 @@
 
 use std::collections::BTreeMap;
 
-use super::host::{self, Hosts};
+use super::host::{self, ANY_HOST, Hosts};
 use super::index::{Index, Rolling};
 use super::{Match, Reason, Rule, path};
 
-/// Stands for "no host" in the second half of a pair.
-const ANY_HOST: u32 = u32::MAX;
-
 /// All routes of one configuration.
 pub struct Table {
-    prefixes: Index,
+    prefixes: Index<Box<[u8]>>,
     hosts: Hosts,
-    /// (prefix, host) to the rules at that pair; a pair is 8 bytes, both halves big-endian.
-    pairs: Index,
+    /// (prefix, host) to the rules at that pair.
+    pairs: Index<(u32, u32)>,
     rules: Vec<Vec<Entry>>,
     longest: usize,
 }
@@ -50,7 +47,7 @@ impl Table {
         let mut table = Vec::new();
         for (prefix, host, rule) in keyed {
             let host = host.map_or(ANY_HOST, |(suffix, id)| if suffix { id + exact_count } else { id });
-            let pair = pairs.id(Box::new(pair_key(prefix, host))) as usize;
+            let pair = pairs.id((prefix, host)) as usize;
             table.resize_with(pairs.keys.len(), Vec::new);
             if let Some(entries) = table.get_mut(pair) {
                 insert(entries, &rule);
@@ -58,9 +55,9 @@ impl Table {
         }
         Self {
             longest: prefixes.keys.iter().map(|key| key.len()).max().unwrap_or(0),
-            prefixes: Index::build(prefixes.keys, Rolling::of),
+            prefixes: Index::build(prefixes.keys, |prefix| prefix_hash(prefix)),
             hosts: Hosts::build(exact.keys, &suffixes.keys),
-            pairs: Index::build(pairs.keys, Rolling::of),
+            pairs: Index::build(pairs.keys, |&(prefix, host)| pair_hash(prefix, host)),
             rules: table,
         }
     }
@@ -71,19 +68,18 @@ impl Table {
         let hosts = self.hosts.find(authority);
         let mut best = None;
         let mut hash = Rolling::START;
-        for (at, &byte) in form.iter().enumerate().take(self.longest) {
-            // A prefix without trailing slash ends before a slash, one with it ends after; the root is the latter.
-            if byte == b'/' && at > 0 {
-                self.visit(form.get(..at), hash, hosts, method, &mut best);
+        let mut slash = 0;
+        // At each slash: the prefix that ends with it, then the one that ends before the next slash or the end.
+        while slash < form.len() && slash < self.longest {
+            hash = hash.separator();
+            self.visit(form.get(..=slash), hash, hosts, method, &mut best);
+            let rest = form.get(slash + 1..).unwrap_or_default();
+            let len = rest.iter().position(|&byte| byte == b'/').unwrap_or(rest.len());
+            slash += 1 + len;
+            if len > 0 && slash <= self.longest {
+                hash = hash.piece(rest.get(..len).unwrap_or_default());
+                self.visit(form.get(..slash), hash, hosts, method, &mut best);
             }
-            hash = hash.push(byte);
-            if byte == b'/' {
-                self.visit(form.get(..=at), hash, hosts, method, &mut best);
-            }
-        }
-        let end = form.len().min(self.longest);
-        if matches!(form.get(end), None | Some(b'/')) && form.get(end.wrapping_sub(1)) != Some(&b'/') {
-            self.visit(form.get(..end), hash, hosts, method, &mut best);
         }
         best
     }
@@ -91,16 +87,25 @@ impl Table {
     /// Tries the rules at one prefix of the path; a find replaces that of a shorter prefix.
     fn visit(&self, prefix: Option<&[u8]>, hash: Rolling, hosts: host::Found, method: &[u8], best: &mut Option<Match>) {
         let Some(prefix) = prefix else { return };
-        let Some(prefix_id) = self.prefixes.find(hash, prefix) else { return };
-        let ids = self.hosts.ids(hosts).chain(std::iter::once(ANY_HOST)).enumerate();
-        let mut here = ids.filter_map(|(rank, host)| {
-            let (entry, reason) = choose(self.at(prefix_id, host)?, method)?;
-            Some((rank, host, entry, reason))
-        });
-        let Some((rank, host, entry, mut reason)) = here.next() else { return };
-        if reason == Reason::Only && here.next().is_some() {
-            reason = if rank == 0 && hosts.has_exact() { Reason::ExactHost } else { Reason::WildcardHost };
+        let Some(prefix_id) = self.prefixes.find(hash, |stored| **stored == *prefix) else { return };
+        let mut winner = None;
+        let mut id = self.hosts.first(hosts);
+        loop {
+            let here = self.at(prefix_id, id).and_then(|entries| choose(entries, method));
+            match (here, &mut winner) {
+                (Some((entry, reason)), None) => winner = Some((id, entry, reason)),
+                (Some(_), Some((host, _, reason))) if *reason == Reason::Only => {
+                    let exact = hosts.has_exact() && *host == self.hosts.first(hosts);
+                    *reason = if exact { Reason::ExactHost } else { Reason::WildcardHost };
+                }
+                _ => {}
+            }
+            if id == ANY_HOST {
+                break;
+            }
+            id = self.hosts.after(hosts, id);
         }
+        let Some((host, entry, mut reason)) = winner else { return };
         if reason == Reason::Only && best.is_some() {
             reason = Reason::Path;
         }
@@ -109,8 +114,7 @@ impl Table {
     }
 
     fn at(&self, prefix: u32, host: u32) -> Option<&[Entry]> {
-        let key = pair_key(prefix, host);
-        let pair = self.pairs.find(Rolling::of(&key), &key)?;
+        let pair = self.pairs.find(pair_hash(prefix, host), |&pair| pair == (prefix, host))?;
         self.rules.get(pair as usize).map(Vec::as_slice)
     }
 }
@@ -142,23 +146,31 @@ fn prefix_form(prefix: &str) -> Box<[u8]> {
     path::matching_form(prefix.as_bytes(), &mut Vec::new()).into()
 }
 
-fn pair_key(prefix: u32, host: u32) -> [u8; 8] {
-    let mut key = [0; 8];
-    let (high, low) = key.split_at_mut(4);
-    high.copy_from_slice(&prefix.to_be_bytes());
-    low.copy_from_slice(&host.to_be_bytes());
-    key
+/// As the walk of a lookup rolls it.
+fn prefix_hash(prefix: &[u8]) -> Rolling {
+    let mut segments = prefix.split(|&byte| byte == b'/');
+    let first = Rolling::START.piece(segments.next().unwrap_or_default());
+    segments.fold(first, |hash, segment| hash.separator().piece(segment))
+}
+
+const fn pair_hash(prefix: u32, host: u32) -> Rolling {
+    Rolling::START.word((prefix as u64) << 32 | host as u64)
 }
 
 /// Gives dense ids to distinct keys, in order of appearance.
-#[derive(Default)]
-struct Numbering {
-    ids: BTreeMap<Box<[u8]>, u32>,
-    keys: Vec<Box<[u8]>>,
+struct Numbering<K> {
+    ids: BTreeMap<K, u32>,
+    keys: Vec<K>,
 }
 
-impl Numbering {
-    fn id(&mut self, key: Box<[u8]>) -> u32 {
+impl<K> Default for Numbering<K> {
+    fn default() -> Self {
+        Self { ids: BTreeMap::new(), keys: Vec::new() }
+    }
+}
+
+impl<K: Ord + Clone> Numbering<K> {
+    fn id(&mut self, key: K) -> u32 {
         if let Some(&id) = self.ids.get(&key) {
             return id;
         }

@@ -78,8 +78,9 @@ fn host_of(authority: &[u8]) -> Vec<u8> {
     if let Some(rest) = text.strip_prefix(b"[") {
         return rest.split(|&byte| byte == b']').next().unwrap_or_default().to_vec();
     }
-    let host = match text.iter().filter(|&&byte| byte == b':').count() {
-        1 => text.split(|&byte| byte == b':').next().unwrap_or_default(),
+    let mut parts = text.split(|&byte| byte == b':');
+    let host = match (parts.next(), parts.next(), parts.next()) {
+        (Some(host), Some(_), None) => host,
         _ => &text,
     };
     host.strip_suffix(b".").unwrap_or(host).to_vec()
