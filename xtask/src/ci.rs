@@ -27,5 +27,5 @@ fn dependencies(root: &Path) -> Result<(), String> {
         eprintln!("\n*** SKIPPED: cargo-deny is not installed; `cargo install --locked cargo-deny` installs it ***\n");
         return Ok(());
     }
-    Step::cargo(root, &["deny", "--locked", "check", "bans", "licenses", "sources"]).run()
+    Step::cargo(root, &["deny", "--workspace", "--locked", "check", "bans", "licenses", "sources"]).run()
 }

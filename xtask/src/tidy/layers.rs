@@ -53,8 +53,9 @@ const PEERS: &str = "spooky-testkit";
 /// Outside crates (by the first part of their names) that stay in some rooms of the product, and why.
 const ROOMS: [(&str, &[&str], &str); 9] = [
     ("quinn-proto", &["spooky-edge"], "QUIC is the edge's"),
-    ("quinn", &["spooky-edge"], "the engine is driven by hand, without the asynchronous layer"),
-    ("h3", &[], "HTTP/3 is our own"),
+    // The client of `spooky demo`; `tidy::rooms` keeps both out of the rest of that crate.
+    ("quinn", &["spooky"], "the engine is driven by hand, without the asynchronous layer"),
+    ("h3", &["spooky"], "HTTP/3 is our own"),
     ("h2", &[], "the HTTP/2 client is our own"),
     ("serde", &["spooky-config", "spooky-telemetry", "spooky"], "data formats stay at the borders"),
     (
@@ -168,7 +169,7 @@ mod tests {
     fn outside_crates_stay_in_their_rooms() {
         for (name, dependency) in [
             ("spooky-transport", "quinn-proto"),
-            ("spooky", "quinn"),
+            ("spooky-edge", "quinn"),
             ("spooky-lb", "tokio"),
             ("spooky-lb", "tokio-util"),
             ("spooky-bridge", "serde_json"),

@@ -5,6 +5,7 @@
 
 mod clock;
 mod layers;
+mod rooms;
 mod size;
 mod source;
 mod words;
@@ -76,6 +77,7 @@ fn check(file: &File) -> Vec<Problem> {
     let mut problems = words::check(file);
     if file.is_rust() {
         problems.extend(clock::check(file));
+        problems.extend(rooms::check(file));
         problems.extend(size::check_file(file));
         problems.extend(source::check_text(file));
         match syn::parse_file(&file.text) {
