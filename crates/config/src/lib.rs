@@ -41,6 +41,7 @@ pub use file::upstream::{
 };
 pub use filter::LogFilter;
 pub use load::{Loaded, load, parse};
+pub use pending::NOT_IN_EFFECT;
 pub use problem::{Code, Problem, Problems, Severity};
 pub use reference::reference;
 pub use schema::schema;

@@ -1,5 +1,12 @@
 //! Files made to hurt are refused, and quickly: the bound is far above what is needed and far below what an
 //! unbounded reader takes.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a panic is the failure of a test"
+)]
 
 use std::fmt::Write;
 use std::time::{Duration, Instant};
