@@ -142,7 +142,7 @@ impl Session {
                 }
             }
             Scope::Connection => {
-                // The other streams learn of it when the machine reports the loss.
+                // The other streams learn of it from the edge, which looks whether the connection is closed.
                 quic.close(std::time::Instant::now(), super::stream::varint(error.code), error.reason.into());
             }
         }

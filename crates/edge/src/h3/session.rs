@@ -241,7 +241,8 @@ impl Session {
         self.by_id.get(&u64::from(id)).copied()
     }
 
-    fn lose_streams(&mut self, events: &mut VecDeque<Event>) {
+    /// The connection is over: every open request is told.
+    pub(crate) fn lose_streams(&mut self, events: &mut VecDeque<Event>) {
         let (conn, epoch) = (self.origin.conn, self.origin.epoch);
         for (slot, stream) in &mut self.streams {
             stream.intake = Intake::Done;

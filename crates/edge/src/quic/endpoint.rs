@@ -251,9 +251,20 @@ impl Edge {
         match self.parts(stream) {
             Some((conn, dirty)) => {
                 mark(dirty, conn, stream.conn); // what was read may have to be announced as credit
-                conn.session.read_body(&mut conn.quic, stream, max)
+                let read = conn.session.read_body(&mut conn.quic, stream, max);
+                if conn.quic.is_closed() {
+                    self.lose_streams(stream.conn); // what was read ended the connection, of which QUIC tells nobody
+                }
+                read
             }
             None => BodyRead::Aborted(crate::Abort::Lost),
+        }
+    }
+
+    fn lose_streams(&mut self, index: u32) {
+        let Self { conns, events, .. } = self;
+        if let Some(conn) = conns.get_mut(index as usize).and_then(Option::as_mut) {
+            conn.session.lose_streams(events);
         }
     }
 
