@@ -47,10 +47,23 @@ impl Replay {
 pub(crate) enum UploadEnd {
     /// Not seen yet.
     Unknown,
+    /// These trailers have come, the end of the stream has not: a body that is too short for its length, or a reset, may
+    /// still turn up.
+    Expected(Box<Fields>),
     /// Without trailers.
     Plain,
     /// With these.
     Trailers(Box<Fields>),
+}
+
+impl UploadEnd {
+    /// The end of the stream has been read.
+    pub(crate) fn confirmed(self) -> Self {
+        match self {
+            Self::Unknown | Self::Plain => Self::Plain,
+            Self::Expected(fields) | Self::Trailers(fields) => Self::Trailers(fields),
+        }
+    }
 }
 
 /// The upload.

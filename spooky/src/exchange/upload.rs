@@ -83,9 +83,8 @@ fn pump(exchange: &mut Exchange, sides: &mut Sides<'_>, handle: RequestHandle, l
                 }
                 upload.waiting.push_back(data);
             }
-            BodyRead::Trailers(fields) => upload.end = UploadEnd::Trailers(fields),
-            BodyRead::End if matches!(upload.end, UploadEnd::Unknown) => upload.end = UploadEnd::Plain,
-            BodyRead::End => {}
+            BodyRead::Trailers(fields) => upload.end = UploadEnd::Expected(fields),
+            BodyRead::End => upload.end = std::mem::replace(&mut upload.end, UploadEnd::Unknown).confirmed(),
             BodyRead::Pending => return Pumped::Starved,
             BodyRead::Aborted(abort) => return Pumped::Failed(abort),
         }
@@ -109,7 +108,7 @@ fn send_waiting(upload: &mut Upload, transport: &mut Transport, handle: RequestH
         }
     }
     match &upload.end {
-        UploadEnd::Unknown => return None,
+        UploadEnd::Unknown | UploadEnd::Expected(_) => return None,
         UploadEnd::Plain => {
             transport.send_data(handle, &mut Bytes::new(), true);
         }
