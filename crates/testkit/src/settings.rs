@@ -20,15 +20,29 @@ pub struct Settings {
     workers: usize,
     level: &'static str,
     upstreams: String,
+    performance: String,
+    security: String,
     blocks: String,
 }
 
+/// Tests read keys from folders of their own user, and run in containers as root: nothing is dropped.
+const SECURITY: &str = "privileges: { enabled: false, allow_root: true }";
+
 impl Settings {
-    /// One listener on a free port with the certificate of `files`, one worker, log level `info`, no upstream yet.
+    /// One listener on a free port with the certificate of `files`, one worker, log level `info`, privileges kept, no
+    /// upstream yet.
     pub fn new(files: &Files) -> Self {
-        let (cert, key) = (files.cert.clone(), files.key.clone());
-        let (upstreams, blocks) = (String::new(), String::new());
-        Self { listen: port::free(), cert, key, workers: 1, level: "info", upstreams, blocks }
+        Self {
+            listen: port::free(),
+            cert: files.cert.clone(),
+            key: files.key.clone(),
+            workers: 1,
+            level: "info",
+            upstreams: String::new(),
+            performance: String::new(),
+            security: SECURITY.to_owned(),
+            blocks: String::new(),
+        }
     }
 
     /// Where Spooky will listen.
@@ -71,7 +85,14 @@ impl Settings {
     /// Adds lines to the `performance` block, indented from column 0.
     #[must_use]
     pub fn performance(mut self, lines: &str) -> Self {
-        self.blocks.insert_str(0, &indent(lines, 2));
+        self.performance.push_str(&indent(lines, 2));
+        self
+    }
+
+    /// Replaces the lines of the `security` block, indented from column 0.
+    #[must_use]
+    pub fn security(mut self, lines: &str) -> Self {
+        lines.clone_into(&mut self.security);
         self
     }
 
@@ -85,14 +106,15 @@ impl Settings {
 
     /// The text of the file.
     pub fn text(&self) -> String {
-        let Self { listen, workers, level, upstreams, blocks, .. } = self;
-        let (cert, key) = (self.cert.display(), self.key.display());
+        let Self { listen, workers, level, upstreams, performance, blocks, .. } = self;
+        let (cert, key, security) = (self.cert.display(), self.key.display(), indent(&self.security, 2));
         format!(
             "version: 1\n\
              listen:\n  address: \"{}\"\n  port: {}\n  tls: {{ cert: \"{cert}\", key: \"{key}\" }}\n\
              upstream:\n{upstreams}\
              log: {{ level: {level} }}\n\
-             performance:\n  worker_threads: {workers}\n{blocks}",
+             performance:\n  worker_threads: {workers}\n{performance}\
+             security:\n{security}{blocks}",
             listen.ip(),
             listen.port(),
         )
@@ -130,7 +152,7 @@ mod tests {
         let text = settings.text();
         let tail = "      - { id: b2, address: \"http://127.0.0.1:2\" }\n    load_balancing: { type: random }\n\
                     log: { level: info }\nperformance:\n  worker_threads: 1\n  backend_timeout_ms: 300\n\
-                    resilience:\n  brownout: { enabled: false }\n";
+                    security:\n  privileges: { enabled: false, allow_root: true }\nresilience:\n  brownout: { enabled: false }\n";
         assert!(text.ends_with(tail), "{text}");
         assert_eq!(std::fs::read_to_string(settings.write(&files)).unwrap(), text);
     }
