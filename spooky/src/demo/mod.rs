@@ -74,7 +74,6 @@ fn serve(port: u16, backend: SocketAddr, identity: &Identity) -> Result<Running,
         _ => {} // whatever else is wrong, the product itself explains
     }
     let config = configuration(port, backend, identity)?;
-    runtime::start_log(&config);
     runtime::start(config).map_err(Failure::Start)
 }
 

@@ -2,7 +2,6 @@
 
 mod bind;
 mod compile;
-mod log;
 mod post;
 mod threads;
 
@@ -41,14 +40,8 @@ impl Stop {
     }
 }
 
-/// Starts the log as configured; for those who call [`start`] themselves.
-pub(crate) fn start_log(config: &Config) {
-    log::start(config);
-}
-
 /// Serves this configuration until a signal ends it.
 pub(crate) fn serve(config: Config) -> ExitCode {
-    start_log(&config);
     match start(config) {
         Ok(running) => running.wait(),
         Err(error) => {
@@ -58,14 +51,15 @@ pub(crate) fn serve(config: Config) -> ExitCode {
     }
 }
 
-/// Binds everything and starts the workers; on an error nothing stays bound.
+/// Starts the log, binds everything and starts the workers; on an error nothing stays bound.
 pub(crate) fn start(config: Config) -> Result<Running, StartError> {
+    let log = spooky_telemetry::log::start(config.log.level);
     tracing::info!("Spooky is starting");
     let workers = config.performance.worker_threads.unwrap_or(spooky_net::sys::affinity::available_parallelism());
     let workers = u16::try_from(workers).unwrap_or(u16::MAX);
     let bound = Bound::new(&config, workers)?;
     let snapshot = compile::snapshot(config)?;
-    Running::new(bound, &snapshot, workers)
+    Running::new(bound, &snapshot, workers, log)
 }
 
 /// Why the process cannot start: the text for the operator.

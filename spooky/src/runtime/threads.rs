@@ -7,6 +7,7 @@ use super::{
 use crate::snapshot::Snapshot;
 use spooky_edge::EdgeSettings;
 use spooky_net::tls::server::Resumption;
+use spooky_telemetry::log::Guard;
 use std::{
     hash::{BuildHasher, RandomState},
     net::SocketAddr,
@@ -23,14 +24,17 @@ pub(crate) struct Running {
     stops: Vec<Arc<Stop>>,
     threads: Vec<JoinHandle<()>>,
     grace: Duration,
+    /// Ends the log when all is over.
+    log: Guard,
     /// Where the listeners are, in the order of the file.
     pub(crate) addresses: Vec<SocketAddr>,
 }
 
 impl Running {
-    pub(super) fn new(bound: Bound, snapshot: &Arc<Snapshot>, workers: u16) -> Result<Self, StartError> {
+    pub(super) fn new(bound: Bound, snapshot: &Arc<Snapshot>, workers: u16, log: Guard) -> Result<Self, StartError> {
         let mut running = Self {
             stops: Vec::new(),
+            log,
             threads: Vec::new(),
             grace: snapshot.config.performance.shutdown_drain_timeout_ms,
             addresses: bound.endpoints.iter().map(|endpoint| endpoint.address).collect(),
@@ -101,6 +105,7 @@ impl Running {
             let _panicked = thread.join(); // reported by the panic hook
         }
         tracing::info!("Spooky shutdown complete");
+        drop(self.log);
     }
 }
 
