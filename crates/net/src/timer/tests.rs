@@ -1,3 +1,5 @@
+//! What `Timer` promises: exactness, laziness, and wake-ups without reading.
+
 use std::future::poll_fn;
 use std::task::Waker;
 

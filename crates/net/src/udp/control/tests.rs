@@ -1,3 +1,5 @@
+//! Control messages as the kernel lays them out, whole, cut short and foreign.
+
 use super::*;
 
 fn messages(control: &[u8]) -> Vec<(c_int, c_int, Vec<u8>)> {
