@@ -114,6 +114,8 @@ fn variables_get_their_type_after_interpolation() {
     assert!(quoted.plain().contains("invalid type: expected integer, found string"), "{quoted}");
     let unset = port("${NOPE}").unwrap_err();
     assert!(unset.plain().contains("listen.port: environment variable 'NOPE' is not set"), "{unset}");
+    let optional = parse(&format!("{LISTEN}{UPSTREAM}log:\n  qlog_dir: ${{NOPE:-}}\n"), "f", &env);
+    assert_eq!(optional.unwrap().config.log.qlog_dir, None);
     let flow = read("listen: { port: ${PORT} }").unwrap_err();
     assert!(flow.plain().contains("hint: between { } or [ ] a value with ${...} must be in quotes"), "{flow}");
 }

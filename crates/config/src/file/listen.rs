@@ -5,21 +5,19 @@ use std::time::Duration;
 use super::tls::{ListenTls, NO_PAIR};
 use crate::problem::Code;
 use crate::spec::block::block;
+use crate::spec::key::is_written;
 use crate::spec::text::{Text, text};
 use crate::spec::{Item, Scope};
-use crate::value::network::Network;
+use crate::value::network::{Network, is_host};
 
 const PROTOCOL: Text = text("Invalid protocol: expected 'http3', found '<v>'");
 pub(crate) const PORT: Text = text("Invalid listen port: <v> (must be between 1 and 65535)");
 const PORT_RANGE: Text = text("<key> must be between 1 and 65535");
 const ADDRESS: Text = text("Listen address is empty");
+pub(crate) const NO_HOST: Text = text("invalid value '<v>': expected an IP address or a host name");
 const SOURCES_EMPTY: Text =
     text("<key> must not be empty when proxy_protocol is enabled").code(Code::UnsupportedPolicyCombination);
 const SOURCES_BAD: Text = text("<list> contains an invalid network '<v>'");
-
-fn is_written(text: &str) -> bool {
-    !text.trim().is_empty()
-}
 
 block! {
     /// A UDP socket for HTTP/3, and a TCP socket on the same address and port for HTTP/2 and HTTP/1.1.
@@ -27,7 +25,7 @@ block! {
         /// Always `http3`.
         protocol: String = "http3".to_owned(), holds(|word| word == "http3", PROTOCOL);
         /// IP literal (IPv6 with or without brackets; `::` also accepts IPv4) or a name that resolves.
-        address: String = "0.0.0.0".to_owned(), holds(is_written, ADDRESS);
+        address: String = "0.0.0.0".to_owned(), holds(is_written, ADDRESS), holds(is_host, NO_HOST);
         /// Port for UDP and TCP.
         port: u16 = 9889, range(1, 65_535, PORT);
         /// Label in metrics and logs; unique.
@@ -113,7 +111,8 @@ block! {
         /// Whether it listens.
         enabled: bool = false;
         /// Where it listens.
-        address: String = "0.0.0.0".to_owned(), holds(is_written, ADDRESS), default("`address`");
+        address: String = "0.0.0.0".to_owned(), holds(is_written, ADDRESS), holds(is_host, NO_HOST),
+            default("`address`");
         /// TCP port.
         port: u16 = 80, range(1, 65_535, PORT);
     }

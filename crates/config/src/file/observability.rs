@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::listen::NO_HOST;
 use crate::problem::Code;
 use crate::spec::Scope;
 use crate::spec::block::block;
+use crate::spec::key::is_written;
 use crate::spec::text::{Text, text};
 use crate::spec::words::words;
 use crate::value::http::is_token;
-use crate::value::network::is_loopback;
+use crate::value::network::{is_host, is_loopback};
 use crate::value::secret::Secret;
 use crate::world::texts;
 
@@ -35,8 +37,8 @@ const CONTROL_OPEN: Text =
     text("observability.control_api is bound to non-loopback address <a> without tls; the token travels in clear")
         .warning();
 
-fn is_written(text: &str) -> bool {
-    !text.trim().is_empty()
+fn is_host_or_empty(text: &str) -> bool {
+    !is_written(text) || is_host(text)
 }
 
 fn is_path(text: &str) -> bool {
@@ -69,7 +71,7 @@ block! {
         /// A failed bind stops the start.
         required: bool = false;
         /// Where it listens.
-        address: String = "127.0.0.1".to_owned(), says(METRICS_ADDRESS), says(METRICS_OPEN), restart();
+        address: String = "127.0.0.1".to_owned(), holds(is_host_or_empty, NO_HOST), says(METRICS_ADDRESS), says(METRICS_OPEN), restart();
         /// TCP port.
         port: u16 = 9901, range(1, 65_535, PORT), restart();
         /// Path of the metrics.
@@ -97,7 +99,7 @@ block! {
         /// A failed bind stops the start.
         required: bool = false;
         /// Where it listens.
-        address: String = "127.0.0.1".to_owned(), says(CONTROL_ADDRESS), says(CONTROL_OPEN), restart();
+        address: String = "127.0.0.1".to_owned(), holds(is_host_or_empty, NO_HOST), says(CONTROL_ADDRESS), says(CONTROL_OPEN), restart();
         /// TCP port.
         port: u16 = 9902, range(1, 65_535, PORT), restart();
         /// `true`: HTTPS with the first listener's certificate.

@@ -8,6 +8,7 @@ use crate::spec::block::block;
 use crate::spec::text::{Text, text};
 use crate::spec::words::words;
 use crate::value::number::Auto;
+use crate::value::quantity::millis;
 
 const REUSEPORT: Text = text("performance.reuseport must be true when performance.worker_threads > 1")
     .code(Code::UnsupportedPolicyCombination);
@@ -24,10 +25,6 @@ const PREBUFFER: Text =
 pub(crate) const WAIT_TWICE: Text =
     text("duplicate field 'inflight_acquire_wait_ms'").hint("it is another name of resilience.route_queue.max_wait_ms");
 const NO_EFFECT: Text = text("<key> has no effect").warning();
-
-const fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
 
 words! {
     /// When a client's address is validated by a Retry packet (RFC 9000 section 8.1.2).

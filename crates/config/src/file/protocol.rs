@@ -3,6 +3,7 @@
 use crate::problem::Code;
 use crate::spec::Scope;
 use crate::spec::block::block;
+use crate::spec::key::is_written;
 use crate::spec::text::{Text, text};
 use crate::value::http::{Method, is_token};
 use crate::value::path::strip_port;
@@ -21,10 +22,6 @@ const CONNECT_AUTHORITIES: Text =
 const CONNECT_OFF: Text =
     text("resilience.protocol.connect_allowed_ports/connect_allowed_authorities require allow_connect=true")
         .code(Code::UnsupportedPolicyCombination);
-
-fn is_written(text: &str) -> bool {
-    !text.trim().is_empty()
-}
 
 /// `host:port` (RFC 9110 section 9.3.6).
 fn is_authority(text: &str) -> bool {

@@ -7,9 +7,11 @@ use super::performance::Performance;
 use super::protocol::{Protocol, safe_methods};
 use crate::problem::Code;
 use crate::spec::block::block;
+use crate::spec::key::is_written;
 use crate::spec::text::{Text, text};
 use crate::spec::{Key, Kind, Reader, Scope, Value};
 use crate::value::http::Method;
+use crate::value::quantity::millis;
 use crate::yaml::Node;
 use crate::yaml::emit::Shown;
 
@@ -32,14 +34,6 @@ const WATCHDOG_OVERLOAD: Text = text("resilience.watchdog.overload_inflight_perc
 const WATCHDOG_COMMAND: Text = text("resilience.watchdog.restart_command[0] must be a non-empty executable path");
 const WATCHDOG_HOOK: Text =
     text("resilience.watchdog.restart_hook is deprecated and unsupported; use restart_command instead");
-
-fn is_written(text: &str) -> bool {
-    !text.trim().is_empty()
-}
-
-const fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
-}
 
 block! {
     /// What keeps the process and its backends standing. Maps and lists of routes hold upstream names.

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use crate::problem::Code;
 use crate::spec::block::block;
+use crate::spec::key::is_written;
 use crate::spec::text::{Text, text};
 use crate::spec::{Item, Scope};
 use crate::value::http::{HeaderName, is_dns_name};
@@ -21,10 +22,6 @@ const CA_REQUIRED: Text = text("<key> is required when client_auth.enabled=true"
 const EMPTY_WHEN_PROVIDED: Text = text("<key> cannot be empty when provided");
 const HALF_CLIENT_PAIR: Text =
     text("<block>.client_cert and <block>.client_key must both be set when either is provided");
-
-fn is_written(text: &str) -> bool {
-    !text.trim().is_empty()
-}
 
 /// A DNS name, or `*.` and one.
 fn is_server_name(name: &str) -> bool {

@@ -8,6 +8,7 @@ use super::performance::Performance;
 use super::tls::UpstreamTls;
 use crate::problem::Code;
 use crate::spec::block::block;
+use crate::spec::key::is_written;
 use crate::spec::text::{Text, text};
 use crate::spec::words::words;
 use crate::spec::{Item, Key, Kind, Reader, Scope, Value};
@@ -15,6 +16,7 @@ use crate::value::address::{BackendAddress, BackendScheme};
 use crate::value::collection::each_named;
 use crate::value::http::{HostPattern, Method, StatusRange, normal_host};
 use crate::value::path::matching_form;
+use crate::value::quantity::millis;
 use crate::yaml::Node;
 use crate::yaml::emit::Shown;
 
@@ -60,16 +62,8 @@ const DETECTED: Text =
 const CLEARTEXT: Text =
     text("Backend '<b>' in upstream '<u>' uses explicit insecure cleartext transport (<a>)").warning();
 
-fn is_written(text: &str) -> bool {
-    !text.trim().is_empty()
-}
-
 fn is_clean(path: &str) -> bool {
     !path.contains(['?', '#']) && !path.contains(char::is_control)
-}
-
-const fn millis(millis: u64) -> Duration {
-    Duration::from_millis(millis)
 }
 
 block! {

@@ -94,6 +94,11 @@ pub(crate) enum Kind {
     Nothing,
 }
 
+/// For rules: whether a string says anything.
+pub(crate) fn is_written(text: &str) -> bool {
+    !text.trim().is_empty()
+}
+
 /// The rule of most counts.
 const POSITIVE: Text = text("<key> must be greater than 0");
 

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::spec::{Item, Key, Kind, Reader, Value};
 use crate::yaml::emit::Shown;
-use crate::yaml::{Node, Tree};
+use crate::yaml::{Node, Scalar, Tree};
 
 impl<T: Value> Value for Option<T> {
     fn kind() -> Kind {
@@ -12,9 +12,8 @@ impl<T: Value> Value for Option<T> {
     }
 
     fn read(reader: &mut Reader<'_>, node: &Node, key: &Key, base: Option<&Self>) -> Option<Self> {
-        if let Tree::Scalar { text, plain: true } = &node.tree
-            && matches!(text.as_str(), "" | "~" | "null" | "Null" | "NULL")
-        {
+        let word = reader.quietly(|reader| reader.scalar(node));
+        if word.is_some_and(|word| word.scalar == Scalar::Null) {
             return Some(None);
         }
         T::read(reader, node, key, base.and_then(Option::as_ref)).map(Some)

@@ -1,8 +1,9 @@
 //! CIDR networks and the question what is loopback.
 
 use std::fmt;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
+use super::http::is_dns_name;
 use crate::spec::text::{Text, text};
 use crate::spec::{Item, Key, Kind, Reader, Value};
 use crate::yaml::Node;
@@ -71,6 +72,15 @@ impl Value for Network {
 
     fn show(&self, _key: &Key) -> Shown {
         Shown::Text(self.to_string())
+    }
+}
+
+/// Whether a socket may be bound to it: an IP literal (IPv6 with or without brackets) or a name.
+pub(crate) fn is_host(text: &str) -> bool {
+    let literal = text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']'));
+    match literal {
+        Some(literal) => literal.parse::<Ipv6Addr>().is_ok(),
+        None => text.parse::<IpAddr>().is_ok() || is_dns_name(text),
     }
 }
 

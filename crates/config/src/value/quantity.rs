@@ -15,6 +15,11 @@ const BAD_SIZE: Text =
 /// The texts that any duration or size can be answered with.
 pub(crate) const TEXTS: [Text; 2] = [BAD_DURATION, BAD_SIZE];
 
+/// For defaults.
+pub(crate) const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
 /// Longest duration: a hundred years. Deadlines computed from it never overflow.
 const MAX_MILLIS: u64 = 100 * 365 * 24 * 3600 * 1000;
 /// Largest size: what a QUIC variable-length integer holds (RFC 9000 section 16).
@@ -29,7 +34,7 @@ impl Value for Duration {
         let unit = if key.seconds { 1000 } else { 1 };
         let millis = quantity(reader, node, key, "duration", BAD_DURATION, |written| match written {
             Ok(number) => number.checked_mul(unit),
-            Err(text) => millis(text),
+            Err(text) => duration(text),
         })?;
         if millis > MAX_MILLIS {
             reader.report(node.place, BAD_DURATION, &millis.to_string(), &[]);
@@ -98,7 +103,7 @@ fn quantity(
 }
 
 /// `1h2m3s4ms`, each unit at most once and in this order.
-fn millis(text: &str) -> Option<u64> {
+fn duration(text: &str) -> Option<u64> {
     const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
     let mut units = UNITS.iter();
     let mut rest = text;
@@ -146,7 +151,7 @@ mod tests {
             ("5d", None),
             ("99999999999999999999s", None),
         ] {
-            assert_eq!(millis(text), expected, "{text}");
+            assert_eq!(duration(text), expected, "{text}");
         }
     }
 

@@ -80,7 +80,7 @@ impl World<'_> {
     fn check_token_file(&mut self) {
         const KEY: &str = "observability.control_api.auth_token_file";
         let control = &self.loaded.config.observability.control_api;
-        if let (true, Some(file)) = (control.enabled, &control.auth_token_file) {
+        if let Some(file) = &control.auth_token_file {
             let bytes = self.read(KEY, file, texts::FILE_MISSING, texts::FILE_UNREADABLE);
             if bytes.is_some_and(|bytes| bytes.trim_ascii().is_empty()) {
                 self.report(KEY, texts::TOKEN_EMPTY, &[]);

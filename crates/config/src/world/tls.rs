@@ -42,10 +42,10 @@ impl World<'_> {
             }
         }
         let client = &tls.client_auth;
-        if let (true, Some(file)) = (client.enabled, &client.ca_file) {
+        if let Some(file) = &client.ca_file {
             self.check_ca_file(&format!("{path}.client_auth.ca_file"), file);
         }
-        if let (true, Some(file)) = (client.enabled, &client.crl_file) {
+        if let Some(file) = &client.crl_file {
             let path = format!("{path}.client_auth.crl_file");
             let bytes = self.read(&path, file, texts::FILE_MISSING, texts::FILE_UNREADABLE);
             if bytes.is_some_and(|bytes| !material::has_revocation_lists(&bytes)) {

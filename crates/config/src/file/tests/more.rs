@@ -54,6 +54,8 @@ pub(super) const MISTAKES: &[(&str, &str, &str)] = &[
         "id: b, address: \"h_!:1\"",
         "Backend address 'h_!:1' in upstream 'api' is invalid: backend host is not a DNS name or IP address",
     ),
+    ("listen", "address: a b", "invalid value 'a b': expected an IP address or a host name"),
+    ("listen", "address: \"[127.0.0.1]\"", "invalid value '[127.0.0.1]': expected an IP address or a host name"),
     ("root", "reload: { debounce_ms: 0 }", "reload.debounce_ms must be greater than 0"),
     (
         "root",
