@@ -1,4 +1,22 @@
 //! The integration tests: the real program, driven from outside by peers that share no code with it.
+//!
+//! Every test starts its own process on a port of the kernel's choice and ends it; `proxy` is what most of them share.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a broken assumption must fail the test at once, with its place"
+)]
 
+mod abort;
 mod cli;
 mod demo;
+mod forward;
+mod h3;
+mod interop;
+mod life;
+mod proxy;
+mod route;
+mod stream;
+mod upstream;

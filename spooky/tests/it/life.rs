@@ -1,0 +1,202 @@
+//! Start and stop: what is bound when, what a signal does, what the exit status says (behaviour 11).
+
+use std::net::UdpSocket;
+use std::time::Duration;
+
+use rustix::process::Signal;
+use spooky_testkit::client::{Failure, frame, get, raw::End};
+use spooky_testkit::origin::Origin;
+use spooky_testkit::settings::Settings;
+use spooky_testkit::wait;
+use tokio::task::JoinSet;
+
+use crate::proxy::{LONG, NAME, Proxy, certificates, run};
+
+#[tokio::test]
+async fn sigterm_finishes_what_has_begun_and_takes_nothing_new() {
+    let origin = Origin::h2c().await;
+    let mut proxy = Proxy::start(|settings| {
+        settings.upstream("all", "/", &[origin.url()]).performance("shutdown_drain_timeout_ms: 60s")
+    })
+    .await;
+    let connection = proxy.connect().await;
+    let gated = connection.clone();
+    let waiting = tokio::spawn(async move { gated.get("/gate").await });
+    origin.journal().until("the request at the origin", |record| record.requests.len() == 1).await;
+    proxy.program.signal(Signal::TERM);
+    proxy.program.line("Draining connections").await;
+    let refused = wait::until(wait::BOUND, "new connections to be refused", || async {
+        proxy.client().dial(proxy.settings.addr(), NAME).await.err()
+    });
+    refused.await;
+    // A second worker's thread may still let a request in before it knows; after GOAWAY none is taken.
+    let late = wait::until(wait::BOUND, "GOAWAY", || async { connection.get("/").await.err() }).await;
+    assert!(matches!(late, Failure::GoingAway | Failure::Stream(0x10b)), "{late:?}");
+    origin.open_gate();
+    assert_eq!(waiting.await.unwrap().unwrap().text(), "through");
+    drop(connection);
+    let status = proxy.program.exit(wait::BOUND).await;
+    assert_eq!(status.code(), Some(0));
+    proxy.program.line("Spooky shutdown complete").await;
+}
+
+#[tokio::test]
+async fn sigint_stops_like_sigterm() {
+    let origin = Origin::h2c().await;
+    let mut proxy = Proxy::before(&[origin.url()]).await;
+    assert_eq!(proxy.connect().await.get("/").await.unwrap().text(), "hello");
+    proxy.program.signal(Signal::INT);
+    assert_eq!(proxy.program.exit(wait::BOUND).await.code(), Some(0));
+    proxy.program.line("Spooky shutdown complete").await;
+}
+
+#[tokio::test]
+async fn a_second_signal_quits_at_once() {
+    let origin = Origin::h2c().await;
+    let mut proxy = Proxy::start(|settings| {
+        settings.upstream("all", "/", &[origin.url()]).performance("shutdown_drain_timeout_ms: 600s")
+    })
+    .await;
+    let connection = proxy.connect().await;
+    let holding = tokio::spawn(async move { connection.get("/gate").await });
+    origin.journal().until("the request at the origin", |record| record.requests.len() == 1).await;
+    proxy.program.signal(Signal::TERM);
+    proxy.program.line("Draining connections").await;
+    proxy.program.signal(Signal::TERM);
+    assert_eq!(proxy.program.exit(wait::BOUND).await.code(), Some(1));
+    assert_eq!(proxy.count("Spooky shutdown complete"), 0);
+    holding.abort();
+}
+
+#[tokio::test]
+async fn the_drain_ends_when_its_time_is_over() {
+    let origin = Origin::h2c().await;
+    let mut proxy = Proxy::start(|settings| {
+        settings.upstream("all", "/", &[origin.url()]).performance("shutdown_drain_timeout_ms: 300")
+    })
+    .await;
+    let connection = proxy.greeted().await;
+    let mut request = connection.request(&frame::get("/hold"), true).await;
+    origin.journal().until("the request at the origin", |record| record.requests.len() == 1).await;
+    proxy.program.signal(Signal::TERM);
+    let end = request.answer().await.unwrap_err();
+    assert!(matches!(end, End::Reset(0x10c) | End::Connection(Some(0x100))), "{end:?}");
+    assert_eq!(connection.closed().await, Some(0x100), "H3_NO_ERROR");
+    assert_eq!(proxy.program.exit(wait::BOUND).await.code(), Some(0));
+    proxy.program.line("Spooky shutdown complete").await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_of_two_workers_all_work() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::start(|settings| settings.upstream("all", "/", &[origin.url()]).workers(2)).await;
+    assert_eq!(proxy.count("Data-plane workers=2"), 1);
+    let mut clients = JoinSet::new();
+    for number in 0..40u64 {
+        // A socket of its own, so that the kernel spreads them.
+        let connection = proxy.connect().await;
+        clients.spawn(async move {
+            for count in 0..10 {
+                let body = vec![b'x'; (number * 100 + count) as usize];
+                let reply = connection.post("/echo", body.clone()).await.unwrap();
+                assert_eq!(reply.body, body);
+            }
+        });
+    }
+    wait::within_time(LONG, "all clients", clients.join_all()).await;
+    let record = origin.journal().now();
+    assert_eq!(record.requests.len(), 400);
+    assert!(record.connections >= 2, "one worker did everything");
+    proxy.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_changes_its_port_keeps_its_connection() {
+    let origin = Origin::h2c().await;
+    for workers in [1, 2] {
+        let proxy = Proxy::start(|settings| settings.upstream("all", "/", &[origin.url()]).workers(workers)).await;
+        let client = proxy.client();
+        let connection = client.connect(proxy.settings.addr(), NAME).await;
+        for _ in 0..8 {
+            assert_eq!(connection.get("/").await.unwrap().text(), "hello");
+            client.rebind();
+        }
+        let reply = connection.post("/echo", vec![7; 200_000]).await.unwrap();
+        assert_eq!(reply.body.len(), 200_000);
+    }
+}
+
+#[tokio::test]
+async fn a_bad_file_is_reported_with_its_place_and_nothing_is_bound() {
+    let (_authority, files) = certificates();
+    let settings = Settings::new(&files).upstream("all", "/", &["http://127.0.0.1:1".to_owned()]);
+    // Were it bound before it is checked, this socket would be what is complained of.
+    let _taken = UdpSocket::bind(settings.addr()).unwrap();
+    let path = settings.write(&files);
+    let cases = [
+        ("worker_threads: 1", "worker_threads: many", "worker_threads"),
+        ("performance:", "performence:", "performence"),
+        ("version: 1", "version: 9", "version"),
+        ("127.0.0.1:1", "127.0.0.1:70000", "127.0.0.1:70000"),
+        ("key.pem", "lost.pem", "lost.pem"),
+        ("upstream:\n", "upstream: [\n", ""),
+    ];
+    for (good, bad, named) in cases {
+        let text = settings.text().replace(good, bad);
+        std::fs::write(&path, &text).unwrap();
+        let mut program = run(&path);
+        let status = program.exit(wait::BOUND).await;
+        let output = program.rest().await.join("\n");
+        assert_eq!(status.code(), Some(1), "{bad}: {output}");
+        let error = output.lines().find(|line| line.contains(": error: "));
+        let place = error.and_then(|line| line.split("spooky.yaml:").nth(1));
+        let place = place.unwrap_or_else(|| panic!("{bad}: no place in {output}"));
+        let mut numbers = place.split(':').map(|number| number.trim().parse::<usize>());
+        let line = numbers.next().and_then(Result::ok).unwrap_or_else(|| panic!("{bad}: no line in {output}"));
+        assert!(numbers.next().is_some_and(|column| column.is_ok()), "{bad}: no column in {output}");
+        assert!(!output.contains("bind") && output.contains(named), "{bad}: {output}");
+        if !named.is_empty() {
+            assert!(text.lines().nth(line - 1).unwrap().contains(named), "{bad}: wrong line: {output}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_there_is_said_so() {
+    let mut program = run(std::path::Path::new("/nonexistent/spooky.yaml"));
+    assert_eq!(program.exit(wait::BOUND).await.code(), Some(1));
+    let output = program.rest().await.join("\n");
+    assert!(output.contains("/nonexistent/spooky.yaml"), "{output}");
+}
+
+#[tokio::test]
+async fn a_port_in_use_ends_the_start() {
+    let (_authority, files) = certificates();
+    for workers in [1, 2] {
+        let settings = Settings::new(&files).upstream("all", "/", &["http://127.0.0.1:1".to_owned()]).workers(workers);
+        let _taken = UdpSocket::bind(settings.addr()).unwrap();
+        let mut program = run(&settings.write(&files));
+        assert_eq!(program.exit(wait::BOUND).await.code(), Some(1));
+        let output = program.rest().await.join("\n");
+        let text = format!("Failed to bind UDP socket {}: ", settings.addr());
+        assert!(output.contains(&text) && output.contains("in use"), "{output}");
+    }
+}
+
+#[tokio::test]
+async fn an_idle_proxy_sleeps() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::before(&[origin.url()]).await;
+    let connection = proxy.connect().await;
+    connection.send(get("/")).await.unwrap();
+    let ticks = || {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", proxy.program.pid())).unwrap();
+        let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().map(str::to_owned).collect();
+        fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+    };
+    // This one measures a span of time: a loop that never sleeps would take about a hundred ticks of it.
+    let before = ticks();
+    let _ = tokio::time::timeout(Duration::from_secs(1), std::future::pending::<()>()).await;
+    let used = ticks() - before;
+    assert!(used < 20, "{used} ticks of CPU for nothing");
+}

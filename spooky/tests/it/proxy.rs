@@ -1,0 +1,121 @@
+//! The process under test with what a client needs to reach it.
+//!
+//! Owns the configuration's files and the process; a panic in any of its threads fails the test. Called by every theme.
+
+use std::path::Path;
+use std::time::Duration;
+
+use spooky_testkit::certs::{Authority, Files};
+use spooky_testkit::client::{Client, Connection, raw};
+use spooky_testkit::process::Program;
+use spooky_testkit::settings::Settings;
+
+/// The binary that this test run has built.
+pub(crate) const SPOOKY: &str = env!("CARGO_BIN_EXE_spooky");
+/// Timeouts that no busy machine runs into; a test of a timeout sets its upstream's own.
+const PATIENCE: &str = "backend_connect_timeout_ms: 5s\nbackend_timeout_ms: 30s\nbackend_body_idle_timeout_ms: 20s";
+/// What the certificate of the proxy is for.
+pub(crate) const NAME: &str = "localhost";
+
+/// A running Spooky.
+pub(crate) struct Proxy {
+    pub(crate) program: Program,
+    pub(crate) settings: Settings,
+    pub(crate) authority: Authority,
+    /// The certificates and the configuration; they go away with the proxy.
+    _files: Files,
+}
+
+impl Proxy {
+    /// Starts with the settings that `adjust` makes of the defaults, and awaits that it serves.
+    pub(crate) async fn start(adjust: impl FnOnce(Settings) -> Settings) -> Self {
+        Self::start_edited(adjust, |text| text).await
+    }
+
+    /// As [`Proxy::start`], with a last word on the text of the file.
+    pub(crate) async fn start_edited(
+        adjust: impl FnOnce(Settings) -> Settings,
+        edit: impl FnOnce(String) -> String,
+    ) -> Self {
+        let (authority, files) = certificates();
+        let settings = adjust(Settings::new(&files).performance(PATIENCE));
+        let path = settings.write(&files);
+        std::fs::write(&path, edit(settings.text())).expect("write the configuration");
+        let mut program = run(&path);
+        program.line("Data-plane workers=").await;
+        Self { program, settings, authority, _files: files }
+    }
+
+    /// Starts with one upstream for everything, with these backends.
+    pub(crate) async fn before(backends: &[String]) -> Self {
+        Self::start(|settings| settings.upstream("all", "/", backends)).await
+    }
+
+    /// A client that trusts the proxy.
+    pub(crate) fn client(&self) -> Client {
+        Client::new(&self.authority)
+    }
+
+    /// A connection that speaks HTTP/3.
+    pub(crate) async fn connect(&self) -> Connection {
+        self.client().connect(self.settings.addr(), NAME).await
+    }
+
+    /// A connection on which SETTINGS have been sent and all else is the test's.
+    pub(crate) async fn greeted(&self) -> raw::Connection {
+        let connection = self.raw().await;
+        connection.greet().await;
+        connection
+    }
+
+    /// A connection on which nothing has been sent.
+    pub(crate) async fn raw(&self) -> raw::Connection {
+        self.client().connect_raw(self.settings.addr(), NAME).await
+    }
+
+    /// Memory of the process that is in RAM, bytes.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.program.pid())).expect("read the status");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a VmRSS line");
+        let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number of kB");
+        kib * 1024
+    }
+
+    /// How many lines of the log contain `text`.
+    pub(crate) fn count(&self, text: &str) -> usize {
+        self.program.output().lines().filter(|line| line.contains(text)).count()
+    }
+
+    /// Ends the process by SIGTERM and holds it to its promises: status 0, and the last line says so.
+    pub(crate) async fn stop(mut self) {
+        let status = self.program.stop().await;
+        assert_eq!(status.code(), Some(0), "{}", self.program.output());
+        self.program.line("Spooky shutdown complete").await;
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        let output = self.program.output();
+        if std::thread::panicking() {
+            eprintln!("--- Spooky wrote:\n{output}\n---");
+        } else {
+            assert!(!output.contains("panicked at"), "{output}");
+        }
+    }
+}
+
+/// An authority, and files with a leaf for the proxy.
+pub(crate) fn certificates() -> (Authority, Files) {
+    let authority = Authority::new();
+    let files = Files::write(&authority, &authority.issue(&[NAME, "127.0.0.1", "a.example", "b.example"]));
+    (authority, files)
+}
+
+/// Runs the binary on a configuration file.
+pub(crate) fn run(config: &Path) -> Program {
+    Program::start(Path::new(SPOOKY), &["--config", config.to_str().expect("a path of text")])
+}
+
+/// Longer than anything here takes, also over a bad link on a busy machine.
+pub(crate) const LONG: Duration = Duration::from_secs(180);
