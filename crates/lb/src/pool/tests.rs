@@ -65,6 +65,23 @@ fn a_trial_that_is_dropped_gives_its_place_back_and_one_that_fails_rests_anew() 
 }
 
 #[test]
+fn a_probe_of_an_open_circuit_gives_its_place_back_when_it_is_dropped() {
+    let mut specs = specs(&[1]);
+    specs[0].passive = None;
+    let pool = Pool::build(specs, PoolOptions::default(), None);
+    (0..3).for_each(|_| _ = pool.lease(0, NOW, false).unwrap().settle(&pool, Verdict::Failed("reset"), NOW));
+    assert_eq!(pool.lease(0, NOW, false).unwrap_err(), Bar::Open);
+    let later = Nanos::from_millis(31_000);
+    let probe = pool.lease(0, later, false).unwrap();
+    assert!(probe.is_probe());
+    assert_eq!(pool.lease(0, later, false).unwrap_err(), Bar::Open, "one probe at a time");
+    drop(probe);
+    let mut probe = pool.lease(0, later, false).unwrap();
+    assert_eq!(probe.settle(&pool, Verdict::Answered(200), later), None);
+    assert!(pool.lease(0, later, false).is_ok_and(|lease| !lease.is_probe()), "the circuit is closed again");
+}
+
+#[test]
 fn server_errors_count_for_health_and_not_for_the_breaker_by_default() {
     let pool = pool(&[1], PoolOptions::default());
     let answer = |status| pool.lease(0, NOW, false).unwrap().settle(&pool, Verdict::Answered(status), NOW);

@@ -9,10 +9,10 @@ use std::time::Duration;
 
 use spooky_lb::admit::{AdaptiveOptions, BrownoutOptions, Process, ProcessOptions, Queue, Scope, ScopeOptions};
 use spooky_lb::attempt::breaker::BreakerOptions;
-use spooky_lb::attempt::{AttemptOptions, Budget, BudgetOptions, HedgeOptions, SlotId};
+use spooky_lb::attempt::{Attempt, AttemptOptions, Budget, BudgetOptions, Cx, HedgeOptions, Request, SlotId, Step};
 use spooky_lb::balance::Algorithm;
 use spooky_lb::health::{ActiveOptions, PassiveOptions, Prober};
-use spooky_lb::pool::{Pool, PoolOptions, Spec};
+use spooky_lb::pool::{Member, Pool, PoolOptions, Spec};
 use spooky_lb::rng::Rng;
 use spooky_lb::time::Nanos;
 use spooky_lb::upstream::{Upstream, UpstreamOptions};
@@ -403,9 +403,37 @@ impl World {
                 assert_eq!(member.state.in_flight(), 0, "{}", member.spec.address);
             }
         }
+        self.assert_nobody_is_stuck();
         let waiting: usize = self.queues.iter().map(Queue::len).sum();
         assert_eq!(waiting, 0);
         self.shadow.totals
+    }
+
+    /// Long after the last fault every backend that probes do not hold back takes requests again.
+    fn assert_nobody_is_stuck(&self) {
+        let later = self.now() + Duration::from_secs(3600);
+        for pool in &self.generations.last().unwrap().pools {
+            let fit = |member: &Member| {
+                let health = &member.state.health;
+                health.active_up() && (health.passive_up() || !member.spec.probed)
+            };
+            let fit = pool.members().iter().filter(|member| fit(member)).count();
+            let mut upstream = Upstream::new(Arc::clone(pool), UpstreamOptions::default());
+            let mut held = Vec::new();
+            for _ in 0..fit {
+                let request = Request { method: b"GET", has_body: false, key: 0 };
+                let mut attempt = Attempt::new(&request, &upstream, later);
+                let mut cx = Cx { now: later, upstream: &mut upstream, rng: &mut Rng::seeded(0) };
+                let step = attempt.on_start(&mut cx);
+                let Step::Start { backend, .. } = step else { panic!("{step:?} with {fit} fit: {pool:?}") };
+                // Out of the way of the next, and back at the end.
+                pool.members()[backend].state.health.set_draining(true);
+                held.push(backend);
+            }
+            for backend in held {
+                pool.members()[backend].state.health.set_draining(false);
+            }
+        }
     }
 
     /// No client's mistake left a trace.
