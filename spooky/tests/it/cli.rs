@@ -25,7 +25,7 @@ fn file(text: &str) -> (tempfile::TempDir, String) {
     (directory, path)
 }
 
-/// One mistake: a weight of 0, in line 6 from column 67 on.
+/// One mistake: a weight of 0, in line 6 from column 68 on.
 fn wrong_weight(port: u16) -> (tempfile::TempDir, String) {
     file(&format!(
         "version: 1
@@ -52,7 +52,7 @@ async fn a_bad_file_is_one_message_with_its_place_and_nothing_is_bound() {
         let (code, out, err) = told(&output);
         assert_eq!((code, out), (Some(1), ""), "{arguments:?}: {err}");
         let lines: Vec<_> = err.lines().collect();
-        let problem = format!("{path}:6:67: error: upstream.api.backends[0].weight: ");
+        let problem = format!("{path}:6:68: error: upstream.api.backends[0].weight: ");
         assert!(lines[0].starts_with(&problem), "{arguments:?}: {err}");
         let verdict = format!("Configuration validation failed: 1 error(s) in {path}");
         assert_eq!(lines.last(), Some(&verdict.as_str()), "{arguments:?}: {err}");
