@@ -10,7 +10,7 @@ use spooky_lb::{
 use spooky_transport::{Failure, FailureKind, Processed, Unsent};
 
 impl Exchanges {
-    /// Asks the machine of an exchange.
+    /// Asks the machine of an exchange, and logs what its answer has changed about the backends' health.
     pub(super) fn ask<T>(
         &mut self,
         sides: &Sides<'_>,
@@ -19,8 +19,11 @@ impl Exchanges {
     ) -> Option<T> {
         let exchange = self.table.get_mut(key)?;
         let now = Nanos::since(self.generation.snapshot.epoch, sides.now);
-        let upstream = self.generation.upstream(exchange.upstream)?;
-        Some(question(&mut exchange.attempt, &mut Cx { now, upstream, rng: self.clock.rng() }))
+        let number = exchange.upstream;
+        let upstream = self.generation.upstream(number)?;
+        let answer = question(&mut exchange.attempt, &mut Cx { now, upstream, rng: self.clock.rng() });
+        self.generation.tell_news(number);
+        Some(answer)
     }
 
     /// Does what the machine says until it waits.
@@ -104,11 +107,7 @@ impl Exchanges {
             let kind = kind_of(failure);
             let sent = exchange.upload.sent(failure.processed == Processed::No);
             let step = self.ask(sides, key, |attempt, cx| attempt.on_failure(cx, slot, kind, sent));
-            let upstream = self.table.get(key).map(|exchange| exchange.upstream);
             self.perform(sides, key, step);
-            if let Some(upstream) = upstream {
-                self.generation.tell_news(upstream);
-            }
         } else {
             self.break_off(sides, key, failure);
         }

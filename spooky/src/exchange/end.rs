@@ -60,10 +60,9 @@ impl Exchanges {
 
     fn end_with(&mut self, sides: &mut Sides<'_>, key: usize, reset: Reset, code: Code) {
         let Some(exchange) = self.table.get(key) else { return };
-        let (client, upstream) = (exchange.client, exchange.upstream);
+        let client = exchange.client;
         self.ask(sides, key, |attempt, cx| attempt.on_reset(cx, reset));
         self.settle(sides, key);
-        self.generation.tell_news(upstream);
         if let Some(edge) = sides.edge(client) {
             edge.reset(client.stream, code);
         }

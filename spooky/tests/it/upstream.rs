@@ -9,6 +9,7 @@ use spooky_testkit::client::raw::End;
 use spooky_testkit::client::{Connection, Failure, Reply, frame};
 use spooky_testkit::journal::REQUEST_ID;
 use spooky_testkit::origin::Origin;
+use spooky_testkit::origin::handler::fixed;
 use spooky_testkit::rogue::{Fault, Flood, On, Rogue, Script, Step, fields, flag, kind};
 use spooky_testkit::{port, wait};
 use tokio::net::{TcpListener, TcpStream};
@@ -102,24 +103,51 @@ async fn until_served(connection: &Connection) {
 async fn a_backend_that_is_down_is_502_and_one_line_until_it_is_back() {
     let (at, origin) = (port::free(), Origin::h2c().await);
     let url = format!("http://{at}");
+    let health = "passive_health: { failure_threshold: 3, cooldown_ms: 300 }";
+    let backends = [url.clone()];
+    let proxy = Proxy::start(|settings| settings.upstream_with("all", "/", &backends, health).block(NO_BREAKER)).await;
+    let connection = proxy.connect().await;
+    for round in 1..=2 {
+        let reply = connection.get("/").await.unwrap();
+        let (status, text, error) = verdict(&reply);
+        assert_eq!((status, text), (502, "upstream error\n"));
+        assert!(["connection_refused", "connection_terminated"].contains(&error), "{error}");
+        for _ in 0..20 {
+            let reply = connection.get("/").await.unwrap();
+            let (status, text, _) = verdict(&reply);
+            assert!([(502, "upstream error\n"), (503, "no healthy servers\n")].contains(&(status, text)), "{text}");
+        }
+        logged(&proxy, &format!("Backend {url} became unhealthy"), round).await;
+        let door = Door::open(at, origin.addr()).await;
+        until_served(&connection).await;
+        logged(&proxy, &format!("Backend {url} became healthy"), round).await;
+        door.close().await;
+    }
+}
+
+#[tokio::test]
+async fn answers_and_silence_that_make_a_backend_unhealthy_are_told_at_once() {
+    let failing = Origin::with(fixed(StatusCode::INTERNAL_SERVER_ERROR, "broken")).await;
+    let mute = Origin::h2c().await;
     let proxy = Proxy::start(|settings| {
-        settings.upstream_with("all", "/", std::slice::from_ref(&url), FORGIVING).block(NO_BREAKER)
+        let health = "passive_health: { failure_threshold: 2, cooldown_ms: 60s }";
+        let silent = format!("{health}\ntimeouts: {{ connect_ms: 100, response_ms: 100 }}");
+        settings
+            .upstream_with("failing", "/failing", &[failing.url()], health)
+            .upstream_with("silent", "/hold", &[mute.url()], &silent)
+            .block(NO_BREAKER)
     })
     .await;
     let connection = proxy.connect().await;
-    for down in 1..=2 {
-        for _ in 0..20 {
-            let reply = connection.get("/").await.unwrap();
-            let (status, text, error) = verdict(&reply);
-            assert_eq!((status, text), (502, "upstream error\n"));
-            assert!(["connection_refused", "connection_terminated"].contains(&error), "{error}");
-        }
-        logged(&proxy, &format!("Backend {url} became unreachable"), down).await;
-        let door = Door::open(at, origin.addr()).await;
-        until_served(&connection).await;
-        logged(&proxy, &format!("Backend {url} became reachable"), down).await;
-        door.close().await;
+    for _ in 0..2 {
+        assert_eq!(connection.get("/failing").await.unwrap().text(), "broken");
     }
+    logged(&proxy, &format!("Backend {} became unhealthy upstream=failing", failing.url()), 1).await;
+    assert_eq!(connection.get("/failing").await.unwrap().text(), "no healthy servers\n");
+    for _ in 0..2 {
+        assert_eq!(connection.post("/hold", "").await.unwrap().text(), "upstream timeout\n");
+    }
+    logged(&proxy, &format!("Backend {} became unhealthy upstream=silent", mute.url()), 1).await;
 }
 
 #[tokio::test]
@@ -132,7 +160,7 @@ async fn a_backend_that_fails_is_passed_over_while_another_serves() {
         assert_eq!(connection.get("/").await.unwrap().text(), "hello");
         assert_eq!(connection.post("/echo", "body").await.unwrap().text(), "body");
     }
-    logged(&proxy, "became unreachable", 1).await;
+    assert!(proxy.count("became unhealthy") <= 1, "a line for each request");
 }
 
 #[tokio::test]
@@ -352,6 +380,6 @@ async fn concurrent_requests_share_one_attempt_to_connect() {
         requests.spawn(async move { connection.get("/").await.unwrap().status });
     }
     let statuses = wait::within_time(Duration::from_secs(20), "all answers", requests.join_all()).await;
-    assert!(statuses.iter().all(|status| status.is_server_error()), "{statuses:?}");
+    assert!(statuses.iter().all(StatusCode::is_server_error), "{statuses:?}");
     assert!(mute.journal().now().connections <= 8, "{} connections", mute.journal().now().connections);
 }
