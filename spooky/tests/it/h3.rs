@@ -28,7 +28,9 @@ async fn works(connection: &raw::Connection, what: &str) {
 fn uni(kind: u64, parts: &[&[u8]]) -> BytesMut {
     let mut out = BytesMut::new();
     frame::put_varint(&mut out, kind);
-    parts.iter().for_each(|part| out.extend_from_slice(part));
+    for part in parts {
+        out.extend_from_slice(part);
+    }
     out
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A program that is missing skips its test loudly outside CI and fails it there.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use http::StatusCode;
 use serde_json::Value;
@@ -75,7 +75,7 @@ async fn nginx_as_origin_that_retires_its_connections() {
 }
 
 /// Runs the aioquic client on a page of the proxy; gives what it reports of each answer.
-async fn aioquic(python: &PathBuf, proxy: &Proxy, path: &str, more: &[&str]) -> Vec<Value> {
+async fn aioquic(python: &Path, proxy: &Proxy, path: &str, more: &[&str]) -> Vec<Value> {
     let ca = tempfile_of(proxy);
     let script = program::aioquic_client();
     let url = format!("https://{}{path}", proxy.settings.addr());

@@ -200,13 +200,13 @@ async fn a_backend_that_does_not_read_costs_its_windows_and_nobody_else() {
     let (mut sending, _reading) = connection.open(post("/slow")).await.unwrap().split();
     let sent = Arc::new(AtomicU64::new(0));
     let counter = sent.clone();
-    let (give_up, mut given_up) = oneshot::channel();
+    let (abandon, mut abandoned) = oneshot::channel();
     let upload = tokio::spawn(async move {
         for piece in Pattern::new(1, 200_000_000) {
             let len = piece.len() as u64;
             tokio::select! {
                 sent = sending.data(piece) => sent.unwrap(),
-                _ = &mut given_up => break,
+                _ = &mut abandoned => break,
             }
             counter.fetch_add(len, Ordering::Relaxed);
         }
@@ -222,7 +222,7 @@ async fn a_backend_that_does_not_read_costs_its_windows_and_nobody_else() {
     assert!(gone < 1_300_000, "{gone} bytes left the client for a backend that took 65535");
     let grown = proxy.resident_bytes().saturating_sub(before);
     assert!(grown < 16 << 20, "memory grew by {grown} bytes");
-    give_up.send(()).unwrap();
+    abandon.send(()).unwrap();
     upload.await.unwrap();
     rogue.journal().until("RST_STREAM with CANCEL", |record| record.resets == [(1, 8)]).await;
 }
