@@ -4,6 +4,7 @@ use std::net::UdpSocket;
 use std::time::Duration;
 
 use rustix::process::Signal;
+use spooky_testkit::certs::Files;
 use spooky_testkit::client::{Failure, frame, get, raw::End};
 use spooky_testkit::origin::Origin;
 use spooky_testkit::settings::Settings;
@@ -126,12 +127,20 @@ async fn a_client_that_changes_its_port_keeps_its_connection() {
     }
 }
 
+/// Settings whose port is in use, by the socket.
+fn occupied(files: &Files) -> (Settings, UdpSocket) {
+    let tries = std::iter::repeat_with(|| Settings::new(files)).take(20);
+    // Another test may be handed the free port first.
+    let mut found = tries.filter_map(|settings| UdpSocket::bind(settings.addr()).ok().map(|socket| (settings, socket)));
+    let (settings, socket) = found.next().expect("a port that stays free");
+    (settings.upstream("all", "/", &["http://127.0.0.1:1".to_owned()]), socket)
+}
+
 #[tokio::test]
 async fn a_bad_file_is_reported_with_its_place_and_nothing_is_bound() {
     let (_authority, files) = certificates();
-    let settings = Settings::new(&files).upstream("all", "/", &["http://127.0.0.1:1".to_owned()]);
     // Were it bound before it is checked, this socket would be what is complained of.
-    let _taken = UdpSocket::bind(settings.addr()).unwrap();
+    let (settings, _taken) = occupied(&files);
     let path = settings.write(&files);
     let cases = [
         ("worker_threads: 1", "worker_threads: many", "worker_threads"),
@@ -173,8 +182,8 @@ async fn a_file_that_is_not_there_is_said_so() {
 async fn a_port_in_use_ends_the_start() {
     let (_authority, files) = certificates();
     for workers in [1, 2] {
-        let settings = Settings::new(&files).upstream("all", "/", &["http://127.0.0.1:1".to_owned()]).workers(workers);
-        let _taken = UdpSocket::bind(settings.addr()).unwrap();
+        let (settings, _taken) = occupied(&files);
+        let settings = settings.workers(workers);
         let mut program = run(&settings.write(&files));
         assert_eq!(program.exit(wait::BOUND).await.code(), Some(1));
         let output = program.rest().await.join("\n");

@@ -9,9 +9,12 @@ use spooky_testkit::certs::{Authority, Files};
 use spooky_testkit::client::{Client, Connection, raw};
 use spooky_testkit::process::Program;
 use spooky_testkit::settings::Settings;
+use spooky_testkit::wait;
 
 /// The binary that this test run has built.
 pub(crate) const SPOOKY: &str = env!("CARGO_BIN_EXE_spooky");
+/// Ports that are tried: one may be taken between its choice and its use.
+const ATTEMPTS: usize = 5;
 /// Timeouts that no busy machine runs into; a test of a timeout sets its upstream's own.
 const PATIENCE: &str = "backend_connect_timeout_ms: 5s\nbackend_timeout_ms: 30s\nbackend_body_idle_timeout_ms: 20s";
 /// What the certificate of the proxy is for.
@@ -28,22 +31,23 @@ pub(crate) struct Proxy {
 
 impl Proxy {
     /// Starts with the settings that `adjust` makes of the defaults, and awaits that it serves.
-    pub(crate) async fn start(adjust: impl FnOnce(Settings) -> Settings) -> Self {
+    pub(crate) async fn start(adjust: impl Fn(Settings) -> Settings) -> Self {
         Self::start_edited(adjust, |text| text).await
     }
 
     /// As [`Proxy::start`], with a last word on the text of the file.
-    pub(crate) async fn start_edited(
-        adjust: impl FnOnce(Settings) -> Settings,
-        edit: impl FnOnce(String) -> String,
-    ) -> Self {
-        let (authority, files) = certificates();
-        let settings = adjust(Settings::new(&files).performance(PATIENCE));
-        let path = settings.write(&files);
-        std::fs::write(&path, edit(settings.text())).expect("write the configuration");
-        let mut program = run(&path);
-        program.line("Data-plane workers=").await;
-        Self { program, settings, authority, _files: files }
+    pub(crate) async fn start_edited(adjust: impl Fn(Settings) -> Settings, edit: impl Fn(String) -> String) -> Self {
+        for _ in 0..ATTEMPTS {
+            let (authority, files) = certificates();
+            let settings = adjust(Settings::new(&files).performance(PATIENCE));
+            let path = settings.write(&files);
+            std::fs::write(&path, edit(settings.text())).expect("write the configuration");
+            let program = run(&path);
+            if serves(&program).await {
+                return Self { program, settings, authority, _files: files };
+            }
+        }
+        panic!("no port stayed free in {ATTEMPTS} attempts");
     }
 
     /// Starts with one upstream for everything, with these backends.
@@ -103,6 +107,17 @@ impl Drop for Proxy {
             assert!(!output.contains("panicked at"), "{output}");
         }
     }
+}
+
+/// Whether the process serves; false if another test was handed its port in the meantime.
+async fn serves(program: &Program) -> bool {
+    wait::until(wait::BOUND, "Spooky to serve", || async {
+        let output = program.output();
+        assert!(!output.contains(": error: "), "{output}");
+        let is_up = output.contains("Data-plane workers=");
+        (is_up || output.contains("Failed to bind")).then_some(is_up)
+    })
+    .await
 }
 
 /// An authority, and files with a leaf for the proxy.
