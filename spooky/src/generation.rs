@@ -39,17 +39,17 @@ impl Generation {
         self.places.get(upstream)?.get(backend).copied()
     }
 
-    /// No connection can be made. The line that operators look for is the transition of health, once for all workers.
+    /// No connection can be made: one line until that changes.
     pub(crate) fn on_down(&self, id: BackendId, reason: &str) {
         if let Some((upstream, name, address)) = self.names(id) {
-            tracing::debug!("Backend {address} became unreachable upstream={upstream} id={name} reason={reason}");
+            tracing::warn!("Backend {address} became unreachable upstream={upstream} id={name} reason={reason}");
         }
     }
 
     /// A connection stands again.
     pub(crate) fn on_up(&self, id: BackendId) {
         if let Some((upstream, name, address)) = self.names(id) {
-            tracing::debug!("Backend {address} became reachable upstream={upstream} id={name}");
+            tracing::info!("Backend {address} became reachable upstream={upstream} id={name}");
         }
     }
 

@@ -157,17 +157,11 @@ impl Model {
             self.competing = 0;
         }
         self.phase = match self.phase {
-            Phase::Startup { full: true, .. } => self.drain(),
-            Phase::Startup { .. } if congested => self.drain(),
             Phase::Startup { best, flat, full } => {
-                if report.app_limited {
-                    Phase::Startup { best, flat, full }
-                } else if report.rate * 100 >= best * STARTUP_GROWTH_PERCENT {
-                    Phase::Startup { best: report.rate, flat: 0, full }
-                } else if flat + 1 >= FLAT_ROUNDS {
+                if full || congested {
                     self.drain()
                 } else {
-                    Phase::Startup { best, flat: flat + 1, full }
+                    self.start_up(report, best, flat)
                 }
             }
             Phase::Refresh { until } if now < until => self.phase,
@@ -211,15 +205,32 @@ impl Model {
             }
             Phase::Raise { .. } if congested => self.drain(),
             Phase::Raise { from, first: true } => Phase::Raise { from, first: false },
-            Phase::Raise { from, .. } if self.rates.highest() * 100 >= from * RAISE_GROWTH_PERCENT => {
-                Phase::Raise { from: self.rates.highest(), first: false }
-            }
-            Phase::Raise { .. } => {
-                self.competing = self.competing.saturating_sub(1);
-                if self.competing > 0 { self.cruise() } else { self.drain() }
-            }
+            Phase::Raise { from, .. } => self.after_probe(from),
         };
         self.size();
+    }
+
+    /// A round of the start-up is over: it goes on while the rate grows.
+    fn start_up(&self, report: &RoundReport, best: u64, flat: u8) -> Phase {
+        if report.app_limited {
+            Phase::Startup { best, flat, full: false }
+        } else if report.rate * 100 >= best * STARTUP_GROWTH_PERCENT {
+            Phase::Startup { best: report.rate, flat: 0, full: false }
+        } else if flat + 1 >= FLAT_ROUNDS {
+            self.drain()
+        } else {
+            Phase::Startup { best, flat: flat + 1, full: false }
+        }
+    }
+
+    /// A probe for more rate has had its round: on, if it found some.
+    fn after_probe(&mut self, from: u64) -> Phase {
+        let highest = self.rates.highest();
+        if highest * 100 >= from * RAISE_GROWTH_PERCENT {
+            return Phase::Raise { from: highest, first: false };
+        }
+        self.competing = self.competing.saturating_sub(1);
+        if self.competing > 0 { self.cruise() } else { self.drain() }
     }
 
     fn drain(&self) -> Phase {
