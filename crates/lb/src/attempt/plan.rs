@@ -67,6 +67,10 @@ pub struct Attempt {
     order: Order,
     idempotent: bool,
     total_deadline: Nanos,
+    /// The upload has not ended: the total deadline is not running yet, unless it was limited.
+    uploading: bool,
+    /// Part of the body was sent and is no longer held.
+    body_gone: bool,
     /// The last failure: decides what follows once no attempt runs.
     failed: Option<Failed>,
     hedge: Hedge,
@@ -86,6 +90,8 @@ impl Attempt {
             idempotent: is_idempotent(request.method),
             // With a body the clock starts when the upload ends (behaviour 6).
             total_deadline: if request.has_body { Nanos::NEVER } else { now + total },
+            uploading: request.has_body,
+            body_gone: false,
             failed: None,
             hedge: Hedge::new(request, upstream.options().hedge.as_ref()),
             resends: 0,
@@ -138,9 +144,15 @@ impl Attempt {
 
     /// The request has been received completely: the total deadline starts.
     pub fn on_upload_end(&mut self, cx: &Cx<'_>) {
-        if self.total_deadline == Nanos::NEVER {
-            self.total_deadline = cx.now + cx.upstream.options().attempt.total_timeout;
+        if self.uploading {
+            self.uploading = false;
+            self.limit_total(cx.now + cx.upstream.options().attempt.total_timeout);
         }
+    }
+
+    /// Body bytes that were sent are no longer held: whatever fails now, also a deadline, no attempt can follow.
+    pub fn on_body_gone(&mut self) {
+        self.body_gone = true;
     }
 
     /// Shortens the total deadline, as `grpc-timeout` does.
@@ -152,6 +164,7 @@ impl Attempt {
     pub fn on_failure(&mut self, cx: &mut Cx<'_>, slot: SlotId, kind: FailureKind, sent: Sent) -> Step {
         if kind == FailureKind::Unprocessed
             && sent != Sent::Gone
+            && !self.body_gone
             && self.resends < MAX_RESENDS
             && let Some(running) = self.slot_mut(slot)
         {
@@ -167,14 +180,17 @@ impl Attempt {
 
     /// Final response headers came (not 1xx). The winner's place is held until the machine is dropped.
     pub fn on_head(&mut self, cx: &mut Cx<'_>, slot: SlotId, status: u16) -> Step {
+        if matches!(self.state, State::Responding { .. } | State::Over) {
+            return self.next(cx);
+        }
         let Some(running) = self.slots.get_mut(slot.index()).and_then(Option::as_mut) else { return Step::Wait };
         let elapsed = cx.now - running.sent.unwrap_or(running.started);
         let (backend, doubtful) = (running.lease.index(), running.lease.is_probe());
         if let Some(member) = cx.upstream.pool().members().get(backend) {
             member.state.latency.observe(elapsed, cx.now);
         }
-        // A backend in doubt gets its verdict now; else a good answer counts once it is complete. Errors count at once.
         cx.upstream.on_latency(elapsed, cx.now);
+        // A backend in doubt gets its verdict now; else a good answer counts once it is complete. Errors count at once.
         let settled = doubtful || status >= 500;
         if settled {
             let transition = running.lease.settle(cx.upstream.pool(), Verdict::Answered(status), cx.now);
@@ -217,7 +233,8 @@ impl Attempt {
     pub fn timer(&self, upstream: &Upstream) -> Nanos {
         let response = upstream.options().attempt.response_timeout;
         match self.state {
-            State::Fresh | State::Waiting => self.total_deadline,
+            // The queue has the deadline of those who wait there, and the reason to give.
+            State::Fresh | State::Waiting => Nanos::NEVER,
             State::Resting { until } => self.total_deadline.min(until),
             State::Running => {
                 let running = self.slots.iter().flatten().filter_map(|slot| slot.sent);
@@ -252,13 +269,13 @@ impl Attempt {
         match self.state {
             State::Over => Step::Done,
             State::Responding { winner, .. } => self.cancel_other(Some(winner)).unwrap_or(Step::Done),
+            State::Fresh | State::Waiting => Step::Wait,
             _ if cx.now >= self.total_deadline => {
                 if self.slots.iter().any(Option::is_some) {
                     cx.upstream.on_timeout(cx.now);
                 }
                 self.cancel_other(None).unwrap_or_else(|| self.answer(Reason::TotalTimeout))
             }
-            State::Fresh | State::Waiting => Step::Wait,
             State::Resting { until } if cx.now < until => Step::Wait,
             State::Resting { .. } => self.try_again(cx),
             State::Running if self.slots.iter().any(Option::is_some) => Step::Wait,
@@ -333,7 +350,7 @@ impl Attempt {
         if !allowed || further >= cx.upstream.options().attempt.max_retries {
             return self.answer(kind.reason());
         }
-        if sent == Sent::Gone {
+        if sent == Sent::Gone || self.body_gone {
             return self.deny(Denied::Body, kind.reason());
         }
         let mut pick = cx.upstream.pick(&mut self.order, cx.now, cx.rng);

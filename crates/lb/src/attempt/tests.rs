@@ -92,6 +92,37 @@ fn a_body_that_is_gone_forbids_every_further_attempt() {
 }
 
 #[test]
+fn a_deadline_does_not_send_a_body_again_that_is_gone() {
+    let mut bench = Bench::new(3);
+    let (mut attempt, slot, _) = bench.begin("PUT", true);
+    attempt.on_sent(&mut bench.cx(), slot);
+    attempt.on_body_gone();
+    bench.wait(2000);
+    assert_eq!(attempt.on_timer(&mut bench.cx()), Step::Cancel { slot });
+    assert_eq!(attempt.next(&mut bench.cx()), Step::Answer(Reason::ResponseTimeout));
+    assert_eq!(attempt.progress().denied, Some(Denied::Body));
+    let (mut attempt, slot, _) = bench.begin("PUT", true);
+    attempt.on_body_gone();
+    let step = attempt.on_failure(&mut bench.cx(), slot, FailureKind::Unprocessed, Sent::Replayable);
+    assert!(matches!(step, Step::Answer(_)), "{step:?}");
+}
+
+#[test]
+fn the_total_deadline_runs_from_the_end_of_the_upload_unless_limited() {
+    let mut bench = Bench::new(1);
+    let (mut attempt, ..) = bench.begin("PUT", true);
+    assert_eq!(attempt.timer(&bench.upstream), Nanos::NEVER);
+    bench.wait(60_000);
+    attempt.on_upload_end(&bench.cx());
+    assert_eq!(attempt.timer(&bench.upstream), bench.now + Duration::from_secs(35));
+    let (mut attempt, ..) = bench.begin("PUT", true);
+    let limit = bench.now + Duration::from_secs(5);
+    attempt.limit_total(limit);
+    attempt.on_upload_end(&bench.cx());
+    assert_eq!(attempt.timer(&bench.upstream), limit);
+}
+
+#[test]
 fn an_unprocessed_request_moves_on_five_times_without_a_trace() {
     let mut bench = Bench::new(2);
     let (mut attempt, slot, first) = bench.begin("POST", false);

@@ -121,8 +121,9 @@ reasons! {
     ResponseHeadersTooLarge: 502 "upstream protocol error" Backend Never counts=true "http_response_header_section_size" "response headers too large" "response_headers_bytes" Protocol Warn retry_after=false;
     /// No response headers within `backend_timeout_ms`; 504 with `timeout_status: 504`.
     ResponseTimeout: 503 "upstream timeout" Backend Idempotent counts=true "http_response_timeout" "response timeout" "response_timeout" Timeout Warn retry_after=false;
-    /// No response headers within `backend_total_request_timeout_ms`; 504 with `timeout_status: 504`.
-    TotalTimeout: 503 "upstream timeout" Backend Never counts=true "http_response_timeout" "total timeout" "total_timeout" Timeout Warn retry_after=false;
+    /// No response headers within `backend_total_request_timeout_ms`; 504 with `timeout_status: 504`. The attempts that
+    /// took too long were booked one by one.
+    TotalTimeout: 503 "upstream timeout" Backend Never counts=false "http_response_timeout" "total timeout" "total_timeout" Timeout Warn retry_after=false;
     /// `max_stream_lifetime_ms` passed before response headers.
     Lifetime: 503 "upstream timeout" Operator Never counts=false "http_response_timeout" "lifetime" "lifetime" Timeout Warn retry_after=false;
     /// Declared response length above `max_response_body_bytes`.
