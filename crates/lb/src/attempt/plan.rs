@@ -233,15 +233,14 @@ impl Attempt {
     pub fn timer(&self, upstream: &Upstream) -> Nanos {
         let response = upstream.options().attempt.response_timeout;
         match self.state {
-            // The queue has the deadline of those who wait there, and the reason to give.
-            State::Fresh | State::Waiting => Nanos::NEVER,
             State::Resting { until } => self.total_deadline.min(until),
             State::Running => {
                 let running = self.slots.iter().flatten().filter_map(|slot| slot.sent);
                 let overdue = running.map(|sent| sent + response).min().unwrap_or(Nanos::NEVER);
                 overdue.min(self.total_deadline).min(self.hedge.due())
             }
-            State::Responding { .. } | State::Over => Nanos::NEVER,
+            // Before the start the queue has the deadline, and the reason to give.
+            State::Fresh | State::Waiting | State::Responding { .. } | State::Over => Nanos::NEVER,
         }
     }
 
@@ -269,17 +268,15 @@ impl Attempt {
         match self.state {
             State::Over => Step::Done,
             State::Responding { winner, .. } => self.cancel_other(Some(winner)).unwrap_or(Step::Done),
-            State::Fresh | State::Waiting => Step::Wait,
-            _ if cx.now >= self.total_deadline => {
+            State::Resting { .. } | State::Running if cx.now >= self.total_deadline => {
                 if self.slots.iter().any(Option::is_some) {
                     cx.upstream.on_timeout(cx.now);
                 }
                 self.cancel_other(None).unwrap_or_else(|| self.answer(Reason::TotalTimeout))
             }
-            State::Resting { until } if cx.now < until => Step::Wait,
-            State::Resting { .. } => self.try_again(cx),
-            State::Running if self.slots.iter().any(Option::is_some) => Step::Wait,
-            State::Running => self.follow(cx),
+            State::Resting { until } if cx.now >= until => self.try_again(cx),
+            State::Running if self.slots.iter().all(Option::is_none) => self.follow(cx),
+            _ => Step::Wait,
         }
     }
 
