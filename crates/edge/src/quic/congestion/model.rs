@@ -1,5 +1,9 @@
-//! The controller of long paths: a model of the path (delivery rate, round-trip time without queues), and a window
-//! of what the model says fits on the path. Called by [`super::PathController`].
+//! The controller of long paths: how fast the path delivers, how long a packet takes without a queue, and a window of
+//! what fits on such a path. Called by [`super::PathController`].
+//!
+//! It is of the family of BBR (draft-ietf-ccwg-bbr), with two differences. The engine paces by the window, so the window
+//! alone must keep the queue short: it is close to one bandwidth-delay product, where BBR allows two. And a loss counts
+//! as congestion only if there is a queue as well, or if it is far more than radio or reordering explains.
 
 use super::{
     rate::MaxRate,
@@ -10,52 +14,50 @@ use std::time::{Duration, Instant};
 
 /// Least packets of a window (draft-ietf-ccwg-bbr: `MinPipeCwnd`).
 const MIN_PACKETS: u64 = 4;
-/// Packets on top of what fits: the same for every flow, which draws shares together.
+/// Least packets after persistent congestion (RFC 9002 section 7.6.2).
+const PERSISTENT_PACKETS: u64 = 2;
+/// Packets on top of what fits. A constant for every flow draws the shares of a link together.
 const SLACK_PACKETS: u64 = 3;
-/// Most bytes of a window, far beyond any path.
+/// Most bytes of a window, beyond any path.
 const MAX_WINDOW: u64 = 1 << 30;
-/// Start-up goes on while a round's rate is this much of the best before (BBR: 1.25 over three rounds).
+/// Startup goes on while a round delivers this much of what the best one did, in percent (draft-ietf-ccwg-bbr).
 const STARTUP_GROWTH_PERCENT: u64 = 125;
-/// Rounds without such growth that end the start-up.
+/// Rounds without such growth after which the path counts as full (draft-ietf-ccwg-bbr).
 const FLAT_ROUNDS: u8 = 3;
-/// A probe that finds this much more rate goes on.
+/// A raise goes on while the rate grows to this much, in percent.
 const RAISE_GROWTH_PERCENT: u64 = 110;
-/// Loss above this, together with a queue, is a full link; below it is taken for noise (BBR: 2 %).
+/// Losses of a round that are congestion if there is a queue, in percent (draft-ietf-ccwg-bbr: `LossThresh`).
 const LOSS_PERCENT: u64 = 2;
-/// Loss above this is a full link whatever the round-trip times say.
+/// Losses of a round that are congestion without one (policers, very short buffers), in percent and in packets.
 const HEAVY_LOSS_PERCENT: u64 = 15;
-/// Fewer lost packets than these are never heavy loss.
 const HEAVY_LOSS_PACKETS: u64 = 8;
-/// What remains of the window after loss by a full link (CUBIC: 70 %).
-const BACKOFF_PERCENT: u64 = 70;
-/// What remains after an ECN mark (RFC 8511: 85 %).
-const MARK_BACKOFF_PERCENT: u64 = 85;
-/// Probing cycles during which a queue that does not drain is taken for another sender's.
+/// What congestion leaves of the window, in percent: after loss as CUBIC (RFC 9438), after a mark as RFC 8511.
+const LOSS_KEEPS_PERCENT: u64 = 70;
+const MARK_KEEPS_PERCENT: u64 = 85;
+/// A ceiling that congestion has set rises by this fraction each round without congestion.
+const CEILING_FRACTION: u64 = 32;
+/// Probing cycles before a flow asks again whether the queue is its own.
 const COMPETING_CYCLES: u8 = 30;
-/// Rounds in which an own queue is drained.
+/// Most rounds that a queue of our own takes to leave.
 const DRAIN_ROUNDS: u8 = 2;
-/// Least calm rounds between probes.
+/// Rounds between probes, and how many more there may be.
 const CRUISE_ROUNDS: u8 = 4;
-/// Share of what fits that is sent while a queue drains, and while more is looked for.
-const DRAIN_PERCENT: u64 = 90;
-const RAISE_PERCENT: u64 = 125;
-/// Round trips within this share of the shortest are free of queues; beyond the other there is one.
-const CALM_PERCENT: u32 = 125;
-const QUEUED_PERCENT: u32 = 133;
-/// Least excess of the round-trip time that counts as a queue in the start-up.
-const QUEUE_SEEN: Duration = Duration::from_millis(2);
-/// The bound that loss has set rises by this part of itself each round.
-const CEILING_GROWTH: u64 = 32;
-/// How long the window is small when the shortest round-trip time is measured again (BBR: `ProbeRTTDuration`).
+const CRUISE_EXTRA: u64 = 4;
+/// How long the queue is kept empty to measure the path anew (draft-ietf-ccwg-bbr: `ProbeRTTDuration`).
 const REFRESH: Duration = Duration::from_millis(200);
 
-/// Where the model is in its cycle.
+/// What the window is for. Lengths are in rounds.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Phase {
+enum Phase {
+    /// Doubles each round, until the path is full.
     Startup { best: u64, flat: u8, full: bool },
+    /// Lets a queue go. `rate` is what is sent meanwhile; `stale` says that higher rates were of another time.
     Drain { left: u8, rate: u64, stale: bool },
+    /// Sends what the path delivers.
     Cruise { left: u8 },
+    /// Asks for more than `from`, the rate so far. What the first round of it sends arrives only in the second.
     Raise { from: u64, first: bool },
+    /// Keeps the path half empty, since its round-trip time was measured long ago.
     Refresh { until: Instant },
 }
 
@@ -63,83 +65,85 @@ pub(super) enum Phase {
 #[derive(Clone, Debug)]
 pub(super) struct Model {
     mtu: u64,
-    pub(super) window: u64,
-    pub(super) phase: Phase,
-    pub(super) rtt: PathRtt,
+    window: u64,
+    phase: Phase,
+    rtt: PathRtt,
     round: Round,
-    pub(super) rates: MaxRate,
-    pub(super) ceiling: u64,
-    pub(super) competing: u8,
-    backed_off: Option<Instant>,
+    rates: MaxRate,
+    /// What congestion allows.
+    ceiling: u64,
+    /// When congestion was last answered. Losses of packets that had been sent before belong to it.
+    answered: Option<Instant>,
+    /// Cycles that remain in which a queue is taken for that of others, who would get all if we left it to them.
+    competing: u8,
 }
 
 impl Model {
+    /// The model of a path of which nothing is known. `mtu` and `window` in bytes.
     pub(super) fn new(now: Instant, mtu: u64, window: u64) -> Self {
         Self {
             mtu,
             window,
-            phase: Phase::Startup { best: 0, flat: 0, full: false },
+            phase: STARTUP,
             rtt: PathRtt::new(now),
             round: Round::new(now),
             rates: MaxRate::default(),
             ceiling: MAX_WINDOW,
+            answered: None,
             competing: 0,
-            backed_off: None,
         }
     }
 
+    /// Bytes that may be in flight.
+    pub(super) fn window(&self) -> u64 {
+        self.window
+    }
+
+    /// The shortest round-trip time, once there is one.
+    pub(super) fn shortest_rtt(&self) -> Option<Duration> {
+        self.rtt.shortest()
+    }
+
+    /// A packet arrived.
     pub(super) fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64) {
         self.round.acked(now, sent, bytes);
     }
 
+    /// All packets of an acknowledgement were reported; `in_flight` bytes remain.
     pub(super) fn on_end_acks(&mut self, now: Instant, in_flight: u64, app_limited: bool) {
         let Some((bytes, rtt)) = self.round.end_batch(now, in_flight, app_limited, self.window) else { return };
-        self.rtt.sample(rtt);
+        self.rtt.sample(now, rtt);
         if let Phase::Startup { best, flat, full: false } = self.phase {
+            // A window that is not used says nothing about the path (RFC 9002 section 7.8). Half is use: while it
+            // doubles, it is always ahead of what the pacer has let out.
             if self.window < in_flight.saturating_add(bytes).saturating_mul(2) {
-                self.set_window(self.window.saturating_add(bytes));
+                self.limit(self.window.saturating_add(bytes));
             }
-            if self.is_queue_seen() {
-                self.phase = Phase::Startup { best, flat, full: true };
-            }
+            self.phase = Phase::Startup { best, flat, full: self.rtt.is_queue_building() };
         }
         if let Some(report) = self.round.finish(now) {
             self.on_round(now, &report);
         }
     }
 
-    pub(super) fn on_congestion(&mut self, now: Instant, sent: Instant, persistent: bool, lost: u64) {
-        if self.backed_off.is_some_and(|at| sent <= at) && !persistent {
-            return;
-        }
-        if lost == 0 {
-            self.round.marked();
-        }
-        self.round.lost(lost);
+    /// Packets were lost, or marked by a router if `lost_bytes` is 0.
+    pub(super) fn on_congestion_event(&mut self, now: Instant, sent: Instant, persistent: bool, lost_bytes: u64) {
         if persistent {
             self.restart(now);
+        } else if self.answered.is_none_or(|answered| sent > answered) {
+            self.round.lost(lost_bytes);
         }
     }
 
-    pub(super) fn on_mtu(&mut self, mtu: u64) {
+    /// The path carries packets of `mtu` bytes.
+    pub(super) fn on_mtu_update(&mut self, mtu: u64) {
         self.mtu = mtu;
-        self.set_window(self.window);
+        self.limit(self.window);
     }
 
+    /// Nothing arrived for long: what was known of the path holds no more (RFC 9002 section 7.6.2).
     fn restart(&mut self, now: Instant) {
-        self.phase = Phase::Startup { best: 0, flat: 0, full: false };
-        self.rates = MaxRate::default();
-        self.round = Round::new(now);
-        self.ceiling = MAX_WINDOW;
-        self.competing = 0;
-        self.window = self.mtu * 2;
-    }
-
-    fn is_queue_seen(&self) -> bool {
-        match (self.rtt.recent(), self.rtt.base()) {
-            (Some(recent), Some(shortest)) => recent >= shortest + (shortest / 8).max(QUEUE_SEEN),
-            _ => false,
-        }
+        *self = Self { rtt: self.rtt.clone(), ..Self::new(now, self.mtu, self.mtu.saturating_mul(PERSISTENT_PACKETS)) };
     }
 
     fn on_round(&mut self, now: Instant, report: &RoundReport) {
@@ -148,86 +152,100 @@ impl Model {
         } else {
             self.rates.push(report.rate);
         }
-        self.rtt.round(now, report.average, report.packets);
-        let congested = self.judge(now, report);
-        let shortest = self.rtt.base().unwrap_or_default();
-        let calm = report.average <= shortest * CALM_PERCENT / 100 + Duration::from_millis(1);
-        let queued = report.average > shortest * QUEUED_PERCENT / 100 + Duration::from_millis(1);
-        if calm {
+        let congested = self.answer_congestion(now, report);
+        if self.rtt.is_calm(report.floor) {
             self.competing = 0;
         }
         self.phase = match self.phase {
-            Phase::Startup { best, flat, full } => {
-                if full || congested {
-                    self.drain()
-                } else {
-                    self.start_up(report, best, flat)
-                }
-            }
+            Phase::Startup { best, flat, full } => self.after_startup(report, best, flat, full || congested),
             Phase::Refresh { until } if now < until => self.phase,
             Phase::Refresh { .. } => {
-                self.rtt.renew(now, report.floor, report.average);
+                self.rtt.renew(now, report.floor);
                 self.competing = 0;
-                Phase::Cruise { left: 2 }
-            }
-            _ if self.rtt.is_stale(now) => {
-                if report.app_limited {
-                    self.rtt.renew(now, report.floor, report.average);
-                    self.phase
-                } else {
-                    Phase::Refresh { until: now + REFRESH.max(shortest) }
-                }
-            }
-            Phase::Drain { rate, stale, .. } if calm => {
-                if stale {
-                    self.rates.replace(rate.max(report.rate));
-                }
                 self.cruise()
             }
-            Phase::Drain { left, rate, stale } if left > 1 => Phase::Drain { left: left - 1, rate, stale },
-            Phase::Drain { .. } => {
-                if queued {
-                    self.competing = COMPETING_CYCLES;
-                }
-                self.cruise()
-            }
-            Phase::Cruise { .. } if queued && self.competing == 0 => {
-                Phase::Drain { left: DRAIN_ROUNDS, rate: report.rate, stale: true }
-            }
-            Phase::Cruise { left } => {
+            phase if self.rtt.is_stale(now) => {
                 if report.app_limited {
-                    self.phase
-                } else if left > 0 {
-                    Phase::Cruise { left: left - 1 }
+                    self.rtt.renew(now, report.floor);
+                    phase
                 } else {
-                    Phase::Raise { from: self.rates.highest(), first: true }
+                    Phase::Refresh { until: now + REFRESH.max(report.floor) }
                 }
             }
+            Phase::Drain { left, rate, stale } => self.after_drain(report, left, rate, stale),
+            Phase::Cruise { left } => self.after_cruise(report, left),
             Phase::Raise { .. } if congested => self.drain(),
-            Phase::Raise { from, first: true } => Phase::Raise { from, first: false },
-            Phase::Raise { from, .. } => self.after_probe(from),
+            Phase::Raise { from, first } => self.after_raise(from, first),
         };
         self.size();
     }
 
-    /// A round of the start-up is over: it goes on while the rate grows.
-    fn start_up(&self, report: &RoundReport, best: u64, flat: u8) -> Phase {
-        if report.app_limited {
-            Phase::Startup { best, flat, full: false }
-        } else if report.rate * 100 >= best * STARTUP_GROWTH_PERCENT {
-            Phase::Startup { best: report.rate, flat: 0, full: false }
-        } else if flat + 1 >= FLAT_ROUNDS {
+    /// Whether the round shows congestion; if so, bounds the window.
+    fn answer_congestion(&mut self, now: Instant, report: &RoundReport) -> bool {
+        let percent = report.lost.saturating_mul(100) / report.lost.saturating_add(report.delivered).max(1);
+        let full = self.rtt.is_full(report.floor + report.spread);
+        let dropped = full && percent >= LOSS_PERCENT && report.lost > 2 * self.mtu
+            || percent >= HEAVY_LOSS_PERCENT && report.lost >= HEAVY_LOSS_PACKETS * self.mtu;
+        if !dropped && !report.marked {
+            self.ceiling = self.ceiling.saturating_add(self.ceiling / CEILING_FRACTION).min(MAX_WINDOW);
+            return false;
+        }
+        let keeps = if dropped { LOSS_KEEPS_PERCENT } else { MARK_KEEPS_PERCENT };
+        self.ceiling = (self.window.min(report.volume) * keeps / 100).max(self.least());
+        self.answered = Some(now);
+        true
+    }
+
+    fn after_startup(&self, report: &RoundReport, best: u64, flat: u8, full: bool) -> Phase {
+        if full {
             self.drain()
+        } else if report.app_limited {
+            Phase::Startup { best, flat, full }
+        } else if report.rate.saturating_mul(100) >= best.saturating_mul(STARTUP_GROWTH_PERCENT) {
+            Phase::Startup { best: report.rate, flat: 0, full }
+        } else if flat + 1 < FLAT_ROUNDS {
+            Phase::Startup { best, flat: flat + 1, full }
         } else {
-            Phase::Startup { best, flat: flat + 1, full: false }
+            self.drain()
         }
     }
 
-    /// A probe for more rate has had its round: on, if it found some.
-    fn after_probe(&mut self, from: u64) -> Phase {
-        let highest = self.rates.highest();
-        if highest * 100 >= from * RAISE_GROWTH_PERCENT {
-            return Phase::Raise { from: highest, first: false };
+    fn after_drain(&mut self, report: &RoundReport, left: u8, rate: u64, stale: bool) -> Phase {
+        if self.rtt.is_calm(report.floor) {
+            if stale {
+                self.rates.replace(rate.max(report.rate));
+            }
+        } else if left > 1 {
+            return Phase::Drain { left: left - 1, rate, stale };
+        } else if self.rtt.is_queued(report.floor) {
+            // We left, and the queue stayed: it is not ours, or the path has become longer.
+            self.competing = COMPETING_CYCLES;
+        }
+        self.cruise()
+    }
+
+    fn after_cruise(&mut self, report: &RoundReport, left: u8) -> Phase {
+        if self.competing == 0 && self.rtt.is_queued(report.floor) {
+            // The path has become slower, or other flows have come. The latest rate tells what is left for us.
+            return Phase::Drain { left: DRAIN_ROUNDS, rate: report.rate, stale: true };
+        }
+        self.rtt.spread(report.spread);
+        if report.app_limited {
+            self.phase
+        } else if left > 0 {
+            Phase::Cruise { left: left - 1 }
+        } else {
+            Phase::Raise { from: self.rates.highest(), first: true }
+        }
+    }
+
+    fn after_raise(&mut self, from: u64, first: bool) -> Phase {
+        let rate = self.rates.highest();
+        if first {
+            return Phase::Raise { from, first: false };
+        }
+        if rate.saturating_mul(100) >= from.saturating_mul(RAISE_GROWTH_PERCENT) {
+            return Phase::Raise { from: rate, first: false };
         }
         self.competing = self.competing.saturating_sub(1);
         if self.competing > 0 { self.cruise() } else { self.drain() }
@@ -238,48 +256,26 @@ impl Model {
     }
 
     fn cruise(&self) -> Phase {
-        // Not all flows of a link may probe at once: the rate's low digits differ between them.
-        Phase::Cruise { left: CRUISE_ROUNDS + (self.rates.highest() % 4) as u8 }
+        // Flows of one link must not all probe at once. The low digits of their rates differ.
+        Phase::Cruise { left: CRUISE_ROUNDS + (self.rates.highest() % CRUISE_EXTRA) as u8 }
     }
 
-    fn judge(&mut self, now: Instant, report: &RoundReport) -> bool {
-        let total = report.lost.saturating_add(report.delivered).max(1);
-        let percent = report.lost.saturating_mul(100) / total;
-        let shortest = self.rtt.base().unwrap_or_default();
-        let full = report.average > shortest * 3 / 2;
-        let dropped = percent >= LOSS_PERCENT && report.lost > 2 * self.mtu && full
-            || percent >= HEAVY_LOSS_PERCENT && report.lost >= HEAVY_LOSS_PACKETS * self.mtu;
-        if dropped || report.marked {
-            let keep = if dropped { BACKOFF_PERCENT } else { MARK_BACKOFF_PERCENT };
-            self.ceiling = (self.window.min(report.volume) * keep / 100).max(self.least());
-            self.backed_off = Some(now);
-            true
-        } else {
-            self.ceiling = self.ceiling.saturating_add(self.ceiling / CEILING_GROWTH).min(MAX_WINDOW);
-            false
-        }
-    }
-
+    /// Sets the window to what fits on the path, times what the phase asks for.
     fn size(&mut self) {
-        let Some(base) = self.rtt.base() else { return };
-        let percent = match self.phase {
-            Phase::Startup { .. } => {
-                self.set_window(self.window);
-                return;
-            }
-            Phase::Drain { .. } => DRAIN_PERCENT,
-            Phase::Cruise { .. } => 100,
-            Phase::Raise { .. } => RAISE_PERCENT,
-            Phase::Refresh { .. } => 50,
+        let (rate, percent) = match self.phase {
+            Phase::Startup { .. } => return self.limit(self.window),
+            Phase::Drain { rate, .. } => (rate, 90),
+            Phase::Cruise { .. } => (self.rates.highest(), 105),
+            Phase::Raise { .. } => (self.rates.highest(), 125),
+            Phase::Refresh { .. } => (self.rates.highest(), 50),
         };
-        let base = if self.competing > 0 { base * 2 } else { base };
-        let micros = u64::try_from(base.as_micros()).unwrap_or(u64::MAX);
-        let rate = if let Phase::Drain { rate, .. } = self.phase { rate } else { self.rates.highest() };
+        let Some(calm) = self.rtt.calm(self.competing > 0) else { return };
+        let micros = u64::try_from(calm.as_micros()).unwrap_or(u64::MAX);
         let fits = rate.saturating_mul(micros) / 1_000_000;
-        self.set_window(fits.saturating_mul(percent) / 100 + SLACK_PACKETS * self.mtu);
+        self.limit((fits.saturating_mul(percent) / 100).saturating_add(SLACK_PACKETS * self.mtu));
     }
 
-    fn set_window(&mut self, window: u64) {
+    fn limit(&mut self, window: u64) {
         self.window = window.min(self.ceiling).clamp(self.least(), MAX_WINDOW);
     }
 
@@ -287,3 +283,5 @@ impl Model {
         self.mtu.saturating_mul(MIN_PACKETS)
     }
 }
+
+const STARTUP: Phase = Phase::Startup { best: 0, flat: 0, full: false };

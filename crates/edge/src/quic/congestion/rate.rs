@@ -1,8 +1,8 @@
 //! The delivery rate of a path: the highest of the recent rounds. Used by the model alone.
 
-/// Rounds that are remembered: a little more than one probing cycle, so that what the last probe found
-/// outlives the calm rounds until the next one.
-const ROUNDS: usize = 10;
+/// Rounds that are remembered. A whole probing cycle would be longer; but the rates of flows that share a link do not
+/// peak at once, and the longer their peaks are remembered the longer the queue.
+const ROUNDS: usize = 6;
 
 /// The highest of the last rates, in bytes per second.
 ///
@@ -25,7 +25,7 @@ impl MaxRate {
         if let Some(slot) = self.rounds.get_mut(self.next) {
             *slot = rate;
         }
-        self.next = (self.next + 1) % 6;
+        self.next = (self.next + 1) % ROUNDS;
     }
 
     /// Adds the rate of a round in which the application was the limit: it can only show that the path is faster.

@@ -44,9 +44,8 @@ pub(super) struct RoundReport {
     pub(super) volume: u64,
     /// The shortest round-trip time of its packets.
     pub(super) floor: Duration,
-    /// The average round-trip time of its packets.
-    pub(super) average: Duration,
-    pub(super) packets: u64,
+    /// How much longer than the shortest the average one took: jitter and collected acknowledgements.
+    pub(super) spread: Duration,
 }
 
 impl Round {
@@ -96,12 +95,10 @@ impl Round {
         Some((bytes, rtt))
     }
 
+    /// Packets of `bytes` were lost; none means that one was marked.
     pub(super) fn lost(&mut self, bytes: u64) {
         self.lost = self.lost.saturating_add(bytes);
-    }
-
-    pub(super) fn marked(&mut self) {
-        self.marked = true;
+        self.marked |= bytes == 0;
     }
 
     /// Begins the next round if this one is over, and reports on it.
@@ -122,8 +119,7 @@ impl Round {
             app_limited: self.app_limited,
             volume: self.volume,
             floor: self.floor,
-            average,
-            packets: self.packets,
+            spread: average.saturating_sub(self.floor),
         };
         let newest_sent = self.newest_sent;
         *self = Self { began_sent: newest_sent, newest_sent, ..Self::new(now) };

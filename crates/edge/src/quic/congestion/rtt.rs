@@ -1,4 +1,4 @@
-//! The round-trip times of a path: without queues, and now. Used by the model alone.
+//! The round-trip times of a path, and what they say about its queue. Used by the model alone.
 
 use std::time::{Duration, Instant};
 
@@ -6,44 +6,56 @@ use std::time::{Duration, Instant};
 const BELIEVED: Duration = Duration::from_secs(10);
 /// Samples of which the shortest tells the queue: one late packet is not a queue (RFC 9406 asks for 8 as well).
 const SAMPLES: u8 = 8;
+/// The least rise of the round-trip time that is a queue, however short the path.
+const LEAST_RISE: Duration = Duration::from_millis(2);
+/// What clocks and timers add to a round-trip time.
+const GRAIN: Duration = Duration::from_millis(1);
 
 /// Follows the round-trip times of a path.
 #[derive(Clone, Debug)]
 pub(super) struct PathRtt {
     shortest: Duration,
-    /// The shortest of the last full group of samples, and of the group that is being filled.
-    group: Option<Duration>,
+    shortest_at: Instant,
+    /// The shortest of the last full group of samples.
+    group: Duration,
+    /// The shortest of the group that is being filled, and how many it has.
     filling: Duration,
     filled: u8,
-    calm: Option<Duration>,
-    calm_at: Instant,
+    /// By how much a packet takes longer than the shortest of its round, smoothed.
+    spread: Duration,
 }
 
 impl PathRtt {
     pub(super) fn new(now: Instant) -> Self {
-        Self { shortest: Duration::MAX, group: None, filling: Duration::MAX, filled: 0, calm: None, calm_at: now }
+        Self {
+            shortest: Duration::MAX,
+            shortest_at: now,
+            group: Duration::ZERO,
+            filling: Duration::MAX,
+            filled: 0,
+            spread: Duration::ZERO,
+        }
     }
 
     /// Adds the round-trip time of the newest packet of a batch of acknowledgements.
-    pub(super) fn sample(&mut self, rtt: Duration) {
+    pub(super) fn sample(&mut self, now: Instant, rtt: Duration) {
         if rtt <= self.shortest {
             self.shortest = rtt;
+            self.shortest_at = now;
         }
         self.filling = self.filling.min(rtt);
         self.filled += 1;
         if self.filled >= SAMPLES {
-            self.group = Some(self.filling);
+            self.group = self.filling;
             self.filling = Duration::MAX;
             self.filled = 0;
         }
     }
 
-    /// Adds the average of a round of `packets`.
-    pub(super) fn round(&mut self, now: Instant, average: Duration, packets: u64) {
-        if packets >= SAMPLES.into() && self.calm.is_none_or(|calm| average <= calm) {
-            self.calm = Some(average);
-            self.calm_at = now;
-        }
+    /// Adds how far a cruising round's average lay above its shortest time: jitter, and acknowledgements that are
+    /// collected on the way. A queue of our own is in both and cancels out.
+    pub(super) fn spread(&mut self, spread: Duration) {
+        self.spread = (self.spread * 3 + spread.min(self.shortest)) / 4;
     }
 
     /// The shortest time, `None` before the first sample.
@@ -51,25 +63,42 @@ impl PathRtt {
         (self.shortest < Duration::MAX).then_some(self.shortest)
     }
 
-    /// What a packet takes without queues, on average.
-    pub(super) fn base(&self) -> Option<Duration> {
-        Some(self.calm.unwrap_or(self.shortest()?))
+    /// How long a packet takes without a queue of ours. Twice the spread, since the shortest time of all was mostly
+    /// measured when the path was idle, and then jitter is less. At most twice the shortest time, and just that
+    /// while `competing` with flows that keep the queue full: what BBR allows itself always.
+    pub(super) fn calm(&self, competing: bool) -> Option<Duration> {
+        let shortest = self.shortest()?;
+        Some(shortest.saturating_add(if competing { shortest } else { self.spread.saturating_mul(2).min(shortest) }))
     }
 
-    /// The shortest time of the last few samples: what it is longer by than the shortest of all is queue.
-    pub(super) fn recent(&self) -> Option<Duration> {
-        self.group
+    /// Whether the last samples show that a queue begins: slow start has reached the path's rate (as HyStart++, RFC 9406).
+    pub(super) fn is_queue_building(&self) -> bool {
+        self.group >= self.shortest.saturating_add((self.shortest / 8).max(LEAST_RISE))
+    }
+
+    /// Whether a round whose shortest time was `floor` met little or no queue.
+    pub(super) fn is_calm(&self, floor: Duration) -> bool {
+        floor <= self.shortest.saturating_add(self.shortest / 4).saturating_add(GRAIN)
+    }
+
+    /// Whether a round whose shortest time was `floor` met a standing queue.
+    pub(super) fn is_queued(&self, floor: Duration) -> bool {
+        floor > self.shortest.saturating_add(self.shortest / 3).saturating_add(GRAIN)
+    }
+
+    /// Whether packets that took `average` met so much queue that losses are its overflow.
+    pub(super) fn is_full(&self, average: Duration) -> bool {
+        average > self.shortest.saturating_add(self.shortest / 2)
     }
 
     /// Whether the shortest time is so old that the path may have changed.
     pub(super) fn is_stale(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.calm_at) > BELIEVED
+        now.saturating_duration_since(self.shortest_at) > BELIEVED
     }
 
-    /// Takes the times of a round without queue of our own for those of the path.
-    pub(super) fn renew(&mut self, now: Instant, floor: Duration, average: Duration) {
+    /// Takes `floor`, of a round without a queue of ours, for the shortest time.
+    pub(super) fn renew(&mut self, now: Instant, floor: Duration) {
         self.shortest = floor;
-        self.calm = Some(average);
-        self.calm_at = now;
+        self.shortest_at = now;
     }
 }
