@@ -3,7 +3,11 @@
 use crate::snapshot::Snapshot;
 use spooky_lb::upstream::Upstream;
 use spooky_transport::{BackendId, Transport};
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// A snapshot with what this worker keeps for it.
 pub(crate) struct Generation {
@@ -12,11 +16,16 @@ pub(crate) struct Generation {
     /// The transport's name of each backend of each upstream.
     places: Vec<Vec<BackendId>>,
     by_place: HashMap<BackendId, (usize, usize)>,
+    /// When each upstream was last said to have no healthy backend.
+    told: Vec<Option<Instant>>,
 }
+
+/// How often that is said at most.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 impl Generation {
     /// Enters every backend of the snapshot into the transport.
-    pub(crate) fn new(snapshot: Arc<Snapshot>, transport: &mut Transport) -> Self {
+    pub(crate) fn new(snapshot: Arc<Snapshot>, transport: &mut Transport, worker: usize) -> Self {
         let mut by_place = HashMap::new();
         let mut places = Vec::new();
         let mut upstreams = Vec::new();
@@ -24,9 +33,14 @@ impl Generation {
             let ids: Vec<_> = compiled.backends.iter().map(|spec| transport.add_backend(spec)).collect();
             by_place.extend(ids.iter().enumerate().map(|(at, id)| (*id, (places.len(), at))));
             places.push(ids);
-            upstreams.push(Upstream::new(compiled.pool.clone(), compiled.options.clone()));
+            let upstream = Upstream::new(compiled.pool.clone(), compiled.options.clone());
+            upstreams.push(match compiled.budgets.clone() {
+                Some([route, process]) => upstream.with_budgets(worker, route, process),
+                None => upstream,
+            });
         }
-        Self { snapshot, upstreams, places, by_place }
+        let told = vec![None; upstreams.len()];
+        Self { snapshot, upstreams, places, by_place, told }
     }
 
     /// An upstream with its balancer.
@@ -69,6 +83,20 @@ impl Generation {
                 tracing::warn!("Backend {address} became unhealthy upstream={upstream} id={name} reason={reason}");
             }
         }
+    }
+
+    /// A request found no healthy backend: one line a second at most (behaviour 8).
+    pub(crate) fn tell_unhealthy(&mut self, number: usize, now: Instant) {
+        let (Some(told), Some(compiled)) = (self.told.get_mut(number), self.snapshot.upstreams.get(number)) else {
+            return;
+        };
+        if told.is_some_and(|at| now.saturating_duration_since(at) < TELL_EVERY) {
+            return;
+        }
+        *told = Some(now);
+        let (healthy, total) = (compiled.pool.healthy(), compiled.pool.members().len());
+        let name = self.snapshot.config.upstreams.get(number).map_or("", |upstream| &upstream.name);
+        tracing::warn!("no healthy backends available: {healthy}/{total} backends healthy upstream={name}");
     }
 
     fn names(&self, id: BackendId) -> Option<(&str, &str, &str)> {

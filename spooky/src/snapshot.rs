@@ -1,24 +1,17 @@
 //! One generation of the configuration, compiled for the data plane: immutable, shared by the workers, swapped on reload.
 
+use crate::exchange::KeySource;
 use spooky_bridge::message::forwarded::ForwardedMode;
 use spooky_config::Config;
-use spooky_lb::{pool::Pool, route::Table, upstream::UpstreamOptions};
-use spooky_transport::{BackendSpec, Scheme};
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
+use spooky_lb::{
+    admit::{BodyBudget, Policy, Process, Scope},
+    attempt::{Budget, PhaseOptions},
+    pool::Pool,
+    route::Table,
+    upstream::UpstreamOptions,
 };
-
-/// The deadlines that the exchange itself watches over (behaviour 6); those until the response head are `lb`'s.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Timeouts {
-    /// From response head to first body byte.
-    pub(crate) first_byte: Duration,
-    /// Between body bytes.
-    pub(crate) body_idle: Duration,
-    /// Between bytes of the upload, while the backend would take them.
-    pub(crate) client_body_idle: Duration,
-}
+use spooky_transport::{BackendSpec, Scheme};
+use std::{sync::Arc, time::Instant};
 
 /// Limits of the data plane that hold for every upstream.
 #[derive(Clone, Copy, Debug)]
@@ -41,7 +34,8 @@ pub(crate) enum Host {
 
 /// What the exchange needs to know of an upstream.
 pub(crate) struct Upstream {
-    pub(crate) timeouts: Timeouts,
+    /// The deadlines outside the attempts.
+    pub(crate) phases: PhaseOptions,
     pub(crate) forwarded: ForwardedMode,
     pub(crate) host: Host,
     /// The backends, in the order of the file.
@@ -49,6 +43,22 @@ pub(crate) struct Upstream {
     /// The same backends for the decisions, shared by the workers.
     pub(crate) pool: Arc<Pool>,
     pub(crate) options: UpstreamOptions,
+    /// Its requests in flight and in the queue, over all workers.
+    pub(crate) scope: Arc<Scope>,
+    /// The retry budgets of the upstream and of the process; `None` where only `max_retries` bounds retries.
+    pub(crate) budgets: Option<[Arc<Budget>; 2]>,
+    /// What the algorithm hashes.
+    pub(crate) key: KeySource,
+    /// How client connections remember their backend; `None` where they need not (behaviour 8, sticky-cid).
+    pub(crate) sticky: Option<Sticky>,
+}
+
+/// The names under which a client connection keeps its backend: hashes, so that they outlive a reload.
+pub(crate) struct Sticky {
+    /// Of the upstream.
+    pub(crate) name: u64,
+    /// Of the backends, in their order.
+    pub(crate) backends: Vec<u64>,
 }
 
 impl Upstream {
@@ -70,6 +80,14 @@ impl Upstream {
     }
 }
 
+/// What all workers count together for the process.
+pub(crate) struct Counts {
+    /// Requests in flight and in queues.
+    pub(crate) process: Arc<Process>,
+    /// Request-body bytes that no backend has taken.
+    pub(crate) bodies: Arc<BodyBudget>,
+}
+
 /// The snapshot.
 pub(crate) struct Snapshot {
     pub(crate) routes: Table,
@@ -77,8 +95,9 @@ pub(crate) struct Snapshot {
     pub(crate) limits: Limits,
     pub(crate) timeout_status: u16,
     pub(crate) retry_after_seconds: u32,
-    /// The value of `allow`.
-    pub(crate) allowed_methods: String,
+    /// What the operator forbids.
+    pub(crate) policy: Policy,
+    pub(crate) counts: Counts,
     /// The zero of the decisions' time, the same in all workers.
     pub(crate) epoch: Instant,
     pub(crate) config: Config,

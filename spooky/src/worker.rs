@@ -127,7 +127,10 @@ impl Worker {
 
     /// Serves until it is told to stop and has drained.
     pub(crate) async fn run(mut self) {
-        let turns = poll_fn(|cx| self.turn(cx));
+        let turns = poll_fn(|cx| {
+            self.exchanges.listen(cx.waker());
+            self.turn(cx)
+        });
         tokio::task::unconstrained(turns).await;
     }
 
@@ -171,6 +174,7 @@ impl Worker {
             exchanges.on_upstream(&mut Sides { listeners, transport, now }, event);
         }
         exchanges.on_time(&mut Sides { listeners, transport, now });
+        exchanges.call_waiting(&mut Sides { listeners, transport, now });
     }
 
     /// Sets the timer to the nearest deadline. False if that has passed already.

@@ -1,6 +1,6 @@
 //! What an [`Edge`](crate::Edge) needs to know, and its translation for the QUIC engine.
 
-use crate::quic::cid::WorkerCids;
+use crate::quic::cid::{FirstCid, WorkerCids};
 use crate::quic::congestion::PathControllerFactory;
 use quinn_proto::{
     EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt,
@@ -70,11 +70,12 @@ impl std::fmt::Display for EdgeError {
 impl std::error::Error for EdgeError {}
 
 impl EdgeSettings {
-    pub(crate) fn endpoint_config(&self) -> EndpointConfig {
+    pub(crate) fn endpoint_config(&self, first: &FirstCid) -> EndpointConfig {
+        let first = first.clone();
         let (worker, workers) = (self.worker, self.workers);
         let mut config = EndpointConfig::default();
         config.supported_versions(vec![QUIC_V1]);
-        config.cid_generator(move || Box::new(WorkerCids::new(worker, workers)));
+        config.cid_generator(move || Box::new(WorkerCids::new(worker, workers, first.clone())));
         config
     }
 

@@ -38,12 +38,22 @@ impl Exchanges {
                     self.cancel(sides, key, slot);
                     self.ask(sides, key, Attempt::next)
                 }
-                Step::Full => return self.fail(sides, key, Reason::BackendInflight),
-                Step::Answer(reason) => return self.fail(sides, key, reason),
+                Step::Full => return self.wait_for_backend(sides, key),
+                Step::Answer(reason) => return self.give_up(sides, key, reason),
                 Step::Wait | Step::Done => None,
             };
         }
         self.arm(key);
+    }
+
+    /// The machine has no way on.
+    fn give_up(&mut self, sides: &mut Sides<'_>, key: usize, reason: Reason) {
+        if reason == Reason::NoHealthyBackend
+            && let Some(exchange) = self.table.get(key)
+        {
+            self.generation.tell_unhealthy(exchange.upstream, sides.now);
+        }
+        self.fail(sides, key, reason);
     }
 
     /// Sends the request to a backend. Gives the next step if that fails at once.

@@ -7,11 +7,11 @@ use super::{
 use bytes::Bytes;
 use spooky_bridge::{
     h2,
-    message::{Fields, Protocol, ResponseHead, rewrite},
+    message::{Fields, Known, Method, Protocol, ResponseHead, rewrite},
 };
 use spooky_edge::Body;
 use spooky_lb::{
-    attempt::SlotId,
+    attempt::{BodyKind, Deadlines, SlotId},
     outcome::{Reason, Reset},
 };
 
@@ -38,9 +38,9 @@ impl Exchanges {
         end: bool,
     ) {
         let limit = self.generation.snapshot.limits.max_response_body;
-        let until = sides.now + self.timeouts(key).first_byte;
         let Some(exchange) = self.table.get_mut(key) else { return };
         let has_body = head.has_body(exchange.method);
+        let is_tunnel = exchange.method == Method::Connect && (200..300).contains(&head.status);
         if has_body && head.content_length.is_some_and(|length| length > limit) {
             return self.fail(sides, key, Reason::ResponseBodyTooLarge);
         }
@@ -50,11 +50,17 @@ impl Exchanges {
             None => Body::Chunked,
         };
         exchange.upload.replay.forget();
-        exchange.response = Response::Streaming { winner: slot, received: 0, unaccepted: 0, until };
+        exchange.response = Response::Streaming { winner: slot, received: 0, unaccepted: 0, is_tunnel };
+        let kind = if is_tunnel { BodyKind::Tunnel } else { kind_of(&head) };
         let (client, status) = (exchange.client, head.status);
+        self.stick(sides, key, slot);
+        self.mark_time(sides, key, |deadlines, phases, now| deadlines.on_head(phases, kind, now));
         rewrite::to_client(&mut head, &FROM_H2);
         if let Some(edge) = sides.edge(client) {
             edge.respond(client.stream, &head, body);
+            if is_tunnel {
+                edge.open_tunnel(client.stream);
+            }
         }
         let step = self.ask(sides, key, |attempt, cx| attempt.on_head(cx, slot, status));
         self.perform(sides, key, step);
@@ -63,48 +69,94 @@ impl Exchanges {
         }
     }
 
+    /// The client's connection keeps the backend that answers, where the algorithm says so.
+    fn stick(&self, sides: &mut Sides<'_>, key: usize, slot: SlotId) {
+        let Some(exchange) = self.table.get(key) else { return };
+        let upstream = self.generation.snapshot.upstreams.get(exchange.upstream);
+        if let Some(sticky) = upstream.and_then(|upstream| upstream.sticky.as_ref())
+            && let Some(backend) = exchange.attempt.backend(slot)
+            && let Some(&backend) = sticky.backends.get(backend)
+            && let Some(edge) = sides.edge(exchange.client)
+        {
+            edge.keep(exchange.client.stream, sticky.name, backend);
+        }
+    }
+
     pub(super) fn on_data(&mut self, sides: &mut Sides<'_>, key: usize, data: Bytes, end: bool) {
         let limit = self.generation.snapshot.limits.max_response_body;
-        let idle = self.timeouts(key).body_idle;
         let Some(exchange) = self.table.get_mut(key) else { return };
-        let Response::Streaming { received, unaccepted, until, .. } = &mut exchange.response else { return };
+        let Response::Streaming { received, unaccepted, is_tunnel, .. } = &mut exchange.response else { return };
         let length = data.len();
         *received += length as u64;
-        if *received > limit {
+        if *received > limit && !*is_tunnel {
             return self.cut(sides, key, Reset::ResponseBodyTooLarge);
         }
         let client = exchange.client;
         let Some(edge) = sides.listeners.get_mut(client.listener).map(|listener| &mut listener.edge) else { return };
         let accepted = edge.send_body(client.stream, data);
         *unaccepted += length - accepted.min(length);
-        *until = sides.now + idle;
+        let is_full = *unaccepted > 0;
         if end {
             return self.on_end(sides, key, None);
         }
         exchange.give_credit(sides, accepted);
+        self.mark_time(sides, key, |deadlines, phases, now| {
+            deadlines.on_body(phases, now);
+            if is_full {
+                deadlines.on_client_full();
+            }
+        });
         self.arm(key);
     }
 
     /// The client's connection took bytes that had been waiting.
     pub(super) fn on_accepted(&mut self, sides: &mut Sides<'_>, key: usize, bytes: usize) {
-        let idle = self.timeouts(key).body_idle;
         let Some(exchange) = self.table.get_mut(key) else { return };
-        if let Response::Streaming { unaccepted, until, .. } = &mut exchange.response {
-            *unaccepted = unaccepted.saturating_sub(bytes);
-            *until = sides.now + idle;
-            exchange.give_credit(sides, bytes);
+        let Response::Streaming { unaccepted, .. } = &mut exchange.response else { return };
+        *unaccepted = unaccepted.saturating_sub(bytes);
+        let has_room = *unaccepted == 0;
+        exchange.give_credit(sides, bytes);
+        if has_room {
+            self.mark_time(sides, key, Deadlines::on_body);
+            self.arm(key);
         }
     }
 
     /// The backend has ended the response.
     pub(super) fn on_end(&mut self, sides: &mut Sides<'_>, key: usize, trailers: Option<&Fields>) {
         let Some(exchange) = self.table.get_mut(key) else { return };
-        exchange.response = Response::Ending;
         let client = exchange.client;
+        if exchange.response.is_tunnel() && !exchange.upload.is_sent {
+            let is_sent = sides.edge(client).is_none_or(|edge| edge.finish(client.stream, trailers));
+            exchange.response = Response::HalfClosed { is_sent };
+            return;
+        }
+        exchange.response = Response::Ending;
+        exchange.deadlines.on_body_end();
+        exchange.deadlines.on_upload_unwanted();
         exchange.close_upstream(sides);
         if sides.edge(client).is_none_or(|edge| edge.finish(client.stream, trailers)) {
             self.complete(sides, key);
         }
+    }
+
+    /// The whole response is with the client's connection; only a tunnel may still go on in the other direction.
+    pub(super) fn on_all_sent(&mut self, sides: &mut Sides<'_>, key: usize) {
+        let Some(exchange) = self.table.get_mut(key) else { return };
+        match &mut exchange.response {
+            Response::HalfClosed { is_sent } if !exchange.upload.is_sent => *is_sent = true,
+            _ => self.complete(sides, key),
+        }
+    }
+}
+
+/// Which silences of a response are allowed (behaviour 6).
+fn kind_of(head: &ResponseHead) -> BodyKind {
+    let content = head.fields.first(Known::ContentType).unwrap_or_default();
+    if content.starts_with(b"text/event-stream") || content.starts_with(b"application/grpc") {
+        BodyKind::Tunnel
+    } else {
+        BodyKind::Ordinary
     }
 }
 

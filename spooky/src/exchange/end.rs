@@ -71,6 +71,7 @@ impl Exchanges {
     /// Removes the exchange; what it held returns, and backend streams that are still open are of no more use.
     fn settle(&mut self, sides: &mut Sides<'_>, key: usize) {
         let Some(exchange) = self.table.try_remove(key) else { return };
+        self.leave_queue(&exchange);
         for handle in exchange.handles.into_iter().flatten() {
             sides.transport.reset(handle, h2::Code::CANCEL);
         }

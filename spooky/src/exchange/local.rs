@@ -30,7 +30,7 @@ impl Exchanges {
             error: row.proxy_error,
             details: row.details,
             retry_after: row.retry_after.then_some(snapshot.retry_after_seconds),
-            allow: (reason == Reason::MethodDenied).then_some(snapshot.allowed_methods.as_str()),
+            allow: (reason == Reason::MethodDenied).then_some(snapshot.policy.allow()),
         };
         let context = AnswerContext {
             date: self.clock.http_date(),

@@ -3,10 +3,12 @@
 //! Every request of every client protocol becomes an [`Exchange`] here: routed, admitted, sent to a backend, answered, and
 //! settled exactly once. The worker calls [`Exchanges`] with the events of both sides; decisions are asked from `lb`.
 
+mod admission;
 mod attempt;
 mod clock;
 mod download;
 mod end;
+mod key;
 mod local;
 mod start;
 mod state;
@@ -15,15 +17,20 @@ mod upload;
 mod wheel;
 
 pub(crate) use clock::Clock;
+pub(crate) use key::KeySource;
 pub(crate) use state::Client;
 
 use crate::{generation::Generation, worker::Listener};
 use slab::Slab;
 use spooky_edge::{Edge, Event as ClientEvent, EventKind};
-use spooky_lb::attempt::SlotId;
+use spooky_lb::{
+    admit::{Queue, Ticket},
+    attempt::SlotId,
+    time::Nanos,
+};
 use spooky_transport::{Event as UpstreamEvent, Transport};
 use state::Exchange;
-use std::time::Instant;
+use std::{collections::HashMap, task::Waker, time::Instant};
 use wheel::Wheel;
 
 /// Both sides, lent by the worker for one call.
@@ -46,19 +53,38 @@ pub(crate) struct Exchanges {
     wheel: Wheel,
     generation: Generation,
     clock: Clock,
-    /// Reused by route look-ups.
+    /// The requests that wait for a permit or a backend.
+    queue: Queue,
+    /// The exchanges that they belong to.
+    waiting: HashMap<Ticket, u64>,
+    /// Uploads that go on when the budget for request bodies has room again.
+    capped: Vec<u64>,
+    /// When to look whether it has.
+    look_again: Option<Instant>,
+    /// What wakes the worker, as the others know it.
+    waker: Option<Waker>,
+    /// Reused by look-ups of routes and keys.
     scratch: Vec<u8>,
+    /// Reused by the policy on paths.
+    readings: [Vec<u8>; 3],
 }
 
 impl Exchanges {
-    pub(crate) fn new(generation: Generation, clock: Clock, now: Instant) -> Self {
+    /// No exchanges yet, on the worker with this number.
+    pub(crate) fn new(generation: Generation, clock: Clock, worker: usize, now: Instant) -> Self {
         Self {
+            queue: Queue::new(generation.snapshot.counts.process.clone(), worker),
+            waiting: HashMap::new(),
+            capped: Vec::new(),
+            look_again: None,
+            waker: None,
             table: Slab::with_capacity(256),
             serial: 0,
             wheel: Wheel::new(now),
             generation,
             clock,
             scratch: Vec::new(),
+            readings: Default::default(),
         }
     }
 
@@ -77,7 +103,7 @@ impl Exchanges {
             EventKind::Accepted(bytes) => {
                 self.with(sides, client, |this, sides, key| this.on_accepted(sides, key, bytes));
             }
-            EventKind::Sent => self.with(sides, client, Self::complete),
+            EventKind::Sent => self.with(sides, client, Self::on_all_sent),
             EventKind::Aborted(abort) => self.with(sides, client, |this, sides, key| this.abandon(sides, key, abort)),
         }
         if let Some(edge) = sides.edge(client) {
@@ -116,6 +142,11 @@ impl Exchanges {
             UpstreamEvent::Failed { failure, .. } => self.on_failed(sides, key, slot, &failure),
             UpstreamEvent::BackendDown { .. } | UpstreamEvent::BackendUp { .. } => {}
         }
+    }
+
+    /// A moment as the decisions count it.
+    fn nanos(&self, now: Instant) -> Nanos {
+        Nanos::since(self.generation.snapshot.epoch, now)
     }
 
     /// The exchange and the attempt that a number stands for.

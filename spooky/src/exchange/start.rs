@@ -3,7 +3,7 @@
 use super::{
     Exchanges, SERIALS, Sides,
     local::Asked,
-    state::{Client, Exchange, Response, Upload},
+    state::{Client, Exchange, Place, Response, Seat, Upload},
     tag_of,
 };
 use spooky_bridge::message::{
@@ -14,11 +14,19 @@ use spooky_bridge::message::{
     rewrite::{self, RequestContext},
 };
 use spooky_lb::{
-    attempt::{Attempt, Request, SlotId},
+    admit::{Admission, BodyShare},
+    attempt::{Attempt, Deadlines, Request, SlotId},
     outcome::Reason,
-    time::Nanos,
 };
-use std::net::SocketAddr;
+use std::{net::SocketAddr, time::Duration};
+
+/// A request that may be served, now or when it is called.
+struct Admitted {
+    upstream: usize,
+    attempt: Attempt,
+    seat: Seat,
+    share: Option<BodyShare>,
+}
 
 impl Exchanges {
     /// Takes a new request.
@@ -30,22 +38,54 @@ impl Exchanges {
         end: bool,
         peer: SocketAddr,
     ) {
-        let upstream = match self.judge(&head) {
-            Ok(upstream) => upstream,
+        let admitted = match self.admit(sides, client, &head, end, peer) {
+            Ok(admitted) => admitted,
             Err(reason) => {
                 return self.answer(sides, client, reason, asked(head.method, &head.fields));
             }
         };
-        let Some(key) = self.enter(sides, client, upstream, head, end, peer) else { return };
-        let step = self.ask(sides, key, Attempt::on_start);
-        self.perform(sides, key, step);
+        let ticket = admitted.seat.ticket();
+        let Some(key) = self.enter(sides, client, admitted, head, peer) else { return };
+        if let Some(ticket) = ticket {
+            self.waiting.insert(ticket, tag_of(key, self.serial, SlotId::FIRST));
+            self.arm(key);
+        } else {
+            let step = self.ask(sides, key, Attempt::on_start);
+            self.perform(sides, key, step);
+        }
     }
 
-    /// The upstream for a request, or the reason why there is none.
+    /// A place for the request, or the reason why there is none.
+    fn admit(
+        &mut self,
+        sides: &mut Sides<'_>,
+        client: Client,
+        head: &RequestHead,
+        end: bool,
+        peer: SocketAddr,
+    ) -> Result<Admitted, Reason> {
+        let number = self.judge(head)?;
+        let now = self.nanos(sides.now);
+        let attempt = self.attempt(sides, client, number, head, end, peer).ok_or(Reason::Internal)?;
+        let snapshot = &self.generation.snapshot;
+        let compiled = snapshot.upstreams.get(number).ok_or(Reason::Internal)?;
+        let share = if end { None } else { Some(snapshot.counts.bodies.open().ok_or(Reason::RequestBufferCap)?) };
+        let seat = match self.queue.admit(&compiled.scope, attempt.total_deadline(), now) {
+            Admission::Granted(permit) => Seat::Held { permit, place: Place::Seated(None) },
+            Admission::Queued(ticket) => Seat::Queued(ticket),
+            Admission::Refused(reason) => return Err(reason),
+        };
+        Ok(Admitted { upstream: number, attempt, seat, share })
+    }
+
+    /// The upstream for a request, or the reason why there is none (behaviour 3.5 to 3.8).
     fn judge(&mut self, head: &RequestHead) -> Result<usize, Reason> {
         let snapshot = &self.generation.snapshot;
+        snapshot.policy.check_method(head.method_bytes())?;
         if head.method == Method::Connect {
-            return Err(Reason::MethodDenied);
+            snapshot.policy.check_connect(head.authority())?;
+        } else {
+            snapshot.policy.check_path(head.path(), &mut self.readings)?;
         }
         let matched = snapshot
             .routes
@@ -57,21 +97,47 @@ impl Exchanges {
         Ok(matched.upstream)
     }
 
+    /// The attempts of a request, which have not begun.
+    fn attempt(
+        &mut self,
+        sides: &mut Sides<'_>,
+        client: Client,
+        number: usize,
+        head: &RequestHead,
+        end: bool,
+        peer: SocketAddr,
+    ) -> Option<Attempt> {
+        let now = self.nanos(sides.now);
+        let compiled = self.generation.snapshot.upstreams.get(number)?;
+        let edge = sides.edge(client)?;
+        let key = compiled.key.key(head, peer.ip(), edge.connection_id(client.stream), &mut self.scratch);
+        let kept = compiled.sticky.as_ref().and_then(|sticky| {
+            let backend = edge.kept(client.stream, sticky.name)?;
+            sticky.backends.iter().position(|other| *other == backend)
+        });
+        let request = Request { method: head.method_bytes(), has_body: !end, key };
+        let mut attempt = Attempt::new(&request, self.generation.upstream(number)?, now).keeping(kept);
+        // gRPC is POST; nothing else is searched for its fields.
+        if head.method == Method::Post
+            && local::is_grpc(&head.fields)
+            && let Some(timeout) = head.fields.first(Known::GrpcTimeout).and_then(grpc_timeout)
+        {
+            attempt.limit_total(now + timeout);
+        }
+        Some(attempt)
+    }
+
     /// Makes the exchange.
     fn enter(
         &mut self,
         sides: &mut Sides<'_>,
         client: Client,
-        number: usize,
+        admitted: Admitted,
         mut head: RequestHead,
-        end: bool,
         peer: SocketAddr,
     ) -> Option<usize> {
-        let snapshot = self.generation.snapshot.clone();
-        let compiled = snapshot.upstreams.get(number)?;
-        let request = Request { method: head.method_bytes(), has_body: !end, key: 0 };
-        let now = Nanos::since(snapshot.epoch, sides.now);
-        let attempt = Attempt::new(&request, self.generation.upstream(number)?, now);
+        let now = self.nanos(sides.now);
+        let compiled = self.generation.snapshot.upstreams.get(admitted.upstream)?;
         let from = ForwardedClient::new(peer.ip(), sides.listeners.get(client.listener)?.port);
         let new_id = request_id::accepted(&head.fields).is_none().then(|| self.clock.request_id());
         let context = RequestContext {
@@ -87,12 +153,14 @@ impl Exchanges {
         let exchange = Exchange {
             serial: self.serial,
             client,
-            upstream: number,
+            upstream: admitted.upstream,
             method: head.method,
             head,
-            attempt,
+            attempt: admitted.attempt,
+            seat: admitted.seat,
+            deadlines: Deadlines::new(&compiled.phases, now),
             handles: [None, None],
-            upload: Upload::new(!end),
+            upload: Upload::new(admitted.share),
             response: Response::Awaited,
             entered: None,
         };
@@ -136,5 +204,37 @@ impl Exchange {
     /// The id of the request, as sent to the backend.
     pub(super) fn request_id(&self) -> &[u8] {
         self.head.fields.first(Known::XRequestId).unwrap_or_default()
+    }
+}
+
+/// The value of `grpc-timeout`: up to eight digits and a unit.
+fn grpc_timeout(value: &[u8]) -> Option<Duration> {
+    let (unit, digits) = value.split_last()?;
+    if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let number = digits.iter().fold(0, |number: u64, digit| number * 10 + u64::from(digit - b'0'));
+    Some(match unit {
+        b'H' => Duration::from_secs(number * 3600),
+        b'M' => Duration::from_secs(number * 60),
+        b'S' => Duration::from_secs(number),
+        b'm' => Duration::from_millis(number),
+        b'u' => Duration::from_micros(number),
+        b'n' => Duration::from_nanos(number),
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_of_grpc_have_a_unit() {
+        assert_eq!(grpc_timeout(b"250m"), Some(Duration::from_millis(250)));
+        assert_eq!(grpc_timeout(b"99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
+        for bad in ["", "m", "5", "5x", "-5S", "123456789S", " 5S"] {
+            assert_eq!(grpc_timeout(bad.as_bytes()), None, "{bad}");
+        }
     }
 }

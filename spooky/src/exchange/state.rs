@@ -3,7 +3,10 @@
 use bytes::Bytes;
 use spooky_bridge::message::{Fields, Method, RequestHead};
 use spooky_edge::StreamRef;
-use spooky_lb::attempt::{Attempt, Sent, SlotId};
+use spooky_lb::{
+    admit::{BodyShare, Permit, Ticket, Waited},
+    attempt::{Attempt, Deadlines, Sent, SlotId},
+};
 use spooky_transport::RequestHandle;
 use std::{collections::VecDeque, time::Instant};
 
@@ -34,6 +37,11 @@ impl Replay {
         } else if !self.is_lost {
             self.chunks.push(chunk.clone());
         }
+    }
+
+    /// Whether what was sent can never be sent again.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.is_lost
     }
 
     /// No attempt will follow: frees the memory.
@@ -80,13 +88,16 @@ pub(crate) struct Upload {
     pub(crate) replay: Replay,
     /// The request came with its end: there is no body.
     pub(crate) is_absent: bool,
-    /// Until when the client must send more; `None` while it is not waited for.
-    pub(crate) until: Option<Instant>,
+    /// It is on the list of those that wait for the budget.
+    pub(crate) is_capped: bool,
+    /// What the bytes in `waiting` hold of the process's budget.
+    pub(crate) share: Option<BodyShare>,
 }
 
 impl Upload {
-    /// The upload of a request; one without a body is over already.
-    pub(crate) fn new(has_body: bool) -> Self {
+    /// The upload of a request: with a share of the budget, or over already because there is no body.
+    pub(crate) fn new(share: Option<BodyShare>) -> Self {
+        let has_body = share.is_some();
         Self {
             waiting: VecDeque::new(),
             end: if has_body { UploadEnd::Unknown } else { UploadEnd::Plain },
@@ -94,7 +105,20 @@ impl Upload {
             received: 0,
             replay: Replay::default(),
             is_absent: !has_body,
-            until: None,
+            is_capped: false,
+            share,
+        }
+    }
+
+    /// Bytes of the body that are held because no backend has taken them, for the budget.
+    pub(crate) fn hold(&mut self, bytes: usize) -> bool {
+        self.share.as_mut().is_none_or(|share| share.take(bytes as u64))
+    }
+
+    /// The backend has taken so many.
+    pub(crate) fn let_go(&mut self, bytes: usize) {
+        if let Some(share) = &mut self.share {
+            share.give_back(bytes as u64);
         }
     }
 
@@ -128,11 +152,54 @@ pub(crate) enum Response {
         received: u64,
         /// Body bytes that the client's connection has not taken.
         unaccepted: usize,
-        /// When the next byte is overdue.
-        until: Instant,
+        /// Both directions of it end by themselves.
+        is_tunnel: bool,
     },
     /// Ended by the backend; the client's connection has not taken all of it.
     Ending,
+    /// A tunnel that the backend has ended in its direction; the client's goes on.
+    HalfClosed {
+        /// The client's connection has taken all of it.
+        is_sent: bool,
+    },
+}
+
+impl Response {
+    /// Whether this is a tunnel: no limit on bodies holds for it.
+    pub(crate) fn is_tunnel(&self) -> bool {
+        matches!(self, Self::Streaming { is_tunnel: true, .. } | Self::HalfClosed { .. })
+    }
+}
+
+/// Where the exchange stands with the limits on requests in flight (behaviour 10.1).
+pub(crate) enum Seat {
+    /// It waits for a permit.
+    Queued(Ticket),
+    /// It has its permit until it is over.
+    Held {
+        /// Returns by drop.
+        permit: Permit,
+        /// Whether it goes on, or waits for a backend.
+        place: Place,
+    },
+}
+
+/// Where an exchange with a permit stands.
+pub(crate) enum Place {
+    /// It goes on; the wait for its permit, if there was one, goes on should every backend be full.
+    Seated(Option<Waited>),
+    /// It waits for a backend.
+    Standing(Ticket),
+}
+
+impl Seat {
+    /// The place in the queue.
+    pub(crate) fn ticket(&self) -> Option<Ticket> {
+        match self {
+            Self::Queued(ticket) | Self::Held { place: Place::Standing(ticket), .. } => Some(*ticket),
+            Self::Held { place: Place::Seated(_), .. } => None,
+        }
+    }
 }
 
 /// The exchange.
@@ -144,6 +211,10 @@ pub(crate) struct Exchange {
     /// The request as sent to backends.
     pub(crate) head: RequestHead,
     pub(crate) attempt: Attempt,
+    /// Returned when the exchange is dropped; its place in the queue is left before.
+    pub(crate) seat: Seat,
+    /// What the exchange waits for apart from the attempts.
+    pub(crate) deadlines: Deadlines,
     /// The backend streams of the attempts, by slot.
     pub(crate) handles: [Option<RequestHandle>; 2],
     pub(crate) upload: Upload,

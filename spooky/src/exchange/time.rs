@@ -8,8 +8,8 @@ use super::{
 };
 use crate::generation::Generation;
 use spooky_lb::{
-    attempt::{Attempt, SlotId},
-    outcome::{Reason, Reset},
+    attempt::{Attempt, Deadlines, Expiry, PhaseOptions, SlotId},
+    time::Nanos,
 };
 use std::time::Instant;
 
@@ -17,16 +17,14 @@ use std::time::Instant;
 enum Overdue {
     /// The attempt machine knows.
     Attempt,
-    /// More of the upload.
-    Upload,
-    /// The next byte of the response.
-    Body { is_first: bool },
+    /// This.
+    Phase(Expiry),
 }
 
 impl Exchanges {
     /// When [`Exchanges::on_time`] has something to do.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.wheel.next()
+        [self.wheel.next(), self.queue_deadline()].into_iter().flatten().min()
     }
 
     /// Enters the exchange into the wheel if its deadline is nearer than what was entered.
@@ -74,8 +72,11 @@ impl Exchanges {
         let Some(exchange) = self.table.get_mut(key) else { return };
         match nearest(exchange, &mut self.generation) {
             Some((at, overdue)) if at <= sides.now => match overdue {
-                Overdue::Upload => self.fail(sides, key, Reason::BodyIdle),
-                Overdue::Body { is_first } => self.on_body_silent(sides, key, is_first),
+                Overdue::Phase(expiry) => match expiry.reason() {
+                    // An answer, or a reset where the response has begun.
+                    Some(reason) => self.fail(sides, key, reason),
+                    None => self.cut(sides, key, expiry.reset()),
+                },
                 Overdue::Attempt => {
                     let step = self.ask(sides, key, Attempt::on_timer);
                     self.perform(sides, key, step);
@@ -85,40 +86,31 @@ impl Exchanges {
         }
     }
 
-    fn on_body_silent(&mut self, sides: &mut Sides<'_>, key: usize, is_first: bool) {
-        let body_idle = self.timeouts(key).body_idle;
+    /// Tells an exchange's deadlines that something has happened.
+    pub(super) fn mark_time(
+        &mut self,
+        sides: &Sides<'_>,
+        key: usize,
+        mark: impl FnOnce(&mut Deadlines, &PhaseOptions, Nanos),
+    ) {
+        let now = self.nanos(sides.now);
         let Some(exchange) = self.table.get_mut(key) else { return };
-        // A pause that the client causes never counts (behaviour 6).
-        if let Response::Streaming { unaccepted, until, .. } = &mut exchange.response
-            && *unaccepted > 0
-        {
-            *until = sides.now + body_idle;
-            return self.arm(key);
+        if let Some(upstream) = self.generation.snapshot.upstreams.get(exchange.upstream) {
+            mark(&mut exchange.deadlines, &upstream.phases, now);
         }
-        self.cut(sides, key, if is_first { Reset::FirstByteTimeout } else { Reset::BodyIdleTimeout });
-    }
-
-    /// The timeouts of an exchange's upstream.
-    pub(super) fn timeouts(&self, key: usize) -> crate::snapshot::Timeouts {
-        let upstream = self.table.get(key).map(|exchange| exchange.upstream);
-        let found = upstream.and_then(|upstream| self.generation.snapshot.upstreams.get(upstream));
-        found.map(|upstream| upstream.timeouts).unwrap_or_default()
     }
 }
 
 /// The nearest deadline and what it is for.
 fn nearest(exchange: &Exchange, generation: &mut Generation) -> Option<(Instant, Overdue)> {
     let epoch = generation.snapshot.epoch;
-    match &exchange.response {
-        Response::Streaming { received, until, .. } => Some((*until, Overdue::Body { is_first: *received == 0 })),
-        Response::Ending => None,
-        Response::Awaited => {
-            if let Some(until) = exchange.upload.until {
-                // The backend cannot answer before the client has sent: its time does not run.
-                return Some((until, Overdue::Upload));
-            }
-            let timer = exchange.attempt.timer(generation.upstream(exchange.upstream)?);
-            Some((timer.to_instant(epoch)?, Overdue::Attempt))
-        }
-    }
+    let (phase, expiry) = exchange.deadlines.next();
+    let attempt = match exchange.response {
+        // The backend cannot answer before the client has sent: its time does not run, that of the request does.
+        Response::Awaited if exchange.deadlines.awaits_upload() => exchange.attempt.total_deadline(),
+        Response::Awaited => exchange.attempt.timer(generation.upstream(exchange.upstream)?),
+        Response::Streaming { .. } | Response::Ending | Response::HalfClosed { .. } => Nanos::NEVER,
+    };
+    let overdue = if attempt <= phase { Overdue::Attempt } else { Overdue::Phase(expiry) };
+    Some((attempt.min(phase).to_instant(epoch)?, overdue))
 }

@@ -3,10 +3,12 @@
 use super::{
     Exchanges, Sides,
     state::{Exchange, Response, Upload, UploadEnd},
+    tag_of,
 };
+use crate::snapshot::Snapshot;
 use bytes::Bytes;
 use spooky_edge::{Abort, BodyRead};
-use spooky_lb::outcome::Reason;
+use spooky_lb::{attempt::SlotId, outcome::Reason};
 use spooky_transport::{RequestHandle, Transport};
 
 /// One read from the client takes at most so much; the backend's window bounds it further.
@@ -24,41 +26,71 @@ enum Pumped {
     Failed(Abort),
     /// More than `max_request_body_bytes`.
     TooLarge,
+    /// The budget for request bodies is used up: no credit for now.
+    Capped,
+    /// What came would exceed that budget.
+    OverBudget,
 }
 
 impl Exchanges {
     /// Moves as much of the upload as the client has sent and the backend takes.
     pub(super) fn pump_upload(&mut self, sides: &mut Sides<'_>, key: usize) {
-        let limit = self.generation.snapshot.limits.max_request_body;
-        let idle = self.timeouts(key).client_body_idle;
+        let snapshot = self.generation.snapshot.clone();
         let Some(exchange) = self.table.get_mut(key) else { return };
         let Some((slot, handle)) = exchange.upload_handle() else { return };
         if exchange.upload.is_sent || sides.transport.is_waiting(handle) {
             return;
         }
-        let pumped = pump(exchange, sides, handle, limit);
-        exchange.upload.until = match pumped {
-            Pumped::Starved => Some(sides.now + idle),
-            _ => None,
-        };
+        let pumped = pump(exchange, sides, handle, &snapshot);
+        let is_gone = exchange.upload.replay.is_lost();
+        let is_empty = exchange.upload.received == 0 && matches!(exchange.upload.end, UploadEnd::Plain);
+        // A later attempt then ends with its head, as if the client had.
+        exchange.upload.is_absent |= is_empty;
+        self.mark_time(sides, key, |deadlines, phases, now| match pumped {
+            Pumped::Starved => deadlines.on_upload_wanted(phases, now),
+            _ => deadlines.on_upload_unwanted(),
+        });
         match pumped {
             Pumped::Failed(abort) => return self.abandon(sides, key, abort),
             Pumped::TooLarge => return self.fail(sides, key, Reason::BodyTooLarge),
-            Pumped::Done => {
-                self.ask(sides, key, |attempt, cx| {
-                    attempt.on_body_taken(cx.now, slot);
-                    attempt.on_upload_end(cx);
-                });
+            Pumped::OverBudget => return self.fail(sides, key, Reason::RequestBufferCap),
+            Pumped::Capped => self.wait_for_budget(key),
+            Pumped::Done | Pumped::Blocked | Pumped::Starved => {}
+        }
+        self.ask(sides, key, |attempt, cx| {
+            attempt.on_body_taken(cx.now, slot);
+            if is_gone {
+                attempt.on_body_gone();
             }
-            Pumped::Blocked | Pumped::Starved => {
-                self.ask(sides, key, |attempt, cx| attempt.on_body_taken(cx.now, slot));
+            if matches!(pumped, Pumped::Done) {
+                if is_empty {
+                    attempt.on_empty_body();
+                }
+                attempt.on_upload_end(cx);
             }
+        });
+        if matches!(
+            self.table.get(key).map(|exchange| &exchange.response),
+            Some(Response::HalfClosed { is_sent: true })
+        ) && matches!(pumped, Pumped::Done)
+        {
+            return self.complete(sides, key);
         }
         self.arm(key);
     }
+
+    /// The upload goes on when the budget has room.
+    fn wait_for_budget(&mut self, key: usize) {
+        if let Some(exchange) = self.table.get_mut(key)
+            && !std::mem::replace(&mut exchange.upload.is_capped, true)
+        {
+            self.capped.push(tag_of(key, exchange.serial, SlotId::FIRST));
+        }
+    }
 }
 
-fn pump(exchange: &mut Exchange, sides: &mut Sides<'_>, handle: RequestHandle, limit: u64) -> Pumped {
+fn pump(exchange: &mut Exchange, sides: &mut Sides<'_>, handle: RequestHandle, snapshot: &Snapshot) -> Pumped {
+    exchange.upload.is_capped = false;
     loop {
         if let Some(stopped) = send_waiting(&mut exchange.upload, sides.transport, handle) {
             return stopped;
@@ -71,12 +103,18 @@ fn pump(exchange: &mut Exchange, sides: &mut Sides<'_>, handle: RequestHandle, l
         let Some(edge) = sides.listeners.get_mut(exchange.client.listener).map(|listener| &mut listener.edge) else {
             return Pumped::Starved;
         };
+        if snapshot.counts.bodies.is_full() {
+            return Pumped::Capped;
+        }
         let upload = &mut exchange.upload;
         match edge.read_body(exchange.client.stream, room.min(READ_SIZE)) {
             BodyRead::Data(data) => {
                 upload.received += data.len() as u64;
-                if upload.received > limit {
+                if upload.received > snapshot.limits.max_request_body && !exchange.response.is_tunnel() {
                     return Pumped::TooLarge;
+                }
+                if !upload.hold(data.len()) {
+                    return Pumped::OverBudget;
                 }
                 if matches!(exchange.response, Response::Awaited) {
                     upload.replay.keep(&data);
@@ -97,8 +135,10 @@ fn send_waiting(upload: &mut Upload, transport: &mut Transport, handle: RequestH
     while !upload.waiting.is_empty() {
         let is_last = is_plain_end && upload.waiting.len() == 1;
         let Some(front) = upload.waiting.front_mut() else { break };
-        transport.send_data(handle, front, is_last);
-        if !front.is_empty() {
+        let taken = transport.send_data(handle, front, is_last);
+        let is_left = !front.is_empty();
+        upload.let_go(taken);
+        if is_left {
             return Some(Pumped::Blocked);
         }
         upload.waiting.pop_front();

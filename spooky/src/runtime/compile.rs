@@ -1,7 +1,7 @@
 //! From the configuration to what the data plane works with: the snapshot, and the settings of both sides.
 
-use super::StartError;
-use crate::snapshot::{Host, Limits, Snapshot, Timeouts, Upstream};
+use super::{StartError, decide};
+use crate::snapshot::{Host, Limits, Snapshot, Upstream};
 use spooky_bridge::message::{
     Protocol,
     check::{HeadLimits, RequestRules},
@@ -9,14 +9,7 @@ use spooky_bridge::message::{
 };
 use spooky_config::{BackendScheme, Config, HostMode, Listener};
 use spooky_edge::EdgeSettings;
-use spooky_lb::{
-    attempt::{AttemptOptions, breaker::BreakerOptions},
-    balance::Algorithm,
-    health::PassiveOptions,
-    pool::{Pool, PoolOptions, Spec},
-    route::{HostPattern, Rule, Table},
-    upstream::UpstreamOptions,
-};
+use spooky_lb::route::{HostPattern, Rule, Table};
 use spooky_net::tls::{CertificateFiles, NamedFiles, Store, client, server};
 use spooky_transport::{BackendSpec, Options, Scheme};
 use std::{sync::Arc, time::Instant};
@@ -24,11 +17,8 @@ use std::{sync::Arc, time::Instant};
 /// Response data that one client connection may hold unacknowledged. Bounds what a client that reads but never
 /// acknowledges costs; enough for 1 Gbit/s at 60 ms.
 const SEND_WINDOW: u64 = 8 * 1024 * 1024;
-/// What `allow` lists when every method is accepted.
-const COMMON_METHODS: &str = "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS, TRACE";
-
-/// Compiles the configuration.
-pub(super) fn snapshot(config: Config) -> Result<Arc<Snapshot>, StartError> {
+/// Compiles the configuration for a process with this many workers.
+pub(super) fn snapshot(config: Config, workers: u16) -> Result<Arc<Snapshot>, StartError> {
     let routes = Table::build(config.upstreams.iter().enumerate().map(|(number, upstream)| Rule {
         upstream: number,
         name: upstream.name.clone(),
@@ -36,9 +26,8 @@ pub(super) fn snapshot(config: Config) -> Result<Arc<Snapshot>, StartError> {
         path_prefix: upstream.route.path_prefix.clone(),
         method: upstream.route.method.as_ref().map(|method| method.as_str().to_owned()),
     }));
-    let upstreams = config.upstreams.iter().map(|upstream| compile_upstream(&config, upstream));
-    let protocol = &config.resilience.protocol;
-    let methods: Vec<_> = protocol.allowed_methods.iter().map(spooky_config::Method::as_str).collect();
+    let shared = decide::Shared::new(&config, usize::from(workers));
+    let upstreams = config.upstreams.iter().map(|upstream| compile_upstream(&config, upstream, &shared));
     Ok(Arc::new(Snapshot {
         routes,
         upstreams: upstreams.collect::<Result<_, _>>()?,
@@ -46,9 +35,10 @@ pub(super) fn snapshot(config: Config) -> Result<Arc<Snapshot>, StartError> {
             max_request_body: config.performance.max_request_body_bytes,
             max_response_body: config.performance.max_response_body_bytes,
         },
-        timeout_status: protocol.timeout_status,
+        timeout_status: config.resilience.protocol.timeout_status,
         retry_after_seconds: seconds(config.resilience.route_queue.shed_retry_after_seconds),
-        allowed_methods: if methods.is_empty() { COMMON_METHODS.to_owned() } else { methods.join(", ") },
+        policy: decide::policy(&config),
+        counts: shared.counts,
         epoch: Instant::now(),
         config,
     }))
@@ -58,14 +48,14 @@ fn seconds(duration: std::time::Duration) -> u32 {
     u32::try_from(duration.as_secs()).unwrap_or(u32::MAX)
 }
 
-fn compile_upstream(config: &Config, upstream: &spooky_config::Upstream) -> Result<Upstream, StartError> {
-    let timeouts = &upstream.timeouts;
+fn compile_upstream(
+    config: &Config,
+    upstream: &spooky_config::Upstream,
+    shared: &decide::Shared,
+) -> Result<Upstream, StartError> {
+    let scope = shared.scope(config, upstream);
     Ok(Upstream {
-        timeouts: Timeouts {
-            first_byte: timeouts.first_byte_ms,
-            body_idle: timeouts.body_idle_ms,
-            client_body_idle: config.performance.client_body_idle_timeout_ms,
-        },
+        phases: decide::phases(config, upstream),
         forwarded: match upstream.forwarded_headers.mode {
             spooky_config::ForwardedMode::Overwrite => ForwardedMode::Overwrite,
             spooky_config::ForwardedMode::Append => ForwardedMode::Append,
@@ -79,65 +69,13 @@ fn compile_upstream(config: &Config, upstream: &spooky_config::Upstream) -> Resu
             ),
         },
         backends: backends(upstream)?,
-        pool: Arc::new(pool(config, upstream)),
-        options: options(config, upstream),
+        pool: Arc::new(decide::pool(config, upstream).with_scope(&scope)),
+        scope,
+        budgets: shared.budgets(config, upstream),
+        options: decide::options(config, upstream),
+        key: decide::key(upstream),
+        sticky: decide::sticky(upstream),
     })
-}
-
-fn pool(config: &Config, upstream: &spooky_config::Upstream) -> Pool {
-    let breaker = &config.resilience.circuit_breaker;
-    let specs = upstream.backends.iter().map(|backend| {
-        let passive = &backend.passive_health;
-        Spec {
-            id: backend.id.clone(),
-            address: backend.address.written.clone(),
-            weight: backend.weight,
-            passive: passive.enabled.then(|| PassiveOptions {
-                failure_threshold: count(passive.failure_threshold),
-                success_threshold: count(passive.success_threshold),
-                cooldown: passive.cooldown_ms,
-                count_5xx: passive.count_5xx,
-            }),
-            probed: false, // no prober runs yet: a backend returns by a trial request
-        }
-    });
-    let options = PoolOptions {
-        inflight_limit: count(config.performance.per_backend_inflight_limit),
-        slow_start: upstream.load_balancing.slow_start_ms,
-        panic_threshold_percent: u32::from(upstream.load_balancing.panic_threshold_percent),
-        breaker: breaker.enabled.then(|| BreakerOptions {
-            failure_threshold: count(breaker.failure_threshold),
-            open: breaker.open_ms,
-            half_open_max_probes: count(breaker.half_open_max_probes),
-            count_5xx: breaker.count_5xx,
-        }),
-    };
-    Pool::build(specs.collect(), options, None)
-}
-
-fn options(config: &Config, upstream: &spooky_config::Upstream) -> UpstreamOptions {
-    UpstreamOptions {
-        algorithm: match upstream.load_balancing.algorithm {
-            spooky_config::Algorithm::RoundRobin => Algorithm::RoundRobin,
-            spooky_config::Algorithm::Random => Algorithm::Random,
-            spooky_config::Algorithm::ConsistentHash => Algorithm::ConsistentHash,
-            spooky_config::Algorithm::LeastConnections => Algorithm::LeastConnections,
-            spooky_config::Algorithm::LatencyAware => Algorithm::LatencyAware,
-            spooky_config::Algorithm::StickyCid => Algorithm::StickyCid,
-        },
-        load_factor: upstream.load_balancing.load_factor,
-        attempt: AttemptOptions {
-            max_retries: count(config.resilience.retry_budget.max_retries),
-            response_timeout: upstream.timeouts.response_ms,
-            total_timeout: upstream.timeouts.total_ms,
-        },
-        ..UpstreamOptions::default()
-    }
-}
-
-/// Counts in the configuration are far below this bound in practice; above it they mean "no limit".
-fn count(value: usize) -> u32 {
-    u32::try_from(value).unwrap_or(u32::MAX)
 }
 
 /// The backends as the transport wants them. All of an upstream share one TLS context, so that connections can be shared.

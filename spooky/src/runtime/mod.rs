@@ -2,6 +2,7 @@
 
 mod bind;
 mod compile;
+mod decide;
 mod post;
 mod threads;
 
@@ -58,7 +59,7 @@ pub(crate) fn start(config: Config) -> Result<Running, StartError> {
     let workers = config.performance.worker_threads.unwrap_or(spooky_net::sys::affinity::available_parallelism());
     let workers = u16::try_from(workers).unwrap_or(u16::MAX);
     let bound = Bound::new(&config, workers)?;
-    let snapshot = compile::snapshot(config)?;
+    let snapshot = compile::snapshot(config, workers)?;
     Running::new(bound, &snapshot, workers, log)
 }
 

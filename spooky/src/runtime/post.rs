@@ -76,8 +76,9 @@ impl Post {
     fn worker(&self) -> io::Result<Worker> {
         let config = &self.snapshot.config;
         let mut transport = Transport::new(compile::transport(config, self.seed), Instant::now());
-        let generation = Generation::new(self.snapshot.clone(), &mut transport);
-        let exchanges = Exchanges::new(generation, Clock::new(self.seed), Instant::now());
+        let generation = Generation::new(self.snapshot.clone(), &mut transport, usize::from(self.number));
+        let clock = Clock::new(self.seed);
+        let exchanges = Exchanges::new(generation, clock, usize::from(self.number), Instant::now());
         let options = UdpOptions {
             recv_buffer: config.performance.udp_recv_buffer_bytes as usize,
             send_buffer: config.performance.udp_send_buffer_bytes as usize,

@@ -10,12 +10,17 @@
 )]
 
 mod abort;
+mod admission;
+mod attempts;
+mod balance;
 mod cli;
 mod demo;
+mod door;
 mod forward;
 mod h3;
 mod interop;
 mod life;
+mod policy;
 mod proxy;
 mod route;
 mod stream;

@@ -12,9 +12,9 @@ use spooky_testkit::origin::Origin;
 use spooky_testkit::origin::handler::fixed;
 use spooky_testkit::rogue::{Fault, Flood, On, Rogue, Script, Step, fields, flag, kind};
 use spooky_testkit::{port, wait};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
+use crate::door::Door;
 use crate::proxy::{LONG, NAME, Proxy};
 
 /// Room for more requests at once than any test makes.
@@ -55,33 +55,6 @@ async fn ten_thousand_requests_survive_an_origin_that_retires_its_connections() 
     assert_eq!((record.requests.len(), record.completed), (CONNECTIONS * REQUESTS, CONNECTIONS * REQUESTS));
     assert!(record.connections >= CONNECTIONS * REQUESTS / 500, "{} connections", record.connections);
     eprintln!("{} connections, {} requests beyond a GOAWAY", record.connections, record.refused);
-}
-
-/// A TCP relay in front of an origin, so that its port can close and open again.
-struct Door(JoinSet<()>);
-
-impl Door {
-    async fn open(at: std::net::SocketAddr, origin: std::net::SocketAddr) -> Self {
-        let bind = || async { TcpListener::bind(at).await.ok() };
-        let listener = wait::until(wait::BOUND, "the port to be free again", bind).await;
-        let mut tasks = JoinSet::new();
-        tasks.spawn(async move {
-            let mut relays = JoinSet::new();
-            loop {
-                let Ok((mut outer, _)) = listener.accept().await else { continue };
-                relays.spawn(async move {
-                    if let Ok(mut inner) = TcpStream::connect(origin).await {
-                        let _ = tokio::io::copy_bidirectional(&mut outer, &mut inner).await;
-                    }
-                });
-            }
-        });
-        Self(tasks)
-    }
-
-    async fn close(mut self) {
-        self.0.shutdown().await;
-    }
 }
 
 /// Awaits so many lines with this text, and finds no more of them.

@@ -30,6 +30,8 @@ pub(crate) struct SessionSettings {
 pub(crate) struct Origin {
     pub(crate) conn: u32,
     pub(crate) epoch: u32,
+    /// The first connection id that we gave.
+    pub(crate) id: u64,
     pub(crate) peer: SocketAddr,
     pub(crate) local_ip: Option<IpAddr>,
 }
@@ -49,6 +51,9 @@ const LAST_REQUEST_ID: u64 = (1 << 62) - 4;
 /// The final GOAWAY follows after a round trip, but not before this.
 const MIN_GOAWAY_GAP: Duration = Duration::from_millis(10);
 
+/// Values that are kept for one connection; more are not kept.
+const MAX_KEPT: usize = 64;
+
 /// The session.
 pub(crate) struct Session {
     pub(super) origin: Origin,
@@ -62,6 +67,8 @@ pub(crate) struct Session {
     next_request: u64,
     drain: Drain,
     started: Instant,
+    /// What the exchange keeps for this connection, by name; most connections have nothing here.
+    kept: Vec<(u64, u64)>,
 }
 
 impl Session {
@@ -79,6 +86,38 @@ impl Session {
             next_request: 0,
             drain: Drain::No,
             started: now,
+            kept: Vec::new(),
+        }
+    }
+
+    /// The end of the response will not end the upload.
+    pub(crate) fn open_tunnel(&mut self, stream: StreamRef) {
+        if let Some(found) = self.find(stream) {
+            found.is_tunnel = true;
+        }
+    }
+
+    pub(crate) fn id(&self) -> u64 {
+        self.origin.id
+    }
+
+    /// Whether the stream is, or was, one of this connection.
+    pub(crate) fn is_of(&self, stream: StreamRef) -> bool {
+        self.origin.epoch == stream.epoch
+    }
+
+    pub(crate) fn kept(&self, name: u64) -> Option<u64> {
+        self.kept.iter().find(|entry| entry.0 == name).map(|entry| entry.1)
+    }
+
+    pub(crate) fn keep(&mut self, stream: StreamRef, name: u64, value: u64) {
+        if !self.is_of(stream) {
+            return;
+        }
+        if let Some(entry) = self.kept.iter_mut().find(|entry| entry.0 == name) {
+            entry.1 = value;
+        } else if self.kept.len() < MAX_KEPT {
+            self.kept.push((name, value));
         }
     }
 

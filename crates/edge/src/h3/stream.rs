@@ -55,6 +55,8 @@ pub(crate) struct Stream {
     pub(crate) output: Output,
     pub(crate) body: Body,
     pub(crate) backlog: VecDeque<Waiting>,
+    /// The end of the response does not end the upload.
+    pub(crate) is_tunnel: bool,
 }
 
 impl Stream {
@@ -67,6 +69,7 @@ impl Stream {
             output: Output::Open,
             body: Body::None,
             backlog: VecDeque::new(),
+            is_tunnel: false,
         }
     }
 
@@ -105,11 +108,14 @@ impl Stream {
         }
     }
 
-    /// Ends the sending half: all is with QUIC. An upload that goes on is not wanted any more (RFC 9114 4.1).
+    /// Ends the sending half: all is with QUIC. An upload that goes on is not wanted any more (RFC 9114 4.1), save in a
+    /// tunnel.
     pub(crate) fn end(&mut self, quic: &mut quinn_proto::Connection) {
         self.output = Output::Done;
         let _stopped = quic.send_stream(self.id).finish(); // fails only if the client has stopped the stream
-        self.stop(quic, Code::NO_ERROR);
+        if !self.is_tunnel {
+            self.stop(quic, Code::NO_ERROR);
+        }
     }
 
     /// Asks the client to send no more.

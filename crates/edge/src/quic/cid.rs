@@ -1,21 +1,46 @@
 //! Connection ids that say which worker owns the connection, so that the kernel can steer packets to its socket.
 
 use quinn_proto::{ConnectionId, ConnectionIdGenerator, RandomConnectionIdGenerator};
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
 
 /// Length of our connection ids: one steering byte and seven random ones.
 pub(crate) const CID_LEN: usize = 8;
+
+/// Remembers the id that a connection is given when it is accepted; 0 while none was given.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FirstCid(Arc<AtomicU64>);
+
+impl FirstCid {
+    /// The id of the connection that is being accepted as a number, and forgets it.
+    pub(crate) fn take(&self) -> u64 {
+        self.0.swap(0, Relaxed)
+    }
+
+    fn note(&self, id: [u8; CID_LEN]) {
+        // Only the first since the last `take` counts. One thread uses it, so load and store cannot interleave.
+        if self.0.load(Relaxed) == 0 {
+            self.0.store(u64::from_le_bytes(id), Relaxed);
+        }
+    }
+}
 
 /// Makes connection ids of one worker: the first byte is congruent to the worker's number modulo the number of workers.
 pub(crate) struct WorkerCids {
     worker: u16,
     workers: u16,
     random: RandomConnectionIdGenerator,
+    first: FirstCid,
 }
 
 impl WorkerCids {
-    pub(crate) fn new(worker: u16, workers: u16) -> Self {
-        Self { worker, workers: workers.max(1), random: RandomConnectionIdGenerator::new(CID_LEN) }
+    pub(crate) fn new(worker: u16, workers: u16, first: FirstCid) -> Self {
+        Self { worker, workers: workers.max(1), random: RandomConnectionIdGenerator::new(CID_LEN), first }
     }
 }
 
@@ -29,6 +54,7 @@ impl ConnectionIdGenerator for WorkerCids {
         if let Some(first) = bytes.first_mut() {
             *first = steering_byte(*first, self.worker, self.workers);
         }
+        self.first.note(bytes);
         ConnectionId::new(&bytes)
     }
 
@@ -59,9 +85,20 @@ mod tests {
                 for random in 0..=255 {
                     assert_eq!(u16::from(steering_byte(random, worker, workers)) % workers, worker);
                 }
-                let id = WorkerCids::new(worker, workers).generate_cid();
+                let id = WorkerCids::new(worker, workers, FirstCid::default()).generate_cid();
                 assert_eq!(u16::from(id[0]) % workers, worker);
             }
         }
+    }
+
+    #[test]
+    fn the_first_id_since_the_last_look_is_remembered() {
+        let first = FirstCid::default();
+        let mut cids = WorkerCids::new(0, 1, first.clone());
+        let number = |id: ConnectionId| u64::from_le_bytes(id[..].try_into().unwrap());
+        let (one, _, _) = (cids.generate_cid(), cids.generate_cid(), cids.generate_cid());
+        assert_eq!((first.take(), first.take()), (number(one), 0));
+        let other = cids.generate_cid();
+        assert_eq!(first.take(), number(other));
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A turn is: [`Edge::on_datagram`] for each, [`Edge::on_time`], [`Edge::serve`] and the events, then [`Edge::transmit`].
 
-use super::{conn::Conn, timer::Deadlines};
+use super::{cid::FirstCid, conn::Conn, timer::Deadlines};
 use crate::{
     event::{BodyRead, Event, StreamRef},
     h3::{self, Body, Origin, Session, SessionSettings},
@@ -38,6 +38,7 @@ pub struct Edge {
     keep_alive_every: Duration,
     draining: bool,
     epoch: u32,
+    first_cid: FirstCid,
 }
 
 /// Stateless answers (Retry, Version Negotiation, refusals) waiting for the next transmit pass; more are dropped.
@@ -49,7 +50,8 @@ impl Edge {
     /// An edge without connections.
     pub fn new(settings: &EdgeSettings) -> Result<Self, EdgeError> {
         let server = Arc::new(settings.server_config()?);
-        let endpoint = Endpoint::new(Arc::new(settings.endpoint_config()), Some(server.clone()), true, None);
+        let first_cid = FirstCid::default();
+        let endpoint = Endpoint::new(Arc::new(settings.endpoint_config(&first_cid)), Some(server.clone()), true, None);
         Ok(Self {
             endpoint,
             server,
@@ -65,6 +67,7 @@ impl Edge {
             keep_alive_every: settings.idle_timeout / KEEP_ALIVES_PER_IDLE_TIMEOUT,
             draining: false,
             epoch: 0,
+            first_cid,
         })
     }
 
@@ -98,6 +101,7 @@ impl Edge {
         }
         let peer = incoming.remote_address();
         let local_ip = incoming.local_ip();
+        self.first_cid.take(); // ids that running connections were given since
         match self.endpoint.accept(incoming, now, &mut reply, Some(self.server.clone())) {
             Ok((handle, quic)) => {
                 let index = handle.0;
@@ -105,7 +109,8 @@ impl Edge {
                     self.conns.resize_with(index + 1, || None);
                 }
                 self.epoch = self.epoch.wrapping_add(1);
-                let origin = Origin { conn: index as u32, epoch: self.epoch, peer, local_ip };
+                let id = self.first_cid.take();
+                let origin = Origin { conn: index as u32, epoch: self.epoch, id, peer, local_ip };
                 let session = Session::new(origin, self.session.clone(), now);
                 let keep_alive = now + self.keep_alive_every;
                 let mut conn = Box::new(Conn { quic, session, dirty: false, armed: None, keep_alive });
@@ -227,6 +232,28 @@ impl Edge {
         }
     }
 
+    /// The first connection id that the stream's connection was given, as a number; 0 once it is gone.
+    pub fn connection_id(&self, stream: StreamRef) -> u64 {
+        self.session(stream).map_or(0, Session::id)
+    }
+
+    /// What was kept under this name for the stream's connection.
+    pub fn kept(&self, stream: StreamRef, name: u64) -> Option<u64> {
+        self.session(stream)?.kept(name)
+    }
+
+    /// Keeps a value for the stream's connection, as long as that lives. A connection keeps values under few names.
+    pub fn keep(&mut self, stream: StreamRef, name: u64, value: u64) {
+        if let Some((conn, _)) = self.parts(stream) {
+            conn.session.keep(stream, name, value);
+        }
+    }
+
+    fn session(&self, stream: StreamRef) -> Option<&Session> {
+        let session = &self.conns.get(stream.conn as usize)?.as_ref()?.session;
+        session.is_of(stream).then_some(session)
+    }
+
     /// Remembers the exchange's key for a stream.
     pub fn bind(&mut self, stream: StreamRef, tag: u64) {
         if let Some((conn, _)) = self.parts(stream) {
@@ -276,6 +303,13 @@ impl Edge {
     /// Begins the response; `body` says how its bytes will be framed.
     pub fn respond(&mut self, stream: StreamRef, head: &ResponseHead, body: Body) {
         self.stage(stream, |session, out| session.respond(stream, head, body, out));
+    }
+
+    /// The stream becomes a tunnel: each direction ends by itself. To be called before [`Edge::finish`].
+    pub fn open_tunnel(&mut self, stream: StreamRef) {
+        if let Some((conn, _)) = self.parts(stream) {
+            conn.session.open_tunnel(stream);
+        }
     }
 
     fn stage(&mut self, stream: StreamRef, write: impl FnOnce(&mut Session, &mut Vec<u8>)) {

@@ -111,6 +111,11 @@ impl Queue {
         }
     }
 
+    /// The number of the worker.
+    pub fn worker(&self) -> usize {
+        self.worker
+    }
+
     /// Brownout, adaptive, global and upstream limit, in this order. `deadline` is the total one of the request.
     pub fn admit(&mut self, scope: &Arc<Scope>, deadline: Nanos, now: Nanos) -> Admission {
         if self.process.evaluate_brownout() && !scope.is_core() {

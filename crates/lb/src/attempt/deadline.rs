@@ -129,6 +129,11 @@ impl Deadlines {
         self.upload = None;
     }
 
+    /// Whether the client is to send more, so that the backend cannot be blamed for its silence.
+    pub fn awaits_upload(&self) -> bool {
+        self.upload.is_some()
+    }
+
     /// Final response headers came.
     pub fn on_head(&mut self, options: &PhaseOptions, kind: BodyKind, now: Nanos) {
         let (phase, limit) = match kind {

@@ -27,6 +27,8 @@ impl Default for HedgeOptions {
 pub(super) enum Hedge {
     /// There will be none.
     Never,
+    /// One may start if the request turns out to have no body; the attempt started at this time, if it did.
+    IfEmpty(Duration, Option<Nanos>),
     /// One may start so long after an attempt has.
     After(Duration),
     /// It is due at this time.
@@ -38,10 +40,8 @@ pub(super) enum Hedge {
 impl Hedge {
     pub(super) fn new(request: &Request<'_>, options: Option<&HedgeOptions>) -> Self {
         match options {
-            Some(options)
-                if !request.has_body && options.safe_methods.iter().any(|safe| safe.as_bytes() == request.method) =>
-            {
-                Self::After(options.delay)
+            Some(options) if options.safe_methods.iter().any(|safe| safe.as_bytes() == request.method) => {
+                if request.has_body { Self::IfEmpty(options.delay, None) } else { Self::After(options.delay) }
             }
             _ => Self::Never,
         }
@@ -49,8 +49,19 @@ impl Hedge {
 
     /// An attempt started: the clock of the hedge runs from here.
     pub(super) fn on_start(&mut self, now: Nanos) {
-        if let Self::After(delay) = *self {
-            *self = Self::Due(now + delay);
+        match *self {
+            Self::After(delay) => *self = Self::Due(now + delay),
+            Self::IfEmpty(delay, None) => *self = Self::IfEmpty(delay, Some(now)),
+            _ => {}
+        }
+    }
+
+    /// The request ended without a body.
+    pub(super) fn on_empty(&mut self) {
+        match *self {
+            Self::IfEmpty(delay, Some(started)) => *self = Self::Due(started + delay),
+            Self::IfEmpty(delay, None) => *self = Self::After(delay),
+            _ => {}
         }
     }
 

@@ -150,6 +150,11 @@ impl Attempt {
         }
     }
 
+    /// The request has ended without a byte of body: it may be hedged as one that never announced any.
+    pub fn on_empty_body(&mut self) {
+        self.hedge.on_empty();
+    }
+
     /// Body bytes that were sent are no longer held: whatever fails now, also a deadline, no attempt can follow.
     pub fn on_body_gone(&mut self) {
         self.body_gone = true;
@@ -158,6 +163,11 @@ impl Attempt {
     /// Shortens the total deadline, as `grpc-timeout` does.
     pub fn limit_total(&mut self, deadline: Nanos) {
         self.total_deadline = self.total_deadline.min(deadline);
+    }
+
+    /// When the answer must have begun, over all attempts and waits; [`Nanos::NEVER`] while the upload goes on.
+    pub fn total_deadline(&self) -> Nanos {
+        self.total_deadline
     }
 
     /// An attempt failed before its response headers.

@@ -332,6 +332,18 @@ fn hedges_need_a_safe_method_no_body_and_another_backend() {
 }
 
 #[test]
+fn a_request_that_ends_without_a_body_is_hedged_from_its_start() {
+    let mut bench = hedging(2);
+    let (mut attempt, slot, _) = bench.begin("GET", true);
+    attempt.on_sent(&mut bench.cx(), slot);
+    bench.wait(60);
+    attempt.on_empty_body();
+    attempt.on_upload_end(&bench.cx());
+    bench.wait(40);
+    assert!(matches!(attempt.on_timer(&mut bench.cx()), Step::Hedge { .. }));
+}
+
+#[test]
 fn retries_and_hedges_share_the_budget_and_say_when_it_is_empty() {
     let mut bench = hedging(3);
     let none = BudgetOptions { ratio_percent: 0, min_retries: 1, ..Default::default() };

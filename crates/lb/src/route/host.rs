@@ -48,6 +48,14 @@ pub(super) fn strip(authority: &[u8]) -> &[u8] {
     host.strip_suffix(b".").unwrap_or(host)
 }
 
+/// An authority as hosts are compared: lower case, without port, trailing dot and brackets. `scratch` holds the result.
+pub fn normal_host<'a>(authority: &[u8], scratch: &'a mut Vec<u8>) -> &'a [u8] {
+    scratch.clear();
+    scratch.extend_from_slice(strip(authority));
+    scratch.make_ascii_lowercase();
+    scratch
+}
+
 /// The id of "no host in particular", last in the order of precedence.
 pub(super) const ANY_HOST: u32 = u32::MAX;
 

@@ -9,7 +9,7 @@ mod index;
 mod path;
 mod table;
 
-pub use host::HostPattern;
+pub use host::{HostPattern, normal_host};
 pub use path::{Readings, is_under, matching_form};
 pub use table::Table;
 

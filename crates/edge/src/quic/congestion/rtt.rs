@@ -71,7 +71,7 @@ impl PathRtt {
         Some(shortest.saturating_add(if competing { shortest } else { self.spread.saturating_mul(2).min(shortest) }))
     }
 
-    /// Whether the last samples show that a queue begins: slow start has reached the path's rate (as HyStart++, RFC 9406).
+    /// Whether the last samples show that a queue begins: slow start has reached the path's rate (as `HyStart++`, RFC 9406).
     pub(super) fn is_queue_building(&self) -> bool {
         self.group >= self.shortest.saturating_add((self.shortest / 8).max(LEAST_RISE))
     }

@@ -1,0 +1,109 @@
+//! Places for requests: asked for at the start, waited for in the queue, given back at the end (behaviour 10.1).
+//!
+//! Who may go is `lb::admit`'s decision. Here a request is bound to its place in the queue, and goes on when it is called.
+
+use super::{
+    Exchanges, Sides,
+    state::{Exchange, Place, Seat},
+    tag_of,
+};
+use spooky_lb::{
+    admit::Wake,
+    attempt::{Attempt, SlotId, Step},
+};
+use std::{
+    task::Waker,
+    time::{Duration, Instant},
+};
+
+/// How soon the budget for request bodies is looked at again while uploads wait for it.
+const LOOK_AGAIN: Duration = Duration::from_millis(5);
+
+impl Exchanges {
+    /// Tells the other workers how this one is woken when one of its waiting requests may go.
+    pub(crate) fn listen(&mut self, waker: &Waker) {
+        if !self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            self.generation.snapshot.counts.process.set_waker(self.queue.worker(), waker.clone());
+            self.waker = Some(waker.clone());
+        }
+    }
+
+    /// When [`Exchanges::call_waiting`] has something to do although nothing else happens.
+    pub(super) fn queue_deadline(&self) -> Option<Instant> {
+        let queue = self.queue.due().to_instant(self.generation.snapshot.epoch);
+        [queue, self.look_again].into_iter().flatten().min()
+    }
+
+    /// Lets the waiting requests go on whose turn has come, and refuses those that have waited in vain.
+    pub(crate) fn call_waiting(&mut self, sides: &mut Sides<'_>) {
+        let now = self.nanos(sides.now);
+        while let Some(wake) = self.queue.poll(now) {
+            self.on_wake(sides, wake);
+        }
+        if !self.capped.is_empty() && !self.generation.snapshot.counts.bodies.is_full() {
+            for tag in std::mem::take(&mut self.capped) {
+                if let Some((key, _)) = self.find(tag) {
+                    self.pump_upload(sides, key);
+                }
+            }
+        }
+        self.look_again = (!self.capped.is_empty()).then(|| sides.now + LOOK_AGAIN);
+    }
+
+    fn on_wake(&mut self, sides: &mut Sides<'_>, wake: Wake) {
+        let ticket = wake.ticket();
+        // A permit for an exchange that is gone returns by drop.
+        let Some((key, _)) = self.waiting.get(&ticket).copied().and_then(|tag| self.find(tag)) else { return };
+        match wake {
+            Wake::Granted { permit, waited, .. } => {
+                self.waiting.remove(&ticket);
+                if let Some(exchange) = self.table.get_mut(key) {
+                    exchange.seat = Seat::Held { permit, place: Place::Seated(Some(waited)) };
+                }
+                let step = self.ask(sides, key, Attempt::on_start);
+                self.perform(sides, key, step);
+            }
+            Wake::TryBackend(_) => {
+                let step = self.ask(sides, key, Attempt::on_start);
+                if step == Some(Step::Full) {
+                    return; // it keeps its place
+                }
+                self.queue.leave(ticket);
+                self.waiting.remove(&ticket);
+                if let Some(Exchange { seat: Seat::Held { place, .. }, .. }) = self.table.get_mut(key) {
+                    *place = Place::Seated(None);
+                }
+                self.perform(sides, key, step);
+            }
+            Wake::Refused { reason, .. } => {
+                self.waiting.remove(&ticket);
+                self.fail(sides, key, reason);
+            }
+        }
+    }
+
+    /// Every backend is full: the exchange waits for one, with its permit in hand.
+    pub(super) fn wait_for_backend(&mut self, sides: &mut Sides<'_>, key: usize) {
+        let now = self.nanos(sides.now);
+        let Some(exchange) = self.table.get_mut(key) else { return };
+        let Seat::Held { permit, place } = &mut exchange.seat else { return };
+        let Place::Seated(waited) = *place else { return };
+        match self.queue.wait_backend(permit, waited, exchange.attempt.total_deadline(), now) {
+            Ok(ticket) => {
+                *place = Place::Standing(ticket);
+                self.waiting.insert(ticket, tag_of(key, exchange.serial, SlotId::FIRST));
+                self.arm(key);
+            }
+            Err(reason) => self.fail(sides, key, reason),
+        }
+    }
+
+    /// An exchange that is over leaves the queue.
+    pub(super) fn leave_queue(&mut self, exchange: &Exchange) {
+        if let Some(ticket) = exchange.seat.ticket()
+            && self.waiting.remove(&ticket).is_some()
+        {
+            self.queue.leave(ticket);
+        }
+    }
+}

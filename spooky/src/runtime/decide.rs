@@ -1,0 +1,214 @@
+//! From the configuration to what `lb` decides by: policy, limits, pools, algorithms and their keys, attempts.
+//!
+//! Reads the configuration and nothing else. Called by `compile` for each generation.
+
+use crate::{
+    exchange::KeySource,
+    snapshot::{Counts, Sticky},
+};
+use spooky_config::{Config, HashKey};
+use spooky_lb::{
+    admit::{
+        AdaptiveOptions, BodyBudget, BrownoutOptions, ConnectRules, Policy, PolicyOptions, Process, ProcessOptions,
+        Scope, ScopeOptions,
+    },
+    attempt::{AttemptOptions, Budget, BudgetOptions, HedgeOptions, PhaseOptions, breaker::BreakerOptions},
+    balance::{Algorithm, key},
+    health::PassiveOptions,
+    pool::{Pool, PoolOptions, Spec},
+    upstream::UpstreamOptions,
+};
+use std::sync::Arc;
+
+/// What the workers of a process count together.
+pub(super) struct Shared {
+    pub(super) counts: Counts,
+    workers: usize,
+    /// The retry budget of the process.
+    budget: Option<Arc<Budget>>,
+}
+
+impl Shared {
+    /// Counts at zero for this many workers.
+    pub(super) fn new(config: &Config, workers: usize) -> Self {
+        let budget = &config.resilience.retry_budget;
+        let options = || budget_options(config, budget.ratio_percent);
+        Self {
+            counts: Counts {
+                process: Process::new(workers, &process_options(config)),
+                bodies: Arc::new(BodyBudget::new(config.performance.request_buffer_global_cap_bytes)),
+            },
+            workers,
+            budget: budget.enabled.then(|| Arc::new(Budget::new(workers, &options()))),
+        }
+    }
+
+    /// The counts of one upstream.
+    pub(super) fn scope(&self, config: &Config, upstream: &spooky_config::Upstream) -> Arc<Scope> {
+        let resilience = &config.resilience;
+        let queue = &resilience.route_queue;
+        let options = ScopeOptions {
+            inflight_limit: count(config.performance.per_upstream_inflight_limit),
+            queue_cap: count(queue.caps.get(&upstream.name).copied().unwrap_or(queue.default_cap)),
+            max_wait: queue.max_wait_ms,
+            core: resilience.brownout.core_routes.contains(&upstream.name),
+        };
+        Scope::new(self.counts.process.clone(), self.workers, &options)
+    }
+
+    /// The retry budgets that a further attempt for an upstream needs a place in.
+    pub(super) fn budgets(&self, config: &Config, upstream: &spooky_config::Upstream) -> Option<[Arc<Budget>; 2]> {
+        let budget = &config.resilience.retry_budget;
+        let ratio = budget.per_route_ratio_percent.get(&upstream.name).copied().unwrap_or(budget.ratio_percent);
+        let route = Budget::new(self.workers, &budget_options(config, ratio));
+        Some([Arc::new(route), self.budget.clone()?])
+    }
+}
+
+fn process_options(config: &Config) -> ProcessOptions {
+    let (adaptive, brownout) = (&config.resilience.adaptive_admission, &config.resilience.brownout);
+    ProcessOptions {
+        inflight_limit: count(config.performance.global_inflight_limit),
+        queue_cap: count(config.resilience.route_queue.global_cap),
+        adaptive: adaptive.enabled.then(|| AdaptiveOptions {
+            min_limit: count(adaptive.min_limit),
+            max_limit: count(adaptive.max_limit),
+            decrease_step: count(adaptive.decrease_step),
+            increase_step: count(adaptive.increase_step),
+            high_latency: adaptive.high_latency_ms,
+        }),
+        brownout: brownout.enabled.then(|| BrownoutOptions {
+            trigger_percent: u32::from(brownout.trigger_inflight_percent),
+            recover_percent: u32::from(brownout.recover_inflight_percent),
+        }),
+    }
+}
+
+fn budget_options(config: &Config, ratio_percent: u8) -> BudgetOptions {
+    let budget = &config.resilience.retry_budget;
+    BudgetOptions {
+        ratio_percent: u32::from(ratio_percent),
+        min_retries: count(budget.min_retries),
+        window: budget.window_ms,
+    }
+}
+
+/// What is refused before anything is routed. Early data is not accepted at all.
+pub(super) fn policy(config: &Config) -> Policy {
+    let protocol = &config.resilience.protocol;
+    let words = |methods: &[spooky_config::Method]| methods.iter().map(|method| method.as_str().to_owned()).collect();
+    Policy::new(PolicyOptions {
+        allowed_methods: words(&protocol.allowed_methods),
+        denied_path_prefixes: protocol.denied_path_prefixes.clone(),
+        reject_ambiguous_paths: protocol.reject_ambiguous_paths,
+        connect: protocol.allow_connect.then(|| ConnectRules {
+            allowed_ports: protocol.connect_allowed_ports.clone(),
+            allowed_authorities: protocol.connect_allowed_authorities.clone(),
+        }),
+        early_data_methods: Vec::new(),
+    })
+}
+
+/// The deadlines that the exchange itself watches over (behaviour 6); those until the response head are the attempt's.
+pub(super) fn phases(config: &Config, upstream: &spooky_config::Upstream) -> PhaseOptions {
+    let timeouts = &upstream.timeouts;
+    PhaseOptions {
+        upload_idle: config.performance.client_body_idle_timeout_ms,
+        first_byte: timeouts.first_byte_ms,
+        body_idle: timeouts.body_idle_ms,
+        tunnel_idle: timeouts.tunnel_idle_ms,
+        lifetime: Some(timeouts.stream_lifetime_ms).filter(|lifetime| !lifetime.is_zero()),
+    }
+}
+
+pub(super) fn pool(config: &Config, upstream: &spooky_config::Upstream) -> Pool {
+    let breaker = &config.resilience.circuit_breaker;
+    let specs = upstream.backends.iter().map(|backend| {
+        let passive = &backend.passive_health;
+        Spec {
+            id: backend.id.clone(),
+            address: backend.address.written.clone(),
+            weight: backend.weight,
+            passive: passive.enabled.then(|| PassiveOptions {
+                failure_threshold: count(passive.failure_threshold),
+                success_threshold: count(passive.success_threshold),
+                cooldown: passive.cooldown_ms,
+                count_5xx: passive.count_5xx,
+            }),
+            probed: false, // no prober runs yet: a backend returns by a trial request
+        }
+    });
+    let options = PoolOptions {
+        inflight_limit: count(config.performance.per_backend_inflight_limit),
+        slow_start: upstream.load_balancing.slow_start_ms,
+        panic_threshold_percent: u32::from(upstream.load_balancing.panic_threshold_percent),
+        breaker: breaker.enabled.then(|| BreakerOptions {
+            failure_threshold: count(breaker.failure_threshold),
+            open: breaker.open_ms,
+            half_open_max_probes: count(breaker.half_open_max_probes),
+            count_5xx: breaker.count_5xx,
+        }),
+    };
+    Pool::build(specs.collect(), options, None)
+}
+
+pub(super) fn options(config: &Config, upstream: &spooky_config::Upstream) -> UpstreamOptions {
+    UpstreamOptions {
+        algorithm: match upstream.load_balancing.algorithm {
+            spooky_config::Algorithm::RoundRobin => Algorithm::RoundRobin,
+            spooky_config::Algorithm::Random => Algorithm::Random,
+            spooky_config::Algorithm::ConsistentHash => Algorithm::ConsistentHash,
+            spooky_config::Algorithm::LeastConnections => Algorithm::LeastConnections,
+            spooky_config::Algorithm::LatencyAware => Algorithm::LatencyAware,
+            spooky_config::Algorithm::StickyCid => Algorithm::StickyCid,
+        },
+        load_factor: upstream.load_balancing.load_factor,
+        attempt: AttemptOptions {
+            max_retries: count(config.resilience.retry_budget.max_retries),
+            response_timeout: upstream.timeouts.response_ms,
+            total_timeout: upstream.timeouts.total_ms,
+        },
+        hedge: hedge(config, upstream),
+    }
+}
+
+fn hedge(config: &Config, upstream: &spooky_config::Upstream) -> Option<HedgeOptions> {
+    let hedging = &config.resilience.hedging;
+    let is_listed = hedging.route_allowlist.is_empty() || hedging.route_allowlist.contains(&upstream.name);
+    (hedging.enabled && is_listed).then(|| HedgeOptions {
+        delay: hedging.delay_ms,
+        safe_methods: hedging.safe_methods.iter().map(|method| method.as_str().to_owned()).collect(),
+    })
+}
+
+/// What the algorithm hashes; nothing where it has no key.
+pub(super) fn key(upstream: &spooky_config::Upstream) -> KeySource {
+    match upstream.load_balancing.algorithm {
+        spooky_config::Algorithm::StickyCid => return KeySource::Connection,
+        spooky_config::Algorithm::ConsistentHash => {}
+        _ => return KeySource::None,
+    }
+    match &upstream.load_balancing.key {
+        HashKey::Header(name) => KeySource::Header(name.as_str().to_ascii_lowercase().into_bytes().into()),
+        HashKey::Cookie(name) => KeySource::Cookie(name.as_bytes().into()),
+        HashKey::Query(name) => KeySource::Query(name.as_bytes().into()),
+        HashKey::Path => KeySource::Path,
+        HashKey::Authority => KeySource::Authority,
+        HashKey::Method => KeySource::Method,
+        HashKey::Cid => KeySource::Connection,
+        HashKey::ClientIp => KeySource::ClientIp,
+    }
+}
+
+/// How connections remember their backend.
+pub(super) fn sticky(upstream: &spooky_config::Upstream) -> Option<Sticky> {
+    (upstream.load_balancing.algorithm == spooky_config::Algorithm::StickyCid).then(|| Sticky {
+        name: key::hash(upstream.name.as_bytes()),
+        backends: upstream.backends.iter().map(|backend| key::hash(backend.address.written.as_bytes())).collect(),
+    })
+}
+
+/// Counts in the configuration are far below this bound in practice; above it they mean "no limit".
+fn count(value: usize) -> u32 {
+    u32::try_from(value).unwrap_or(u32::MAX)
+}

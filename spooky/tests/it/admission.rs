@@ -1,0 +1,229 @@
+//! Limits on requests in flight, and the queues before them (behaviour 10.1 to 10.3, 7.1).
+
+use http::StatusCode;
+use spooky_testkit::client::{Connection, Exchange, Failure, Reply};
+use spooky_testkit::origin::Origin;
+use spooky_testkit::wait;
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::proxy::Proxy;
+
+/// Nobody waits, and nothing but the limit under test refuses.
+const NO_WAIT: &str = "resilience:\n  route_queue: { max_wait_ms: 0 }\n  brownout: { enabled: false }";
+/// Everybody waits longer than any test takes.
+const PATIENT: &str = "resilience:\n  brownout: { enabled: false }\n  route_queue: { max_wait_ms: 60s";
+
+/// A refusal for want of capacity, complete with what a client needs to know.
+fn assert_shed(reply: &Reply, text: &str, details: &str) {
+    assert_eq!((reply.status, reply.text()), (StatusCode::SERVICE_UNAVAILABLE, &*format!("{text}\n")));
+    assert_eq!(reply.field("retry-after"), "1");
+    let error = if details == "circuit_open" { "destination_unavailable" } else { "connection_limit_reached" };
+    assert_eq!(reply.field("proxy-status"), format!("spooky; error={error}; details=\"{details}\""));
+}
+
+/// A request that has reached the origin and stays there until its gate opens.
+async fn held(connection: &Connection, origin: &Origin) -> JoinHandle<Result<Reply, Failure>> {
+    let before = origin.journal().read(|record| record.requests.len());
+    let clone = connection.clone();
+    let task = tokio::spawn(async move { clone.get("/gate").await });
+    origin.journal().until("the request to arrive", |record| record.requests.len() > before).await;
+    task
+}
+
+async fn opened(connection: &Connection, path: &str) -> Exchange {
+    let request = http::Request::get(format!("https://localhost{path}")).body(()).unwrap();
+    let mut exchange = connection.open(request).await.unwrap();
+    exchange.sending.finish().await.unwrap();
+    exchange
+}
+
+#[tokio::test]
+async fn each_limit_refuses_in_its_own_words() {
+    let cases = [
+        ("global_inflight_limit: 1", "overloaded, retry later", "global_inflight"),
+        ("per_upstream_inflight_limit: 1", "upstream overloaded, retry later", "upstream_inflight"),
+        ("per_backend_inflight_limit: 1", "backend overloaded, retry later", "backend_inflight"),
+    ];
+    for (limit, text, details) in cases {
+        let origin = Origin::h2c().await;
+        let proxy =
+            Proxy::start(|settings| settings.upstream("all", "/", &[origin.url()]).performance(limit).block(NO_WAIT))
+                .await;
+        let connection = proxy.connect().await;
+        let first = held(&connection, &origin).await;
+        for _ in 0..3 {
+            assert_shed(&connection.get("/").await.unwrap(), text, details);
+        }
+        origin.open_gate();
+        assert_eq!(first.await.unwrap().unwrap().text(), "through");
+        assert_eq!(connection.get("/").await.unwrap().text(), "hello", "the place is free again");
+    }
+}
+
+#[tokio::test]
+async fn a_place_is_held_to_the_end_of_the_stream() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::start(|settings| {
+        settings.upstream("all", "/", &[origin.url()]).performance("per_upstream_inflight_limit: 1").block(NO_WAIT)
+    })
+    .await;
+    let connection = proxy.connect().await;
+    let mut streaming = opened(&connection, "/stall/10").await;
+    assert_eq!(streaming.reading.head().await.unwrap().status(), StatusCode::OK);
+    assert_eq!(streaming.reading.data().await.unwrap().unwrap().len(), 10);
+    assert_shed(&connection.get("/").await.unwrap(), "upstream overloaded, retry later", "upstream_inflight");
+    streaming.cancel();
+    wait::until(wait::BOUND, "the place of a cancelled request", || async {
+        (connection.get("/").await.unwrap().status == StatusCode::OK).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn who_waits_is_served_in_turn_and_a_full_queue_refuses_at_once() {
+    for (limit, more, text, details) in [
+        ("per_upstream_inflight_limit: 1", ", default_cap: 1 }", "route queue cap exceeded", "route_cap"),
+        ("per_backend_inflight_limit: 1", ", caps: { all: 1 } }", "route queue cap exceeded", "route_cap"),
+        ("global_inflight_limit: 1", ", global_cap: 1 }", "global queue cap exceeded", "route_global_cap"),
+    ] {
+        let origin = Origin::h2c().await;
+        let proxy = Proxy::start(|settings| {
+            settings.upstream("all", "/", &[origin.url()]).performance(limit).block(&format!("{PATIENT}{more}"))
+        })
+        .await;
+        let connection = proxy.connect().await;
+        let first = held(&connection, &origin).await;
+        // One of these waits, whichever comes first; the others are refused.
+        let mut others = JoinSet::new();
+        for _ in 0..4 {
+            let connection = connection.clone();
+            others.spawn(async move { connection.get("/").await.unwrap() });
+        }
+        for _ in 0..3 {
+            assert_shed(&others.join_next().await.unwrap().unwrap(), text, details);
+        }
+        assert_eq!(origin.journal().now().requests.len(), 1, "{limit}: the one that waits is not sent");
+        origin.open_gate();
+        assert_eq!(first.await.unwrap().unwrap().text(), "through");
+        assert_eq!(others.join_next().await.unwrap().unwrap().text(), "hello", "{limit}");
+    }
+}
+
+#[tokio::test]
+async fn a_wait_in_vain_ends_with_the_limit_waited_for_and_a_client_that_leaves_frees_its_place() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::start(|settings| {
+        settings
+            .upstream("all", "/", &[origin.url()])
+            .performance("per_upstream_inflight_limit: 1")
+            .block("resilience:\n  brownout: { enabled: false }\n  route_queue: { max_wait_ms: 300, default_cap: 1 }")
+    })
+    .await;
+    let connection = proxy.connect().await;
+    let first = held(&connection, &origin).await;
+    assert_shed(&connection.get("/").await.unwrap(), "upstream overloaded, retry later", "upstream_inflight");
+    // Twenty that give up their place at once: if one of them kept it, the last would find the queue full for ever.
+    for _ in 0..20 {
+        opened(&connection, "/").await.cancel();
+    }
+    wait::until(wait::BOUND, "a place in the queue", || async {
+        let reply = connection.get("/").await.unwrap();
+        (reply.text() == "upstream overloaded, retry later\n").then_some(())
+    })
+    .await;
+    origin.open_gate();
+    assert_eq!(first.await.unwrap().unwrap().text(), "through");
+    assert_eq!(connection.get("/").await.unwrap().text(), "hello");
+    assert_eq!(origin.journal().now().requests.len(), 2, "who gave up was never sent");
+}
+
+#[tokio::test]
+async fn requests_of_two_workers_wait_for_the_same_place() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::start(|settings| {
+        settings
+            .workers(2)
+            .upstream("all", "/", &[origin.url()])
+            .performance("per_upstream_inflight_limit: 1")
+            .block(&format!("{PATIENT} }}"))
+    })
+    .await;
+    let first = proxy.connect().await;
+    let gate = held(&first, &origin).await;
+    let mut others = JoinSet::new();
+    for _ in 0..8 {
+        // Each on a socket of its own: the kernel spreads them over the workers.
+        let connection = proxy.connect().await;
+        others.spawn(async move { connection.get("/").await.unwrap().text().to_owned() });
+    }
+    origin.open_gate();
+    assert_eq!(gate.await.unwrap().unwrap().text(), "through");
+    let texts = wait::within("all who waited", others.join_all()).await;
+    assert_eq!(texts, vec!["hello"; 8]);
+}
+
+#[tokio::test]
+async fn brownout_serves_core_routes_only_until_the_load_is_gone() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::start(|settings| {
+        settings
+            .upstream("all", "/", &[origin.url()])
+            .upstream("core", "/bytes", &[origin.url()])
+            .performance("global_inflight_limit: 4")
+            .block(
+                "resilience:\n  brownout: { trigger_inflight_percent: 75, recover_inflight_percent: 25, \
+                 core_routes: [core] }",
+            )
+    })
+    .await;
+    let connection = proxy.connect().await;
+    let mut gates = Vec::new();
+    for _ in 0..3 {
+        gates.push(held(&connection, &origin).await);
+    }
+    assert_shed(&connection.get("/").await.unwrap(), "brownout active, non-core route shed", "brownout");
+    assert_eq!(connection.get("/bytes/9").await.unwrap().body.len(), 9);
+    origin.open_gate();
+    for gate in gates {
+        assert_eq!(gate.await.unwrap().unwrap().text(), "through");
+    }
+    assert_eq!(connection.get("/").await.unwrap().text(), "hello");
+}
+
+#[tokio::test]
+async fn late_answers_lower_the_adaptive_limit() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::start(|settings| {
+        settings.upstream("all", "/", &[origin.url()]).block(
+            "resilience:\n  route_queue: { max_wait_ms: 0 }\n  brownout: { enabled: false }\n  adaptive_admission: \
+             { min_limit: 1, max_limit: 2, decrease_step: 5, high_latency_ms: 1 }",
+        )
+    })
+    .await;
+    let connection = proxy.connect().await;
+    let (one, two) = (held(&connection, &origin).await, held(&connection, &origin).await);
+    // Far more round trips than the millisecond after which an answer is late.
+    for _ in 0..50 {
+        assert_shed(&connection.get("/").await.unwrap(), "adaptive admission overload", "adaptive_admission");
+    }
+    origin.open_gate();
+    assert!(one.await.unwrap().is_ok() && two.await.unwrap().is_ok());
+    // Now one is enough to fill it, and it is never answered: nothing raises the limit again.
+    let _silent = opened(&connection, "/hold").await;
+    origin.journal().until("the request to arrive", |record| record.requests.len() == 3).await;
+    assert_shed(&connection.get("/").await.unwrap(), "adaptive admission overload", "adaptive_admission");
+}
+
+#[tokio::test]
+async fn request_bytes_beyond_the_budget_are_503() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::start(|settings| {
+        settings.upstream("all", "/", &[origin.url()]).performance("request_buffer_global_cap_bytes: 1000")
+    })
+    .await;
+    let connection = proxy.connect().await;
+    let reply = connection.post("/echo", vec![0; 50_000]).await.unwrap();
+    assert_shed(&reply, "request body backpressure overload", "request_buffer_cap");
+    assert_eq!(connection.post("/echo", "small").await.unwrap().text(), "small", "what was taken has returned");
+    assert_eq!(connection.get("/").await.unwrap().text(), "hello");
+}
