@@ -9,7 +9,8 @@ fn main() {
     println!("cargo:rerun-if-changed=build.rs");
     println!("cargo:rustc-env=SPOOKY_COMMIT={}", commit().as_deref().unwrap_or(UNKNOWN));
     println!("cargo:rustc-env=SPOOKY_TARGET={}", variable("TARGET"));
-    println!("cargo:rustc-env=SPOOKY_FEATURES={}", variable("CARGO_CFG_FEATURE"));
+    let features = Some(variable("CARGO_CFG_FEATURE")).filter(|features| !features.is_empty());
+    println!("cargo:rustc-env=SPOOKY_FEATURES={}", features.as_deref().unwrap_or("none"));
 }
 
 fn variable(name: &str) -> String {

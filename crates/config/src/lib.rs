@@ -1,7 +1,7 @@
 //! The configuration file of Spooky: YAML to typed values, with every problem located.
 //!
 //! [`load`] reads a file and [`parse`] a text; both give a [`Config`] in which every value is valid and every default
-//! filled in, or all [`Problems`] at once. [`check_world`] then looks at what the file points to. Called by the command
+//! filled in, or all [`Problems`] at once. [`check_world`] then looks at what the file points to, [`examine`] does both. Called by the command
 //! line, at start and at reload; the data plane reads [`Config`] and never asks again whether a value is valid.
 #![forbid(unsafe_code)]
 
@@ -40,7 +40,7 @@ pub use file::upstream::{
     PassivePolicy, Route, Timeouts, Upstream,
 };
 pub use filter::LogFilter;
-pub use load::{Loaded, load, parse};
+pub use load::{Loaded, examine, load, parse};
 pub use pending::NOT_IN_EFFECT;
 pub use problem::{Code, Problem, Problems, Severity};
 pub use reference::reference;

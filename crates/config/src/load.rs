@@ -4,10 +4,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::file::config::Config;
-use crate::problem::{Problem, Problems};
+use crate::problem::{Problem, Problems, Severity};
 use crate::source;
 use crate::spec::text::{Text, text};
 use crate::spec::{Key, Reader, Value};
+use crate::world::{Mode, check_world};
 use crate::yaml::{self, Node, Place, Tree};
 
 const UNREADABLE: Text = text("Failed to read config file '<p>': <reason>");
@@ -30,18 +31,54 @@ pub struct Loaded {
     pub(crate) tree: Arc<Node>,
 }
 
+/// What one pass over a file gave.
+struct Reading {
+    problems: Problems,
+    /// The values that could be read, with defaults for the others; none if there is no mapping to read.
+    values: Option<(Config, Arc<Node>)>,
+}
+
 /// Reads and checks a file, with the variables of the process's environment.
 pub fn load(path: &Path) -> Result<Loaded, Problems> {
+    read_file(path).valid()
+}
+
+/// Reads and checks a file and what it points to, as [`load`] and [`check_world`] together. In a file that is refused,
+/// what its valid keys point to is looked at all the same, so that everything is told at once; ports are not tried then.
+///
+/// The second value holds all warnings.
+pub fn examine(path: &Path, mode: Mode) -> Result<(Loaded, Problems), Problems> {
+    let Reading { problems, values } = read_file(path);
+    let (wrong, untold) = (problems.errors() > 0, problems.untold());
+    let Some((config, tree)) = values.filter(|_| untold == 0) else { return Err(problems) };
+    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
+    let refused: Vec<String> = errors.map(|problem| problem.path.clone()).collect();
+    let loaded = problems.beside(config, tree);
+    let mode = if wrong { Mode::Start } else { mode };
+    let about_valid_keys = |found: &Problem| !refused.iter().any(|path| is_within(&found.path, path));
+    let found = check_world(&loaded, mode).into_iter().filter(about_valid_keys).collect();
+    let all = problems.and(found);
+    if all.errors() > 0 { Err(all) } else { Ok((loaded, all)) }
+}
+
+/// Whether the key `path` is `block` or stands in it.
+fn is_within(path: &str, block: &str) -> bool {
+    path.strip_prefix(block).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+}
+
+fn read_file(path: &Path) -> Reading {
     let file = path.display().to_string();
     let env = |name: &str| std::env::var(name).ok();
     let fail = |text: Text, reason: &str| {
         let mut reader = Reader::new(&file, &env);
         reader.report(Place::TOP, text, "", &[("p", &file), ("reason", reason)]);
-        Problems::new(reader.problems, &file, String::new())
+        Reading { problems: Problems::new(reader.problems, &file, String::new()), values: None }
     };
-    let bytes = read(path).map_err(|error| fail(UNREADABLE, &error.to_string()))?;
-    let text = String::from_utf8(bytes).map_err(|error| fail(NOT_YAML, &error.utf8_error().to_string()))?;
-    parse(&text, &file, &env)
+    match read(path).map(String::from_utf8) {
+        Ok(Ok(text)) => read_text(&text, &file, &env),
+        Ok(Err(error)) => fail(NOT_YAML, &error.utf8_error().to_string()),
+        Err(error) => fail(UNREADABLE, &error.to_string()),
+    }
 }
 
 /// Reads at most one byte more than is allowed: the parser refuses the rest.
@@ -55,6 +92,10 @@ fn read(path: &Path) -> std::io::Result<Vec<u8>> {
 
 /// Reads and checks a text. `file` names it in problems; `env` stands for the environment.
 pub fn parse(text: &str, file: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<Loaded, Problems> {
+    read_text(text, file, env).valid()
+}
+
+fn read_text(text: &str, file: &str, env: &dyn Fn(&str) -> Option<String>) -> Reading {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut reader = Reader::new(file, env);
     let tree = match yaml::parse(text) {
@@ -64,22 +105,27 @@ pub fn parse(text: &str, file: &str, env: &dyn Fn(&str) -> Option<String>) -> Re
             let variable = text.lines().nth(line).is_some_and(|line| line.contains("${"));
             let not_yaml = if variable { NOT_YAML.hint(QUOTE) } else { NOT_YAML };
             reader.report(refusal.place, not_yaml, "", &[("p", file), ("reason", &refusal.reason)]);
-            return Err(Problems::new(reader.problems, file, source::without_tokens(text)));
+            let problems = Problems::new(reader.problems, file, source::without_tokens(text));
+            return Reading { problems, values: None };
         }
     };
     let Some(tree) = tree.filter(|tree| matches!(tree.tree, Tree::Map(_))) else {
         reader.report(Place::TOP, NOT_A_MAPPING, "", &[]);
-        return Err(Problems::new(reader.problems, file, text.to_owned()));
+        return Reading { problems: Problems::new(reader.problems, file, text.to_owned()), values: None };
     };
     let config = Config::read(&mut reader, &tree, &Key::NONE, None);
     let source = source::masked(text, &reader.secrets);
     let problems = Problems::new(reader.problems, file, source).and_untold(reader.untold);
-    match config {
-        Some(config) if problems.errors() == 0 => {
-            let warnings = problems.iter().cloned().collect();
-            Ok(Loaded { config, warnings, file: file.to_owned(), source: problems.source, tree })
+    Reading { problems, values: config.map(|config| (config, tree)) }
+}
+
+impl Reading {
+    /// The configuration, if there is no error in it.
+    fn valid(self) -> Result<Loaded, Problems> {
+        match self.values {
+            Some((config, tree)) if self.problems.errors() == 0 => Ok(self.problems.beside(config, tree)),
+            _ => Err(self.problems),
         }
-        _ => Err(problems),
     }
 }
 

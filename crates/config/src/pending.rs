@@ -2,10 +2,14 @@
 //! Whoever builds a feature takes its keys out of the list.
 
 use crate::load::Loaded;
-use crate::yaml::{Node, Tree};
+use crate::problem::Problem;
+use crate::spec::Reader;
+use crate::spec::text::{Text, text};
+use crate::yaml::{Node, Place, Tree};
 
 /// Paths of keys, each with everything below. Names of upstreams are `*`, indexes `[]`; `listeners[]` counts as `listen`.
 pub const NOT_IN_EFFECT: &[&str] = &[
+    "listen.name",
     "listen.alt_svc",
     "listen.tcp",
     "listen.http_redirect",
@@ -25,6 +29,7 @@ pub const NOT_IN_EFFECT: &[&str] = &[
     "performance.h2_pool_max_idle_per_backend",
     "performance.backend_dns_refresh_enabled",
     "performance.backend_dns_refresh_interval_ms",
+    "upstream.*.backends[].protocol",
     "upstream.*.backends[].health_check",
     "log.format",
     "log.journald",
@@ -41,38 +46,48 @@ pub const NOT_IN_EFFECT: &[&str] = &[
     "reload",
 ];
 
+const NOT_YET: Text = text("<key> is not in effect yet").warning();
+
 impl Loaded {
-    /// The keys of the file that do nothing yet, in file order.
-    pub fn not_in_effect(&self) -> Vec<String> {
-        written_below(&self.tree, NOT_IN_EFFECT)
+    /// A warning for each key of the file that does nothing yet, in file order.
+    pub fn not_in_effect(&self) -> Vec<Problem> {
+        let mut reader = Reader::new(&self.file, &|_| None);
+        for (path, place) in written_below(&self.tree, NOT_IN_EFFECT) {
+            reader.path = path;
+            reader.report(place, NOT_YET, "", &[]);
+        }
+        reader.problems
     }
 }
 
-fn written_below(tree: &Node, pending: &[&str]) -> Vec<String> {
+/// The keys of the tree that are pending, with their places.
+fn written_below(tree: &Node, pending: &[&str]) -> Vec<(String, Place)> {
     let mut found = Vec::new();
     if !pending.is_empty() {
-        visit(tree, "", "", pending, &mut found);
+        visit(tree, tree.place, ["", ""], pending, &mut found);
     }
     found
 }
 
-/// `path` is the node's own, `form` the same with `*` and `[]`.
-fn visit(node: &Node, path: &str, form: &str, pending: &[&str], found: &mut Vec<String>) {
+/// `names` are the path of the node and the same with `*` and `[]`; `place` is that of the key.
+fn visit(node: &Node, place: Place, names: [&str; 2], pending: &[&str], found: &mut Vec<(String, Place)>) {
+    let [path, form] = names;
     if pending.contains(&form) {
-        found.push(path.to_owned());
+        found.push((path.to_owned(), place));
         return;
     }
     match &node.tree {
         Tree::Map(entries) => {
             for entry in entries {
                 let name = if form == "upstream" { "*" } else { entry.name.as_str() };
-                visit(&entry.node, &join(path, &entry.name), &join(form, name), pending, found);
+                let names = [&*join(path, &entry.name), &*join(form, name)];
+                visit(&entry.node, entry.place, names, pending, found);
             }
         }
         Tree::List(items) => {
             for (index, item) in items.iter().enumerate() {
                 let form = if form == "listeners" { "listen".to_owned() } else { format!("{form}[]") };
-                visit(item, &format!("{path}[{index}]"), &form, pending, found);
+                visit(item, item.place, [&format!("{path}[{index}]"), &form], pending, found);
             }
         }
         Tree::Scalar { .. } => {}
@@ -93,9 +108,15 @@ mod tests {
                     upstream: { a.b: { timeouts: { total_ms: 1 }, backends: [ { id: x } ] } }\nreload: {}\n";
         let tree = crate::yaml::parse(text).unwrap().unwrap();
         let pending = ["listen.tcp.proxy_protocol", "upstream.*.timeouts", "upstream.*.backends[].id", "log"];
-        let expected = ["listeners[0].tcp.proxy_protocol", "upstream.a.b.timeouts", "upstream.a.b.backends[0].id"];
-        assert_eq!(written_below(&tree, &pending), expected);
-        assert_eq!(written_below(&tree, &[]), [""; 0]);
+        let found = written_below(&tree, &pending);
+        let found: Vec<_> = found.iter().map(|(path, place)| (path.as_str(), place.line, place.column)).collect();
+        let expected = [
+            ("listeners[0].tcp.proxy_protocol", 1, 23),
+            ("upstream.a.b.timeouts", 2, 20),
+            ("upstream.a.b.backends[0].id", 2, 61),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(written_below(&tree, &[]), []);
     }
 
     #[test]

@@ -2,9 +2,12 @@
 //! shown by the command line, the control API and the log.
 
 use std::fmt;
+use std::sync::Arc;
 
-use crate::yaml::Place;
+use crate::file::config::Config;
+use crate::load::Loaded;
 use crate::yaml::emit::Shown;
+use crate::yaml::{Node, Place};
 
 /// Whether a problem stops the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -123,6 +126,24 @@ impl Problems {
     /// With errors that are only counted.
     pub(crate) fn and_untold(self, untold: usize) -> Self {
         Self { untold, ..self }
+    }
+
+    /// Together with others of the same file.
+    #[must_use]
+    pub fn and(mut self, others: Vec<Problem>) -> Self {
+        self.list.extend(others);
+        Self { untold: self.untold, ..Self::new(self.list, &self.file, self.source) }
+    }
+
+    /// How many errors are only counted.
+    pub(crate) fn untold(&self) -> usize {
+        self.untold
+    }
+
+    /// A configuration with what was said about its file.
+    pub(crate) fn beside(&self, config: Config, tree: Arc<Node>) -> Loaded {
+        let (file, source) = (self.file.clone(), self.source.clone());
+        Loaded { config, warnings: self.list.clone(), file, source, tree }
     }
 
     /// All of them, in order.

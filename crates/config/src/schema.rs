@@ -92,10 +92,14 @@ fn value(kind: &Kind, key: &Key, default: Option<&Shown>) -> Shown {
         Kind::Size => any([integer(0, i128::MAX, key), string("^[0-9]+[KMGkmg][Ii]?[Bb]$"), variable()]),
         Kind::Text(_) => map([("type", text("string"))]),
         Kind::Words(rows) => {
-            let words = rows.iter().flat_map(|row| row.iter()).map(|word| text(word)).collect();
-            any([map([("enum", Shown::List(words))]), variable()])
+            let words: Vec<&str> = rows.iter().flat_map(|row| row.iter().copied()).collect();
+            any([
+                map([("enum", Shown::List(words.iter().map(|word| text(word)).collect()))]),
+                any_case(&words),
+                variable(),
+            ])
         }
-        Kind::Auto(inner) => any([map([("const", text("auto"))]), value(inner, key, None)]),
+        Kind::Auto(inner) => any([map([("const", text("auto"))]), any_case(&["auto"]), value(inner, key, None)]),
         Kind::Optional(inner) => any([value(inner, key, None), map([("type", text("null"))])]),
         Kind::Range => any([
             map([("type", text("integer")), ("minimum", Shown::Integer(100)), ("maximum", Shown::Integer(599))]),
@@ -111,6 +115,16 @@ fn value(kind: &Kind, key: &Key, default: Option<&Shown>) -> Shown {
         Kind::Block { keys, about, .. } => block(keys, about, default.or(inner_default(kind).as_ref())),
         Kind::Nothing => map([("type", text("null"))]),
     }
+}
+
+/// One of the words in any letter case. Editors offer the plain words; regular expressions of JSON Schema have no flags.
+fn any_case(words: &[&str]) -> Shown {
+    let letter = |each: char| match each {
+        each if each.is_ascii_alphabetic() => format!("[{}{}]", each.to_ascii_uppercase(), each.to_ascii_lowercase()),
+        each => each.to_string(),
+    };
+    let words: Vec<String> = words.iter().map(|word| word.chars().map(letter).collect()).collect();
+    string(&format!("^({})$", words.join("|")))
 }
 
 /// The defaults of a block that stands in a list or map, or is absent by default.

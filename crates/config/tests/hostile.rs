@@ -112,6 +112,11 @@ fn megabytes_of_anything_end() {
         let _ = writeln!(upstreams, "  u{name}: {{ route: {{}} }}");
     }
     refusal(&upstreams);
+    let mut certificates = String::from("listen:\n  tls:\n    certificates:\n");
+    for name in 0..200_000 {
+        let _ = writeln!(certificates, "    - {{ server_name: h{name}.example, cert: c, key: k }}");
+    }
+    refusal(&certificates);
 }
 
 #[test]

@@ -11,11 +11,13 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 pub mod client;
 pub mod server;
 
+mod keylog;
 mod material;
 mod store;
 mod verify;
 mod x509;
 
+pub use keylog::allow_key_log;
 pub use material::{CertificateFiles, TlsMaterialError};
 pub use store::{NamedFiles, Selections, Store};
 pub use x509::{expiry, subject};

@@ -3,21 +3,32 @@
 //! Lines go through a bounded queue to a thread that writes them, so that no worker ever waits for a terminal or a pipe.
 //! Called once by the runtime at start; everything else logs through `tracing`.
 
-use spooky_config::LogLevel;
+use spooky_config::{LogFilter, LogLevel};
 use tracing_appender::non_blocking::NonBlockingBuilder;
 pub use tracing_appender::non_blocking::WorkerGuard as Guard;
-use tracing_subscriber::{filter::LevelFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+use tracing_subscriber::{
+    filter::{LevelFilter, filter_fn},
+    fmt,
+    layer::SubscriberExt,
+    util::SubscriberInitExt,
+};
 
 /// Lines that may wait for the writer; further ones are dropped.
 const MAX_WAITING_LINES: usize = 8192;
 
-/// Starts the log. Dropping the guard writes what still waits. A second start in one process changes nothing.
+/// The environment variable that overrides the level of the configuration.
+const VARIABLE: &str = "RUST_LOG";
+
+/// Starts the log at this level, or at those that `RUST_LOG` names for parts of the program. Dropping the guard writes what still waits. A second start in one process changes nothing.
 #[must_use = "the log ends with its guard"]
 pub fn start(level: LogLevel) -> Guard {
     let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(MAX_WAITING_LINES);
     let (writer, guard) = builder.finish(std::io::stderr());
     let lines = fmt::layer().with_writer(writer).with_ansi(false);
-    let _already_started = tracing_subscriber::registry().with(filter(level)).with(lines).try_init();
+    let levels = Levels::new(level, &std::env::var_os(VARIABLE).unwrap_or_default().to_string_lossy());
+    let (most, unusable) = (levels.most(), levels.unusable.clone());
+    let enabled = filter_fn(move |line| *line.level() <= levels.of(line.target())).with_max_level_hint(most);
+    let _already_started = tracing_subscriber::registry().with(enabled).with(lines).try_init();
     std::panic::set_hook(Box::new(|panic| {
         let payload = panic.payload();
         let text =
@@ -25,7 +36,38 @@ pub fn start(level: LogLevel) -> Guard {
         let place = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!("panic captured: {} at {place}", text.unwrap_or("no message"));
     }));
+    if let Some(text) = unusable {
+        tracing::warn!("{VARIABLE} '{text}' cannot be used; log.level stays in force");
+    }
     guard
+}
+
+/// Which lines are written.
+struct Levels {
+    configured: LogLevel,
+    named: LogFilter,
+    /// What the variable holds, if it means nothing.
+    unusable: Option<String>,
+}
+
+impl Levels {
+    /// The level of the configuration, overridden by `variable` if that is a filter.
+    fn new(configured: LogLevel, variable: &str) -> Self {
+        let named = LogFilter::parse(variable);
+        let unusable = (named.is_none() && !variable.trim().is_empty()).then(|| variable.to_owned());
+        Self { configured, named: named.unwrap_or_default(), unusable }
+    }
+
+    fn of(&self, target: &str) -> LevelFilter {
+        filter(self.named.level(target, self.configured))
+    }
+
+    /// The most talkative of all levels.
+    fn most(&self) -> LevelFilter {
+        let bare = self.named.bare().unwrap_or(self.configured);
+        let levels = self.named.targets().map(|(_, level)| level).chain([bare]);
+        levels.map(filter).max().unwrap_or(LevelFilter::OFF)
+    }
 }
 
 fn filter(level: LogLevel) -> LevelFilter {
@@ -48,5 +90,25 @@ mod tests {
         assert!(filter(LogLevel::Info) >= LevelFilter::WARN);
         assert!(filter(LogLevel::Error) < LevelFilter::WARN);
         assert_eq!(filter(LogLevel::Off), LevelFilter::OFF);
+    }
+
+    #[test]
+    fn the_variable_overrides_the_configuration_part_by_part() {
+        let level = |variable: &str, target: &str| Levels::new(LogLevel::Warn, variable).of(target);
+        for (variable, target, expected) in [
+            ("", "spooky_edge::quic", LevelFilter::WARN),
+            ("spooky", "spooky_edge::quic", LevelFilter::INFO),
+            ("spooky_edge=haunt,info", "spooky_edge::quic", LevelFilter::DEBUG),
+            ("spooky_edge=haunt,info", "spooky_lb", LevelFilter::INFO),
+            ("spooky_edge=haunt", "spooky_lb", LevelFilter::WARN),
+            ("spooky=whisper", "spooky_edge", LevelFilter::WARN),
+            ("loud", "spooky", LevelFilter::WARN),
+        ] {
+            assert_eq!(level(variable, target), expected, "{variable} {target}");
+        }
+        assert_eq!(Levels::new(LogLevel::Warn, "spooky_edge=whisper,off").most(), LevelFilter::TRACE);
+        assert_eq!(Levels::new(LogLevel::Warn, "spooky_edge=off").most(), LevelFilter::WARN);
+        assert_eq!(Levels::new(LogLevel::Warn, " ").unusable, None);
+        assert_eq!(Levels::new(LogLevel::Warn, "loud").unusable.as_deref(), Some("loud"));
     }
 }

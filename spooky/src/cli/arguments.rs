@@ -3,16 +3,27 @@
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
 
+/// What this program is: its version, and below that what it was built from.
+pub(super) const VERSION: &str = concat!(
+    env!("CARGO_PKG_VERSION"),
+    "\ncommit: ",
+    env!("SPOOKY_COMMIT"),
+    "\ntarget: ",
+    env!("SPOOKY_TARGET"),
+    "\nfeatures: ",
+    env!("SPOOKY_FEATURES"),
+);
+
 /// HTTP/3 edge reverse proxy and load balancer
 ///
 /// Without a command, the configuration file is loaded, checked and served.
 #[derive(Debug, Parser)]
-#[command(name = "spooky", version, args_conflicts_with_subcommands = true, max_term_width = 100)]
+#[command(name = "spooky", version = VERSION, args_conflicts_with_subcommands = true, max_term_width = 100)]
 pub(super) struct Arguments {
     #[command(flatten)]
-    file: File,
+    run: Run,
     /// Check only, as the command `check`
-    #[arg(long)]
+    #[arg(long, conflicts_with = "tls_keylog")]
     check: bool,
     /// With --check: print the problems as a JSON array
     #[arg(long, requires = "check")]
@@ -29,6 +40,16 @@ pub(super) struct File {
     pub(super) config: Option<PathBuf>,
 }
 
+/// What to serve.
+#[derive(Debug, PartialEq, Eq, Args)]
+pub(super) struct Run {
+    #[command(flatten)]
+    pub(super) file: File,
+    /// Append the TLS secrets to the file that SSLKEYLOGFILE names, so that captured packets can be read
+    #[arg(long)]
+    pub(super) tls_keylog: bool,
+}
+
 /// What to check, and how to tell.
 #[derive(Debug, PartialEq, Eq, Args)]
 pub(super) struct Check {
@@ -43,7 +64,7 @@ pub(super) struct Check {
 #[derive(Debug, PartialEq, Eq, Subcommand)]
 pub(super) enum Command {
     /// Load, check and serve (what happens without a command, too)
-    Run(File),
+    Run(Run),
     /// Check the configuration, its files, accounts and ports; start nothing
     Check(Check),
     /// Show HTTP/3 at work on this machine: an embedded backend, a certificate of its own, one request, a curl line
@@ -93,11 +114,11 @@ impl From<Shell> for clap_complete::Shell {
 impl Arguments {
     /// The command; the forms without one are short for `run` and `check`.
     pub(super) fn into_command(self) -> Command {
-        let Self { file, check, json, command } = self;
+        let Self { run, check, json, command } = self;
         match command {
             Some(command) => command,
-            None if check => Command::Check(Check { file, json }),
-            None => Command::Run(file),
+            None if check => Command::Check(Check { file: run.file, json }),
+            None => Command::Run(run),
         }
     }
 }

@@ -8,7 +8,7 @@ pub(crate) mod console;
 mod file;
 
 use crate::{demo, runtime};
-use arguments::{Arguments, Check, Command, File, Shell};
+use arguments::{Arguments, Check, Command, File, Run, Shell};
 use clap::{CommandFactory, Parser};
 use std::{
     path::{Path, PathBuf},
@@ -23,14 +23,14 @@ const USAGE: u8 = 2;
 /// Runs the command that the arguments of the process name.
 pub fn main() -> ExitCode {
     match Arguments::parse().into_command() {
-        Command::Run(file) => with_file(file, run),
+        Command::Run(Run { file, tls_keylog }) => with_file(file, |path| run(path, tls_keylog)),
         Command::Check(Check { file, json }) => with_file(file, |path| check(path, json)),
         Command::Demo { port } => demo::run(port),
         Command::Schema => console::print(&spooky_config::schema()),
         Command::Defaults { config: None } => console::print(&spooky_config::defaults()),
         Command::Defaults { config: Some(path) } => defaults(&path),
         Command::Completions { shell } => console::print(&completions(shell)),
-        Command::Version => console::print(&version()),
+        Command::Version => console::print(&format!("spooky {}", arguments::VERSION)),
     }
 }
 
@@ -45,28 +45,41 @@ fn with_file(file: File, act: impl FnOnce(&Path) -> ExitCode) -> ExitCode {
     act(&path)
 }
 
-fn run(path: &Path) -> ExitCode {
+fn run(path: &Path, tls_keylog: bool) -> ExitCode {
+    if tls_keylog {
+        allow_key_log();
+    }
     match file::usable(path) {
         Some(config) => runtime::serve(config),
         None => ExitCode::FAILURE,
     }
 }
 
-fn check(path: &Path, json: bool) -> ExitCode {
-    let problems = file::problems(path);
-    let passed = problems.errors() == 0;
-    if !json {
-        console::show(&problems);
-    }
-    let printed = match (json, passed) {
-        (true, _) => console::print(&problems.json()),
-        (false, true) => console::print(&problems.verdict()),
-        (false, false) => {
-            console::complain(&problems.verdict());
-            ExitCode::FAILURE
+/// Lets TLS secrets be written, and says so: whoever has the file can read the traffic.
+fn allow_key_log() {
+    match std::env::var_os("SSLKEYLOGFILE").filter(|file| !file.is_empty()) {
+        Some(file) => {
+            spooky_net::tls::allow_key_log();
+            console::complain(&format!("TLS secrets are appended to '{}'", file.display()));
         }
-    };
-    if passed { printed } else { ExitCode::FAILURE }
+        None => console::complain("--tls-keylog has no effect: SSLKEYLOGFILE is not set"),
+    }
+}
+
+fn check(path: &Path, json: bool) -> ExitCode {
+    let found = file::findings(path);
+    let passed = found.problems.errors() == 0;
+    if json {
+        let printed = console::print(&found.together().json());
+        return if passed { printed } else { ExitCode::FAILURE };
+    }
+    console::show(&found.problems);
+    console::show_pending(&found.pending);
+    if passed {
+        return console::print(&found.problems.verdict());
+    }
+    console::complain(&found.problems.verdict());
+    ExitCode::FAILURE
 }
 
 fn defaults(path: &Path) -> ExitCode {
@@ -80,20 +93,6 @@ fn completions(shell: Shell) -> String {
     let mut script = Vec::new();
     clap_complete::generate(clap_complete::Shell::from(shell), &mut Arguments::command(), "spooky", &mut script);
     String::from_utf8_lossy(&script).into_owned()
-}
-
-/// What this program is. The first line is that of `--version`.
-fn version() -> String {
-    let features = match env!("SPOOKY_FEATURES") {
-        "" => "none",
-        features => features,
-    };
-    format!(
-        "spooky {}\ncommit: {}\ntarget: {}\nfeatures: {features}\n",
-        env!("CARGO_PKG_VERSION"),
-        env!("SPOOKY_COMMIT"),
-        env!("SPOOKY_TARGET"),
-    )
 }
 
 #[cfg(test)]

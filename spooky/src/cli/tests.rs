@@ -1,8 +1,8 @@
 //! The arguments, without a process.
 
 use super::{
-    arguments::{Arguments, Check, Command, File, Shell},
-    completions, version,
+    arguments::{Arguments, Check, Command, File, Run, Shell, VERSION},
+    completions,
 };
 use clap::{CommandFactory, Parser, error::ErrorKind};
 
@@ -23,7 +23,10 @@ fn the_definition_is_sound() {
 #[test]
 fn the_short_forms_mean_their_commands() {
     for line in ["--config f", "-c f", "run --config f", "run -c f"] {
-        assert_eq!(parse(line).unwrap(), Command::Run(file("f")), "{line}");
+        assert_eq!(parse(line).unwrap(), Command::Run(Run { file: file("f"), tls_keylog: false }), "{line}");
+    }
+    for line in ["--tls-keylog -c f", "run --config f --tls-keylog"] {
+        assert_eq!(parse(line).unwrap(), Command::Run(Run { file: file("f"), tls_keylog: true }), "{line}");
     }
     for line in ["--config f --check", "--check -c f", "check --config f"] {
         assert_eq!(parse(line).unwrap(), Command::Check(Check { file: file("f"), json: false }), "{line}");
@@ -31,7 +34,7 @@ fn the_short_forms_mean_their_commands() {
     for line in ["--check --json", "check --json"] {
         assert_eq!(parse(line).unwrap(), Command::Check(Check { file: file(""), json: true }), "{line}");
     }
-    assert_eq!(parse("").unwrap(), Command::Run(file("")));
+    assert_eq!(parse("").unwrap(), Command::Run(Run { file: file(""), tls_keylog: false }));
 }
 
 #[test]
@@ -53,6 +56,8 @@ fn wrong_usage_is_code_2_and_help_is_not() {
         "serve",
         "--json",
         "run --json",
+        "--check --tls-keylog",
+        "check --tls-keylog",
         "--config f check",
         "demo --port 0",
         "demo --port 65536",
@@ -75,9 +80,9 @@ fn the_version_comes_first() {
     for line in ["--version", "-V"] {
         let error = parse(line).expect_err(line);
         assert_eq!((error.kind(), error.exit_code()), (ErrorKind::DisplayVersion, 0), "{line}");
-        assert_eq!(error.to_string().trim_end(), first, "{line}");
+        assert_eq!(error.to_string().trim_end(), format!("spooky {VERSION}"), "{line}");
     }
-    let version = version();
+    let version = format!("spooky {VERSION}");
     let names: Vec<_> = version.lines().map(|line| line.split([' ', ':']).next().unwrap()).collect();
     assert_eq!(version.lines().next(), Some(first.as_str()));
     assert_eq!(names, ["spooky", "commit", "target", "features"]);

@@ -79,7 +79,7 @@ async fn a_file_that_is_right_passes_and_what_it_names_is_looked_at() {
     let authority = spooky_testkit::certs::Authority::new();
     let leaf = spooky_testkit::certs::Files::write(&authority, &authority.issue(&["localhost"]));
     let port = port::free().port();
-    let text = |cert: &std::path::Path| {
+    let text = |cert: &Path| {
         format!(
             "listen: {{ address: 127.0.0.1, port: {port}, tls: {{ cert: {}, key: {} }} }}
 upstream: {{ api: {{ route: {{ path_prefix: / }}, backends: [ {{ id: a, address: \"https://127.0.0.1:8080\" }} ] }} }}
@@ -93,7 +93,7 @@ security: {{ privileges: {{ enabled: false, allow_root: true }} }}
     let output = spooky(&["check", "--config", &path]).await;
     let (code, out, err) = told(&output);
     assert_eq!((code, out), (Some(0), "Configuration validation passed successfully\n"), "{err}");
-    assert_eq!(told(&spooky(&["check", "--json", "--config", &path]).await), (Some(0), "[]\n", ""));
+    assert_eq!(told(&spooky(&["check", "--json", "--config", &path]).await).0, Some(0));
 
     let missing = leaf.dir().join("missing.pem");
     let (_directory, path) = file(&text(&missing));
@@ -126,12 +126,15 @@ async fn without_a_file_there_is_the_default_one_or_wrong_usage() {
 #[tokio::test]
 async fn the_printing_commands_print() {
     let version = format!("spooky {}\n", env!("CARGO_PKG_VERSION"));
-    assert_eq!(told(&spooky(&["--version"]).await), (Some(0), version.as_str(), ""));
+    let full = spooky(&["version"]).await;
+    for argument in ["--version", "-V"] {
+        assert_eq!(told(&spooky(&[argument]).await), told(&full), "{argument}");
+    }
     let (_directory, path) = file(
         "listen: { port: 4433, tls: { cert: c, key: k } }\nupstream: { api: { route: { path_prefix: / }, backends: [ { id: a, address: \"https://h:1\" } ] } }\n",
     );
     for (arguments, start, part) in [
-        (&["version"][..], version.as_str(), "\ntarget: "),
+        (&["version"][..], version.as_str(), "\ncommit: "),
         (&["schema"], "{", "https://json-schema.org/draft/2020-12/schema"),
         (&["defaults"], "version: 1", "port: 9889"),
         (&["defaults", "--config", &path], "version: 1", "port: 4433"),
@@ -143,4 +146,35 @@ async fn the_printing_commands_print() {
         assert_eq!((code, err), (Some(0), ""), "{arguments:?}");
         assert!(out.starts_with(start) && out.contains(part) && out.ends_with('\n'), "{arguments:?}: {out}");
     }
+}
+
+#[tokio::test]
+async fn keys_that_do_nothing_yet_are_listed() {
+    let authority = spooky_testkit::certs::Authority::new();
+    let leaf = spooky_testkit::certs::Files::write(&authority, &authority.issue(&["localhost"]));
+    let port = port::free().port();
+    let text = format!(
+        "listen: {{ address: 127.0.0.1, port: {port}, tls: {{ cert: {}, key: {} }} }}
+upstream: {{ api: {{ route: {{ path_prefix: / }}, backends: [ {{ id: a, address: \"https://127.0.0.1:8080\" }} ] }} }}
+security: {{ privileges: {{ enabled: false, allow_root: true }} }}
+reload: {{ debounce_ms: 1s }}
+",
+        leaf.cert.display(),
+        leaf.key.display()
+    );
+    let (_directory, path) = file(&text);
+    let loaded = spooky_config::load(Path::new(&path)).unwrap();
+    let pending = loaded.not_in_effect();
+    let output = spooky(&["check", "--config", &path]).await;
+    let (code, _, err) = told(&output);
+    assert_eq!(code, Some(0), "{err}");
+    let json = spooky(&["check", "--json", "--config", &path]).await;
+    let (code, json, silent) = told(&json);
+    assert_eq!((code, silent), (Some(0), ""));
+    for key in &pending {
+        assert!(err.contains(&format!("\n    {path}:{}:{}: {}\n", key.line, key.column, key.path)), "{key}: {err}");
+        assert!(json.contains(&key.message), "{key}: {json}");
+    }
+    assert_eq!(pending.is_empty(), !err.contains("Not in effect yet"), "{err}");
+    assert_eq!(pending.is_empty(), json == "[]\n", "{json}");
 }

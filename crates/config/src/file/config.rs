@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 
 use super::balancing::LoadBalancing;
-use super::listen::{Listener, join_host_port};
+use super::listen::{Listener, socket_name};
 use super::log::Log;
 use super::observability::Observability;
 use super::performance::{Performance, WAIT_TWICE};
@@ -152,7 +152,7 @@ impl Config {
         }
         let mut seen: HashMap<String, &str> = HashMap::new();
         for (name, key, address, port) in sockets {
-            let socket = join_host_port(address, port).to_ascii_lowercase();
+            let socket = socket_name(address, port);
             match seen.get(&socket) {
                 Some(other) => {
                     let arguments = [("x", name), ("y", *other), ("a", &*socket)];

@@ -1,5 +1,6 @@
 //! `listen` and `listeners[]`: where clients come in.
 
+use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::tls::{ListenTls, NO_PAIR};
@@ -9,6 +10,7 @@ use crate::spec::key::is_written;
 use crate::spec::text::{Text, text};
 use crate::spec::{Item, Scope};
 use crate::value::network::{Network, is_host};
+use crate::world::texts;
 
 const PROTOCOL: Text = text("Invalid protocol: expected 'http3', found '<v>'");
 pub(crate) const PORT: Text = text("Invalid listen port: <v> (must be between 1 and 65535)");
@@ -27,7 +29,7 @@ block! {
         /// IP literal (IPv6 with or without brackets; `::` also accepts IPv4) or a name that resolves.
         address: String = "0.0.0.0".to_owned(), holds(is_written, ADDRESS), holds(is_host, NO_HOST);
         /// Port for UDP and TCP.
-        port: u16 = 9889, range(1, 65_535, PORT);
+        port: u16 = 9889, range(1, 65_535, PORT), says(texts::PORT_BUSY), says(texts::UDP_BIND), says(texts::TCP_BIND);
         /// Label in metrics and logs; unique.
         name: String => join_host_port(&address, port), default("`<address>:<port>`");
         /// How TCP clients learn of HTTP/3.
@@ -63,6 +65,15 @@ impl Listener {
 pub fn join_host_port(host: &str, port: u16) -> String {
     let host = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(host);
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
+/// An address and port in the form in which sockets are compared.
+pub(crate) fn socket_name(address: &str, port: u16) -> String {
+    let literal = address.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(address);
+    match literal.parse::<IpAddr>() {
+        Ok(address) => SocketAddr::new(address, port).to_string(),
+        Err(_) => join_host_port(address, port).to_ascii_lowercase(),
+    }
 }
 
 block! {
@@ -114,6 +125,6 @@ block! {
         address: String = "0.0.0.0".to_owned(), holds(is_written, ADDRESS), holds(is_host, NO_HOST),
             default("`address`");
         /// TCP port.
-        port: u16 = 80, range(1, 65_535, PORT);
+        port: u16 = 80, range(1, 65_535, PORT), says(texts::PORT_BUSY), says(texts::TCP_BIND);
     }
 }

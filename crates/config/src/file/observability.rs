@@ -73,7 +73,7 @@ block! {
         /// Where it listens.
         address: String = "127.0.0.1".to_owned(), holds(is_host_or_empty, NO_HOST), says(METRICS_ADDRESS), says(METRICS_OPEN), restart();
         /// TCP port.
-        port: u16 = 9901, range(1, 65_535, PORT), restart();
+        port: u16 = 9901, range(1, 65_535, PORT), says(texts::PORT_BUSY), says(texts::METRICS_BIND), restart();
         /// Path of the metrics.
         path: String = "/metrics".to_owned(), holds(is_path, PATH), restart();
         /// Also export the older metric names that break Prometheus naming rules.
@@ -101,7 +101,7 @@ block! {
         /// Where it listens.
         address: String = "127.0.0.1".to_owned(), holds(is_host_or_empty, NO_HOST), says(CONTROL_ADDRESS), says(CONTROL_OPEN), restart();
         /// TCP port.
-        port: u16 = 9902, range(1, 65_535, PORT), restart();
+        port: u16 = 9902, range(1, 65_535, PORT), says(texts::PORT_BUSY), says(texts::CONTROL_BIND), restart();
         /// `true`: HTTPS with the first listener's certificate.
         tls: bool = false, restart();
         /// Liveness.

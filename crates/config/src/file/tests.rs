@@ -53,6 +53,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("root", "log: { qlog_dir: \"${NOPE}\" }", "environment variable 'NOPE' is not set"),
     ("root", "version: 2", "Invalid version: expected '1', found '2'"),
     ("root", "version: one", "config 'version' must be a positive integer"),
+    ("root", "version:", "config 'version' must be a positive integer"),
     ("root", "version: 0", "config 'version' must be a positive integer"),
     ("root", "version: 4294967296", "config 'version' value 4294967296 is out of range"),
     ("whole", "listen: { tls: { cert: c, key: k } }\nupstream: {}", "No upstreams configured"),
@@ -78,6 +79,11 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "listen",
         "http_redirect: { enabled: true, port: 9889 }",
         "listener binding conflict: http_redirect duplicates 0.0.0.0:9889 on 0.0.0.0:9889",
+    ),
+    (
+        "root",
+        "observability: { metrics: { enabled: true, address: \"::0:1\" }, control_api: { enabled: true, address: \"[0::1]\", port: 9901 } }",
+        "listener binding conflict: control_api duplicates metrics on [::1]:9901",
     ),
     (
         "root",

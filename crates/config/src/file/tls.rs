@@ -1,6 +1,8 @@
 //! TLS on both sides: `listen.tls`, and `upstream_tls` with `upstream.<u>.tls`. What the files hold is for the world
 //! checks; here only what the text says.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::PathBuf;
 
 use crate::problem::Code;
@@ -58,14 +60,18 @@ impl ListenTls {
         if !cert && !key && self.certificates.is_empty() {
             scope.require_here(NO_PAIR);
         }
-        for (index, certificate) in self.certificates.iter().enumerate() {
-            let earlier = self.certificates.iter().take(index).position(|other| {
-                !other.server_name.is_empty() && other.server_name.eq_ignore_ascii_case(&certificate.server_name)
-            });
-            if let Some(earlier) = earlier {
-                let arguments = [("n", certificate.server_name.as_str()), ("j", &earlier.to_string())];
-                let place = format!("certificates[{index}].server_name");
-                scope.require(false, &[&place], SERVER_NAME_TWICE, &arguments);
+        let mut seen = HashMap::new();
+        let named = self.certificates.iter().enumerate().map(|(index, entry)| (index, entry.server_name.as_str()));
+        for (index, name) in named.filter(|(_, name)| !name.is_empty()) {
+            match seen.entry(name) {
+                Entry::Vacant(free) => {
+                    free.insert(index);
+                }
+                Entry::Occupied(earlier) => {
+                    let place = format!("certificates[{index}].server_name");
+                    let arguments = [("n", name), ("j", &*earlier.get().to_string())];
+                    scope.require(false, &[&place], SERVER_NAME_TWICE, &arguments);
+                }
             }
         }
     }

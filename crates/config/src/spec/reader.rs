@@ -158,7 +158,8 @@ impl<'e> Reader<'e> {
             },
         };
         let own = key.rules.iter().flatten().find_map(|rule| match rule {
-            Rule::Otherwise { inside, outside } if !text.is_empty() => {
+            // A text that quotes the value says nothing where there is none.
+            Rule::Otherwise { inside, outside } if !text.is_empty() || !inside.template.contains('<') => {
                 Some(if self.upstream.is_some() { *inside } else { *outside })
             }
             _ => None,

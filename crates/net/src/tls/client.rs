@@ -12,6 +12,7 @@ use rustls::sign::SingleCertAndKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore};
 
+use super::keylog::key_log;
 use super::material::{CertificateFiles, TlsMaterialError, authorities, certificates};
 use super::provider;
 use super::verify::{AnyCertificate, AnyName};
@@ -82,6 +83,7 @@ pub fn config(options: &ClientTlsOptions) -> Result<Arc<ClientConfig>, TlsMateri
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols.clone_from(&options.alpn);
+    config.key_log = key_log();
     Ok(Arc::new(config))
 }
 

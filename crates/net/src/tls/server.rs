@@ -11,6 +11,7 @@ use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSess
 use rustls::version::{TLS12, TLS13};
 use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
+use super::keylog::key_log;
 use super::material::{TlsMaterialError, authorities, revocations};
 use super::{Store, has_aes, provider};
 
@@ -114,6 +115,7 @@ pub fn contexts(
         // Every client that offers the cheapest suite gets it, as all of them are good.
         config.ignore_client_order = has_aes();
         config.send_tls13_tickets = options.tickets;
+        config.key_log = key_log();
         config.session_storage = Arc::clone(&resumption.sessions);
         if !options.early_data {
             config.ticketer = Arc::clone(&resumption.ticketer);
