@@ -53,7 +53,7 @@ pub fn examine(path: &Path, mode: Mode) -> Result<(Loaded, Problems), Problems> 
     let Some((config, tree)) = values.filter(|_| untold == 0) else { return Err(problems) };
     let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
     let refused: Vec<String> = errors.map(|problem| problem.path.clone()).collect();
-    let loaded = problems.beside(config, tree);
+    let loaded = Loaded::new(config, tree, &problems);
     let mode = if wrong { Mode::Start } else { mode };
     let about_valid_keys = |found: &Problem| !refused.iter().any(|path| is_within(&found.path, path));
     let found = check_world(&loaded, mode).into_iter().filter(about_valid_keys).collect();
@@ -123,13 +123,18 @@ impl Reading {
     /// The configuration, if there is no error in it.
     fn valid(self) -> Result<Loaded, Problems> {
         match self.values {
-            Some((config, tree)) if self.problems.errors() == 0 => Ok(self.problems.beside(config, tree)),
+            Some((config, tree)) if self.problems.errors() == 0 => Ok(Loaded::new(config, tree, &self.problems)),
             _ => Err(self.problems),
         }
     }
 }
 
 impl Loaded {
+    fn new(config: Config, tree: Arc<Node>, problems: &Problems) -> Self {
+        let (file, source) = (problems.file.clone(), problems.source.clone());
+        Self { config, warnings: problems.iter().cloned().collect(), file, source, tree }
+    }
+
     /// The warnings together with what the world checks found.
     pub fn problems(&self, found: Vec<Problem>) -> Problems {
         let all = self.warnings.iter().cloned().chain(found).collect();

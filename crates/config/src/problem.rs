@@ -2,12 +2,9 @@
 //! shown by the command line, the control API and the log.
 
 use std::fmt;
-use std::sync::Arc;
 
-use crate::file::config::Config;
-use crate::load::Loaded;
+use crate::yaml::Place;
 use crate::yaml::emit::Shown;
-use crate::yaml::{Node, Place};
 
 /// Whether a problem stops the start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -110,7 +107,7 @@ pub struct Problems {
     list: Vec<Problem>,
     /// Errors that are only counted.
     untold: usize,
-    file: String,
+    pub(crate) file: String,
     pub(crate) source: String,
 }
 
@@ -138,12 +135,6 @@ impl Problems {
     /// How many errors are only counted.
     pub(crate) fn untold(&self) -> usize {
         self.untold
-    }
-
-    /// A configuration with what was said about its file.
-    pub(crate) fn beside(&self, config: Config, tree: Arc<Node>) -> Loaded {
-        let (file, source) = (self.file.clone(), self.source.clone());
-        Loaded { config, warnings: self.list.clone(), file, source, tree }
     }
 
     /// All of them, in order.

@@ -1,7 +1,10 @@
 //! The command line as a process: outputs and exit codes.
 
-use spooky_testkit::{port, wait};
-use std::process::Output;
+use spooky_testkit::{
+    certs::{Authority, Files},
+    port, wait,
+};
+use std::{path::Path, process::Output};
 
 /// Runs the program to its end.
 async fn spooky(arguments: &[&str]) -> Output {
@@ -25,23 +28,33 @@ fn file(text: &str) -> (tempfile::TempDir, String) {
     (directory, path)
 }
 
+/// A certificate for the proxy.
+fn certificate() -> Files {
+    let authority = Authority::new();
+    Files::write(&authority, &authority.issue(&["localhost"]))
+}
+
 /// One mistake: a weight of 0, in line 6 from column 68 on.
-fn wrong_weight(port: u16) -> (tempfile::TempDir, String) {
+fn wrong_weight(port: u16, cert: &Path, key: &Path) -> (tempfile::TempDir, String) {
     file(&format!(
         "version: 1
-listen: {{ address: 127.0.0.1, port: {port}, tls: {{ cert: cert.pem, key: key.pem }} }}
+listen: {{ address: 127.0.0.1, port: {port}, tls: {{ cert: {}, key: {} }} }}
 upstream:
   api:
     route: {{ path_prefix: / }}
     backends: [ {{ id: backend1, address: \"127.0.0.1:8080\", weight: 0 }} ]
-"
+security: {{ privileges: {{ enabled: false, allow_root: true }} }}
+",
+        cert.display(),
+        key.display()
     ))
 }
 
 #[tokio::test]
 async fn a_bad_file_is_one_message_with_its_place_and_nothing_is_bound() {
     let addr = port::free();
-    let (_directory, path) = wrong_weight(addr.port());
+    let leaf = certificate();
+    let (_directory, path) = wrong_weight(addr.port(), &leaf.cert, &leaf.key);
     // Whoever tried to bind would fail with a text of its own.
     let _udp = std::net::UdpSocket::bind(addr).unwrap();
     let _tcp = std::net::TcpListener::bind(addr).unwrap();
@@ -63,8 +76,27 @@ async fn a_bad_file_is_one_message_with_its_place_and_nothing_is_bound() {
 }
 
 #[tokio::test]
+async fn mistakes_in_the_file_and_in_what_it_points_to_are_told_together() {
+    let leaf = certificate();
+    let missing = leaf.dir().join("missing.pem");
+    let (_directory, path) = wrong_weight(port::free().port(), &leaf.cert, &missing);
+    for arguments in [&["check", "--config", &path][..], &["--config", &path]] {
+        let output = spooky(arguments).await;
+        let (code, out, err) = told(&output);
+        assert_eq!((code, out), (Some(1), ""), "{arguments:?}: {err}");
+        let problems: Vec<_> = err.lines().filter(|line| line.contains(": error: ")).collect();
+        let [key, weight] = problems[..] else { panic!("{arguments:?}: {err}") };
+        let text = format!("listen.tls.key: TLS private key file does not exist: {}", missing.display());
+        assert!(key.starts_with(&format!("{path}:2:")) && key.ends_with(&text), "{arguments:?}: {err}");
+        assert!(weight.starts_with(&format!("{path}:6:68: ")), "{arguments:?}: {err}");
+        assert!(err.ends_with(&format!("Configuration validation failed: 2 error(s) in {path}\n")), "{err}");
+    }
+}
+
+#[tokio::test]
 async fn json_is_all_there_is() {
-    let (_directory, path) = wrong_weight(port::free().port());
+    let leaf = certificate();
+    let (_directory, path) = wrong_weight(port::free().port(), &leaf.cert, &leaf.key);
     let output = spooky(&["check", "--json", "--config", &path]).await;
     let (code, out, err) = told(&output);
     assert_eq!((code, err), (Some(1), ""));
@@ -76,8 +108,7 @@ async fn json_is_all_there_is() {
 
 #[tokio::test]
 async fn a_file_that_is_right_passes_and_what_it_names_is_looked_at() {
-    let authority = spooky_testkit::certs::Authority::new();
-    let leaf = spooky_testkit::certs::Files::write(&authority, &authority.issue(&["localhost"]));
+    let leaf = certificate();
     let port = port::free().port();
     let text = |cert: &Path| {
         format!(
@@ -109,7 +140,7 @@ security: {{ privileges: {{ enabled: false, allow_root: true }} }}
 #[tokio::test]
 async fn without_a_file_there_is_the_default_one_or_wrong_usage() {
     let default = "/etc/spooky/config.yaml";
-    if std::path::Path::new(default).exists() {
+    if Path::new(default).exists() {
         eprintln!("skipped: {default} exists on this machine");
         return;
     }
@@ -150,8 +181,7 @@ async fn the_printing_commands_print() {
 
 #[tokio::test]
 async fn keys_that_do_nothing_yet_are_listed() {
-    let authority = spooky_testkit::certs::Authority::new();
-    let leaf = spooky_testkit::certs::Files::write(&authority, &authority.issue(&["localhost"]));
+    let leaf = certificate();
     let port = port::free().port();
     let text = format!(
         "listen: {{ address: 127.0.0.1, port: {port}, tls: {{ cert: {}, key: {} }} }}

@@ -16,6 +16,7 @@ mod balance;
 mod cli;
 mod demo;
 mod door;
+mod environment;
 mod forward;
 mod h3;
 mod interop;
