@@ -134,4 +134,33 @@ mod tests {
         std::fs::remove_file(&file).unwrap();
         assert!(!may(&file, 4, owner, &[]));
     }
+
+    #[test]
+    fn a_file_that_only_its_owner_can_read_is_warned_of() {
+        use std::os::unix::fs::PermissionsExt;
+        let Some(user) = User::from_uid(Uid::from_raw(65_534)).ok().flatten() else {
+            return eprintln!("skipped: this system has no user 65534");
+        };
+        let text = "listen: { tls: { cert: c, key: k } }\n\
+                    upstream: { a: { route: { host: a }, backends: [ { id: b, address: \"h:1\" } ] } }";
+        let loaded = crate::parse(text, "f", &|_| None).unwrap();
+        let file = std::env::temp_dir().join(format!("spooky-config-owner-{}", std::process::id()));
+        std::fs::write(&file, "").unwrap();
+        let told = |mode: u32| {
+            std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+            let files = vec![(file.clone(), "listen.tls.key".to_owned())];
+            let mut world = World { loaded: &loaded, now: 0, reader: Reader::new("f", &|_| None), files };
+            world.check_readable(&user, user.gid.as_raw());
+            world.reader.problems.into_iter().map(|problem| (problem.severity, problem.message)).collect::<Vec<_>>()
+        };
+        let (closed, open) = (told(0o600), told(0o644));
+        std::fs::remove_file(&file).unwrap();
+        let expected = format!(
+            "'{}' is not readable by user '{}'; CAP_DAC_READ_SEARCH is kept for reload",
+            file.display(),
+            user.name
+        );
+        assert_eq!(closed, [(Severity::Warning, expected)]);
+        assert_eq!(open, []);
+    }
 }

@@ -79,4 +79,27 @@ mod tests {
         assert_eq!(ports(Mode::Check), []);
         std::net::UdpSocket::bind(("127.0.0.1", port)).unwrap();
     }
+
+    #[test]
+    fn an_address_of_another_host_has_a_text_for_each_socket() {
+        // 192.0.2.0/24 is nobody's (RFC 5737), so each bind fails, and sends nothing.
+        let text = "listen: { address: 192.0.2.1, port: 4433, tcp: { required: true }, tls: { cert: c, key: k } }\n\
+                    upstream: { a: { route: { host: a }, backends: [ { id: b, address: \"h:1\" } ] } }\n\
+                    observability: { metrics: { enabled: true, required: true, address: 192.0.2.1 }, \
+                    control_api: { enabled: true, address: 192.0.2.1, auth_token: x } }";
+        let loaded = crate::parse(text, "f", &|_| None).unwrap();
+        let problems = check_world(&loaded, Mode::Check).into_iter().filter(|problem| problem.path.ends_with(".port"));
+        let found: Vec<_> = problems.map(|problem| (problem.severity, problem.path, problem.message)).collect();
+        let reason = "Cannot assign requested address";
+        for (severity, path, text) in [
+            (Severity::Error, "listen.port", "Failed to bind UDP socket 192.0.2.1:4433"),
+            (Severity::Error, "listen.port", "Failed to bind TCP socket 192.0.2.1:4433"),
+            (Severity::Error, "observability.metrics.port", "failed to bind metrics endpoint 192.0.2.1:9901"),
+            (Severity::Warning, "observability.control_api.port", "failed to bind control API endpoint 192.0.2.1:9902"),
+        ] {
+            let expected = (severity, path.to_owned(), format!("{text}: {reason}"));
+            assert!(found.contains(&expected), "{expected:?}\n{found:?}");
+        }
+        assert_eq!(found.len(), 4);
+    }
 }
