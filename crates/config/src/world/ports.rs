@@ -88,7 +88,7 @@ mod tests {
                     observability: { metrics: { enabled: true, required: true, address: 192.0.2.1 }, \
                     control_api: { enabled: true, address: 192.0.2.1, auth_token: x } }";
         let loaded = crate::parse(text, "f", &|_| None).unwrap();
-        let problems = check_world(&loaded, Mode::Check).into_iter().filter(|problem| problem.path.ends_with(".port"));
+        let problems = check_world(&loaded, Mode::Check).into_iter().filter(|problem| problem.path.contains(".port"));
         let found: Vec<_> = problems.map(|problem| (problem.severity, problem.path, problem.message)).collect();
         let reason = "Cannot assign requested address";
         for (severity, path, text) in [
