@@ -14,8 +14,9 @@ use std::{
 /// IP and UDP headers: what a datagram loses of the interface's MTU.
 const IPV4_UDP_HEADERS: usize = 28;
 const IPV6_UDP_HEADERS: usize = 48;
-/// The largest UDP payload that QUIC can announce (RFC 9000 18.2).
-const MAX_UDP_PAYLOAD: usize = 65_527;
+/// Upper end of path MTU discovery when it follows the interface. Only loopback carries more, where larger datagrams cost
+/// more per byte than these, and a few of them already overflow the queue of a path with a rate.
+const MAX_UDP_PAYLOAD: usize = 16_384;
 
 /// A listener's address with the sockets on it, one per worker.
 pub(crate) struct Endpoint {

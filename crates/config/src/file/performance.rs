@@ -70,7 +70,7 @@ block! {
         /// Unidirectional streams of a connection.
         quic_initial_max_streams_uni: usize = 100, positive(), range(3, i128::MAX, STREAMS_UNI);
         /// Upper end of path MTU discovery. `auto` = MTU of the interface that the connection uses, less IP and UDP
-        /// headers: 1472 or 1452 on Ethernet, more on jumbo networks and loopback.
+        /// headers, at most 16384: 1472 or 1452 on Ethernet, more on jumbo networks and loopback.
         quic_max_udp_payload_bytes: Auto<u64> = Auto::Auto, range(1200, 65_527, UDP_PAYLOAD);
         /// `false` only forbids deliberate migration; NAT rebinding always works.
         quic_active_migration: bool = true;
