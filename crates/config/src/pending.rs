@@ -24,7 +24,6 @@ pub const NOT_IN_EFFECT: &[&str] = &[
     "performance.new_connections_burst",
     "performance.max_connections_per_ip",
     "performance.client_handshake_timeout_ms",
-    "performance.client_header_timeout_ms",
     "performance.tcp_idle_timeout_ms",
     "performance.h2_pool_max_idle_per_backend",
     "performance.backend_dns_refresh_enabled",

@@ -51,6 +51,8 @@ pub struct EdgeSettings {
     pub head_limits: HeadLimits,
     /// Rules of request heads.
     pub rules: RequestRules,
+    /// How long a request stream may take to bring its head: `client_header_timeout_ms`.
+    pub header_timeout: Duration,
     /// Most connections at once on this worker.
     pub max_connections: usize,
 }

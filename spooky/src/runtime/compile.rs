@@ -145,6 +145,7 @@ pub(super) fn edge(
         max_udp_payload,
         active_migration: performance.quic_active_migration,
         send_window: SEND_WINDOW,
+        header_timeout: performance.client_header_timeout_ms,
         head_limits: HeadLimits {
             max_fields: protocol.max_headers_count,
             max_bytes: protocol.max_headers_bytes as usize,

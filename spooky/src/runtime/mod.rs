@@ -16,7 +16,7 @@ use std::{
 };
 
 pub(crate) use bind::Bound;
-pub(crate) use threads::Running;
+pub(crate) use threads::{Running, Signals};
 
 /// The stop signal of one worker, heard also by the worker that replaces one that panicked.
 #[derive(Default)]
@@ -43,8 +43,8 @@ impl Stop {
 
 /// Serves this configuration until a signal ends it.
 pub(crate) fn serve(config: Config) -> ExitCode {
-    match start(config) {
-        Ok(running) => running.wait(),
+    match Signals::register().and_then(|signals| Ok((start(config)?, signals))) {
+        Ok((running, signals)) => running.wait(signals),
         Err(error) => {
             eprintln!("{error}");
             ExitCode::FAILURE

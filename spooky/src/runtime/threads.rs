@@ -19,6 +19,27 @@ use std::{
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+/// The signals that end the process. Registered before anything starts, so that none of them finds a process that serves
+/// and does not listen.
+pub(crate) struct Signals {
+    runtime: tokio::runtime::Runtime,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    /// From now on the signals wait to be seen by [`Running::wait`].
+    pub(crate) fn register() -> Result<Self, StartError> {
+        let explain = |error: std::io::Error| StartError(format!("Failed to register for signals: {error}"));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(explain)?;
+        let entered = runtime.enter();
+        let terminate = signal(SignalKind::terminate()).map_err(explain)?;
+        let interrupt = signal(SignalKind::interrupt()).map_err(explain)?;
+        drop(entered);
+        Ok(Self { runtime, terminate, interrupt })
+    }
+}
+
 /// The running process.
 pub(crate) struct Running {
     stops: Vec<Arc<Stop>>,
@@ -71,21 +92,9 @@ impl Running {
     }
 
     /// Waits for SIGTERM or SIGINT, then drains. A second signal ends the process at once.
-    pub(crate) fn wait(self) -> ExitCode {
-        let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-            Ok(runtime) => runtime,
-            Err(error) => {
-                eprintln!("Failed to wait for signals: {error}");
-                return ExitCode::FAILURE;
-            }
-        };
+    pub(crate) fn wait(self, signals: Signals) -> ExitCode {
+        let Signals { runtime, mut terminate, mut interrupt } = signals;
         runtime.block_on(async move {
-            let (Ok(mut terminate), Ok(mut interrupt)) =
-                (signal(SignalKind::terminate()), signal(SignalKind::interrupt()))
-            else {
-                eprintln!("Failed to register for signals");
-                return ExitCode::FAILURE;
-            };
             either(&mut terminate, &mut interrupt).await;
             let stopped = tokio::task::spawn_blocking(move || self.stop());
             tokio::select! {

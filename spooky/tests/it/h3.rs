@@ -344,3 +344,20 @@ async fn a_storm_of_cancelled_requests_ends_its_connection() {
     assert_eq!(connection.closed().await, Some(0x107), "H3_EXCESSIVE_LOAD");
     works(&witness, "a storm on another connection").await;
 }
+
+#[tokio::test]
+async fn a_head_that_does_not_come_is_given_up_alone() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::start(|settings| {
+        settings.upstream("all", "/", &[origin.url()]).performance("client_header_timeout_ms: 50ms")
+    })
+    .await;
+    let connection = proxy.raw().await;
+    let head = frame::get("/");
+    let (begun, rest) = head.split_at(head.len() - 1);
+    let mut slow = connection.request(begun, false).await;
+    assert_eq!(slow.answer().await.unwrap_err(), End::Reset(0x10d));
+    slow.write(rest).await;
+    works(&connection, "a head that came too late").await;
+    assert_eq!(origin.journal().now().requests.len(), 1);
+}

@@ -11,7 +11,7 @@ use spooky_bridge::{
         check::{self, BodyLength, CheckError, Refused},
     },
 };
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Instant};
 
 /// What one attempt to read a head gave.
 enum HeadRead {
@@ -25,9 +25,10 @@ impl Session {
     /// Reads the head of a request stream as far as it has come.
     pub(super) fn read_head(&mut self, quic: &mut Connection, slot: u32, events: &mut VecDeque<Event>) {
         let Some(stream) = self.streams.get_mut(slot as usize) else { return };
-        let Intake::Head(frames) = &mut stream.intake else { return };
+        let Intake::Head { frames, until } = &mut stream.intake else { return };
+        let until = *until;
         match collect_head(quic, stream.id, frames, &self.settings.limits) {
-            HeadRead::Pending => {}
+            HeadRead::Pending => self.expect_head(until),
             HeadRead::Complete { fields, rest, end } => self.on_head(quic, slot, fields, rest, end, events),
             HeadRead::Reset => {
                 // Nothing was forwarded and nobody knows of it yet.
@@ -36,6 +37,35 @@ impl Session {
                 self.sweep(slot);
             }
             HeadRead::Failed(error) => self.fail_stream(quic, slot, error, events),
+        }
+    }
+
+    /// A head is not complete yet: remembers when the first such one is overdue.
+    fn expect_head(&mut self, until: Instant) {
+        self.head_due = Some(self.head_due.map_or(until, |due| due.min(until)));
+    }
+
+    /// Resets the request streams whose head has not come in time (behaviour 6). Nobody else knows of them yet.
+    pub(crate) fn reset_slow_heads(&mut self, quic: &mut Connection, now: Instant) {
+        if self.head_due.is_none_or(|due| due > now) {
+            return;
+        }
+        self.head_due = None;
+        let mut late = Vec::new();
+        for (slot, stream) in &mut self.streams {
+            match stream.intake {
+                Intake::Head { until, .. } if until <= now => {
+                    stream.reset(quic, Code::REQUEST_INCOMPLETE);
+                    late.push(slot as u32);
+                }
+                Intake::Head { until, .. } => {
+                    self.head_due = Some(self.head_due.map_or(until, |due| due.min(until)));
+                }
+                Intake::Body { .. } | Intake::Done => {}
+            }
+        }
+        for slot in late {
+            self.sweep(slot);
         }
     }
 
@@ -143,7 +173,7 @@ impl Session {
             }
             Scope::Connection => {
                 // The other streams learn of it from the edge, which looks whether the connection is closed.
-                quic.close(std::time::Instant::now(), super::stream::varint(error.code), error.reason.into());
+                quic.close(Instant::now(), super::stream::varint(error.code), error.reason.into());
             }
         }
         BodyRead::Aborted(Abort::Malformed(error.reason))
@@ -159,7 +189,7 @@ fn body_intake(intake: &mut Intake, rest: Bytes, length: Option<u64>, end: bool)
         return Intake::Done;
     }
     match std::mem::replace(intake, Intake::Done) {
-        Intake::Head(frames) => Intake::Body { frames, rest, length: BodyLength::new(length) },
+        Intake::Head { frames, .. } => Intake::Body { frames, rest, length: BodyLength::new(length) },
         other => other,
     }
 }

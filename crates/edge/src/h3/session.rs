@@ -23,6 +23,7 @@ use std::{
 pub(crate) struct SessionSettings {
     pub(crate) limits: HeadLimits,
     pub(crate) rules: RequestRules,
+    pub(crate) header_timeout: Duration,
 }
 
 /// Where a session's streams come from.
@@ -69,6 +70,8 @@ pub(crate) struct Session {
     started: Instant,
     /// What the exchange keeps for this connection, by name; most connections have nothing here.
     kept: Vec<(u64, u64)>,
+    /// When the first of the heads that are not complete is overdue, or was before it became complete.
+    pub(super) head_due: Option<Instant>,
 }
 
 impl Session {
@@ -87,6 +90,7 @@ impl Session {
             drain: Drain::No,
             started: now,
             kept: Vec::new(),
+            head_due: None,
         }
     }
 
@@ -119,6 +123,11 @@ impl Session {
         } else if self.kept.len() < MAX_KEPT {
             self.kept.push((name, value));
         }
+    }
+
+    /// When [`Session::reset_slow_heads`] has something to look for.
+    pub(crate) fn head_due(&self) -> Option<Instant> {
+        self.head_due
     }
 
     /// No request is open.
@@ -187,7 +196,7 @@ impl Session {
             let number = u64::from(id);
             self.next_request = self.next_request.max(number + 4);
             self.serial = self.serial.wrapping_add(1);
-            let slot = self.streams.insert(Stream::new(id, self.serial)) as u32;
+            let slot = self.streams.insert(Stream::new(id, self.serial, now + self.settings.header_timeout)) as u32;
             self.by_id.insert(number, slot);
             if matches!(self.drain, Drain::Final { limit } if number >= limit) {
                 if let Some(stream) = self.streams.get_mut(slot as usize) {
@@ -203,7 +212,7 @@ impl Session {
     fn on_readable(&mut self, quic: &mut Connection, id: StreamId, now: Instant, events: &mut VecDeque<Event>) {
         let Some(slot) = self.slot_of(id) else { return };
         let intake = self.streams.get(slot as usize).map(|stream| &stream.intake);
-        if matches!(intake, Some(Intake::Head(_))) {
+        if matches!(intake, Some(Intake::Head { .. })) {
             self.read_head(quic, slot, events);
         } else if matches!(intake, Some(Intake::Body { .. })) {
             if self.take_reset(quic, id, slot, events) {

@@ -6,7 +6,7 @@ use spooky_bridge::{
     h3::{Code, RecvStream},
     message::check::BodyLength,
 };
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Instant};
 
 /// How the body of a response is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,8 +21,8 @@ pub enum Body {
 
 /// Where the request is.
 pub(crate) enum Intake {
-    /// The head is not complete.
-    Head(RecvStream),
+    /// The head is not complete; when it is overdue.
+    Head { frames: RecvStream, until: Instant },
     /// The body, or what follows a head that was refused.
     Body { frames: RecvStream, rest: Bytes, length: BodyLength },
     /// Its end was seen, or it is not wanted.
@@ -60,12 +60,13 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(id: StreamId, serial: u32) -> Self {
+    /// A stream whose request head must be complete at `until`.
+    pub(crate) fn new(id: StreamId, serial: u32, until: Instant) -> Self {
         Self {
             id,
             serial,
             tag: None,
-            intake: Intake::Head(RecvStream::new()),
+            intake: Intake::Head { frames: RecvStream::new(), until },
             output: Output::Open,
             body: Body::None,
             backlog: VecDeque::new(),

@@ -26,12 +26,13 @@ impl Conn {
             return quic;
         }
         let keep_alive = (!self.session.is_idle()).then_some(self.keep_alive);
-        [quic, keep_alive, self.session.drain_at()].into_iter().flatten().min()
+        [quic, keep_alive, self.session.drain_at(), self.session.head_due()].into_iter().flatten().min()
     }
 
     /// Runs what is due. An open request keeps the connection alive (behaviour 2.1).
     pub(crate) fn on_time(&mut self, now: Instant, keep_alive_every: Duration) {
         self.quic.handle_timeout(now);
+        self.session.reset_slow_heads(&mut self.quic, now);
         if now >= self.keep_alive {
             if !self.session.is_idle() && !self.quic.is_closed() {
                 self.quic.ping();

@@ -55,7 +55,11 @@ impl Edge {
         Ok(Self {
             endpoint,
             server,
-            session: Rc::new(SessionSettings { limits: settings.head_limits, rules: settings.rules }),
+            session: Rc::new(SessionSettings {
+                limits: settings.head_limits,
+                rules: settings.rules,
+                header_timeout: settings.header_timeout,
+            }),
             conns: Vec::new(),
             open: 0,
             max_connections: settings.max_connections,

@@ -72,9 +72,9 @@ impl Pipe {
             return None;
         }
         let mut leaves = now;
-        if self.link.rate > 0 {
+        if let Some(sending) = (bytes as u64 * 1_000_000_000).checked_div(self.link.rate) {
             self.free_at = self.free_at.max(now);
-            let queue = self.free_at - now;
+            let queue = self.free_at.saturating_sub(now);
             self.sent += 1;
             self.queue_sum += queue;
             self.queue_max = self.queue_max.max(queue);
@@ -85,7 +85,7 @@ impl Pipe {
             if self.link.mark.is_some_and(|mark| queue > mark) && ecn.is_some() {
                 *ecn = Some(EcnCodepoint::Ce);
             }
-            self.free_at += Duration::from_nanos(bytes as u64 * 1_000_000_000 / self.link.rate);
+            self.free_at += Duration::from_nanos(sending);
             leaves = self.free_at;
         }
         let mut due = leaves + self.link.one_way;
