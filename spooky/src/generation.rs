@@ -1,7 +1,8 @@
 //! A snapshot at work in one worker: its upstreams with their balancers, and the places of their backends in the transport.
 
 use crate::snapshot::Snapshot;
-use spooky_lb::upstream::Upstream;
+use spooky_config::Config;
+use spooky_lb::{health::Transition, upstream::Upstream};
 use spooky_transport::{BackendId, Transport};
 use std::{
     collections::HashMap,
@@ -71,17 +72,7 @@ impl Generation {
     pub(crate) fn tell_news(&mut self, number: usize) {
         let Some(upstream) = self.upstreams.get_mut(number) else { return };
         while let Some(news) = upstream.take_news() {
-            let Some(&id) = self.places.get(number).and_then(|ids| ids.get(news.backend)) else { continue };
-            let Some((pool, backend)) = self.by_place.get(&id) else { continue };
-            let Some(config) = self.snapshot.config.upstreams.get(*pool) else { continue };
-            let Some(backend) = config.backends.get(*backend) else { continue };
-            let (address, upstream, name) = (&backend.address.written, &config.name, &backend.id);
-            let reason = news.transition.reason;
-            if news.transition.healthy {
-                tracing::info!("Backend {address} became healthy upstream={upstream} id={name} reason={reason}");
-            } else {
-                tracing::warn!("Backend {address} became unhealthy upstream={upstream} id={name} reason={reason}");
-            }
+            tell_transition(&self.snapshot.config, number, news.backend, news.transition);
         }
     }
 
@@ -104,5 +95,18 @@ impl Generation {
         let upstream = self.snapshot.config.upstreams.get(*upstream)?;
         let backend = upstream.backends.get(*backend)?;
         Some((&upstream.name, &backend.id, &backend.address.written))
+    }
+}
+
+/// Logs that a backend has become healthy or unhealthy, once for each change (behaviour 9).
+pub(crate) fn tell_transition(config: &Config, upstream: usize, backend: usize, transition: Transition) {
+    let Some(upstream) = config.upstreams.get(upstream) else { return };
+    let Some(backend) = upstream.backends.get(backend) else { return };
+    let (address, upstream, name) = (&backend.address.written, &upstream.name, &backend.id);
+    let reason = transition.reason;
+    if transition.healthy {
+        tracing::info!("Backend {address} became healthy upstream={upstream} id={name} reason={reason}");
+    } else {
+        tracing::warn!("Backend {address} became unhealthy upstream={upstream} id={name} reason={reason}");
     }
 }

@@ -5,6 +5,7 @@ pub mod cli;
 mod demo;
 mod exchange;
 mod generation;
+mod probe;
 mod runtime;
 mod snapshot;
 mod worker;

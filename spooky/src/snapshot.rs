@@ -4,7 +4,7 @@ use crate::exchange::KeySource;
 use spooky_bridge::message::forwarded::ForwardedMode;
 use spooky_config::Config;
 use spooky_lb::{
-    admit::{BodyBudget, Policy, Process, Scope},
+    admit::{BodyBudget, ConnectionLimits, Policy, Process, Scope},
     attempt::{Budget, PhaseOptions},
     pool::Pool,
     route::Table,
@@ -86,6 +86,8 @@ pub(crate) struct Counts {
     pub(crate) process: Arc<Process>,
     /// Request-body bytes that no backend has taken.
     pub(crate) bodies: Arc<BodyBudget>,
+    /// Client connections.
+    pub(crate) connections: Arc<ConnectionLimits>,
 }
 
 /// The snapshot.

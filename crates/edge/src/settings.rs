@@ -1,5 +1,6 @@
 //! What an [`Edge`](crate::Edge) needs to know, and its translation for the QUIC engine.
 
+use crate::gate::Gate;
 use crate::quic::cid::{FirstCid, WorkerCids};
 use crate::quic::congestion::PathControllerFactory;
 use quinn_proto::{
@@ -53,8 +54,8 @@ pub struct EdgeSettings {
     pub rules: RequestRules,
     /// How long a request stream may take to bring its head: `client_header_timeout_ms`.
     pub header_timeout: Duration,
-    /// Most connections at once on this worker.
-    pub max_connections: usize,
+    /// Who may open a connection.
+    pub gate: Arc<dyn Gate>,
 }
 
 /// Why an edge cannot be made.

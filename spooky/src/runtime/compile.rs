@@ -8,7 +8,7 @@ use spooky_bridge::message::{
     forwarded::ForwardedMode,
 };
 use spooky_config::{BackendScheme, Config, HostMode, Listener};
-use spooky_edge::EdgeSettings;
+use spooky_edge::{EdgeSettings, Gate};
 use spooky_lb::route::{HostPattern, Rule, Table};
 use spooky_net::tls::{CertificateFiles, NamedFiles, Store, client, server};
 use spooky_transport::{BackendSpec, Options, Scheme};
@@ -129,6 +129,7 @@ pub(super) fn edge(
     resumption: &server::Resumption,
     max_udp_payload: u16,
     workers: u16,
+    gate: Arc<dyn Gate>,
 ) -> Result<EdgeSettings, StartError> {
     let (performance, protocol) = (&config.performance, &config.resilience.protocol);
     let store = Arc::new(certificates(listener)?);
@@ -156,7 +157,7 @@ pub(super) fn edge(
             reject_ambiguous_paths: protocol.reject_ambiguous_paths,
             ..RequestRules::new(Protocol::Http3)
         },
-        max_connections: performance.max_active_connections.div_ceil(usize::from(workers)),
+        gate,
     })
 }
 
@@ -178,8 +179,8 @@ fn certificates(listener: &Listener) -> Result<Store, StartError> {
     Store::load(&section, default.as_ref(), &named).map_err(start_error)
 }
 
-/// The settings of a worker's backend side.
-pub(super) fn transport(config: &Config, seed: u64) -> Options {
+/// The settings of a worker's backend side, and of the probes.
+pub(crate) fn transport(config: &Config, seed: u64) -> Options {
     let performance = &config.performance;
     Options {
         connections_per_backend: performance.h2_connections_per_backend,

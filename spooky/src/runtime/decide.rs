@@ -9,8 +9,8 @@ use crate::{
 use spooky_config::{Config, HashKey};
 use spooky_lb::{
     admit::{
-        AdaptiveOptions, BodyBudget, BrownoutOptions, ConnectRules, Policy, PolicyOptions, Process, ProcessOptions,
-        Scope, ScopeOptions,
+        AdaptiveOptions, BodyBudget, BrownoutOptions, ConnectRules, ConnectionLimits, Policy, PolicyOptions, Process,
+        ProcessOptions, RateOptions, Scope, ScopeOptions,
     },
     attempt::{AttemptOptions, Budget, BudgetOptions, HedgeOptions, PhaseOptions, breaker::BreakerOptions},
     balance::{Algorithm, key},
@@ -33,10 +33,22 @@ impl Shared {
     pub(super) fn new(config: &Config, workers: usize) -> Self {
         let budget = &config.resilience.retry_budget;
         let options = || budget_options(config, budget.ratio_percent);
+        let performance = &config.performance;
+        let connections = ConnectionLimits::default();
+        let rate = RateOptions {
+            per_second: count(performance.new_connections_per_sec),
+            burst: count(performance.new_connections_burst),
+        };
+        connections.configure(
+            count(performance.max_active_connections),
+            count(performance.max_connections_per_ip),
+            rate,
+        );
         Self {
             counts: Counts {
                 process: Process::new(workers, &process_options(config)),
-                bodies: Arc::new(BodyBudget::new(config.performance.request_buffer_global_cap_bytes)),
+                bodies: Arc::new(BodyBudget::new(performance.request_buffer_global_cap_bytes)),
+                connections: Arc::new(connections),
             },
             workers,
             budget: budget.enabled.then(|| Arc::new(Budget::new(workers, &options()))),
@@ -135,7 +147,7 @@ pub(super) fn pool(config: &Config, upstream: &spooky_config::Upstream) -> Pool 
                 cooldown: passive.cooldown_ms,
                 count_5xx: passive.count_5xx,
             }),
-            probed: false, // no prober runs yet: a backend returns by a trial request
+            probed: backend.health_check.is_some(),
         }
     });
     let options = PoolOptions {

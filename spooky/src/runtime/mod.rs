@@ -3,6 +3,7 @@
 mod bind;
 mod compile;
 mod decide;
+mod gate;
 mod post;
 mod threads;
 
@@ -16,6 +17,7 @@ use std::{
 };
 
 pub(crate) use bind::Bound;
+pub(crate) use compile::transport as probe_transport;
 pub(crate) use threads::{Running, Signals};
 
 /// The stop signal of one worker, heard also by the worker that replaces one that panicked.

@@ -2,9 +2,10 @@
 
 use super::{
     Bound, StartError, Stop, compile,
+    gate::ConnectionGate,
     post::{Ingress, Post},
 };
-use crate::snapshot::Snapshot;
+use crate::{probe, snapshot::Snapshot};
 use spooky_edge::EdgeSettings;
 use spooky_net::tls::server::Resumption;
 use spooky_telemetry::log::Guard;
@@ -61,9 +62,17 @@ impl Running {
             addresses: bound.endpoints.iter().map(|endpoint| endpoint.address).collect(),
         };
         let resumption = Resumption::new().map_err(|error| StartError(error.to_string()))?;
+        let gate = Arc::new(ConnectionGate::new(snapshot));
         let mut ingress: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
         for (endpoint, listener) in bound.endpoints.into_iter().zip(&snapshot.config.listeners) {
-            let settings = compile::edge(&snapshot.config, listener, &resumption, endpoint.max_udp_payload, workers)?;
+            let settings = compile::edge(
+                &snapshot.config,
+                listener,
+                &resumption,
+                endpoint.max_udp_payload,
+                workers,
+                gate.clone(),
+            )?;
             tracing::info!("Ingress: HTTP/3 (QUIC) on UDP {}", endpoint.address);
             for ((worker, of_worker), socket) in ingress.iter_mut().enumerate().zip(endpoint.sockets) {
                 let settings = EdgeSettings { worker: worker as u16, ..settings.clone() };
@@ -88,7 +97,23 @@ impl Running {
             running.threads.push(thread);
             running.stops.push(stop);
         }
+        running.probe(snapshot)?;
         Ok(running)
+    }
+
+    /// Starts the probes, if any backend has them.
+    fn probe(&mut self, snapshot: &Arc<Snapshot>) -> Result<(), StartError> {
+        let backends = || snapshot.config.upstreams.iter().flat_map(|upstream| &upstream.backends);
+        if backends().all(|backend| backend.health_check.is_none()) {
+            return Ok(());
+        }
+        let (stop, snapshot) = (Arc::new(Stop::default()), snapshot.clone());
+        self.stops.push(stop.clone());
+        let seed = RandomState::new().hash_one("probes");
+        let thread = std::thread::Builder::new().name("probes".to_owned());
+        let thread = thread.spawn(move || probe::watch_over(&snapshot, &stop, seed));
+        self.threads.push(thread.map_err(|error| StartError(format!("Failed to start the probes: {error}")))?);
+        Ok(())
     }
 
     /// Waits for SIGTERM or SIGINT, then drains. A second signal ends the process at once.

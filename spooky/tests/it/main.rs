@@ -19,6 +19,7 @@ mod door;
 mod environment;
 mod forward;
 mod h3;
+mod health;
 mod interop;
 mod life;
 mod policy;

@@ -2,6 +2,7 @@
 
 use crate::h3::Session;
 use quinn_proto::Connection;
+use std::any::Any;
 use std::time::{Duration, Instant};
 
 /// A client connection.
@@ -16,6 +17,8 @@ pub(crate) struct Conn {
     pub(crate) armed: Option<Instant>,
     /// When a keep-alive is due although the client is silent, because requests are open.
     pub(crate) keep_alive: Instant,
+    /// Its place among the connections of the process; given back by drop.
+    pub(crate) _place: Box<dyn Any>,
 }
 
 impl Conn {

@@ -4,6 +4,7 @@
 
 use super::{cid::FirstCid, conn::Conn, timer::Deadlines};
 use crate::{
+    Entry, Gate,
     event::{BodyRead, Event, StreamRef},
     h3::{self, Body, Origin, Session, SessionSettings},
     settings::{EdgeError, EdgeSettings},
@@ -29,7 +30,7 @@ pub struct Edge {
     session: Rc<SessionSettings>,
     conns: Vec<Option<Box<Conn>>>,
     open: usize,
-    max_connections: usize,
+    gate: Arc<dyn Gate>,
     dirty: VecDeque<u32>,
     deadlines: Deadlines,
     events: VecDeque<Event>,
@@ -62,7 +63,7 @@ impl Edge {
             }),
             conns: Vec::new(),
             open: 0,
-            max_connections: settings.max_connections,
+            gate: settings.gate.clone(),
             dirty: VecDeque::new(),
             deadlines: Deadlines::default(),
             events: VecDeque::new(),
@@ -99,11 +100,16 @@ impl Edge {
     }
 
     fn accept(&mut self, now: Instant, incoming: Incoming, mut reply: Vec<u8>) {
-        if self.draining || self.open >= self.max_connections {
-            let transmit = self.endpoint.refuse(incoming, &mut reply);
-            return self.reply(transmit, reply);
-        }
         let peer = incoming.remote_address();
+        let entry = if self.draining { Entry::Refused } else { self.gate.enter(peer.ip(), now) };
+        let place = match entry {
+            Entry::Admitted(place) => place,
+            Entry::Ignored => return self.endpoint.ignore(incoming),
+            Entry::Refused => {
+                let transmit = self.endpoint.refuse(incoming, &mut reply);
+                return self.reply(transmit, reply);
+            }
+        };
         let local_ip = incoming.local_ip();
         self.first_cid.take(); // ids that running connections were given since
         match self.endpoint.accept(incoming, now, &mut reply, Some(self.server.clone())) {
@@ -117,7 +123,7 @@ impl Edge {
                 let origin = Origin { conn: index as u32, epoch: self.epoch, id, peer, local_ip };
                 let session = Session::new(origin, self.session.clone(), now);
                 let keep_alive = now + self.keep_alive_every;
-                let mut conn = Box::new(Conn { quic, session, dirty: false, armed: None, keep_alive });
+                let mut conn = Box::new(Conn { quic, session, dirty: false, armed: None, keep_alive, _place: place });
                 mark(&mut self.dirty, &mut conn, index as u32);
                 if let Some(slot) = self.conns.get_mut(index) {
                     *slot = Some(conn);

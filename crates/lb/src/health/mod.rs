@@ -5,11 +5,13 @@
 
 mod active;
 mod passive;
+mod ready;
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 
 pub use active::{ActiveOptions, Prober};
 pub use passive::PassiveOptions;
+pub use ready::Readiness;
 
 use crate::time::Nanos;
 

@@ -1,0 +1,58 @@
+//! Whether there is anything to send requests to: the data behind `/ready` (behaviour 14).
+//!
+//! Counts only. Whether the process drains or is about to restart is the runtime's to know.
+
+use crate::pool::Pool;
+
+/// The backends of all upstreams, counted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Readiness {
+    /// Backends that are healthy, drained ones included.
+    pub healthy: usize,
+    /// All backends.
+    pub total: usize,
+    /// Upstreams without a healthy backend, by their number.
+    pub unavailable: Vec<usize>,
+}
+
+impl Readiness {
+    /// Counts the backends of `pools`, the upstreams in their order.
+    pub fn of<'a>(pools: impl IntoIterator<Item = &'a Pool>) -> Self {
+        let mut counted = Self::default();
+        for (number, pool) in pools.into_iter().enumerate() {
+            let healthy = pool.healthy();
+            counted.healthy += healthy;
+            counted.total += pool.members().len();
+            if healthy == 0 {
+                counted.unavailable.push(number);
+            }
+        }
+        counted
+    }
+
+    /// Whether at least one backend is healthy.
+    pub fn has_backend(&self) -> bool {
+        self.healthy > 0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::health::{ActiveOptions, Prober};
+    use crate::pool::{PoolOptions, tests::pool};
+    use crate::rng::Rng;
+    use crate::time::Nanos;
+
+    #[test]
+    fn upstreams_without_a_healthy_backend_are_named() {
+        let pools = [pool(&[1, 1], PoolOptions::default()), pool(&[1], PoolOptions::default())];
+        assert_eq!(Readiness::of(&pools), Readiness { healthy: 3, total: 3, unavailable: Vec::new() });
+        let mut prober = Prober::new(ActiveOptions::default(), Nanos::ZERO, &mut Rng::seeded(1));
+        prober.on_result(&pools[1].members()[0].state.health, false, Nanos::from_millis(1));
+        prober.on_result(&pools[0].members()[0].state.health, false, Nanos::from_millis(1));
+        let ready = Readiness::of(&pools);
+        assert_eq!(ready, Readiness { healthy: 1, total: 3, unavailable: vec![1] });
+        assert!(ready.has_backend() && !Readiness::of(&pools[1..]).has_backend());
+    }
+}

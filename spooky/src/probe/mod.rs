@@ -1,0 +1,172 @@
+//! Active health checks: one thread that probes all backends at once, on connections of its own (behaviour 9).
+//!
+//! Decides nothing: `lb::health` says when a probe is due and what its result means. It never touches a request; what it
+//! shares with the workers is the health of the backends. Started by `runtime`, ended by the same signal as the workers.
+
+mod watch;
+
+use crate::{
+    generation::tell_transition,
+    runtime::{Stop, probe_transport},
+    snapshot::Snapshot,
+};
+use spooky_lb::{
+    health::{Readiness, Transition},
+    rng::Rng,
+    time::Nanos,
+};
+use spooky_net::timer::Timer;
+use spooky_transport::{Code, Event, Transport};
+use std::{
+    future::poll_fn,
+    io,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+use tokio::{runtime::Builder, task::LocalSet};
+use watch::Watch;
+
+/// Probes until it is told to stop, whatever happens to a single run.
+pub(crate) fn watch_over(snapshot: &Arc<Snapshot>, stop: &Arc<Stop>, seed: u64) {
+    loop {
+        match catch_unwind(AssertUnwindSafe(|| run(snapshot, stop, seed))) {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => return tracing::error!("Health checks disabled: no Tokio runtime available: {error}"),
+            Err(_) => tracing::error!("Background task 'probes' panicked"),
+        }
+    }
+}
+
+fn run(snapshot: &Arc<Snapshot>, stop: &Arc<Stop>, seed: u64) -> io::Result<()> {
+    let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
+    LocalSet::new().block_on(&runtime, async {
+        let mut probes = Probes::new(snapshot.clone(), stop.clone(), seed)?;
+        poll_fn(|cx| probes.turn(cx)).await;
+        Ok(())
+    })
+}
+
+/// The probes of all backends.
+struct Probes {
+    snapshot: Arc<Snapshot>,
+    stop: Arc<Stop>,
+    transport: Transport,
+    timer: Timer,
+    rng: Rng,
+    watches: Vec<Watch>,
+    /// Backends whose first probe has not ended.
+    unknown: usize,
+}
+
+impl Probes {
+    fn new(snapshot: Arc<Snapshot>, stop: Arc<Stop>, seed: u64) -> io::Result<Self> {
+        let now = Instant::now();
+        let mut transport = Transport::new(probe_transport(&snapshot.config, seed), now);
+        // No connection outlives its probe: each of them shows that a new one can be made.
+        transport.drain();
+        let mut rng = Rng::seeded(seed);
+        let at = Nanos::since(snapshot.epoch, now);
+        let mut watches = Vec::new();
+        for (upstream, config) in snapshot.config.upstreams.iter().enumerate() {
+            let Some(compiled) = snapshot.upstreams.get(upstream) else { continue };
+            for (backend, (config, spec)) in config.backends.iter().zip(&compiled.backends).enumerate() {
+                if let Some(check) = &config.health_check {
+                    let head = watch::head(check, compiled, backend, &config.address.authority());
+                    let spec = spooky_transport::BackendSpec { connect_timeout: check.timeout_ms, ..spec.clone() };
+                    let place = transport.add_backend(&spec);
+                    watches.push(Watch::new((upstream, backend), place, head, check, at, &mut rng));
+                }
+            }
+        }
+        let unknown = watches.len();
+        Ok(Self { snapshot, stop, transport, timer: Timer::new()?, rng, watches, unknown })
+    }
+
+    fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.stop.poll(cx).is_some() {
+            return Poll::Ready(());
+        }
+        let now = Instant::now();
+        self.transport.on_time(now);
+        self.transport.poll_io(cx, now);
+        while let Some(event) = self.transport.next_event() {
+            self.on_event(event, now);
+        }
+        for index in 0..self.watches.len() {
+            self.on_time(index, now);
+        }
+        self.transport.flush(cx);
+        let own = self.watches.iter().filter_map(|watch| watch.due(self.snapshot.epoch)).min();
+        let deadline = [own, self.transport.next_deadline()].into_iter().flatten().min();
+        if self.timer.set(deadline).is_err() || self.timer.poll_expired(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+        Poll::Pending
+    }
+
+    fn on_event(&mut self, event: Event, now: Instant) {
+        let (tag, status) = match event {
+            Event::Head { tag, head, .. } => (tag, Some(head.status)),
+            Event::Failed { tag, .. } => (tag, None),
+            _ => return,
+        };
+        let index = tag as u32 as usize;
+        if let Some(watch) = self.watches.get_mut(index).filter(|watch| watch.is_running(tag)) {
+            let is_success = status.is_some_and(|status| watch.expects(status));
+            self.end(index, is_success, now);
+        }
+    }
+
+    /// Ends a probe that takes too long, and begins one that is due.
+    fn on_time(&mut self, index: usize, now: Instant) {
+        let at = Nanos::since(self.snapshot.epoch, now);
+        let Some(watch) = self.watches.get_mut(index) else { return };
+        if watch.is_overdue(now) {
+            self.end(index, false, now);
+        } else if watch.is_due(at) {
+            let sent = watch.start(index, &mut self.transport, &mut self.rng, now, at);
+            if !sent {
+                self.end(index, false, now);
+            }
+        }
+    }
+
+    fn end(&mut self, index: usize, is_success: bool, now: Instant) {
+        let at = Nanos::since(self.snapshot.epoch, now);
+        let Some(watch) = self.watches.get_mut(index) else { return };
+        if let Some(handle) = watch.stop() {
+            self.transport.reset(handle, Code::CANCEL);
+        }
+        let (upstream, backend) = watch.of;
+        let Some(pool) = self.snapshot.upstreams.get(upstream).map(|upstream| &upstream.pool) else { return };
+        let Some(member) = pool.members().get(backend) else { return };
+        let (transition, is_first) = watch.judge(&member.state.health, is_success, at);
+        tracing::debug!("Probe of {} in upstream {upstream}: success={is_success}", member.spec.address);
+        if let Some(transition) = transition {
+            self.tell(upstream, backend, transition);
+        }
+        if is_first {
+            self.unknown -= 1;
+            if self.unknown == 0 {
+                self.end_first_round();
+            }
+        }
+    }
+
+    fn tell(&self, upstream: usize, backend: usize, transition: Transition) {
+        tell_transition(&self.snapshot.config, upstream, backend, transition);
+        if transition.healthy
+            && let Some(upstream) = self.snapshot.upstreams.get(upstream)
+        {
+            upstream.pool.on_recovery();
+        }
+    }
+
+    fn end_first_round(&self) {
+        let ready = Readiness::of(self.snapshot.upstreams.iter().map(|upstream| &*upstream.pool));
+        let (healthy, total) = (ready.healthy, ready.total);
+        tracing::info!("Every probed backend has been asked once: {healthy}/{total} backends healthy");
+    }
+}
