@@ -122,7 +122,7 @@ impl Watch {
 
 /// The request of a probe.
 pub(super) fn head(check: &HealthCheck, upstream: &Upstream, backend: usize, own: &str) -> RequestHead {
-    let authority = check.host.as_ref().map(|host| host.as_bytes());
+    let authority = check.host.as_ref().map(String::as_bytes);
     let authority = authority.or_else(|| upstream.authority(backend)).unwrap_or(own.as_bytes());
     let mut fields = Fields::new();
     fields.push(Known::Method, b"GET");

@@ -19,10 +19,9 @@ fn probed(text: &str, check: &str) -> String {
     let mut out = String::new();
     for line in text.lines() {
         match line.strip_suffix("\" }").filter(|line| line.contains("- { id: b")) {
-            Some(backend) => out.push_str(&format!("{backend}\", health_check: {{ {check} }} }}")),
-            None => out.push_str(line),
+            Some(backend) => out.extend([backend, "\", health_check: { ", check, " } }\n"]),
+            None => out.extend([line, "\n"]),
         }
-        out.push('\n');
     }
     out
 }
