@@ -1,138 +1,84 @@
-//! The floor of a machine: what the parts of a small proxied request cost that no design avoids.
+//! The floor of a machine: what the parts of a small proxied request cost that no design avoids, and their sum.
 //!
-//! `cargo run --release -p spooky-bench --bin floorbench`; for sockets `cargo run --release -p spooky-net --example udp_cost`.
+//! `cargo run --release -p spooky-bench --bin floorbench`
 #![forbid(unsafe_code)]
 
-use aws_lc_rs::aead::{AES_128_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use bytes::{Bytes, BytesMut};
-use spooky_bench::nanos;
-use spooky_bridge::{
-    h2::{self, Client},
-    h3::{Received, RecvStream, encode_response},
-    message::{
-        Fields, Known, Protocol, RequestHead, ResponseHead,
-        check::{self, HeadLimits, RequestRules},
-    },
-    qpack,
+use std::io;
+
+use spooky_bench::{
+    aead,
+    clock::nanos,
+    codec, sample,
+    udp::{self, Shape},
 };
-use std::hint::black_box;
 
-fn main() {
-    let mut total = 0.0;
-    let mut row = |name: &str, nanos: f64, counts: bool| {
-        println!("{name:<58} {nanos:>8.0} ns{}", if counts { "  *" } else { "" });
-        if counts {
-            total += nanos;
-        }
-    };
-    row("QPACK decode and check of a small request", decode_request(), true);
-    row("HTTP/2 client: request out, HEADERS and DATA in", round_trip(), true);
-    row("HTTP/3 HEADERS of a small response", encode_head(), true);
-    row("AES-128-GCM seal, 64 bytes", seal(64), true);
-    row("AES-128-GCM open, 64 bytes", open(64), true);
-    row("AES-128-GCM seal, 1350 bytes", seal(1350), false);
-    row("AES-128-GCM open, 1350 bytes", open(1350), false);
-    println!("{:<58} {total:>8.0} ns", "a small request, without QUIC framing and system calls (*)");
+/// Datagrams that sixteen small requests, or their answers, share for each request: two for all.
+const SHARE: f64 = 2.0 / 16.0;
+
+/// A line of the table.
+#[derive(Clone)]
+struct Row {
+    part: &'static str,
+    nanos: f64,
+    /// How often a request needs it when it is alone on its connection.
+    alone: f64,
+    /// How often each of sixteen requests at once needs it.
+    together: f64,
 }
 
-fn small_request() -> Fields {
-    let mut fields = Fields::new();
-    let pairs: [(Known, &[u8]); 5] = [
-        (Known::Method, b"GET"),
-        (Known::Scheme, b"https"),
-        (Known::Authority, b"127.0.0.1:8448"),
-        (Known::Path, b"/small"),
-        (Known::UserAgent, b"h2load nghttp2/1.64.0"),
+fn main() -> io::Result<()> {
+    let rows = [udp_rows()?, aead_rows(), codec_rows()].concat();
+    println!("{:<54} {:>9} {:>8} {:>8}", "part", "ns each", "alone", "of 16");
+    for row in &rows {
+        println!("{:<54} {:>9.0} {:>8} {:>8}", row.part, row.nanos, times(row.alone), times(row.together));
+    }
+    let alone: f64 = rows.iter().map(|row| row.nanos * row.alone).sum();
+    let together: f64 = rows.iter().map(|row| row.nanos * row.together).sum();
+    println!("\nA small proxied request costs at least");
+    println!("  {:>5.2} us when it is alone on its connection", alone / 1000.0);
+    println!("  {:>5.2} us as one of 16 at once, which share datagrams", together / 1000.0);
+    println!("before TCP, QUIC's own framing and acknowledgements, and every decision.");
+    Ok(())
+}
+
+fn times(count: f64) -> String {
+    if count > 0.0 { format!("x {count}") } else { "-".to_owned() }
+}
+
+fn udp_rows() -> io::Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    let shapes = [
+        (1, 1, ["UDP send, 1200 bytes, one a call", "UDP receive, 1200 bytes, one a call"], (1.0, 0.0)),
+        (1, 32, ["UDP send, 1200 bytes, 32 a call", "UDP receive, 1200 bytes, 32 a call"], (0.0, SHARE)),
+        (10, 32, ["UDP send, 1200 bytes, bursts of 10", "UDP receive, 1200 bytes, bursts of 10"], (0.0, 0.0)),
+        (54, 32, ["UDP send, 1200 bytes, bursts of 54", "UDP receive, 1200 bytes, bursts of 54"], (0.0, 0.0)),
     ];
-    for (name, value) in pairs {
-        fields.push(name, value);
+    for (burst, bursts, [sending, receiving], (alone, together)) in shapes {
+        let cost = udp::cost(Shape { size: 1200, burst, bursts })?;
+        rows.push(Row { part: sending, nanos: cost.send, alone, together });
+        rows.push(Row { part: receiving, nanos: cost.receive, alone, together });
     }
-    fields
+    Ok(rows)
 }
 
-fn request_head() -> Option<RequestHead> {
-    check::request(small_request(), &HeadLimits::default(), &RequestRules::new(Protocol::Http3)).ok()
+fn aead_rows() -> Vec<Row> {
+    vec![
+        Row { part: "AES-128-GCM seal, 64 bytes", nanos: aead::seal(64), alone: 1.0, together: 0.0 },
+        Row { part: "AES-128-GCM open, 64 bytes", nanos: aead::open(64), alone: 1.0, together: 0.0 },
+        Row { part: "AES-128-GCM seal, 1200 bytes", nanos: aead::seal(1200), alone: 0.0, together: SHARE },
+        Row { part: "AES-128-GCM open, 1200 bytes", nanos: aead::open(1200), alone: 0.0, together: SHARE },
+    ]
 }
 
-fn decode_request() -> f64 {
-    let mut section = Vec::new();
-    qpack::encode(None, &small_request(), &mut section);
-    let mut frame = vec![1, section.len() as u8];
-    frame.extend_from_slice(&section);
-    let (frame, limits, rules) = (Bytes::from(frame), HeadLimits::default(), RequestRules::new(Protocol::Http3));
-    nanos(|| {
-        let mut chunk = frame.clone();
-        match RecvStream::new().recv(&mut chunk, &limits) {
-            Ok(Some(Received::Headers(fields))) => check::request(fields, &limits, &rules).is_ok(),
-            _ => false,
-        }
-    })
-}
-
-fn encode_head() -> f64 {
-    let mut head = ResponseHead::new(200);
-    head.fields.push(Known::ContentType, b"text/plain");
-    head.fields.push(Known::ContentLength, b"58");
-    head.fields.push(Known::Via, b"2.0 spooky");
-    let mut out = Vec::with_capacity(256);
-    nanos(|| {
-        out.clear();
-        encode_response(&mut out, &head);
-        out.len()
-    })
-}
-
-/// A request out of the client, and the answer of a peer (status, one field, 58 bytes) into it.
-fn round_trip() -> f64 {
-    let Some(head) = request_head() else { return f64::NAN };
-    let mut client = Client::new(&h2::Config::default());
-    let mut input = BytesMut::from(&b"\x00\x00\x00\x04\x00\x00\x00\x00\x00"[..]);
-    while let Ok(Some(_)) = client.recv(&mut input) {}
-    nanos(|| {
-        let Ok(id) = client.send_request(&head, true, 1) else { return 0 };
-        let sent = client.output().len();
-        client.output().advance(sent);
-        let number = id.number().to_be_bytes();
-        input.extend_from_slice(b"\x00\x00\x01\x01\x04"); // HEADERS, END_HEADERS: `:status: 200`
-        input.extend_from_slice(&number);
-        input.extend_from_slice(b"\x88\x00\x00\x3a\x00\x01"); // DATA, END_STREAM
-        input.extend_from_slice(&number);
-        input.extend_from_slice(&[b'x'; 58]);
-        let mut events = 0;
-        while let Ok(Some(event)) = client.recv(&mut input) {
-            black_box(event);
-            events += 1;
-        }
-        let rest = client.output().len();
-        client.output().advance(rest);
-        events
-    })
-}
-
-fn key() -> Option<LessSafeKey> {
-    UnboundKey::new(&AES_128_GCM, &[7; 16]).ok().map(LessSafeKey::new)
-}
-
-fn seal(size: usize) -> f64 {
-    let Some(key) = key() else { return f64::NAN };
-    let mut buffer = vec![1; size];
-    nanos(|| {
-        let tag =
-            key.seal_in_place_separate_tag(Nonce::assume_unique_for_key([0; 12]), Aad::from([0; 16]), &mut buffer);
-        tag.is_ok()
-    })
-}
-
-fn open(size: usize) -> f64 {
-    let Some(key) = key() else { return f64::NAN };
-    let mut sealed = vec![1; size];
-    let nonce = || Nonce::assume_unique_for_key([0; 12]);
-    if key.seal_in_place_append_tag(nonce(), Aad::from([0; 16]), &mut sealed).is_err() {
-        return f64::NAN;
-    }
-    let mut buffer = sealed.clone();
-    nanos(|| {
-        buffer.copy_from_slice(&sealed);
-        key.open_in_place(nonce(), Aad::from([0; 16]), &mut buffer).is_ok()
-    })
+fn codec_rows() -> Vec<Row> {
+    let request = sample::h2load();
+    let every = |part, nanos| Row { part, nanos, alone: 1.0, together: 1.0 };
+    let within = |part, nanos| Row { part, nanos, alone: 0.0, together: 0.0 };
+    vec![
+        every("HTTP/3 request in: frame, QPACK, checks, rewriting", nanos(codec::receive_request(&request))),
+        within("  of that: QPACK and checks", nanos(codec::qpack_decode(&request))),
+        every("HTTP/2 client: request out, HEADERS and DATA in", nanos(codec::h2_round_trip(&request))),
+        within("  of that: HPACK of the request", nanos(codec::hpack_encode(&request))),
+        every("HTTP/3 HEADERS of the answer", nanos(codec::encode_answer())),
+    ]
 }

@@ -1,0 +1,70 @@
+//! What became of requests: counted by each stream, then put together.
+//!
+//! Called by [`super::run`]. At most one latency for each request, so the plan's number of requests bounds it.
+
+use std::{collections::BTreeMap, time::Duration};
+
+/// Failures of a stream one after the other, after which it sends no more: its connection is gone.
+const MAX_FAILURES: u32 = 3;
+
+/// How one request ended.
+#[derive(Clone, Debug)]
+pub(super) enum Outcome {
+    /// With a complete answer.
+    Answered { status: u16, took: Duration, received: u64 },
+    /// Without one, for this reason.
+    Failed(String),
+}
+
+/// Counts.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Tally {
+    pub(super) statuses: BTreeMap<u16, u64>,
+    pub(super) failures: BTreeMap<String, u64>,
+    pub(super) not_connected: BTreeMap<String, u64>,
+    /// Microseconds from the request to the end of its answer.
+    pub(super) latencies: Vec<u32>,
+    /// Bytes of body of the complete answers.
+    pub(super) received: u64,
+    failures_in_a_row: u32,
+}
+
+impl Tally {
+    pub(super) fn add(&mut self, outcome: Outcome) {
+        match outcome {
+            Outcome::Answered { status, took, received } => {
+                *self.statuses.entry(status).or_default() += 1;
+                self.latencies.push(u32::try_from(took.as_micros()).unwrap_or(u32::MAX));
+                self.received += received;
+                self.failures_in_a_row = 0;
+            }
+            Outcome::Failed(reason) => {
+                *self.failures.entry(reason).or_default() += 1;
+                self.failures_in_a_row += 1;
+            }
+        }
+    }
+
+    pub(super) fn not_connected(&mut self, reason: String) {
+        *self.not_connected.entry(reason).or_default() += 1;
+    }
+
+    /// Whether the stream that is counted here is to send no more.
+    pub(super) fn gives_up(&self) -> bool {
+        self.failures_in_a_row >= MAX_FAILURES
+    }
+
+    pub(super) fn merge(&mut self, other: Self) {
+        for (status, count) in other.statuses {
+            *self.statuses.entry(status).or_default() += count;
+        }
+        for (reason, count) in other.failures {
+            *self.failures.entry(reason).or_default() += count;
+        }
+        for (reason, count) in other.not_connected {
+            *self.not_connected.entry(reason).or_default() += count;
+        }
+        self.latencies.extend(other.latencies);
+        self.received += other.received;
+    }
+}
