@@ -94,7 +94,8 @@ impl Hosts {
             longest_suffix: suffixes.iter().map(|suffix| suffix.len()).max().unwrap_or(0),
             suffixes: Index::build(suffixes.to_vec(), |host| hash_of(host)),
         };
-        hosts.parents = suffixes.iter().map(|suffix| hosts.walk(suffix).suffix).collect();
+        // What stands above a suffix may be empty here: what a request has above it comes before its dot.
+        hosts.parents = suffixes.iter().map(|suffix| hosts.walk(suffix, 0).suffix).collect();
         hosts
     }
 
@@ -103,7 +104,7 @@ impl Hosts {
         if self.exact_count == 0 && self.parents.is_empty() {
             return Found { exact: None, suffix: None };
         }
-        self.walk(strip(authority))
+        self.walk(strip(authority), 1)
     }
 
     /// The first id in order of precedence: exact name, then suffixes from the longest, then [`ANY_HOST`].
@@ -123,15 +124,16 @@ impl Hosts {
         suffix.map_or(ANY_HOST, |suffix| suffix + self.exact_count)
     }
 
-    /// One pass over the labels from the right; the last suffix found is the longest.
-    fn walk(&self, host: &[u8]) -> Found {
+    /// One pass over the labels from the right; the last suffix found is the longest. A suffix counts with at least `above`
+    /// bytes before its dot.
+    fn walk(&self, host: &[u8], above: usize) -> Found {
         let mut suffix = None;
         let mut rest = host;
         let mut hash = Rolling::START;
         while let Some(dot) = rest.iter().rposition(|&byte| byte == b'.') {
             let below = host.get(dot + 1..).unwrap_or_default();
             hash = hash.piece_ignoring_case(rest.get(dot + 1..).unwrap_or_default());
-            if dot > 0 && below.len() <= self.longest_suffix {
+            if dot >= above && below.len() <= self.longest_suffix {
                 let found = self.suffixes.find(hash, |stored| stored.eq_ignore_ascii_case(below));
                 suffix = found.or(suffix);
             }

@@ -120,6 +120,13 @@ fn hosts_compare_without_port_dot_case_and_brackets() {
 }
 
 #[test]
+fn a_wildcard_below_another_by_an_empty_label_leaves_it_its_requests() {
+    let table = Table::build([rule(0, Some("*..c"), "/", Some("PUT")), rule(1, Some("*.c"), "/", None)]);
+    assert_eq!(find(&table, "a..c", "/", "GET"), Some((1, "only")));
+    assert_eq!(find(&table, "a..c", "/", "PUT").map(|found| found.0), Some(0));
+}
+
+#[test]
 fn a_wildcard_matches_names_below_its_suffix_only() {
     let table = Table::build([rule(1, Some("*.example.com"), "/", None)]);
     assert_eq!(find(&table, "a.example.com", "/", "GET"), Some((1, "only")));
