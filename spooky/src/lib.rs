@@ -7,5 +7,6 @@ mod exchange;
 mod generation;
 mod probe;
 mod runtime;
+mod signals;
 mod snapshot;
 mod worker;

@@ -19,15 +19,6 @@ use spooky_lb::route::{HostPattern, Rule, Table};
 use spooky_lb::time::Nanos;
 use spooky_lb::upstream::{Upstream, UpstreamOptions};
 
-const ALL: [Algorithm; 6] = [
-    Algorithm::RoundRobin,
-    Algorithm::Random,
-    Algorithm::LeastConnections,
-    Algorithm::LatencyAware,
-    Algorithm::ConsistentHash,
-    Algorithm::StickyCid,
-];
-
 fn table(routes: usize) -> Table {
     Table::build((0..routes).map(|n| Rule {
         upstream: n,
@@ -126,7 +117,7 @@ fn routing(c: &mut Criterion) {
 fn whole(c: &mut Criterion) {
     for backends in [3, 16, 100] {
         let mut group = c.benchmark_group(format!("decide_{backends}_backends"));
-        for algorithm in ALL {
+        for algorithm in Algorithm::ALL {
             let mut worker = Worker::new(&Shared::new(1, backends), 0, algorithm);
             group.bench_function(algorithm.as_str(), |b| b.iter(|| worker.request()));
         }

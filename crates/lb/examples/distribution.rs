@@ -17,25 +17,18 @@ const WEIGHTS: [u32; 4] = [4, 2, 1, 1];
 const SERVICE_MS: [u64; 4] = [10, 10, 10, 40];
 const REQUESTS: u64 = 10_000;
 const COLOURS: [&str; 4] = ["#4878a8", "#68a868", "#d8a048", "#b85858"];
-const ALL: [Algorithm; 6] = [
-    Algorithm::RoundRobin,
-    Algorithm::Random,
-    Algorithm::LeastConnections,
-    Algorithm::LatencyAware,
-    Algorithm::ConsistentHash,
-    Algorithm::StickyCid,
-];
 
 fn main() {
     let (left, width, row) = (150, 560, 44);
-    let height = row * (ALL.len() + 1) + 40;
+    let height = row * (Algorithm::ALL.len() + 1) + 40;
     println!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 740 {height}\" font-family=\"sans-serif\" font-size=\"14\">"
     );
     println!("<rect width=\"740\" height=\"{height}\" fill=\"#ffffff\"/>");
     let total = u64::from(WEIGHTS.iter().sum::<u32>());
     let shares = WEIGHTS.map(|weight| u64::from(weight) * REQUESTS / total);
-    let rows = std::iter::once(("weights", shares)).chain(ALL.map(|algorithm| (algorithm.as_str(), run(algorithm))));
+    let rows = std::iter::once(("weights", shares))
+        .chain(Algorithm::ALL.map(|algorithm| (algorithm.as_str(), run(algorithm))));
     for (number, (name, counts)) in rows.enumerate() {
         let top = 10 + row * number;
         println!("<text x=\"{}\" y=\"{}\" text-anchor=\"end\">{name}</text>", left - 12, top + 21);

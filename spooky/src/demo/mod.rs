@@ -12,6 +12,7 @@ mod origin;
 use crate::{
     cli::console::{complain, say},
     runtime::{self, Running},
+    signals::Signals,
 };
 use client::Reply;
 use failure::Failure;
@@ -21,7 +22,6 @@ use std::{
     net::{Ipv4Addr, SocketAddr, UdpSocket},
     process::ExitCode,
 };
-use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The name that the certificate is for and that requests go to.
 const HOST: &str = "localhost";
@@ -171,25 +171,6 @@ async fn drain(running: Running, signals: &mut Signals) -> Result<(), Failure> {
     tokio::select! {
         stopped = stopped => stopped.map_err(|error| Failure::setup("stop", error)),
         () = signals.next() => Err(Failure::CutShort),
-    }
-}
-
-/// The signals that end the demo. One that comes before it is awaited is kept.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Self> {
-        Ok(Self { interrupt: signal(SignalKind::interrupt())?, terminate: signal(SignalKind::terminate())? })
-    }
-
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
     }
 }
 

@@ -35,13 +35,12 @@ enum Pumped {
 impl Exchanges {
     /// Moves as much of the upload as the client has sent and the backend takes.
     pub(super) fn pump_upload(&mut self, sides: &mut Sides<'_>, key: usize) {
-        let snapshot = self.generation.snapshot.clone();
         let Some(exchange) = self.table.get_mut(key) else { return };
         let Some((slot, handle)) = exchange.upload_handle() else { return };
         if exchange.upload.is_sent || sides.transport.is_waiting(handle) {
             return;
         }
-        let pumped = pump(exchange, sides, handle, &snapshot);
+        let pumped = pump(exchange, sides, handle, &self.generation.snapshot);
         let is_gone = exchange.upload.replay.is_lost();
         let is_empty = exchange.upload.received == 0 && matches!(exchange.upload.end, UploadEnd::Plain);
         // A later attempt then ends with its head, as if the client had.

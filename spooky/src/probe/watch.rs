@@ -2,11 +2,11 @@
 //!
 //! One probe of a backend at a time; one that is late is over before the next begins.
 
-use crate::snapshot::Upstream;
+use crate::{runtime::probe_options, snapshot::Upstream};
 use spooky_bridge::message::{Fields, Known, Method, RequestHead};
 use spooky_config::{HealthCheck, StatusRange};
 use spooky_lb::{
-    health::{ActiveOptions, Health, Prober, Transition},
+    health::{Health, Prober, Transition},
     rng::Rng,
     time::Nanos,
 };
@@ -47,20 +47,13 @@ impl Watch {
         now: Nanos,
         rng: &mut Rng,
     ) -> Self {
-        let count = |value: usize| u32::try_from(value).unwrap_or(u32::MAX);
-        let options = ActiveOptions {
-            interval: check.interval,
-            failure_threshold: count(check.failure_threshold),
-            success_threshold: count(check.success_threshold),
-            cooldown: check.cooldown_ms,
-        };
         Self {
             of,
             place,
             head,
             timeout: check.timeout_ms,
             expected: check.expected_status.clone(),
-            prober: Prober::new(options, now, rng),
+            prober: Prober::new(probe_options(check), now, rng),
             running: None,
             serial: 0,
             is_known: false,

@@ -17,6 +17,7 @@ use std::{sync::Arc, time::Instant};
 /// Response data that one client connection may hold unacknowledged. Bounds what a client that reads but never
 /// acknowledges costs; enough for 1 Gbit/s at 60 ms.
 const SEND_WINDOW: u64 = 8 * 1024 * 1024;
+
 /// Compiles the configuration for a process with this many workers.
 pub(super) fn snapshot(config: Config, workers: u16) -> Result<Arc<Snapshot>, StartError> {
     let routes = Table::build(config.upstreams.iter().enumerate().map(|(number, upstream)| Rule {

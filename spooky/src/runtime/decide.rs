@@ -14,7 +14,7 @@ use spooky_lb::{
     },
     attempt::{AttemptOptions, Budget, BudgetOptions, HedgeOptions, PhaseOptions, breaker::BreakerOptions},
     balance::{Algorithm, key},
-    health::PassiveOptions,
+    health::{ActiveOptions, PassiveOptions},
     pool::{Pool, PoolOptions, Spec},
     upstream::UpstreamOptions,
 };
@@ -32,7 +32,6 @@ impl Shared {
     /// Counts at zero for this many workers.
     pub(super) fn new(config: &Config, workers: usize) -> Self {
         let budget = &config.resilience.retry_budget;
-        let options = || budget_options(config, budget.ratio_percent);
         let performance = &config.performance;
         let connections = ConnectionLimits::default();
         let rate = RateOptions {
@@ -51,7 +50,9 @@ impl Shared {
                 connections: Arc::new(connections),
             },
             workers,
-            budget: budget.enabled.then(|| Arc::new(Budget::new(workers, &options()))),
+            budget: budget
+                .enabled
+                .then(|| Arc::new(Budget::new(workers, &budget_options(config, budget.ratio_percent)))),
         }
     }
 
@@ -70,10 +71,11 @@ impl Shared {
 
     /// The retry budgets that a further attempt for an upstream needs a place in.
     pub(super) fn budgets(&self, config: &Config, upstream: &spooky_config::Upstream) -> Option<[Arc<Budget>; 2]> {
+        let process = self.budget.clone()?;
         let budget = &config.resilience.retry_budget;
         let ratio = budget.per_route_ratio_percent.get(&upstream.name).copied().unwrap_or(budget.ratio_percent);
         let route = Budget::new(self.workers, &budget_options(config, ratio));
-        Some([Arc::new(route), self.budget.clone()?])
+        Some([Arc::new(route), process])
     }
 }
 
@@ -191,6 +193,16 @@ fn hedge(config: &Config, upstream: &spooky_config::Upstream) -> Option<HedgeOpt
         delay: hedging.delay_ms,
         safe_methods: hedging.safe_methods.iter().map(|method| method.as_str().to_owned()).collect(),
     })
+}
+
+/// When a backend is probed, and what its results count for.
+pub(crate) fn probes(check: &spooky_config::HealthCheck) -> ActiveOptions {
+    ActiveOptions {
+        interval: check.interval,
+        failure_threshold: count(check.failure_threshold),
+        success_threshold: count(check.success_threshold),
+        cooldown: check.cooldown_ms,
+    }
 }
 
 /// What the algorithm hashes; nothing where it has no key.

@@ -7,6 +7,7 @@ mod gate;
 mod post;
 mod threads;
 
+use crate::signals::Signals;
 use atomic_waker::AtomicWaker;
 use spooky_config::Config;
 use std::{
@@ -18,7 +19,8 @@ use std::{
 
 pub(crate) use bind::Bound;
 pub(crate) use compile::transport as probe_transport;
-pub(crate) use threads::{Running, Signals};
+pub(crate) use decide::probes as probe_options;
+pub(crate) use threads::Running;
 
 /// The stop signal of one worker, heard also by the worker that replaces one that panicked.
 #[derive(Default)]
@@ -45,13 +47,21 @@ impl Stop {
 
 /// Serves this configuration until a signal ends it.
 pub(crate) fn serve(config: Config) -> ExitCode {
-    match Signals::register().and_then(|signals| Ok((start(config)?, signals))) {
-        Ok((running, signals)) => running.wait(signals),
-        Err(error) => {
-            eprintln!("{error}");
-            ExitCode::FAILURE
-        }
-    }
+    attempt(config).unwrap_or_else(|error| {
+        eprintln!("{error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn attempt(config: Config) -> Result<ExitCode, StartError> {
+    let explain = |error: std::io::Error| StartError(format!("Failed to register for signals: {error}"));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(explain)?;
+    // Before anything starts, so that no signal finds a process that serves and does not listen.
+    let signals = {
+        let _entered = runtime.enter();
+        Signals::new().map_err(explain)?
+    };
+    Ok(start(config)?.wait(&runtime, signals))
 }
 
 /// Starts the log, binds everything and starts the workers; on an error nothing stays bound.

@@ -5,7 +5,7 @@ use super::{
     gate::ConnectionGate,
     post::{Ingress, Post},
 };
-use crate::{probe, snapshot::Snapshot};
+use crate::{probe, signals::Signals, snapshot::Snapshot};
 use spooky_edge::EdgeSettings;
 use spooky_net::tls::server::Resumption;
 use spooky_telemetry::log::Guard;
@@ -18,28 +18,7 @@ use std::{
     thread::JoinHandle,
     time::Duration,
 };
-use tokio::signal::unix::{Signal, SignalKind, signal};
-
-/// The signals that end the process. Registered before anything starts, so that none of them finds a process that serves
-/// and does not listen.
-pub(crate) struct Signals {
-    runtime: tokio::runtime::Runtime,
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    /// From now on the signals wait to be seen by [`Running::wait`].
-    pub(crate) fn register() -> Result<Self, StartError> {
-        let explain = |error: std::io::Error| StartError(format!("Failed to register for signals: {error}"));
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(explain)?;
-        let entered = runtime.enter();
-        let terminate = signal(SignalKind::terminate()).map_err(explain)?;
-        let interrupt = signal(SignalKind::interrupt()).map_err(explain)?;
-        drop(entered);
-        Ok(Self { runtime, terminate, interrupt })
-    }
-}
+use tokio::runtime::Runtime;
 
 /// The running process.
 pub(crate) struct Running {
@@ -117,14 +96,13 @@ impl Running {
     }
 
     /// Waits for SIGTERM or SIGINT, then drains. A second signal ends the process at once.
-    pub(crate) fn wait(self, signals: Signals) -> ExitCode {
-        let Signals { runtime, mut terminate, mut interrupt } = signals;
+    pub(super) fn wait(self, runtime: &Runtime, mut signals: Signals) -> ExitCode {
         runtime.block_on(async move {
-            either(&mut terminate, &mut interrupt).await;
+            signals.next().await;
             let stopped = tokio::task::spawn_blocking(move || self.stop());
             tokio::select! {
                 _ = stopped => ExitCode::SUCCESS,
-                () = either(&mut terminate, &mut interrupt) => std::process::exit(1),
+                () = signals.next() => std::process::exit(1),
             }
         })
     }
@@ -140,12 +118,5 @@ impl Running {
         }
         tracing::info!("Spooky shutdown complete");
         drop(self.log);
-    }
-}
-
-async fn either(one: &mut Signal, other: &mut Signal) {
-    tokio::select! {
-        _ = one.recv() => {}
-        _ = other.recv() => {}
     }
 }

@@ -50,22 +50,19 @@ impl Session {
         if self.head_due.is_none_or(|due| due > now) {
             return;
         }
+        let heads = self.streams.iter().filter_map(|(slot, stream)| match stream.intake {
+            Intake::Head { until, .. } => Some((slot as u32, until)),
+            Intake::Body { .. } | Intake::Done => None,
+        });
+        let heads: Vec<_> = heads.collect();
         self.head_due = None;
-        let mut late = Vec::new();
-        for (slot, stream) in &mut self.streams {
-            match stream.intake {
-                Intake::Head { until, .. } if until <= now => {
-                    stream.reset(quic, Code::REQUEST_INCOMPLETE);
-                    late.push(slot as u32);
-                }
-                Intake::Head { until, .. } => {
-                    self.head_due = Some(self.head_due.map_or(until, |due| due.min(until)));
-                }
-                Intake::Body { .. } | Intake::Done => {}
+        for (slot, until) in heads {
+            if until > now {
+                self.expect_head(until);
+            } else if let Some(stream) = self.streams.get_mut(slot as usize) {
+                stream.reset(quic, Code::REQUEST_INCOMPLETE);
+                self.sweep(slot);
             }
-        }
-        for slot in late {
-            self.sweep(slot);
         }
     }
 

@@ -42,6 +42,16 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
+    /// All of them.
+    pub const ALL: [Self; 6] = [
+        Self::RoundRobin,
+        Self::Random,
+        Self::LeastConnections,
+        Self::LatencyAware,
+        Self::ConsistentHash,
+        Self::StickyCid,
+    ];
+
     /// Its name in logs.
     pub const fn as_str(self) -> &'static str {
         match self {

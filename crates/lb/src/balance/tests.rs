@@ -7,14 +7,6 @@ use crate::pool::tests::{pool, specs};
 use crate::pool::{Lease, PoolOptions, Spec};
 
 const NOW: Nanos = Nanos::from_millis(1000);
-const ALL: [Algorithm; 6] = [
-    Algorithm::RoundRobin,
-    Algorithm::Random,
-    Algorithm::LeastConnections,
-    Algorithm::LatencyAware,
-    Algorithm::ConsistentHash,
-    Algorithm::StickyCid,
-];
 
 fn options() -> PoolOptions {
     PoolOptions { inflight_limit: 100_000, ..Default::default() }
@@ -68,7 +60,7 @@ fn chi_square(counts: &[usize], weights: &[u32]) -> f64 {
 
 #[test]
 fn shares_follow_weights_within_five_points_in_all_six() {
-    for algorithm in ALL {
+    for algorithm in Algorithm::ALL {
         for weights in [&[1, 1, 1][..], &[1, 2, 3], &[100, 50, 25, 1], &[1; 20], &[1, 1000], &[5; 17]] {
             let mut picker = Picker::new(algorithm, pool(weights, options()));
             for member in picker.pool.members() {
@@ -114,7 +106,7 @@ fn round_robin_is_exact_in_every_window_and_smooth() {
 
 #[test]
 fn each_yields_every_backend_once_and_then_none() {
-    for algorithm in ALL {
+    for algorithm in Algorithm::ALL {
         let mut picker = Picker::new(algorithm, pool(&[3, 1, 2, 1], options()));
         let mut order = Order::new(99, None);
         let mut seen = Vec::new();
@@ -129,7 +121,7 @@ fn each_yields_every_backend_once_and_then_none() {
 
 #[test]
 fn backends_that_cannot_be_taken_are_never_picked() {
-    for algorithm in ALL {
+    for algorithm in Algorithm::ALL {
         let mut picker = Picker::new(algorithm, pool(&[1000, 1, 1], options()));
         picker.pool.members()[0].state.health.set_draining(true);
         let counts = picker.counts(1000);

@@ -370,17 +370,9 @@ impl World {
     }
 
     fn upstream_options(&self, generation: usize, upstream: usize) -> UpstreamOptions {
-        let algorithms = [
-            Algorithm::RoundRobin,
-            Algorithm::Random,
-            Algorithm::LeastConnections,
-            Algorithm::LatencyAware,
-            Algorithm::ConsistentHash,
-            Algorithm::StickyCid,
-        ];
-        let pick = (self.shadow.seed as usize + generation * 5 + upstream * 7) % algorithms.len();
+        let pick = (self.shadow.seed as usize + generation * 5 + upstream * 7) % Algorithm::ALL.len();
         UpstreamOptions {
-            algorithm: algorithms[pick],
+            algorithm: Algorithm::ALL[pick],
             attempt: AttemptOptions {
                 max_retries: self.plan.max_retries,
                 response_timeout: Duration::from_secs(1),
