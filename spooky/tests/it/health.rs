@@ -26,11 +26,6 @@ fn probed(text: &str, check: &str) -> String {
     out
 }
 
-async fn logged(proxy: &Proxy, text: &str) {
-    wait::until(wait::BOUND, text, || async { (proxy.count(text) > 0).then_some(()) }).await;
-    assert_eq!(proxy.count(text), 1, "one line per transition: {text}");
-}
-
 #[tokio::test]
 async fn probes_find_what_is_down_and_what_is_back_without_a_request() {
     let is_well = Arc::new(AtomicBool::new(true));
@@ -57,15 +52,15 @@ async fn probes_find_what_is_down_and_what_is_back_without_a_request() {
     .await;
     sick.journal().until("probes although another backend is silent", |record| record.requests.len() >= 3).await;
     is_well.store(false, SeqCst);
-    logged(&proxy, &format!("Backend {} became unhealthy upstream=sick id=b1 reason=probe", sick.url())).await;
+    proxy.logged(&format!("Backend {} became unhealthy upstream=sick id=b1 reason=probe", sick.url()), 1).await;
     let connection = proxy.connect().await;
     assert_eq!(connection.get("/sick").await.unwrap().text(), "no healthy servers\n");
     assert_eq!(connection.get("/").await.unwrap().text(), "hello");
     is_well.store(true, SeqCst);
-    logged(&proxy, &format!("Backend {} became healthy upstream=sick id=b1 reason=probe", sick.url())).await;
-    logged(&proxy, &format!("Backend {} became unhealthy upstream=mute id=b1 reason=probe", mute.url())).await;
+    proxy.logged(&format!("Backend {} became healthy upstream=sick id=b1 reason=probe", sick.url()), 1).await;
+    proxy.logged(&format!("Backend {} became unhealthy upstream=mute id=b1 reason=probe", mute.url()), 1).await;
     assert_eq!(connection.get("/mute").await.unwrap().text(), "no healthy servers\n");
-    logged(&proxy, "Every probed backend has been asked once: ").await;
+    proxy.logged("Every probed backend has been asked once: ", 1).await;
     let record = sick.journal().now();
     assert!(record.connections >= 3, "{} connections for the probes: each makes its own", record.connections);
     proxy.stop().await;
@@ -103,12 +98,12 @@ async fn a_backend_that_dies_under_load_costs_no_idempotent_request_and_returns_
     origins[2].journal().until("load on all", |record| record.requests.len() > 300).await;
     doors.remove(2).close().await;
     let down = format!("Backend {} became unhealthy", backends[2]);
-    logged(&proxy, &down).await;
+    proxy.logged(&down, 1).await;
     let before = served(0);
     origins[0].journal().until("load on the others", |record| record.requests.len() > before + 300).await;
     let (first, third) = (served(0), served(2));
     let _door = Door::open(ports[2], origins[2].addr()).await;
-    logged(&proxy, &format!("Backend {} became healthy", backends[2])).await;
+    proxy.logged(&format!("Backend {} became healthy", backends[2]), 1).await;
     origins[2].journal().until("its share", |record| record.requests.len() > third + 40).await;
     stop.store(true, SeqCst);
     let total: usize = wait::within("all clients", clients.join_all()).await.into_iter().sum();

@@ -90,6 +90,14 @@ impl Proxy {
         self.program.output().lines().filter(|line| line.contains(text)).count()
     }
 
+    /// Awaits that so many lines of the log contain `text`, and finds no more of them.
+    ///
+    /// What Spooky wrote before it answered may be read here after the answer, so a line is always awaited.
+    pub(crate) async fn logged(&self, text: &str, times: usize) {
+        wait::until(wait::BOUND, text, || async { (self.count(text) >= times).then_some(()) }).await;
+        assert_eq!(self.count(text), times, "lines of the log with: {text}");
+    }
+
     /// Ends the process by SIGTERM and holds it to its promises: status 0, and the last line says so.
     pub(crate) async fn stop(mut self) {
         let status = self.program.stop().await;

@@ -57,13 +57,6 @@ async fn ten_thousand_requests_survive_an_origin_that_retires_its_connections() 
     eprintln!("{} connections, {} requests beyond a GOAWAY", record.connections, record.refused);
 }
 
-/// Awaits so many lines with this text, and finds no more of them.
-async fn logged(proxy: &Proxy, text: &str, times: usize) {
-    let all = || async { (proxy.count(text) >= times).then_some(()) };
-    wait::until(wait::BOUND, text, all).await;
-    assert_eq!(proxy.count(text), times, "one line per transition: {text}");
-}
-
 async fn until_served(connection: &Connection) {
     wait::until(wait::BOUND, "the backend to serve again", || async {
         let reply = connection.get("/").await.expect("an answer, good or bad");
@@ -90,10 +83,10 @@ async fn a_backend_that_is_down_is_502_and_one_line_until_it_is_back() {
             let (status, text, _) = verdict(&reply);
             assert!([(502, "upstream error\n"), (503, "no healthy servers\n")].contains(&(status, text)), "{text}");
         }
-        logged(&proxy, &format!("Backend {url} became unhealthy"), round).await;
+        proxy.logged(&format!("Backend {url} became unhealthy"), round).await;
         let door = Door::open(at, origin.addr()).await;
         until_served(&connection).await;
-        logged(&proxy, &format!("Backend {url} became healthy"), round).await;
+        proxy.logged(&format!("Backend {url} became healthy"), round).await;
         door.close().await;
     }
 }
@@ -115,12 +108,12 @@ async fn answers_and_silence_that_make_a_backend_unhealthy_are_told_at_once() {
     for _ in 0..2 {
         assert_eq!(connection.get("/failing").await.unwrap().text(), "broken");
     }
-    logged(&proxy, &format!("Backend {} became unhealthy upstream=failing", failing.url()), 1).await;
+    proxy.logged(&format!("Backend {} became unhealthy upstream=failing", failing.url()), 1).await;
     assert_eq!(connection.get("/failing").await.unwrap().text(), "no healthy servers\n");
     for _ in 0..2 {
         assert_eq!(connection.post("/hold", "").await.unwrap().text(), "upstream timeout\n");
     }
-    logged(&proxy, &format!("Backend {} became unhealthy upstream=silent", mute.url()), 1).await;
+    proxy.logged(&format!("Backend {} became unhealthy upstream=silent", mute.url()), 1).await;
 }
 
 #[tokio::test]
