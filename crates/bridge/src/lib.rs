@@ -10,4 +10,5 @@ pub mod hpack;
 pub mod huffman;
 pub mod integer;
 pub mod message;
+pub mod padding;
 pub mod qpack;

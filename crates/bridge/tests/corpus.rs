@@ -8,6 +8,7 @@ mod checks {
     pub(crate) mod h3_frames;
     pub(crate) mod hpack;
     pub(crate) mod message;
+    pub(crate) mod padding;
     pub(crate) mod prng;
     pub(crate) mod qpack;
 }
@@ -76,4 +77,9 @@ fn hpack() {
 #[test]
 fn h2_frames() {
     replay("h2_frames", checks::h2_frames::check);
+}
+
+#[test]
+fn padding() {
+    replay("padding", checks::padding::check);
 }

@@ -3,6 +3,7 @@
 use crate::gate::Gate;
 use crate::quic::cid::{FirstCid, WorkerCids};
 use crate::quic::congestion::PathControllerFactory;
+use crate::quic::trim::Trimmed;
 use quinn_proto::{
     EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt,
     crypto::rustls::QuicServerConfig,
@@ -90,7 +91,7 @@ impl EdgeSettings {
 
     pub(crate) fn server_config(&self) -> Result<ServerConfig, EdgeError> {
         let crypto = QuicServerConfig::try_from(self.tls.clone()).map_err(|_| EdgeError::NoInitialCipher)?;
-        let mut config = ServerConfig::with_crypto(Arc::new(crypto));
+        let mut config = ServerConfig::with_crypto(Arc::new(Trimmed(Arc::new(crypto))));
         config.transport_config(Arc::new(self.transport_config()?));
         config.migration(self.active_migration);
         config.max_incoming(MAX_INCOMING);

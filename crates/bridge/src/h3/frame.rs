@@ -19,7 +19,7 @@ pub(super) const fn is_reserved(kind: u64) -> bool {
 
 /// Reads one integer from the front of `src` and moves behind it; `None`, and nothing moves, if it is not complete.
 #[inline]
-pub(super) fn read_varint(src: &mut &[u8]) -> Option<u64> {
+pub(crate) fn read_varint(src: &mut &[u8]) -> Option<u64> {
     let first = *src.first()?;
     let len = 1usize << (first >> 6);
     let (bytes, rest) = src.split_at_checked(len)?;

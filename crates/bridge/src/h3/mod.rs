@@ -7,7 +7,7 @@ mod code;
 mod connection;
 mod encode;
 mod flood;
-mod frame;
+pub(crate) mod frame;
 mod settings;
 mod stream;
 

@@ -5,5 +5,6 @@ pub(crate) mod congestion;
 mod conn;
 mod endpoint;
 mod timer;
+pub(crate) mod trim;
 
 pub use endpoint::Edge;

@@ -1,0 +1,105 @@
+//! Where the padding at the end of a QUIC packet begins.
+//!
+//! Clients fill packets up with PADDING frames, which are one zero byte each (RFC 9000 section 19.1): their first packets by
+//! rule, others by habit, so that a batch has packets of one size. Whoever reads such a packet frame by frame makes a
+//! thousand steps of a request of sixty bytes. Zero bytes at the end are not padding by themselves, since the data of a
+//! STREAM frame may end so: what precedes them has to be walked. Called by `edge` for each packet it has decrypted.
+
+use crate::h3::frame::read_varint;
+
+/// Shorter padding is left where it is: walking the frames would cost more.
+const WORTH_IT: usize = 32;
+/// Zeros are looked for in pieces of this size, which the processor compares at once.
+const CHUNK: usize = 64;
+/// Length of the random data in PATH_CHALLENGE and PATH_RESPONSE (RFC 9000 sections 19.17 and 19.18).
+const CHALLENGE: usize = 8;
+/// Length of a stateless reset token (RFC 9000 section 10.3).
+const RESET_TOKEN: usize = 16;
+
+/// Length of the plaintext `payload` of a QUIC packet without the PADDING frames at its end.
+///
+/// Never 0 for a payload that is not empty, since a packet without frames would be an error (RFC 9000 section 12.4): of one
+/// that is all padding, a byte stays. Everything is kept when the padding is short, or when a frame before it is unknown
+/// or malformed, so that whoever parses the payload sees the error as it was sent.
+pub fn length_without(payload: &[u8]) -> usize {
+    let content = up_to_zeros(payload);
+    if payload.len() - content < WORTH_IT {
+        return payload.len();
+    }
+    let mut rest = payload;
+    while payload.len() - rest.len() < content {
+        let Some((&kind, after)) = rest.split_first() else { break };
+        match if kind == 0 { Some(after) } else { skip(kind, after) } {
+            Some(next) => rest = next,
+            None => return payload.len(),
+        }
+    }
+    (payload.len() - rest.len()).max(1)
+}
+
+/// Length of `bytes` without the zeros at their end.
+fn up_to_zeros(mut bytes: &[u8]) -> usize {
+    while let Some((before, last)) = bytes.split_last_chunk::<CHUNK>() {
+        if last.iter().fold(0, |all, byte| all | byte) != 0 {
+            break;
+        }
+        bytes = before;
+    }
+    bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
+}
+
+/// What follows a frame of this type (RFC 9000 section 19), given what follows the type.
+fn skip(kind: u8, frame: &[u8]) -> Option<&[u8]> {
+    match kind {
+        0x01 | 0x1e => Some(frame),                                    // PING, HANDSHAKE_DONE
+        0x02 => ack(frame),                                            // ACK
+        0x03 => integers(3, ack(frame)?),                              // ACK with ECN counts
+        0x04 => integers(3, frame),                                    // RESET_STREAM
+        0x05 | 0x11 | 0x15 => integers(2, frame), // STOP_SENDING, MAX_STREAM_DATA, STREAM_DATA_BLOCKED
+        0x06 => counted(integers(1, frame)?),     // CRYPTO
+        0x07 => counted(frame),                   // NEW_TOKEN
+        0x08..=0x0f => stream(kind, frame),       // STREAM
+        0x10 | 0x12..=0x14 | 0x16 | 0x17 | 0x19 => integers(1, frame), // MAX_*, *_BLOCKED, RETIRE_CONNECTION_ID
+        0x18 => new_connection_id(frame),         // NEW_CONNECTION_ID
+        0x1a | 0x1b => frame.get(CHALLENGE..),    // PATH_CHALLENGE, PATH_RESPONSE
+        0x1c => counted(integers(2, frame)?),     // CONNECTION_CLOSE of the transport
+        0x1d => counted(integers(1, frame)?),     // CONNECTION_CLOSE of the application
+        _ => None,
+    }
+}
+
+fn integers(count: u64, mut frame: &[u8]) -> Option<&[u8]> {
+    for _ in 0..count {
+        read_varint(&mut frame)?;
+    }
+    Some(frame)
+}
+
+/// Skips a length and as many bytes.
+fn counted(mut frame: &[u8]) -> Option<&[u8]> {
+    let length = read_varint(&mut frame)?;
+    frame.get(usize::try_from(length).ok()?..)
+}
+
+/// Largest, delay, the number of further ranges, the first range, and two integers for each further one. That number is
+/// the peer's, but each step takes bytes that are there.
+fn ack(frame: &[u8]) -> Option<&[u8]> {
+    let mut frame = integers(2, frame)?;
+    let ranges = read_varint(&mut frame)?;
+    integers(ranges.checked_mul(2)?.checked_add(1)?, frame)
+}
+
+/// A stream's data goes to the end of the packet if its length is not given.
+fn stream(kind: u8, frame: &[u8]) -> Option<&[u8]> {
+    let (has_offset, has_length) = (kind & 0x04 != 0, kind & 0x02 != 0);
+    let frame = integers(1 + u64::from(has_offset), frame)?;
+    if has_length { counted(frame) } else { Some(&[]) }
+}
+
+fn new_connection_id(frame: &[u8]) -> Option<&[u8]> {
+    let (length, frame) = integers(2, frame)?.split_first()?;
+    frame.get(usize::from(*length) + RESET_TOKEN..)
+}
+
+#[cfg(test)]
+mod tests;

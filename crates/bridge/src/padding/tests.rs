@@ -1,0 +1,91 @@
+//! Packets of every kind of frame, with and without padding.
+
+use super::{WORTH_IT, length_without};
+
+/// One of each frame, as short as it can be or with what makes its length vary.
+const FRAMES: [(&str, &[u8]); 25] = [
+    ("PING", &[0x01]),
+    ("ACK", &[0x02, 9, 0, 0, 0]),
+    ("ACK of three ranges", &[0x02, 0x40, 90, 0, 2, 1, 0, 3, 7, 0]),
+    ("ACK with ECN counts", &[0x03, 9, 0, 1, 1, 0, 0, 5, 0, 0]),
+    ("RESET_STREAM", &[0x04, 0, 0, 0]),
+    ("STOP_SENDING", &[0x05, 0, 0]),
+    ("CRYPTO", &[0x06, 0, 3, 0, 0, 0]),
+    ("NEW_TOKEN", &[0x07, 2, 0, 0]),
+    ("STREAM with length", &[0x0a, 0, 2, 0, 0]),
+    ("STREAM with offset and length", &[0x0f, 4, 0x80, 0, 0, 0, 1, 0]),
+    ("empty STREAM", &[0x0b, 8, 0]),
+    ("MAX_DATA", &[0x10, 0]),
+    ("MAX_STREAM_DATA", &[0x11, 0, 0]),
+    ("MAX_STREAMS", &[0x12, 0]),
+    ("MAX_STREAMS, one way", &[0x13, 0]),
+    ("DATA_BLOCKED", &[0x14, 0]),
+    ("STREAM_DATA_BLOCKED", &[0x15, 0, 0]),
+    ("STREAMS_BLOCKED", &[0x16, 0]),
+    ("RETIRE_CONNECTION_ID", &[0x19, 0]),
+    ("NEW_CONNECTION_ID", &[0x18, 1, 0, 2, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]),
+    ("PATH_CHALLENGE", &[0x1a, 0, 0, 0, 0, 0, 0, 0, 0]),
+    ("PATH_RESPONSE", &[0x1b, 1, 0, 0, 0, 0, 0, 0, 0]),
+    ("CONNECTION_CLOSE", &[0x1c, 0, 0, 1, 0]),
+    ("CONNECTION_CLOSE of the application", &[0x1d, 0, 0]),
+    ("HANDSHAKE_DONE", &[0x1e]),
+];
+
+fn padded(frames: &[&[u8]], padding: usize) -> Vec<u8> {
+    let mut payload = frames.concat();
+    payload.resize(payload.len() + padding, 0);
+    payload
+}
+
+#[test]
+fn padding_ends_where_the_last_frame_does_whatever_it_is() {
+    for (first, one) in FRAMES {
+        for (second, two) in FRAMES {
+            for padding in [WORTH_IT, 1200] {
+                let payload = padded(&[one, two], padding);
+                assert_eq!(length_without(&payload), one.len() + two.len(), "{first}, {second}, {padding}");
+            }
+        }
+    }
+}
+
+#[test]
+fn padding_between_frames_stays() {
+    let payload = padded(&[&[0x01], &[0; 100], &[0x0a, 0, 1, 0]], 500);
+    assert_eq!(length_without(&payload), 105);
+}
+
+#[test]
+fn zeros_of_a_stream_are_data() {
+    // Without a length the data of STREAM goes to the end of the packet.
+    for frame in [&[0x08, 0][..], &[0x09, 0], &[0x0c, 0, 0], &[0x0d, 0, 1]] {
+        let payload = padded(&[&[0x01], frame], 1000);
+        assert_eq!(length_without(&payload), payload.len());
+    }
+    let payload = padded(&[&[0x0a, 0, 0x43, 0xe8]], 1000 + WORTH_IT);
+    assert_eq!(length_without(&payload), 1004, "a thousand bytes of data, then padding");
+}
+
+#[test]
+fn a_packet_of_padding_alone_keeps_a_frame() {
+    assert_eq!(length_without(&[0; 1200]), 1);
+    assert_eq!(length_without(&[0]), 1);
+    assert_eq!(length_without(&[]), 0);
+}
+
+#[test]
+fn what_is_short_unknown_or_malformed_is_left_as_it_is() {
+    let short = padded(&[&[0x01]], WORTH_IT - 1);
+    assert_eq!(length_without(&short), short.len());
+    for (what, frame) in [
+        ("unknown", &[0x21][..]),
+        ("a type of two bytes", &[0x40, 0x01]),
+        ("DATAGRAM", &[0x30, 7]),
+        ("more ranges than bytes", &[0x02, 9, 0, 0x7f, 0xff]),
+        ("so many ranges that doubling them overflows", &[0x02, 9, 0, 0xff, 255, 255, 255, 255, 255, 255, 255]),
+        ("longer than the packet", &[0x06, 0, 0x7f, 0xff]),
+    ] {
+        let payload = padded(&[&[0x01], frame], 100);
+        assert_eq!(length_without(&payload), payload.len(), "{what}");
+    }
+}
