@@ -11,7 +11,7 @@ use crate::h3::frame::read_varint;
 const WORTH_IT: usize = 32;
 /// Zeros are looked for in pieces of this size, which the processor compares at once.
 const CHUNK: usize = 64;
-/// Length of the random data in PATH_CHALLENGE and PATH_RESPONSE (RFC 9000 sections 19.17 and 19.18).
+/// Length of the random data in `PATH_CHALLENGE` and `PATH_RESPONSE` (RFC 9000 sections 19.17 and 19.18).
 const CHALLENGE: usize = 8;
 /// Length of a stateless reset token (RFC 9000 section 10.3).
 const RESET_TOKEN: usize = 16;
@@ -49,21 +49,33 @@ fn up_to_zeros(mut bytes: &[u8]) -> usize {
 }
 
 /// What follows a frame of this type (RFC 9000 section 19), given what follows the type.
+#[allow(clippy::match_same_arms, reason = "a row for each kind of frame, in the order of the RFC")]
 fn skip(kind: u8, frame: &[u8]) -> Option<&[u8]> {
     match kind {
-        0x01 | 0x1e => Some(frame),                                    // PING, HANDSHAKE_DONE
-        0x02 => ack(frame),                                            // ACK
-        0x03 => integers(3, ack(frame)?),                              // ACK with ECN counts
-        0x04 => integers(3, frame),                                    // RESET_STREAM
-        0x05 | 0x11 | 0x15 => integers(2, frame), // STOP_SENDING, MAX_STREAM_DATA, STREAM_DATA_BLOCKED
-        0x06 => counted(integers(1, frame)?),     // CRYPTO
-        0x07 => counted(frame),                   // NEW_TOKEN
-        0x08..=0x0f => stream(kind, frame),       // STREAM
-        0x10 | 0x12..=0x14 | 0x16 | 0x17 | 0x19 => integers(1, frame), // MAX_*, *_BLOCKED, RETIRE_CONNECTION_ID
-        0x18 => new_connection_id(frame),         // NEW_CONNECTION_ID
-        0x1a | 0x1b => frame.get(CHALLENGE..),    // PATH_CHALLENGE, PATH_RESPONSE
-        0x1c => counted(integers(2, frame)?),     // CONNECTION_CLOSE of the transport
-        0x1d => counted(integers(1, frame)?),     // CONNECTION_CLOSE of the application
+        // PING, HANDSHAKE_DONE
+        0x01 | 0x1e => Some(frame),
+        // ACK, and the same with three ECN counts
+        0x02 => ack(frame),
+        0x03 => integers(3, ack(frame)?),
+        // RESET_STREAM
+        0x04 => integers(3, frame),
+        // STOP_SENDING, MAX_STREAM_DATA, STREAM_DATA_BLOCKED
+        0x05 | 0x11 | 0x15 => integers(2, frame),
+        // CRYPTO
+        0x06 => counted(integers(1, frame)?),
+        // NEW_TOKEN
+        0x07 => counted(frame),
+        // STREAM
+        0x08..=0x0f => stream(kind, frame),
+        // MAX_DATA, MAX_STREAMS, DATA_BLOCKED, STREAMS_BLOCKED, RETIRE_CONNECTION_ID
+        0x10 | 0x12..=0x14 | 0x16 | 0x17 | 0x19 => integers(1, frame),
+        // NEW_CONNECTION_ID
+        0x18 => new_connection_id(frame),
+        // PATH_CHALLENGE, PATH_RESPONSE
+        0x1a | 0x1b => frame.get(CHALLENGE..),
+        // CONNECTION_CLOSE, of the transport and of the application
+        0x1c => counted(integers(2, frame)?),
+        0x1d => counted(integers(1, frame)?),
         _ => None,
     }
 }

@@ -135,8 +135,8 @@ mod tests {
     use rustls::{crypto::aws_lc_rs, quic::Version};
 
     fn keys(side: rustls::Side) -> rustls::quic::Keys {
-        let suites = aws_lc_rs::DEFAULT_CIPHER_SUITES.iter();
-        let suite = suites.filter_map(|suite| suite.tls13()).find_map(|suite| suite.quic_suite()).unwrap();
+        let mut suites = aws_lc_rs::DEFAULT_CIPHER_SUITES.iter();
+        let suite = suites.find_map(|suite| suite.tls13()?.quic_suite()).unwrap();
         suite.keys(b"an identifier", side, Version::V1)
     }
 

@@ -2,8 +2,10 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::os::fd::{AsFd, OwnedFd};
 use std::task::{Context, Poll, ready};
 
+use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::recv::RecvBatch;
@@ -15,10 +17,16 @@ use super::socket::UdpSocket;
 /// The kernel reports edges: each datagram that arrives at the socket is an event of its own, even while earlier ones
 /// wait. So an empty socket may be known as such without asking it again: a batch that came back partial proves it.
 ///
+/// Only arrivals are asked for. Each datagram that leaves makes room, which is an event too, and would cost a system call
+/// and a turn of the worker for each lone answer. Room is asked for while the socket has none, by a descriptor of its own,
+/// since one descriptor is registered once.
+///
 /// Each readiness spends from the task's budget in tokio; a task that loops here gets a turn again after 128 of them.
 #[derive(Debug)]
 pub struct AsyncUdp {
     inner: AsyncFd<UdpSocket>,
+    /// The same socket again, while a send is blocked.
+    room: Option<AsyncFd<OwnedFd>>,
 }
 
 impl AsyncUdp {
@@ -26,8 +34,8 @@ impl AsyncUdp {
     pub fn new(socket: UdpSocket) -> io::Result<Self> {
         // SAFETY: a `UdpSocket` owns one open descriptor until it is dropped, and never changes it. No mutable reference
         // to it leaves this type, so it cannot be exchanged for another.
-        let inner = unsafe { AsyncFd::register(socket) }?;
-        Ok(Self { inner })
+        let inner = unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE) }?;
+        Ok(Self { inner, room: None })
     }
 
     /// The socket.
@@ -73,14 +81,26 @@ impl AsyncUdp {
         while !batch.is_empty() {
             // Almost always writable: ask the socket first, the runtime only when it is full.
             if batch.is_blocked() {
-                let mut guard = ready!(self.inner.poll_write_ready_mut(cx))?;
-                if guard.get_inner_mut().send(batch)? == SendOutcome::Blocked {
-                    guard.clear_ready();
-                }
-            } else if self.inner.get_mut().send(batch)? == SendOutcome::Done {
-                return Poll::Ready(Ok(()));
+                let mut guard = ready!(self.room()?.poll_write_ready(cx))?;
+                guard.clear_ready();
+            }
+            if self.inner.get_mut().send(batch)? == SendOutcome::Done {
+                break;
             }
         }
+        self.room = None;
         Poll::Ready(Ok(()))
+    }
+
+    /// What tells when the socket has room.
+    fn room(&mut self) -> io::Result<&AsyncFd<OwnedFd>> {
+        let room = if let Some(room) = self.room.take() {
+            room
+        } else {
+            let again = self.inner.get_ref().as_fd().try_clone_to_owned()?;
+            // SAFETY: an `OwnedFd` is open until dropped, and nothing here puts another one in its place.
+            unsafe { AsyncFd::register_with_interest(again, Interest::WRITABLE) }?
+        };
+        Ok(self.room.insert(room))
     }
 }

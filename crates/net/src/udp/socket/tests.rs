@@ -83,6 +83,41 @@ fn a_blocked_sender_is_woken_when_there_is_room() {
     });
 }
 
+/// The events that epoll instances of this process report of a descriptor, as the kernel tells them.
+fn watched(fd: RawFd) -> u32 {
+    let mut events = 0;
+    for entry in std::fs::read_dir("/proc/self/fdinfo").unwrap() {
+        // A descriptor of another test may be gone by now.
+        let Ok(info) = std::fs::read_to_string(entry.unwrap().path()) else { continue };
+        for line in info.lines() {
+            let words: Vec<_> = line.split_whitespace().collect();
+            if let ["tfd:", number, "events:", mask, ..] = words[..]
+                && number == fd.to_string()
+            {
+                events |= u32::from_str_radix(mask, 16).unwrap();
+            }
+        }
+    }
+    events
+}
+
+#[test]
+fn room_is_no_event_unless_the_socket_has_none() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (socket, peer) = pair();
+        let fd = socket.as_raw_fd();
+        let mut socket = AsyncUdp::new(socket).unwrap();
+        let mut batch = SendBatch::new();
+        assert!(batch.push(&to_peer(), b"an answer"));
+        poll_fn(|cx| socket.poll_send(cx, &mut batch)).await.unwrap();
+        let events = watched(fd);
+        assert_ne!(events & libc::EPOLLIN as u32, 0, "arrivals are asked for");
+        assert_eq!(events & libc::EPOLLOUT as u32, 0, "each datagram sent would be an event");
+        drop(peer);
+    });
+}
+
 #[test]
 fn a_useless_socket_is_an_error_and_empties_the_batch() {
     let (mut socket, _) = pair();
