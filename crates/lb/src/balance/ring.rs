@@ -4,6 +4,9 @@
 //! exponential distribution with its weight as rate, and the first place wins. Against points scattered on a ring it has
 //! exact shares for any weights, and a backend that comes or goes moves no keys but its own. `consistent-hash` adds a
 //! bound on the load, `sticky-cid` does not.
+//!
+//! Among backends of one weight the first place is that of the largest hash, so a pick compares integers and takes one
+//! logarithm for each distinct weight; only when the first place cannot be taken it looks at all of them one by one.
 
 use super::View;
 use crate::pool::Pool;
@@ -12,10 +15,24 @@ use crate::rng::mix;
 /// Below this many requests in flight a backend is never too loaded to take a key.
 const FREE_LOAD: u32 = 16;
 
+/// One backend on the ring.
+#[derive(Clone, Copy, Debug)]
+struct Point {
+    seed: u64,
+    index: usize,
+}
+
+/// The backends of one weight.
+#[derive(Debug)]
+struct Group {
+    weight: f64,
+    points: Box<[Point]>,
+}
+
 /// Seeds and weights of the backends.
 #[derive(Debug)]
 pub struct Ring {
-    seeds: Box<[(u64, f64)]>,
+    groups: Box<[Group]>,
     /// `load_factor` of consistent-hash; `None` without bound.
     load_factor: Option<f64>,
 }
@@ -23,15 +40,26 @@ pub struct Ring {
 impl Ring {
     /// A ring of the backends of `pool`; a `load_factor` of 0 or `None` is no bound.
     pub fn new(pool: &Pool, load_factor: Option<f64>) -> Self {
-        let seed = |address: &str| super::key::hash(address.as_bytes());
-        let seeds =
-            pool.members().iter().map(|member| (seed(&member.spec.address), f64::from(member.spec.weight.max(1))));
-        Self { seeds: seeds.collect(), load_factor: load_factor.filter(|&factor| factor > 0.0) }
+        let mut weights: Vec<u32> = pool.members().iter().map(|member| member.spec.weight.max(1)).collect();
+        weights.sort_unstable();
+        weights.dedup();
+        let group = |weight: u32| {
+            let members = pool.members().iter().enumerate();
+            let points = members.filter(|(_, member)| member.spec.weight.max(1) == weight);
+            let point =
+                |(index, member): (usize, &crate::pool::Member)| Point { seed: seed(&member.spec.address), index };
+            Group { weight: f64::from(weight), points: points.map(point).collect() }
+        };
+        Self {
+            groups: weights.into_iter().map(group).collect(),
+            load_factor: load_factor.filter(|&factor| factor > 0.0),
+        }
     }
 
     /// The first backend for the key of `view` that can be taken, the load bound observed while another is below it.
     pub fn pick(&self, view: &View<'_>) -> Option<usize> {
-        let first = self.after(view, f64::NEG_INFINITY)?;
+        let home = self.first(view.order.key)?;
+        let first = if view.is_usable(home.1) { home } else { self.after(view, f64::NEG_INFINITY)? };
         let Some(factor) = self.load_factor else { return Some(first.1) };
         if view.in_flight(first.1) <= FREE_LOAD {
             return Some(first.1);
@@ -39,7 +67,7 @@ impl Ring {
         let per_weight = self.fair_share(view) * factor;
         let mut next = Some(first);
         while let Some((place, index)) = next {
-            let weight = self.seeds.get(index).map_or(1.0, |seed| seed.1);
+            let weight = view.pool.members().get(index).map_or(1.0, |member| f64::from(member.spec.weight.max(1)));
             let bound = f64::from(FREE_LOAD).max(per_weight * weight);
             if f64::from(view.in_flight(index)) <= bound {
                 return Some(index);
@@ -49,20 +77,31 @@ impl Ring {
         Some(first.1)
     }
 
-    /// The usable backend with the smallest place above `place`.
-    fn after(&self, view: &View<'_>, place: f64) -> Option<(f64, usize)> {
-        let mut best: Option<(f64, usize)> = None;
-        for (index, &(seed, weight)) in self.seeds.iter().enumerate() {
-            let uniform = uniform(mix(view.order.key ^ seed));
-            let least = best.map_or(f64::INFINITY, |(least, _)| least);
-            // 1 - u is a lower bound of -ln u and close to it where it counts: few logarithms are taken.
-            if 1.0 - uniform >= least * weight {
-                continue;
+    /// The backend with the smallest place of all, whether or not it can be taken.
+    fn first(&self, key: u64) -> Option<(f64, usize)> {
+        let largest = |group: &Group| {
+            let mut best = (0, usize::MAX);
+            for point in &group.points {
+                let bits = mix(key ^ point.seed);
+                // No early way out: which one wins cannot be predicted, and a wrong guess costs more than the choice.
+                best = if bits >= best.0 { (bits, point.index) } else { best };
             }
-            let here = -uniform.ln() / weight;
-            // Looking at the backend costs most, so it comes last.
-            if here > place && here < least && view.is_usable(index) {
-                best = Some((here, index));
+            (place(best.0, group.weight), best.1)
+        };
+        self.groups.iter().map(largest).min_by(|one, two| one.0.total_cmp(&two.0))
+    }
+
+    /// The usable backend with the smallest place above `after`.
+    fn after(&self, view: &View<'_>, after: f64) -> Option<(f64, usize)> {
+        let mut best: Option<(f64, usize)> = None;
+        for group in &self.groups {
+            for point in &group.points {
+                let here = place(mix(view.order.key ^ point.seed), group.weight);
+                let least = best.map_or(f64::INFINITY, |(least, _)| least);
+                // Looking at the backend costs most, so it comes last.
+                if here > after && here < least && view.is_usable(point.index) {
+                    best = Some((here, point.index));
+                }
             }
         }
         best
@@ -71,18 +110,25 @@ impl Ring {
     /// Requests in flight per unit of weight over the usable backends, this one included.
     fn fair_share(&self, view: &View<'_>) -> f64 {
         let (mut load, mut weights) = (1.0, 0.0);
-        for (index, &(_, weight)) in self.seeds.iter().enumerate() {
-            if view.is_usable(index) {
-                load += f64::from(view.in_flight(index));
-                weights += weight;
+        for group in &self.groups {
+            for point in &group.points {
+                if view.is_usable(point.index) {
+                    load += f64::from(view.in_flight(point.index));
+                    weights += group.weight;
+                }
             }
         }
         if weights > 0.0 { load / weights } else { 0.0 }
     }
 }
 
-/// A number between 0 and 1, neither of them, from uniform bits.
-fn uniform(bits: u64) -> f64 {
+fn seed(address: &str) -> u64 {
+    super::key::hash(address.as_bytes())
+}
+
+/// The place of a backend for a key: exponential with its weight as rate, from uniform bits.
+fn place(bits: u64, weight: f64) -> f64 {
     // 53 bits fill a double exactly; the half keeps it off both ends.
-    ((bits >> 11) as f64 + 0.5) / (1_u64 << 53) as f64
+    let uniform = ((bits >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
+    -uniform.ln() / weight
 }
