@@ -1,7 +1,7 @@
 //! The budget of request-body bytes held anywhere in the process (behaviour 5.3).
 //!
-//! A byte counts from its arrival until the backend connection took it. Each exchange holds a [`BodyShare`], which gives
-//! back whatever is left when it is dropped.
+//! A byte counts from its arrival until the backend connection took it: first as unread, with the client's connection, then
+//! as held. Each exchange holds a [`BodyShare`], which gives back whatever is left when it is dropped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -42,7 +42,26 @@ impl BodyBudget {
 
     /// A share for a new request with a body; `None` at the cap.
     pub fn open(self: &Arc<Self>) -> Option<BodyShare> {
-        (!self.is_full()).then(|| BodyShare { budget: Arc::clone(self), held: 0 })
+        (!self.is_full()).then(|| BodyShare { budget: Arc::clone(self), held: 0, unread: 0 })
+    }
+
+    /// Counts so many more bytes, unless they would exceed the cap.
+    fn raise(&self, bytes: u64) -> bool {
+        let used = self.used.fetch_add(bytes, Relaxed).saturating_add(bytes);
+        if used > self.cap.load(Relaxed) {
+            self.used.fetch_sub(bytes, Relaxed);
+            return false;
+        }
+        if used > self.high.load(Relaxed) {
+            self.high.fetch_max(used, Relaxed);
+        }
+        true
+    }
+
+    fn lower(&self, bytes: u64) {
+        if bytes > 0 {
+            self.used.fetch_sub(bytes, Relaxed);
+        }
     }
 }
 
@@ -51,22 +70,34 @@ impl BodyBudget {
 pub struct BodyShare {
     budget: Arc<BodyBudget>,
     held: u64,
+    unread: u64,
 }
 
 impl BodyShare {
-    /// Takes `bytes` that arrived; false if they would exceed the cap: their stream fails, nothing is taken.
+    /// So many bytes have arrived and were not read; false if what is more than before would exceed the cap: their stream
+    /// fails, nothing is taken.
     #[must_use]
-    pub fn take(&mut self, bytes: u64) -> bool {
-        let budget = &*self.budget;
-        let used = budget.used.fetch_add(bytes, Relaxed).saturating_add(bytes);
-        if used > budget.cap.load(Relaxed) {
-            budget.used.fetch_sub(bytes, Relaxed);
+    pub fn set_unread(&mut self, bytes: u64) -> bool {
+        let more = bytes.saturating_sub(self.unread);
+        if more > 0 && !self.budget.raise(more) {
             return false;
         }
-        self.held += bytes;
-        if used > budget.high.load(Relaxed) {
-            budget.high.fetch_max(used, Relaxed);
+        self.budget.lower(self.unread.saturating_sub(bytes));
+        self.unread = bytes;
+        true
+    }
+
+    /// Takes `bytes` that were read, counted as unread before or not; false if they would exceed the cap: their stream
+    /// fails, nothing is taken.
+    #[must_use]
+    pub fn take(&mut self, bytes: u64) -> bool {
+        let counted = bytes.min(self.unread);
+        let more = bytes - counted;
+        if more > 0 && !self.budget.raise(more) {
+            return false;
         }
+        self.unread -= counted;
+        self.held += bytes;
         true
     }
 
@@ -74,20 +105,24 @@ impl BodyShare {
     pub fn give_back(&mut self, bytes: u64) {
         let bytes = bytes.min(self.held);
         self.held -= bytes;
-        if bytes > 0 {
-            self.budget.used.fetch_sub(bytes, Relaxed);
-        }
+        self.budget.lower(bytes);
     }
 
     /// Bytes held now.
     pub fn held(&self) -> u64 {
         self.held
     }
+
+    /// How many bytes may be read now: at the cap those that are counted already, so that what came can leave, but the
+    /// client gets no credit beyond that.
+    pub fn readable(&self) -> u64 {
+        if self.budget.is_full() { self.unread } else { u64::MAX }
+    }
 }
 
 impl Drop for BodyShare {
     fn drop(&mut self) {
-        self.give_back(self.held);
+        self.budget.lower(self.held + self.unread);
     }
 }
 
@@ -106,6 +141,23 @@ mod tests {
         one.give_back(50);
         one.give_back(50);
         assert_eq!((budget.used(), one.held()), (40, 0));
+        drop((one, two));
+        assert_eq!((budget.used(), budget.high_watermark()), (0, 100));
+    }
+
+    #[test]
+    fn unread_bytes_count_once_and_can_leave_at_the_cap() {
+        let budget = Arc::new(BodyBudget::new(100));
+        let mut one = budget.open().unwrap();
+        let mut two = budget.open().unwrap();
+        assert!(one.set_unread(70) && one.set_unread(60) && two.set_unread(40));
+        assert_eq!((budget.used(), one.readable(), two.readable()), (100, 60, 40));
+        assert!(!two.set_unread(41), "credit given earlier does not break the cap");
+        assert!(one.take(50), "they were counted before they were read");
+        assert_eq!((budget.used(), one.held(), one.readable()), (100, 50, 10));
+        assert!(!one.take(11), "one more than was counted");
+        one.give_back(50);
+        assert_eq!((budget.used(), one.readable()), (50, u64::MAX));
         drop((one, two));
         assert_eq!((budget.used(), budget.high_watermark()), (0, 100));
     }

@@ -1,4 +1,4 @@
-//! A weighted draw among the backends that can be taken; three algorithms and the ties of a fourth begin with it.
+//! A weighted draw among the backends that can be taken; three algorithms begin with it.
 //!
 //! It draws by the configured weights and accepts by what is left of them, so a draw costs a binary search whatever the
 //! size of the pool; only when most of a pool cannot be taken it counts what remains.
@@ -60,14 +60,14 @@ impl Draw {
 
 /// A weighted draw over candidates that come one by one.
 #[derive(Debug, Default)]
-pub(super) struct Tie {
+struct Tie {
     sum: u64,
-    pub(super) chosen: Option<usize>,
+    chosen: Option<usize>,
 }
 
 impl Tie {
     /// Adds a candidate; it replaces the chosen one with the probability of its share so far.
-    pub(super) fn offer(&mut self, index: usize, weight: u32, rng: &mut Rng) {
+    fn offer(&mut self, index: usize, weight: u32, rng: &mut Rng) {
         if weight == 0 {
             return;
         }

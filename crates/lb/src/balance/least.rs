@@ -4,7 +4,7 @@
 //! good and costs the same for any size.
 
 use super::View;
-use super::draw::{Draw, Tie};
+use super::draw::Draw;
 use crate::rng::Rng;
 
 /// Up to this many usable backends the minimum is exact.
@@ -21,7 +21,7 @@ impl Least {
     pub fn pick(&mut self, view: &View<'_>, rng: &mut Rng) -> Option<usize> {
         let mut usable = 0;
         let mut least = Load { in_flight: 0, weight: 0 };
-        let mut tie = Tie::default();
+        let mut tied = Tied::default();
         for index in 0..view.len() {
             let weight = view.weight(index);
             if weight == 0 {
@@ -34,13 +34,13 @@ impl Least {
             let load = Load { in_flight: view.in_flight(index), weight };
             if least.weight == 0 || load.is_below(least) {
                 least = load;
-                tie = Tie::default();
+                tied.clear();
             } else if least.is_below(load) {
                 continue;
             }
-            tie.offer(index, weight, rng);
+            tied.add(index, weight);
         }
-        tie.chosen
+        tied.draw(rng)
     }
 
     fn better_of_two(&self, view: &View<'_>, rng: &mut Rng) -> Option<usize> {
@@ -49,6 +49,40 @@ impl Least {
         let load = |index| Load { in_flight: view.in_flight(index), weight: view.weight(index).max(1) };
         // On a tie the first draw stands, which is weighted as it should be.
         Some(if load(second).is_below(load(first)) { second } else { first })
+    }
+}
+
+/// Backends with the same load, and their weights.
+#[derive(Default)]
+struct Tied {
+    members: [(usize, u32); EXACT],
+    count: usize,
+    sum: u64,
+}
+
+impl Tied {
+    fn clear(&mut self) {
+        (self.count, self.sum) = (0, 0);
+    }
+
+    fn add(&mut self, index: usize, weight: u32) {
+        if let Some(slot) = self.members.get_mut(self.count) {
+            *slot = (index, weight);
+            self.count += 1;
+            self.sum += u64::from(weight);
+        }
+    }
+
+    /// One of them by weight: one random number however many there are, none for a single one.
+    fn draw(&self, rng: &mut Rng) -> Option<usize> {
+        let members = self.members.get(..self.count)?;
+        let mut at = if self.count > 1 { rng.below(self.sum) } else { 0 };
+        let passes = |&&(_, weight): &&(usize, u32)| {
+            let is_here = at < u64::from(weight);
+            at = at.saturating_sub(u64::from(weight));
+            is_here
+        };
+        members.iter().find(passes).map(|&(index, _)| index)
     }
 }
 

@@ -158,6 +158,7 @@ impl View<'_> {
     }
 
     /// Whether this exchange may take the backend now.
+    #[inline]
     pub fn is_usable(&self, index: usize) -> bool {
         let resting = self.backoff.get(index).is_some_and(|backoff| backoff.until > self.now);
         !resting

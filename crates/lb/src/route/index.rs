@@ -113,6 +113,30 @@ mod tests {
         }
     }
 
+    /// A lookup of one key looks at as many slots with many keys as with few, whatever the keys have in common.
+    #[test]
+    fn chains_stay_short_however_many_keys_there_are() {
+        for count in [10, 10_000] {
+            let key = |n: usize| format!("/api/v{}/service{n}/", n % 7).into_bytes();
+            let hash = |key: &Vec<u8>| {
+                key.split(|&byte| byte == b'/').fold(Rolling::START, |hash, part| hash.separator().piece(part))
+            };
+            let index = Index::build((0..count).map(key).collect(), hash);
+            let looks = |n: usize| {
+                let (looked, wanted) = (std::cell::Cell::new(0_u32), key(n));
+                let found = index.find(hash(&wanted), |stored| {
+                    looked.set(looked.get() + 1);
+                    *stored == wanted
+                });
+                assert_eq!(found, Some(n as u32));
+                looked.get()
+            };
+            let looked: Vec<u32> = (0..count).map(looks).collect();
+            assert!(looked.iter().sum::<u32>() <= 2 * count as u32, "more than two looks for a key on average");
+            assert!(looked.iter().all(|&looks| looks <= 24), "{:?}", looked.iter().max());
+        }
+    }
+
     #[test]
     fn pieces_of_any_length_differ() {
         let states: std::collections::HashSet<u64> = (0..64).map(|len| Rolling::START.piece(&vec![0; len]).0).collect();

@@ -1,0 +1,98 @@
+//! A worker as far as it decides, and what workers share: the bench times it, the test of allocations counts it.
+#![allow(dead_code, clippy::expect_used, reason = "each of both uses a part; a broken assumption ends it")]
+
+use std::hint::black_box;
+use std::sync::Arc;
+use std::time::Duration;
+
+use spooky_lb::admit::{Admission, Process, ProcessOptions, Queue, Scope, ScopeOptions};
+use spooky_lb::attempt::{Attempt, Budget, BudgetOptions, Cx, Request, Step};
+use spooky_lb::balance::{Algorithm, key};
+use spooky_lb::health::PassiveOptions;
+use spooky_lb::pool::{Pool, PoolOptions, Spec};
+use spooky_lb::rng::Rng;
+use spooky_lb::route::{HostPattern, Rule, Table};
+use spooky_lb::time::Nanos;
+use spooky_lb::upstream::{Upstream, UpstreamOptions};
+
+/// Routes with prefixes of three segments, half of them with a host.
+pub(crate) fn table(routes: usize) -> Table {
+    Table::build((0..routes).map(|n| Rule {
+        upstream: n,
+        name: format!("u{n}"),
+        host: (n % 2 == 0).then(|| HostPattern::Exact(format!("host{}.example.com", n % 97))),
+        path_prefix: format!("/api/v{}/service{n}", n % 7),
+        method: None,
+    }))
+}
+
+/// What workers share.
+pub(crate) struct Shared {
+    process: Arc<Process>,
+    scope: Arc<Scope>,
+    pool: Arc<Pool>,
+    budgets: [Arc<Budget>; 2],
+}
+
+impl Shared {
+    pub(crate) fn new(workers: usize, backends: usize) -> Self {
+        let process = Process::new(workers, &ProcessOptions::default());
+        let scope = Scope::new(Arc::clone(&process), workers, &ScopeOptions::default());
+        let spec = |n: usize| Spec {
+            id: format!("b{n}"),
+            address: format!("10.0.0.{n}:80"),
+            weight: 100,
+            passive: Some(PassiveOptions::default()),
+            probed: true,
+        };
+        let pool = Pool::build((0..backends).map(spec).collect(), PoolOptions::default(), None).with_scope(&scope);
+        let budgets = [0, 1].map(|_| Arc::new(Budget::new(workers, &BudgetOptions::default())));
+        Self { process, scope, pool: Arc::new(pool), budgets }
+    }
+}
+
+/// One worker, as far as it decides.
+pub(crate) struct Worker {
+    table: Table,
+    queue: Queue,
+    scope: Arc<Scope>,
+    upstream: Upstream,
+    rng: Rng,
+    scratch: Vec<u8>,
+    now: Nanos,
+}
+
+impl Worker {
+    pub(crate) fn new(shared: &Shared, worker: usize, algorithm: Algorithm) -> Self {
+        let options = UpstreamOptions { algorithm, ..Default::default() };
+        let [route, process] = shared.budgets.clone();
+        Self {
+            table: table(100),
+            queue: Queue::new(Arc::clone(&shared.process), worker),
+            scope: Arc::clone(&shared.scope),
+            upstream: Upstream::new(Arc::clone(&shared.pool), options).with_budgets(worker, route, process),
+            rng: Rng::seeded(worker as u64),
+            scratch: Vec::new(),
+            now: Nanos::from_millis(1000),
+        }
+    }
+
+    /// Route, admit, pick, head, settle.
+    pub(crate) fn request(&mut self) {
+        let route =
+            self.table.lookup(b"host14.example.com", b"/api/v0/service14/users?id=7", b"GET", &mut self.scratch);
+        black_box(route.expect("the route is in the table"));
+        self.now = self.now + Duration::from_micros(5);
+        let Admission::Granted(permit) = self.queue.admit(&self.scope, Nanos::NEVER, self.now) else { return };
+        let key = key::hash(&self.now.get().to_le_bytes());
+        let request = Request { method: b"GET", has_body: false, key };
+        let mut attempt = Attempt::new(&request, &self.upstream, self.now);
+        let mut cx = Cx { now: self.now, upstream: &mut self.upstream, rng: &mut self.rng };
+        let Step::Start { slot, .. } = attempt.on_start(&mut cx) else { return };
+        attempt.on_sent(&mut cx, slot);
+        black_box(attempt.on_head(&mut cx, slot, 200));
+        attempt.on_complete(&mut cx);
+        drop(permit);
+        black_box(self.queue.poll(self.now).is_none());
+    }
+}
