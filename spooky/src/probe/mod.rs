@@ -3,6 +3,7 @@
 //! Decides nothing: `lb::health` says when a probe is due and what its result means. It never touches a request; what it
 //! shares with the workers is the health of the backends. Started by `runtime`, ended by the same signal as the workers.
 
+mod schedule;
 mod watch;
 
 use crate::{
@@ -10,6 +11,7 @@ use crate::{
     runtime::{Stop, probe_transport},
     snapshot::Snapshot,
 };
+use schedule::Schedule;
 use spooky_lb::{
     health::{Readiness, Transition},
     rng::Rng,
@@ -56,6 +58,7 @@ struct Probes {
     timer: Timer,
     rng: Rng,
     watches: Vec<Watch>,
+    schedule: Schedule,
     /// Backends whose first probe has not ended.
     unknown: usize,
 }
@@ -80,8 +83,12 @@ impl Probes {
                 }
             }
         }
+        let mut schedule = Schedule::default();
+        for (index, watch) in watches.iter().enumerate() {
+            schedule.arm(index, watch.due(snapshot.epoch));
+        }
         let unknown = watches.len();
-        Ok(Self { snapshot, stop, transport, timer: Timer::new()?, rng, watches, unknown })
+        Ok(Self { snapshot, stop, transport, timer: Timer::new()?, rng, watches, schedule, unknown })
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -94,12 +101,12 @@ impl Probes {
         while let Some(event) = self.transport.next_event() {
             self.on_event(event, now);
         }
-        for index in 0..self.watches.len() {
+        while let Some(index) = self.schedule.pop_due(now) {
             self.on_time(index, now);
+            self.arm(index);
         }
         self.transport.flush(cx);
-        let own = self.watches.iter().filter_map(|watch| watch.due(self.snapshot.epoch)).min();
-        let deadline = [own, self.transport.next_deadline()].into_iter().flatten().min();
+        let deadline = [self.schedule.next(), self.transport.next_deadline()].into_iter().flatten().min();
         if self.timer.set(deadline).is_err() || self.timer.poll_expired(cx).is_ready() {
             cx.waker().wake_by_ref();
         }
@@ -116,7 +123,13 @@ impl Probes {
         if let Some(watch) = self.watches.get_mut(index).filter(|watch| watch.is_running(tag)) {
             let is_success = status.is_some_and(|status| watch.expects(status));
             self.end(index, is_success, now);
+            self.arm(index);
         }
+    }
+
+    fn arm(&mut self, index: usize) {
+        let due = self.watches.get(index).and_then(|watch| watch.due(self.snapshot.epoch));
+        self.schedule.arm(index, due);
     }
 
     /// Ends a probe that takes too long, and begins one that is due.
