@@ -49,9 +49,13 @@ impl Exchanges {
         if let Some(ticket) = ticket {
             self.waiting.insert(ticket, tag_of(key, self.serial, SlotId::FIRST));
             self.arm(key);
+            self.count_unread(sides, key);
         } else {
             let step = self.ask(sides, key, Attempt::on_start);
             self.perform(sides, key, step);
+            if !end {
+                self.count_unread(sides, key);
+            }
         }
     }
 

@@ -115,6 +115,16 @@ impl Upload {
         self.share.as_mut().is_none_or(|share| share.take(bytes as u64))
     }
 
+    /// So many bytes of the body wait with the client's connection; false if the budget has no room for them.
+    pub(crate) fn count_unread(&mut self, bytes: u64) -> bool {
+        self.share.as_mut().is_none_or(|share| share.set_unread(bytes))
+    }
+
+    /// How many bytes may be read although the budget may be used up.
+    pub(crate) fn readable(&self) -> usize {
+        self.share.as_ref().map_or(usize::MAX, |share| usize::try_from(share.readable()).unwrap_or(usize::MAX))
+    }
+
     /// The backend has taken so many.
     pub(crate) fn let_go(&mut self, bytes: usize) {
         if let Some(share) = &mut self.share {

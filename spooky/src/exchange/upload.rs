@@ -36,10 +36,13 @@ impl Exchanges {
     /// Moves as much of the upload as the client has sent and the backend takes.
     pub(super) fn pump_upload(&mut self, sides: &mut Sides<'_>, key: usize) {
         let Some(exchange) = self.table.get_mut(key) else { return };
-        let Some((slot, handle)) = exchange.upload_handle() else { return };
-        if exchange.upload.is_sent || sides.transport.is_waiting(handle) {
+        if exchange.upload.is_sent {
             return;
         }
+        let Some((slot, handle)) = exchange.upload_handle().filter(|(_, handle)| !sides.transport.is_waiting(*handle))
+        else {
+            return self.count_unread(sides, key);
+        };
         let pumped = pump(exchange, sides, handle, &self.generation.snapshot);
         let is_gone = exchange.upload.replay.is_lost();
         let is_empty = exchange.upload.received == 0 && matches!(exchange.upload.end, UploadEnd::Plain);
@@ -76,6 +79,16 @@ impl Exchanges {
             return self.complete(sides, key);
         }
         self.arm(key);
+        self.count_unread(sides, key);
+    }
+
+    /// What the client has sent and no backend can take yet counts as well (behaviour 5.3).
+    pub(super) fn count_unread(&mut self, sides: &mut Sides<'_>, key: usize) {
+        let Some(exchange) = self.table.get_mut(key) else { return };
+        let unread = sides.edge(exchange.client).map_or(0, |edge| edge.unread(exchange.client.stream));
+        if !exchange.upload.count_unread(unread) {
+            self.fail(sides, key, Reason::RequestBufferCap);
+        }
     }
 
     /// The upload goes on when the budget has room.
@@ -102,11 +115,12 @@ fn pump(exchange: &mut Exchange, sides: &mut Sides<'_>, handle: RequestHandle, s
         let Some(edge) = sides.listeners.get_mut(exchange.client.listener).map(|listener| &mut listener.edge) else {
             return Pumped::Starved;
         };
-        if snapshot.counts.bodies.is_full() {
+        let upload = &mut exchange.upload;
+        let most = room.min(READ_SIZE).min(upload.readable());
+        if most == 0 {
             return Pumped::Capped;
         }
-        let upload = &mut exchange.upload;
-        match edge.read_body(exchange.client.stream, room.min(READ_SIZE)) {
+        match edge.read_body(exchange.client.stream, most) {
             BodyRead::Data(data) => {
                 upload.received += data.len() as u64;
                 if upload.received > snapshot.limits.max_request_body && !exchange.response.is_tunnel() {

@@ -3,6 +3,7 @@
 use http::StatusCode;
 use spooky_testkit::client::{Connection, Exchange, Failure, Reply};
 use spooky_testkit::origin::Origin;
+use spooky_testkit::rogue::{Fault, Rogue, Script, answer};
 use spooky_testkit::wait;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -226,4 +227,39 @@ async fn request_bytes_beyond_the_budget_are_503() {
     assert_shed(&reply, "request body backpressure overload", "request_buffer_cap");
     assert_eq!(connection.post("/echo", "small").await.unwrap().text(), "small", "what was taken has returned");
     assert_eq!(connection.get("/").await.unwrap().text(), "hello");
+}
+
+/// A request with a body of 300 KB, all of it given to QUIC; the end is still to come.
+async fn uploading(connection: &Connection, path: &str) -> Exchange {
+    let request = http::Request::post(format!("https://localhost{path}")).body(()).unwrap();
+    let mut exchange = connection.open(request).await.unwrap();
+    exchange.sending.data(vec![0; 300_000]).await.unwrap();
+    exchange
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn request_bytes_count_while_they_lie_unread_with_the_clients_connection() {
+    let rogue = Rogue::start(Fault::Script(Script { credit: false, after_request: true, ..answer(5).into() })).await;
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::start(|settings| {
+        settings
+            .upstream("stuck", "/stuck", &[rogue.url()])
+            .upstream("all", "/", &[origin.url()])
+            .performance("request_buffer_global_cap_bytes: 400000")
+    })
+    .await;
+    // The backend takes one window of this, the rest stays with QUIC, which has given credit for a megabyte.
+    let other = proxy.connect().await;
+    let mut first = uploading(&other, "/stuck").await;
+    rogue.journal().until("the backend's window to be full", |record| record.body_bytes == 65_535).await;
+    // That many bytes more are beyond the budget, although each of them was allowed to come.
+    let connection = proxy.connect().await;
+    let mut second = uploading(&connection, "/stuck").await;
+    assert_shed(&second.reading.reply().await.unwrap(), "request body backpressure overload", "request_buffer_cap");
+    // Small ones still have room, and nothing is lost of the first.
+    assert_eq!(connection.post("/echo", "small").await.unwrap().text(), "small");
+    first.sending.reset(0x10c);
+    rogue.journal().until("RST_STREAM with CANCEL", |record| record.resets.contains(&(1, 8))).await;
+    let body = vec![7; 300_000];
+    assert_eq!(connection.post("/echo", body.clone()).await.unwrap().body, body, "all of it has returned");
 }

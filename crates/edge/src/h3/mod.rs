@@ -1,11 +1,13 @@
 //! HTTP/3 on one QUIC connection: the session with its control streams, and the request streams.
 
+mod arrivals;
 mod request;
 mod response;
 mod session;
 mod staging;
 mod stream;
 
+pub(crate) use arrivals::Received;
 pub(crate) use session::{Origin, Session, SessionSettings};
 pub(crate) use staging::Staging;
 pub use stream::Body;

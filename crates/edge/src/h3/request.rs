@@ -134,8 +134,14 @@ impl Session {
                 }
             }
             match next_chunk(quic, id, max) {
-                Chunk::Data(bytes) => *rest = bytes,
-                Chunk::Pending => return BodyRead::Pending,
+                Chunk::Data(bytes) => {
+                    stream.arrivals.on_read(bytes.len());
+                    *rest = bytes;
+                }
+                Chunk::Pending => {
+                    stream.arrivals.clear();
+                    return BodyRead::Pending;
+                }
                 Chunk::Reset(code) => {
                     stream.intake = Intake::Done;
                     stream.reset(quic, Code::REQUEST_CANCELLED);

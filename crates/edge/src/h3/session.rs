@@ -2,6 +2,7 @@
 //!
 //! What happens on a request stream in detail is in `request.rs` (receiving) and `response.rs` (sending).
 
+use super::arrivals::Received;
 use super::stream::{Intake, Output, Stream, varint};
 use crate::event::{Abort, Event, EventKind, StreamRef};
 use bytes::Bytes;
@@ -24,6 +25,8 @@ pub(crate) struct SessionSettings {
     pub(crate) limits: HeadLimits,
     pub(crate) rules: RequestRules,
     pub(crate) header_timeout: Duration,
+    /// Credit of a stream, bytes.
+    pub(crate) stream_window: u64,
 }
 
 /// Where a session's streams come from.
@@ -70,6 +73,8 @@ pub(crate) struct Session {
     started: Instant,
     /// What the exchange keeps for this connection, by name; most connections have nothing here.
     kept: Vec<(u64, u64)>,
+    /// What the connection had received when the session was last told what is new.
+    received: Received,
     /// When the first of the heads that are not complete is overdue, or was before it became complete.
     pub(super) head_due: Option<Instant>,
 }
@@ -90,6 +95,7 @@ impl Session {
             drain: Drain::No,
             started: now,
             kept: Vec::new(),
+            received: Received::default(),
             head_due: None,
         }
     }
@@ -215,6 +221,9 @@ impl Session {
         if matches!(intake, Some(Intake::Head { .. })) {
             self.read_head(quic, slot, events);
         } else if matches!(intake, Some(Intake::Body { .. })) {
+            if let Some(stream) = self.streams.get_mut(slot as usize) {
+                stream.arrivals.on_frame(self.received);
+            }
             if self.take_reset(quic, id, slot, events) {
                 self.count_cancelled(quic, now, events);
             } else {
@@ -260,6 +269,24 @@ impl Session {
         }
         stream.reset(quic, Code::REQUEST_CANCELLED);
         events.push_back(Event { stream: self.reference(slot), kind: EventKind::Aborted(Abort::Stopped(code)) });
+    }
+
+    /// All events are taken; the connection has received so much.
+    pub(crate) fn on_served(&mut self, received: Received) {
+        self.received = received;
+    }
+
+    /// At most so many body bytes of a stream have arrived and were not read.
+    pub(crate) fn unread(&self, stream: StreamRef) -> u64 {
+        let Some(found) = self.streams.get(stream.slot as usize).filter(|found| found.serial == stream.serial) else {
+            return 0;
+        };
+        match &found.intake {
+            Intake::Body { rest, .. } => {
+                rest.len() as u64 + found.arrivals.unread(self.received, self.settings.stream_window)
+            }
+            Intake::Head { .. } | Intake::Done => 0,
+        }
     }
 
     /// The client took a request back. Too many of that end the connection (behaviour 2.2).

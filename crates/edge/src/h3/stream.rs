@@ -1,5 +1,6 @@
 //! One request stream: the receiving half with its head and body, the sending half with what QUIC has not taken yet.
 
+use super::arrivals::Arrivals;
 use bytes::Bytes;
 use quinn_proto::StreamId;
 use spooky_bridge::{
@@ -57,6 +58,8 @@ pub(crate) struct Stream {
     pub(crate) backlog: VecDeque<Waiting>,
     /// The end of the response does not end the upload.
     pub(crate) is_tunnel: bool,
+    /// What QUIC may hold of the body.
+    pub(crate) arrivals: Arrivals,
 }
 
 impl Stream {
@@ -71,6 +74,7 @@ impl Stream {
             body: Body::None,
             backlog: VecDeque::new(),
             is_tunnel: false,
+            arrivals: Arrivals::default(),
         }
     }
 

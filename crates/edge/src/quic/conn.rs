@@ -1,6 +1,6 @@
 //! One client connection: the QUIC machine, the HTTP/3 session on it, and what the endpoint must remember of both.
 
-use crate::h3::Session;
+use crate::h3::{Received, Session};
 use quinn_proto::Connection;
 use std::any::Any;
 use std::time::{Duration, Instant};
@@ -13,6 +13,8 @@ pub(crate) struct Conn {
     pub(crate) session: Session,
     /// It is on the list of connections that the next pass serves.
     pub(crate) dirty: bool,
+    /// Its datagrams so far.
+    pub(crate) received: Received,
     /// The earliest deadline entered for it.
     pub(crate) armed: Option<Instant>,
     /// When a keep-alive is due although the client is silent, because requests are open.

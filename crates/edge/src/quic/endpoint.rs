@@ -60,6 +60,7 @@ impl Edge {
                 limits: settings.head_limits,
                 rules: settings.rules,
                 header_timeout: settings.header_timeout,
+                stream_window: settings.max_stream_data,
             }),
             conns: Vec::new(),
             open: 0,
@@ -85,10 +86,12 @@ impl Edge {
     pub fn on_datagram(&mut self, now: Instant, remote: SocketAddr, local_ip: Option<IpAddr>, ecn: u8, data: BytesMut) {
         let mut reply = Vec::new();
         let ecn = EcnCodepoint::from_bits(ecn);
+        let len = data.len() as u64;
         match self.endpoint.handle(now, remote, local_ip, ecn, data, &mut reply) {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 if let Some(conn) = self.conns.get_mut(handle.0).and_then(Option::as_mut) {
                     conn.quic.handle_event(event);
+                    conn.received.add(len);
                     conn.keep_alive = now + self.keep_alive_every;
                     mark(&mut self.dirty, conn, handle.0 as u32);
                 }
@@ -123,7 +126,9 @@ impl Edge {
                 let origin = Origin { conn: index as u32, epoch: self.epoch, id, peer, local_ip };
                 let session = Session::new(origin, self.session.clone(), now);
                 let keep_alive = now + self.keep_alive_every;
-                let mut conn = Box::new(Conn { quic, session, dirty: false, armed: None, keep_alive, _place: place });
+                let received = h3::Received::default();
+                let mut conn =
+                    Box::new(Conn { quic, session, dirty: false, received, armed: None, keep_alive, _place: place });
                 mark(&mut self.dirty, &mut conn, index as u32);
                 if let Some(slot) = self.conns.get_mut(index) {
                     *slot = Some(conn);
@@ -172,10 +177,11 @@ impl Edge {
         for at in 0..self.dirty.len() {
             let Some(&index) = self.dirty.get(at) else { break };
             let Some(conn) = self.conns.get_mut(index as usize).and_then(Option::as_mut) else { continue };
-            let Conn { quic, session, .. } = &mut **conn;
+            let Conn { quic, session, received, .. } = &mut **conn;
             while let Some(event) = quic.poll() {
                 session.on_event(quic, &event, now, &mut self.events);
             }
+            session.on_served(*received);
         }
     }
 
@@ -296,6 +302,11 @@ impl Edge {
             }
             None => BodyRead::Aborted(crate::Abort::Lost),
         }
+    }
+
+    /// An upper bound of the body bytes of this stream that have arrived and were not read.
+    pub fn unread(&self, stream: StreamRef) -> u64 {
+        self.session(stream).map_or(0, |session| session.unread(stream))
     }
 
     fn lose_streams(&mut self, index: u32) {
