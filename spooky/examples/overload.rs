@@ -1,7 +1,8 @@
 //! What twice the load does: `cargo run -p spooky --example overload -- target/debug/spooky`.
 //!
-//! A backend that takes 20 ms and 16 requests at a time serves 800 requests a second; 1600 are offered for ten seconds, at
-//! a steady pace whatever becomes of them. Prints the goodput and how long the refused waited.
+//! First as many clients as the backend has places ask one after the other: what is served then is the capacity. Then twice
+//! that rate is offered at a steady pace, whatever becomes of the requests. Prints the goodput and how long the refused
+//! waited.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -10,7 +11,7 @@
 )]
 
 use spooky_testkit::certs::{Authority, Files};
-use spooky_testkit::client::Client;
+use spooky_testkit::client::{Client, Connection};
 use spooky_testkit::origin::{
     Origin,
     handler::{handle, text},
@@ -24,8 +25,9 @@ use std::{
 use tokio::task::JoinSet;
 
 const SERVICE: Duration = Duration::from_millis(20);
-const PLACES: u64 = 16;
-const SECONDS: u64 = 10;
+const PLACES: usize = 16;
+const CLOSED: Duration = Duration::from_secs(5);
+const OPEN: Duration = Duration::from_secs(10);
 const MAX_WAIT_MS: u64 = 100;
 
 #[tokio::main]
@@ -46,32 +48,66 @@ async fn main() {
     let _program = Program::start(Path::new(&binary), &["--config", config.to_str().expect("a path of text")]);
     let client = Client::new(&authority);
     let mut connections = Vec::new();
-    for _ in 0..16 {
+    for _ in 0..PLACES {
         connections.push(client.connect_when_up(settings.addr(), "localhost").await);
     }
-    let capacity = PLACES * 1000 / u64::try_from(SERVICE.as_millis()).expect("a small number");
-    let (offered, pace) = (capacity * 2, Duration::from_secs(1) / u32::try_from(capacity * 2).expect("a small number"));
+    let capacity = closed_loop(&connections).await;
+    let results = open_loop(&connections, capacity * 2.0).await;
+    report(capacity, &results);
+}
+
+/// Requests served in a second when each place always has one.
+async fn closed_loop(connections: &[Connection]) -> f64 {
+    let (start, mut clients) = (Instant::now(), JoinSet::new());
+    for connection in connections {
+        let connection = connection.clone();
+        clients.spawn(async move {
+            let mut served = 0_u32;
+            while start.elapsed() < CLOSED {
+                served += u32::from(connection.get("/").await.expect("an answer").status.is_success());
+            }
+            served
+        });
+    }
+    let served: u32 = clients.join_all().await.into_iter().sum();
+    f64::from(served) / start.elapsed().as_secs_f64()
+}
+
+/// One request: whether it was served, how long it took, and when its answer came.
+struct Answered {
+    is_served: bool,
+    took: Duration,
+    at: Duration,
+}
+
+async fn open_loop(connections: &[Connection], rate: f64) -> Vec<Answered> {
     let (start, mut requests) = (Instant::now(), JoinSet::new());
-    for number in 0..offered * SECONDS {
-        tokio::time::sleep_until((start + pace * u32::try_from(number).expect("a small number")).into()).await;
-        let connection = connections[usize::try_from(number).expect("a small number") % connections.len()].clone();
+    let mut connections = connections.iter().cycle();
+    for number in 0_u32.. {
+        let due = Duration::from_secs_f64(f64::from(number) / rate);
+        if due >= OPEN {
+            break;
+        }
+        tokio::time::sleep_until((start + due).into()).await;
+        let connection = connections.next().expect("a connection").clone();
         requests.spawn(async move {
             let begun = Instant::now();
             let reply = connection.get("/").await.expect("an answer");
-            (reply.status.is_success(), begun.elapsed())
+            Answered { is_served: reply.status.is_success(), took: begun.elapsed(), at: start.elapsed() }
         });
     }
-    let results = requests.join_all().await;
-    let elapsed = start.elapsed().as_secs_f64();
-    let served = results.iter().filter(|(is_served, _)| *is_served).count();
-    let mut refused: Vec<_> = results.iter().filter(|(is_served, _)| !is_served).map(|(_, time)| *time).collect();
+    requests.join_all().await
+}
+
+fn report(capacity: f64, results: &[Answered]) {
+    // What is served after the load has ended was offered too much before: it is no goodput of that time.
+    let in_time = results.iter().filter(|answer| answer.is_served && answer.at < OPEN).count();
+    let goodput = in_time as f64 / OPEN.as_secs_f64();
+    let mut refused: Vec<_> = results.iter().filter(|answer| !answer.is_served).map(|answer| answer.took).collect();
     refused.sort();
     let at = |percent: usize| refused[(refused.len() - 1) * percent / 100];
-    println!("capacity {capacity}/s, offered {offered}/s for {SECONDS} s, queue {MAX_WAIT_MS} ms");
-    println!(
-        "served {:.0}/s, {:.0} % of capacity",
-        served as f64 / elapsed,
-        served as f64 / elapsed * 100.0 / capacity as f64
-    );
+    println!("capacity {capacity:.0}/s in a closed loop of {PLACES}");
+    println!("offered {:.0}/s for {OPEN:?}, queue {MAX_WAIT_MS} ms", results.len() as f64 / OPEN.as_secs_f64());
+    println!("served {goodput:.0}/s, {:.0} % of capacity", goodput / capacity * 100.0);
     println!("refused {}: median {:?}, 99 % {:?}, slowest {:?}", refused.len(), at(50), at(99), at(100));
 }
