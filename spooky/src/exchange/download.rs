@@ -44,11 +44,7 @@ impl Exchanges {
         if has_body && head.content_length.is_some_and(|length| length > limit) {
             return self.fail(sides, key, Reason::ResponseBodyTooLarge);
         }
-        let body = match head.content_length {
-            _ if !has_body || end => Body::None,
-            Some(length) => Body::Known(length),
-            None => Body::Chunked,
-        };
+        let body = if !has_body || end { Body::None } else { Body::of(head.content_length) };
         exchange.upload.replay.forget();
         exchange.response = Response::Streaming { winner: slot, received: 0, unaccepted: 0, is_tunnel };
         let kind = if is_tunnel { BodyKind::Tunnel } else { kind_of(&head) };

@@ -22,6 +22,7 @@ pub(crate) use state::Client;
 
 use crate::{generation::Generation, worker::Listener};
 use slab::Slab;
+use spooky_bridge::message::rewrite;
 use spooky_edge::{Edge, Event as ClientEvent, EventKind};
 use spooky_lb::{
     admit::{Queue, Ticket},
@@ -138,7 +139,10 @@ impl Exchanges {
             UpstreamEvent::Informational { head, .. } => self.on_interim(sides, key, head),
             UpstreamEvent::Head { head, end, .. } => self.on_head(sides, key, slot, head, end),
             UpstreamEvent::Data { data, end, .. } => self.on_data(sides, key, data, end),
-            UpstreamEvent::Trailers { fields, .. } => self.on_end(sides, key, Some(&fields)),
+            UpstreamEvent::Trailers { mut fields, .. } => {
+                rewrite::trailers(&mut fields);
+                self.on_end(sides, key, Some(&fields));
+            }
             UpstreamEvent::Failed { failure, .. } => self.on_failed(sides, key, slot, &failure),
             UpstreamEvent::BackendDown { .. } | UpstreamEvent::BackendUp { .. } => {}
         }

@@ -7,6 +7,7 @@ use super::{
 };
 use crate::snapshot::Snapshot;
 use bytes::Bytes;
+use spooky_bridge::message::rewrite;
 use spooky_edge::{Abort, BodyRead};
 use spooky_lb::{attempt::SlotId, outcome::Reason};
 use spooky_transport::{RequestHandle, Transport};
@@ -134,7 +135,10 @@ fn pump(exchange: &mut Exchange, sides: &mut Sides<'_>, handle: RequestHandle, s
                 }
                 upload.waiting.push_back(data);
             }
-            BodyRead::Trailers(fields) => upload.end = UploadEnd::Expected(fields),
+            BodyRead::Trailers(mut fields) => {
+                rewrite::trailers(&mut fields);
+                upload.end = UploadEnd::Expected(fields);
+            }
             BodyRead::End => upload.end = std::mem::replace(&mut upload.end, UploadEnd::Unknown).confirmed(),
             BodyRead::Pending => return Pumped::Starved,
             BodyRead::Aborted(abort) => return Pumped::Failed(abort),

@@ -74,6 +74,26 @@ async fn the_length_of_a_body_that_does_not_come_is_kept() {
     assert_eq!((reply.status.as_u16(), reply.field("content-length"), reply.field("etag")), (304, "777", "\"v1\""));
 }
 
+/// The head is all of such an answer; a backend that sends a body nevertheless is told to stop, and nobody else minds.
+#[tokio::test]
+async fn a_body_where_there_is_none_is_dropped() {
+    let cases = [("HEAD", "200"), ("HEAD", "404"), ("GET", "304"), ("GET", "204")];
+    for (method, status) in cases {
+        let head = fields(&[(":status", status), ("content-length", "5"), ("x-from", "rogue")]);
+        let rogue = Rogue::answering(vec![Step::Head(head, false), Step::Data(5, false), Step::Data(5, true)]).await;
+        let proxy = Proxy::before(&[rogue.url()]).await;
+        let connection = proxy.connect().await;
+        for round in 0..2 {
+            let asked = request(Method::from_bytes(method.as_bytes()).unwrap(), "/").body("".into()).unwrap();
+            let reply = connection.send(asked).await.unwrap_or_else(|end| panic!("{method} {status} {round}: {end:?}"));
+            assert_eq!((reply.status.as_str(), reply.field("x-from"), reply.body.len()), (status, "rogue", 0));
+        }
+        let record = rogue.journal().until("two resets", |record| record.resets.len() == 2).await;
+        let cancel = 8;
+        assert_eq!((record.resets, record.connections), (vec![(1, cancel), (3, cancel)], 1), "{method} {status}");
+    }
+}
+
 #[tokio::test]
 async fn trailers_pass_in_both_directions() {
     let (_origin, _proxy, connection) = site().await;
@@ -95,6 +115,30 @@ async fn trailers_pass_in_both_directions() {
         assert_eq!(reply.text(), format!("{} {}", body.len(), sha256(body.as_bytes())));
         assert_eq!(reply.field("x-trailer-x-sum"), "42");
     }
+}
+
+/// Nor may they say what only heads may, or what a backend believes only from Spooky.
+#[tokio::test]
+async fn trailers_carry_no_framing_and_no_identity() {
+    let (_origin, proxy, _) = site().await;
+    let connection = proxy.greeted().await;
+    let head = [(":method", "POST"), (":scheme", "https"), (":authority", "localhost"), (":path", "/digest")];
+    let mut request = connection.request(&frame::headers(&head), false).await;
+    let sent =
+        [("x-sum", "1"), ("x-forwarded-for", "192.0.2.1"), ("content-length", "9"), ("trailer", "x"), ("te", "x")];
+    request.write(&frame::headers(&sent)).await;
+    request.end();
+    let answer = request.answer().await.unwrap();
+    let passed: Vec<_> = answer.sections[0].iter().filter(|(name, _)| name.starts_with("x-trailer-")).collect();
+    assert_eq!(passed, [&("x-trailer-x-sum".to_owned(), "1".to_owned())]);
+
+    let trailers =
+        fields(&[("content-length", "9"), ("x-sum", "2"), ("trailer", "x"), ("proxy-authenticate", "Basic")]);
+    let head = Step::Head(fields(&[(":status", "200")]), false);
+    let rogue = Rogue::answering(vec![head, Step::Data(5, false), Step::Head(trailers, true)]).await;
+    let proxy = Proxy::before(&[rogue.url()]).await;
+    let answer = proxy.greeted().await.request(&frame::get("/"), true).await.answer().await.unwrap();
+    assert_eq!(answer.sections.last(), Some(&vec![("x-sum".to_owned(), "2".to_owned())]));
 }
 
 #[tokio::test]

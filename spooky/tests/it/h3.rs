@@ -346,6 +346,113 @@ async fn a_storm_of_cancelled_requests_ends_its_connection() {
 }
 
 #[tokio::test]
+async fn a_flood_of_empty_frames_ends_its_connection() {
+    let (_origin, proxy) = site().await;
+    let witness = proxy.greeted().await;
+    let head =
+        frame::headers(&[(":method", "POST"), (":scheme", "https"), (":authority", "localhost"), (":path", "/digest")]);
+    let (empty, unknown) = (frame::frame(kind::DATA, b""), frame::frame(0x21, b"x"));
+    for (what, useless, streams) in [("empty", &empty, 1), ("unknown", &unknown, 1), ("spread out", &empty, 20)] {
+        let connection = proxy.greeted().await;
+        let mut requests = Vec::new();
+        for _ in 0..streams {
+            let mut request = connection.request(&head, false).await;
+            request.write(&useless.repeat(800 / streams)).await;
+            requests.push(request);
+        }
+        assert_eq!(connection.closed().await, Some(0x107), "{what}: H3_EXCESSIVE_LOAD");
+    }
+    works(&witness, "floods on other connections").await;
+}
+
+/// A client cancels by a reset, by stopping, or by both; before its head is complete or after. Each counts once.
+#[tokio::test]
+async fn a_cancelled_request_counts_once() {
+    let (_origin, proxy) = site().await;
+    let head = frame::get("/hold");
+    for (what, bytes, count, code) in [
+        ("both ways", &head[..], 400, None),
+        ("without a head", &head[..3], 400, None),
+        ("without a head, too often", &head[..3], 2000, Some(0x107)),
+    ] {
+        let connection = proxy.greeted().await;
+        let cancel = async {
+            for _ in 0..count {
+                let Ok((mut send, mut recv)) = connection.quic().open_bi().await else { break };
+                let _ = send.write_all(bytes).await;
+                tokio::task::yield_now().await;
+                let _ = send.reset(0x10cu32.into());
+                let _ = recv.stop(0x10cu32.into());
+            }
+        };
+        wait::within("the end of the requests", cancel).await;
+        match code {
+            None => works(&connection, what).await,
+            Some(_) => assert_eq!(connection.closed().await, code, "{what}"),
+        }
+    }
+}
+
+/// What comes with the fault that ends a connection is not begun: nobody could be told how it ends, and it would hold its
+/// permit for ever.
+#[tokio::test]
+async fn nothing_begins_on_a_connection_that_is_being_closed() {
+    let origin = Origin::h2c().await;
+    let proxy =
+        Proxy::start(|settings| settings.upstream("all", "/", &[origin.url()]).performance("global_inflight_limit: 4"))
+            .await;
+    let get = frame::get("/");
+    for _ in 0..3 {
+        let connection = proxy.greeted().await;
+        works(&connection, "the greeting").await;
+        // Written without a pause, so that all of it comes in one datagram.
+        let mut open = Vec::new();
+        for at in 0..8 {
+            let (mut send, recv) = connection.quic().open_bi().await.unwrap();
+            send.write_all(if at == 0 { &[0x00, 0x01, b'x'] } else { &get[..] }).await.unwrap();
+            send.finish().unwrap();
+            open.push((send, recv));
+        }
+        assert_eq!(connection.closed().await, Some(0x105));
+    }
+    works(&proxy.greeted().await, "connections that were closed").await;
+    assert_eq!(origin.journal().now().requests.len(), 4);
+}
+
+#[tokio::test]
+async fn a_stream_of_an_unknown_type_is_stopped() {
+    let (_origin, proxy) = site().await;
+    let connection = proxy.greeted().await;
+    // More of them than are remembered at once.
+    for number in 0..100 {
+        let mut unknown = connection.open_uni().await;
+        let _ = unknown.write_all(&uni(0x1f * number + 0x21, &[b"whatever"])).await;
+        let stopped = wait::within("STOP_SENDING", unknown.stopped()).await;
+        let code = stopped.ok().flatten().map(quinn::VarInt::into_inner);
+        assert_eq!(code, Some(0x103), "H3_STREAM_CREATION_ERROR for stream {number}");
+    }
+    works(&connection, "unknown streams").await;
+}
+
+#[tokio::test]
+async fn trailers_obey_the_limits_of_heads() {
+    let (origin, proxy) = site().await;
+    let connection = proxy.greeted().await;
+    let head = [(":method", "POST"), (":scheme", "https"), (":authority", "localhost"), (":path", "/digest")];
+    let (many, big, huge) = (vec![("x", "y"); 129], "v".repeat(16_400), "v".repeat(70_000));
+    let cases = [("fields", many), ("bytes", vec![("x", &big[..])]), ("far too many bytes", vec![("x", &huge[..])])];
+    for (what, trailers) in cases {
+        let mut request = connection.request(&frame::headers(&head), false).await;
+        request.write(&frame::frame(kind::DATA, b"body")).await;
+        request.write(&frame::headers(&trailers)).await;
+        request.end();
+        assert_eq!(request.answer().await.unwrap_err(), End::Reset(0x107), "H3_EXCESSIVE_LOAD: {what}");
+    }
+    works(&connection, "all of them").await;
+    assert_eq!(origin.journal().read(|record| record.completed), 1, "a cut request was answered");
+}
+
+#[tokio::test]
 async fn a_head_that_does_not_come_is_given_up_alone() {
     let origin = Origin::h2c().await;
     let proxy = Proxy::start(|settings| {

@@ -26,6 +26,14 @@ pub(super) struct Payload {
     end: bool,
 }
 
+/// What becomes of the bytes of a DATA frame.
+enum Admitted {
+    /// The owner gets them.
+    Wanted,
+    /// The response has no body by its definition (RFC 9110 6.4.1), as to HEAD.
+    Surplus,
+}
+
 impl Client {
     /// The header of DATA (RFC 9113 6.1): windows and length are settled for the whole frame, before its bytes are here.
     /// Returns how much was read, or `None` if the padding's length is not here yet.
@@ -68,22 +76,26 @@ impl Client {
         let event = if self.streams.get(id).is_none() {
             self.guard.stray_data(header.len)?;
             None
-        } else if let Err((code, reason)) = self.admit(id, header.len, len, payload.end) {
-            self.malformed(id, code, reason)
         } else {
-            if padding + field > 0 {
-                self.release(id, (padding + field) as usize);
+            match self.admit(id, header.len, len, payload.end) {
+                Ok(Admitted::Wanted) => {
+                    if padding + field > 0 {
+                        self.release(id, (padding + field) as usize);
+                    }
+                    payload.stream = Some(id);
+                    None
+                }
+                Ok(Admitted::Surplus) => self.end_bodiless(id),
+                Err((code, reason)) => self.malformed(id, code, reason),
             }
-            payload.stream = Some(id);
-            None
         };
         self.payload = Some(payload);
         Ok(Some((read, event)))
     }
 
     /// Whether the stream may receive `len` bytes of body in a frame that counts `counted`.
-    fn admit(&mut self, id: StreamId, counted: u32, len: u32, end: bool) -> Result<(), (Code, &'static str)> {
-        let Some(stream) = self.streams.get_mut(id) else { return Ok(()) };
+    fn admit(&mut self, id: StreamId, counted: u32, len: u32, end: bool) -> Result<Admitted, (Code, &'static str)> {
+        let Some(stream) = self.streams.get_mut(id) else { return Ok(Admitted::Wanted) };
         if stream.receive_window.take(counted).is_none() {
             return Err((Code::FLOW_CONTROL_ERROR, "DATA beyond the stream's window"));
         }
@@ -92,9 +104,21 @@ impl Client {
             Response::Done => Err((Code::STREAM_CLOSED, "DATA after the end of the response")),
             Response::Body(body) => {
                 body.add(u64::from(len)).map_err(wrong_length)?;
-                if end { body.finish().map_err(wrong_length) } else { Ok(()) }
+                if end {
+                    body.finish().map_err(wrong_length)?;
+                }
+                Ok(Admitted::Wanted)
             }
+            Response::Bodiless if len > 0 => Ok(Admitted::Surplus),
+            Response::Bodiless => Ok(Admitted::Wanted),
         }
+    }
+
+    /// A body came where there is none: the response was complete with its head, and nobody wants the rest.
+    fn end_bodiless(&mut self, id: StreamId) -> Option<Event> {
+        let tag = self.streams.get(id)?.tag;
+        self.reset(id, Code::CANCEL);
+        Some(Event::Data { tag, id, data: Bytes::new(), end: true })
     }
 
     /// The bytes of DATA that are here.

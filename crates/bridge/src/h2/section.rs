@@ -67,10 +67,13 @@ impl Client {
                 Err(ResponseError::Malformed(reason)) => (Code::PROTOCOL_ERROR, reason),
                 Err(ResponseError::TooLarge) => (Code::PROTOCOL_ERROR, TOO_LARGE),
             },
-            Response::Body(body) => match trailers(&fields, *body, end, &limits) {
-                Ok(()) => return Ok(self.trailers(id, fields)),
-                Err(fault) => fault,
-            },
+            Response::Body(_) | Response::Bodiless => {
+                let body = if let Response::Body(body) = stream.response { body } else { BodyLength::Open };
+                match trailers(&fields, body, end, &limits) {
+                    Ok(()) => return Ok(self.trailers(id, fields)),
+                    Err(fault) => fault,
+                }
+            }
         };
         Ok(self.malformed(id, fault.0, fault.1))
     }
@@ -89,13 +92,13 @@ impl Client {
             };
             return self.malformed(id, Code::PROTOCOL_ERROR, reason);
         }
-        let body = body_length(&head, stream.method);
-        if !end {
-            stream.response = Response::Body(body);
-        } else if let Err((code, reason)) = body.finish().map_err(wrong_length) {
-            return self.malformed(id, code, reason);
-        } else {
-            self.finish_response(id);
+        match body_length(&head, stream.method) {
+            body if !end => stream.response = body.map_or(Response::Bodiless, Response::Body),
+            Some(body) if body.finish().is_err() => {
+                let (code, reason) = wrong_length(LengthError::TooShort);
+                return self.malformed(id, code, reason);
+            }
+            _ => self.finish_response(id),
         }
         self.guard.progress();
         Some(Event::Head { tag, id, head, end })
@@ -120,11 +123,10 @@ impl Client {
 }
 
 /// The body that a final response brings (RFC 9110 6.4.1): none whatever its `content-length` says, any where a tunnel begins.
-fn body_length(head: &ResponseHead, method: Method) -> BodyLength {
+fn body_length(head: &ResponseHead, method: Method) -> Option<BodyLength> {
     match method {
-        Method::Connect if matches!(head.status, 200..300) => BodyLength::Open,
-        _ if !head.has_body(method) => BodyLength::Missing(0),
-        _ => BodyLength::new(head.content_length),
+        Method::Connect if matches!(head.status, 200..300) => Some(BodyLength::Open),
+        _ => head.has_body(method).then(|| BodyLength::new(head.content_length)),
     }
 }
 

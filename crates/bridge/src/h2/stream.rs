@@ -13,6 +13,8 @@ pub(super) enum Response {
     Head { interim: u8 },
     /// The head came, the body is under way.
     Body(BodyLength),
+    /// The head came and is all of the message (RFC 9110 6.4.1): only its end, or trailers, may follow.
+    Bodiless,
     /// It is complete.
     Done,
 }

@@ -7,6 +7,7 @@ use super::{
     flood::Flood,
     frame::{self, Header, Partial, read_varint, write_varint},
     settings::{PeerSettings, Settings},
+    stream::FrameCounts,
 };
 use crate::qpack::{DecoderStream, EncoderStream, InstructionError};
 use bytes::{Buf, Bytes};
@@ -38,6 +39,7 @@ pub struct Connection {
     goaway_received: Option<u64>,
     max_push_id: Option<u64>,
     signals: Flood,
+    frames: Flood,
     requests: Flood,
 }
 
@@ -88,6 +90,7 @@ impl Connection {
             goaway_received: None,
             max_push_id: None,
             signals: Flood::default(),
+            frames: Flood::default(),
             requests: Flood::default(),
         }
     }
@@ -131,6 +134,17 @@ impl Connection {
     pub fn request_cancelled(&mut self, now: Duration) -> Result<(), Error> {
         if self.requests.note(1, 0, now) {
             return Err(Error::connection(Code::EXCESSIVE_LOAD, "flood of cancelled requests", "RFC 9114 10.5"));
+        }
+        Ok(())
+    }
+
+    /// Frames came on request streams, see [`super::RecvStream::take_counts`].
+    ///
+    /// # Errors
+    /// More than 500 without use within 10 s and more than half of all: the connection ends with `H3_EXCESSIVE_LOAD`.
+    pub fn note_frames(&mut self, counts: FrameCounts, now: Duration) -> Result<(), Error> {
+        if self.frames.note(counts.useless, counts.all, now) {
+            return Err(Error::connection(Code::EXCESSIVE_LOAD, "flood of empty or unknown frames", "RFC 9114 10.5"));
         }
         Ok(())
     }
@@ -191,6 +205,11 @@ impl Connection {
     /// As for [`Self::uni_finished`].
     pub fn uni_reset(&mut self, stream: u64) -> Result<(), Error> {
         self.uni_finished(stream)
+    }
+
+    /// The stream was stopped: no more of its bytes are given.
+    pub fn forget_uni(&mut self, stream: u64) {
+        self.unis.retain(|uni| uni.id != stream);
     }
 
     fn find_or_insert(&mut self, stream: u64) -> Result<usize, Error> {

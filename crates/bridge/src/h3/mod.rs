@@ -15,4 +15,4 @@ pub use code::{Code, Error, Scope};
 pub use connection::{Connection, MAX_SETTINGS_BYTES, MAX_UNI_STREAMS, UniEvent};
 pub use encode::{encode_data_header, encode_response, encode_trailers};
 pub use settings::{PeerSettings, Settings};
-pub use stream::{MAX_USELESS_FRAMES, Received, RecvStream, SECTION_FACTOR, SECTION_OVERHEAD};
+pub use stream::{FrameCounts, Received, RecvStream, SECTION_FACTOR, SECTION_OVERHEAD};

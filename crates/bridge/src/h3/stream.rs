@@ -17,8 +17,6 @@ use bytes::Bytes;
 pub const SECTION_FACTOR: usize = 4;
 /// What the encoding of a field section may take beyond its names and values.
 pub const SECTION_OVERHEAD: usize = 4096;
-/// Frames without use (empty DATA, unknown types) that a stream may carry beyond those with.
-pub const MAX_USELESS_FRAMES: u16 = 500;
 
 /// A part of a message.
 #[derive(Debug)]
@@ -31,11 +29,20 @@ pub enum Received {
     Trailers(Fields),
 }
 
+/// How many frames came. For [`super::Connection::note_frames`], which bounds those without use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FrameCounts {
+    /// Empty DATA and unknown types.
+    pub useless: u32,
+    /// These and all others.
+    pub all: u32,
+}
+
 /// The receiving half of one request stream.
 #[derive(Debug)]
 pub struct RecvStream {
     phase: Phase,
-    useless: u16,
+    counts: FrameCounts,
     state: State,
 }
 
@@ -74,12 +81,17 @@ impl Default for RecvStream {
 impl RecvStream {
     /// A stream of which nothing has come yet.
     pub fn new() -> Self {
-        Self { phase: Phase::Head, useless: 0, state: State::Header(Partial::default()) }
+        Self { phase: Phase::Head, counts: FrameCounts::default(), state: State::Header(Partial::default()) }
     }
 
     /// From now on the stream is a tunnel, in which HEADERS are an error too. To be called when CONNECT was accepted.
     pub fn enter_tunnel(&mut self) {
         self.phase = Phase::Tunnel;
+    }
+
+    /// The frames that began since the last call.
+    pub fn take_counts(&mut self) -> FrameCounts {
+        std::mem::take(&mut self.counts)
     }
 
     /// Takes from `chunk` what the next event needs. `None`: the chunk is used up. `limits` bound the field sections.
@@ -142,15 +154,15 @@ impl RecvStream {
 
     /// Judges a frame by its header. Gives the fields if it is HEADERS and all of it is here.
     fn begin(&mut self, header: Header, chunk: &mut Bytes, limits: &HeadLimits) -> Result<Option<Fields>, Error> {
+        self.counts.all = self.counts.all.saturating_add(1);
         match header.kind {
             frame::DATA => {
                 if !matches!(self.phase, Phase::Body | Phase::Tunnel) {
                     return Err(unexpected("DATA before the head or after trailers", "RFC 9114 4.1"));
                 }
                 if header.len == 0 {
-                    self.note_useless()?;
+                    self.note_useless();
                 } else {
-                    self.useless = self.useless.saturating_sub(1);
                     self.state = State::Data { left: header.len };
                 }
                 Ok(None)
@@ -162,7 +174,7 @@ impl RecvStream {
             }
             kind if frame::is_reserved(kind) => Err(unexpected("frame type of HTTP/2", "RFC 9114 7.2.8")),
             _ => {
-                self.note_useless()?;
+                self.note_useless();
                 if header.len > 0 {
                     self.state = State::Skip { left: header.len };
                 }
@@ -200,12 +212,8 @@ impl RecvStream {
         }
     }
 
-    fn note_useless(&mut self) -> Result<(), Error> {
-        self.useless = self.useless.saturating_add(1);
-        if self.useless > MAX_USELESS_FRAMES {
-            return Err(Error::connection(Code::EXCESSIVE_LOAD, "flood of empty or unknown frames", "RFC 9114 10.5"));
-        }
-        Ok(())
+    fn note_useless(&mut self) {
+        self.counts.useless = self.counts.useless.saturating_add(1);
     }
 }
 

@@ -120,7 +120,10 @@ impl Decoder {
         let mut open = sink.open();
         match integer(prefix, input)? {
             0 => {
+                let before = open.arena().len();
                 string(input, open.arena())?;
+                // Longer than what [`Fields`] can hold, so it is not to be kept.
+                room.exceeded |= open.arena().len() - before > MAX_TABLE_SIZE;
                 open.end_name();
             }
             place => match self.entry(place)?.0 {

@@ -193,6 +193,23 @@ fn a_section_over_the_limits_keeps_the_tables_in_step() {
     }
 }
 
+/// [`Fields`] cannot hold such a name, and half of it is another.
+#[test]
+fn a_name_longer_than_a_field_can_have_is_over_the_limits() {
+    for (len, fits) in [(65_535, true), (65_536, false), (70_000, false)] {
+        for prefix in [0x00, 0x40] {
+            let mut block = vec![prefix];
+            crate::integer::encode(7, 0, len, &mut block);
+            block.resize(block.len() + len as usize, b'n');
+            block.extend_from_slice(&[1, b'v']);
+            let mut decoder = Decoder::new(65_535);
+            let mut fields = Fields::new();
+            assert_eq!(decoder.decode(&block, &mut fields, Limits { bytes: 1 << 20, count: 100 }), Ok(fits), "{len}");
+            assert_eq!(decode(&mut decoder, &[0xbe]), Err(Error::Index), "no entry can be so large");
+        }
+    }
+}
+
 #[test]
 fn an_indexed_bomb_is_not_kept() {
     let mut decoder = Decoder::new(4096);

@@ -27,7 +27,11 @@ impl Session {
         let Some(stream) = self.streams.get_mut(slot as usize) else { return };
         let Intake::Head { frames, until } = &mut stream.intake else { return };
         let until = *until;
-        match collect_head(quic, stream.id, frames, &self.settings.limits) {
+        let read = collect_head(quic, stream.id, frames, &self.settings.limits);
+        if let Err(error) = self.h3.note_frames(frames.take_counts(), self.elapsed) {
+            return self.fail(quic, error.code, error.reason, events);
+        }
+        match read {
             HeadRead::Pending => self.expect_head(until),
             HeadRead::Complete { fields, rest, end } => self.on_head(quic, slot, fields, rest, end, events),
             HeadRead::Reset => {
@@ -35,6 +39,7 @@ impl Session {
                 stream.intake = Intake::Done;
                 stream.reset(quic, Code::REQUEST_CANCELLED);
                 self.sweep(slot);
+                self.count_cancelled(quic, events);
             }
             HeadRead::Failed(error) => self.fail_stream(quic, slot, error, events),
         }
@@ -114,6 +119,20 @@ impl Session {
 
     /// Reads body bytes, at most `max` from the connection.
     pub(crate) fn read_body(&mut self, quic: &mut Connection, reference: StreamRef, max: usize) -> BodyRead {
+        let read = self.read_part(quic, reference, max);
+        let Some(stream) = self.find(reference) else { return read };
+        let Intake::Body { frames, .. } = &mut stream.intake else { return read };
+        let counts = frames.take_counts();
+        if matches!(read, BodyRead::End) {
+            stream.intake = Intake::Done;
+        }
+        match self.h3.note_frames(counts, self.elapsed) {
+            Ok(()) => read,
+            Err(error) => self.break_body_by(quic, reference, error),
+        }
+    }
+
+    fn read_part(&mut self, quic: &mut Connection, reference: StreamRef, max: usize) -> BodyRead {
         let limits = self.settings.limits;
         let Some(stream) = self.find(reference) else { return BodyRead::Aborted(Abort::Lost) };
         let id = stream.id;
@@ -123,11 +142,14 @@ impl Session {
                 match frames.recv(rest, &limits) {
                     Ok(Some(Received::Data(data))) => match length.add(data.len() as u64) {
                         Ok(()) => return BodyRead::Data(data),
-                        Err(_) => return self.break_body(quic, reference, TOO_LONG),
+                        Err(_) => return self.break_body(quic, reference, Code::MESSAGE_ERROR, TOO_LONG),
                     },
                     Ok(Some(Received::Trailers(fields))) => match check::trailers(&fields, &limits) {
                         Ok(()) => return BodyRead::Trailers(Box::new(fields)),
-                        Err(_) => return self.break_body(quic, reference, BAD_TRAILERS),
+                        Err(CheckError::TooLarge | CheckError::TooManyFields) => {
+                            return self.break_body(quic, reference, Code::EXCESSIVE_LOAD, LARGE_TRAILERS);
+                        }
+                        Err(_) => return self.break_body(quic, reference, Code::MESSAGE_ERROR, BAD_TRAILERS),
                     },
                     Ok(Some(Received::Headers(_)) | None) => {}
                     Err(error) => return self.break_body_by(quic, reference, error),
@@ -152,17 +174,20 @@ impl Session {
         };
         match failure {
             Some(error) => self.break_body_by(quic, reference, error),
-            None if length.finish().is_err() => self.break_body(quic, reference, TOO_SHORT),
-            None => {
-                stream.intake = Intake::Done;
-                BodyRead::End
-            }
+            None if length.finish().is_err() => self.break_body(quic, reference, Code::MESSAGE_ERROR, TOO_SHORT),
+            None => BodyRead::End,
         }
     }
 
-    fn break_body(&mut self, quic: &mut Connection, reference: StreamRef, reason: &'static str) -> BodyRead {
+    fn break_body(
+        &mut self,
+        quic: &mut Connection,
+        reference: StreamRef,
+        code: Code,
+        reason: &'static str,
+    ) -> BodyRead {
         if let Some(stream) = self.find(reference) {
-            stream.reset(quic, Code::MESSAGE_ERROR);
+            stream.reset(quic, code);
         }
         BodyRead::Aborted(Abort::Malformed(reason))
     }
@@ -186,6 +211,7 @@ impl Session {
 const TOO_LONG: &str = "body longer than content-length";
 const TOO_SHORT: &str = "body shorter than content-length";
 const BAD_TRAILERS: &str = "malformed trailers";
+const LARGE_TRAILERS: &str = "trailers over the limits of headers";
 
 fn body_intake(intake: &mut Intake, rest: Bytes, length: Option<u64>, end: bool) -> Intake {
     if end {

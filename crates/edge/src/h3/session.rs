@@ -9,7 +9,7 @@ use bytes::Bytes;
 use quinn_proto::{Connection, Dir, ReadError, StreamEvent, StreamId};
 use slab::Slab;
 use spooky_bridge::{
-    h3::{self, Code},
+    h3::{self, Code, UniEvent},
     message::check::{HeadLimits, RequestRules},
 };
 use std::{
@@ -71,6 +71,8 @@ pub(crate) struct Session {
     next_request: u64,
     drain: Drain,
     started: Instant,
+    /// How long after that the last event came.
+    pub(super) elapsed: Duration,
     /// What the exchange keeps for this connection, by name; most connections have nothing here.
     kept: Vec<(u64, u64)>,
     /// What the connection had received when the session was last told what is new.
@@ -94,6 +96,7 @@ impl Session {
             next_request: 0,
             drain: Drain::No,
             started: now,
+            elapsed: Duration::ZERO,
             kept: Vec::new(),
             received: Received::default(),
             head_due: None,
@@ -170,35 +173,42 @@ impl Session {
         now: Instant,
         events: &mut VecDeque<Event>,
     ) {
+        // What was closed a moment ago takes no more requests: nobody would ever hear how they ended.
+        if quic.is_closed() && !matches!(event, quinn_proto::Event::ConnectionLost { .. }) {
+            return;
+        }
+        self.elapsed = now.saturating_duration_since(self.started);
         match event {
             quinn_proto::Event::Connected => self.open_control(quic),
             quinn_proto::Event::ConnectionLost { .. } => self.lose_streams(events),
             quinn_proto::Event::Stream(StreamEvent::Opened { dir: Dir::Bi }) => self.accept_requests(quic, now, events),
             quinn_proto::Event::Stream(StreamEvent::Opened { dir: Dir::Uni }) => {
                 while let Some(id) = quic.streams().accept(Dir::Uni) {
-                    self.read_uni(quic, id, now, events);
+                    self.read_uni(quic, id, events);
                 }
             }
             quinn_proto::Event::Stream(StreamEvent::Readable { id }) if id.dir() == Dir::Uni => {
-                self.read_uni(quic, *id, now, events);
+                self.read_uni(quic, *id, events);
             }
-            quinn_proto::Event::Stream(StreamEvent::Readable { id }) => self.on_readable(quic, *id, now, events),
+            quinn_proto::Event::Stream(StreamEvent::Readable { id }) => self.on_readable(quic, *id, events),
             quinn_proto::Event::Stream(StreamEvent::Writable { id }) => self.on_writable(quic, *id, events),
             quinn_proto::Event::Stream(StreamEvent::Stopped { id, error_code }) => {
                 if Some(*id) == self.control {
                     return self.fail(quic, Code::CLOSED_CRITICAL_STREAM, "control stream stopped", events);
                 }
-                self.on_stopped(quic, *id, error_code.into_inner(), events);
-                self.count_cancelled(quic, now, events);
+                if self.on_stopped(quic, *id, error_code.into_inner(), events) {
+                    self.count_cancelled(quic, events);
+                }
             }
             _ => {}
         }
     }
 
     fn accept_requests(&mut self, quic: &mut Connection, now: Instant, events: &mut VecDeque<Event>) {
-        let elapsed = now.saturating_duration_since(self.started);
-        while let Some(id) = quic.streams().accept(Dir::Bi) {
-            self.h3.request_opened(elapsed);
+        while !quic.is_closed()
+            && let Some(id) = quic.streams().accept(Dir::Bi)
+        {
+            self.h3.request_opened(self.elapsed);
             let number = u64::from(id);
             self.next_request = self.next_request.max(number + 4);
             self.serial = self.serial.wrapping_add(1);
@@ -215,7 +225,7 @@ impl Session {
         }
     }
 
-    fn on_readable(&mut self, quic: &mut Connection, id: StreamId, now: Instant, events: &mut VecDeque<Event>) {
+    fn on_readable(&mut self, quic: &mut Connection, id: StreamId, events: &mut VecDeque<Event>) {
         let Some(slot) = self.slot_of(id) else { return };
         let intake = self.streams.get(slot as usize).map(|stream| &stream.intake);
         if matches!(intake, Some(Intake::Head { .. })) {
@@ -225,7 +235,7 @@ impl Session {
                 stream.arrivals.on_frame(self.received);
             }
             if self.take_reset(quic, id, slot, events) {
-                self.count_cancelled(quic, now, events);
+                self.count_cancelled(quic, events);
             } else {
                 events.push_back(Event { stream: self.reference(slot), kind: EventKind::Readable });
             }
@@ -261,14 +271,16 @@ impl Session {
         }
     }
 
-    fn on_stopped(&mut self, quic: &mut Connection, id: StreamId, code: u64, events: &mut VecDeque<Event>) {
-        let Some(slot) = self.slot_of(id) else { return };
-        let Some(stream) = self.streams.get_mut(slot as usize) else { return };
+    /// Whether that cancelled the request: it does nothing to one that is over, or that was cancelled by a reset before.
+    fn on_stopped(&mut self, quic: &mut Connection, id: StreamId, code: u64, events: &mut VecDeque<Event>) -> bool {
+        let Some(slot) = self.slot_of(id) else { return false };
+        let Some(stream) = self.streams.get_mut(slot as usize) else { return false };
         if matches!(stream.output, Output::Done) {
-            return;
+            return false;
         }
         stream.reset(quic, Code::REQUEST_CANCELLED);
         events.push_back(Event { stream: self.reference(slot), kind: EventKind::Aborted(Abort::Stopped(code)) });
+        true
     }
 
     /// All events are taken; the connection has received so much.
@@ -290,9 +302,8 @@ impl Session {
     }
 
     /// The client took a request back. Too many of that end the connection (behaviour 2.2).
-    fn count_cancelled(&mut self, quic: &mut Connection, now: Instant, events: &mut VecDeque<Event>) {
-        let elapsed = now.saturating_duration_since(self.started);
-        if let Err(error) = self.h3.request_cancelled(elapsed) {
+    pub(super) fn count_cancelled(&mut self, quic: &mut Connection, events: &mut VecDeque<Event>) {
+        if let Err(error) = self.h3.request_cancelled(self.elapsed) {
             self.fail(quic, error.code, error.reason, events);
         }
     }
@@ -368,35 +379,41 @@ impl Session {
         }
     }
 
-    fn read_uni(&mut self, quic: &mut Connection, id: StreamId, now: Instant, events: &mut VecDeque<Event>) {
+    fn read_uni(&mut self, quic: &mut Connection, id: StreamId, events: &mut VecDeque<Event>) {
         let number = u64::from(id);
-        let elapsed = now.saturating_duration_since(self.started);
         let result = {
             let mut stream = quic.recv_stream(id);
             let Ok(mut chunks) = stream.read(true) else { return };
             loop {
                 match chunks.next(usize::MAX) {
-                    Ok(Some(chunk)) => {
-                        if let Err(error) = self.feed_uni(number, chunk.bytes, elapsed) {
-                            break Err(error);
-                        }
-                    }
-                    Ok(None) => break self.h3.uni_finished(number),
-                    Err(ReadError::Blocked) => break Ok(()),
-                    Err(ReadError::Reset(_)) => break self.h3.uni_reset(number),
+                    Ok(Some(chunk)) => match self.feed_uni(number, chunk.bytes) {
+                        Ok(None) => {}
+                        unwanted_or_wrong => break unwanted_or_wrong,
+                    },
+                    Ok(None) => break self.h3.uni_finished(number).map(|()| None),
+                    Err(ReadError::Blocked) => break Ok(None),
+                    Err(ReadError::Reset(_)) => break self.h3.uni_reset(number).map(|()| None),
                 }
             }
         };
-        if let Err(error) = result {
-            self.fail(quic, error.code, error.reason, events);
+        match result {
+            Ok(None) => {}
+            Ok(Some(code)) => {
+                let _stopped = quic.recv_stream(id).stop(varint(code)); // fails only if the client has ended it
+                self.h3.forget_uni(number);
+            }
+            Err(error) => self.fail(quic, error.code, error.reason, events),
         }
     }
 
-    fn feed_uni(&mut self, id: u64, mut bytes: Bytes, elapsed: Duration) -> Result<(), h3::Error> {
+    /// Takes bytes of a unidirectional stream; gives the code with which to stop one that means nothing here.
+    fn feed_uni(&mut self, id: u64, mut bytes: Bytes) -> Result<Option<Code>, h3::Error> {
         while !bytes.is_empty() {
-            self.h3.recv_uni(id, &mut bytes, elapsed)?;
+            if let Some(UniEvent::StopSending(code)) = self.h3.recv_uni(id, &mut bytes, self.elapsed)? {
+                return Ok(Some(code));
+            }
         }
-        Ok(())
+        Ok(None)
     }
 
     /// When the next step of a drain is due.

@@ -20,6 +20,19 @@ pub enum Body {
     Chunked,
 }
 
+/// The longest payload that a frame can announce (RFC 9000 16).
+const MAX_FRAME: u64 = (1 << 62) - 1;
+
+impl Body {
+    /// A body of which `content-length` is known, or not. One that no frame can announce goes in several.
+    pub fn of(content_length: Option<u64>) -> Self {
+        match content_length {
+            Some(length @ ..=MAX_FRAME) => Self::Known(length),
+            Some(_) | None => Self::Chunked,
+        }
+    }
+}
+
 /// Where the request is.
 pub(crate) enum Intake {
     /// The head is not complete; when it is overdue.
@@ -143,4 +156,22 @@ impl Stream {
 /// An error code as QUIC carries it.
 pub(crate) fn varint(code: Code) -> quinn_proto::VarInt {
     quinn_proto::VarInt::from_u64(code.0).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_length_beyond_what_a_frame_can_say_is_not_said() {
+        for (length, body) in [
+            (None, Body::Chunked),
+            (Some(0), Body::Known(0)),
+            (Some(MAX_FRAME), Body::Known(MAX_FRAME)),
+            (Some(MAX_FRAME + 1), Body::Chunked),
+            (Some(u64::MAX), Body::Chunked),
+        ] {
+            assert_eq!(Body::of(length), body);
+        }
+    }
 }

@@ -195,6 +195,8 @@ fn streams_are_bounded() {
         feed(&mut connection, 4 * id + 2, &varint(0x21), 1).unwrap();
     }
     assert!(connection.unis.len() <= MAX_UNI_STREAMS);
+    connection.forget_uni(4 * 999 + 2);
+    assert!(!connection.unis.iter().any(|uni| uni.id == 4 * 999 + 2), "stopped");
     assert!(connection.uni_finished(2).is_err(), "the control stream is not what is forgotten");
     let mut untyped = Connection::new(Settings::default());
     let error = (0..1000).find_map(|id| feed(&mut untyped, 4 * id + 2, &[0x40], 1).err()).unwrap();
@@ -212,6 +214,14 @@ fn floods() {
     assert!(control(&updates).is_ok(), "priority updates have a use elsewhere");
     let capacity = [vec![0x02], vec![0x20; limit + 1]].concat();
     assert_eq!(outcome(&[(6, capacity)]), Err(Code::EXCESSIVE_LOAD), "capacities");
+
+    let counts = |useless, all| FrameCounts { useless, all };
+    let mut streams = Connection::new(Settings::default());
+    assert_eq!(streams.note_frames(counts(500, 500), Duration::ZERO), Ok(()));
+    assert_eq!(streams.note_frames(counts(500, 500), Duration::from_secs(10)), Ok(()), "slowly");
+    assert_eq!(streams.note_frames(counts(500, 1500), Duration::from_secs(10)), Ok(()), "outweighed");
+    let error = streams.note_frames(counts(1, 1), Duration::from_secs(19)).unwrap_err();
+    assert_eq!((error.scope, error.code), (Scope::Connection, Code::EXCESSIVE_LOAD));
 
     let mut connection = Connection::new(Settings::default());
     let cancel_all = |connection: &mut Connection, count: u32, at: Duration| {

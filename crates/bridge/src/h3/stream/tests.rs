@@ -160,15 +160,16 @@ fn large_field_sections() {
 }
 
 #[test]
-fn floods_of_frames_without_use() {
-    let load = Some((CONNECTION, Code::EXCESSIVE_LOAD));
-    let many = |bytes: Vec<u8>, count: u16| bytes.repeat(usize::from(count));
-    let head = || frame(frame::HEADERS, HEAD);
-    for useless in [frame(frame::DATA, b""), frame(0x21, b"")] {
-        assert_eq!(error_of(&[head(), many(useless.clone(), MAX_USELESS_FRAMES)]), None);
-        assert_eq!(error_of(&[head(), many(useless.clone(), MAX_USELESS_FRAMES + 1)]), load);
-        let mixed = many([useless, frame(frame::DATA, b"x")].concat(), 4 * MAX_USELESS_FRAMES);
-        assert_eq!(error_of(&[head(), mixed]), None, "outweighed by those with use");
+fn frames_without_use_are_counted() {
+    for useless in [frame(frame::DATA, b""), frame(0x21, b""), frame(0x21, b"something")] {
+        let bytes = [frame(frame::HEADERS, HEAD), useless.repeat(7), frame(frame::DATA, b"x"), useless].concat();
+        for step in [1, bytes.len()] {
+            let mut stream = RecvStream::new();
+            let (_, end) = run(&mut stream, &bytes.chunks(step).collect::<Vec<_>>());
+            assert_eq!(end, Ok(()));
+            assert_eq!(stream.take_counts(), FrameCounts { useless: 8, all: 10 });
+            assert_eq!(stream.take_counts(), FrameCounts::default(), "each once");
+        }
     }
 }
 
