@@ -388,3 +388,39 @@ fn nobody_overtakes_those_who_wait_for_a_backend() {
     assert!(matches!(attempts[1].on_start(&mut bench.cx()), Step::Start { .. }));
     queue.leave(ticket);
 }
+
+#[test]
+fn a_failed_attempt_counts_as_slow_as_a_deadline() {
+    let mut bench = Bench::new(2);
+    let (mut attempt, slot, backend) = bench.begin("GET", false);
+    attempt.on_sent(&mut bench.cx(), slot);
+    bench.wait(10);
+    attempt.on_failure(&mut bench.cx(), slot, FailureKind::Reset, Sent::Replayable);
+    let latency = bench.upstream.pool().members()[backend].state.latency.value();
+    assert_eq!(latency, Some(bench.upstream.options().attempt.response_timeout));
+}
+
+#[test]
+fn in_brownout_nothing_is_hedged() {
+    use crate::admit::{Admission, Process, ProcessOptions, Queue, Scope, ScopeOptions};
+    let process = Process::new(1, &ProcessOptions { inflight_limit: 10, adaptive: None, ..Default::default() });
+    let scope = Scope::new(Arc::clone(&process), 1, &ScopeOptions { core: true, ..Default::default() });
+    let mut queue = Queue::new(Arc::clone(&process), 0);
+    for (others, is_hedged) in [(1, true), (10, false)] {
+        let mut bench = hedging(2);
+        let options = bench.upstream.options().clone();
+        let joined = pool(&[1, 1], PoolOptions::default()).with_scope(&scope);
+        bench.upstream = Upstream::new(Arc::new(joined), options);
+        let mut admit = |_| match queue.admit(&scope, Nanos::NEVER, bench.now) {
+            Admission::Granted(permit) => permit,
+            other => panic!("{other:?}"),
+        };
+        let permits: Vec<_> = (0..others).map(&mut admit).collect();
+        let (mut attempt, first, _) = bench.begin("GET", false);
+        attempt.on_sent(&mut bench.cx(), first);
+        bench.wait(100);
+        assert_eq!(matches!(attempt.on_timer(&mut bench.cx()), Step::Hedge { .. }), is_hedged, "{others} in flight");
+        assert_eq!(process.in_brownout(), !is_hedged);
+        drop(permits);
+    }
+}

@@ -5,8 +5,9 @@
 //! exact shares for any weights, and a backend that comes or goes moves no keys but its own. `consistent-hash` adds a
 //! bound on the load, `sticky-cid` does not.
 //!
-//! Among backends of one weight the first place is that of the largest hash, so a pick compares integers and takes one
-//! logarithm for each distinct weight; only when the first place cannot be taken it looks at all of them one by one.
+//! Among backends of one weight the first place is that of the largest hash, so a pick compares integers, and takes
+//! logarithms only to compare weights with each other; only when the first place cannot be taken it looks at all of them
+//! one by one.
 
 use super::View;
 use crate::pool::Pool;
@@ -15,6 +16,11 @@ use crate::rng::mix;
 /// Below this many requests in flight a backend is never too loaded to take a key.
 const FREE_LOAD: u32 = 16;
 
+/// Bits of a hash that a place does not use: enough to carry the number of a point within its group.
+const SPARE_BITS: u32 = 11;
+/// Points of one group at most; a weight that more backends have makes several groups.
+const MAX_POINTS: usize = 1 << SPARE_BITS;
+
 /// One backend on the ring.
 #[derive(Clone, Copy, Debug)]
 struct Point {
@@ -22,7 +28,7 @@ struct Point {
     index: usize,
 }
 
-/// The backends of one weight.
+/// Backends of one weight.
 #[derive(Debug)]
 struct Group {
     weight: f64,
@@ -43,29 +49,28 @@ impl Ring {
         let mut weights: Vec<u32> = pool.members().iter().map(|member| member.spec.weight.max(1)).collect();
         weights.sort_unstable();
         weights.dedup();
-        let group = |weight: u32| {
+        let mut groups = Vec::new();
+        for weight in weights {
             let members = pool.members().iter().enumerate();
-            let points = members.filter(|(_, member)| member.spec.weight.max(1) == weight);
-            let point =
-                |(index, member): (usize, &crate::pool::Member)| Point { seed: seed(&member.spec.address), index };
-            Group { weight: f64::from(weight), points: points.map(point).collect() }
-        };
-        Self {
-            groups: weights.into_iter().map(group).collect(),
-            load_factor: load_factor.filter(|&factor| factor > 0.0),
+            let alike = members.filter(|(_, member)| member.spec.weight.max(1) == weight);
+            let points: Vec<Point> =
+                alike.map(|(index, member)| Point { seed: seed(&member.spec.address), index }).collect();
+            let weight = f64::from(weight);
+            groups.extend(points.chunks(MAX_POINTS).map(|points| Group { weight, points: points.into() }));
         }
+        Self { groups: groups.into_boxed_slice(), load_factor: load_factor.filter(|&factor| factor > 0.0) }
     }
 
     /// The first backend for the key of `view` that can be taken, the load bound observed while another is below it.
     pub fn pick(&self, view: &View<'_>) -> Option<usize> {
         let home = self.first(view.order.key)?;
-        let first = if view.is_usable(home.1) { home } else { self.after(view, f64::NEG_INFINITY)? };
-        let Some(factor) = self.load_factor else { return Some(first.1) };
-        if view.in_flight(first.1) <= FREE_LOAD {
-            return Some(first.1);
+        let first = if view.is_usable(home) { home } else { self.after(view, f64::NEG_INFINITY)?.1 };
+        let Some(factor) = self.load_factor else { return Some(first) };
+        if view.in_flight(first) <= FREE_LOAD {
+            return Some(first);
         }
         let per_weight = self.fair_share(view) * factor;
-        let mut next = Some(first);
+        let mut next = self.after(view, f64::NEG_INFINITY);
         while let Some((place, index)) = next {
             let weight = view.pool.members().get(index).map_or(1.0, |member| f64::from(member.spec.weight.max(1)));
             let bound = f64::from(FREE_LOAD).max(per_weight * weight);
@@ -74,25 +79,23 @@ impl Ring {
             }
             next = self.after(view, place);
         }
-        Some(first.1)
+        Some(first)
     }
 
     /// The backend with the smallest place of all, whether or not it can be taken.
-    fn first(&self, key: u64) -> Option<(f64, usize)> {
-        let largest = |group: &Group| {
-            let mut best = (0, usize::MAX);
-            for point in &group.points {
-                let bits = mix(key ^ point.seed);
-                // No early way out: which one wins cannot be predicted, and a wrong guess costs more than the choice.
-                best = if bits >= best.0 { (bits, point.index) } else { best };
+    fn first(&self, key: u64) -> Option<usize> {
+        match &*self.groups {
+            [group] => group.largest(key).map(|(_, index)| index),
+            groups => {
+                let largest =
+                    |group: &Group| group.largest(key).map(|(bits, index)| (place(bits, group.weight), index));
+                groups.iter().filter_map(largest).min_by(|one, two| one.0.total_cmp(&two.0)).map(|(_, index)| index)
             }
-            (place(best.0, group.weight), best.1)
-        };
-        self.groups.iter().map(largest).min_by(|one, two| one.0.total_cmp(&two.0))
+        }
     }
 
     /// The usable backend with the smallest place above `after`.
-    fn after(&self, view: &View<'_>, after: f64) -> Option<(f64, usize)> {
+    pub(super) fn after(&self, view: &View<'_>, after: f64) -> Option<(f64, usize)> {
         let mut best: Option<(f64, usize)> = None;
         for group in &self.groups {
             for point in &group.points {
@@ -122,6 +125,20 @@ impl Ring {
     }
 }
 
+impl Group {
+    /// The largest hash for the key and whose it is: among backends of one weight that is the smallest place.
+    fn largest(&self, key: u64) -> Option<(u64, usize)> {
+        let mut most = 0;
+        for (number, point) in self.points.iter().enumerate() {
+            // The number rides in the bits that a place does not use, so that the maximum of plain numbers is all there is
+            // to do: which one wins cannot be predicted, and a branch on it would cost more than the hashes.
+            most = most.max(mix(key ^ point.seed) >> SPARE_BITS << SPARE_BITS | number as u64);
+        }
+        let point = self.points.get(most as usize & (MAX_POINTS - 1))?;
+        Some((most, point.index))
+    }
+}
+
 fn seed(address: &str) -> u64 {
     super::key::hash(address.as_bytes())
 }
@@ -129,6 +146,6 @@ fn seed(address: &str) -> u64 {
 /// The place of a backend for a key: exponential with its weight as rate, from uniform bits.
 fn place(bits: u64, weight: f64) -> f64 {
     // 53 bits fill a double exactly; the half keeps it off both ends.
-    let uniform = ((bits >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
+    let uniform = ((bits >> SPARE_BITS) as f64 + 0.5) / (1_u64 << 53) as f64;
     -uniform.ln() / weight
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::pool::tests::{pool, specs};
-use crate::pool::{Lease, PoolOptions, Spec};
+use crate::pool::{Lease, PoolOptions, Spec, Verdict};
 
 const NOW: Nanos = Nanos::from_millis(1000);
 
@@ -165,6 +165,52 @@ fn latency_aware_avoids_the_slow_and_the_loaded() {
     let _held: Vec<_> = (0..20).map(|_| picker.lease(0)).collect();
     let counts = picker.counts(1000);
     assert!((200..300).contains(&counts[0]), "21 x 10 ms is worse than 100 ms: {counts:?}");
+}
+
+#[test]
+fn costs_within_ten_percent_are_a_tie() {
+    let mut picker = Picker::new(Algorithm::LatencyAware, pool(&[1, 1], options()));
+    picker.pool.members()[0].state.latency.observe(Duration::from_millis(100), NOW);
+    picker.pool.members()[1].state.latency.observe(Duration::from_millis(109), NOW);
+    let counts = picker.counts(1000);
+    assert!((430..570).contains(&counts[1]), "the first draw decides: {counts:?}");
+    picker.pool.members()[1].state.latency.observe(Duration::from_millis(115), NOW);
+    let counts = picker.counts(1000);
+    assert!((200..300).contains(&counts[1]), "only when drawn twice: {counts:?}");
+}
+
+#[test]
+fn a_keys_first_backend_is_the_first_of_its_order_whatever_the_weights() {
+    for weights in [vec![1; 16], vec![3, 1, 2, 2, 7, 1, 1], vec![1; 2500]] {
+        let pool = pool(&weights, options());
+        let ring = Ring::new(&pool, None);
+        for number in 0..500_u64 {
+            let order = Order::new(key::hash(&number.to_le_bytes()), None);
+            let view = View { pool: &pool, order: &order, backoff: &[], now: NOW, panic: false };
+            assert_eq!(ring.pick(&view), ring.after(&view, f64::NEG_INFINITY).map(|(_, index)| index), "{number}");
+        }
+    }
+}
+
+#[test]
+fn keys_come_back_at_once_while_others_start_slowly() {
+    let slow = PoolOptions { breaker: None, ..options() };
+    let back = Nanos::from_millis(20_000);
+    for (algorithm, returns_at_once) in [(Algorithm::ConsistentHash, true), (Algorithm::Random, false)] {
+        let mut picker = Picker::new(algorithm, pool(&[1, 1], slow.clone()));
+        let settle = |picker: &Picker, verdict, now| {
+            picker.pool.lease(0, now, false).unwrap().settle(&picker.pool, verdict, now);
+        };
+        (0..3).for_each(|_| settle(&picker, Verdict::Failed("reset"), NOW));
+        settle(&picker, Verdict::Answered(200), back);
+        let mut taken = 0;
+        for number in 0..1000_u64 {
+            let order = Order::new(key::hash(&number.to_le_bytes()), None);
+            let view = View { pool: &picker.pool, order: &order, backoff: &[], now: back, panic: false };
+            taken += u32::from(picker.balancer.pick(&view, &mut picker.rng) == Some(0));
+        }
+        assert_eq!((400..600).contains(&taken), returns_at_once, "{algorithm:?}: {taken} of 1000");
+    }
 }
 
 #[test]
