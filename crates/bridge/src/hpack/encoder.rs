@@ -130,7 +130,10 @@ impl Encoder {
     }
 
     fn known(&mut self, name: Known, field: &Field<'_>, out: &mut Vec<u8>) {
-        if let Some(index) = static_table::full_index(name, field.value) {
+        // What came as never indexed goes on as that (RFC 7541 6.2.3).
+        if !field.sensitive
+            && let Some(index) = static_table::full_index(name, field.value)
+        {
             return integer::encode(7, 0x80, index as u64, out);
         }
         match plan(name) {

@@ -251,6 +251,14 @@ fn what_repeats_is_indexed_from_the_third_time() {
 }
 
 #[test]
+fn what_came_as_never_indexed_goes_on_as_that() {
+    let block = [0x14, 1, b'/']; // a path of which the static table has all
+    let mut fields = Fields::new();
+    assert_eq!(Decoder::new(4096).decode(&block, &mut fields, LIMITS), Ok(true));
+    assert_eq!(encode(&mut Encoder::new(), &fields), block);
+}
+
+#[test]
 fn what_is_unique_or_secret_never_enters_the_table() {
     let mut encoder = Encoder::new();
     let mut fields = request(&[

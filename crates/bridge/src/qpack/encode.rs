@@ -34,8 +34,9 @@ fn encode_field(field: &Field<'_>, out: &mut Vec<u8>) {
         Name::Other(_) => Match::None,
     };
     match found {
-        Match::Field(index) => return integer::encode(6, 0xc0, u64::from(index), out),
-        Match::Name(index) => integer::encode(4, 0x50 | never, u64::from(index), out),
+        Match::Field(index) if !field.sensitive => return integer::encode(6, 0xc0, u64::from(index), out),
+        // What came as a literal that is never indexed goes on as that (RFC 9204 4.5.4).
+        Match::Field(index) | Match::Name(index) => integer::encode(4, 0x50 | never, u64::from(index), out),
         Match::None => {
             let name = field.name.as_bytes();
             integer::encode(3, 0x20 | (never >> 1), name.len() as u64, out);

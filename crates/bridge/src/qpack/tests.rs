@@ -98,6 +98,16 @@ fn the_limit_counts_names_and_values() {
 }
 
 #[test]
+fn what_came_as_never_indexed_goes_on_as_that() {
+    let section = [0, 0, 0x71, 1, b'/']; // a path of which the static table has all
+    let mut fields = Fields::new();
+    decode(&section, &mut fields, ROOM).unwrap();
+    let mut again = Vec::new();
+    encode(None, &fields, &mut again);
+    assert_eq!(again, section);
+}
+
+#[test]
 fn what_is_encoded_is_decoded() {
     let mut fields = Fields::new();
     let long = "value ".repeat(200);

@@ -29,6 +29,7 @@ fn section(data: &[u8]) {
     assert_eq!(fields.len(), back.len());
     for (left, right) in fields.iter().zip(back.iter()) {
         assert_eq!((left.name, left.value), (right.name, right.value));
+        assert!(right.sensitive || !left.sensitive);
     }
 }
 
