@@ -365,7 +365,28 @@ async fn a_flood_of_empty_frames_ends_its_connection() {
     works(&witness, "floods on other connections").await;
 }
 
-/// A client cancels by a reset, by stopping, or by both; before its head is complete or after. Each counts once.
+/// 300 are below the bound, however they are cancelled.
+#[tokio::test]
+async fn a_request_that_is_reset_and_stopped_is_cancelled_once() {
+    let (origin, proxy) = site().await;
+    let connection = proxy.greeted().await;
+    for round in 1..=6 {
+        let mut requests = Vec::new();
+        for _ in 0..50 {
+            let (mut send, recv) = connection.quic().open_bi().await.unwrap();
+            send.write_all(&frame::get("/hold")).await.unwrap();
+            requests.push((send, recv));
+        }
+        origin.journal().until("the requests to arrive", |record| record.requests.len() == 50 * round).await;
+        for (send, recv) in &mut requests {
+            let _ = send.reset(0x10cu32.into());
+            let _ = recv.stop(0x10cu32.into());
+        }
+    }
+    works(&connection, "what it cancelled").await;
+}
+
+/// Also before its head is complete.
 #[tokio::test]
 async fn a_cancelled_request_counts_once() {
     let (_origin, proxy) = site().await;
