@@ -62,10 +62,10 @@ pub(crate) struct Sticky {
 }
 
 impl Upstream {
-    /// The scheme that is spoken to a backend.
+    /// The scheme that is spoken to a backend. Where that is found out when connecting, the transport corrects it.
     pub(crate) fn scheme(&self, backend: usize) -> &'static [u8] {
         match self.backends.get(backend).map(|spec| &spec.scheme) {
-            Some(Scheme::Https { .. }) => b"https",
+            Some(Scheme::Https { .. } | Scheme::Detect { .. }) => b"https",
             Some(Scheme::Http) | None => b"http",
         }
     }

@@ -64,16 +64,28 @@ impl Authority {
 
     /// A client configuration that trusts this authority alone and offers `alpn`.
     pub fn client_config(&self, alpn: &[&[u8]]) -> rustls::ClientConfig {
+        with_alpn(self.client().with_no_client_auth(), alpn)
+    }
+
+    /// The same for a client that shows a certificate when it is asked for one.
+    pub fn client_config_of(&self, identity: &Identity, alpn: &[&[u8]]) -> rustls::ClientConfig {
+        let client = self.client().with_client_auth_cert(vec![identity.cert.clone()], identity.key.clone_key());
+        with_alpn(client.expect("a certificate that fits its key"), alpn)
+    }
+
+    fn client(&self) -> rustls::ConfigBuilder<rustls::ClientConfig, rustls::client::WantsClientCert> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(self.der()).expect("add the authority to the roots");
-        let mut config = rustls::ClientConfig::builder_with_provider(provider())
+        rustls::ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
             .expect("protocol versions of the provider")
             .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-        config
     }
+}
+
+fn with_alpn(mut config: rustls::ClientConfig, alpn: &[&[u8]]) -> rustls::ClientConfig {
+    config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
+    config
 }
 
 /// A leaf certificate with its key.

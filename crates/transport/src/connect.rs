@@ -19,8 +19,9 @@ use tokio_rustls::TlsConnector;
 
 use crate::{
     failure::{ConnectFailure, FailureKind},
+    options::Scheme,
     resolve,
-    socket::{Socket, TLS_READ_AHEAD},
+    socket::{Heard, Socket, TLS_READ_AHEAD},
 };
 
 /// Head start of an address over the next one (RFC 8305 5).
@@ -29,23 +30,55 @@ const STAGGER: Duration = Duration::from_millis(250);
 /// The ALPN name of HTTP/2 over TLS (RFC 9113 3.2).
 const ALPN_H2: &[u8] = b"h2";
 
+/// The content types of what a TLS peer may answer a `ClientHello` with: an alert, or its handshake (RFC 8446 5.1).
+const TLS_ANSWERS: std::ops::RangeInclusive<u8> = 21..=22;
+
+/// What a socket says when the peer has closed it. Silence is not among it: a timeout decides nothing.
+const CLOSED: [io::ErrorKind; 4] = [
+    io::ErrorKind::UnexpectedEof,
+    io::ErrorKind::ConnectionReset,
+    io::ErrorKind::ConnectionAborted,
+    io::ErrorKind::BrokenPipe,
+];
+
 /// Where to connect, and how.
 #[derive(Clone)]
 pub(crate) struct Route {
     pub(crate) host: String,
     pub(crate) port: u16,
-    pub(crate) tls: Option<(TlsConnector, ServerName<'static>)>,
+    pub(crate) carriage: Carriage,
+}
+
+/// What carries the bytes.
+#[derive(Clone)]
+pub(crate) enum Carriage {
+    Cleartext,
+    Tls(TlsConnector, ServerName<'static>),
+    /// TLS, or cleartext where the peer does not speak it.
+    Detect(TlsConnector, ServerName<'static>),
+}
+
+/// What was found where it is not given. Remembered until an attempt fails.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Found {
+    Cleartext,
+    Tls,
 }
 
 impl Route {
     /// A route whose TLS offers exactly HTTP/2.
-    pub(crate) fn new(host: String, port: u16, tls: Option<(&ClientConfig, ServerName<'static>)>) -> Self {
-        let tls = tls.map(|(config, name)| {
+    pub(crate) fn new(host: String, port: u16, scheme: &Scheme) -> Self {
+        let connector = |config: &ClientConfig| {
             let mut config = config.clone();
             config.alpn_protocols = vec![ALPN_H2.to_vec()];
-            (TlsConnector::from(Arc::new(config)), name)
-        });
-        Self { host, port, tls }
+            TlsConnector::from(Arc::new(config))
+        };
+        let carriage = match scheme {
+            Scheme::Http => Carriage::Cleartext,
+            Scheme::Https { tls, server_name } => Carriage::Tls(connector(tls), server_name.clone()),
+            Scheme::Detect { tls, server_name } => Carriage::Detect(connector(tls), server_name.clone()),
+        };
+        Self { host, port, carriage }
     }
 }
 
@@ -54,35 +87,78 @@ pub(crate) struct Established {
     pub(crate) socket: Socket,
     /// The addresses of the name, to be tried first next time.
     pub(crate) addresses: Rc<[SocketAddr]>,
+    /// What was found, if that was a question.
+    pub(crate) found: Option<Found>,
 }
 
-/// Makes one connection. `known` are the addresses that answered before; they are looked up again when none of them does.
-/// `turn` counts the attempts of this origin.
-pub(crate) async fn establish(
-    route: Rc<Route>,
-    known: Option<Rc<[SocketAddr]>>,
-    turn: usize,
-) -> Result<Established, ConnectFailure> {
+/// What earlier attempts of an origin have left.
+pub(crate) struct Memory {
+    /// The addresses that answered before; they are looked up again when none of them does.
+    pub(crate) addresses: Option<Rc<[SocketAddr]>>,
+    pub(crate) found: Option<Found>,
+    /// Attempts so far.
+    pub(crate) turn: usize,
+}
+
+/// Makes one connection.
+pub(crate) async fn establish(route: Rc<Route>, memory: Memory) -> Result<Established, ConnectFailure> {
+    let Memory { addresses: known, found, turn } = memory;
     let (stream, addresses) = reach(&route, known, turn).await?;
-    // Small frames must not wait for acknowledgements; a socket that cannot do it works all the same.
-    let _ = stream.set_nodelay(true);
-    let socket = match &route.tls {
-        None => Socket::Plain(stream),
-        Some((connector, name)) => {
-            let stream = BufReader::with_capacity(TLS_READ_AHEAD, stream);
-            let stream =
-                connector.connect(name.clone(), stream).await.map_err(|error| ConnectFailure::from_tls(&error))?;
-            if stream.get_ref().1.alpn_protocol() != Some(ALPN_H2) {
-                return Err(ConnectFailure::new(FailureKind::NoCommonProtocol));
-            }
-            Socket::Tls(Box::new(stream))
+    let (connector, name) = match (&route.carriage, found) {
+        (Carriage::Cleartext, _) => return Ok(Established { socket: Socket::Plain(stream), addresses, found: None }),
+        (Carriage::Detect(..), Some(Found::Cleartext)) => {
+            return Ok(Established { socket: Socket::Plain(stream), addresses, found });
         }
+        (Carriage::Tls(connector, name) | Carriage::Detect(connector, name), _) => (connector, name),
     };
-    Ok(Established { socket, addresses })
+    match secure(stream, connector, name).await {
+        Ok(socket) => Ok(Established { socket, addresses, found: Some(Found::Tls) }),
+        Err(Refusal::NotTls(_)) if matches!(route.carriage, Carriage::Detect(..)) && found.is_none() => {
+            let (stream, addresses) = reach(&route, Some(addresses), turn).await?;
+            Ok(Established { socket: Socket::Plain(stream), addresses, found: Some(Found::Cleartext) })
+        }
+        Err(Refusal::NotTls(failure) | Refusal::Tls(failure)) => Err(failure),
+    }
+}
+
+/// Why there is no TLS.
+enum Refusal {
+    /// The peer said something else, or closed without a word: it does not speak it (config 7.5).
+    NotTls(ConnectFailure),
+    /// The peer speaks it and does not agree, or is not believed.
+    Tls(ConnectFailure),
+}
+
+async fn secure(stream: TcpStream, connector: &TlsConnector, name: &ServerName<'static>) -> Result<Socket, Refusal> {
+    let stream = BufReader::with_capacity(TLS_READ_AHEAD, Heard::new(stream));
+    let shaken = connector.connect(name.clone(), stream).into_fallible().await;
+    let stream = shaken.map_err(|(error, stream)| {
+        let failure = ConnectFailure::from_tls(&error);
+        let is_tls = match stream.get_ref().first() {
+            Some(first) => TLS_ANSWERS.contains(&first),
+            None => !CLOSED.contains(&error.kind()),
+        };
+        if is_tls { Refusal::Tls(failure) } else { Refusal::NotTls(failure) }
+    })?;
+    if stream.get_ref().1.alpn_protocol() != Some(ALPN_H2) {
+        return Err(Refusal::Tls(ConnectFailure::new(FailureKind::NoCommonProtocol)));
+    }
+    Ok(Socket::Tls(Box::new(stream)))
 }
 
 /// TCP to one of the origin's addresses.
 async fn reach(
+    route: &Route,
+    known: Option<Rc<[SocketAddr]>>,
+    turn: usize,
+) -> Result<(TcpStream, Rc<[SocketAddr]>), ConnectFailure> {
+    let (stream, addresses) = reach_any(route, known, turn).await?;
+    // Small frames must not wait for acknowledgements; a socket that cannot do it works all the same.
+    let _ = stream.set_nodelay(true);
+    Ok((stream, addresses))
+}
+
+async fn reach_any(
     route: &Route,
     known: Option<Rc<[SocketAddr]>>,
     turn: usize,

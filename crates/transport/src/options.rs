@@ -64,6 +64,14 @@ pub enum Scheme {
         /// The name for SNI and for the check of the certificate.
         server_name: ServerName<'static>,
     },
+    /// Found out by the first connection: TLS, or cleartext where the peer answers a `ClientHello` with anything but TLS or
+    /// closes without an answer. Remembered until an attempt fails. `:scheme` of requests is then that of the connection.
+    Detect {
+        /// As above; it should check nothing, for cleartext checks nothing either.
+        tls: Arc<ClientConfig>,
+        /// The name for SNI.
+        server_name: ServerName<'static>,
+    },
 }
 
 impl Scheme {
@@ -71,7 +79,8 @@ impl Scheme {
     pub(crate) fn agrees_with(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Http, Self::Http) => true,
-            (Self::Https { tls: a, server_name: a_name }, Self::Https { tls: b, server_name: b_name }) => {
+            (Self::Https { tls: a, server_name: a_name }, Self::Https { tls: b, server_name: b_name })
+            | (Self::Detect { tls: a, server_name: a_name }, Self::Detect { tls: b, server_name: b_name }) => {
                 Arc::ptr_eq(a, b) && a_name == b_name
             }
             _ => false,
@@ -94,7 +103,7 @@ pub struct BackendSpec {
     pub host: String,
     /// TCP port.
     pub port: u16,
-    /// Cleartext or TLS.
+    /// Cleartext or TLS, or whichever is found.
     pub scheme: Scheme,
     /// What is spoken.
     pub protocol: Protocol,

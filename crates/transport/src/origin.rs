@@ -12,7 +12,7 @@ use std::{
 
 use crate::{
     backoff::Backoff,
-    connect::Route,
+    connect::{Found, Route},
     options::{BackendSpec, Protocol, Scheme},
     requests::RequestHandle,
     slots::SlotKey,
@@ -47,6 +47,8 @@ pub(crate) struct Origin {
     pub(crate) reach: Reach,
     /// What the name resolved to when a connection last succeeded.
     pub(crate) addresses: Option<Rc<[SocketAddr]>>,
+    /// What was found to carry the bytes, where that is a question; forgotten when an attempt fails.
+    pub(crate) found: Option<Found>,
     /// Attempts so far.
     pub(crate) attempts: usize,
     /// Bound of an attempt: that of the backend last asked for.
@@ -55,16 +57,12 @@ pub(crate) struct Origin {
 
 impl Origin {
     pub(crate) fn new(spec: &BackendSpec) -> Self {
-        let tls = match &spec.scheme {
-            Scheme::Http => None,
-            Scheme::Https { tls, server_name } => Some((tls.as_ref(), server_name.clone())),
-        };
         Self {
             host: spec.host.clone(),
             port: spec.port,
             scheme: spec.scheme.clone(),
             protocol: spec.protocol,
-            route: Rc::new(Route::new(spec.host.clone(), spec.port, tls)),
+            route: Rc::new(Route::new(spec.host.clone(), spec.port, &spec.scheme)),
             backends: 1,
             open: Vec::new(),
             connecting: None,
@@ -73,6 +71,7 @@ impl Origin {
             backoff: Backoff::default(),
             reach: Reach::Up,
             addresses: None,
+            found: None,
             attempts: 0,
             connect_timeout: spec.connect_timeout,
         }

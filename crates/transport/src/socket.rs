@@ -1,4 +1,5 @@
-//! The byte stream of a connection, cleartext or TLS, behind one face. Knows no HTTP.
+//! The byte stream of a connection, cleartext or TLS, behind one face; and of TLS what the peer's first byte was. Knows
+//! no HTTP.
 
 use std::{
     io::{self, IoSlice},
@@ -8,7 +9,7 @@ use std::{
 
 use bytes::BytesMut;
 use tokio::{
-    io::{AsyncWrite as _, BufReader},
+    io::{AsyncRead, AsyncWrite, BufReader, ReadBuf},
     net::TcpStream,
 };
 use tokio_rustls::client::TlsStream;
@@ -18,7 +19,62 @@ use tokio_util::io::poll_read_buf;
 pub(crate) const TLS_READ_AHEAD: usize = 64 * 1024;
 
 /// TLS over a socket that reads ahead.
-pub(crate) type Tls = TlsStream<BufReader<TcpStream>>;
+pub(crate) type Tls = TlsStream<BufReader<Heard>>;
+
+/// A socket that remembers the first byte of the peer: it tells TLS from anything else.
+pub(crate) struct Heard {
+    stream: TcpStream,
+    first: Option<u8>,
+}
+
+impl Heard {
+    pub(crate) fn new(stream: TcpStream) -> Self {
+        Self { stream, first: None }
+    }
+
+    /// The first byte that came, if any did.
+    pub(crate) fn first(&self) -> Option<u8> {
+        self.first
+    }
+}
+
+impl AsyncRead for Heard {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let before = into.filled().len();
+        let read = Pin::new(&mut this.stream).poll_read(cx, into);
+        if this.first.is_none() {
+            this.first = into.filled().get(before).copied();
+        }
+        read
+    }
+}
+
+impl AsyncWrite for Heard {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().stream).poll_write_vectored(cx, slices)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().stream).poll_shutdown(cx)
+    }
+}
 
 /// A connected stream.
 pub(crate) enum Socket {

@@ -94,7 +94,12 @@ fn backends(upstream: &spooky_config::Upstream) -> Result<Vec<BackendSpec>, Star
                         backend.id, upstream.name
                     ))
                 })?;
-                Scheme::Https { tls: tls.clone(), server_name }
+                let tls = tls.clone();
+                if backend.address.scheme == BackendScheme::Detect {
+                    Scheme::Detect { tls, server_name }
+                } else {
+                    Scheme::Https { tls, server_name }
+                }
             }
         };
         Ok(BackendSpec {
@@ -134,7 +139,8 @@ pub(super) fn edge(
 ) -> Result<EdgeSettings, StartError> {
     let (performance, protocol) = (&config.performance, &config.resilience.protocol);
     let store = Arc::new(certificates(listener)?);
-    let contexts = server::contexts(&store, &server::ServerOptions::default(), resumption).map_err(start_error)?;
+    let options = server::ServerOptions { client_auth: client_auth(listener), ..server::ServerOptions::default() };
+    let contexts = server::contexts(&store, &options, resumption).map_err(start_error)?;
     Ok(EdgeSettings {
         tls: contexts.quic,
         worker: 0,
@@ -160,6 +166,19 @@ pub(super) fn edge(
         },
         gate,
     })
+}
+
+/// What is asked of clients.
+fn client_auth(listener: &Listener) -> server::ClientAuth {
+    let auth = &listener.tls.client_auth;
+    let Some(ca_file) = auth.ca_file.clone().filter(|_| auth.enabled) else { return server::ClientAuth::Off };
+    let section = format!("{}.tls.client_auth", listener.key);
+    let authorities = server::ClientAuthorities { section, ca_file, crl_file: auth.crl_file.clone() };
+    if auth.require_client_cert {
+        server::ClientAuth::Require(authorities)
+    } else {
+        server::ClientAuth::Request(authorities)
+    }
 }
 
 fn certificates(listener: &Listener) -> Result<Store, StartError> {

@@ -27,4 +27,5 @@ mod policy;
 mod proxy;
 mod route;
 mod stream;
+mod trust;
 mod upstream;

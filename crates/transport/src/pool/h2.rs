@@ -13,7 +13,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use spooky_bridge::{
     h2::{Client, Code, Event, Refused, StreamId},
-    message::RequestHead,
+    message::{Known, RequestHead},
 };
 
 use crate::{
@@ -77,6 +77,8 @@ pub(crate) struct Connection {
     /// Room to make for the next read.
     room: usize,
     pub(crate) phase: Phase,
+    /// It is cleartext, and whoever makes the requests does not know: `:scheme` is written here.
+    pub(crate) is_found_cleartext: bool,
     /// The highest stream that the peer's GOAWAY left.
     last_stream: Option<u32>,
     /// Bytes of output that the socket took.
@@ -104,6 +106,7 @@ impl Connection {
             inbound: BytesMut::new(),
             room: MIN_READ,
             phase: Phase::Greeting { deadline },
+            is_found_cleartext: false,
             last_stream: None,
             written: 0,
             unflushed: false,
@@ -139,7 +142,13 @@ impl Connection {
         now: Instant,
     ) -> Result<(StreamId, u64), Refused> {
         let at = self.written + self.client.output().len() as u64;
-        let stream = self.client.send_request(head, end, handle.to_wire())?;
+        let stream = if self.is_found_cleartext && head.scheme() == b"https" {
+            let mut head = head.clone();
+            head.fields.set(Known::Scheme, &[b"http"]);
+            self.client.send_request(&head, end, handle.to_wire())?
+        } else {
+            self.client.send_request(head, end, handle.to_wire())?
+        };
         self.used = now;
         Ok((stream, at))
     }

@@ -6,7 +6,7 @@ use spooky_bridge::h2::Client;
 
 use super::{Queued, Transport};
 use crate::{
-    connect::{self, Established},
+    connect::{self, Established, Found, Memory},
     event::Event,
     failure::{ConnectFailure, FailureKind, Processed},
     origin::Reach,
@@ -22,7 +22,8 @@ impl Transport {
         if self.stopped || !origin.may_connect(most, self.now) {
             return;
         }
-        let attempt = connect::establish(Rc::clone(&origin.route), origin.addresses.clone(), origin.attempts);
+        let memory = Memory { addresses: origin.addresses.clone(), found: origin.found, turn: origin.attempts };
+        let attempt = connect::establish(Rc::clone(&origin.route), memory);
         let Some(slot) = self.slots.insert(at, Box::pin(attempt), &self.ready) else {
             // Too many connections in this worker. Those that wait go on when one of their own has room.
             if origin.open.is_empty() {
@@ -42,10 +43,12 @@ impl Transport {
     pub(super) fn greet(&mut self, key: SlotKey, established: Established) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         let deadline = slot.deadline(self.now);
-        let connection = Connection::new(established.socket, Client::new(&self.h2), deadline, self.now);
+        let mut connection = Connection::new(established.socket, Client::new(&self.h2), deadline, self.now);
+        connection.is_found_cleartext = established.found == Some(Found::Cleartext);
         slot.link = Link::H2(Box::new(connection));
         if let Some(origin) = self.origins.get_mut(slot.origin) {
             origin.addresses = Some(established.addresses);
+            origin.found = established.found;
         }
         self.mark_dirty(key);
         self.read(key);
@@ -79,6 +82,7 @@ impl Transport {
         let Some(origin) = self.origins.get_mut(at) else { return };
         origin.backoff.fail(self.now, &mut self.jitter);
         origin.addresses = None::<Rc<[SocketAddr]>>;
+        origin.found = None;
         if origin.open.is_empty() {
             if std::mem::replace(&mut origin.reach, Reach::Down) == Reach::Up {
                 let reason: Rc<str> = Rc::from(failure.text.as_str());

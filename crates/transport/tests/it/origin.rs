@@ -3,7 +3,7 @@
 use std::{
     net::SocketAddr,
     sync::{
-        Arc, LazyLock,
+        Arc, LazyLock, Mutex,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -23,6 +23,8 @@ use tokio_rustls::TlsAcceptor;
 pub(crate) struct Board {
     pub(crate) connections: AtomicUsize,
     pub(crate) requests: AtomicUsize,
+    /// `:scheme` of the last request.
+    pub(crate) scheme: Mutex<String>,
     /// A request to hold has arrived.
     pub(crate) held: Notify,
     /// Lets a held upload be read.
@@ -82,6 +84,7 @@ async fn serve(socket: impl AsyncRead + AsyncWrite + Unpin, streams: u32, board:
 async fn answer(request: Request<RecvStream>, respond: server::SendResponse<Bytes>, board: Arc<Board>) {
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
+    parts.uri.scheme_str().unwrap_or_default().clone_into(&mut board.scheme.lock().unwrap());
     // A client that resets is none of the origin's business.
     let _ = match path.split('/').nth(1).unwrap() {
         "down" => down(path.rsplit('/').next().unwrap().parse().unwrap(), respond).await,
