@@ -1,5 +1,7 @@
 //! What changed between two configurations, by key, and whether a running process can take it. Pure; called at reload.
 
+use std::collections::HashMap;
+
 use crate::file::config::Config;
 use crate::spec::{Block, Key, Kind};
 use crate::yaml::emit::Shown;
@@ -40,7 +42,7 @@ fn compare_block(keys: &[Key], old: &Shown, new: &Shown, path: &str, restart: bo
     }
 }
 
-fn compare(kind: &Kind, old: &Shown, new: &Shown, path: &str, restart: bool, changes: &mut Vec<Change>) {
+fn compare<'s>(kind: &Kind, old: &'s Shown, new: &'s Shown, path: &str, restart: bool, changes: &mut Vec<Change>) {
     if old == new {
         return;
     }
@@ -50,10 +52,15 @@ fn compare(kind: &Kind, old: &Shown, new: &Shown, path: &str, restart: bool, cha
             compare_block(keys, old, new, path, restart, changes);
         }
         (Kind::Map(inner), Shown::Map(before), Shown::Map(after)) => {
-            let added = after.iter().filter(|(name, _)| old.get(name).is_none());
+            let by_name = |entries: &'s [(String, Shown)]| {
+                entries.iter().map(|(name, value)| (name.as_str(), value)).collect::<HashMap<_, _>>()
+            };
+            let (old, new) = (by_name(before), by_name(after));
+            let added = after.iter().filter(|(name, _)| !old.contains_key(name.as_str()));
             for (name, _) in before.iter().chain(added) {
-                let (old, new) = (old.get(name).unwrap_or(&Shown::Null), new.get(name).unwrap_or(&Shown::Null));
-                compare(inner, old, new, &format!("{path}.{name}"), restart, changes);
+                let value =
+                    |entries: &HashMap<&str, &'s Shown>| entries.get(name.as_str()).copied().unwrap_or(&Shown::Null);
+                compare(inner, value(&old), value(&new), &format!("{path}.{name}"), restart, changes);
             }
         }
         _ => changes.push(Change { field: path.to_owned(), old: old.line(), new: new.line(), restart }),

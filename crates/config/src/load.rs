@@ -6,6 +6,7 @@ use std::sync::Arc;
 use crate::file::config::Config;
 use crate::problem::{Problem, Problems, Severity};
 use crate::source;
+use crate::spec::reader::Untold;
 use crate::spec::text::{Text, text};
 use crate::spec::{Key, Reader, Value};
 use crate::world::{Mode, check_world};
@@ -29,6 +30,7 @@ pub struct Loaded {
     pub(crate) file: String,
     pub(crate) source: String,
     pub(crate) tree: Arc<Node>,
+    untold: Untold,
 }
 
 /// What one pass over a file gave.
@@ -50,7 +52,7 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
 pub fn examine(path: &Path, mode: Mode) -> Result<(Loaded, Problems), Problems> {
     let Reading { problems, values } = read_file(path);
     let (wrong, untold) = (problems.errors() > 0, problems.untold());
-    let Some((config, tree)) = values.filter(|_| untold == 0) else { return Err(problems) };
+    let Some((config, tree)) = values.filter(|_| untold.errors == 0) else { return Err(problems) };
     let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
     let refused: Vec<String> = errors.map(|problem| problem.path.clone()).collect();
     let loaded = Loaded::new(config, tree, &problems);
@@ -115,7 +117,8 @@ fn read_text(text: &str, file: &str, env: &dyn Fn(&str) -> Option<String>) -> Re
     };
     let config = Config::read(&mut reader, &tree, &Key::NONE, None);
     let source = source::masked(text, &reader.secrets);
-    let problems = Problems::new(reader.problems, file, source).and_untold(reader.untold);
+    let untold = reader.untold();
+    let problems = Problems::new(reader.problems, file, source).and_untold(untold);
     Reading { problems, values: config.map(|config| (config, tree)) }
 }
 
@@ -132,13 +135,14 @@ impl Reading {
 impl Loaded {
     fn new(config: Config, tree: Arc<Node>, problems: &Problems) -> Self {
         let (file, source) = (problems.file.clone(), problems.source.clone());
-        Self { config, warnings: problems.iter().cloned().collect(), file, source, tree }
+        let warnings = problems.iter().cloned().collect();
+        Self { config, warnings, file, source, tree, untold: problems.untold() }
     }
 
     /// The warnings together with what the world checks found.
     pub fn problems(&self, found: Vec<Problem>) -> Problems {
         let all = self.warnings.iter().cloned().chain(found).collect();
-        Problems::new(all, &self.file, self.source.clone())
+        Problems::new(all, &self.file, self.source.clone()).and_untold(self.untold)
     }
 
     /// The name of the file, as given.

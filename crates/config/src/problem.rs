@@ -3,6 +3,7 @@
 
 use std::fmt;
 
+use crate::spec::reader::Untold;
 use crate::yaml::Place;
 use crate::yaml::emit::Shown;
 
@@ -105,8 +106,8 @@ impl fmt::Display for Problem {
 #[derive(Debug, Clone)]
 pub struct Problems {
     list: Vec<Problem>,
-    /// Errors that are only counted.
-    untold: usize,
+    /// What is only counted.
+    untold: Untold,
     pub(crate) file: String,
     pub(crate) source: String,
 }
@@ -117,11 +118,11 @@ impl Problems {
     pub(crate) fn new(mut list: Vec<Problem>, file: &str, source: String) -> Self {
         list.sort_by(|a, b| a.place().cmp(&b.place()).then_with(|| a.severity.cmp(&b.severity)));
         list.dedup_by(|a, b| a.place() == b.place() && a.message == b.message);
-        Self { list, untold: 0, file: file.to_owned(), source }
+        Self { list, untold: Untold::default(), file: file.to_owned(), source }
     }
 
-    /// With errors that are only counted.
-    pub(crate) fn and_untold(self, untold: usize) -> Self {
+    /// With problems that are only counted.
+    pub(crate) fn and_untold(self, untold: Untold) -> Self {
         Self { untold, ..self }
     }
 
@@ -132,8 +133,8 @@ impl Problems {
         Self { untold: self.untold, ..Self::new(self.list, &self.file, self.source) }
     }
 
-    /// How many errors are only counted.
-    pub(crate) fn untold(&self) -> usize {
+    /// What is only counted.
+    pub(crate) fn untold(&self) -> Untold {
         self.untold
     }
 
@@ -142,10 +143,10 @@ impl Problems {
         self.list.iter()
     }
 
-    /// How many errors there are. Beyond a thousand problems they are counted and not told.
+    /// How many errors there are. Beyond a thousand they are counted and not told.
     pub fn errors(&self) -> usize {
         let told = self.list.iter().filter(|problem| problem.severity == Severity::Error).count();
-        told.saturating_add(self.untold)
+        told.saturating_add(self.untold.errors)
     }
 
     /// Whether there is none.
@@ -163,7 +164,20 @@ impl Problems {
 
     /// One problem a line, as on a stderr that is not a terminal. Empty without problems.
     pub fn plain(&self) -> String {
-        self.list.iter().fold(String::new(), |out, problem| out + &problem.to_string() + "\n")
+        let told = self.list.iter().fold(String::new(), |out, problem| out + &problem.to_string() + "\n");
+        told + &self.rest()
+    }
+
+    /// What is not told, a line for each severity; empty if everything is.
+    pub(crate) fn rest(&self) -> String {
+        let Untold { errors, warnings } = self.untold;
+        let mut out = String::new();
+        for (count, what) in [(errors, "errors"), (warnings, "warnings")] {
+            if count > 0 {
+                out = out + &self.file + ": and " + &count.to_string() + " more " + what + "\n";
+            }
+        }
+        out
     }
 
     /// One JSON array, for `--json`.

@@ -14,6 +14,8 @@ use std::time::Duration;
 use spooky_config::parse;
 
 const BOUND: Duration = Duration::from_secs(10);
+/// Bytes that are said of a file, at most.
+const MOST_TOLD: usize = 8_000_000;
 
 /// How long this thread has run, from Linux's scheduler statistics.
 fn ran() -> Duration {
@@ -21,9 +23,13 @@ fn ran() -> Duration {
     Duration::from_nanos(text.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0))
 }
 
+/// The first thing that is said of a text. Reading it and telling of it in every way is bounded in time and length.
 fn refusal(text: &str) -> String {
     let start = ran();
     let problems = parse(text, "f", &|_| None).expect_err("refused");
+    for told in [problems.plain(), problems.json(), problems.terminal(false)] {
+        assert!(told.len() < MOST_TOLD, "{} bytes", told.len());
+    }
     let took = ran().saturating_sub(start);
     assert!(took < BOUND, "took {took:?}");
     problems.iter().map(|problem| problem.message.clone()).next().expect("a reason")
@@ -119,9 +125,51 @@ fn megabytes_of_anything_end() {
     refusal(&certificates);
 }
 
+/// Shapes in which a reader that looks back, or a renderer that starts anew for each problem, takes minutes.
 #[test]
-fn a_thousand_problems_are_told_and_the_rest_is_counted() {
+fn nothing_is_looked_at_again_for_each_key() {
+    let keys = |count: usize| {
+        (0..count).fold(String::new(), |mut text, number| {
+            let _ = writeln!(text, "k{number}: 1");
+            text
+        })
+    };
+    refusal(&(keys(400_000) + &"<<: {}\n".repeat(400_000)));
+    refusal(&(keys(400_000) + &"reload: {}\n".repeat(400_000)));
+    refusal(&format!("{{ {} }}", keys(800_000).trim_end().replace('\n', ", ")));
+    refusal(&format!("log: {{ level: {} }}", "x".repeat(12_000_000)));
+    let levels = "{ level: loud }, ".repeat(500_000);
+    refusal(&format!("listeners: [ {levels} ]"));
+}
+
+#[test]
+fn a_long_value_is_cut_where_it_is_quoted() {
+    let value = "\u{fc}".repeat(5000);
+    let problems = parse(&format!("log: {{ level: {value} }}\n"), "f", &|_| None).expect_err("refused");
+    let told = problems.iter().find(|problem| problem.path == "log.level").expect("a problem of the level");
+    assert_eq!(told.message, format!("Invalid log level: {}\u{2026}", "\u{fc}".repeat(1024)));
+}
+
+#[test]
+fn a_thousand_errors_are_told_and_the_rest_is_counted() {
     let problems = parse(&"x: 1\n".repeat(1500), "f", &|_| None).expect_err("refused");
     assert_eq!(problems.iter().count(), 1000);
-    assert!(problems.errors() >= 1500, "{}", problems.errors());
+    assert_eq!(problems.errors(), 1502);
+    for told in [problems.plain(), problems.terminal(false)] {
+        assert!(told.ends_with("\nf: and 502 more errors\n"), "{}", &told[told.len() - 100..]);
+    }
+}
+
+#[test]
+fn no_number_of_warnings_hides_an_error() {
+    let mut text = String::from("listen: { tls: { cert: c, key: k } }\nupstream:\n");
+    for name in 0..1500 {
+        let route = format!("route: {{ host: h{name} }}");
+        let _ = writeln!(text, "  u{name}: {{ {route}, backends: [ {{ id: a, address: \"http://b\" }} ] }}");
+    }
+    let loaded = parse(&text, "f", &|_| None).expect("warnings refuse nothing");
+    assert!(loaded.problems(Vec::new()).plain().ends_with("\nf: and 500 more warnings\n"));
+    let problems = parse(&format!("{text}log: {{ level: loud }}\n"), "f", &|_| None).expect_err("refused");
+    assert_eq!(problems.errors(), 1);
+    assert!(problems.plain().contains("f:1503:15: error: log.level: Invalid log level: loud\n"));
 }

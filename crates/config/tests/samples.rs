@@ -36,7 +36,10 @@ fn every_sample_file_loads() {
     }
     for path in &samples {
         let text = std::fs::read_to_string(path).unwrap();
-        assert!(text.starts_with("# yaml-language-server: $schema=./spooky.schema.json\n"), "{}", path.display());
+        let line = text.lines().next().unwrap();
+        let schema = line.strip_prefix("# yaml-language-server: $schema=").expect(line);
+        let schema = std::fs::read_to_string(path.parent().unwrap().join(schema)).expect(line);
+        assert_eq!(schema, spooky_config::schema(), "{line}");
         parse(&text, &path.display().to_string(), &|_| None).unwrap_or_else(|problems| panic!("{problems}"));
     }
 }
@@ -44,7 +47,8 @@ fn every_sample_file_loads() {
 /// A block of YAML on a page.
 struct Block {
     line: usize,
-    language: String,
+    /// What stands behind the fence: the language, and perhaps `invalid`.
+    info: String,
     text: String,
 }
 
@@ -56,8 +60,7 @@ fn blocks(page: &str) -> Vec<Block> {
         let text = line.trim_start();
         match (open, text.strip_prefix("```")) {
             (None, Some(info)) => {
-                let language = info.split_whitespace().next().unwrap_or_default().to_lowercase();
-                found.push(Block { line: number + 1, language, text: String::new() });
+                found.push(Block { line: number + 1, info: info.trim().to_lowercase(), text: String::new() });
                 open = Some(line.len() - text.len());
             }
             (Some(_), Some("")) => open = None,
@@ -80,27 +83,51 @@ fn completed(text: &str) -> String {
     format!("{text}{listen}{}", if has("upstream:") { "" } else { upstream })
 }
 
-/// What is fenced as `yaml` is a configuration of Spooky, whole or in part; files of other programs are fenced as `yml`.
+/// Pages on which configurations stand. All pages are looked at; these are known to have some.
+const CONFIGURED: [&str; 4] =
+    ["README.md", "docs/guide/configuration.md", "docs/guide/load-balancing.md", "docs/guide/resilience.md"];
+
+/// What is fenced as `yaml` is a configuration of Spooky, whole or in part; files of other programs are fenced as `yml`. One
+/// fenced as `yaml invalid` shows mistakes: it must be refused, and what the page says next must be what is said of it.
 #[test]
-fn every_configuration_in_the_documentation_loads() {
+fn every_configuration_in_the_documentation_loads_or_is_marked() {
     let mut pages = vec![root().join("README.md")];
     files(&root().join("docs"), "md", &mut pages);
-    let mut count = 0;
+    let mut marked = 0;
     for page in &pages {
-        let text = std::fs::read_to_string(page).unwrap();
-        for block in blocks(&text) {
+        let mut count = 0;
+        let blocks = blocks(&std::fs::read_to_string(page).unwrap());
+        for (index, block) in blocks.iter().enumerate() {
             let name = format!("{} (from line {})", page.display(), block.line);
-            if block.language == "yaml" {
-                let env = |name: &str| (name == "PORT").then(|| "9889".to_owned());
-                let text = completed(&block.text);
-                parse(&text, &name, &env).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
-                count += 1;
+            let env = |name: &str| (name == "PORT").then(|| "9889".to_owned());
+            match block.info.as_str() {
+                "yaml" => {
+                    let text = completed(&block.text);
+                    parse(&text, &name, &env).unwrap_or_else(|problems| panic!("{problems}\n{text}"));
+                    count += 1;
+                }
+                "yaml invalid" => {
+                    let problems = parse(&block.text, "spooky.yaml", &env).expect_err(&name);
+                    let said = &blocks[index + 1].text;
+                    assert!(!problems.is_empty() && blocks[index + 1].info.is_empty(), "{name}");
+                    for problem in &problems {
+                        assert!(said.contains(&problem.to_string()), "{name} does not say\n{problem}");
+                    }
+                    marked += 1;
+                }
+                other => {
+                    let own = other.starts_with('y') && block.text.lines().any(|line| line.starts_with("upstream:"));
+                    assert!(!own, "{name}: fence a configuration of Spooky as yaml");
+                }
             }
-            let own = block.language == "yml" && block.text.lines().any(|line| line.starts_with("upstream:"));
-            assert!(!own, "{name}: fence a configuration of Spooky as yaml");
         }
+        let known = CONFIGURED.iter().any(|known| root().join(known) == *page);
+        assert!(count > 0 || !known, "no configuration found in {}", page.display());
     }
-    assert!(count > 1, "only {count} configurations found");
+    assert!(marked > 0, "no mistake is shown");
+    for known in CONFIGURED {
+        assert!(pages.contains(&root().join(known)), "{known} is not looked at");
+    }
 }
 
 /// Configurations that operators have in use: what one version takes, the next must take.

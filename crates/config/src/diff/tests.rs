@@ -84,3 +84,83 @@ fn a_refusal_names_the_key_and_both_values() {
         "runtime reload rejected: performance.worker_threads changed from auto to 4; restart required".to_owned();
     assert_eq!(changes.iter().map(Change::refusal).collect::<Vec<_>>(), [expected]);
 }
+
+/// The right-hand column of the contract's table, section 14: each with everything below, but for the exceptions.
+const RESTART: &[&str] = &[
+    "log.format",
+    "log.file",
+    "log.journald",
+    "log.qlog_dir",
+    "observability.tracing",
+    "observability.metrics.enabled",
+    "observability.metrics.address",
+    "observability.metrics.port",
+    "observability.metrics.path",
+    "observability.control_api.enabled",
+    "observability.control_api.address",
+    "observability.control_api.port",
+    "observability.control_api.health_path",
+    "observability.control_api.ready_path",
+    "observability.control_api.runtime_path",
+    "observability.control_api.restart_path",
+    "observability.control_api.reload_path",
+    "observability.control_api.reload_certs_path",
+    "observability.control_api.backends_path",
+    "observability.control_api.config_path",
+    "observability.control_api.log_level_path",
+    "observability.control_api.tls",
+    "performance.worker_threads",
+    "performance.control_plane_threads",
+    "performance.packet_shards_per_worker",
+    "performance.packet_shard_queue_capacity",
+    "performance.packet_shard_queue_max_bytes",
+    "performance.reuseport",
+    "performance.pin_workers",
+    "performance.udp_recv_buffer_bytes",
+    "performance.udp_send_buffer_bytes",
+    "security",
+];
+const LIVE: &[&str] = &["observability.tracing.sample_ratio"];
+
+fn is_below(path: &str, blocks: &[&str]) -> bool {
+    blocks.iter().any(|block| path.strip_prefix(block).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
+}
+
+/// The entry at a path, created where it is missing.
+fn entry<'s>(shown: &'s mut Shown, path: &str) -> &'s mut Shown {
+    path.split('.').fold(shown, |shown, name| {
+        if !matches!(shown, Shown::Map(_)) {
+            *shown = Shown::Map(Vec::new());
+        }
+        let Shown::Map(entries) = shown else { unreachable!() };
+        let at = entries.iter().position(|(known, _)| known == name);
+        let at = at.unwrap_or_else(|| {
+            entries.push((name.to_owned(), Shown::Null));
+            entries.len() - 1
+        });
+        &mut entries[at].1
+    })
+}
+
+#[test]
+fn every_key_is_live_or_needs_a_restart_as_the_contract_says() {
+    let old = config("").shown();
+    for (block, key) in crate::spec::walk::keys() {
+        let path = crate::spec::walk::join(&block, key.name);
+        // Lists change as a whole, and blocks by their keys.
+        if path.contains("[]") || (key.kind)().block().is_some() {
+            continue;
+        }
+        let field = path.replace("upstream.*", "upstream.a");
+        let mut new = old.clone();
+        *entry(&mut new, &field) = Shown::Text("something else".to_owned());
+        let mut changes = Vec::new();
+        compare_block(Config::KEYS, &old, &new, "", false, &mut changes);
+        let fields: Vec<_> = changes.iter().map(|change| (change.field.as_str(), change.restart)).collect();
+        let restart = is_below(&path, RESTART) && !is_below(&path, LIVE);
+        // A block that was not there appears as a whole.
+        let [(found, needs)] = fields[..] else { panic!("{field}: {fields:?}") };
+        assert!(field == found || field.starts_with(&format!("{found}.")), "{field}: {found}");
+        assert_eq!(needs, restart, "{path}");
+    }
+}

@@ -52,10 +52,20 @@ block! {
         panic_threshold_percent: u8 = 0, range(0, 100, PANIC);
     }
     settle |block: &mut LoadBalancing, scope: &mut Scope<'_, '_>| {
-        let used = block.algorithm == Algorithm::ConsistentHash
-            || !scope.written("key")
-            || scope.reader.upstream.is_none()
-            || scope.any_failed("type");
-        scope.require(used, &["key"], KEY_UNUSED, &[("type", block.algorithm.as_str())]);
+        if scope.reader.upstream.is_some() {
+            block.check_key(scope, "", &[]);
+        }
+    }
+}
+
+impl LoadBalancing {
+    /// Warns of a key that the algorithm does not hash. `block` is the path to this block below the scope, with a dot.
+    pub(crate) fn check_key(&self, scope: &mut Scope<'_, '_>, block: &str, arguments: &[(&str, &str)]) {
+        let key = format!("{block}key");
+        let used = self.algorithm == Algorithm::ConsistentHash
+            || !scope.written(&key)
+            || scope.any_failed(&format!("{block}type"));
+        let arguments = [arguments, &[("type", self.algorithm.as_str())][..]].concat();
+        scope.require(used, &[&key], KEY_UNUSED, &arguments);
     }
 }

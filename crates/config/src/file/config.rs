@@ -75,6 +75,7 @@ impl Config {
         let written: HashMap<&str, &Node> = written.iter().map(|entry| (entry.name.as_str(), &*entry.node)).collect();
         self.resilience.check_names(|name| written.contains_key(name), scope);
         self.check_routes(&written, scope);
+        self.check_global_key(&written, scope);
         self.check_bindings(scope);
         if !scope.written("observability.tracing.otlp_endpoint") {
             self.observability.tracing.follow_environment(scope.reader.env);
@@ -129,6 +130,15 @@ impl Config {
                     scope.require(false, &[&block], AMBIGUOUS, &arguments);
                 }
             }
+        }
+    }
+
+    /// The global block is used by the upstreams without one of their own: the first of them is named.
+    fn check_global_key(&self, written: &HashMap<&str, &Node>, scope: &mut Scope<'_, '_>) {
+        let is_own = |name: &str| written.get(name).is_some_and(|node| node.entry("load_balancing").is_some());
+        let user = self.upstreams.iter().find(|upstream| !is_own(&upstream.name));
+        if let (Some(block), Some(upstream)) = (&self.load_balancing, user) {
+            block.check_key(scope, "load_balancing.", &[("u", &upstream.name)]);
         }
     }
 

@@ -10,7 +10,7 @@ use crate::spec::words::words;
 use crate::value::number::Auto;
 use crate::value::quantity::millis;
 
-const REUSEPORT: Text = text("performance.reuseport must be true when performance.worker_threads > 1")
+pub(crate) const REUSEPORT: Text = text("performance.reuseport must be true when performance.worker_threads > 1")
     .code(Code::UnsupportedPolicyCombination);
 const STREAM_DATA: Text = text("performance.quic_initial_max_stream_data (<a>) must be <= quic_initial_max_data (<b>)");
 const STREAMS_UNI: Text = text("performance.quic_initial_max_streams_uni must be at least 3")
@@ -51,7 +51,7 @@ block! {
         packet_shard_queue_capacity: usize = 2048, positive(), restart();
         /// Bytes in that inbox.
         packet_shard_queue_max_bytes: u64 = 67_108_864, positive(), restart();
-        /// One UDP socket for each worker.
+        /// One UDP socket for each worker. `false` needs `worker_threads: 1`, or a process with one core.
         reuseport: bool = true, says(REUSEPORT), restart();
         /// Worker i on allowed core i modulo their number.
         pin_workers: bool = false, restart();

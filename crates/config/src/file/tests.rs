@@ -21,6 +21,7 @@ fn file(part: &str, text: &str) -> String {
     match part {
         "whole" => text.to_owned(),
         "root" => format!("listen: {listen}\nupstream: {{ api: {upstream} }}\n{text}"),
+        "listeners" => format!("listeners: [ {text} ]\nupstream: {{ api: {upstream} }}\n"),
         "upstreams" => format!("listen: {listen}\nupstream: {{ api: {upstream}, {text} }}\n"),
         _ => format!("listen: {listen}\nupstream: {{ api: {upstream} }}\n"),
     }
@@ -175,6 +176,11 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "upstream",
         "load_balancing: { type: rr, key: path }",
         "load_balancing.key has no effect with round-robin in upstream 'api'",
+    ),
+    (
+        "root",
+        "load_balancing: { type: lc, key: path }",
+        "load_balancing.key has no effect with least-connections in upstream 'api'",
     ),
     (
         "upstream",

@@ -24,8 +24,26 @@ pub(crate) const OF_UPSTREAM: &str = " for upstream '<u>'";
 /// The texts that any value can be answered with.
 pub(crate) const TEXTS: [Text; 2] = [WRONG_TYPE, NOT_SET];
 
-/// Problems that are told. A file with more is not a configuration; the rest is counted.
-const MAX_PROBLEMS: usize = 1000;
+/// Errors, and warnings, that are told. A file with more is not a configuration; the rest is counted.
+pub(crate) const MAX_TOLD: usize = 1000;
+/// Characters of a value that a message quotes. A longer value is not looked for by its text.
+const MAX_QUOTED: usize = 1024;
+
+/// How many problems of one severity there are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Count {
+    /// Reported with place and text.
+    told: usize,
+    /// Beyond the limit.
+    untold: usize,
+}
+
+/// How many problems there are beyond those that are told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Untold {
+    pub(crate) errors: usize,
+    pub(crate) warnings: usize,
+}
 
 /// State of the pass.
 pub(crate) struct Reader<'e> {
@@ -37,8 +55,8 @@ pub(crate) struct Reader<'e> {
     pub(crate) upstream: Option<String>,
     pub(crate) backend: Option<String>,
     pub(crate) problems: Vec<Problem>,
-    /// Errors beyond the limit.
-    pub(crate) untold: usize,
+    errors: Count,
+    warnings: Count,
     /// Where secrets stand.
     pub(crate) secrets: Vec<Place>,
     /// Paths with an error: wider checks keep quiet about them.
@@ -60,7 +78,8 @@ impl<'e> Reader<'e> {
             upstream: None,
             backend: None,
             problems: Vec::new(),
-            untold: 0,
+            errors: Count::default(),
+            warnings: Count::default(),
             secrets: Vec::new(),
             failed: BTreeSet::new(),
         }
@@ -90,10 +109,10 @@ impl<'e> Reader<'e> {
 
     /// Runs `work` and forgets what it reported: for nodes that are read a second time.
     pub(crate) fn quietly<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
-        let (reported, untold) = (self.problems.len(), self.untold);
+        let (reported, errors, warnings) = (self.problems.len(), self.errors, self.warnings);
         let done = work(self);
         self.problems.truncate(reported);
-        self.untold = untold;
+        (self.errors, self.warnings) = (errors, warnings);
         done
     }
 
@@ -109,13 +128,26 @@ impl<'e> Reader<'e> {
         rests.any(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
     }
 
-    /// Whether no more problems are told; then this one is counted.
+    /// Whether no more problems of this severity are told; then this one is counted.
     pub(crate) fn is_full(&mut self, text: Text) -> bool {
-        let full = self.problems.len() >= MAX_PROBLEMS;
-        if full && text.severity == Severity::Error {
-            self.untold = self.untold.saturating_add(1);
+        let count = self.count(text.severity);
+        let full = count.told >= MAX_TOLD;
+        if full {
+            count.untold = count.untold.saturating_add(1);
         }
         full
+    }
+
+    fn count(&mut self, severity: Severity) -> &mut Count {
+        match severity {
+            Severity::Error => &mut self.errors,
+            Severity::Warning => &mut self.warnings,
+        }
+    }
+
+    /// What is only counted.
+    pub(crate) fn untold(&self) -> Untold {
+        Untold { errors: self.errors.untold, warnings: self.warnings.untold }
     }
 
     /// Reports a problem at the current path.
@@ -126,6 +158,8 @@ impl<'e> Reader<'e> {
         if text.severity == Severity::Error {
             self.failed.insert(self.path.clone());
         }
+        let count = self.count(text.severity);
+        count.told = count.told.saturating_add(1);
         let block = self.path.rsplit_once('.').map_or("", |(block, _)| block);
         let named = |name: &str| {
             let argument = arguments.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
@@ -138,6 +172,7 @@ impl<'e> Reader<'e> {
                 _ => value.to_owned(),
             }))
         };
+        let named = |name: &str| named(name).map(quoted);
         let outside = text.template.strip_suffix(OF_UPSTREAM).filter(|_| self.upstream.is_none());
         let message = fill(outside.unwrap_or(text.template), named);
         let hint = Some(fill(text.hint, named)).filter(|hint| !hint.is_empty());
@@ -226,6 +261,15 @@ impl<'e> Reader<'e> {
             None => true,
         }
     }
+}
+
+/// A value as messages quote it: cut where it is too long to be read.
+fn quoted(mut value: String) -> String {
+    if let Some((cut, _)) = value.char_indices().nth(MAX_QUOTED) {
+        value.truncate(cut);
+        value.push('\u{2026}');
+    }
+    value
 }
 
 /// Replaces `${VAR}`, `${VAR:-default}` and `$$`. The error is the name of a variable that is not set.

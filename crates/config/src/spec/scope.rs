@@ -2,7 +2,7 @@
 
 use super::text::{Text, text};
 use super::{Key, Reader, Value};
-use crate::yaml::{Node, Place, Tree};
+use crate::yaml::{MERGE, Node, Place, Tree};
 
 const UNKNOWN: Text = text("unknown field '<name>'").hint("<advice>");
 const MISSING: Text = text("missing field '<name>'");
@@ -27,9 +27,15 @@ impl<'s, 'e> Scope<'s, 'e> {
             reader.mismatch(node, key, "mapping");
             return None;
         };
-        for (index, entry) in entries.iter().enumerate() {
+        let mut seen = vec![false; keys.len()];
+        for entry in entries {
             let name = entry.name.as_str();
-            let Some(known) = keys.iter().find(|known| known.answers_to(name)) else {
+            let known = keys.iter().zip(&mut seen).find(|(known, _)| known.answers_to(name));
+            let Some((_, seen)) = known else {
+                if name == MERGE {
+                    reader.below(name, |reader| reader.duplicate(entry.place, name));
+                    continue;
+                }
                 if !reader.is_full(UNKNOWN) {
                     let advice = advice(name, keys);
                     reader.below(name, |reader| {
@@ -38,7 +44,7 @@ impl<'s, 'e> Scope<'s, 'e> {
                 }
                 continue;
             };
-            if entries.iter().take(index).any(|earlier| known.answers_to(&earlier.name)) {
+            if std::mem::replace(seen, true) {
                 reader.below(name, |reader| reader.duplicate(entry.place, name));
             }
         }

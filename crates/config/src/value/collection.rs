@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use crate::spec::{Item, Key, Kind, Reader, Value};
 use crate::yaml::emit::Shown;
-use crate::yaml::{Node, Scalar, Tree};
+use crate::yaml::{MERGE, Node, Scalar, Tree};
 
 impl<T: Value> Value for Option<T> {
     fn kind() -> Kind {
@@ -81,7 +81,8 @@ pub(crate) fn each_named(
     let mut names = HashSet::with_capacity(entries.len());
     for entry in entries {
         reader.below(&entry.name, |reader| {
-            if names.insert(entry.name.as_str()) {
+            // A merge key that is left was one too many.
+            if entry.name != MERGE && names.insert(entry.name.as_str()) {
                 visit(reader, &entry.name, &entry.node);
             } else {
                 reader.duplicate(entry.place, &entry.name);

@@ -11,9 +11,11 @@ mod tls;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::file::performance::REUSEPORT;
 use crate::load::Loaded;
 use crate::problem::{Problem, Problems};
 use crate::spec::{Reader, Text};
+use crate::value::number::Auto;
 
 /// Why the world is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +37,7 @@ fn check_world_at(loaded: &Loaded, mode: Mode, now: i64) -> Vec<Problem> {
     let mut world = World { loaded, now, reader: Reader::new(&loaded.file, &|_| None), files: Vec::new() };
     world.check_tls();
     world.check_token_file();
+    world.check_workers(std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
     world.check_accounts(mode);
     if mode == Mode::Check {
         world.check_ports();
@@ -74,6 +77,14 @@ impl World<'_> {
                 self.report(path, if absent { missing } else { unreadable }, &arguments);
                 None
             }
+        }
+    }
+
+    /// With `auto` the number of workers is that of the cores, which the file cannot know.
+    fn check_workers(&mut self, cores: usize) {
+        let performance = &self.loaded.config.performance;
+        if performance.worker_threads == Auto::Auto && !performance.reuseport && cores > 1 {
+            self.report("performance.reuseport", REUSEPORT, &[]);
         }
     }
 

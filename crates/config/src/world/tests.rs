@@ -205,3 +205,25 @@ fn a_file_that_went_away_has_its_own_text() {
 fn certificate_text(error: &std::io::Error) -> String {
     crate::certificate_not_loaded(Path::new("/c"), error)
 }
+
+#[test]
+fn workers_by_the_number_of_cores_need_a_socket_each() {
+    for (extra, cores, told) in [
+        ("reuseport: false", 2, true),
+        ("reuseport: false", 1, false),
+        ("reuseport: false, worker_threads: 1", 2, false),
+        ("reuseport: true", 2, false),
+    ] {
+        let text = format!(
+            "listen: {{ tls: {{ cert: c, key: k }} }}\n\
+             upstream: {{ a: {{ route: {{ host: a }}, backends: [ {{ id: b, address: \"h:1\" }} ] }} }}\n\
+             performance: {{ {extra} }}"
+        );
+        let loaded = crate::parse(&text, "f", &|_| None).unwrap();
+        let mut world = World { loaded: &loaded, now: 0, reader: Reader::new("f", &|_| None), files: Vec::new() };
+        world.check_workers(cores);
+        let found: Vec<_> = world.reader.problems.into_iter().map(|problem| problem.message).collect();
+        let text = "performance.reuseport must be true when performance.worker_threads > 1".to_owned();
+        assert_eq!(found, told.then_some(text).into_iter().collect::<Vec<_>>(), "{extra} {cores}");
+    }
+}

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
 
-use super::{Entry, Node, Place, Tree};
+use super::{Entry, MERGE, Node, Place, Tree};
 
 /// Largest file that is looked at.
 pub(crate) const MAX_BYTES: usize = 16 * 1024 * 1024;
@@ -75,7 +75,7 @@ struct Open {
 
 enum Content {
     List(Vec<Arc<Node>>),
-    Map { entries: Vec<Entry>, key: Option<(String, Place)>, merged: Vec<(Place, Arc<Node>)> },
+    Map { entries: Vec<Entry>, key: Option<(String, Place)>, merged: Option<(Place, Arc<Node>)> },
 }
 
 struct Builder {
@@ -131,7 +131,7 @@ impl Builder {
             }
             Event::MappingStart(anchor, tag) => {
                 is_string(tag.as_deref(), place)?;
-                self.enter(place, anchor, Content::Map { entries: Vec::new(), key: None, merged: Vec::new() })
+                self.enter(place, anchor, Content::Map { entries: Vec::new(), key: None, merged: None })
             }
             Event::SequenceEnd | Event::MappingEnd => self.leave(),
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
@@ -150,7 +150,7 @@ impl Builder {
         let Some(Open { place, anchor, size, content }) = self.open.pop() else { return Ok(()) };
         let tree = match content {
             Content::List(items) => Tree::List(items),
-            Content::Map { entries, merged, .. } => Tree::Map(merge(entries, &merged)?),
+            Content::Map { entries, merged, .. } => Tree::Map(merge(entries, merged)?),
         };
         self.finish(anchor, Sized { node: Arc::new(Node { place, tree }), size })
     }
@@ -176,7 +176,7 @@ impl Builder {
                     Tree::Scalar { text, .. } => *key = Some((text.clone(), sized.node.place)),
                     _ => return Err(refusal(sized.node.place, "a key must be a plain name")),
                 },
-                Some((name, place)) if name == "<<" => merged.push((place, sized.node)),
+                Some((name, place)) if name == MERGE && merged.is_none() => *merged = Some((place, sized.node)),
                 Some((name, place)) => entries.push(Entry { name, place, node: sized.node }),
             },
         }
@@ -199,21 +199,20 @@ fn is_string(tag: Option<&Tag>, place: Place) -> Result<bool, Refusal> {
 }
 
 /// Adds the entries of `<<` that the mapping does not set itself; an earlier source wins over a later one.
-fn merge(mut entries: Vec<Entry>, merged: &[(Place, Arc<Node>)]) -> Result<Vec<Entry>, Refusal> {
-    for (place, source) in merged {
-        let sources: Vec<&Node> = match &source.tree {
-            Tree::Map(_) => vec![source],
-            Tree::List(items) => items.iter().map(Arc::as_ref).collect(),
-            Tree::Scalar { .. } => Vec::new(),
-        };
-        if sources.is_empty() || sources.iter().any(|node| !matches!(node.tree, Tree::Map(_))) {
-            return Err(refusal(*place, "a merge key takes a mapping or a list of mappings"));
-        }
-        let mut known: HashSet<String> = entries.iter().map(|own| own.name.clone()).collect();
-        for entry in sources.into_iter().flat_map(Node::entries) {
-            if known.insert(entry.name.clone()) {
-                entries.push(entry.clone());
-            }
+fn merge(mut entries: Vec<Entry>, merged: Option<(Place, Arc<Node>)>) -> Result<Vec<Entry>, Refusal> {
+    let Some((place, source)) = merged else { return Ok(entries) };
+    let sources: Vec<&Node> = match &source.tree {
+        Tree::Map(_) => vec![&source],
+        Tree::List(items) => items.iter().map(Arc::as_ref).collect(),
+        Tree::Scalar { .. } => Vec::new(),
+    };
+    if sources.is_empty() || sources.iter().any(|node| !matches!(node.tree, Tree::Map(_))) {
+        return Err(refusal(place, "a merge key takes a mapping or a list of mappings"));
+    }
+    let mut known: HashSet<String> = entries.iter().map(|own| own.name.clone()).collect();
+    for entry in sources.into_iter().flat_map(Node::entries) {
+        if known.insert(entry.name.clone()) {
+            entries.push(entry.clone());
         }
     }
     Ok(entries)

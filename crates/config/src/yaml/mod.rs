@@ -13,6 +13,9 @@ use std::sync::Arc;
 pub(crate) use build::parse;
 pub(crate) use scalar::Scalar;
 
+/// The key that takes over the entries of other mappings. Only the first of a mapping does; a second one stays as an entry.
+pub(crate) const MERGE: &str = "<<";
+
 /// Where something stands in the file. Lines and columns count characters from 1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Place {

@@ -276,4 +276,32 @@ pub(super) const MISTAKES: &[(&str, &str, &str)] = &[
         "security: { privileges: { group: \" \" } }",
         "security.privileges.group must be non-empty when privilege drop is enabled",
     ),
+    (
+        "listeners",
+        "{ tls: { cert: c } }",
+        "listeners[0].tls.cert and listeners[0].tls.key must both be set when either is provided",
+    ),
+    ("listeners", "{ tls: {} }", "listeners[0].tls requires either cert/key or certificates entries"),
+    (
+        "listeners",
+        "{ tls: { cert: c, key: k, client_auth: { enabled: true } } }",
+        "listeners[0].tls.client_auth.ca_file is required when client_auth.enabled=true",
+    ),
+    (
+        "listeners",
+        "{ tls: { certificates: [ { server_name: a b, cert: c, key: k } ] } }",
+        "listeners[0].tls.certificates[0].server_name 'a b' is not a valid DNS hostname",
+    ),
+    (
+        "listeners",
+        "{ tls: { cert: c, key: k }, tcp: { max_connections: 0 } }",
+        "listeners[0].tcp.max_connections must be greater than 0",
+    ),
+    (
+        "listeners",
+        "{ tls: { cert: c, key: k } }, { tls: { cert: c, key: k } }",
+        "listener binding conflict: 0.0.0.0:9889 duplicates 0.0.0.0:9889 on 0.0.0.0:9889",
+    ),
+    ("root", "reload: { <<: {}, <<: {} }", "duplicate field '<<'"),
+    ("upstreams", "<<: {}, <<: {}", "duplicate field '<<'"),
 ];

@@ -1,0 +1,185 @@
+//! The list is found in files by its paths, and it is true: the sources of the process read a key, or it is listed.
+
+use super::*;
+use crate::spec::walk;
+use std::{fs, path::Path};
+
+#[test]
+fn written_keys_are_found_by_their_form() {
+    let text = "listeners: [ { tcp: { proxy_protocol: {} } } ]\n\
+                upstream: { a.b: { timeouts: { total_ms: 1 }, backends: [ { id: x } ] } }\nreload: {}\n";
+    let tree = crate::yaml::parse(text).unwrap().unwrap();
+    let pending =
+        ["listen.tcp.proxy_protocol", "upstream.*.timeouts", "upstream.*.backends[].id", "log"].map(|key| (key, None));
+    let found = written_below(&tree, &pending);
+    let found: Vec<_> = found.iter().map(|(path, place)| (path.as_str(), place.line, place.column)).collect();
+    let expected = [
+        ("listeners[0].tcp.proxy_protocol", 1, 23),
+        ("upstream.a.b.timeouts", 2, 20),
+        ("upstream.a.b.backends[0].id", 2, 61),
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(written_below(&tree, &[]), []);
+}
+
+#[test]
+fn a_value_that_asks_for_nothing_is_not_listed() {
+    let listed = |text: &str| {
+        let tree = crate::yaml::parse(text).unwrap().unwrap();
+        written_below(&tree, NOT_IN_EFFECT).into_iter().map(|(path, _)| path).collect::<Vec<_>>()
+    };
+    for text in [
+        "log: { format: Plain }",
+        "upstream: { a: { backends: [ { protocol: h2 } ] } }",
+        "observability: { metrics: { enabled: false, port: 1 } }",
+        "security: { privileges: { enabled: false }, sandbox: off }",
+        "listen: { tcp: { enabled: false } }",
+    ] {
+        assert_eq!(listed(text), [""; 0], "{text}");
+    }
+    assert_eq!(listed("log: { format: json }"), ["log.format"]);
+    assert_eq!(
+        listed("upstream: { a: { backends: [ { protocol: h2 }, { protocol: http1 } ] } }"),
+        ["upstream.a.backends[1].protocol"]
+    );
+    assert_eq!(listed("observability: { metrics: {} }"), ["observability.metrics"]);
+}
+
+#[test]
+fn every_pending_key_is_a_key() {
+    let paths = walk::paths();
+    for (pending, _) in NOT_IN_EFFECT {
+        assert!(paths.iter().any(|path| path.as_str() == *pending), "{pending}");
+    }
+}
+
+/// Keys that are in effect without the process reading them: the loader itself obeys, or another key takes the value over.
+const BY_THE_LOADER: &[&str] = &[
+    "version",
+    "listen.protocol",
+    "performance.inflight_acquire_wait_ms",
+    // A text of its own says that it has no effect, for ever.
+    "performance.unknown_length_response_prebuffer_bytes",
+    // Their part is in `upstream.*.timeouts`.
+    "performance.backend_connect_timeout_ms",
+    "performance.backend_timeout_ms",
+    "performance.backend_body_idle_timeout_ms",
+    "performance.backend_body_total_timeout_ms",
+    "performance.backend_total_request_timeout_ms",
+    "performance.max_stream_lifetime_ms",
+    "performance.tunnel_idle_timeout_ms",
+    // `upstream_tls` and `load_balancing` are in each upstream.
+    "upstream_tls",
+    // Refused with several workers.
+    "performance.reuseport",
+    "resilience.watchdog.restart_hook",
+];
+
+/// What the process reads where the name of the key alone is that of others too, or of another thing.
+const READ_AS: &[(&str, &[&str])] = &[
+    ("listen.name", &["listener.name"]),
+    ("listen.address", &["listener.address"]),
+    ("listen.port", &["listener.port"]),
+    ("listen.tls.cert", &["&tls.cert,"]),
+    ("listen.tls.key", &["&tls.key)"]),
+    ("listen.tls.ocsp_file", &["&tls.ocsp_file"]),
+    ("listen.tls.certificates[].server_name", &["entry.server_name"]),
+    ("listen.tls.certificates[].cert", &["entry.cert"]),
+    ("listen.tls.certificates[].key", &["entry.key"]),
+    ("listen.tls.certificates[].ocsp_file", &["entry.ocsp_file"]),
+    ("listen.tls.client_auth.enabled", &["auth.enabled"]),
+    ("listen.tls.client_auth.ca_file", &["auth.ca_file"]),
+    ("load_balancing.type", &["load_balancing.algorithm"]),
+    ("load_balancing.key", &["load_balancing.key"]),
+    ("upstream.*.load_balancing.type", &["load_balancing.algorithm"]),
+    ("upstream.*.load_balancing.key", &["load_balancing.key"]),
+    ("upstream_tls.server_name", &["upstream.tls.server_name"]),
+    ("upstream.*.tls.server_name", &["upstream.tls.server_name"]),
+    ("upstream_tls.ca_file", &["ca_file: tls.ca_file"]),
+    ("upstream.*.tls.ca_file", &["ca_file: tls.ca_file"]),
+    ("upstream.*.route.host", &["route.host"]),
+    ("upstream.*.host_policy.mode", &["host_policy.mode"]),
+    ("upstream.*.host_policy.host", &["host_policy.host"]),
+    ("upstream.*.forwarded_headers.mode", &["forwarded_headers.mode"]),
+    ("upstream.*.passive_health.enabled", &["passive.enabled"]),
+    ("upstream.*.passive_health.failure_threshold", &["passive.failure_threshold"]),
+    ("upstream.*.passive_health.success_threshold", &["passive.success_threshold"]),
+    ("upstream.*.passive_health.cooldown_ms", &["passive.cooldown_ms"]),
+    ("upstream.*.passive_health.count_5xx", &["passive.count_5xx"]),
+    ("upstream.*.backends[].address", &["backend.address"]),
+    ("upstream.*.backends[].protocol", &["backend.protocol"]),
+    ("upstream.*.backends[].health_check.path", &["check.path"]),
+    ("upstream.*.backends[].health_check.failure_threshold", &["check.failure_threshold"]),
+    ("upstream.*.backends[].health_check.success_threshold", &["check.success_threshold"]),
+    ("upstream.*.backends[].health_check.cooldown_ms", &["check.cooldown_ms"]),
+    ("upstream.*.backends[].health_check.host", &["check.host"]),
+    ("log.connections", &["log.connections"]),
+    ("log.format", &["log.format"]),
+    ("log.file", &["log.file"]),
+    ("performance.packet_shards_per_worker", &["= performance.packet_shards_per_worker"]), // it is shown in the log
+    ("resilience.adaptive_admission.enabled", &["adaptive.enabled"]),
+    ("resilience.circuit_breaker.enabled", &["breaker.enabled"]),
+    ("resilience.circuit_breaker.failure_threshold", &["breaker.failure_threshold"]),
+    ("resilience.circuit_breaker.count_5xx", &["breaker.count_5xx"]),
+    ("resilience.hedging.enabled", &["hedging.enabled"]),
+    ("resilience.retry_budget.enabled", &["budget\n                .enabled", "budget.enabled"]),
+    ("resilience.brownout.enabled", &["brownout.enabled"]),
+    ("observability.metrics", &["observability.metrics"]),
+    ("observability.tracing", &["observability.tracing"]),
+    ("observability.routing.enabled", &["routing.enabled"]),
+    ("security.privileges", &["security.privileges"]),
+];
+
+/// The program without its tests and comments.
+fn sources(folder: &Path, out: &mut String) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() && !path.ends_with("tests") {
+            sources(&path, out);
+        } else if path.extension().is_some_and(|kind| kind == "rs") && !path.ends_with("tests.rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let text = text.split("#[cfg(test)]").next().unwrap();
+            out.extend(text.lines().filter(|line| !line.trim_start().starts_with("//")).flat_map(|line| [line, "\n"]));
+        }
+    }
+}
+
+/// Whether the field is read: its name after a dot, and no call.
+fn reads_field(source: &str, name: &str) -> bool {
+    let mut rest = source;
+    while let Some((before, after)) = rest.split_once(name) {
+        rest = after;
+        let ends = !after.starts_with(|next: char| next.is_alphanumeric() || next == '_' || next == '(');
+        if ends && before.trim_end().ends_with('.') {
+            return true;
+        }
+    }
+    false
+}
+
+#[test]
+fn a_key_is_read_by_the_process_or_listed() {
+    let mut source = String::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../spooky/src"), &mut source);
+    let is_read = |path: &str, name: &str| match READ_AS.iter().find(|(key, _)| *key == path) {
+        Some((_, words)) => words.iter().any(|word| source.contains(word)),
+        None => reads_field(&source, name),
+    };
+    let is_below = |path: &str, block: &str| {
+        path.strip_prefix(block).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    };
+    for (block, key) in walk::keys() {
+        let path = walk::join(&block, key.name);
+        let listed = NOT_IN_EFFECT.iter().find(|(pending, _)| is_below(&path, pending));
+        match listed {
+            Some((pending, _)) if *pending == path => {
+                assert!(!is_read(&path, key.name), "{path} is listed and read: take it out of NOT_IN_EFFECT");
+            }
+            Some(_) => {}
+            None => {
+                let passed_on = BY_THE_LOADER.contains(&path.as_str()) || (key.kind)().block().is_some();
+                assert!(passed_on || is_read(&path, key.name), "{path} is neither read nor listed in NOT_IN_EFFECT");
+            }
+        }
+    }
+}
