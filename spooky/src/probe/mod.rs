@@ -27,7 +27,7 @@ use std::{
     task::{Context, Poll},
     time::Instant,
 };
-use tokio::{runtime::Builder, task::LocalSet};
+use tokio::runtime::Builder;
 use watch::Watch;
 
 /// Probes until it is told to stop, whatever happens to a single run.
@@ -43,7 +43,7 @@ pub(crate) fn watch_over(snapshot: &Arc<Snapshot>, stop: &Arc<Stop>, seed: u64) 
 
 fn run(snapshot: &Arc<Snapshot>, stop: &Arc<Stop>, seed: u64) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
-    LocalSet::new().block_on(&runtime, async {
+    runtime.block_on(async {
         let mut probes = Probes::new(snapshot.clone(), stop.clone(), seed)?;
         poll_fn(|cx| probes.turn(cx)).await;
         Ok(())

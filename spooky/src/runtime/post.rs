@@ -20,7 +20,7 @@ use std::{
     sync::Arc,
     time::Instant,
 };
-use tokio::{runtime::Builder, task::LocalSet};
+use tokio::runtime::Builder;
 
 /// A listener's socket for one worker.
 pub(super) struct Ingress {
@@ -67,7 +67,7 @@ impl Post {
 
     fn live(&self) -> io::Result<()> {
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
-        LocalSet::new().block_on(&runtime, async {
+        runtime.block_on(async {
             self.worker()?.run().await;
             Ok(())
         })
