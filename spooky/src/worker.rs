@@ -8,8 +8,10 @@ use crate::{
 };
 use spooky_edge::Edge;
 use spooky_net::{
+    inbox::{Inbox, Inboxes},
+    steer::Sorter,
     timer::Timer,
-    udp::{AsyncUdp, RecvBatch, SendBatch, Transmit},
+    udp::{AsyncUdp, Datagram, RecvBatch, SendBatch, Transmit},
 };
 use spooky_transport::Transport;
 use std::{
@@ -18,30 +20,35 @@ use std::{
     net::SocketAddr,
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// Receive calls of one listener in one turn; each takes up to 32 messages.
 const RECEIVES_PER_TURN: usize = 4;
 /// Send calls of one listener in one turn.
 const SENDS_PER_TURN: usize = 64;
+/// Datagrams taken from the inbox in one turn.
+const PASSED_PER_TURN: usize = 512;
+/// How often it is said at most that the inbox was full.
+const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// A listener as one worker has it.
 pub(crate) struct Listener {
     pub(crate) socket: AsyncUdp,
     pub(crate) edge: Edge,
     pub(crate) port: u16,
+    sorter: Sorter,
     receive: RecvBatch,
     send: SendBatch,
 }
 
 impl Listener {
-    pub(crate) fn new(socket: AsyncUdp, edge: Edge, port: u16) -> Self {
-        Self { socket, edge, port, receive: RecvBatch::new(), send: SendBatch::new() }
+    pub(crate) fn new(socket: AsyncUdp, edge: Edge, port: u16, sorter: Sorter) -> Self {
+        Self { socket, edge, port, sorter, receive: RecvBatch::new(), send: SendBatch::new() }
     }
 
-    /// Takes what has arrived. True if there may be more.
-    fn receive(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    /// Takes what has arrived, and passes on what belongs to others as of listener `at`. True if there may be more.
+    fn receive(&mut self, cx: &mut Context<'_>, now: Instant, at: usize, inboxes: &Inboxes) -> bool {
         for _ in 0..RECEIVES_PER_TURN {
             match self.socket.poll_recv(cx, &mut self.receive) {
                 Poll::Pending => return false,
@@ -50,9 +57,12 @@ impl Listener {
             }
             let is_partial = self.receive.is_partial();
             for mut datagram in self.receive.drain() {
-                let (remote, local_ip, ecn) = (datagram.remote, datagram.local_ip, datagram.ecn.unwrap_or_default());
+                let Datagram { remote, local_ip, ecn, .. } = datagram;
                 while let Some(packet) = datagram.split_segment() {
-                    self.edge.on_datagram(now, remote, local_ip, ecn, packet);
+                    match self.sorter.elsewhere(&packet).and_then(|worker| inboxes.of(worker)) {
+                        None => self.edge.on_datagram(now, remote, local_ip, ecn.unwrap_or_default(), packet),
+                        Some(inbox) => inbox.put(at, &Datagram { stride: packet.len(), data: packet, ..datagram }),
+                    }
                 }
             }
             if is_partial {
@@ -111,6 +121,10 @@ pub(crate) struct Worker {
     pub(crate) transport: Transport,
     pub(crate) exchanges: Exchanges,
     stop: Arc<Stop>,
+    inboxes: Arc<Inboxes>,
+    number: usize,
+    /// When it was last said that the inbox was full.
+    told: Option<Instant>,
     timer: Timer,
     life: Life,
 }
@@ -121,8 +135,11 @@ impl Worker {
         transport: Transport,
         exchanges: Exchanges,
         stop: Arc<Stop>,
+        inboxes: Arc<Inboxes>,
+        number: usize,
     ) -> io::Result<Self> {
-        Ok(Self { listeners, transport, exchanges, stop, timer: Timer::new()?, life: Life::Running })
+        let (timer, life, told) = (Timer::new()?, Life::Running, None);
+        Ok(Self { listeners, transport, exchanges, stop, inboxes, number, told, timer, life })
     }
 
     /// Serves until it is told to stop and has drained.
@@ -136,9 +153,9 @@ impl Worker {
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now = Instant::now();
-        let mut more = false;
-        for listener in &mut self.listeners {
-            more |= listener.receive(cx, now);
+        let mut more = self.collect(cx, now);
+        for (at, listener) in self.listeners.iter_mut().enumerate() {
+            more |= listener.receive(cx, now, at, &self.inboxes);
             listener.edge.on_time(now);
         }
         self.transport.on_time(now);
@@ -156,6 +173,27 @@ impl Worker {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+
+    /// Takes what arrived for this worker at the sockets of others. True if there may be more.
+    fn collect(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let Self { inboxes, number, listeners, told, .. } = self;
+        let Some(inbox) = inboxes.of(*number) else { return false };
+        inbox.listen(cx.waker());
+        for taken in 0..PASSED_PER_TURN {
+            let Some((at, datagram)) = inbox.take() else {
+                if taken > 0 {
+                    tell_dropped(inbox, *number, told, now);
+                }
+                return false;
+            };
+            if let Some(listener) = listeners.get_mut(at) {
+                let Datagram { remote, local_ip, ecn, data, .. } = datagram;
+                listener.edge.on_datagram(now, remote, local_ip, ecn.unwrap_or_default(), data);
+            }
+        }
+        tell_dropped(inbox, *number, told, now);
+        true
     }
 
     /// Lets the exchanges act on what both sides have seen.
@@ -213,5 +251,17 @@ impl Worker {
             }
             Life::Closing => true,
         }
+    }
+}
+
+/// Says that the inbox was full, unless that was said just now.
+fn tell_dropped(inbox: &Inbox, number: usize, told: &mut Option<Instant>, now: Instant) {
+    if told.is_some_and(|at| now.saturating_duration_since(at) < TELL_EVERY) {
+        return;
+    }
+    let dropped = inbox.take_dropped();
+    if dropped > 0 {
+        *told = Some(now);
+        tracing::warn!("worker-{number} dropped {dropped} datagrams that arrived at other workers: its inbox was full");
     }
 }

@@ -38,7 +38,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// The root of the workspace.
+/// The root of the workspace that this runs for: `cargo run` tells the crate's folder; without it, the current folder.
+/// Not the workspace that it was built in, which may be another one with the same target folder.
 fn root() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap_or(Path::new(".")).to_owned()
+    let told = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    told.as_deref().and_then(Path::parent).map_or_else(|| ".".into(), Path::to_owned)
 }

@@ -17,8 +17,6 @@ pub const NOT_IN_EFFECT: &[(&str, Option<&str>)] = &[
     ("listen.tls.client_auth.subject_header", None),
     ("performance.control_plane_threads", None),
     ("performance.packet_shards_per_worker", Some("1")),
-    ("performance.packet_shard_queue_capacity", None),
-    ("performance.packet_shard_queue_max_bytes", None),
     ("performance.quic_retry", Some("off")),
     ("performance.quic_retry_handshakes", None),
     ("performance.client_handshake_timeout_ms", None),

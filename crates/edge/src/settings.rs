@@ -3,6 +3,7 @@
 use crate::gate::Gate;
 use crate::quic::cid::{FirstCid, WorkerCids};
 use crate::quic::congestion::PathControllerFactory;
+use crate::quic::migration::Sedentary;
 use crate::quic::trim::Trimmed;
 use quinn_proto::{
     EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt,
@@ -45,7 +46,7 @@ pub struct EdgeSettings {
     pub max_streams_uni: u64,
     /// Upper end of path MTU discovery: `quic_max_udp_payload_bytes`, or what the interface carries. Bytes.
     pub max_udp_payload: u16,
-    /// `quic_active_migration`.
+    /// `quic_active_migration`. Clients that are forbidden to change their address may still have it changed for them.
     pub active_migration: bool,
     /// Bytes of unacknowledged response data that one connection may hold.
     pub send_window: u64,
@@ -91,9 +92,10 @@ impl EdgeSettings {
 
     pub(crate) fn server_config(&self) -> Result<ServerConfig, EdgeError> {
         let crypto = QuicServerConfig::try_from(self.tls.clone()).map_err(|_| EdgeError::NoInitialCipher)?;
-        let mut config = ServerConfig::with_crypto(Arc::new(Trimmed(Arc::new(crypto))));
+        let crypto = Arc::new(Trimmed(Arc::new(crypto)));
+        let mut config =
+            ServerConfig::with_crypto(if self.active_migration { crypto } else { Arc::new(Sedentary(crypto)) });
         config.transport_config(Arc::new(self.transport_config()?));
-        config.migration(self.active_migration);
         config.max_incoming(MAX_INCOMING);
         Ok(config)
     }

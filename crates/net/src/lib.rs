@@ -2,8 +2,9 @@
 //!
 //! This crate owns every `unsafe` block of the product, each with its reason. It knows no QUIC beyond the place of a
 //! connection id, no HTTP and no configuration file: callers pass plain option structs. The worker of `edge` calls
-//! [`udp`], [`steer`] and [`timer`]; `transport` calls the TCP and client TLS parts; the runtime calls the rest.
+//! [`udp`], [`steer`], [`inbox`] and [`timer`]; `transport` calls the TCP and client TLS parts; the runtime calls the rest.
 
+pub mod inbox;
 pub mod steer;
 pub mod sys;
 pub mod tcp;

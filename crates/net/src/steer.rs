@@ -2,11 +2,12 @@
 //!
 //! The first byte of every connection id that a worker issues, modulo the number of workers, is that worker's number.
 //! A classic BPF program on the `SO_REUSEPORT` group reads it in the kernel, without any privilege; [`worker_of`] is
-//! the same rule for packets that arrive elsewhere all the same. Ids that clients invent for their first packets are
-//! random, so they spread over the workers.
+//! the same rule, and [`Sorter`] applies it to packets that arrive elsewhere all the same: those that the kernel
+//! coalesced behind a packet of another worker, and all those of a group that shrinks or has no program. Ids that
+//! clients invent for their first packets are random, so they spread over the workers.
 //!
 //! Sockets are numbered in the order in which they were bound to the group. When one is closed, the last takes its
-//! number: workers of a group stop together.
+//! number, and packets for a number that is missing arrive anywhere.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -20,6 +21,9 @@ const LONG_HEADER: u8 = 0x80;
 /// Place of the first id byte: after flags, version and length (RFC 8999 section 5.1), or after flags (section 5.2).
 const LONG_ID: usize = 6;
 const SHORT_ID: usize = 1;
+/// First byte and version of a Handshake packet, and the bits of both that say so (RFC 9000 section 17.2.4).
+const HANDSHAKE: [u8; 5] = [0xa0, 0, 0, 0, 1];
+const HANDSHAKE_BITS: [u8; 5] = [0xb0, 0xff, 0xff, 0xff, 0xff];
 
 /// The number of the worker, below `workers`, that the UDP payload `packet` belongs to. Too short ones go to 0.
 pub fn worker_of(packet: &[u8], workers: u16) -> usize {
@@ -30,12 +34,51 @@ pub fn worker_of(packet: &[u8], workers: u16) -> usize {
     packet.get(place).map_or(0, |byte| usize::from(*byte) % usize::from(workers.max(1)))
 }
 
+/// Tells one worker which packets belong to others of its group.
+#[derive(Clone, Debug)]
+pub struct Sorter {
+    /// Which worker the first byte of an id names.
+    owners: [u8; 256],
+    here: u16,
+    is_steered: bool,
+}
+
+impl Sorter {
+    /// The rule of a group of `workers` for its worker `here`. `is_steered` says whether the kernel applies it too.
+    pub fn new(here: u16, workers: u16, is_steered: bool) -> Self {
+        let owner = |byte| (byte % usize::from(workers.max(1))) as u8; // below 256, as `byte` is
+        Self { owners: std::array::from_fn(owner), here, is_steered }
+    }
+
+    /// The worker that the UDP payload `packet` has to be passed on to; `None` when it belongs here.
+    ///
+    /// Where the kernel steers, that is for every packet the worker that it steers such packets to, so that all packets
+    /// of a connection meet. Where it does not, an id that the client invented means nothing: its packets are here
+    /// because the addresses say so, and only those that surely carry an id from a server are passed on.
+    pub fn elsewhere(&self, packet: &[u8]) -> Option<usize> {
+        let is_long = packet.first()? & LONG_HEADER != 0;
+        let byte = *packet.get(if is_long { LONG_ID } else { SHORT_ID })?;
+        let owner = *self.owners.get(usize::from(byte))?;
+        if u16::from(owner) == self.here || (!self.is_steered && is_long && !is_handshake(packet)) {
+            return None;
+        }
+        Some(usize::from(owner))
+    }
+}
+
+/// Whether the packet is one by which a client continues a handshake that a server has answered.
+fn is_handshake(packet: &[u8]) -> bool {
+    let bytes = packet.iter().zip(HANDSHAKE_BITS).zip(HANDSHAKE);
+    packet.len() >= HANDSHAKE.len() && bytes.into_iter().all(|((byte, bits), wanted)| byte & bits == wanted)
+}
+
 /// Makes the kernel apply [`worker_of`] to the `SO_REUSEPORT` group of `fd`, which needs to be bound. Once per group;
 /// sockets that are bound later are included.
 ///
 /// A number without a socket (a group not complete yet) falls back to the kernel's hash of the addresses.
 ///
-/// Errors: those of the system; datagrams are then spread by that hash, and most arrive at the wrong worker.
+/// Errors: those of the system; datagrams are then spread by that hash. Packets of a client that keeps its address go on
+/// arriving where its first one did.
 pub fn attach_worker_steering(fd: BorrowedFd<'_>, workers: u16) -> io::Result<()> {
     let mut program = program(workers);
     let program = sock_fprog { len: program.len() as c_ushort, filter: program.as_mut_ptr() };
@@ -122,5 +165,42 @@ mod tests {
             assert_eq!(worker_of(short, 4), 0);
         }
         assert_eq!(worker_of(&[0x40, 6], 0), 0, "no division by zero");
+    }
+
+    #[test]
+    fn where_the_kernel_steers_every_packet_goes_where_it_would() {
+        for here in 0..WORKERS {
+            let sorter = Sorter::new(here, WORKERS, true);
+            for id in 0..=255_u8 {
+                for packet in [vec![0xc0, 0, 0, 0, 1, 8, id, 1], vec![0xa0, 0, 0, 0, 1, 8, id], vec![0x40, id, 9]] {
+                    let owner = worker_of(&packet, WORKERS);
+                    assert_eq!(sorter.elsewhere(&packet), (owner != usize::from(here)).then_some(owner));
+                }
+            }
+            for short in [&[][..], &[0x40], &[0xc0, 1, 1, 1, 1, 1]] {
+                assert_eq!(sorter.elsewhere(short), None, "names nobody");
+            }
+        }
+        assert_eq!(Sorter::new(0, 1, true).elsewhere(&[0x40, 77]), None);
+        assert_eq!(Sorter::new(0, 0, true).elsewhere(&[0x40, 77]), None, "no division by zero");
+    }
+
+    #[test]
+    fn where_it_does_not_ids_that_clients_invent_stay() {
+        let sorter = Sorter::new(0, 2, false);
+        let long = |flags: u8, version: u8| vec![flags, 0, 0, 0, version, 8, 1, 2, 3];
+        for (packet, what) in [
+            (long(0xc0, 1), "Initial"),
+            (long(0xd0, 1), "0-RTT"),
+            (long(0xe0, 9), "a version with other types"),
+            (long(0xf0, 1), "Retry, which no client sends"),
+        ] {
+            assert_eq!(sorter.elsewhere(&packet), None, "{what}");
+            assert_eq!(Sorter::new(0, 2, true).elsewhere(&packet), Some(1), "{what}");
+        }
+        for (packet, what) in [(long(0xef, 1), "Handshake"), (vec![0x41, 1, 2], "short header")] {
+            assert_eq!(sorter.elsewhere(&packet), Some(1), "{what}");
+        }
+        assert_eq!(sorter.elsewhere(&[0x41, 2, 2]), None);
     }
 }

@@ -1,4 +1,4 @@
-//! A bad network inside the test process: a UDP relay that delays, loses and reorders.
+//! A bad network inside the test process: a UDP relay that delays, loses, reorders and misleads, and a NAT that forgets.
 //!
 //! Owns one public socket, and one socket per client address towards the server, so that the server tells clients
 //! apart. Chance comes from a seed, which is printed; stops when dropped. Called by tests.
@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rustix::net::sockopt::{set_socket_recv_buffer_size, set_socket_recv_buffer_size_force};
 use tokio::net::UdpSocket;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use self::pipe::Pipe;
@@ -37,19 +37,28 @@ pub struct Conditions {
     pub reorder_by: Duration,
     /// Seed of the chances; both directions draw from sequences of their own.
     pub seed: u64,
+    /// Each datagram to the server comes as the second of a coalesced pair, as a network card may deliver it. The first
+    /// is of the same size and for no connection; the first byte of its connection id differs from that of the second
+    /// in the lowest bit.
+    pub misleading: bool,
 }
 
 impl Conditions {
     /// 5 ms each way, 2 % lost, 2 % reordered by 5 ms.
     pub fn bad(seed: u64) -> Self {
         let (delay, reorder_by) = (Duration::from_millis(5), Duration::from_millis(5));
-        Self { delay, loss_permille: 20, reorder_permille: 20, reorder_by, seed }
+        Self { delay, loss_permille: 20, reorder_permille: 20, reorder_by, seed, misleading: false }
     }
 
     /// Neither delay nor loss.
     pub fn clean() -> Self {
         let none = Duration::ZERO;
-        Self { delay: none, loss_permille: 0, reorder_permille: 0, reorder_by: none, seed: 0 }
+        Self { delay: none, loss_permille: 0, reorder_permille: 0, reorder_by: none, seed: 0, misleading: false }
+    }
+
+    /// As [`Conditions::clean`], but every datagram to the server comes behind one that leads elsewhere.
+    pub fn misleading() -> Self {
+        Self { misleading: true, ..Self::clean() }
     }
 }
 
@@ -69,6 +78,7 @@ pub struct Counts {
 pub struct Link {
     addr: SocketAddr,
     counts: Arc<watch::Sender<Counts>>,
+    forget: mpsc::Sender<()>,
     _tasks: JoinSet<()>,
 }
 
@@ -79,14 +89,22 @@ impl Link {
         let public = bind().await;
         let addr = public.local_addr().expect("address of a bound socket");
         let counts = Arc::new(watch::Sender::new(Counts::default()));
+        let (forget, forgetting) = mpsc::channel(1);
+        let nat = Nat { public: Arc::new(public), server, conditions, counts: counts.clone(), clients: HashMap::new() };
         let mut tasks = JoinSet::new();
-        tasks.spawn(relay(Arc::new(public), server, conditions, counts.clone()));
-        Self { addr, counts, _tasks: tasks }
+        tasks.spawn(nat.relay(forgetting));
+        Self { addr, counts, forget, _tasks: tasks }
     }
 
     /// Where clients send to.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// Forgets all clients, as a NAT does: what is on its way to them is lost, and what they send next reaches the
+    /// server from another port.
+    pub async fn rebind(&self) {
+        self.forget.send(()).await.expect("a running relay");
     }
 
     /// What became of the datagrams so far.
@@ -104,22 +122,54 @@ async fn bind() -> UdpSocket {
     socket
 }
 
-async fn relay(public: Arc<UdpSocket>, server: SocketAddr, conditions: Conditions, counts: Arc<watch::Sender<Counts>>) {
-    let mut clients: HashMap<SocketAddr, Pipe> = HashMap::new();
-    let mut tasks = JoinSet::new();
-    let mut buffer = vec![0; DATAGRAM_BYTES];
-    loop {
-        let Ok((len, client)) = public.recv_from(&mut buffer).await else { continue };
-        if !clients.contains_key(&client) {
-            assert!(clients.len() < MAX_CLIENTS, "more than {MAX_CLIENTS} clients on one relay");
-            let number = 2 * clients.len() as u64;
-            let private = Arc::new(bind().await);
-            let up = Pipe::start(private.clone(), server, conditions, number, counts.clone(), &mut tasks);
-            let down = Pipe::start(public.clone(), client, conditions, number + 1, counts.clone(), &mut tasks);
-            tasks.spawn(back(private, down));
-            clients.insert(client, up);
+/// What the relay knows.
+struct Nat {
+    public: Arc<UdpSocket>,
+    server: SocketAddr,
+    conditions: Conditions,
+    counts: Arc<watch::Sender<Counts>>,
+    clients: HashMap<SocketAddr, Mapping>,
+}
+
+/// The way of one client to the server and back.
+struct Mapping {
+    up: Pipe,
+    _tasks: JoinSet<()>,
+}
+
+impl Nat {
+    async fn relay(mut self, mut forgetting: mpsc::Receiver<()>) {
+        let mut buffer = vec![0; DATAGRAM_BYTES];
+        let mut mappings = 0;
+        loop {
+            let received = tokio::select! {
+                received = self.public.recv_from(&mut buffer) => received,
+                Some(()) = forgetting.recv() => {
+                    self.clients.clear();
+                    continue;
+                }
+            };
+            let Ok((len, client)) = received else { continue };
+            if !self.clients.contains_key(&client) {
+                assert!(self.clients.len() < MAX_CLIENTS, "more than {MAX_CLIENTS} clients on one relay");
+                let mapping = self.map(client, 2 * mappings).await;
+                self.clients.insert(client, mapping);
+                mappings += 1;
+            }
+            self.clients[&client].up.push(&buffer[..len]);
         }
-        clients[&client].push(&buffer[..len]);
+    }
+
+    /// A new way for `client`. `number` sets its sequences of chances apart from the others'.
+    async fn map(&self, client: SocketAddr, number: u64) -> Mapping {
+        let Self { public, server, conditions, counts, .. } = self;
+        let private = Arc::new(bind().await);
+        let mut tasks = JoinSet::new();
+        let up = Pipe::start(private.clone(), *server, *conditions, number, counts.clone(), &mut tasks);
+        let honest = Conditions { misleading: false, ..*conditions };
+        let down = Pipe::start(public.clone(), client, honest, number + 1, counts.clone(), &mut tasks);
+        tasks.spawn(back(private, down));
+        Mapping { up, _tasks: tasks }
     }
 }
 
@@ -173,5 +223,45 @@ mod tests {
         }
         assert!(counts.lost > 10 && counts.reordered > 10, "{counts:?}");
         assert!(!order.is_sorted(), "{order:?}");
+    }
+
+    #[tokio::test]
+    async fn a_misleading_link_sends_pairs() {
+        let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let link = Link::start(server.local_addr().unwrap(), Conditions::misleading()).await;
+        let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let mut buffer = [0; 32];
+        for (packet, decoy) in [
+            (&b"\x41\x0ashort"[..], &[0x40, 0x0b, 0, 0, 0, 0, 0][..]),
+            (&[0xc0, 0, 0, 0, 1, 8, 7], &[0x40, 6, 0, 0, 0, 0, 0]),
+        ] {
+            client.send_to(packet, link.addr()).await.unwrap();
+            let (len, _) = wait::within("the decoy", server.recv_from(&mut buffer)).await.unwrap();
+            assert_eq!(&buffer[..len], decoy);
+            let (len, from) = wait::within("the packet", server.recv_from(&mut buffer)).await.unwrap();
+            assert_eq!(&buffer[..len], packet);
+            server.send_to(b"pong", from).await.unwrap();
+            let len = wait::within("pong", client.recv(&mut buffer)).await.unwrap();
+            assert_eq!(&buffer[..len], b"pong", "nothing else comes back");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_link_that_forgets_uses_another_port() {
+        let server = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let link = Link::start(server.local_addr().unwrap(), Conditions::clean()).await;
+        let client = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let mut buffer = [0; 16];
+        client.send_to(b"one", link.addr()).await.unwrap();
+        let (_, before) = wait::within("one", server.recv_from(&mut buffer)).await.unwrap();
+        link.rebind().await;
+        let after = wait::until(wait::BOUND, "another port", || async {
+            client.send_to(b"two", link.addr()).await.unwrap();
+            let (_, after) = server.recv_from(&mut buffer.clone()).await.unwrap();
+            (after != before).then_some(after)
+        });
+        server.send_to(b"back", after.await).await.unwrap();
+        let len = wait::within("the way back", client.recv(&mut buffer)).await.unwrap();
+        assert_eq!(&buffer[..len], b"back");
     }
 }

@@ -7,8 +7,9 @@ use spooky_net::{
     udp::{UdpOptions, UdpSocket, interface_mtu},
 };
 use std::{
+    io,
     net::{IpAddr, SocketAddr, ToSocketAddrs},
-    os::fd::AsFd,
+    os::fd::{AsFd, BorrowedFd},
 };
 
 /// IP and UDP headers: what a datagram loses of the interface's MTU.
@@ -22,9 +23,14 @@ const MAX_UDP_PAYLOAD: usize = 16_384;
 pub(crate) struct Endpoint {
     pub(crate) address: SocketAddr,
     pub(crate) sockets: Vec<UdpSocket>,
+    /// Whether the kernel brings each packet to the socket of its worker.
+    pub(crate) is_steered: bool,
     /// The largest UDP payload that its interface carries.
     pub(crate) max_udp_payload: u16,
 }
+
+/// Makes the kernel steer the group of a socket between so many workers.
+pub(super) type Attach = fn(BorrowedFd<'_>, u16) -> io::Result<()>;
 
 /// All endpoints, in the order of the listeners.
 pub(crate) struct Bound {
@@ -34,9 +40,14 @@ pub(crate) struct Bound {
 impl Bound {
     /// Binds all listeners for this many workers.
     pub(crate) fn new(config: &Config, workers: u16) -> Result<Self, StartError> {
+        Self::steered_by(config, workers, steer::attach_worker_steering)
+    }
+
+    /// As [`Bound::new`], with `attach` for what makes the kernel steer a group of sockets.
+    pub(super) fn steered_by(config: &Config, workers: u16, attach: Attach) -> Result<Self, StartError> {
         let endpoints = config.listeners.iter().map(|listener| {
             let address = resolve(&listener.address, listener.port)?;
-            endpoint(config, address, workers)
+            endpoint(config, address, workers, attach)
         });
         Ok(Self { endpoints: endpoints.collect::<Result<_, _>>()? })
     }
@@ -51,7 +62,7 @@ fn resolve(address: &str, port: u16) -> Result<SocketAddr, StartError> {
     }
 }
 
-fn endpoint(config: &Config, address: SocketAddr, workers: u16) -> Result<Endpoint, StartError> {
+fn endpoint(config: &Config, address: SocketAddr, workers: u16, attach: Attach) -> Result<Endpoint, StartError> {
     let performance = &config.performance;
     let options = UdpOptions {
         recv_buffer: performance.udp_recv_buffer_bytes as usize,
@@ -65,14 +76,19 @@ fn endpoint(config: &Config, address: SocketAddr, workers: u16) -> Result<Endpoi
         address = socket.local_addr().map_err(|error| explain(address, &error))?;
         sockets.push(socket);
     }
-    if let Some(first) = sockets.first()
-        && workers > 1
-    {
-        steer::attach_worker_steering(first.as_fd(), workers).map_err(|error| explain(address, &error))?;
-    }
+    let is_steered =
+        sockets.first().is_some_and(|first| workers == 1 || steers(&attach(first.as_fd(), workers), address));
     let found = u64::from(payload_of(address.ip()));
     let max_udp_payload = u16::try_from(performance.quic_max_udp_payload_bytes.unwrap_or(found)).unwrap_or(1452);
-    Ok(Endpoint { address, sockets, max_udp_payload })
+    Ok(Endpoint { address, sockets, is_steered, max_udp_payload })
+}
+
+/// Whether the kernel steers. Where it does not, workers pass on what is not theirs, so that only speed is lost.
+fn steers(attached: &io::Result<()>, address: SocketAddr) -> bool {
+    if let Err(error) = attached {
+        tracing::warn!("UDP {address}: packets cannot be steered to their workers by the kernel: {error}");
+    }
+    attached.is_ok()
 }
 
 /// The largest UDP payload that the interface with this address carries.
@@ -82,9 +98,9 @@ fn payload_of(ip: IpAddr) -> u16 {
     u16::try_from(mtu.saturating_sub(headers).clamp(1200, MAX_UDP_PAYLOAD)).unwrap_or(1452)
 }
 
-fn explain(address: SocketAddr, error: &std::io::Error) -> StartError {
+fn explain(address: SocketAddr, error: &io::Error) -> StartError {
     let StartError(text) = bind_error(&address.ip().to_string(), address.port(), &error.to_string());
-    if error.kind() != std::io::ErrorKind::PermissionDenied || address.port() >= 1024 {
+    if error.kind() != io::ErrorKind::PermissionDenied || address.port() >= 1024 {
         return StartError(text);
     }
     StartError(format!(

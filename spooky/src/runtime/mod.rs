@@ -84,3 +84,6 @@ impl std::fmt::Display for StartError {
         out.write_str(&self.0)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,6 +9,8 @@ use crate::{
 };
 use spooky_edge::{Edge, EdgeSettings};
 use spooky_net::{
+    inbox::Inboxes,
+    steer::Sorter,
     sys::affinity,
     udp::{AsyncUdp, UdpOptions, UdpSocket},
 };
@@ -28,6 +30,7 @@ pub(super) struct Ingress {
     pub(super) socket: OwnedFd,
     pub(super) settings: EdgeSettings,
     pub(super) port: u16,
+    pub(super) sorter: Sorter,
 }
 
 /// What a worker thread is given at its start.
@@ -35,6 +38,7 @@ pub(super) struct Post {
     pub(super) ingress: Vec<Ingress>,
     pub(super) snapshot: Arc<Snapshot>,
     pub(super) stop: Arc<Stop>,
+    pub(super) inboxes: Arc<Inboxes>,
     pub(super) number: u16,
     pub(super) seed: u64,
 }
@@ -46,11 +50,12 @@ impl Post {
         loop {
             // What a panic leaves behind is dropped with the worker; only counters and health are shared, and those are atomic.
             match catch_unwind(AssertUnwindSafe(|| self.live())) {
-                Ok(Ok(())) => return,
-                Ok(Err(error)) => return tracing::error!("worker-{} cannot run: {error}", self.number),
+                Ok(Ok(())) => break,
+                Ok(Err(error)) => break tracing::error!("worker-{} cannot run: {error}", self.number),
                 Err(_) => tracing::error!("worker-{} is replaced after a panic; its connections are lost", self.number),
             }
         }
+        self.inboxes.close(usize::from(self.number));
     }
 
     fn pin(&self) {
@@ -88,8 +93,9 @@ impl Post {
         for ingress in &self.ingress {
             let socket = UdpSocket::adopt(ingress.socket.try_clone()?, &options)?;
             let edge = Edge::new(&ingress.settings).map_err(io::Error::other)?;
-            listeners.push(Listener::new(AsyncUdp::new(socket)?, edge, ingress.port));
+            listeners.push(Listener::new(AsyncUdp::new(socket)?, edge, ingress.port, ingress.sorter.clone()));
         }
-        Worker::new(listeners, transport, exchanges, self.stop.clone())
+        let (stop, inboxes) = (self.stop.clone(), self.inboxes.clone());
+        Worker::new(listeners, transport, exchanges, stop, inboxes, usize::from(self.number))
     }
 }

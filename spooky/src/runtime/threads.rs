@@ -7,7 +7,11 @@ use super::{
 };
 use crate::{probe, signals::Signals, snapshot::Snapshot};
 use spooky_edge::EdgeSettings;
-use spooky_net::tls::server::Resumption;
+use spooky_net::{
+    inbox::{InboxLimits, Inboxes},
+    steer::Sorter,
+    tls::server::Resumption,
+};
 use spooky_telemetry::log::Guard;
 use std::{
     hash::{BuildHasher, RandomState},
@@ -54,10 +58,12 @@ impl Running {
             )?;
             tracing::info!("Ingress: HTTP/3 (QUIC) on UDP {}", endpoint.address);
             for ((worker, of_worker), socket) in ingress.iter_mut().enumerate().zip(endpoint.sockets) {
-                let settings = EdgeSettings { worker: worker as u16, ..settings.clone() };
+                let worker = worker as u16;
+                let settings = EdgeSettings { worker, ..settings.clone() };
+                let sorter = Sorter::new(worker, workers, endpoint.is_steered);
                 let socket = socket.as_fd().try_clone_to_owned();
                 let socket = socket.map_err(|error| StartError(format!("Failed to keep a UDP socket: {error}")))?;
-                of_worker.push(Ingress { socket, settings, port: endpoint.address.port() });
+                of_worker.push(Ingress { socket, settings, port: endpoint.address.port(), sorter });
             }
         }
         let performance = &snapshot.config.performance;
@@ -67,17 +73,35 @@ impl Running {
             performance.reuseport,
             performance.pin_workers
         );
-        for (number, ingress) in ingress.into_iter().enumerate() {
-            let stop = Arc::new(Stop::default());
-            let seed = RandomState::new().hash_one(number);
-            let post = Post { ingress, snapshot: snapshot.clone(), stop: stop.clone(), number: number as u16, seed };
-            let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || post.work());
-            let thread = thread.map_err(|error| StartError(format!("Failed to start worker {number}: {error}")))?;
-            running.threads.push(thread);
-            running.stops.push(stop);
-        }
+        running.spawn(ingress, snapshot)?;
         running.probe(snapshot)?;
         Ok(running)
+    }
+
+    /// Starts a worker for each element of `ingress`.
+    fn spawn(&mut self, ingress: Vec<Vec<Ingress>>, snapshot: &Arc<Snapshot>) -> Result<(), StartError> {
+        let performance = &snapshot.config.performance;
+        let limits = InboxLimits {
+            datagrams: performance.packet_shard_queue_capacity,
+            bytes: usize::try_from(performance.packet_shard_queue_max_bytes).unwrap_or(usize::MAX),
+        };
+        let inboxes = Arc::new(Inboxes::new(ingress.len() as u16, limits));
+        for (number, ingress) in ingress.into_iter().enumerate() {
+            let stop = Arc::new(Stop::default());
+            let post = Post {
+                ingress,
+                snapshot: snapshot.clone(),
+                stop: stop.clone(),
+                inboxes: inboxes.clone(),
+                number: number as u16,
+                seed: RandomState::new().hash_one(number),
+            };
+            let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || post.work());
+            let thread = thread.map_err(|error| StartError(format!("Failed to start worker {number}: {error}")))?;
+            self.threads.push(thread);
+            self.stops.push(stop);
+        }
+        Ok(())
     }
 
     /// Starts the probes, if any backend has them.

@@ -26,6 +26,7 @@ mod overload;
 mod policy;
 mod proxy;
 mod route;
+mod steer;
 mod stream;
 mod trust;
 mod upstream;

@@ -51,7 +51,7 @@ const OUTSIDE: [&str; 3] = ["spooky-testkit", "spooky-bench", "xtask"];
 const PEERS: &str = "spooky-testkit";
 
 /// Outside crates (by the first part of their names) that stay in some rooms of the product, and why.
-const ROOMS: [(&str, &[&str], &str); 9] = [
+const ROOMS: [(&str, &[&str], &str); 10] = [
     ("quinn-proto", &["spooky-edge"], "QUIC is the edge's"),
     // The client of `spooky demo`; `tidy::rooms` keeps both out of the rest of that crate.
     ("quinn", &["spooky"], "the engine is driven by hand, without the asynchronous layer"),
@@ -66,6 +66,7 @@ const ROOMS: [(&str, &[&str], &str); 9] = [
     ("hyper", &["spooky-edge", "spooky-transport", "spooky"], "no I/O in what decides"),
     ("socket2", &["spooky-net"], "sockets are the network's"),
     ("libc", &["spooky-net"], "system calls are the network's"),
+    ("crossbeam-queue", &["spooky-net"], "what workers share is one short list"),
 ];
 
 /// A package of the workspace: name, manifest, and its dependencies with their kinds.
@@ -176,6 +177,7 @@ mod tests {
             ("spooky-edge", "h3-quinn"),
             ("spooky-edge", "h2"),
             ("spooky", "libc"),
+            ("spooky", "crossbeam-queue"),
         ] {
             assert_eq!(texts(name, &[(dependency, Kind::Normal)]).len(), 1, "{name} {dependency}");
         }

@@ -13,7 +13,7 @@ mod words;
 use std::fmt;
 use std::path::Path;
 
-/// Folders that hold no source of ours.
+/// Folders that hold no source of ours. In a worktree `.git` is a file.
 const SKIPPED: [&str; 6] = [".git", "target", "corpus", "artifacts", "node_modules", "venv"];
 /// Extensions of text files that the rules about words look at; files without an extension are looked at too.
 const TEXT: [&str; 13] =
@@ -99,7 +99,10 @@ fn collect(root: &Path) -> Result<Vec<File>, String> {
         for entry in entries.filter_map(Result::ok) {
             let (path, name) = (entry.path(), entry.file_name().to_string_lossy().into_owned());
             let Ok(kind) = entry.file_type() else { continue };
-            if kind.is_dir() && !SKIPPED.contains(&name.as_str()) {
+            if SKIPPED.contains(&name.as_str()) {
+                continue;
+            }
+            if kind.is_dir() {
                 folders.push(path);
             } else if kind.is_file() && is_text(&path) && entry.metadata().is_ok_and(|data| data.len() < MAX_FILE_BYTES)
             {

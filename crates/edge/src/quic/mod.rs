@@ -4,6 +4,7 @@ pub(crate) mod cid;
 pub(crate) mod congestion;
 mod conn;
 mod endpoint;
+pub(crate) mod migration;
 mod timer;
 pub(crate) mod trim;
 

@@ -11,10 +11,11 @@ pub mod raw;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use quinn::crypto::rustls::QuicClientConfig;
-use quinn::{ClientConfig, Endpoint, TransportConfig};
+use quinn::{ClientConfig, ConnectionId, Endpoint, TransportConfig};
 
 pub use self::connection::{Connection, Reply, get};
 pub use self::exchange::{Exchange, Failure, Reading, Sending};
@@ -28,6 +29,7 @@ const IDLE: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub struct Client {
     endpoint: Endpoint,
+    config: ClientConfig,
 }
 
 impl Client {
@@ -50,8 +52,20 @@ impl Client {
         let mut config = ClientConfig::new(Arc::new(crypto));
         config.transport_config(Arc::new(transport));
         let mut endpoint = Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).expect("bind a client on loopback");
-        endpoint.set_default_client_config(config);
-        Self { endpoint }
+        endpoint.set_default_client_config(config.clone());
+        Self { endpoint, config }
+    }
+
+    /// The same client, whose new connections begin with ids that start with this byte.
+    #[must_use]
+    pub fn choosing(mut self, byte: u8) -> Self {
+        static CHOSEN: AtomicU64 = AtomicU64::new(0);
+        self.config.initial_dst_cid_provider(Arc::new(move || {
+            let number = CHOSEN.fetch_add(1, Ordering::Relaxed);
+            ConnectionId::new(&((u64::from(byte) << 56) | number).to_be_bytes())
+        }));
+        self.endpoint.set_default_client_config(self.config.clone());
+        self
     }
 
     /// The address that servers see.

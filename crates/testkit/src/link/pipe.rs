@@ -4,9 +4,12 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::net::SocketAddr;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
+use quinn::udp::{Transmit, UdpSocketState};
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -34,8 +37,9 @@ impl Pipe {
     ) -> Self {
         let (sender, receiver) = mpsc::channel(QUEUE_DATAGRAMS);
         let rng = Rng::new(conditions.seed ^ (number << 32));
-        let outlet =
-            Outlet { socket, to, conditions, rng, counts: counts.clone(), waiting: BinaryHeap::new(), taken: 0 };
+        let pairs = conditions.misleading.then(pairs);
+        let (waiting, taken) = (BinaryHeap::new(), 0);
+        let outlet = Outlet { socket, pairs, to, conditions, rng, counts: counts.clone(), waiting, taken };
         tasks.spawn(outlet.run(receiver));
         Self(sender, counts)
     }
@@ -49,6 +53,8 @@ impl Pipe {
 
 struct Outlet {
     socket: Arc<UdpSocket>,
+    /// For sending several datagrams as one, which loopback delivers as one.
+    pairs: Option<UdpSocketState>,
     to: SocketAddr,
     conditions: Conditions,
     rng: Rng,
@@ -110,7 +116,34 @@ impl Outlet {
 
     async fn send(&self, datagram: &[u8]) {
         // A peer that is gone answers with ICMP, which surfaces here as an error: on a network that is just silence.
-        let _ = self.socket.send_to(datagram, self.to).await;
+        let _ = match &self.pairs {
+            None => self.socket.send_to(datagram, self.to).await.map(|_| ()),
+            Some(pairs) => self.send_behind(pairs, &decoy(datagram), datagram).await,
+        };
         self.counts.send_modify(|counts| counts.delivered += 1);
     }
+
+    /// Sends both as one, which takes that they are of one size.
+    async fn send_behind(&self, pairs: &UdpSocketState, first: &[u8], second: &[u8]) -> io::Result<()> {
+        let contents = [first, second].concat();
+        let (destination, segment_size) = (self.to, Some(first.len()));
+        let transmit = Transmit { destination, ecn: None, contents: &contents, segment_size, src_ip: None };
+        let socket = &self.socket;
+        socket.async_io(Interest::WRITABLE, || pairs.try_send((&**socket).into(), &transmit)).await
+    }
+}
+
+/// What sends several datagrams as one. Made with a socket that is not used: it would receive them as one, too.
+fn pairs() -> UdpSocketState {
+    let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind on loopback");
+    UdpSocketState::new((&socket).into()).expect("a UDP socket")
+}
+
+/// A packet with a short header for no connection. Where the first byte of an id is: RFC 8999 section 5.
+fn decoy(packet: &[u8]) -> Vec<u8> {
+    let place = if packet.first().is_some_and(|flags| flags & 0x80 != 0) { 6 } else { 1 };
+    let mut decoy = vec![0; packet.len()];
+    let head = [0x40, packet.get(place).map_or(0, |byte| byte ^ 1)];
+    decoy.iter_mut().zip(head).for_each(|(to, from)| *to = from);
+    decoy
 }

@@ -1,0 +1,46 @@
+//! The data plane where the kernel does not help; everything else of the runtime is tested from outside.
+
+use std::io;
+
+use spooky_testkit::certs::{Authority, Files};
+use spooky_testkit::client::Client;
+use spooky_testkit::link::{Conditions, Link};
+use spooky_testkit::origin::Origin;
+use spooky_testkit::settings::Settings;
+use tokio::task::spawn_blocking;
+
+use super::{Bound, Running, compile};
+
+const WORKERS: u16 = 3;
+const NAME: &str = "localhost";
+
+#[tokio::test]
+async fn without_steering_a_client_may_still_change_its_port() {
+    let (origin, authority) = (Origin::h2c().await, Authority::new());
+    let files = Files::write(&authority, &authority.issue(&[NAME]));
+    let text = Settings::new(&files).upstream("all", "/", &[origin.url()]).text();
+    let mut config = spooky_config::parse(&text, "spooky.yaml", &|_| None).unwrap().config;
+    config.listeners[0].port = 0;
+    let bound = Bound::steered_by(&config, WORKERS, |_, _| Err(io::ErrorKind::Unsupported.into())).unwrap();
+    let log = spooky_telemetry::log::start(config.log.level);
+    let snapshot = compile::snapshot(config, WORKERS).unwrap();
+    let running = Running::new(bound, &snapshot, WORKERS, log).unwrap();
+
+    // The kernel now spreads by address: each new port may lead to any worker, and only one knows the connection.
+    let link = Link::start(running.addresses[0], Conditions::clean()).await;
+    let client = Client::new(&authority);
+    let connection = client.connect(link.addr(), NAME).await;
+    for _ in 0..16 {
+        assert_eq!(connection.get("/").await.unwrap().text(), "hello");
+        link.rebind().await;
+    }
+    let mut others = Vec::new();
+    for _ in 0..8 {
+        others.push(client.connect(link.addr(), NAME).await);
+    }
+    for other in &others {
+        assert_eq!(other.post("/echo", vec![7; 50_000]).await.unwrap().body.len(), 50_000);
+    }
+    drop((connection, others));
+    spawn_blocking(|| running.stop()).await.unwrap();
+}
