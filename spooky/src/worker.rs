@@ -6,7 +6,8 @@ use crate::{
     exchange::{Exchanges, Sides},
     runtime::Stop,
 };
-use spooky_edge::Edge;
+use spooky_bridge::message::rewrite::Subject;
+use spooky_edge::{Edge, StreamRef};
 use spooky_net::{
     inbox::{Inbox, Inboxes},
     steer::Sorter,
@@ -38,13 +39,27 @@ pub(crate) struct Listener {
     pub(crate) edge: Edge,
     pub(crate) port: u16,
     sorter: Sorter,
+    /// `tls.client_auth.subject_header`, in lower case.
+    pub(crate) subject_header: Option<Arc<str>>,
     receive: RecvBatch,
     send: SendBatch,
 }
 
 impl Listener {
-    pub(crate) fn new(socket: AsyncUdp, edge: Edge, port: u16, sorter: Sorter) -> Self {
-        Self { socket, edge, port, sorter, receive: RecvBatch::new(), send: SendBatch::new() }
+    pub(crate) fn new(
+        socket: AsyncUdp,
+        edge: Edge,
+        port: u16,
+        sorter: Sorter,
+        subject_header: Option<Arc<str>>,
+    ) -> Self {
+        Self { socket, edge, port, sorter, subject_header, receive: RecvBatch::new(), send: SendBatch::new() }
+    }
+
+    /// What backends are told of the certificate of a stream's client; `None` where the listener does not tell.
+    pub(crate) fn subject(&self, stream: StreamRef) -> Option<Subject<'_>> {
+        let header = self.subject_header.as_deref()?.as_bytes();
+        Some(Subject { header, value: self.edge.client_subject(stream).map(str::as_bytes) })
     }
 
     /// Takes what has arrived, and passes on what belongs to others as of listener `at`. True if there may be more.

@@ -14,7 +14,6 @@ pub const NOT_IN_EFFECT: &[(&str, Option<&str>)] = &[
     ("listen.alt_svc", None),
     ("listen.tcp", None),
     ("listen.http_redirect", None),
-    ("listen.tls.client_auth.subject_header", None),
     ("performance.control_plane_threads", None),
     ("performance.packet_shards_per_worker", Some("1")),
     ("performance.quic_retry", Some("off")),

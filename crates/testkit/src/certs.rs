@@ -38,10 +38,15 @@ impl Authority {
 
     /// A leaf for `names` (DNS names or IP literals).
     pub fn issue(&self, names: &[&str]) -> Identity {
+        self.issue_to("Spooky test leaf", names)
+    }
+
+    /// The same with this common name in the subject; without one the subject is empty.
+    pub fn issue_to(&self, common: &str, names: &[&str]) -> Identity {
         let key = KeyPair::generate().expect("generate a leaf key");
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names).expect("valid subject alternative names");
-        params.distinguished_name = name("Spooky test leaf");
+        params.distinguished_name = if common.is_empty() { DistinguishedName::new() } else { name(common) };
         params.use_authority_key_identifier_extension = true;
         let cert = params.signed_by(&key, &self.issuer).expect("sign a leaf");
         Identity {

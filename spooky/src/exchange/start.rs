@@ -142,7 +142,8 @@ impl Exchanges {
     ) -> Option<usize> {
         let now = self.nanos(sides.now);
         let compiled = self.generation.snapshot.upstreams.get(admitted.upstream)?;
-        let from = ForwardedClient::new(peer.ip(), sides.listeners.get(client.listener)?.port);
+        let listener = sides.listeners.get(client.listener)?;
+        let from = ForwardedClient::new(peer.ip(), listener.port);
         let new_id = request_id::accepted(&head.fields).is_none().then(|| self.clock.request_id());
         let context = RequestContext {
             protocol: Protocol::Http3,
@@ -150,7 +151,7 @@ impl Exchanges {
             forwarded: compiled.forwarded,
             request_id: new_id.as_ref().map(<[u8; 36]>::as_slice),
             is_early: false,
-            subject: None,
+            subject: listener.subject(client.stream),
         };
         rewrite::to_backend(&mut head, &context);
         self.serial = (self.serial + 1) % SERIALS;

@@ -113,15 +113,13 @@ fn pump(exchange: &mut Exchange, sides: &mut Sides<'_>, handle: RequestHandle, s
             // Asks for `Sendable` once there is room again.
             return Pumped::Blocked;
         }
-        let Some(edge) = sides.listeners.get_mut(exchange.client.listener).map(|listener| &mut listener.edge) else {
-            return Pumped::Starved;
-        };
+        let Some(listener) = sides.listeners.get_mut(exchange.client.listener) else { return Pumped::Starved };
         let upload = &mut exchange.upload;
         let most = room.min(READ_SIZE).min(upload.readable());
         if most == 0 {
             return Pumped::Capped;
         }
-        match edge.read_body(exchange.client.stream, most) {
+        match listener.edge.read_body(exchange.client.stream, most) {
             BodyRead::Data(data) => {
                 upload.received += data.len() as u64;
                 if upload.received > snapshot.limits.max_request_body && !exchange.response.is_tunnel() {
@@ -136,7 +134,7 @@ fn pump(exchange: &mut Exchange, sides: &mut Sides<'_>, handle: RequestHandle, s
                 upload.waiting.push_back(data);
             }
             BodyRead::Trailers(mut fields) => {
-                rewrite::trailers(&mut fields);
+                rewrite::trailers(&mut fields, listener.subject_header.as_deref().map(str::as_bytes));
                 upload.end = UploadEnd::Expected(fields);
             }
             BodyRead::End => upload.end = std::mem::replace(&mut upload.end, UploadEnd::Unknown).confirmed(),

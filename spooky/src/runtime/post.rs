@@ -31,6 +31,8 @@ pub(super) struct Ingress {
     pub(super) settings: EdgeSettings,
     pub(super) port: u16,
     pub(super) sorter: Sorter,
+    /// `tls.client_auth.subject_header`, in lower case.
+    pub(super) subject_header: Option<Arc<str>>,
 }
 
 /// What a worker thread is given at its start.
@@ -93,7 +95,8 @@ impl Post {
         for ingress in &self.ingress {
             let socket = UdpSocket::adopt(ingress.socket.try_clone()?, &options)?;
             let edge = Edge::new(&ingress.settings).map_err(io::Error::other)?;
-            listeners.push(Listener::new(AsyncUdp::new(socket)?, edge, ingress.port, ingress.sorter.clone()));
+            let (sorter, subject_header) = (ingress.sorter.clone(), ingress.subject_header.clone());
+            listeners.push(Listener::new(AsyncUdp::new(socket)?, edge, ingress.port, sorter, subject_header));
         }
         let (stop, inboxes) = (self.stop.clone(), self.inboxes.clone());
         Worker::new(listeners, transport, exchanges, stop, inboxes, usize::from(self.number))

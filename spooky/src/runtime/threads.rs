@@ -56,6 +56,7 @@ impl Running {
                 workers,
                 gate.clone(),
             )?;
+            let subject_header = listener.tls.client_auth.subject_header.as_deref().map(Arc::<str>::from);
             tracing::info!("Ingress: HTTP/3 (QUIC) on UDP {}", endpoint.address);
             for ((worker, of_worker), socket) in ingress.iter_mut().enumerate().zip(endpoint.sockets) {
                 let worker = worker as u16;
@@ -63,7 +64,8 @@ impl Running {
                 let sorter = Sorter::new(worker, workers, endpoint.is_steered);
                 let socket = socket.as_fd().try_clone_to_owned();
                 let socket = socket.map_err(|error| StartError(format!("Failed to keep a UDP socket: {error}")))?;
-                of_worker.push(Ingress { socket, settings, port: endpoint.address.port(), sorter });
+                let (port, subject_header) = (endpoint.address.port(), subject_header.clone());
+                of_worker.push(Ingress { socket, settings, port, sorter, subject_header });
             }
         }
         let performance = &snapshot.config.performance;

@@ -122,9 +122,11 @@ pub fn to_client(head: &mut ResponseHead, context: &ResponseContext<'_>) {
 }
 
 /// Takes out of trailers what may not be in them: fields of a connection, of framing and routing (RFC 9110 6.5.1), and
-/// what backends believe only from Spooky.
-pub fn trailers(fields: &mut Fields) {
+/// what backends believe only from Spooky, so also the field `subject_header` that carries the subject of a client
+/// certificate ([`Subject::header`]).
+pub fn trailers(fields: &mut Fields, subject_header: Option<&[u8]>) {
     fields.retain(|field| match field.name {
+        _ if subject_header.is_some_and(|header| field.name.as_bytes() == header) => false,
         Name::Known(
             Known::ContentLength
             | Known::Host

@@ -108,7 +108,8 @@ block! {
         /// PEM revocation lists, checked for the whole chain.
         crl_file: Option<PathBuf> = None, holds(is_written, EMPTY), says(texts::FILE_MISSING),
             says(texts::FILE_UNREADABLE), says(texts::CRL_NO_BLOCK);
-        /// Request field that carries the verified subject upstream; a client's own field of that name is removed, always.
+        /// Request field that carries the verified subject upstream, as in RFC 4514; a client's own field of that name is
+        /// removed, always.
         subject_header: Option<HeaderName> = None;
     }
     settle |block: &mut ClientAuth, scope: &mut Scope<'_, '_>| {

@@ -2,8 +2,13 @@
 
 use crate::h3::{Received, Session};
 use quinn_proto::Connection;
+use rustls::pki_types::CertificateDer;
 use std::any::Any;
+use std::cell::OnceCell;
 use std::time::{Duration, Instant};
+
+/// Bytes of a subject, as text; that of a longer one is not told. Requests carry it, and backends bound their heads.
+const MAX_SUBJECT: usize = 8 * 1024;
 
 /// A client connection.
 pub(crate) struct Conn {
@@ -19,11 +24,19 @@ pub(crate) struct Conn {
     pub(crate) armed: Option<Instant>,
     /// When a keep-alive is due although the client is silent, because requests are open.
     pub(crate) keep_alive: Instant,
+    /// The subject of its certificate, once somebody has asked.
+    pub(crate) subject: OnceCell<Option<Box<str>>>,
     /// Its place among the connections of the process; given back by drop.
     pub(crate) _place: Box<dyn Any>,
 }
 
 impl Conn {
+    /// The subject of the client's verified certificate, as a field value. To be asked from the first request on: TLS has
+    /// then verified all that the client sent, in this handshake or in the one that a resumed session began with.
+    pub(crate) fn subject(&self) -> Option<&str> {
+        self.subject.get_or_init(|| subject(&self.quic)).as_deref()
+    }
+
     /// The moment at which something must be done even if nothing arrives.
     pub(crate) fn deadline(&mut self) -> Option<Instant> {
         let quic = self.quic.poll_timeout();
@@ -45,4 +58,10 @@ impl Conn {
             self.keep_alive = now + keep_alive_every;
         }
     }
+}
+
+fn subject(quic: &Connection) -> Option<Box<str>> {
+    let chain = quic.crypto_session().peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
+    let subject = spooky_net::tls::subject(chain.first()?)?;
+    (1..=MAX_SUBJECT).contains(&subject.len()).then(|| subject.into_boxed_str())
 }

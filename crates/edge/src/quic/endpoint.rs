@@ -16,6 +16,7 @@ use spooky_bridge::{
     message::{Fields, ResponseHead},
 };
 use std::{
+    cell::OnceCell,
     collections::VecDeque,
     net::{IpAddr, SocketAddr},
     rc::Rc,
@@ -126,9 +127,16 @@ impl Edge {
                 let origin = Origin { conn: index as u32, epoch: self.epoch, id, peer, local_ip };
                 let session = Session::new(origin, self.session.clone(), now);
                 let keep_alive = now + self.keep_alive_every;
-                let received = h3::Received::default();
-                let mut conn =
-                    Box::new(Conn { quic, session, dirty: false, received, armed: None, keep_alive, _place: place });
+                let mut conn = Box::new(Conn {
+                    quic,
+                    session,
+                    dirty: false,
+                    received: h3::Received::default(),
+                    armed: None,
+                    keep_alive,
+                    subject: OnceCell::new(),
+                    _place: place,
+                });
                 mark(&mut self.dirty, &mut conn, index as u32);
                 if let Some(slot) = self.conns.get_mut(index) {
                     *slot = Some(conn);
@@ -251,6 +259,13 @@ impl Edge {
     /// The first connection id that the stream's connection was given, as a number; 0 once it is gone.
     pub fn connection_id(&self, stream: StreamRef) -> u64 {
         self.session(stream).map_or(0, Session::id)
+    }
+
+    /// The subject of the certificate that the stream's client showed and TLS verified (RFC 4514): ASCII, fit for a field
+    /// value, not empty. Read once for a connection, when it is first asked for.
+    pub fn client_subject(&self, stream: StreamRef) -> Option<&str> {
+        let conn = self.conns.get(stream.conn as usize)?.as_ref()?;
+        if conn.session.is_of(stream) { conn.subject() } else { None }
     }
 
     /// What was kept under this name for the stream's connection.

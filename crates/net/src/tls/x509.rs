@@ -35,7 +35,8 @@ pub fn expiry(certificate: &[u8]) -> Option<SystemTime> {
 }
 
 /// The subject of the DER `certificate` as text (RFC 4514): the most specific part first, as in `CN=a,O=b,C=c`. ASCII
-/// without control characters: all else is escaped, so it is fit for a header field. Empty for an empty subject.
+/// without control characters, and without white space at its ends: all else is escaped, so it is fit for a header
+/// field. Empty for an empty subject.
 pub fn subject(certificate: &[u8]) -> Option<String> {
     let mut names = Vec::new();
     let mut rest = Fields::read(certificate)?.subject;
@@ -70,6 +71,8 @@ impl<'a> Fields<'a> {
 struct Element<'a> {
     tag: u8,
     content: &'a [u8],
+    /// All of it: tag, length and content.
+    encoded: &'a [u8],
     rest: &'a [u8],
 }
 
@@ -91,10 +94,11 @@ fn element(input: &[u8]) -> Option<Element<'_>> {
         _ => return None,
     };
     let (content, rest) = rest.split_at_checked(length)?;
-    Some(Element { tag: *tag, content, rest })
+    let (encoded, _) = input.split_at_checked(input.len() - rest.len())?;
+    Some(Element { tag: *tag, content, encoded, rest })
 }
 
-/// One relative name, a set of attributes: `CN=a` or `CN=a+UID=b`.
+/// One relative name, a set of at least one attribute: `CN=a` or `CN=a+UID=b`.
 fn relative_name(mut set: &[u8]) -> Option<String> {
     let mut text = String::new();
     while !set.is_empty() {
@@ -104,36 +108,38 @@ fn relative_name(mut set: &[u8]) -> Option<String> {
         if !text.is_empty() {
             text.push('+');
         }
-        push_attribute(&mut text, kind.content_of(OID)?, &value);
+        push_attribute(&mut text, kind.content_of(OID)?, &value)?;
         set = attribute.rest;
     }
-    Some(text)
+    (!text.is_empty()).then_some(text)
 }
 
-fn push_attribute(text: &mut String, kind: &[u8], value: &Element<'_>) {
+fn push_attribute(text: &mut String, kind: &[u8], value: &Element<'_>) -> Option<()> {
     let short = SHORT_NAMES.iter().find(|(known, _)| *known == kind).map(|(_, short)| *short);
-    text.push_str(short.unwrap_or_default());
-    if short.is_none() {
-        push_oid(text, kind);
+    match short {
+        Some(short) => text.push_str(short),
+        None => push_oid(text, kind)?,
     }
     text.push('=');
-    match value.tag {
-        UTF8_STRING | PRINTABLE_STRING | IA5_STRING if short.is_some() => push_escaped(text, value.content),
-        _ => {
-            text.push('#');
-            push_hex(text, value.content);
-        }
+    let is_text = matches!(value.tag, UTF8_STRING | PRINTABLE_STRING | IA5_STRING);
+    if is_text && short.is_some() && std::str::from_utf8(value.content).is_ok() {
+        push_escaped(text, value.content);
+    } else {
+        text.push('#');
+        push_hex(text, value.encoded);
     }
+    Some(())
 }
 
-/// The value of an attribute, escaped (RFC 4514 section 2.4).
+/// The value of an attribute, escaped (RFC 4514 section 2.4). White space at its ends is escaped by number: after a mere
+/// backslash it would still be white space at the end of a field value, which is no part of it.
 fn push_escaped(text: &mut String, value: &[u8]) {
     for (place, byte) in value.iter().enumerate() {
         let is_edge = place == 0 || place + 1 == value.len();
         match byte {
             b'"' | b'+' | b',' | b';' | b'<' | b'>' | b'\\' | b'=' => text.extend(['\\', char::from(*byte)]),
             b'#' if place == 0 => text.push_str("\\#"),
-            b' ' if is_edge => text.push_str("\\ "),
+            b' ' if is_edge => text.push_str("\\20"),
             b' '..=b'~' => text.push(char::from(*byte)),
             _ => {
                 text.push('\\');
@@ -150,12 +156,16 @@ fn push_hex(text: &mut String, bytes: &[u8]) {
     }
 }
 
-/// An object identifier in dotted form (X.690 section 8.19).
-fn push_oid(text: &mut String, encoded: &[u8]) {
+/// An object identifier in dotted form (X.690 section 8.19). `None` if it does not end, or a number is beyond 64 bits:
+/// cut short it could be taken for another.
+fn push_oid(text: &mut String, encoded: &[u8]) -> Option<()> {
     let mut value = 0_u64;
     let mut is_first = true;
+    if encoded.last().is_none_or(|last| last & 0x80 != 0) {
+        return None;
+    }
     for byte in encoded {
-        value = value << 7 | u64::from(byte & 0x7f);
+        value = value.checked_mul(1 << 7)? | u64::from(byte & 0x7f);
         if byte & 0x80 != 0 {
             continue;
         }
@@ -166,6 +176,7 @@ fn push_oid(text: &mut String, encoded: &[u8]) {
         };
         (is_first, value) = (false, 0);
     }
+    Some(())
 }
 
 /// A moment (RFC 5280 section 4.1.2.5): always with seconds, always in UTC.
@@ -210,7 +221,7 @@ mod tests {
     #[test]
     fn times_of_both_forms() {
         let read = |tag, content: &[u8]| {
-            let moment = time(&Element { tag, content, rest: &[] })?;
+            let moment = time(&Element { tag, content, encoded: &[], rest: &[] })?;
             Some(moment.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs())
         };
         assert_eq!(read(UTC_TIME, b"700101000000Z"), Some(0));
@@ -228,13 +239,34 @@ mod tests {
     fn values_are_escaped_and_unknown_ones_in_hex() {
         let mut text = String::new();
         push_escaped(&mut text, " a,b+\"\\ü\r\n#= ".as_bytes());
-        assert_eq!(text, r#"\ a\,b\+\"\\\c3\bc\0d\0a#\=\ "#);
+        assert_eq!(text, r#"\20a\,b\+\"\\\c3\bc\0d\0a#\=\20"#);
         text.clear();
         push_escaped(&mut text, b"#x");
         assert_eq!(text, r"\#x");
         text.clear();
-        push_attribute(&mut text, &[0x2a, 0x86, 0x48], &Element { tag: UTF8_STRING, content: b"hi", rest: &[] });
-        assert_eq!(text, "1.2.840=#6869");
+        push_attribute(&mut text, &[0x2a, 0x86, 0x48], &element(b"\x0c\x02hi").unwrap()).unwrap();
+        assert_eq!(text, "1.2.840=#0c026869");
+        let common_name = |value| {
+            let mut text = String::new();
+            push_attribute(&mut text, &[0x55, 4, 3], &element(value).unwrap()).unwrap();
+            text
+        };
+        assert_eq!(common_name(b"\x0c\x02hi"), "CN=hi");
+        assert_eq!(common_name(b"\x13\x02h\xe9"), "CN=#130268e9", "no UTF-8");
+        assert_eq!(common_name(b"\x1e\x02\0h"), "CN=#1e020068", "two bytes a character");
+    }
+
+    #[test]
+    fn identifiers_are_whole_or_refused() {
+        let dotted = |encoded: &[u8]| {
+            let mut text = String::new();
+            push_oid(&mut text, encoded).map(|()| text)
+        };
+        assert_eq!(dotted(&[0x88, 0x37, 3]).as_deref(), Some("2.999.3"));
+        assert_eq!(dotted(&[0x2a, 0x86]), None);
+        assert_eq!(dotted(&[]), None);
+        assert_eq!(dotted(&[0x55, 0x82, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x04]), None);
+        assert_eq!(relative_name(&[]), None, "a set without attributes");
     }
 
     #[test]

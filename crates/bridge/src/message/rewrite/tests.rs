@@ -256,8 +256,15 @@ fn trailers_carry_no_framing_and_no_identity() {
         ("content-length", "9"),
         ("x-forwarded-for", "1.1.1.1"),
         ("te", "x"),
+        ("x-client-subject", "CN=liar"),
         ("x-t", "1"),
+        ("x-client-subject", ""),
     ]);
-    trailers(&mut fields);
+    trailers(&mut fields, None);
+    let expected = ["grpc-status: 0", "x-client-subject: CN=liar", "x-t: 1", "x-client-subject: "];
+    assert_eq!(lines(&fields), expected);
+    trailers(&mut fields, Some(b"x-client-subject"));
     assert_eq!(lines(&fields), ["grpc-status: 0", "x-t: 1"]);
+    trailers(&mut fields, Some(b"grpc-status"));
+    assert_eq!(lines(&fields), ["x-t: 1"]);
 }
