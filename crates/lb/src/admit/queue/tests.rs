@@ -208,6 +208,24 @@ fn brownout_serves_core_routes_only() {
 }
 
 #[test]
+fn of_several_full_limits_the_first_in_order_gives_the_reason() {
+    let adaptive = AdaptiveOptions { min_limit: 1, max_limit: 1, ..Default::default() };
+    for (adaptive, second) in [(Some(adaptive), Reason::AdaptiveAdmission), (None, Reason::GlobalInflight)] {
+        let brownout = Some(BrownoutOptions::default());
+        let options = ProcessOptions { inflight_limit: 1, adaptive, brownout, ..Default::default() };
+        let process = Process::new(1, &options);
+        let [plain, core] = [false, true].map(|core| {
+            let options = ScopeOptions { inflight_limit: 1, max_wait: Duration::ZERO, core, ..Default::default() };
+            Scope::new(Arc::clone(&process), 1, &options)
+        });
+        let mut queue = Queue::new(Arc::clone(&process), 0);
+        let _all = granted(queue.admit(&core, Nanos::NEVER, AT(0)));
+        assert_eq!(refused(queue.admit(&plain, Nanos::NEVER, AT(0))), Reason::Brownout);
+        assert_eq!(refused(queue.admit(&core, Nanos::NEVER, AT(0))), second, "before its own limit, which is full too");
+    }
+}
+
+#[test]
 fn the_adaptive_limit_is_waited_for_and_a_rise_lets_waiters_go() {
     let adaptive =
         AdaptiveOptions { min_limit: 1, max_limit: 2, decrease_step: 1, increase_step: 1, ..Default::default() };
