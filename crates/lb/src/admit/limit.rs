@@ -151,11 +151,11 @@ impl Process {
         self.adaptive.limit()
     }
 
-    /// The limit in effect, and which one it is: of two that are equal the adaptive one, which is asked first.
+    /// The limit in effect, and which one it is: an adaptive one that has not sunk is the global one.
     pub fn limit(&self) -> (u32, Limit) {
         let global = self.inflight_limit.load(Relaxed);
         match self.adaptive.limit() {
-            Some(adaptive) if adaptive <= global => (adaptive, Limit::Adaptive),
+            Some(adaptive) if adaptive < global => (adaptive, Limit::Adaptive),
             _ => (global, Limit::Global),
         }
     }

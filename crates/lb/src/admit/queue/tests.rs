@@ -210,9 +210,10 @@ fn brownout_serves_core_routes_only() {
 #[test]
 fn of_several_full_limits_the_first_in_order_gives_the_reason() {
     let adaptive = AdaptiveOptions { min_limit: 1, max_limit: 1, ..Default::default() };
-    for (adaptive, second) in [(Some(adaptive), Reason::AdaptiveAdmission), (None, Reason::GlobalInflight)] {
+    let cases = [(Some(adaptive), 2, Reason::AdaptiveAdmission), (None, 1, Reason::GlobalInflight)];
+    for (adaptive, inflight_limit, second) in cases {
         let brownout = Some(BrownoutOptions::default());
-        let options = ProcessOptions { inflight_limit: 1, adaptive, brownout, ..Default::default() };
+        let options = ProcessOptions { inflight_limit, adaptive, brownout, ..Default::default() };
         let process = Process::new(1, &options);
         let [plain, core] = [false, true].map(|core| {
             let options = ScopeOptions { inflight_limit: 1, max_wait: Duration::ZERO, core, ..Default::default() };
