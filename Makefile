@@ -1,13 +1,14 @@
-# Two commands for a fresh Debian or Ubuntu with a Rust toolchain: `make demo` and `make test`.
+# Two commands for a fresh Debian or Ubuntu with a Rust toolchain: `make demo` and `make test`; and `make release` for service.
 
 CARGO ?= cargo
 
-.PHONY: help demo test tools ci
+.PHONY: help demo test release tools ci
 
 help:
-	@echo 'make demo   one real HTTP/3 request through Spooky, then it stays up for yours'
-	@echo 'make test   all tests, with nghttpd, nginx and aioquic as real peers'
-	@echo 'make ci     what has to pass before a change lands'
+	@echo 'make demo     one real HTTP/3 request through Spooky, then it stays up for yours'
+	@echo 'make test     all tests, with nghttpd, nginx and aioquic as real peers'
+	@echo 'make release  target/release/spooky, optimised by a profile of itself under load'
+	@echo 'make ci       what has to pass before a change lands'
 
 demo:
 	@.ci/tools compiler
@@ -15,6 +16,10 @@ demo:
 
 test: tools
 	$(CARGO) test --locked --workspace
+
+release:
+	@.ci/tools compiler profiler
+	$(CARGO) xtask release
 
 tools:
 	@.ci/tools compiler peers

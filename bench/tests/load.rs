@@ -135,6 +135,18 @@ async fn what_is_no_success_is_a_failure() {
 }
 
 #[tokio::test]
+async fn the_exit_code_tells_whether_more_failed_than_may() {
+    let server = Server::start();
+    let url = format!("https://{}/missing", server.address);
+    for (allowed, code) in [("0", 1), ("1", 1), ("2", 0)] {
+        let mut load = tokio::process::Command::new(env!("CARGO_BIN_EXE_load"));
+        load.args(["-c", "1", "-m", "1", "-n", "2", "--insecure", "--max-failed", allowed, &url]);
+        let ended = load.kill_on_drop(true).output().await.unwrap();
+        assert_eq!(ended.status.code(), Some(code), "{ended:?}");
+    }
+}
+
+#[tokio::test]
 async fn the_time_ends_a_run() {
     let server = Server::start();
     let report = server.load("/silent", &["-c", "1", "-m", "2", "-n", "5", "--timeout", "1"]).await;

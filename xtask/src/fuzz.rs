@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use crate::step::Step;
+use crate::step::{Step, host};
 
 /// What cargo-fuzz passes to rustc, less the address sanitizer: the targets are free of `unsafe`, and without it no
 /// flag is unstable.
@@ -99,14 +99,6 @@ fn fuzz(root: &Path, request: &Request<'_>) -> Result<(), String> {
 fn folder(path: &Path) -> Result<String, String> {
     std::fs::create_dir_all(path).map_err(|error| format!("{}: {error}", path.display()))?;
     Ok(path.to_string_lossy().into_owned())
-}
-
-/// The triple of this machine. Naming it keeps the instrumentation off build scripts and procedural macros.
-fn host(root: &Path) -> Result<String, String> {
-    let output = Step::program(root, Path::new("rustc"), &["-vV"]).output()?;
-    let text = String::from_utf8_lossy(&output).into_owned();
-    let triple = text.lines().find_map(|line| line.strip_prefix("host: "));
-    triple.map(str::to_owned).ok_or_else(|| "rustc -vV names no host".to_owned())
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Project automation: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask fuzz`.
+//! Project automation: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask fuzz`, `cargo xtask release`.
 //!
 //! Owns the one definition of what must hold before a change lands. Knows the source tree, never the product's types.
 //! Called by people, by the build's entry point and by nothing else.
@@ -6,6 +6,7 @@
 
 mod ci;
 mod fuzz;
+mod release;
 mod step;
 mod tidy;
 
@@ -17,7 +18,8 @@ cargo xtask ci [--no-test]       everything that must pass: format, house rules,
 cargo xtask tidy                 the house rules alone: layers, sizes, door signs, unsafe, words
 cargo xtask fuzz TARGET [--seconds N] [--keep]
                                  runs one fuzz target (default 60 s); --keep merges what it found into the corpus
-cargo xtask fuzz                 lists the targets";
+cargo xtask fuzz                 lists the targets
+cargo xtask release              target/release/spooky, optimised by a profile of itself under load";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -26,6 +28,7 @@ fn main() -> ExitCode {
         ["ci"] => ci::run(&root(), true),
         ["ci", "--no-test"] => ci::run(&root(), false),
         ["tidy"] => tidy::run(&root()),
+        ["release"] => release::run(&root()),
         ["fuzz", rest @ ..] => fuzz::run(&root(), rest),
         _ => Err(USAGE.to_owned()),
     };

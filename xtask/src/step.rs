@@ -1,6 +1,6 @@
 //! One command of another program, announced, run, and named when it fails.
 //!
-//! Owns how commands look on the terminal. Called by `ci` and `fuzz`.
+//! Owns how commands look on the terminal. Called by `ci`, `fuzz` and `release`.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -61,4 +61,12 @@ impl Step {
             Err(format!("{} failed ({})", self.name, output.status))
         }
     }
+}
+
+/// The triple of this machine. Naming it to cargo keeps the instrumentation off build scripts and procedural macros.
+pub(crate) fn host(root: &Path) -> Result<String, String> {
+    let output = Step::program(root, Path::new("rustc"), &["-vV"]).output()?;
+    let text = String::from_utf8_lossy(&output).into_owned();
+    let triple = text.lines().find_map(|line| line.strip_prefix("host: "));
+    triple.map(str::to_owned).ok_or_else(|| "rustc -vV names no host".to_owned())
 }

@@ -51,6 +51,9 @@ pub struct Arguments {
     /// A process whose CPU time for each request is reported: the server.
     #[arg(long)]
     pub pid: Option<u32>,
+    /// Requests that may fail without the exit code saying so.
+    #[arg(long, value_name = "COUNT", default_value_t = 0)]
+    pub max_failed: u64,
     /// Threads of this program.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: u16,

@@ -1,6 +1,8 @@
 //! One timer per worker, exact to the nanosecond where the kernel is: a timerfd that is armed as seldom as possible.
 //!
-//! Owns the descriptor and when it fires. What is due then is the caller's business (a heap in the worker of `edge`).
+//! Owns the descriptor and when it fires. What is due then is the caller's business; many share it by [`Deadlines`].
+
+mod deadlines;
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -10,6 +12,8 @@ use std::time::{Duration, Instant};
 
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
+
+pub use deadlines::{Deadlines, disarm};
 
 /// A timer for one deadline at a time.
 ///

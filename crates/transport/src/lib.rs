@@ -20,7 +20,6 @@ mod requests;
 mod resolve;
 mod slots;
 mod socket;
-mod timers;
 mod transport;
 mod wake;
 

@@ -5,12 +5,12 @@
 use std::{future::Future, pin::Pin, sync::Arc, task::Waker, time::Instant};
 
 use slab::Slab;
+use spooky_net::timer::{self, Deadlines};
 
 use crate::{
     connect::Established,
     failure::ConnectFailure,
     pool::h2::Connection,
-    timers::Timers,
     wake::{MAX_SLOTS, ReadySet},
 };
 
@@ -38,17 +38,14 @@ pub(crate) struct Slot {
     pub(crate) origin: usize,
     pub(crate) waker: Waker,
     pub(crate) link: Link,
-    /// The earliest entry of this slot in the timers.
+    /// The earliest deadline of this slot that was entered.
     armed: Option<Instant>,
 }
 
 impl Slot {
     /// Sees to it that the slot is looked at no later than `at`.
-    pub(crate) fn arm(&mut self, at: Instant, timers: &mut Timers) {
-        if self.armed.is_none_or(|armed| at < armed) {
-            self.armed = Some(at);
-            timers.arm(at, self.key);
-        }
+    pub(crate) fn arm(&mut self, at: Instant, deadlines: &mut Deadlines<SlotKey>) {
+        deadlines.arm(self.key, at, &mut self.armed);
     }
 
     /// The moment for which the slot is armed: of an attempt, its end.
@@ -58,11 +55,7 @@ impl Slot {
 
     /// Whether an expired entry is the one that counts; it is then spent.
     pub(crate) fn disarm(&mut self, at: Instant) -> bool {
-        let counts = self.armed == Some(at);
-        if counts {
-            self.armed = None;
-        }
-        counts
+        timer::disarm(&mut self.armed, at)
     }
 }
 

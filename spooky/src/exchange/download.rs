@@ -90,7 +90,7 @@ impl Exchanges {
         let client = exchange.client;
         let Some(edge) = sides.listeners.get_mut(client.listener).map(|listener| &mut listener.edge) else { return };
         let accepted = edge.send_body(client.stream, data);
-        *unaccepted += length - accepted.min(length);
+        *unaccepted = (*unaccepted + length).saturating_sub(accepted);
         let is_full = *unaccepted > 0;
         if end {
             return self.on_end(sides, key, None);

@@ -4,12 +4,13 @@
 //! earlier is entered again and the later entry is passed over when it comes up, one that moves later is armed again when
 //! it is looked at.
 
-use std::{cmp::Reverse, collections::BinaryHeap, time::Instant};
+use spooky_net::timer::{Deadlines, disarm};
+use std::time::Instant;
 
 /// The times of all watches.
 #[derive(Default)]
 pub(super) struct Schedule {
-    entries: BinaryHeap<Reverse<(Instant, usize)>>,
+    deadlines: Deadlines<usize>,
     /// The time that counts for each watch, if it has one.
     armed: Vec<Option<Instant>>,
 }
@@ -21,20 +22,15 @@ impl Schedule {
         if self.armed.len() <= watch {
             self.armed.resize(watch + 1, None);
         }
-        if let Some(armed) = self.armed.get_mut(watch)
-            && armed.is_none_or(|armed| at < armed)
-        {
-            *armed = Some(at);
-            self.entries.push(Reverse((at, watch)));
+        if let Some(armed) = self.armed.get_mut(watch) {
+            self.deadlines.arm(watch, at, armed);
         }
     }
 
     /// The next watch whose time has come; it is armed no more.
     pub(super) fn pop_due(&mut self, now: Instant) -> Option<usize> {
-        while let Some(&Reverse((at, watch))) = self.entries.peek().filter(|Reverse((at, _))| *at <= now) {
-            self.entries.pop();
-            if let Some(armed) = self.armed.get_mut(watch).filter(|armed| **armed == Some(at)) {
-                *armed = None;
+        while let Some((at, watch)) = self.deadlines.pop_due(now) {
+            if self.armed.get_mut(watch).is_some_and(|armed| disarm(armed, at)) {
                 return Some(watch);
             }
         }
@@ -43,7 +39,7 @@ impl Schedule {
 
     /// The nearest time; a watch that has moved later since may have nothing to do then.
     pub(super) fn next(&self) -> Option<Instant> {
-        self.entries.peek().map(|Reverse((at, _))| *at)
+        self.deadlines.next()
     }
 }
 
@@ -72,7 +68,7 @@ mod tests {
         let (mut sent, mut idle_turns) = (0, 0);
         for ms in 0..20_000 {
             let now = epoch + Duration::from_millis(ms);
-            let before = (sent, schedule.entries.len());
+            let before = (sent, schedule.deadlines.entries());
             while let Some(watch) = schedule.pop_due(now) {
                 let at = Nanos::since(epoch, now);
                 assert!(probers[watch].due() <= at, "{watch} came up before its time");
@@ -80,8 +76,8 @@ mod tests {
                 schedule.arm(watch, probers[watch].due().to_instant(epoch));
                 sent += 1;
             }
-            idle_turns += u32::from(before == (sent, schedule.entries.len()));
-            assert_eq!(schedule.entries.len(), BACKENDS, "each watch is entered once");
+            idle_turns += u32::from(before == (sent, schedule.deadlines.entries()));
+            assert_eq!(schedule.deadlines.entries(), BACKENDS, "each watch is entered once");
         }
         // The first probes fall within a second, the others every five with 10 % jitter: rounds at 0-1, 5-6, 9-12, 14-17, 18-23.
         assert!((4 * BACKENDS..=5 * BACKENDS).contains(&sent), "{sent} looks at a watch in 20 s");

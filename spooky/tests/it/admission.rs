@@ -62,6 +62,31 @@ async fn each_limit_refuses_in_its_own_words() {
 }
 
 #[tokio::test]
+async fn a_connection_has_no_more_requests_at_once_than_it_was_granted() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::start(|settings| {
+        settings.upstream("all", "/", &[origin.url()]).performance("quic_initial_max_streams_bidi: 2").block(NO_WAIT)
+    })
+    .await;
+    let connection = proxy.connect().await;
+    let held = [held(&connection, &origin).await, held(&connection, &origin).await];
+    let clone = connection.clone();
+    let third = tokio::spawn(async move { clone.get("/").await });
+    // Others are served meanwhile; this one has no stream to be sent on, and nobody refuses it.
+    let other = proxy.connect().await;
+    for _ in 0..10 {
+        assert_eq!(other.get("/").await.unwrap().text(), "hello");
+    }
+    assert!(!third.is_finished());
+    assert_eq!(origin.journal().read(|record| record.requests.len()), 12);
+    origin.open_gate();
+    for request in held {
+        assert_eq!(request.await.unwrap().unwrap().text(), "through");
+    }
+    assert_eq!(third.await.unwrap().unwrap().text(), "hello");
+}
+
+#[tokio::test]
 async fn a_place_is_held_to_the_end_of_the_stream() {
     let origin = Origin::h2c().await;
     let proxy = Proxy::start(|settings| {

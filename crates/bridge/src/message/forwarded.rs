@@ -18,7 +18,7 @@ pub enum ForwardedMode {
     Preserve,
 }
 
-/// The texts that name a client and the listener it came to. Made once for a connection.
+/// The texts that name a client and the listener it came to. Cheap enough to make for each request.
 #[derive(Clone, Debug)]
 pub struct Client {
     address: Text<45>,
@@ -29,9 +29,11 @@ pub struct Client {
 impl Client {
     /// For this address of the client and port of the listener.
     pub fn new(address: IpAddr, listener_port: u16) -> Self {
-        let address = address.to_canonical();
-        let is_v6 = address.is_ipv6();
-        Self { address: Text::of(&address), port: Text::of(&listener_port), is_v6 }
+        let (address, is_v6) = match address.to_canonical() {
+            IpAddr::V4(address) => (Text::of_numbers(&address.octets(), b'.'), false),
+            IpAddr::V6(address) => (Text::of(&address), true),
+        };
+        Self { address, port: Text::of_numbers(&[listener_port], b'.'), is_v6 }
     }
 
     /// The address as text, an IPv6 address without brackets.
@@ -77,9 +79,39 @@ impl<const N: usize> Text<N> {
         Self { bytes, len }
     }
 
+    /// The numbers in decimal digits, with `between` between them. What does not fit is cut.
+    fn of_numbers<T: Copy + Into<u16>>(numbers: &[T], between: u8) -> Self {
+        let mut text = Self { bytes: [0; N], len: 0 };
+        for (at, number) in numbers.iter().enumerate() {
+            if at > 0 {
+                text.push(between);
+            }
+            let number: u16 = (*number).into();
+            for unit in [10_000, 1000, 100, 10] {
+                if number >= unit {
+                    text.push(digit(number / unit));
+                }
+            }
+            text.push(digit(number));
+        }
+        text
+    }
+
+    fn push(&mut self, byte: u8) {
+        if let Some(place) = self.bytes.get_mut(usize::from(self.len)) {
+            *place = byte;
+            self.len += 1;
+        }
+    }
+
     fn as_bytes(&self) -> &[u8] {
         self.bytes.get(..usize::from(self.len)).unwrap_or_default()
     }
+}
+
+/// The last decimal digit of a number.
+fn digit(number: u16) -> u8 {
+    b'0' + (number % 10) as u8
 }
 
 /// Which fields of the family a request has.
@@ -151,4 +183,20 @@ pub(super) fn escape(text: &[u8]) -> Option<Vec<u8>> {
         let escaped = text.iter().flat_map(|byte| is_special(byte).then_some(b'\\').into_iter().chain([*byte]));
         escaped.collect()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_ports_are_written_as_the_standard_library_does() {
+        let addresses = ["0.0.0.0", "1.20.100.255", "203.0.113.9", "255.255.255.255", "::", "2001:db8::5"];
+        for (address, port) in addresses.iter().zip([0, 9, 10, 443, 10_000, u16::MAX]) {
+            let client = Client::new(address.parse().unwrap(), port);
+            assert_eq!(client.address(), address.as_bytes());
+            assert_eq!(client.port(), port.to_string().as_bytes());
+        }
+        assert_eq!(Client::new("::ffff:192.0.2.1".parse().unwrap(), 1).address(), b"192.0.2.1");
+    }
 }

@@ -1,6 +1,7 @@
 //! HTTP/3 on one QUIC connection: the session with its control streams, and the request streams.
 
 mod arrivals;
+mod backlog;
 mod request;
 mod response;
 mod session;

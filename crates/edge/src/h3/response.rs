@@ -33,7 +33,7 @@ impl Session {
         }
     }
 
-    /// Passes on body bytes; gives how many QUIC took (or were copied).
+    /// Passes on body bytes; gives how many QUIC took (or were copied), earlier ones that had waited included.
     pub(crate) fn send_body(
         &mut self,
         quic: &mut Connection,
@@ -57,29 +57,30 @@ impl Session {
         if is_chunked {
             h3::encode_data_header(staged.open(reference), data.len() as u64);
         }
-        self.flush(quic, reference, staged);
+        let taken = self.flush(quic, reference, staged);
         staged.clear();
         let Some(stream) = self.find(reference) else { return data.len() };
-        stream.queue(data, true);
-        stream.write_backlog(quic)
+        stream.backlog.push(data, true);
+        taken + stream.write_backlog(quic)
     }
 
-    /// Hands the staged bytes to QUIC, or to the queue before it.
-    pub(crate) fn flush(&mut self, quic: &mut Connection, reference: StreamRef, staged: &Staging) {
-        let Some(stream) = self.find(reference) else { return };
+    /// Hands the staged bytes to QUIC, or to the backlog before it; gives how many body bytes of the backlog QUIC took.
+    pub(crate) fn flush(&mut self, quic: &mut Connection, reference: StreamRef, staged: &Staging) -> usize {
+        let Some(stream) = self.find(reference) else { return 0 };
         let mut bytes = staged.bytes();
         if !staged.is_of(reference) || bytes.is_empty() {
-            return;
+            return 0;
         }
         if stream.backlog.is_empty()
             && let Ok(written) = quic.send_stream(stream.id).write(bytes)
         {
             bytes = bytes.get(written..).unwrap_or_default();
         }
-        if !bytes.is_empty() {
-            stream.queue(Bytes::copy_from_slice(bytes), false);
-            stream.write_backlog(quic); // registers the interest in `Writable`
+        if bytes.is_empty() {
+            return 0;
         }
+        stream.backlog.push(Bytes::copy_from_slice(bytes), false);
+        stream.write_backlog(quic) // registers the interest in `Writable`
     }
 
     /// Ends the response. True if QUIC has all of it.

@@ -1,13 +1,13 @@
 //! One request stream: the receiving half with its head and body, the sending half with what QUIC has not taken yet.
 
-use super::arrivals::Arrivals;
+use super::{arrivals::Arrivals, backlog::Backlog};
 use bytes::Bytes;
 use quinn_proto::StreamId;
 use spooky_bridge::{
     h3::{Code, RecvStream},
     message::check::BodyLength,
 };
-use std::{collections::VecDeque, time::Instant};
+use std::time::Instant;
 
 /// How the body of a response is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,13 +53,6 @@ pub(crate) enum Output {
     Done,
 }
 
-/// Bytes that wait until QUIC takes them.
-pub(crate) struct Waiting {
-    pub(crate) bytes: Bytes,
-    /// They are body bytes, for which the origin gets credit.
-    pub(crate) is_body: bool,
-}
-
 /// A request stream.
 pub(crate) struct Stream {
     pub(crate) id: StreamId,
@@ -68,7 +61,7 @@ pub(crate) struct Stream {
     pub(crate) intake: Intake,
     pub(crate) output: Output,
     pub(crate) body: Body,
-    pub(crate) backlog: VecDeque<Waiting>,
+    pub(super) backlog: Backlog,
     /// The end of the response does not end the upload.
     pub(crate) is_tunnel: bool,
     /// What QUIC may hold of the body.
@@ -85,7 +78,7 @@ impl Stream {
             intake: Intake::Head { frames: RecvStream::new(), until },
             output: Output::Open,
             body: Body::None,
-            backlog: VecDeque::new(),
+            backlog: Backlog::default(),
             is_tunnel: false,
             arrivals: Arrivals::default(),
         }
@@ -96,34 +89,16 @@ impl Stream {
         matches!(self.intake, Intake::Done) && matches!(self.output, Output::Done)
     }
 
-    /// Gives QUIC what waits. `Ok` is the number of body bytes that it took.
+    /// Gives QUIC what waits; gives the number of body bytes that it took.
     pub(crate) fn write_backlog(&mut self, quic: &mut quinn_proto::Connection) -> usize {
-        let mut taken = 0;
-        while let Some(front) = self.backlog.front_mut() {
-            let before = front.bytes.len();
-            let written = match quic.send_stream(self.id).write_chunks(std::slice::from_mut(&mut front.bytes)) {
-                Ok(written) => written.bytes,
-                Err(_) => break, // blocked: `Writable` follows; stopped: its own event follows
-            };
-            if front.is_body {
-                taken += written;
-            }
-            // After a partial write the next one fails as blocked, which is what asks QUIC for `Writable`.
-            if written == before {
-                self.backlog.pop_front();
-            }
-        }
+        let taken = self.backlog.write(|bytes| {
+            // Blocked: `Writable` follows. Stopped: its own event follows.
+            quic.send_stream(self.id).write_chunks(std::slice::from_mut(bytes)).ok().map(|written| written.bytes)
+        });
         if self.backlog.is_empty() && matches!(self.output, Output::Ending) {
             self.end(quic);
         }
         taken
-    }
-
-    /// Queues bytes behind those that wait.
-    pub(crate) fn queue(&mut self, bytes: Bytes, is_body: bool) {
-        if !bytes.is_empty() {
-            self.backlog.push_back(Waiting { bytes, is_body });
-        }
     }
 
     /// Ends the sending half: all is with QUIC. An upload that goes on is not wanted any more (RFC 9114 4.1), save in a

@@ -2,7 +2,7 @@
 //!
 //! A turn is: [`Edge::on_datagram`] for each, [`Edge::on_time`], [`Edge::serve`] and the events, then [`Edge::transmit`].
 
-use super::{cid::FirstCid, conn::Conn, timer::Deadlines};
+use super::{cid::FirstCid, conn::Conn};
 use crate::{
     Entry, Gate,
     event::{BodyRead, Event, StreamRef},
@@ -15,6 +15,7 @@ use spooky_bridge::{
     h3::Code,
     message::{Fields, ResponseHead},
 };
+use spooky_net::timer::{Deadlines, disarm};
 use std::{
     cell::OnceCell,
     collections::VecDeque,
@@ -33,7 +34,7 @@ pub struct Edge {
     open: usize,
     gate: Arc<dyn Gate>,
     dirty: VecDeque<u32>,
-    deadlines: Deadlines,
+    deadlines: Deadlines<u32>,
     events: VecDeque<Event>,
     staged: h3::Staging,
     replies: Vec<(Transmit, Vec<u8>)>,
@@ -166,9 +167,7 @@ impl Edge {
     pub fn on_time(&mut self, now: Instant) {
         while let Some((at, index)) = self.deadlines.pop_due(now) {
             let Some(conn) = self.conns.get_mut(index as usize).and_then(Option::as_mut) else { continue };
-            if conn.armed == Some(at) {
-                conn.armed = None;
-            }
+            disarm(&mut conn.armed, at);
             match conn.deadline() {
                 Some(real) if real <= now => {
                     conn.on_time(now, self.keep_alive_every);
@@ -356,7 +355,8 @@ impl Edge {
         }
     }
 
-    /// Sends body bytes. Gives how many of them QUIC took at once; [`crate::EventKind::Accepted`] reports the others.
+    /// Sends body bytes. Gives how many QUIC took at once, of these and of earlier ones that had waited;
+    /// [`crate::EventKind::Accepted`] reports the others.
     pub fn send_body(&mut self, stream: StreamRef, data: Bytes) -> usize {
         self.flush_for(stream);
         let Self { conns, staged, dirty, .. } = self;
@@ -430,7 +430,7 @@ impl Edge {
         let Self { conns, staged, dirty, .. } = self;
         if let Some(conn) = conns.get_mut(stream.conn as usize).and_then(Option::as_mut) {
             mark(dirty, conn, stream.conn);
-            conn.session.flush(&mut conn.quic, stream, staged);
+            let _none = conn.session.flush(&mut conn.quic, stream, staged); // no body waits before what is staged
         }
         self.staged.clear();
     }

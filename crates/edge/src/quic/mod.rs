@@ -5,7 +5,6 @@ pub(crate) mod congestion;
 mod conn;
 mod endpoint;
 pub(crate) mod migration;
-mod timer;
 pub(crate) mod trim;
 
 pub use endpoint::Edge;

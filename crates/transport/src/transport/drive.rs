@@ -42,13 +42,13 @@ impl Transport {
 
     /// When [`Transport::on_time`] is to be called next.
     pub fn next_deadline(&self) -> Option<Instant> {
-        self.timers.next()
+        self.deadlines.next()
     }
 
     /// Does what is due at `now`: attempts time out, silent connections are probed, idle ones closed.
     pub fn on_time(&mut self, now: Instant) {
         self.now = now;
-        while let Some((at, key)) = self.timers.expire(now) {
+        while let Some((at, key)) = self.deadlines.pop_due(now) {
             if self.slots.get_mut(key).is_some_and(|slot| slot.disarm(at)) {
                 self.on_deadline(key);
             }
@@ -69,10 +69,10 @@ impl Transport {
         }
         connection.client.tick();
         match connection.due(&self.options, now) {
-            Due::At(at) => slot.arm(at, &mut self.timers),
+            Due::At(at) => slot.arm(at, &mut self.deadlines),
             Due::Ping => {
                 connection.ping(now);
-                slot.arm(now + self.options.keepalive_timeout, &mut self.timers);
+                slot.arm(now + self.options.keepalive_timeout, &mut self.deadlines);
                 self.counters.pings += 1;
                 self.mark_dirty(key);
             }

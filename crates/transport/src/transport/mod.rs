@@ -19,6 +19,7 @@ pub(crate) use tell::Queued;
 
 use slab::Slab;
 use spooky_bridge::h2;
+use spooky_net::timer::Deadlines;
 
 use crate::{
     backoff::Jitter,
@@ -28,7 +29,6 @@ use crate::{
     origin::Origin,
     requests::{Place, RequestHandle, Requests},
     slots::{Link, SlotKey, Slots},
-    timers::Timers,
     wake::ReadySet,
 };
 
@@ -63,7 +63,7 @@ pub struct Transport {
     ready: Arc<ReadySet>,
     /// Reused between turns.
     visits: Vec<usize>,
-    timers: Timers,
+    deadlines: Deadlines<SlotKey>,
     jitter: Jitter,
     counters: Counters,
     draining: bool,
@@ -95,7 +95,7 @@ impl Transport {
             dirty: Vec::new(),
             ready: ReadySet::new(),
             visits: Vec::new(),
-            timers: Timers::default(),
+            deadlines: Deadlines::default(),
             counters: Counters::default(),
             draining: false,
             stopped: false,

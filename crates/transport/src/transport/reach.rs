@@ -31,7 +31,7 @@ impl Transport {
             }
             return;
         };
-        slot.arm(self.now + origin.connect_timeout, &mut self.timers);
+        slot.arm(self.now + origin.connect_timeout, &mut self.deadlines);
         origin.connecting = Some(slot.key);
         origin.attempts = origin.attempts.wrapping_add(1);
         origin.slots += 1;
@@ -60,7 +60,7 @@ impl Transport {
         if let Link::H2(connection) = &slot.link
             && let Due::At(at) = connection.due(&self.options, self.now)
         {
-            slot.arm(at, &mut self.timers);
+            slot.arm(at, &mut self.deadlines);
         }
         let at = slot.origin;
         let Some(origin) = self.origins.get_mut(at) else { return };

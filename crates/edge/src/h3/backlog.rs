@@ -1,0 +1,144 @@
+//! Bytes of one response that wait until QUIC takes them, and how many of them are body, for which the backend gets credit.
+//!
+//! Small pieces are gathered: a backend that sends its body byte by byte to a client that does not read must not cost more
+//! than the bytes. Called by `stream`.
+
+use bytes::Bytes;
+use std::{collections::VecDeque, mem};
+
+/// Pieces below this are gathered with their neighbours.
+const SMALL: usize = 1024;
+/// Bytes gathered into one piece.
+const GATHERED: usize = 16 * 1024;
+
+/// Bytes that are given to QUIC as one.
+struct Piece {
+    bytes: Bytes,
+    /// Bytes of body in it that are not accounted for yet.
+    body: usize,
+}
+
+/// What waits, in order.
+#[derive(Default)]
+pub(super) struct Backlog {
+    pieces: VecDeque<Piece>,
+    /// The small ones behind them.
+    gathered: Vec<u8>,
+    gathered_body: usize,
+}
+
+impl Backlog {
+    pub(super) fn is_empty(&self) -> bool {
+        self.pieces.is_empty() && self.gathered.is_empty()
+    }
+
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    /// Puts bytes behind those that wait; `is_body` if they are body.
+    pub(super) fn push(&mut self, bytes: Bytes, is_body: bool) {
+        let body = if is_body { bytes.len() } else { 0 };
+        if bytes.len() < SMALL {
+            self.gathered.extend_from_slice(&bytes);
+            self.gathered_body += body;
+            if self.gathered.len() >= GATHERED {
+                self.close();
+            }
+        } else {
+            self.close();
+            self.pieces.push_back(Piece { bytes, body });
+        }
+    }
+
+    /// Offers what waits to `write`, which takes bytes off the front of its argument and gives their number, or `None` if it
+    /// can take nothing now. The result is the number of body bytes that were taken. In a gathered piece they count first:
+    /// the credit for one piece may come a little early, never twice.
+    pub(super) fn write(&mut self, mut write: impl FnMut(&mut Bytes) -> Option<usize>) -> usize {
+        let mut taken = 0;
+        loop {
+            if self.pieces.is_empty() {
+                self.close();
+            }
+            let Some(front) = self.pieces.front_mut() else { return taken };
+            let before = front.bytes.len();
+            let Some(written) = write(&mut front.bytes) else { return taken };
+            let body = written.min(front.body);
+            front.body -= body;
+            taken += body;
+            // After a partial write the next one fails as blocked, which is what asks QUIC for `Writable`.
+            if written == before {
+                self.pieces.pop_front();
+            }
+        }
+    }
+
+    /// Makes a piece of what was gathered.
+    fn close(&mut self) {
+        if !self.gathered.is_empty() {
+            let bytes = Bytes::from(mem::take(&mut self.gathered));
+            self.pieces.push_back(Piece { bytes, body: mem::take(&mut self.gathered_body) });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Buf as _;
+
+    #[test]
+    fn a_body_that_comes_byte_by_byte_costs_its_bytes() {
+        let mut backlog = Backlog::default();
+        for _ in 0..65_536 {
+            backlog.push(Bytes::from_static(b"\x00\x01"), false);
+            backlog.push(Bytes::from_static(b"x"), true);
+            assert_eq!(backlog.write(|_| None), 0);
+        }
+        assert!(backlog.pieces.len() <= 1 + 3 * 65_536 / GATHERED, "{} pieces", backlog.pieces.len());
+        let mut all = 0;
+        let body = backlog.write(|bytes| {
+            all += bytes.len();
+            Some(mem::take(bytes).len())
+        });
+        assert_eq!((all, body, backlog.is_empty()), (3 * 65_536, 65_536, true));
+    }
+
+    #[test]
+    fn order_and_credit_survive_writes_of_any_size() {
+        let seed = 0x5EED_u64;
+        println!("seed {seed}");
+        let mut state = seed;
+        let mut random = move |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 33) as usize % below
+        };
+        let (mut backlog, mut sent, mut got, mut body, mut credit) = (Backlog::default(), vec![], vec![], 0, 0);
+        for round in (0..=u8::MAX).cycle().take(2000) {
+            let is_body = random(3) > 0;
+            let limit = if random(4) == 0 { 5000 } else { 40 };
+            let piece = vec![round; random(limit)];
+            body += if is_body { piece.len() } else { 0 };
+            sent.extend_from_slice(&piece);
+            backlog.push(piece.into(), is_body);
+            let mut room = random(1500);
+            credit += backlog.write(|bytes| {
+                let taken = bytes.len().min(room);
+                if taken == 0 {
+                    return None;
+                }
+                room -= taken;
+                got.extend_from_slice(&bytes[..taken]);
+                bytes.advance(taken);
+                Some(taken)
+            });
+            assert!(credit <= body);
+        }
+        credit += backlog.write(|bytes| {
+            got.extend_from_slice(bytes);
+            Some(mem::take(bytes).len())
+        });
+        assert!(got == sent && backlog.is_empty());
+        assert_eq!(credit, body);
+    }
+}

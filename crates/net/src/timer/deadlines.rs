@@ -1,0 +1,92 @@
+//! Deadlines of many things in one heap, re-armed lazily: what a thing does moves its deadline later almost always, and
+//! that costs nothing here. The thing is looked at when its first deadline comes, and armed again for the real one.
+//!
+//! Owns the entries; each thing keeps the moment it is armed for. Reads no clock.
+
+use std::{cmp::Reverse, collections::BinaryHeap, time::Instant};
+
+/// The deadlines of things with keys `K`.
+#[derive(Debug)]
+pub struct Deadlines<K> {
+    heap: BinaryHeap<Reverse<(Instant, K)>>,
+}
+
+impl<K: Ord> Default for Deadlines<K> {
+    fn default() -> Self {
+        Self { heap: BinaryHeap::new() }
+    }
+}
+
+impl<K: Ord> Deadlines<K> {
+    /// Sees to it that the thing comes up at `at`, or earlier if it is `armed` for an earlier moment. Updates `armed`.
+    pub fn arm(&mut self, key: K, at: Instant, armed: &mut Option<Instant>) {
+        if armed.is_none_or(|armed| at < armed) {
+            *armed = Some(at);
+            self.heap.push(Reverse((at, key)));
+        }
+    }
+
+    /// The earliest deadline entered.
+    pub fn next(&self) -> Option<Instant> {
+        self.heap.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// How many entries there are, overtaken ones included.
+    pub fn entries(&self) -> usize {
+        self.heap.len()
+    }
+
+    /// Takes one entry that is due. The thing may be gone, or armed for another moment by now: see [`disarm`].
+    pub fn pop_due(&mut self, now: Instant) -> Option<(Instant, K)> {
+        if self.next()? > now {
+            return None;
+        }
+        self.heap.pop().map(|Reverse(entry)| entry)
+    }
+}
+
+/// Whether an entry that came up at `at` is the one that counts for its thing, which is then armed no more. Entries that a
+/// later arming overtook do not count.
+pub fn disarm(armed: &mut Option<Instant>, at: Instant) -> bool {
+    let counts = *armed == Some(at);
+    if counts {
+        *armed = None;
+    }
+    counts
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn only_an_earlier_deadline_is_entered() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let (mut deadlines, mut armed) = (Deadlines::default(), None);
+        deadlines.arm(7, at(20), &mut armed);
+        deadlines.arm(7, at(30), &mut armed);
+        assert_eq!((deadlines.heap.len(), armed), (1, Some(at(20))));
+        deadlines.arm(7, at(10), &mut armed);
+        assert_eq!((deadlines.next(), armed), (Some(at(10)), Some(at(10))));
+        assert_eq!(deadlines.pop_due(at(9)), None, "not early");
+        assert_eq!(deadlines.pop_due(at(25)), Some((at(10), 7)));
+        assert!(disarm(&mut armed, at(10)));
+        assert_eq!(deadlines.pop_due(at(25)), Some((at(20), 7)));
+        assert!(!disarm(&mut armed, at(20)), "overtaken by the entry of 10 ms");
+        assert_eq!(deadlines.pop_due(at(25)), None);
+    }
+
+    #[test]
+    fn what_is_due_comes_in_order() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let mut deadlines = Deadlines::default();
+        for (key, ms) in [('a', 30), ('b', 10), ('c', 20)] {
+            deadlines.arm(key, at(ms), &mut None);
+        }
+        let due: String = std::iter::from_fn(|| deadlines.pop_due(at(20))).map(|(_, key)| key).collect();
+        assert_eq!((due.as_str(), deadlines.next()), ("bc", Some(at(30))));
+    }
+}

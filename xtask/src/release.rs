@@ -1,0 +1,180 @@
+//! `cargo xtask release`: the product, laid out by what it does under load.
+//!
+//! Owns the order (build with counters, load, merge, build again) and the load. The load is the product's own demo, with
+//! its embedded backend, under this project's load generator: nothing but loopback, and no other program. Called by `main`.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, ErrorKind, Read as _},
+    net::{Ipv4Addr, UdpSocket},
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use crate::step::{Step, host};
+
+/// Where all of it is built, below the workspace's root.
+const FOLDER: &str = "target/guided";
+const PRODUCT: [&str; 4] = ["--package", "spooky", "--bin", "spooky"];
+const GENERATOR: [&str; 4] = ["--package", "spooky-bench", "--bin", "load"];
+/// The last line that the demo prints before it serves.
+const SERVING: &str = "Serving until Ctrl-C.";
+
+/// One kind of load: the arguments of the load generator, and the path that it asks for.
+struct Load {
+    arguments: &'static [&'static str],
+    path: &'static str,
+}
+
+/// What the product is made for: many small requests at once, a lone client, bodies both ways, new connections.
+const LOADS: [Load; 5] = [
+    Load { arguments: &["-c", "16", "-m", "16", "-n", "50000"], path: "/" },
+    Load { arguments: &["-c", "1", "-m", "1", "-n", "10000"], path: "/" },
+    Load {
+        arguments: &["-c", "8", "-m", "4", "-n", "1000", "--method", "POST", "--body-bytes", "102400"],
+        path: "/echo",
+    },
+    Load {
+        arguments: &["-c", "4", "-m", "1", "-n", "500", "--method", "POST", "--body-bytes", "500000"],
+        path: "/echo",
+    },
+    Load { arguments: &["-c", "500", "-m", "1", "-n", "500"], path: "/" },
+];
+
+/// Requests of one load that may fail: counting makes the product slow, and it refuses some when it cannot keep up.
+const MAX_FAILED: &str = "100";
+
+pub(crate) fn run(root: &Path) -> Result<(), String> {
+    let host = host(root)?;
+    let merge = profdata(root, &host)?;
+    let folder = root.join(FOLDER);
+    let (counts, profile) = (folder.join("counts"), folder.join("profile"));
+    clear(&counts)?;
+    let built = folder.join(&host).join("release");
+
+    // The load generator needs no more than to work.
+    build(root, &host, GENERATOR, "").env("CARGO_PROFILE_RELEASE_LTO", "off").run()?;
+    // Both builds of the product must have the same profile of cargo's: it is part of the names by which counts are found.
+    build(root, &host, PRODUCT, &format!("-Cprofile-generate={}", shown(&counts))).run()?;
+    put_under_load(root, &built)?;
+    merged(root, &merge, &counts, &profile)?;
+    // Code that ran, and code that did not, apart from each other: fewer lines of the caches and fewer pages.
+    let flags = format!("-Cprofile-use={} -Clink-arg=-Wl,-z,keep-text-section-prefix", shown(&profile));
+    build(root, &host, PRODUCT, &flags).run()?;
+
+    let product = root.join("target/release/spooky");
+    let copied = fs::create_dir_all(root.join("target/release")).and_then(|()| {
+        let _none_yet = fs::remove_file(&product); // a hard link of another build's would be written through
+        fs::copy(built.join("spooky"), &product)
+    });
+    copied.map_err(|error| format!("{}: {error}", product.display()))?;
+    println!("{}", product.display());
+    Ok(())
+}
+
+/// A release build of one program. Naming the host keeps the flags off build scripts and macros.
+fn build(root: &Path, host: &str, program: [&str; 4], flags: &str) -> Step {
+    Step::cargo(root, &[&["build", "--release", "--locked", "--target", host][..], &program].concat())
+        .env("RUSTFLAGS", flags)
+        .env("CARGO_TARGET_DIR", &shown(&root.join(FOLDER)))
+}
+
+/// Starts the demo, puts it under every load, and stops it, upon which it writes its counts.
+fn put_under_load(root: &Path, built: &Path) -> Result<(), String> {
+    let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
+    let port = port.map_err(|error| format!("no free port: {error}"))?.port();
+    let mut demo = Demo::start(&built.join("spooky"), port)?;
+    let generator = built.join("load");
+    for load in &LOADS {
+        let url = format!("https://127.0.0.1:{port}{}", load.path);
+        let arguments = [load.arguments, &["--max-failed", MAX_FAILED, "--insecure", &url]].concat();
+        Step::program(root, &generator, &arguments).run()?;
+    }
+    demo.stop()
+}
+
+/// The demo as a process of its own, which ends with this value.
+struct Demo(Child);
+
+impl Demo {
+    fn start(program: &Path, port: u16) -> Result<Self, String> {
+        let mut command = Command::new(program);
+        command.args(["demo", "--port", &port.to_string()]).stdout(Stdio::piped());
+        let child = command.spawn().map_err(|error| format!("{}: {error}", program.display()))?;
+        let mut demo = Self(child);
+        let Some(output) = demo.0.stdout.take() else { return Err("the demo has no output".to_owned()) };
+        let mut output = BufReader::new(output);
+        let mut line = String::new();
+        while !line.trim_end().ends_with(SERVING) {
+            line.clear();
+            if output.read_line(&mut line).map_err(|error| format!("the demo: {error}"))? == 0 {
+                return Err("the demo ended before it served".to_owned());
+            }
+        }
+        // What it says at its end must find a reader.
+        std::thread::spawn(move || output.read_to_string(&mut String::new()));
+        Ok(demo)
+    }
+
+    /// Interrupts it and waits for its end, for which it has its own limits.
+    fn stop(&mut self) -> Result<(), String> {
+        let interrupt = format!("kill -INT {}", self.0.id());
+        let asked = Command::new("sh").args(["-c", &interrupt]).status();
+        let ended = asked.and_then(|_| self.0.wait()).map_err(|error| format!("{interrupt}: {error}"))?;
+        if ended.success() { Ok(()) } else { Err(format!("the demo failed ({ended})")) }
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        let _ended_already = self.0.kill();
+        let _no_zombie = self.0.wait();
+    }
+}
+
+/// Merges all counts into the profile.
+fn merged(root: &Path, program: &Path, counts: &Path, profile: &Path) -> Result<(), String> {
+    Step::program(root, program, &["merge", "--output", &shown(profile), &shown(counts)]).run()
+}
+
+/// The program that merges counts, of the same LLVM as the compiler's.
+fn profdata(root: &Path, host: &str) -> Result<PathBuf, String> {
+    let sysroot = Step::program(root, Path::new("rustc"), &["--print", "sysroot"]).output()?;
+    let sysroot = PathBuf::from(String::from_utf8_lossy(&sysroot).trim());
+    let program = sysroot.join("lib/rustlib").join(host).join("bin/llvm-profdata");
+    if program.is_file() {
+        return Ok(program);
+    }
+    Err(format!("{} is missing; `rustup component add llvm-tools` installs it", program.display()))
+}
+
+fn clear(folder: &Path) -> Result<(), String> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(format!("{}: {error}", folder.display())),
+        _ => Ok(()),
+    }
+}
+
+fn shown(path: &Path) -> String {
+    path.to_string_lossy().into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_awaited_is_what_the_demo_says() {
+        let demo = fs::read_to_string(crate::root().join("spooky/src/demo/mod.rs")).unwrap();
+        assert!(demo.contains(SERVING));
+    }
+
+    #[test]
+    fn a_missing_program_is_named_with_its_remedy() {
+        let message = profdata(&crate::root(), "no-such-host").unwrap_err();
+        assert!(
+            message.contains("no-such-host/bin/llvm-profdata is missing; `rustup component add llvm-tools`"),
+            "{message}"
+        );
+    }
+}
