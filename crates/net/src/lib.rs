@@ -1,8 +1,8 @@
 //! UDP and TCP sockets, timers, TLS contexts and process limits: what Spooky asks of the Linux kernel and of rustls.
 //!
 //! This crate owns every `unsafe` block of the product, each with its reason. It knows no QUIC beyond the place of a
-//! connection id, no HTTP and no configuration file: callers pass plain option structs. The worker of `edge` calls
-//! [`udp`], [`steer`], [`inbox`] and [`timer`]; `transport` calls the TCP and client TLS parts; the runtime calls the rest.
+//! connection id, no HTTP and no configuration file: callers pass plain option structs. `edge` and the worker call
+//! [`udp`], [`steer`], [`inbox`] and [`timer`]; `transport` and the probes share [`timer::Deadlines`]; the runtime calls the rest.
 
 pub mod inbox;
 pub mod steer;

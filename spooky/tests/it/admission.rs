@@ -31,6 +31,11 @@ async fn held(connection: &Connection, origin: &Origin) -> JoinHandle<Result<Rep
     task
 }
 
+/// A proxy before this origin with one limit of `performance`.
+async fn limited(origin: &Origin, limit: &str) -> Proxy {
+    Proxy::start(|settings| settings.upstream("all", "/", &[origin.url()]).performance(limit).block(NO_WAIT)).await
+}
+
 async fn opened(connection: &Connection, path: &str) -> Exchange {
     let request = http::Request::get(format!("https://localhost{path}")).body(()).unwrap();
     let mut exchange = connection.open(request).await.unwrap();
@@ -47,9 +52,7 @@ async fn each_limit_refuses_in_its_own_words() {
     ];
     for (limit, text, details) in cases {
         let origin = Origin::h2c().await;
-        let proxy =
-            Proxy::start(|settings| settings.upstream("all", "/", &[origin.url()]).performance(limit).block(NO_WAIT))
-                .await;
+        let proxy = limited(&origin, limit).await;
         let connection = proxy.connect().await;
         let first = held(&connection, &origin).await;
         for _ in 0..3 {
@@ -64,10 +67,7 @@ async fn each_limit_refuses_in_its_own_words() {
 #[tokio::test]
 async fn a_connection_has_no_more_requests_at_once_than_it_was_granted() {
     let origin = Origin::h2c().await;
-    let proxy = Proxy::start(|settings| {
-        settings.upstream("all", "/", &[origin.url()]).performance("quic_initial_max_streams_bidi: 2").block(NO_WAIT)
-    })
-    .await;
+    let proxy = limited(&origin, "quic_initial_max_streams_bidi: 2").await;
     let connection = proxy.connect().await;
     let held = [held(&connection, &origin).await, held(&connection, &origin).await];
     let clone = connection.clone();
@@ -89,10 +89,7 @@ async fn a_connection_has_no_more_requests_at_once_than_it_was_granted() {
 #[tokio::test]
 async fn a_place_is_held_to_the_end_of_the_stream() {
     let origin = Origin::h2c().await;
-    let proxy = Proxy::start(|settings| {
-        settings.upstream("all", "/", &[origin.url()]).performance("per_upstream_inflight_limit: 1").block(NO_WAIT)
-    })
-    .await;
+    let proxy = limited(&origin, "per_upstream_inflight_limit: 1").await;
     let connection = proxy.connect().await;
     let mut streaming = opened(&connection, "/stall/10").await;
     assert_eq!(streaming.reading.head().await.unwrap().status(), StatusCode::OK);

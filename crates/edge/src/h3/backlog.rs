@@ -36,18 +36,27 @@ impl Backlog {
         *self = Self::default();
     }
 
-    /// Puts bytes behind those that wait; `is_body` if they are body.
-    pub(super) fn push(&mut self, bytes: Bytes, is_body: bool) {
-        let body = if is_body { bytes.len() } else { 0 };
+    /// Puts body bytes behind those that wait.
+    pub(super) fn push_body(&mut self, bytes: Bytes) {
+        let body = bytes.len();
         if bytes.len() < SMALL {
-            self.gathered.extend_from_slice(&bytes);
-            self.gathered_body += body;
-            if self.gathered.len() >= GATHERED {
-                self.close();
-            }
+            self.gather(&bytes, body);
         } else {
             self.close();
             self.pieces.push_back(Piece { bytes, body });
+        }
+    }
+
+    /// Puts a copy of bytes that are no body behind those that wait.
+    pub(super) fn push_framing(&mut self, bytes: &[u8]) {
+        self.gather(bytes, 0);
+    }
+
+    fn gather(&mut self, bytes: &[u8], body: usize) {
+        self.gathered.extend_from_slice(bytes);
+        self.gathered_body += body;
+        if self.gathered.len() >= GATHERED {
+            self.close();
         }
     }
 
@@ -91,8 +100,8 @@ mod tests {
     fn a_body_that_comes_byte_by_byte_costs_its_bytes() {
         let mut backlog = Backlog::default();
         for _ in 0..65_536 {
-            backlog.push(Bytes::from_static(b"\x00\x01"), false);
-            backlog.push(Bytes::from_static(b"x"), true);
+            backlog.push_framing(b"\x00\x01");
+            backlog.push_body(Bytes::from_static(b"x"));
             assert_eq!(backlog.write(|_| None), 0);
         }
         assert!(backlog.pieces.len() <= 1 + 3 * 65_536 / GATHERED, "{} pieces", backlog.pieces.len());
@@ -120,7 +129,11 @@ mod tests {
             let piece = vec![round; random(limit)];
             body += if is_body { piece.len() } else { 0 };
             sent.extend_from_slice(&piece);
-            backlog.push(piece.into(), is_body);
+            if is_body {
+                backlog.push_body(piece.into());
+            } else {
+                backlog.push_framing(&piece);
+            }
             let mut room = random(1500);
             credit += backlog.write(|bytes| {
                 let taken = bytes.len().min(room);

@@ -60,7 +60,7 @@ impl Session {
         let taken = self.flush(quic, reference, staged);
         staged.clear();
         let Some(stream) = self.find(reference) else { return data.len() };
-        stream.backlog.push(data, true);
+        stream.backlog.push_body(data);
         taken + stream.write_backlog(quic)
     }
 
@@ -79,7 +79,7 @@ impl Session {
         if bytes.is_empty() {
             return 0;
         }
-        stream.backlog.push(Bytes::copy_from_slice(bytes), false);
+        stream.backlog.push_framing(bytes);
         stream.write_backlog(quic) // registers the interest in `Writable`
     }
 
