@@ -1,14 +1,17 @@
 //! `performance`: threads, sockets, QUIC, timeouts, limits. All limits hold for the whole process.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::problem::Code;
 use crate::spec::Scope;
 use crate::spec::block::block;
+use crate::spec::key::is_written;
 use crate::spec::text::{Text, text};
 use crate::spec::words::words;
 use crate::value::number::Auto;
 use crate::value::quantity::millis;
+use crate::world::texts;
 
 pub(crate) const REUSEPORT: Text = text("performance.reuseport must be true when performance.worker_threads > 1")
     .code(Code::UnsupportedPolicyCombination);
@@ -16,6 +19,8 @@ const STREAM_DATA: Text = text("performance.quic_initial_max_stream_data (<a>) m
 const STREAMS_UNI: Text = text("performance.quic_initial_max_streams_uni must be at least 3")
     .hint("HTTP/3 needs one control and two QPACK streams");
 const UDP_PAYLOAD: Text = text("performance.quic_max_udp_payload_bytes must be between 1200 and 65527");
+const SECRET_EMPTY: Text = text("<key> cannot be empty when provided");
+const CLIENT_SHARE: Text = text("performance.max_client_share_percent must be <= 100");
 const CONNECT: Text = text("performance.backend_connect_timeout_ms must be <= backend_timeout_ms");
 const RESPONSE: Text = text("performance.backend_timeout_ms must be <= backend_total_request_timeout_ms");
 const BODY_IDLE: Text = text("performance.backend_body_idle_timeout_ms must be <= backend_body_total_timeout_ms");
@@ -78,6 +83,10 @@ block! {
         quic_retry: QuicRetry = QuicRetry::Auto;
         /// Half-open handshakes in the process.
         quic_retry_handshakes: usize = 256, positive();
+        /// File of at least 32 bytes from which the keys of stateless resets, Retry and address tokens are derived. None:
+        /// derived from the private key of the first listener.
+        quic_secret_file: Option<PathBuf> = None, holds(is_written, SECRET_EMPTY), says(texts::FILE_MISSING),
+            says(texts::FILE_UNREADABLE), says(texts::SECRET_SHORT);
         /// Refill of the token bucket for new connections.
         new_connections_per_sec: usize = 2000, positive();
         /// Size of that bucket.
@@ -95,6 +104,10 @@ block! {
         client_header_timeout_ms: Duration = millis(10_000), positive();
         /// Silence of a client in the middle of a request body.
         client_body_idle_timeout_ms: Duration = millis(10_000), positive();
+        /// A client that takes nothing of a response that waits for it.
+        client_stall_timeout_ms: Duration = millis(30_000), positive();
+        /// Slowest upload and download, after 10 s of grace; 0 = no minimum.
+        client_min_rate_bytes_per_sec: usize = 240;
         /// TCP connection without a request.
         tcp_idle_timeout_ms: Duration = millis(60_000), positive();
         /// Connecting to a backend, TLS included.
@@ -128,10 +141,15 @@ block! {
         max_request_body_bytes: u64 = 1_000_000, positive();
         /// Largest response body.
         max_response_body_bytes: u64 = 104_857_600, positive();
-        /// Largest response head.
+        /// Largest response head: names plus values plus 32 for each field. There is no other limit on a response head.
         max_response_headers_bytes: u64 = 65_536, positive();
         /// Request bytes received and not yet taken by a backend, whole process.
         request_buffer_global_cap_bytes: u64 = 67_108_864, positive();
+        /// Response bytes handed to QUIC or TCP and not acknowledged, whole process. At the cap windows stop growing and
+        /// backends are read no faster than clients acknowledge.
+        response_buffer_global_cap_bytes: u64 = 268_435_456, positive();
+        /// Share of an upstream's or backend's limit that one client connection may hold; 100 = no bound.
+        max_client_share_percent: u8 = 50, positive(), range(1, 100, CLIENT_SHARE);
         /// Bytes held for one stream in one direction.
         stream_buffer_bytes: u64 = 262_144, positive();
         /// Accepted, without effect: nothing is prebuffered.

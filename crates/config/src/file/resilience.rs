@@ -20,6 +20,7 @@ const MAX_ABOVE_GLOBAL: Text =
     text("resilience.adaptive_admission.max_limit (<a>) must be <= performance.global_inflight_limit (<b>)");
 const CAPS: Text = text("resilience.route_queue.caps values must be greater than 0");
 pub(crate) const UNKNOWN_UPSTREAM: Text = text("<list> names an unknown upstream '<u>'");
+const MAX_OPEN: Text = text("resilience.circuit_breaker.max_open_percent must be <= 100");
 const HEDGING_DELAY: Text =
     text("resilience.hedging: delay_ms must be > 0 when hedging is enabled").code(Code::UnsupportedPolicyCombination);
 const HEDGING_METHODS: Text = text("resilience.hedging.safe_methods must not contain empty values");
@@ -132,6 +133,9 @@ block! {
         open_ms: Duration = millis(30_000), positive();
         /// Requests at a time that try whether it may close.
         half_open_max_probes: usize = 1, positive();
+        /// Share of a pool (rounded down, by count) whose circuits may be open together. Below 100 a pool's only backend
+        /// keeps its circuit closed.
+        max_open_percent: u8 = 50, range(0, 100, MAX_OPEN);
         /// Whether answers from 500 on count as failures.
         count_5xx: bool = false;
     }

@@ -57,6 +57,7 @@ const PROBE_SUCCESSES: Text =
     text("Health check success threshold is invalid (<v>) for backend '<b>' in upstream '<u>'");
 const PROBE_COOLDOWN: Text = text("Health check cooldown is invalid (<v>) for backend '<b>' in upstream '<u>'");
 const PROBE_STATUS: Text = text("Health check expected_status is invalid ('<v>') for backend '<b>' in upstream '<u>'");
+const MAX_EJECTED: Text = text("<key> must be <= 100");
 const DETECTED: Text =
     text("Backend '<b>' in upstream '<u>' uses unverified TLS or cleartext, detected at connect (<a>)").warning();
 const CLEARTEXT: Text =
@@ -314,6 +315,9 @@ block! {
         cooldown_ms: Option<Duration> = None, positive(), default("that of `health_check`, else `10000`");
         /// Whether answers from 500 on are failures.
         count_5xx: bool = true;
+        /// Share of the pool (rounded down, by count) that these judgements may take out together. A pool's only backend
+        /// stays.
+        max_ejected_percent: u8 = 50, range(0, 100, MAX_EJECTED);
     }
 }
 
@@ -340,7 +344,7 @@ impl Default for PassiveHealth {
 
 impl PassivePolicy {
     fn beside(&self, check: Option<&HealthCheck>) -> PassiveHealth {
-        let Self { enabled, failure_threshold, success_threshold, cooldown_ms, count_5xx } = *self;
+        let Self { enabled, failure_threshold, success_threshold, cooldown_ms, count_5xx, .. } = *self;
         PassiveHealth {
             enabled,
             failure_threshold: failure_threshold.or(check.map(|check| check.failure_threshold)).unwrap_or(3),

@@ -37,6 +37,7 @@ fn check_world_at(loaded: &Loaded, mode: Mode, now: i64) -> Vec<Problem> {
     let mut world = World { loaded, now, reader: Reader::new(&loaded.file, &|_| None), files: Vec::new() };
     world.check_tls();
     world.check_token_file();
+    world.check_quic_secret();
     world.check_workers(std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
     world.check_accounts(mode);
     if mode == Mode::Check {
@@ -57,6 +58,9 @@ struct World<'l> {
 
 /// Largest file that is read.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Fewest bytes of a secret from which keys are derived.
+const MIN_SECRET_BYTES: usize = 32;
 
 impl World<'_> {
     /// Reports `text` at the key `path`.
@@ -85,6 +89,16 @@ impl World<'_> {
         let performance = &self.loaded.config.performance;
         if performance.worker_threads == Auto::Auto && !performance.reuseport && cores > 1 {
             self.report("performance.reuseport", REUSEPORT, &[]);
+        }
+    }
+
+    fn check_quic_secret(&mut self) {
+        const KEY: &str = "performance.quic_secret_file";
+        if let Some(file) = &self.loaded.config.performance.quic_secret_file {
+            let bytes = self.read(KEY, file, texts::FILE_MISSING, texts::FILE_UNREADABLE);
+            if bytes.is_some_and(|bytes| bytes.len() < MIN_SECRET_BYTES) {
+                self.report(KEY, texts::SECRET_SHORT, &[("p", &file.display().to_string())]);
+            }
         }
     }
 

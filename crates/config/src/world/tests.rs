@@ -26,6 +26,8 @@ impl Room {
         room.write("broken.key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
         room.write("text.txt", "nothing\n");
         room.write("empty.txt", "\n");
+        room.write("secret31", &"s".repeat(31));
+        room.write("secret32", &"s".repeat(32));
         fs::create_dir(room.0.join("dir")).unwrap();
         fs::create_dir(room.0.join("cas")).unwrap();
         fs::create_dir(room.0.join("nocas")).unwrap();
@@ -76,7 +78,8 @@ fn good_material_is_not_mentioned() {
     let room = Room::new("good");
     let listen = "cert: @/cert.pem, key: @/key.pem, client_auth: { enabled: true, ca_file: @/cert.pem }, \
                   certificates: [ { server_name: x.w.example, cert: @/cert.pem, key: @/key.pem } ]";
-    let extra = "upstream_tls: { ca_file: @/cert.pem, ca_dir: @/cas, client_cert: @/cert.pem, client_key: @/key.pem }";
+    let extra = "upstream_tls: { ca_file: @/cert.pem, ca_dir: @/cas, client_cert: @/cert.pem, client_key: @/key.pem }\n\
+                 performance: { quic_secret_file: @/secret32 }";
     assert_eq!(room.problems(listen, extra, 0), []);
 }
 
@@ -135,6 +138,17 @@ fn every_fault_of_an_authority_has_its_text() {
             "",
             &format!("{control} @/dir }} }}"),
             "Cannot read observability.control_api.auth_token_file '@/dir': is a directory",
+        ),
+        ("", "performance: { quic_secret_file: @/no }", "performance.quic_secret_file does not exist: @/no"),
+        (
+            "",
+            "performance: { quic_secret_file: @/dir }",
+            "Cannot read performance.quic_secret_file '@/dir': is a directory",
+        ),
+        (
+            "",
+            "performance: { quic_secret_file: @/secret31 }",
+            "performance.quic_secret_file '@/secret31' must hold at least 32 bytes",
         ),
         (
             "",

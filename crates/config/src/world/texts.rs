@@ -34,6 +34,7 @@ pub(crate) const ROOT_REFUSED: Text = text(
 pub(crate) const NO_USER: Text = text("user '<u>' not found");
 pub(crate) const NO_GROUP: Text = text("group '<g>' not found");
 pub(crate) const FILE_UNREADABLE: Text = tls("Cannot read <key> '<p>': <reason>");
+pub(crate) const SECRET_SHORT: Text = text("<key> '<p>' must hold at least 32 bytes");
 pub(crate) const CRL_NO_BLOCK: Text = tls("<key> '<p>' does not contain any PEM revocation lists");
 pub(crate) const TOKEN_EMPTY: Text = text("<key> cannot be empty when provided");
 pub(crate) const EXPIRED: Text = tls("certificate '<p>' expired on <date>").warning();
@@ -89,6 +90,7 @@ pub(crate) const ALL: &[Text] = &[
     NO_USER,
     NO_GROUP,
     FILE_UNREADABLE,
+    SECRET_SHORT,
     CRL_NO_BLOCK,
     TOKEN_EMPTY,
     EXPIRED,

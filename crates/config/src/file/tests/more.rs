@@ -124,6 +124,23 @@ pub(super) const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "root",
+        "resilience: { circuit_breaker: { max_open_percent: 101 } }",
+        "resilience.circuit_breaker.max_open_percent must be <= 100",
+    ),
+    (
+        "upstream",
+        "passive_health: { max_ejected_percent: 101 }",
+        "upstream.api.passive_health.max_ejected_percent must be <= 100",
+    ),
+    (
+        "root",
+        "performance: { max_client_share_percent: 0 }",
+        "performance.max_client_share_percent must be greater than 0",
+    ),
+    ("root", "performance: { max_client_share_percent: 101 }", "performance.max_client_share_percent must be <= 100"),
+    ("root", "performance: { quic_secret_file: \"\" }", "performance.quic_secret_file cannot be empty when provided"),
+    (
+        "root",
         "resilience: { hedging: { enabled: true, delay_ms: 0 } }",
         "resilience.hedging: delay_ms must be > 0 when hedging is enabled",
     ),
