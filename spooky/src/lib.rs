@@ -2,11 +2,14 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+mod control;
 mod demo;
 mod exchange;
-mod generation;
+mod listener;
 mod probe;
 mod runtime;
 mod signals;
 mod snapshot;
+mod start_error;
+mod state;
 mod worker;

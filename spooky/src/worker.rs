@@ -1,127 +1,31 @@
-//! One data-plane thread: its sockets, its connections, its exchanges, and the loop that drives them.
+//! One data-plane thread: its listeners, its exchanges, its backends, and the loop that drives them.
 //!
 //! The loop is one future. Each poll is one turn of fixed order and bounded work; nothing in it blocks or waits.
 
 use crate::{
+    control::{Control, Seen},
     exchange::{Exchanges, Sides},
-    runtime::Stop,
+    listener::{Ingress, Listener},
+    snapshot::Snapshot,
 };
-use spooky_bridge::message::rewrite::Subject;
-use spooky_edge::{Edge, StreamRef};
 use spooky_net::{
     inbox::{Inbox, Inboxes},
-    steer::Sorter,
     timer::Timer,
-    udp::{AsyncUdp, Datagram, RecvBatch, SendBatch, Transmit},
+    udp::Datagram,
 };
 use spooky_transport::Transport;
 use std::{
     future::poll_fn,
     io,
-    net::SocketAddr,
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
-/// Receive calls of one listener in one turn; each takes up to 32 messages.
-const RECEIVES_PER_TURN: usize = 4;
-/// Send calls of one listener in one turn.
-const SENDS_PER_TURN: usize = 64;
 /// Datagrams taken from the inbox in one turn.
 const PASSED_PER_TURN: usize = 512;
 /// How often it is said at most that the inbox was full.
 const TELL_EVERY: Duration = Duration::from_secs(1);
-
-/// A listener as one worker has it.
-pub(crate) struct Listener {
-    pub(crate) socket: AsyncUdp,
-    pub(crate) edge: Edge,
-    pub(crate) port: u16,
-    sorter: Sorter,
-    /// `tls.client_auth.subject_header`, in lower case.
-    pub(crate) subject_header: Option<Arc<str>>,
-    receive: RecvBatch,
-    send: SendBatch,
-}
-
-impl Listener {
-    pub(crate) fn new(
-        socket: AsyncUdp,
-        edge: Edge,
-        port: u16,
-        sorter: Sorter,
-        subject_header: Option<Arc<str>>,
-    ) -> Self {
-        Self { socket, edge, port, sorter, subject_header, receive: RecvBatch::new(), send: SendBatch::new() }
-    }
-
-    /// What backends are told of the certificate of a stream's client; `None` where the listener does not tell.
-    pub(crate) fn subject(&self, stream: StreamRef) -> Option<Subject<'_>> {
-        let header = self.subject_header.as_deref()?.as_bytes();
-        Some(Subject { header, value: self.edge.client_subject(stream).map(str::as_bytes) })
-    }
-
-    /// Takes what has arrived, and passes on what belongs to others as of listener `at`. True if there may be more.
-    fn receive(&mut self, cx: &mut Context<'_>, now: Instant, at: usize, inboxes: &Inboxes) -> bool {
-        for _ in 0..RECEIVES_PER_TURN {
-            match self.socket.poll_recv(cx, &mut self.receive) {
-                Poll::Pending => return false,
-                Poll::Ready(Err(_)) => return true, // an error of one peer, reported by the kernel; reading goes on
-                Poll::Ready(Ok(_)) => {}
-            }
-            let is_partial = self.receive.is_partial();
-            for mut datagram in self.receive.drain() {
-                let Datagram { remote, local_ip, ecn, .. } = datagram;
-                while let Some(packet) = datagram.split_segment() {
-                    match self.sorter.elsewhere(&packet).and_then(|worker| inboxes.of(worker)) {
-                        None => self.edge.on_datagram(now, remote, local_ip, ecn.unwrap_or_default(), packet),
-                        Some(inbox) => inbox.put(at, &Datagram { stride: packet.len(), data: packet, ..datagram }),
-                    }
-                }
-            }
-            if is_partial {
-                // Asks to be woken for the next datagram.
-                return !matches!(self.socket.poll_recv(cx, &mut self.receive), Poll::Pending);
-            }
-        }
-        true
-    }
-
-    /// Sends what the connections have to send. True if there is more than one turn may send.
-    fn transmit(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        for _ in 0..SENDS_PER_TURN {
-            if self.send.is_blocked() || self.send.is_full() {
-                if self.socket.poll_send(cx, &mut self.send).is_pending() {
-                    return false;
-                }
-                continue;
-            }
-            if !self.fill(now) {
-                // A socket without room wakes us when it has some; an error concerns one peer.
-                let _ = self.socket.poll_send(cx, &mut self.send);
-                return false;
-            }
-        }
-        true
-    }
-
-    /// Fills the batch. False when no connection has anything left to send.
-    fn fill(&mut self, now: Instant) -> bool {
-        let socket = self.socket.socket();
-        while let Some(buffer) = self.send.buffer() {
-            let segments = |to: SocketAddr, size: usize| socket.max_gso_segments(to.ip(), size);
-            let Some(transmit) = self.edge.transmit(now, segments, buffer) else { return false };
-            self.send.commit(&Transmit {
-                destination: transmit.destination,
-                src_ip: transmit.src_ip,
-                ecn: transmit.ecn.map(|ecn| ecn as u8),
-                segment_size: transmit.segment_size,
-            });
-        }
-        true
-    }
-}
 
 /// How far the worker is on its way out.
 enum Life {
@@ -130,12 +34,20 @@ enum Life {
     Closing,
 }
 
+/// What a worker works with.
+pub(crate) struct WorkerSetup {
+    pub(crate) snapshot: Arc<Snapshot>,
+    /// Its part of the listeners.
+    pub(crate) ingress: Vec<Ingress>,
+}
+
 /// A worker.
 pub(crate) struct Worker {
     pub(crate) listeners: Vec<Listener>,
     pub(crate) transport: Transport,
     pub(crate) exchanges: Exchanges,
-    stop: Arc<Stop>,
+    control: Arc<Control<Arc<WorkerSetup>>>,
+    seen: Seen,
     inboxes: Arc<Inboxes>,
     number: usize,
     /// When it was last said that the inbox was full.
@@ -149,12 +61,12 @@ impl Worker {
         listeners: Vec<Listener>,
         transport: Transport,
         exchanges: Exchanges,
-        stop: Arc<Stop>,
+        control: Arc<Control<Arc<WorkerSetup>>>,
         inboxes: Arc<Inboxes>,
         number: usize,
     ) -> io::Result<Self> {
-        let (timer, life, told) = (Timer::new()?, Life::Running, None);
-        Ok(Self { listeners, transport, exchanges, stop, inboxes, number, told, timer, life })
+        let (timer, life, told, seen) = (Timer::new()?, Life::Running, None, Seen::default());
+        Ok(Self { listeners, transport, exchanges, control, seen, inboxes, number, told, timer, life })
     }
 
     /// Serves until it is told to stop and has drained.
@@ -249,7 +161,7 @@ impl Worker {
     fn live(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         match self.life {
             Life::Running => {
-                if let Some(grace) = self.stop.poll(cx) {
+                if let Some(grace) = self.control.poll(&mut self.seen, cx).and_then(|orders| orders.drain) {
                     self.listeners.iter_mut().for_each(|listener| listener.edge.drain(now));
                     self.life = Life::Draining { until: now + grace };
                     cx.waker().wake_by_ref();

@@ -1,6 +1,6 @@
 //! Why the demo ends early, in words for a person.
 
-use crate::runtime::StartError;
+use crate::start_error::StartError;
 use http::StatusCode;
 use spooky_config::Problems;
 use std::fmt;

@@ -23,14 +23,14 @@ impl Exchanges {
     /// Tells the other workers how this one is woken when one of its waiting requests may go.
     pub(crate) fn listen(&mut self, waker: &Waker) {
         if !self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            self.generation.snapshot.counts.process.set_waker(self.queue.worker(), waker.clone());
+            self.state.process.set_waker(self.queue.worker(), waker.clone());
             self.waker = Some(waker.clone());
         }
     }
 
     /// When [`Exchanges::call_waiting`] has something to do although nothing else happens.
     pub(super) fn queue_deadline(&self) -> Option<Instant> {
-        let queue = self.queue.due().to_instant(self.generation.snapshot.epoch);
+        let queue = self.queue.due().to_instant(self.state.epoch);
         [queue, self.look_again].into_iter().flatten().min()
     }
 
@@ -40,7 +40,7 @@ impl Exchanges {
         while let Some(wake) = self.queue.poll(now) {
             self.on_wake(sides, wake);
         }
-        if !self.capped.is_empty() && !self.generation.snapshot.counts.bodies.is_full() {
+        if !self.capped.is_empty() && !self.state.bodies.is_full() {
             for tag in std::mem::take(&mut self.capped) {
                 if let Some((key, _)) = self.find(tag) {
                     self.pump_upload(sides, key);

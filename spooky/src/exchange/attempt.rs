@@ -1,6 +1,10 @@
 //! The hands of `lb::attempt`: what the machine decides is done here, what happens is told to it.
 
-use super::{Exchanges, Sides, state::Response, tag_of};
+use super::{
+    Exchanges, Sides,
+    state::{Exchange, Response},
+    tag_of,
+};
 use spooky_bridge::{h2, message::rewrite};
 use spooky_lb::{
     attempt::{Attempt, Cx, FailureKind as Kind, SlotId, Step},
@@ -18,11 +22,11 @@ impl Exchanges {
         question: impl FnOnce(&mut Attempt, &mut Cx<'_>) -> T,
     ) -> Option<T> {
         let exchange = self.table.get_mut(key)?;
-        let now = Nanos::since(self.generation.snapshot.epoch, sides.now);
-        let number = exchange.upstream;
-        let upstream = self.generation.upstream(number)?;
-        let answer = question(&mut exchange.attempt, &mut Cx { now, upstream, rng: self.clock.rng() });
-        self.generation.tell_news(number);
+        let now = Nanos::since(self.state.epoch, sides.now);
+        let Exchange { snapshot, upstream: number, attempt, .. } = exchange;
+        let mut upstream = snapshot.upstream(*number)?;
+        let answer = question(attempt, &mut Cx { now, upstream: &mut upstream, rng: self.clock.rng() });
+        snapshot.log_transitions(*number, &mut upstream);
         Some(answer)
     }
 
@@ -51,7 +55,7 @@ impl Exchanges {
         if reason == Reason::NoHealthyBackend
             && let Some(exchange) = self.table.get(key)
         {
-            self.generation.tell_unhealthy(exchange.upstream, sides.now);
+            exchange.snapshot.log_unhealthy(exchange.upstream, sides.now);
         }
         self.fail(sides, key, reason);
     }
@@ -59,14 +63,14 @@ impl Exchanges {
     /// Sends the request to a backend. Gives the next step if that fails at once.
     fn send_to(&mut self, sides: &mut Sides<'_>, key: usize, slot: SlotId, backend: usize) -> Option<Step> {
         let exchange = self.table.get_mut(key)?;
-        let place = self.generation.place(exchange.upstream, backend);
-        let compiled = self.generation.snapshot.upstreams.get(exchange.upstream)?;
+        let id = exchange.snapshot.backend_id(exchange.upstream, backend);
+        let compiled = exchange.snapshot.upstreams.get(exchange.upstream)?;
         rewrite::retarget(&mut exchange.head, compiled.scheme(backend), compiled.authority(backend));
         exchange.upload.rewind();
         let tag = tag_of(key, exchange.serial, slot);
         let end = exchange.upload.is_absent;
-        let request = match place {
-            Some(place) => sides.transport.request(place, &exchange.head, end, tag, sides.now),
+        let request = match id {
+            Some(id) => sides.transport.request(id, &exchange.head, end, tag, sides.now),
             None => Err(Unsent::UnknownBackend),
         };
         match request {

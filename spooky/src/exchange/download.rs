@@ -37,8 +37,8 @@ impl Exchanges {
         mut head: ResponseHead,
         end: bool,
     ) {
-        let limit = self.generation.snapshot.limits.max_response_body;
         let Some(exchange) = self.table.get_mut(key) else { return };
+        let limit = exchange.snapshot.limits.max_response_body;
         let has_body = head.has_body(exchange.method);
         let is_tunnel = exchange.method == Method::Connect && (200..300).contains(&head.status);
         if has_body && head.content_length.is_some_and(|length| length > limit) {
@@ -68,7 +68,7 @@ impl Exchanges {
     /// The client's connection keeps the backend that answers, where the algorithm says so.
     fn stick(&self, sides: &mut Sides<'_>, key: usize, slot: SlotId) {
         let Some(exchange) = self.table.get(key) else { return };
-        let upstream = self.generation.snapshot.upstreams.get(exchange.upstream);
+        let upstream = exchange.snapshot.upstreams.get(exchange.upstream);
         if let Some(sticky) = upstream.and_then(|upstream| upstream.sticky.as_ref())
             && let Some(backend) = exchange.attempt.backend(slot)
             && let Some(&backend) = sticky.backends.get(backend)
@@ -79,8 +79,8 @@ impl Exchanges {
     }
 
     pub(super) fn on_data(&mut self, sides: &mut Sides<'_>, key: usize, data: Bytes, end: bool) {
-        let limit = self.generation.snapshot.limits.max_response_body;
         let Some(exchange) = self.table.get_mut(key) else { return };
+        let limit = exchange.snapshot.limits.max_response_body;
         let Response::Streaming { received, unaccepted, is_tunnel, .. } = &mut exchange.response else { return };
         let length = data.len();
         *received += length as u64;

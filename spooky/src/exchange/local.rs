@@ -23,7 +23,7 @@ impl Exchanges {
     pub(super) fn answer(&mut self, sides: &mut Sides<'_>, client: Client, reason: Reason, asked: Asked<'_>) {
         let generated = self.clock.request_id();
         let kept = Some(asked.request_id).filter(|id| request_id::is_acceptable(id));
-        let (row, snapshot) = (reason.row(), &self.generation.snapshot);
+        let (row, snapshot) = (reason.row(), &self.snapshot);
         let answer = Answer {
             status: reason.status_with(snapshot.timeout_status),
             text: reason.text(),

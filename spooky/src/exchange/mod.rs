@@ -8,7 +8,6 @@ mod attempt;
 mod clock;
 mod download;
 mod end;
-mod key;
 mod local;
 mod start;
 mod state;
@@ -17,10 +16,9 @@ mod upload;
 mod wheel;
 
 pub(crate) use clock::Clock;
-pub(crate) use key::KeySource;
 pub(crate) use state::Client;
 
-use crate::{generation::Generation, worker::Listener};
+use crate::{listener::Listener, snapshot::WorkerSnapshot, state::State};
 use slab::Slab;
 use spooky_bridge::message::rewrite;
 use spooky_edge::{Edge, Event as ClientEvent, EventKind};
@@ -31,7 +29,7 @@ use spooky_lb::{
 };
 use spooky_transport::{Event as UpstreamEvent, Transport};
 use state::Exchange;
-use std::{collections::HashMap, task::Waker, time::Instant};
+use std::{collections::HashMap, rc::Rc, sync::Arc, task::Waker, time::Instant};
 use wheel::Wheel;
 
 /// Both sides, lent by the worker for one call.
@@ -52,7 +50,9 @@ pub(crate) struct Exchanges {
     table: Slab<Exchange>,
     serial: u32,
     wheel: Wheel,
-    generation: Generation,
+    state: Arc<State>,
+    /// What requests begin with from now on.
+    snapshot: Rc<WorkerSnapshot>,
     clock: Clock,
     /// The requests that wait for a permit or a backend.
     queue: Queue,
@@ -72,9 +72,9 @@ pub(crate) struct Exchanges {
 
 impl Exchanges {
     /// No exchanges yet, on the worker with this number.
-    pub(crate) fn new(generation: Generation, clock: Clock, worker: usize, now: Instant) -> Self {
+    pub(crate) fn new(state: Arc<State>, snapshot: WorkerSnapshot, clock: Clock, worker: usize, now: Instant) -> Self {
         Self {
-            queue: Queue::new(generation.snapshot.counts.process.clone(), worker),
+            queue: Queue::new(state.process.clone(), worker),
             waiting: HashMap::new(),
             capped: Vec::new(),
             look_again: None,
@@ -82,7 +82,8 @@ impl Exchanges {
             table: Slab::with_capacity(256),
             serial: 0,
             wheel: Wheel::new(now),
-            generation,
+            state,
+            snapshot: Rc::new(snapshot),
             clock,
             scratch: Vec::new(),
             readings: Default::default(),
@@ -122,8 +123,8 @@ impl Exchanges {
     /// Takes an event of the backend side.
     pub(crate) fn on_upstream(&mut self, sides: &mut Sides<'_>, event: UpstreamEvent) {
         let tag = match &event {
-            UpstreamEvent::BackendDown { backend, reason } => return self.generation.on_down(*backend, reason),
-            UpstreamEvent::BackendUp { backend } => return self.generation.on_up(*backend),
+            UpstreamEvent::BackendDown { backend, reason } => return self.snapshot.on_down(*backend, reason),
+            UpstreamEvent::BackendUp { backend } => return self.snapshot.on_up(*backend),
             UpstreamEvent::Sent { tag, .. }
             | UpstreamEvent::Sendable { tag }
             | UpstreamEvent::Informational { tag, .. }
@@ -150,7 +151,7 @@ impl Exchanges {
 
     /// A moment as the decisions count it.
     fn nanos(&self, now: Instant) -> Nanos {
-        Nanos::since(self.generation.snapshot.epoch, now)
+        Nanos::since(self.state.epoch, now)
     }
 
     /// The exchange and the attempt that a number stands for.

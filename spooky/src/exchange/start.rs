@@ -71,9 +71,8 @@ impl Exchanges {
         let number = self.judge(head)?;
         let now = self.nanos(sides.now);
         let attempt = self.attempt(sides, client, number, head, end, peer).ok_or(Reason::Internal)?;
-        let snapshot = &self.generation.snapshot;
-        let compiled = snapshot.upstreams.get(number).ok_or(Reason::Internal)?;
-        let share = if end { None } else { Some(snapshot.counts.bodies.open().ok_or(Reason::RequestBufferCap)?) };
+        let compiled = self.snapshot.upstreams.get(number).ok_or(Reason::Internal)?;
+        let share = if end { None } else { Some(self.state.bodies.open().ok_or(Reason::RequestBufferCap)?) };
         let seat = match self.queue.admit(&compiled.scope, attempt.total_deadline(), now) {
             Admission::Granted(permit) => Seat::Held { permit, place: Place::Seated(None) },
             Admission::Queued(ticket) => Seat::Queued(ticket),
@@ -84,7 +83,7 @@ impl Exchanges {
 
     /// The upstream for a request, or the reason why there is none (behaviour 3.5 to 3.8).
     fn judge(&mut self, head: &RequestHead) -> Result<usize, Reason> {
-        let snapshot = &self.generation.snapshot;
+        let snapshot = &self.snapshot;
         snapshot.policy.check_method(head.method_bytes())?;
         if head.method == Method::Connect {
             snapshot.policy.check_connect(head.authority())?;
@@ -112,7 +111,7 @@ impl Exchanges {
         peer: SocketAddr,
     ) -> Option<Attempt> {
         let now = self.nanos(sides.now);
-        let compiled = self.generation.snapshot.upstreams.get(number)?;
+        let compiled = self.snapshot.upstreams.get(number)?;
         let edge = sides.edge(client)?;
         let key = compiled.key.key(head, peer.ip(), edge.connection_id(client.stream), &mut self.scratch);
         let kept = compiled.sticky.as_ref().and_then(|sticky| {
@@ -120,7 +119,7 @@ impl Exchanges {
             sticky.backends.iter().position(|other| *other == backend)
         });
         let request = Request { method: head.method_bytes(), has_body: !end, key };
-        let mut attempt = Attempt::new(&request, self.generation.upstream(number)?, now).keeping(kept);
+        let mut attempt = Attempt::new(&request, &*self.snapshot.upstream(number)?, now).keeping(kept);
         // gRPC is POST; nothing else is searched for its fields.
         if head.method == Method::Post
             && local::is_grpc(&head.fields)
@@ -141,7 +140,8 @@ impl Exchanges {
         peer: SocketAddr,
     ) -> Option<usize> {
         let now = self.nanos(sides.now);
-        let compiled = self.generation.snapshot.upstreams.get(admitted.upstream)?;
+        let snapshot = self.snapshot.clone();
+        let compiled = snapshot.upstreams.get(admitted.upstream)?;
         let listener = sides.listeners.get(client.listener)?;
         let from = ForwardedClient::new(peer.ip(), listener.port);
         let new_id = request_id::accepted(&head.fields).is_none().then(|| self.clock.request_id());
@@ -164,6 +164,7 @@ impl Exchanges {
             attempt: admitted.attempt,
             seat: admitted.seat,
             deadlines: Deadlines::new(&compiled.phases, now),
+            snapshot,
             handles: [None, None],
             upload: Upload::new(admitted.share),
             response: Response::Awaited,

@@ -1,5 +1,6 @@
 //! One exchange: a client's request, the attempts to have it answered, the response on its way back.
 
+use crate::snapshot::WorkerSnapshot;
 use bytes::Bytes;
 use spooky_bridge::message::{Fields, Method, RequestHead};
 use spooky_edge::StreamRef;
@@ -8,7 +9,7 @@ use spooky_lb::{
     attempt::{Attempt, Deadlines, Sent, SlotId},
 };
 use spooky_transport::RequestHandle;
-use std::{collections::VecDeque, time::Instant};
+use std::{collections::VecDeque, rc::Rc, time::Instant};
 
 /// The client's side of an exchange: which listener, which stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -215,6 +216,8 @@ impl Seat {
 /// The exchange.
 pub(crate) struct Exchange {
     pub(crate) serial: u32,
+    /// The configuration that it began with.
+    pub(crate) snapshot: Rc<WorkerSnapshot>,
     pub(crate) client: Client,
     pub(crate) upstream: usize,
     pub(crate) method: Method,

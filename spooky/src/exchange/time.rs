@@ -6,7 +6,6 @@ use super::{
     tag_of,
     wheel::Due,
 };
-use crate::generation::Generation;
 use spooky_lb::{
     attempt::{Attempt, Deadlines, Expiry, PhaseOptions, SlotId},
     time::Nanos,
@@ -30,7 +29,7 @@ impl Exchanges {
     /// Enters the exchange into the wheel if its deadline is nearer than what was entered.
     pub(super) fn arm(&mut self, key: usize) {
         let Some(exchange) = self.table.get_mut(key) else { return };
-        let Some((at, _)) = nearest(exchange, &mut self.generation) else { return };
+        let Some((at, _)) = nearest(exchange, self.state.epoch) else { return };
         if exchange.entered.is_none_or(|entered| at < entered) {
             exchange.entered = Some(at);
             self.wheel.enter(at, tag_of(key, exchange.serial, SlotId::FIRST));
@@ -40,14 +39,14 @@ impl Exchanges {
     /// Ends the phases whose time is over.
     pub(crate) fn on_time(&mut self, sides: &mut Sides<'_>) {
         let mut due = Vec::new();
-        let (table, generation, now) = (&mut self.table, &mut self.generation, sides.now);
+        let (table, epoch, now) = (&mut self.table, self.state.epoch, sides.now);
         self.wheel.turn(now, |tag| {
             let key = tag as u32 as usize;
             let Some(exchange) = table.get_mut(key).filter(|found| tag_of(key, found.serial, SlotId::FIRST) == tag)
             else {
                 return Due::Gone;
             };
-            match nearest(exchange, generation) {
+            match nearest(exchange, epoch) {
                 Some((at, _)) if at > now => {
                     exchange.entered = Some(at);
                     Due::Later(at)
@@ -70,7 +69,7 @@ impl Exchanges {
 
     fn on_overdue(&mut self, sides: &mut Sides<'_>, key: usize) {
         let Some(exchange) = self.table.get_mut(key) else { return };
-        match nearest(exchange, &mut self.generation) {
+        match nearest(exchange, self.state.epoch) {
             Some((at, overdue)) if at <= sides.now => match overdue {
                 Overdue::Phase(expiry) => match expiry.reason() {
                     // An answer, or a reset where the response has begun.
@@ -95,20 +94,19 @@ impl Exchanges {
     ) {
         let now = self.nanos(sides.now);
         let Some(exchange) = self.table.get_mut(key) else { return };
-        if let Some(upstream) = self.generation.snapshot.upstreams.get(exchange.upstream) {
+        if let Some(upstream) = exchange.snapshot.upstreams.get(exchange.upstream) {
             mark(&mut exchange.deadlines, &upstream.phases, now);
         }
     }
 }
 
 /// The nearest deadline and what it is for.
-fn nearest(exchange: &Exchange, generation: &mut Generation) -> Option<(Instant, Overdue)> {
-    let epoch = generation.snapshot.epoch;
+fn nearest(exchange: &Exchange, epoch: Instant) -> Option<(Instant, Overdue)> {
     let (phase, expiry) = exchange.deadlines.next();
     let attempt = match exchange.response {
         // The backend cannot answer before the client has sent: its time does not run, that of the request does.
         Response::Awaited if exchange.deadlines.awaits_upload() => exchange.attempt.total_deadline(),
-        Response::Awaited => exchange.attempt.timer(generation.upstream(exchange.upstream)?),
+        Response::Awaited => exchange.attempt.timer(&*exchange.snapshot.upstream(exchange.upstream)?),
         Response::Streaming { .. } | Response::Ending | Response::HalfClosed { .. } => Nanos::NEVER,
     };
     let overdue = if attempt <= phase { Overdue::Attempt } else { Overdue::Phase(expiry) };

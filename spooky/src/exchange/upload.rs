@@ -5,7 +5,6 @@ use super::{
     state::{Exchange, Response, Upload, UploadEnd},
     tag_of,
 };
-use crate::snapshot::Snapshot;
 use bytes::Bytes;
 use spooky_bridge::message::rewrite;
 use spooky_edge::{Abort, BodyRead};
@@ -44,7 +43,7 @@ impl Exchanges {
         else {
             return self.count_unread(sides, key);
         };
-        let pumped = pump(exchange, sides, handle, &self.generation.snapshot);
+        let pumped = pump(exchange, sides, handle);
         let is_gone = exchange.upload.replay.is_lost();
         let is_empty = exchange.upload.received == 0 && matches!(exchange.upload.end, UploadEnd::Plain);
         // A later attempt then ends with its head, as if the client had.
@@ -102,7 +101,7 @@ impl Exchanges {
     }
 }
 
-fn pump(exchange: &mut Exchange, sides: &mut Sides<'_>, handle: RequestHandle, snapshot: &Snapshot) -> Pumped {
+fn pump(exchange: &mut Exchange, sides: &mut Sides<'_>, handle: RequestHandle) -> Pumped {
     exchange.upload.is_capped = false;
     loop {
         if let Some(stopped) = send_waiting(&mut exchange.upload, sides.transport, handle) {
@@ -122,7 +121,7 @@ fn pump(exchange: &mut Exchange, sides: &mut Sides<'_>, handle: RequestHandle, s
         match listener.edge.read_body(exchange.client.stream, most) {
             BodyRead::Data(data) => {
                 upload.received += data.len() as u64;
-                if upload.received > snapshot.limits.max_request_body && !exchange.response.is_tunnel() {
+                if upload.received > exchange.snapshot.limits.max_request_body && !exchange.response.is_tunnel() {
                     return Pumped::TooLarge;
                 }
                 if !upload.hold(data.len()) {

@@ -7,9 +7,8 @@ mod schedule;
 mod watch;
 
 use crate::{
-    generation::tell_transition,
-    runtime::{Stop, probe_transport},
-    snapshot::Snapshot,
+    control::{Control, Seen},
+    snapshot::{Snapshot, log_transition, transport_options},
 };
 use schedule::Schedule;
 use spooky_lb::{
@@ -31,9 +30,9 @@ use tokio::runtime::Builder;
 use watch::Watch;
 
 /// Probes until it is told to stop, whatever happens to a single run.
-pub(crate) fn watch_over(snapshot: &Arc<Snapshot>, stop: &Arc<Stop>, seed: u64) {
+pub(crate) fn watch_over(control: &Arc<Control<Arc<Snapshot>>>, epoch: Instant, seed: u64) {
     loop {
-        match catch_unwind(AssertUnwindSafe(|| run(snapshot, stop, seed))) {
+        match catch_unwind(AssertUnwindSafe(|| run(control, epoch, seed))) {
             Ok(Ok(())) => return,
             Ok(Err(error)) => return tracing::error!("Health checks disabled: no Tokio runtime available: {error}"),
             Err(_) => tracing::error!("Background task 'probes' panicked"),
@@ -41,10 +40,10 @@ pub(crate) fn watch_over(snapshot: &Arc<Snapshot>, stop: &Arc<Stop>, seed: u64) 
     }
 }
 
-fn run(snapshot: &Arc<Snapshot>, stop: &Arc<Stop>, seed: u64) -> io::Result<()> {
+fn run(control: &Arc<Control<Arc<Snapshot>>>, epoch: Instant, seed: u64) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
     runtime.block_on(async {
-        let mut probes = Probes::new(snapshot.clone(), stop.clone(), seed)?;
+        let mut probes = Probes::new(control.clone(), epoch, seed)?;
         poll_fn(|cx| probes.turn(cx)).await;
         Ok(())
     })
@@ -52,8 +51,10 @@ fn run(snapshot: &Arc<Snapshot>, stop: &Arc<Stop>, seed: u64) -> io::Result<()> 
 
 /// The probes of all backends.
 struct Probes {
+    control: Arc<Control<Arc<Snapshot>>>,
+    seen: Seen,
     snapshot: Arc<Snapshot>,
-    stop: Arc<Stop>,
+    epoch: Instant,
     transport: Transport,
     timer: Timer,
     rng: Rng,
@@ -64,13 +65,15 @@ struct Probes {
 }
 
 impl Probes {
-    fn new(snapshot: Arc<Snapshot>, stop: Arc<Stop>, seed: u64) -> io::Result<Self> {
+    fn new(control: Arc<Control<Arc<Snapshot>>>, epoch: Instant, seed: u64) -> io::Result<Self> {
         let now = Instant::now();
-        let mut transport = Transport::new(probe_transport(&snapshot.config, seed), now);
+        // A drain that was ordered before is seen by the first turn.
+        let snapshot = control.read(&mut Seen::default()).setup;
+        let mut transport = Transport::new(transport_options(&snapshot.config, seed), now);
         // No connection outlives its probe: each of them shows that a new one can be made.
         transport.drain();
         let mut rng = Rng::seeded(seed);
-        let at = Nanos::since(snapshot.epoch, now);
+        let at = Nanos::since(epoch, now);
         let mut watches = Vec::new();
         for (upstream, config) in snapshot.config.upstreams.iter().enumerate() {
             let Some(compiled) = snapshot.upstreams.get(upstream) else { continue };
@@ -85,14 +88,25 @@ impl Probes {
         }
         let mut schedule = Schedule::default();
         for (index, watch) in watches.iter().enumerate() {
-            schedule.arm(index, watch.due(snapshot.epoch));
+            schedule.arm(index, watch.due(epoch));
         }
         let unknown = watches.len();
-        Ok(Self { snapshot, stop, transport, timer: Timer::new()?, rng, watches, schedule, unknown })
+        Ok(Self {
+            control,
+            seen: Seen::default(),
+            snapshot,
+            epoch,
+            transport,
+            timer: Timer::new()?,
+            rng,
+            watches,
+            schedule,
+            unknown,
+        })
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.stop.poll(cx).is_some() {
+        if self.control.poll(&mut self.seen, cx).is_some_and(|orders| orders.drain.is_some()) {
             return Poll::Ready(());
         }
         let now = Instant::now();
@@ -128,13 +142,13 @@ impl Probes {
     }
 
     fn arm(&mut self, index: usize) {
-        let due = self.watches.get(index).and_then(|watch| watch.due(self.snapshot.epoch));
+        let due = self.watches.get(index).and_then(|watch| watch.due(self.epoch));
         self.schedule.arm(index, due);
     }
 
     /// Ends a probe that takes too long, and begins one that is due.
     fn on_time(&mut self, index: usize, now: Instant) {
-        let at = Nanos::since(self.snapshot.epoch, now);
+        let at = Nanos::since(self.epoch, now);
         let Some(watch) = self.watches.get_mut(index) else { return };
         if watch.is_overdue(now) {
             self.end(index, false, now);
@@ -147,7 +161,7 @@ impl Probes {
     }
 
     fn end(&mut self, index: usize, is_success: bool, now: Instant) {
-        let at = Nanos::since(self.snapshot.epoch, now);
+        let at = Nanos::since(self.epoch, now);
         let Some(watch) = self.watches.get_mut(index) else { return };
         if let Some(handle) = watch.stop() {
             self.transport.reset(handle, Code::CANCEL);
@@ -169,7 +183,7 @@ impl Probes {
     }
 
     fn tell(&self, upstream: usize, backend: usize, transition: Transition) {
-        tell_transition(&self.snapshot.config, upstream, backend, transition);
+        log_transition(&self.snapshot.config, upstream, backend, transition);
         if transition.healthy
             && let Some(upstream) = self.snapshot.upstreams.get(upstream)
         {

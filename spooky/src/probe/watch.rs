@@ -2,7 +2,7 @@
 //!
 //! One probe of a backend at a time; one that is late is over before the next begins.
 
-use crate::{runtime::probe_options, snapshot::Upstream};
+use crate::snapshot::{Upstream, probe_options};
 use spooky_bridge::message::{Fields, Known, Method, RequestHead};
 use spooky_config::{HealthCheck, StatusRange};
 use spooky_lb::{

@@ -1,6 +1,6 @@
 //! Everything that is bound before anything starts: one UDP socket per listener and worker.
 
-use super::StartError;
+use crate::start_error::StartError;
 use spooky_config::Config;
 use spooky_net::{
     steer,

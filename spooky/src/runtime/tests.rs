@@ -9,7 +9,8 @@ use spooky_testkit::origin::Origin;
 use spooky_testkit::settings::Settings;
 use tokio::task::spawn_blocking;
 
-use super::{Bound, Running, compile};
+use super::{Bound, Running, compile, process_limits};
+use crate::state::State;
 
 const WORKERS: u16 = 3;
 const NAME: &str = "localhost";
@@ -23,8 +24,9 @@ async fn without_steering_a_client_may_still_change_its_port() {
     config.listeners[0].port = 0;
     let bound = Bound::steered_by(&config, WORKERS, |_, _| Err(io::ErrorKind::Unsupported.into())).unwrap();
     let log = spooky_telemetry::log::start(config.log.level);
-    let snapshot = compile::snapshot(config, WORKERS).unwrap();
-    let running = Running::new(bound, &snapshot, WORKERS, log).unwrap();
+    let state = State::new(WORKERS, &process_limits(&config)).unwrap();
+    let snapshot = compile(config, &state, None).unwrap();
+    let running = Running::new(bound, &state, &snapshot, log).unwrap();
 
     // The kernel now spreads by address: each new port may lead to any worker, and only one knows the connection.
     let link = Link::start(running.addresses[0], Conditions::clean()).await;

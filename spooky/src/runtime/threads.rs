@@ -1,16 +1,20 @@
 //! The threads: one per worker, and the main thread that waits for signals.
 
-use super::{
-    Bound, StartError, Stop, compile,
-    gate::ConnectionGate,
-    post::{Ingress, Post},
+use super::{bind::Bound, gate::ConnectionGate, worker_thread::WorkerThread};
+use crate::{
+    control::Control,
+    listener::Ingress,
+    probe,
+    signals::Signals,
+    snapshot::{Snapshot, edge_settings},
+    start_error::StartError,
+    state::State,
+    worker::WorkerSetup,
 };
-use crate::{probe, signals::Signals, snapshot::Snapshot};
 use spooky_edge::EdgeSettings;
 use spooky_net::{
     inbox::{InboxLimits, Inboxes},
     steer::Sorter,
-    tls::server::Resumption,
 };
 use spooky_telemetry::log::Guard;
 use std::{
@@ -26,7 +30,9 @@ use tokio::runtime::Runtime;
 
 /// The running process.
 pub(crate) struct Running {
-    stops: Vec<Arc<Stop>>,
+    workers: Vec<Arc<Control<Arc<WorkerSetup>>>>,
+    /// The health checker, if any backend is probed.
+    prober: Option<Arc<Control<Arc<Snapshot>>>>,
     threads: Vec<JoinHandle<()>>,
     grace: Duration,
     /// Ends the log when all is over.
@@ -36,22 +42,29 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    pub(super) fn new(bound: Bound, snapshot: &Arc<Snapshot>, workers: u16, log: Guard) -> Result<Self, StartError> {
+    pub(super) fn new(
+        bound: Bound,
+        state: &Arc<State>,
+        snapshot: &Arc<Snapshot>,
+        log: Guard,
+    ) -> Result<Self, StartError> {
+        let workers = state.workers;
         let mut running = Self {
-            stops: Vec::new(),
+            workers: Vec::new(),
+            prober: None,
             log,
             threads: Vec::new(),
             grace: snapshot.config.performance.shutdown_drain_timeout_ms,
             addresses: bound.endpoints.iter().map(|endpoint| endpoint.address).collect(),
         };
-        let resumption = Resumption::new().map_err(|error| StartError(error.to_string()))?;
-        let gate = Arc::new(ConnectionGate::new(snapshot));
+        snapshot.configure_upstreams();
+        let gate = Arc::new(ConnectionGate::new(state.clone()));
         let mut ingress: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
         for (endpoint, listener) in bound.endpoints.into_iter().zip(&snapshot.config.listeners) {
-            let settings = compile::edge(
+            let settings = edge_settings(
                 &snapshot.config,
                 listener,
-                &resumption,
+                &state.resumption,
                 endpoint.max_udp_payload,
                 workers,
                 gate.clone(),
@@ -75,13 +88,18 @@ impl Running {
             performance.reuseport,
             performance.pin_workers
         );
-        running.spawn(ingress, snapshot)?;
-        running.probe(snapshot)?;
+        running.spawn(ingress, state, snapshot)?;
+        running.probe(state, snapshot)?;
         Ok(running)
     }
 
     /// Starts a worker for each element of `ingress`.
-    fn spawn(&mut self, ingress: Vec<Vec<Ingress>>, snapshot: &Arc<Snapshot>) -> Result<(), StartError> {
+    fn spawn(
+        &mut self,
+        ingress: Vec<Vec<Ingress>>,
+        state: &Arc<State>,
+        snapshot: &Arc<Snapshot>,
+    ) -> Result<(), StartError> {
         let performance = &snapshot.config.performance;
         let limits = InboxLimits {
             datagrams: performance.packet_shard_queue_capacity,
@@ -89,34 +107,34 @@ impl Running {
         };
         let inboxes = Arc::new(Inboxes::new(ingress.len() as u16, limits));
         for (number, ingress) in ingress.into_iter().enumerate() {
-            let stop = Arc::new(Stop::default());
-            let post = Post {
-                ingress,
-                snapshot: snapshot.clone(),
-                stop: stop.clone(),
+            let setup = Arc::new(WorkerSetup { snapshot: snapshot.clone(), ingress });
+            let control = Arc::new(Control::new(setup));
+            let worker = WorkerThread {
+                state: state.clone(),
+                control: control.clone(),
                 inboxes: inboxes.clone(),
                 number: number as u16,
                 seed: RandomState::new().hash_one(number),
             };
-            let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || post.work());
+            let thread = std::thread::Builder::new().name(format!("worker-{number}")).spawn(move || worker.run());
             let thread = thread.map_err(|error| StartError(format!("Failed to start worker {number}: {error}")))?;
             self.threads.push(thread);
-            self.stops.push(stop);
+            self.workers.push(control);
         }
         Ok(())
     }
 
     /// Starts the probes, if any backend has them.
-    fn probe(&mut self, snapshot: &Arc<Snapshot>) -> Result<(), StartError> {
+    fn probe(&mut self, state: &Arc<State>, snapshot: &Arc<Snapshot>) -> Result<(), StartError> {
         let backends = || snapshot.config.upstreams.iter().flat_map(|upstream| &upstream.backends);
         if backends().all(|backend| backend.health_check.is_none()) {
             return Ok(());
         }
-        let (stop, snapshot) = (Arc::new(Stop::default()), snapshot.clone());
-        self.stops.push(stop.clone());
+        let (control, epoch) = (Arc::new(Control::new(snapshot.clone())), state.epoch);
+        self.prober = Some(control.clone());
         let seed = RandomState::new().hash_one("probes");
         let thread = std::thread::Builder::new().name("probes".to_owned());
-        let thread = thread.spawn(move || probe::watch_over(&snapshot, &stop, seed));
+        let thread = thread.spawn(move || probe::watch_over(&control, epoch, seed));
         self.threads.push(thread.map_err(|error| StartError(format!("Failed to start the probes: {error}")))?);
         Ok(())
     }
@@ -136,9 +154,8 @@ impl Running {
     /// Drains all workers and waits for them.
     pub(crate) fn stop(self) {
         tracing::info!("Draining connections");
-        for stop in self.stops {
-            stop.ask(self.grace);
-        }
+        self.workers.iter().for_each(|worker| worker.drain(self.grace));
+        self.prober.iter().for_each(|prober| prober.drain(self.grace));
         for thread in self.threads {
             let _panicked = thread.join(); // reported by the panic hook
         }

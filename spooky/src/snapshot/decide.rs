@@ -1,82 +1,55 @@
 //! From the configuration to what `lb` decides by: policy, limits, pools, algorithms and their keys, attempts.
 //!
-//! Reads the configuration and nothing else. Called by `compile` for each generation.
+//! Reads the configuration and nothing else. Called by `compile`.
 
-use crate::{
-    exchange::KeySource,
-    snapshot::{Counts, Sticky},
-};
+use super::{KeySource, Sticky};
+use crate::state::ProcessLimits;
 use spooky_config::{Config, HashKey};
 use spooky_lb::{
     admit::{
-        AdaptiveOptions, BodyBudget, BrownoutOptions, ConnectRules, ConnectionLimits, Policy, PolicyOptions, Process,
-        ProcessOptions, RateOptions, Scope, ScopeOptions,
+        AdaptiveOptions, BrownoutOptions, ConnectRules, Policy, PolicyOptions, ProcessOptions, RateOptions,
+        ScopeOptions,
     },
-    attempt::{AttemptOptions, Budget, BudgetOptions, HedgeOptions, PhaseOptions, breaker::BreakerOptions},
+    attempt::{AttemptOptions, BudgetOptions, HedgeOptions, PhaseOptions, breaker::BreakerOptions},
     balance::{Algorithm, key},
     health::{ActiveOptions, PassiveOptions},
     pool::{Pool, PoolOptions, Spec},
     upstream::UpstreamOptions,
 };
-use std::sync::Arc;
 
-/// What the workers of a process count together.
-pub(super) struct Shared {
-    pub(super) counts: Counts,
-    workers: usize,
-    /// The retry budget of the process.
-    budget: Option<Arc<Budget>>,
-}
-
-impl Shared {
-    /// Counts at zero for this many workers.
-    pub(super) fn new(config: &Config, workers: usize) -> Self {
-        let budget = &config.resilience.retry_budget;
-        let performance = &config.performance;
-        let connections = ConnectionLimits::default();
-        let rate = RateOptions {
+/// The limits of the process.
+pub(crate) fn process_limits(config: &Config) -> ProcessLimits {
+    let (performance, budget) = (&config.performance, &config.resilience.retry_budget);
+    ProcessLimits {
+        process: process_options(config),
+        body_bytes: performance.request_buffer_global_cap_bytes,
+        connections: count(performance.max_active_connections),
+        connections_per_ip: count(performance.max_connections_per_ip),
+        connection_rate: RateOptions {
             per_second: count(performance.new_connections_per_sec),
             burst: count(performance.new_connections_burst),
-        };
-        connections.configure(
-            count(performance.max_active_connections),
-            count(performance.max_connections_per_ip),
-            rate,
-        );
-        Self {
-            counts: Counts {
-                process: Process::new(workers, &process_options(config)),
-                bodies: Arc::new(BodyBudget::new(performance.request_buffer_global_cap_bytes)),
-                connections: Arc::new(connections),
-            },
-            workers,
-            budget: budget
-                .enabled
-                .then(|| Arc::new(Budget::new(workers, &budget_options(config, budget.ratio_percent)))),
-        }
+        },
+        retries: budget_options(config, budget.ratio_percent),
     }
+}
 
-    /// The counts of one upstream.
-    pub(super) fn scope(&self, config: &Config, upstream: &spooky_config::Upstream) -> Arc<Scope> {
-        let resilience = &config.resilience;
-        let queue = &resilience.route_queue;
-        let options = ScopeOptions {
-            inflight_limit: count(config.performance.per_upstream_inflight_limit),
-            queue_cap: count(queue.caps.get(&upstream.name).copied().unwrap_or(queue.default_cap)),
-            max_wait: queue.max_wait_ms,
-            core: resilience.brownout.core_routes.contains(&upstream.name),
-        };
-        Scope::new(self.counts.process.clone(), self.workers, &options)
+/// The limits of one upstream.
+pub(super) fn scope_options(config: &Config, upstream: &spooky_config::Upstream) -> ScopeOptions {
+    let resilience = &config.resilience;
+    let queue = &resilience.route_queue;
+    ScopeOptions {
+        inflight_limit: count(config.performance.per_upstream_inflight_limit),
+        queue_cap: count(queue.caps.get(&upstream.name).copied().unwrap_or(queue.default_cap)),
+        max_wait: queue.max_wait_ms,
+        core: resilience.brownout.core_routes.contains(&upstream.name),
     }
+}
 
-    /// The retry budgets that a further attempt for an upstream needs a place in.
-    pub(super) fn budgets(&self, config: &Config, upstream: &spooky_config::Upstream) -> Option<[Arc<Budget>; 2]> {
-        let process = self.budget.clone()?;
-        let budget = &config.resilience.retry_budget;
-        let ratio = budget.per_route_ratio_percent.get(&upstream.name).copied().unwrap_or(budget.ratio_percent);
-        let route = Budget::new(self.workers, &budget_options(config, ratio));
-        Some([Arc::new(route), process])
-    }
+/// What the retry budget of one upstream allows.
+pub(super) fn route_budget_options(config: &Config, upstream: &spooky_config::Upstream) -> BudgetOptions {
+    let budget = &config.resilience.retry_budget;
+    let ratio = budget.per_route_ratio_percent.get(&upstream.name).copied().unwrap_or(budget.ratio_percent);
+    budget_options(config, ratio)
 }
 
 fn process_options(config: &Config) -> ProcessOptions {
@@ -135,7 +108,8 @@ pub(super) fn phases(config: &Config, upstream: &spooky_config::Upstream) -> Pha
     }
 }
 
-pub(super) fn pool(config: &Config, upstream: &spooky_config::Upstream) -> Pool {
+/// The backends, with the state of those that were in the previous pool.
+pub(super) fn pool(config: &Config, upstream: &spooky_config::Upstream, previous: Option<&Pool>) -> Pool {
     let breaker = &config.resilience.circuit_breaker;
     let specs = upstream.backends.iter().map(|backend| {
         let passive = &backend.passive_health;
@@ -163,7 +137,7 @@ pub(super) fn pool(config: &Config, upstream: &spooky_config::Upstream) -> Pool 
             count_5xx: breaker.count_5xx,
         }),
     };
-    Pool::build(specs.collect(), options, None)
+    Pool::build(specs.collect(), options, previous)
 }
 
 pub(super) fn options(config: &Config, upstream: &spooky_config::Upstream) -> UpstreamOptions {
@@ -196,7 +170,7 @@ fn hedge(config: &Config, upstream: &spooky_config::Upstream) -> Option<HedgeOpt
 }
 
 /// When a backend is probed, and what its results count for.
-pub(crate) fn probes(check: &spooky_config::HealthCheck) -> ActiveOptions {
+pub(crate) fn probe_options(check: &spooky_config::HealthCheck) -> ActiveOptions {
     ActiveOptions {
         interval: check.interval,
         failure_threshold: count(check.failure_threshold),

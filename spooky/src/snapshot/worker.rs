@@ -1,57 +1,69 @@
-//! A snapshot at work in one worker: its upstreams with their balancers, and the places of their backends in the transport.
+//! A snapshot as one worker uses it: its upstreams with their balancers, and the transport's ids of their backends.
+//!
+//! Shared by the exchanges that began with it.
 
-use crate::snapshot::Snapshot;
+use super::Snapshot;
 use spooky_config::Config;
 use spooky_lb::{health::Transition, upstream::Upstream};
 use spooky_transport::{BackendId, Transport};
 use std::{
+    cell::{Cell, RefCell, RefMut},
     collections::HashMap,
+    ops::Deref,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 /// A snapshot with what this worker keeps for it.
-pub(crate) struct Generation {
-    pub(crate) snapshot: Arc<Snapshot>,
-    upstreams: Vec<Upstream>,
-    /// The transport's name of each backend of each upstream.
-    places: Vec<Vec<BackendId>>,
-    by_place: HashMap<BackendId, (usize, usize)>,
-    /// When each upstream was last said to have no healthy backend.
-    told: Vec<Option<Instant>>,
+pub(crate) struct WorkerSnapshot {
+    snapshot: Arc<Snapshot>,
+    balanced: Vec<RefCell<Upstream>>,
+    /// The transport's id of each backend of each upstream.
+    backend_ids: Vec<Vec<BackendId>>,
+    by_backend_id: HashMap<BackendId, (usize, usize)>,
+    /// When it was last logged of each upstream that no backend is healthy.
+    logged: Vec<Cell<Option<Instant>>>,
 }
 
-/// How often that is said at most.
-const TELL_EVERY: Duration = Duration::from_secs(1);
+/// How often that is logged at most.
+const LOG_EVERY: Duration = Duration::from_secs(1);
 
-impl Generation {
-    /// Enters every backend of the snapshot into the transport.
+impl Deref for WorkerSnapshot {
+    type Target = Snapshot;
+
+    fn deref(&self) -> &Snapshot {
+        &self.snapshot
+    }
+}
+
+impl WorkerSnapshot {
+    /// Adds every backend of the snapshot to the transport.
     pub(crate) fn new(snapshot: Arc<Snapshot>, transport: &mut Transport, worker: usize) -> Self {
-        let mut by_place = HashMap::new();
-        let mut places = Vec::new();
-        let mut upstreams = Vec::new();
+        let mut by_backend_id = HashMap::new();
+        let mut backend_ids = Vec::new();
+        let mut balanced = Vec::new();
         for compiled in &snapshot.upstreams {
             let ids: Vec<_> = compiled.backends.iter().map(|spec| transport.add_backend(spec)).collect();
-            by_place.extend(ids.iter().enumerate().map(|(at, id)| (*id, (places.len(), at))));
-            places.push(ids);
+            by_backend_id.extend(ids.iter().enumerate().map(|(at, id)| (*id, (backend_ids.len(), at))));
+            backend_ids.push(ids);
             let upstream = Upstream::new(compiled.pool.clone(), compiled.options.clone());
-            upstreams.push(match compiled.budgets.clone() {
+            balanced.push(RefCell::new(match compiled.budgets.clone() {
                 Some([route, process]) => upstream.with_budgets(worker, route, process),
                 None => upstream,
-            });
+            }));
         }
-        let told = vec![None; upstreams.len()];
-        Self { snapshot, upstreams, places, by_place, told }
+        let logged = vec![Cell::new(None); balanced.len()];
+        Self { snapshot, balanced, backend_ids, by_backend_id, logged }
     }
 
-    /// An upstream with its balancer.
-    pub(crate) fn upstream(&mut self, number: usize) -> Option<&mut Upstream> {
-        self.upstreams.get_mut(number)
+    /// An upstream with its balancer, borrowed for one decision; `None` while it is borrowed.
+    pub(crate) fn upstream(&self, number: usize) -> Option<RefMut<'_, Upstream>> {
+        self.balanced.get(number)?.try_borrow_mut().ok()
     }
 
-    /// Where a backend is in the transport.
-    pub(crate) fn place(&self, upstream: usize, backend: usize) -> Option<BackendId> {
-        self.places.get(upstream)?.get(backend).copied()
+    /// The transport's id of a backend.
+    pub(crate) fn backend_id(&self, upstream: usize, backend: usize) -> Option<BackendId> {
+        self.backend_ids.get(upstream)?.get(backend).copied()
     }
 
     /// No connection can be made: one line until that changes.
@@ -69,37 +81,36 @@ impl Generation {
     }
 
     /// Logs the transitions that this worker's requests caused in an upstream.
-    pub(crate) fn tell_news(&mut self, number: usize) {
-        let Some(upstream) = self.upstreams.get_mut(number) else { return };
+    pub(crate) fn log_transitions(&self, number: usize, upstream: &mut Upstream) {
         while let Some(news) = upstream.take_news() {
-            tell_transition(&self.snapshot.config, number, news.backend, news.transition);
+            log_transition(&self.config, number, news.backend, news.transition);
         }
     }
 
     /// A request found no healthy backend: one line a second at most (behaviour 8).
-    pub(crate) fn tell_unhealthy(&mut self, number: usize, now: Instant) {
-        let (Some(told), Some(compiled)) = (self.told.get_mut(number), self.snapshot.upstreams.get(number)) else {
+    pub(crate) fn log_unhealthy(&self, number: usize, now: Instant) {
+        let (Some(logged), Some(compiled)) = (self.logged.get(number), self.snapshot.upstreams.get(number)) else {
             return;
         };
-        if told.is_some_and(|at| now.saturating_duration_since(at) < TELL_EVERY) {
+        if logged.get().is_some_and(|at| now.saturating_duration_since(at) < LOG_EVERY) {
             return;
         }
-        *told = Some(now);
+        logged.set(Some(now));
         let (healthy, total) = (compiled.pool.healthy(), compiled.pool.members().len());
-        let name = self.snapshot.config.upstreams.get(number).map_or("", |upstream| &upstream.name);
+        let name = self.config.upstreams.get(number).map_or("", |upstream| &upstream.name);
         tracing::warn!("no healthy backends available: {healthy}/{total} backends healthy upstream={name}");
     }
 
     fn names(&self, id: BackendId) -> Option<(&str, &str, &str)> {
-        let (upstream, backend) = self.by_place.get(&id)?;
-        let upstream = self.snapshot.config.upstreams.get(*upstream)?;
+        let (upstream, backend) = self.by_backend_id.get(&id)?;
+        let upstream = self.config.upstreams.get(*upstream)?;
         let backend = upstream.backends.get(*backend)?;
         Some((&upstream.name, &backend.id, &backend.address.written))
     }
 }
 
 /// Logs that a backend has become healthy or unhealthy, once for each change (behaviour 9).
-pub(crate) fn tell_transition(config: &Config, upstream: usize, backend: usize, transition: Transition) {
+pub(crate) fn log_transition(config: &Config, upstream: usize, backend: usize, transition: Transition) {
     let Some(upstream) = config.upstreams.get(upstream) else { return };
     let Some(backend) = upstream.backends.get(backend) else { return };
     let (address, upstream, name) = (&backend.address.written, &upstream.name, &backend.id);

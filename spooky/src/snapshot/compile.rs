@@ -1,7 +1,7 @@
 //! From the configuration to what the data plane works with: the snapshot, and the settings of both sides.
 
-use super::{StartError, decide};
-use crate::snapshot::{Host, Limits, Snapshot, Upstream};
+use super::{Host, Limits, Snapshot, Upstream, decide};
+use crate::{start_error::StartError, state::State};
 use spooky_bridge::message::{
     Protocol,
     check::{HeadLimits, RequestRules},
@@ -9,17 +9,22 @@ use spooky_bridge::message::{
 };
 use spooky_config::{BackendScheme, Config, HostMode, Listener};
 use spooky_edge::{EdgeSettings, Gate};
-use spooky_lb::route::{HostPattern, Rule, Table};
+use spooky_lb::{
+    admit::Scope,
+    attempt::Budget,
+    route::{HostPattern, Rule, Table},
+};
 use spooky_net::tls::{CertificateFiles, NamedFiles, Store, client, server};
 use spooky_transport::{BackendSpec, Options, Scheme};
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 /// Response data that one client connection may hold unacknowledged. Bounds what a client that reads but never
 /// acknowledges costs; enough for 1 Gbit/s at 60 ms.
 const SEND_WINDOW: u64 = 8 * 1024 * 1024;
 
-/// Compiles the configuration for a process with this many workers.
-pub(super) fn snapshot(config: Config, workers: u16) -> Result<Arc<Snapshot>, StartError> {
+/// Compiles a configuration. Upstreams and backends that are in `previous` too keep their counts and their health.
+/// Nothing takes effect before the workers have the result and [`State::configure`] has its limits.
+pub(crate) fn compile(config: Config, state: &State, previous: Option<&Snapshot>) -> Result<Arc<Snapshot>, StartError> {
     let routes = Table::build(config.upstreams.iter().enumerate().map(|(number, upstream)| Rule {
         upstream: number,
         name: upstream.name.clone(),
@@ -27,8 +32,10 @@ pub(super) fn snapshot(config: Config, workers: u16) -> Result<Arc<Snapshot>, St
         path_prefix: upstream.route.path_prefix.clone(),
         method: upstream.route.method.as_ref().map(|method| method.as_str().to_owned()),
     }));
-    let shared = decide::Shared::new(&config, usize::from(workers));
-    let upstreams = config.upstreams.iter().map(|upstream| compile_upstream(&config, upstream, &shared));
+    let upstreams = config.upstreams.iter().map(|upstream| {
+        let previous = previous.and_then(|snapshot| snapshot.upstream(&upstream.name));
+        compile_upstream(&config, upstream, state, previous)
+    });
     Ok(Arc::new(Snapshot {
         routes,
         upstreams: upstreams.collect::<Result<_, _>>()?,
@@ -39,8 +46,6 @@ pub(super) fn snapshot(config: Config, workers: u16) -> Result<Arc<Snapshot>, St
         timeout_status: config.resilience.protocol.timeout_status,
         retry_after_seconds: seconds(config.resilience.route_queue.shed_retry_after_seconds),
         policy: decide::policy(&config),
-        counts: shared.counts,
-        epoch: Instant::now(),
         config,
     }))
 }
@@ -52,9 +57,19 @@ fn seconds(duration: std::time::Duration) -> u32 {
 fn compile_upstream(
     config: &Config,
     upstream: &spooky_config::Upstream,
-    shared: &decide::Shared,
+    state: &State,
+    previous: Option<&Upstream>,
 ) -> Result<Upstream, StartError> {
-    let scope = shared.scope(config, upstream);
+    let (backends, scope_options) = (backends(upstream)?, decide::scope_options(config, upstream));
+    let scope = match previous {
+        Some(previous) => previous.scope.clone(),
+        None => Scope::new(state.process.clone(), usize::from(state.workers), &scope_options),
+    };
+    let budget_options = decide::route_budget_options(config, upstream);
+    let budget = match previous {
+        Some(previous) => previous.budget.clone(),
+        None => Arc::new(Budget::new(usize::from(state.workers), &budget_options)),
+    };
     Ok(Upstream {
         phases: decide::phases(config, upstream),
         forwarded: match upstream.forwarded_headers.mode {
@@ -69,10 +84,13 @@ fn compile_upstream(
                 upstream.backends.iter().map(|backend| backend.address.authority().into_bytes()).collect(),
             ),
         },
-        backends: backends(upstream)?,
-        pool: Arc::new(decide::pool(config, upstream).with_scope(&scope)),
+        backends,
+        pool: Arc::new(decide::pool(config, upstream, previous.map(|previous| &*previous.pool)).with_scope(&scope)),
         scope,
-        budgets: shared.budgets(config, upstream),
+        scope_options,
+        budgets: config.resilience.retry_budget.enabled.then(|| [budget.clone(), state.retries.clone()]),
+        budget,
+        budget_options,
         options: decide::options(config, upstream),
         key: decide::key(upstream),
         sticky: decide::sticky(upstream),
@@ -129,7 +147,7 @@ fn client_options(upstream: &spooky_config::Upstream) -> client::ClientTlsOption
 }
 
 /// The settings of a listener's edge, for worker 0.
-pub(super) fn edge(
+pub(crate) fn edge_settings(
     config: &Config,
     listener: &Listener,
     resumption: &server::Resumption,
@@ -200,7 +218,7 @@ fn certificates(listener: &Listener) -> Result<Store, StartError> {
 }
 
 /// The settings of a worker's backend side, and of the probes.
-pub(crate) fn transport(config: &Config, seed: u64) -> Options {
+pub(crate) fn transport_options(config: &Config, seed: u64) -> Options {
     let performance = &config.performance;
     Options {
         connections_per_backend: performance.h2_connections_per_backend,

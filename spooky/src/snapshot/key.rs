@@ -33,7 +33,7 @@ pub(crate) enum KeySource {
 
 impl KeySource {
     /// The hash of a request's key. `connection` numbers the client's connection; `scratch` is working space.
-    pub(super) fn key(&self, head: &RequestHead, client: IpAddr, connection: u64, scratch: &mut Vec<u8>) -> u64 {
+    pub(crate) fn key(&self, head: &RequestHead, client: IpAddr, connection: u64, scratch: &mut Vec<u8>) -> u64 {
         let value = match self {
             Self::None => return 0,
             Self::ClientIp => None,

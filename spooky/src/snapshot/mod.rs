@@ -1,17 +1,29 @@
-//! One generation of the configuration, compiled for the data plane: immutable, shared by the workers, swapped on reload.
+//! One configuration compiled for the data plane: immutable, shared by the workers, replaced as a whole by a reload.
+//!
+//! `compile` and `decide` make it; [`WorkerSnapshot`] is what one worker adds to it. A request keeps the snapshot that it
+//! began with.
 
-use crate::exchange::KeySource;
+mod compile;
+mod decide;
+mod key;
+mod worker;
+
+pub(crate) use compile::{compile, edge_settings, transport_options};
+pub(crate) use decide::{probe_options, process_limits};
+pub(crate) use key::KeySource;
+pub(crate) use worker::{WorkerSnapshot, log_transition};
+
 use spooky_bridge::message::forwarded::ForwardedMode;
 use spooky_config::Config;
 use spooky_lb::{
-    admit::{BodyBudget, ConnectionLimits, Policy, Process, Scope},
-    attempt::{Budget, PhaseOptions},
+    admit::{Policy, Scope, ScopeOptions},
+    attempt::{Budget, BudgetOptions, PhaseOptions},
     pool::Pool,
     route::Table,
     upstream::UpstreamOptions,
 };
 use spooky_transport::{BackendSpec, Scheme};
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 /// Limits of the data plane that hold for every upstream.
 #[derive(Clone, Copy, Debug)]
@@ -43,10 +55,16 @@ pub(crate) struct Upstream {
     /// The same backends for the decisions, shared by the workers.
     pub(crate) pool: Arc<Pool>,
     pub(crate) options: UpstreamOptions,
-    /// Its requests in flight and in the queue, over all workers.
+    /// Its requests in flight and in the queue, over all workers; carried over from the previous snapshot.
     pub(crate) scope: Arc<Scope>,
+    /// What `scope` is limited to once this snapshot is in effect.
+    pub(crate) scope_options: ScopeOptions,
+    /// What the upstream's retry budget allows once this snapshot is in effect.
+    pub(crate) budget_options: BudgetOptions,
     /// The retry budgets of the upstream and of the process; `None` where only `max_retries` bounds retries.
     pub(crate) budgets: Option<[Arc<Budget>; 2]>,
+    /// The upstream's retry budget, whether or not it bounds anything; carried over from the previous snapshot.
+    pub(crate) budget: Arc<Budget>,
     /// What the algorithm hashes.
     pub(crate) key: KeySource,
     /// How client connections remember their backend; `None` where they need not (behaviour 8, sticky-cid).
@@ -80,16 +98,6 @@ impl Upstream {
     }
 }
 
-/// What all workers count together for the process.
-pub(crate) struct Counts {
-    /// Requests in flight and in queues.
-    pub(crate) process: Arc<Process>,
-    /// Request-body bytes that no backend has taken.
-    pub(crate) bodies: Arc<BodyBudget>,
-    /// Client connections.
-    pub(crate) connections: Arc<ConnectionLimits>,
-}
-
 /// The snapshot.
 pub(crate) struct Snapshot {
     pub(crate) routes: Table,
@@ -99,8 +107,21 @@ pub(crate) struct Snapshot {
     pub(crate) retry_after_seconds: u32,
     /// What the operator forbids.
     pub(crate) policy: Policy,
-    pub(crate) counts: Counts,
-    /// The zero of the decisions' time, the same in all workers.
-    pub(crate) epoch: Instant,
     pub(crate) config: Config,
+}
+
+impl Snapshot {
+    /// The upstream with this name.
+    fn upstream(&self, name: &str) -> Option<&Upstream> {
+        let at = self.config.upstreams.iter().position(|upstream| upstream.name == name)?;
+        self.upstreams.get(at)
+    }
+
+    /// Puts the limits of its upstreams into effect.
+    pub(crate) fn configure_upstreams(&self) {
+        for upstream in &self.upstreams {
+            upstream.scope.configure(&upstream.scope_options);
+            upstream.budget.configure(&upstream.budget_options);
+        }
+    }
 }

@@ -1,0 +1,69 @@
+//! What lives as long as the process, whatever is reloaded: time zero, limits with their counts, TLS sessions.
+//!
+//! A [`Snapshot`](crate::snapshot::Snapshot) is one configuration; `State` is what all of them share. Limits change in place
+//! when a configuration takes effect, so that what is in flight stays counted. The state of single upstreams and backends
+//! is carried from one snapshot to the next by name.
+
+use crate::start_error::StartError;
+use spooky_lb::{
+    admit::{BodyBudget, ConnectionLimits, Process, ProcessOptions, RateOptions},
+    attempt::{Budget, BudgetOptions},
+};
+use spooky_net::tls::server::Resumption;
+use std::{sync::Arc, time::Instant};
+
+/// The state of the process.
+pub(crate) struct State {
+    /// Zero of the time that decisions count, the same for all workers and snapshots.
+    pub(crate) epoch: Instant,
+    /// Number of workers.
+    pub(crate) workers: u16,
+    /// Requests in flight and in queues.
+    pub(crate) process: Arc<Process>,
+    /// Request-body bytes that no backend has taken.
+    pub(crate) bodies: Arc<BodyBudget>,
+    /// Client connections.
+    pub(crate) connections: Arc<ConnectionLimits>,
+    /// The retry budget of the process.
+    pub(crate) retries: Arc<Budget>,
+    /// TLS sessions that clients may resume, on any worker and listener.
+    pub(crate) resumption: Resumption,
+}
+
+/// The limits of the process that a configuration sets.
+pub(crate) struct ProcessLimits {
+    pub(crate) process: ProcessOptions,
+    /// `request_buffer_global_cap_bytes`.
+    pub(crate) body_bytes: u64,
+    /// `max_active_connections`.
+    pub(crate) connections: u32,
+    /// `max_connections_per_ip`.
+    pub(crate) connections_per_ip: u32,
+    pub(crate) connection_rate: RateOptions,
+    pub(crate) retries: BudgetOptions,
+}
+
+impl State {
+    /// The state of a process with this many workers.
+    pub(crate) fn new(workers: u16, limits: &ProcessLimits) -> Result<Arc<Self>, StartError> {
+        let state = Self {
+            epoch: Instant::now(),
+            workers,
+            process: Process::new(usize::from(workers), &limits.process),
+            bodies: Arc::new(BodyBudget::new(limits.body_bytes)),
+            connections: Arc::new(ConnectionLimits::default()),
+            retries: Arc::new(Budget::new(usize::from(workers), &limits.retries)),
+            resumption: Resumption::new().map_err(|error| StartError(error.to_string()))?,
+        };
+        state.configure(limits);
+        Ok(Arc::new(state))
+    }
+
+    /// Takes over new limits. What is above a smaller limit finishes.
+    pub(crate) fn configure(&self, limits: &ProcessLimits) {
+        self.process.configure(&limits.process);
+        self.bodies.set_cap(limits.body_bytes);
+        self.connections.configure(limits.connections, limits.connections_per_ip, limits.connection_rate);
+        self.retries.configure(&limits.retries);
+    }
+}
