@@ -10,6 +10,11 @@ const TICK: Duration = Duration::from_millis(4);
 /// Ticks of one turn of the wheel (4 s); later deadlines wait in the last slot and are entered again.
 const SLOTS: usize = 1024;
 
+/// The time from the start of the wheel to a tick. Multiplied in 64 bits: `Duration * u32` ends after 198.8 days of ticks.
+const fn since_start(tick: u64) -> Duration {
+    Duration::from_millis((TICK.as_millis() as u64).saturating_mul(tick))
+}
+
 /// The answer to "is this exchange due?".
 pub(crate) enum Due {
     /// It is over, or was handled just now.
@@ -43,7 +48,7 @@ impl Wheel {
 
     /// The next moment at which [`Wheel::turn`] may have something to do.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.nearest.map(|tick| self.start + TICK * u32::try_from(tick).unwrap_or(u32::MAX))
+        self.nearest.map(|tick| self.start + since_start(tick))
     }
 
     /// Advances to `now`, giving the keys of every tick that has passed to `due`.
@@ -108,6 +113,33 @@ mod tests {
         }
         assert_eq!(fired, (0..delays.len() as u64).collect::<Vec<_>>());
         assert_eq!(wheel.next(), None);
+    }
+
+    /// Were `next` in the past, the worker's timer would fire at once, for ever: a worker that never sleeps.
+    #[test]
+    fn after_years_deadlines_are_still_met_and_lie_ahead() {
+        const DAY: Duration = Duration::from_secs(86_400);
+        let start = Instant::now();
+        let mut wheel = Wheel::new(start);
+        for days in [49, 50, 198, 199, 200, 400, 3_650, 36_500] {
+            let now = start + DAY * days;
+            wheel.turn(now, |key| panic!("{key} came due on day {days}"));
+            let deadline = now + Duration::from_millis(100);
+            wheel.enter(deadline, 7);
+            let next = wheel.next().unwrap();
+            assert!(next > now && next <= deadline + TICK, "day {days}: next in {:?}", next.checked_duration_since(now));
+            let mut fired = Vec::new();
+            let mut turns = 0;
+            while let Some(at) = wheel.next() {
+                wheel.turn(at, |key| {
+                    fired.push(key);
+                    Due::Gone
+                });
+                turns += 1;
+                assert!(turns < 3, "day {days}: turned {turns} times for one key");
+            }
+            assert_eq!(fired, [7], "day {days}");
+        }
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! The response time of a backend as a peak-sensitive moving average (behaviour 8, latency-aware).
 //!
 //! One atomic word holds value and time together, so that workers never see a torn pair: microseconds in the upper half
-//! (up to 71 minutes), milliseconds since the epoch in the lower (differences survive its wrap after 49 days).
+//! (up to 71 minutes), milliseconds since the epoch in the lower. These wrap after 49.7 days: a gap of that length counts as
+//! short, which delays the decay by one time constant at most.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -10,6 +11,8 @@ use crate::time::Nanos;
 
 /// Time constant with which faster samples decay in.
 const DECAY_MS: f64 = 10_000.0;
+/// How far a sample may lie before the last one. Workers read the same clock, so that is less than a turn of one of them.
+const MAX_BACKWARDS_MS: u32 = 60_000;
 
 /// The average of one backend; 0 stands for "no sample yet".
 #[derive(Debug, Default)]
@@ -37,8 +40,8 @@ impl PeakEwma {
             sample
         } else {
             let elapsed = now_ms.wrapping_sub(at);
-            // A clock that went back shows as a huge difference: treat it as no time at all.
-            let elapsed = if elapsed > u32::MAX / 2 { 0 } else { elapsed };
+            // A time before the last one shows as a difference just below the wrap: that is no time at all.
+            let elapsed = if elapsed > u32::MAX - MAX_BACKWARDS_MS { 0 } else { elapsed };
             let keep = (-f64::from(elapsed) / DECAY_MS).exp();
             #[expect(clippy::cast_sign_loss, reason = "a share of a u32 between 0 and 1")]
             let kept = (f64::from(value - sample) * keep).round() as u32;
@@ -75,6 +78,17 @@ mod tests {
         }
         let after = ewma.value().unwrap().as_micros();
         assert!((24_000..25_500).contains(&after), "{after}");
+    }
+
+    #[test]
+    fn a_backend_without_traffic_for_weeks_is_forgiven_its_slow_answer() {
+        const DAY_MS: u64 = 86_400_000;
+        for days in [1, 24, 25, 30, 49, 50, 74, 75, 365] {
+            let ewma = PeakEwma::default();
+            ewma.observe(Duration::from_secs(5), Nanos::from_millis(0));
+            ewma.observe(Duration::from_millis(10), Nanos::from_millis(days * DAY_MS));
+            assert_eq!(ewma.value(), Some(Duration::from_millis(10)), "after {days} days");
+        }
     }
 
     #[test]
