@@ -23,9 +23,14 @@ pub(crate) fn run(root: &Path, tests: bool) -> Result<(), String> {
 /// Licences, sources and bans of the dependency graph. Advisories want a database from elsewhere: `cargo deny check`
 /// looks at them when a person runs it.
 fn dependencies(root: &Path) -> Result<(), String> {
-    if !Step::cargo(root, &["deny", "--version"]).succeeds() {
-        eprintln!("\n*** SKIPPED: cargo-deny is not installed; `cargo install --locked cargo-deny` installs it ***\n");
-        return Ok(());
+    let deny = |arguments: &[&str]| {
+        // `.ci/tools` installs it there; a person may have it in the PATH.
+        let installed = root.join("target/venv/bin/cargo-deny");
+        let program = if installed.exists() { installed } else { "cargo-deny".into() };
+        Step::program(root, &program, arguments)
+    };
+    if !deny(&["--version"]).succeeds() {
+        return Err("cargo-deny is missing: `.ci/tools deny` installs it".to_owned());
     }
-    Step::cargo(root, &["deny", "--workspace", "--locked", "check", "bans", "licenses", "sources"]).run()
+    deny(&["--workspace", "--locked", "check", "bans", "licenses", "sources"]).run()
 }
