@@ -7,6 +7,7 @@ mod demo;
 mod exchange;
 mod listener;
 mod probe;
+mod restart;
 mod runtime;
 mod signals;
 mod snapshot;

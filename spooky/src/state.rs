@@ -4,7 +4,7 @@
 //! when a configuration takes effect, so that what is in flight stays counted. The state of single upstreams and backends
 //! is carried from one snapshot to the next by name.
 
-use crate::start_error::StartError;
+use crate::{restart::WorkerCount, start_error::StartError};
 use spooky_lb::{
     admit::{BodyBudget, ConnectionLimits, Process, ProcessOptions, RateOptions},
     attempt::{Budget, BudgetOptions},
@@ -18,6 +18,8 @@ pub(crate) struct State {
     pub(crate) epoch: Instant,
     /// Number of workers.
     pub(crate) workers: u16,
+    /// The workers that run at the moment. The process is ready for traffic while none is missing.
+    pub(crate) running_workers: WorkerCount,
     /// Requests in flight and in queues.
     pub(crate) process: Arc<Process>,
     /// Request-body bytes that no backend has taken.
@@ -49,6 +51,7 @@ impl State {
         let state = Self {
             epoch: Instant::now(),
             workers,
+            running_workers: WorkerCount::new(usize::from(workers)),
             process: Process::new(usize::from(workers), &limits.process),
             bodies: Arc::new(BodyBudget::new(limits.body_bytes)),
             connections: Arc::new(ConnectionLimits::default()),

@@ -48,7 +48,6 @@ pub const NOT_IN_EFFECT: &[(&str, Option<&str>)] = &[
     ("observability.routing.include_reason", None),
     ("observability.routing.expose_header", Some("false")),
     ("observability.routing.header_name", None),
-    ("security.privileges", None),
     ("security.sandbox", Some("off")),
     ("reload.watch_certificates", Some("false")),
     ("reload.watch_config", Some("false")),

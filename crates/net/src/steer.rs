@@ -72,8 +72,8 @@ fn is_handshake(packet: &[u8]) -> bool {
     packet.len() >= HANDSHAKE.len() && bytes.into_iter().all(|((byte, bits), wanted)| byte & bits == wanted)
 }
 
-/// Makes the kernel apply [`worker_of`] to the `SO_REUSEPORT` group of `fd`, which needs to be bound. Once per group;
-/// sockets that are bound later are included.
+/// Makes the kernel apply [`worker_of`] to the `SO_REUSEPORT` group of `fd`, which needs to be bound and, unless it was
+/// bound with that option, to have company already. Once per group; sockets that are bound later are included.
 ///
 /// A number without a socket (a group not complete yet) falls back to the kernel's hash of the addresses.
 ///
@@ -122,10 +122,15 @@ mod tests {
 
     fn steer_over(address: &str) {
         let options = UdpOptions { recv_buffer: 1 << 20, send_buffer: 1 << 20, reuseport: true };
-        let first = UdpSocket::bind(address.parse().unwrap(), &options).unwrap();
-        attach_worker_steering(first.as_fd(), WORKERS).unwrap();
+        let first = UdpSocket::bind(address.parse().unwrap(), &UdpOptions { reuseport: false, ..options }).unwrap();
         let bound = first.local_addr().unwrap();
+        let early = UdpSocket::bind(bound, &options).unwrap_err();
+        assert_eq!(early.kind(), io::ErrorKind::AddrInUse, "not shared yet");
+        first.share().unwrap();
+        let alone = UdpSocket::bind(bound, &UdpOptions { reuseport: false, ..options }).unwrap_err();
+        assert_eq!(alone.kind(), io::ErrorKind::AddrInUse, "shared only with sockets that share");
         let second = UdpSocket::bind(bound, &options).unwrap();
+        attach_worker_steering(first.as_fd(), WORKERS).unwrap();
         let third = UdpSocket::bind(bound, &options).unwrap();
         let sockets = [first, second, third];
 

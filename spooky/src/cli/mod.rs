@@ -50,7 +50,7 @@ fn run(path: &Path, tls_keylog: bool) -> ExitCode {
         allow_key_log();
     }
     match file::usable(path) {
-        Some(config) => runtime::serve(config),
+        Some(config) => runtime::serve(config, path),
         None => ExitCode::FAILURE,
     }
 }

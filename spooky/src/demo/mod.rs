@@ -74,7 +74,7 @@ fn serve(port: u16, backend: SocketAddr, identity: &Identity) -> Result<Running,
         _ => {} // whatever else is wrong, the product itself explains
     }
     let config = configuration(port, backend, identity)?;
-    runtime::start(config).map_err(Failure::Start)
+    runtime::start(config, std::path::Path::new("demo.yaml")).map_err(Failure::Start)
 }
 
 /// What the demo serves, as an operator would write it.

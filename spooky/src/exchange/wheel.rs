@@ -127,7 +127,11 @@ mod tests {
             let deadline = now + Duration::from_millis(100);
             wheel.enter(deadline, 7);
             let next = wheel.next().unwrap();
-            assert!(next > now && next <= deadline + TICK, "day {days}: next in {:?}", next.checked_duration_since(now));
+            assert!(
+                next > now && next <= deadline + TICK,
+                "day {days}: next in {:?}",
+                next.checked_duration_since(now)
+            );
             let mut fired = Vec::new();
             let mut turns = 0;
             while let Some(at) = wheel.next() {

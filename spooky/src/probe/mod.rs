@@ -8,6 +8,7 @@ mod watch;
 
 use crate::{
     control::{Control, Seen},
+    restart::{End, RestartBackoff, supervise},
     snapshot::{Snapshot, log_transition, transport_options},
 };
 use schedule::Schedule;
@@ -21,23 +22,25 @@ use spooky_transport::{Code, Event, Transport};
 use std::{
     future::poll_fn,
     io,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 use tokio::runtime::Builder;
 use watch::Watch;
 
 /// Probes until it is told to stop, whatever happens to a single run.
 pub(crate) fn watch_over(control: &Arc<Control<Arc<Snapshot>>>, epoch: Instant, seed: u64) {
-    loop {
-        match catch_unwind(AssertUnwindSafe(|| run(control, epoch, seed))) {
-            Ok(Ok(())) => return,
-            Ok(Err(error)) => return tracing::error!("Health checks disabled: no Tokio runtime available: {error}"),
-            Err(_) => tracing::error!("Background task 'probes' panicked"),
+    let report = |end, pause: Duration| {
+        let pause = pause.as_millis();
+        match end {
+            End::Error(error) => tracing::error!(
+                "Health checks disabled: no Tokio runtime available: {error}; trying again in {pause} ms"
+            ),
+            End::Panic => tracing::error!("Background task 'probes' panicked; starting it again in {pause} ms"),
         }
-    }
+    };
+    supervise(control, RestartBackoff::new(), |_| run(control, epoch, seed), report);
 }
 
 fn run(control: &Arc<Control<Arc<Snapshot>>>, epoch: Instant, seed: u64) -> io::Result<()> {
@@ -194,6 +197,6 @@ impl Probes {
     fn end_first_round(&self) {
         let ready = Readiness::of(self.snapshot.upstreams.iter().map(|upstream| &*upstream.pool));
         let (healthy, total) = (ready.healthy, ready.total);
-        tracing::info!("Every probed backend has been asked once: {healthy}/{total} backends healthy");
+        tracing::info!("Initial health checks complete: {healthy}/{total} backends healthy");
     }
 }

@@ -67,14 +67,19 @@ fn endpoint(config: &Config, address: SocketAddr, workers: u16, attach: Attach) 
     let options = UdpOptions {
         recv_buffer: performance.udp_recv_buffer_bytes as usize,
         send_buffer: performance.udp_send_buffer_bytes as usize,
-        reuseport: workers > 1,
+        reuseport: false,
     };
-    let mut sockets = Vec::new();
-    let mut address = address;
-    for _ in 0..workers {
-        let socket = UdpSocket::bind(address, &options).map_err(|error| explain(address, &error))?;
-        address = socket.local_addr().map_err(|error| explain(address, &error))?;
-        sockets.push(socket);
+    let failed = |error: io::Error| explain(address, &error);
+    // The first socket is bound alone, so that the port of another process is a failed bind and not shared with it.
+    let first = UdpSocket::bind(address, &options).map_err(failed)?;
+    let address = first.local_addr().map_err(failed)?;
+    let mut sockets = vec![first];
+    if workers > 1 {
+        sockets.first().map_or(Ok(()), UdpSocket::share).map_err(failed)?;
+        let options = UdpOptions { reuseport: true, ..options };
+        for _ in 1..workers {
+            sockets.push(UdpSocket::bind(address, &options).map_err(failed)?);
+        }
     }
     let is_steered =
         sockets.first().is_some_and(|first| workers == 1 || steers(&attach(first.as_fd(), workers), address));
@@ -99,15 +104,20 @@ fn payload_of(ip: IpAddr) -> u16 {
 }
 
 fn explain(address: SocketAddr, error: &io::Error) -> StartError {
-    let StartError(text) = bind_error(&address.ip().to_string(), address.port(), &error.to_string());
-    if error.kind() != io::ErrorKind::PermissionDenied || address.port() >= 1024 {
-        return StartError(text);
-    }
-    StartError(format!(
-        "{text}\n    hint: Binding privileged port {} requires root or CAP_NET_BIND_SERVICE. Use a port >= 1024 for \
-         unprivileged startup.",
-        address.port()
-    ))
+    let port = address.port();
+    let StartError(text) = bind_error(&address.ip().to_string(), port, &error.to_string());
+    let hint = match error.kind() {
+        io::ErrorKind::PermissionDenied if port < 1024 => format!(
+            "Binding privileged port {port} requires root or CAP_NET_BIND_SERVICE. Use a port >= 1024 for unprivileged \
+             startup."
+        ),
+        io::ErrorKind::AddrInUse => format!(
+            "Another process listens there; `ss -ulpn 'sport = :{port}'` shows it. Stop it, or choose another port."
+        ),
+        io::ErrorKind::AddrNotAvailable => "No interface of this machine has this address.".to_owned(),
+        _ => return StartError(text),
+    };
+    StartError(format!("{text}\n    hint: {hint}"))
 }
 
 fn bind_error(address: &str, port: u16, reason: &str) -> StartError {

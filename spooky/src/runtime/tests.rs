@@ -26,7 +26,7 @@ async fn without_steering_a_client_may_still_change_its_port() {
     let log = spooky_telemetry::log::start(config.log.level);
     let state = State::new(WORKERS, &process_limits(&config)).unwrap();
     let snapshot = compile(config, &state, None).unwrap();
-    let running = Running::new(bound, &state, &snapshot, log).unwrap();
+    let running = Running::new(bound, &state, &snapshot, log, None).unwrap();
 
     // The kernel now spreads by address: each new port may lead to any worker, and only one knows the connection.
     let link = Link::start(running.addresses[0], Conditions::clean()).await;

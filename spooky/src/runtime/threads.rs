@@ -1,6 +1,6 @@
 //! The threads: one per worker, and the main thread that waits for signals.
 
-use super::{bind::Bound, gate::ConnectionGate, worker_thread::WorkerThread};
+use super::{bind::Bound, gate::ConnectionGate, privileges, worker_thread::WorkerThread};
 use crate::{
     control::Control,
     listener::Ingress,
@@ -11,6 +11,7 @@ use crate::{
     state::State,
     worker::WorkerSetup,
 };
+use spooky_config::Config;
 use spooky_edge::EdgeSettings;
 use spooky_net::{
     inbox::{InboxLimits, Inboxes},
@@ -42,11 +43,13 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// Opens the certificates of what is `bound`, then gives up root, then starts the threads.
     pub(super) fn new(
         bound: Bound,
         state: &Arc<State>,
         snapshot: &Arc<Snapshot>,
         log: Guard,
+        drop: Option<privileges::Drop>,
     ) -> Result<Self, StartError> {
         let workers = state.workers;
         let mut running = Self {
@@ -81,13 +84,10 @@ impl Running {
                 of_worker.push(Ingress { socket, settings, port, sorter, subject_header });
             }
         }
-        let performance = &snapshot.config.performance;
-        tracing::info!(
-            "Data-plane workers={workers} packet_shards_per_worker={} reuseport={} pin_workers={}",
-            performance.packet_shards_per_worker,
-            performance.reuseport,
-            performance.pin_workers
-        );
+        describe(&snapshot.config, workers);
+        if let Some(drop) = drop {
+            drop.carry_out()?;
+        }
         running.spawn(ingress, state, snapshot)?;
         running.probe(state, snapshot)?;
         Ok(running)
@@ -161,5 +161,34 @@ impl Running {
         }
         tracing::info!("Spooky shutdown complete");
         drop(self.log);
+    }
+}
+
+/// Logs what the configuration makes of the data plane.
+fn describe(config: &Config, workers: u16) {
+    let (performance, resilience) = (&config.performance, &config.resilience);
+    tracing::info!(
+        "Data-plane workers={workers} packet_shards_per_worker={} reuseport={} pin_workers={}",
+        performance.packet_shards_per_worker,
+        performance.reuseport,
+        performance.pin_workers
+    );
+    tracing::info!(
+        "Performance profile: global_inflight_limit={} per_upstream_inflight_limit={} per_backend_inflight_limit={} \
+         max_active_connections={} max_connections_per_ip={} h2_connections_per_backend={} quic_max_idle_timeout_ms={} \
+         adaptive_admission={} circuit_breaker={}",
+        performance.global_inflight_limit,
+        performance.per_upstream_inflight_limit,
+        performance.per_backend_inflight_limit,
+        performance.max_active_connections,
+        performance.max_connections_per_ip,
+        performance.h2_connections_per_backend,
+        performance.quic_max_idle_timeout_ms.as_millis(),
+        resilience.adaptive_admission.enabled,
+        resilience.circuit_breaker.enabled
+    );
+    for listener in config.listeners.iter().filter(|listener| listener.tls.client_auth.enabled) {
+        let required = listener.tls.client_auth.require_client_cert;
+        tracing::info!("Downstream mTLS enabled (require_client_cert={required})");
     }
 }

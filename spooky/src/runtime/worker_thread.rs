@@ -1,9 +1,10 @@
-//! The life of one worker thread: its runtime, its worker, and another worker if that panics.
+//! The life of one worker thread: its runtime, its worker, and another worker when that one panics or cannot start.
 
 use crate::{
     control::{Control, Seen},
     exchange::{Clock, Exchanges},
     listener::Listener,
+    restart::{End, RestartBackoff, supervise},
     snapshot::{WorkerSnapshot, transport_options},
     state::State,
     worker::{Worker, WorkerSetup},
@@ -12,9 +13,8 @@ use spooky_net::{inbox::Inboxes, sys::affinity, udp::UdpOptions};
 use spooky_transport::Transport;
 use std::{
     io,
-    panic::{AssertUnwindSafe, catch_unwind},
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 use tokio::runtime::Builder;
 
@@ -28,17 +28,22 @@ pub(super) struct WorkerThread {
 }
 
 impl WorkerThread {
-    /// Runs workers, one after another, until one has drained.
+    /// Runs workers, one after another, until one has drained or a drain is ordered while none runs. What a panic leaves
+    /// behind is dropped with its worker; only counters and health are shared, and those are atomic.
     pub(super) fn run(self) {
         self.pin();
-        loop {
-            // What a panic leaves behind is dropped with the worker; only counters and health are shared, and those are atomic.
-            match catch_unwind(AssertUnwindSafe(|| self.run_once())) {
-                Ok(Ok(())) => break,
-                Ok(Err(error)) => break tracing::error!("worker-{} cannot run: {error}", self.number),
-                Err(_) => tracing::error!("worker-{} is replaced after a panic; its connections are lost", self.number),
+        let report = |end, pause: Duration| {
+            let (number, running, pause) = (self.number, &self.state.running_workers, pause.as_millis());
+            match end {
+                End::Error(error) => tracing::error!(
+                    "worker-{number} cannot run: {error}; {running}, not ready; starting it again in {pause} ms"
+                ),
+                End::Panic => tracing::error!(
+                    "worker-{number} panicked, its connections are lost; {running}, not ready; replacing it in {pause} ms"
+                ),
             }
-        }
+        };
+        supervise(&self.control, RestartBackoff::new(), |is_restart| self.run_once(is_restart), report);
         self.inboxes.close(usize::from(self.number));
     }
 
@@ -54,10 +59,17 @@ impl WorkerThread {
         }
     }
 
-    fn run_once(&self) -> io::Result<()> {
+    fn run_once(&self, is_restart: bool) -> io::Result<()> {
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
         runtime.block_on(async {
-            self.worker()?.run().await;
+            let worker = self.worker()?;
+            let running = &self.state.running_workers;
+            let _counted = running.enter();
+            if is_restart {
+                let ready = if running.is_complete() { "ready" } else { "not ready" };
+                tracing::info!("worker-{} runs again; {running}, {ready}", self.number);
+            }
+            worker.run().await;
             Ok(())
         })
     }

@@ -194,6 +194,72 @@ async fn a_port_in_use_ends_the_start() {
     }
 }
 
+/// The sockets of a running instance share their port among themselves, and with nobody else.
+#[tokio::test]
+async fn a_second_instance_on_the_same_port_ends_at_its_start_and_takes_nothing() {
+    let origin = Origin::h2c().await;
+    for workers in [1, 2] {
+        let proxy = Proxy::start(|settings| settings.upstream("all", "/", &[origin.url()]).workers(workers)).await;
+        for second in [1, 2, 3] {
+            let (_authority, files) = certificates();
+            let text = proxy.settings.clone().workers(second).level("silence").text();
+            let path = files.dir().join("second.yaml");
+            std::fs::write(&path, text).unwrap();
+            let mut program = run(&path);
+            assert_eq!(program.exit(wait::BOUND).await.code(), Some(1));
+            let output = program.rest().await;
+            let error = format!("Failed to bind UDP socket {}: Address already in use", proxy.settings.addr());
+            let [.., text, hint] = &output[..] else { panic!("no hint: {output:?}") };
+            assert!(text.starts_with(&error) && hint.starts_with("    hint: Another process listens"), "{output:?}");
+            assert_eq!(output.iter().filter(|line| line.contains("Failed to bind")).count(), 1, "{output:?}");
+        }
+        for _ in 0..8 {
+            assert_eq!(proxy.connect().await.get("/").await.unwrap().text(), "hello");
+        }
+    }
+}
+
+#[tokio::test]
+async fn signals_without_a_function_are_reported_once_and_end_nothing() {
+    let origin = Origin::h2c().await;
+    let mut proxy = Proxy::before(&[origin.url()]).await;
+    let connection = proxy.connect().await;
+    for _ in 0..3 {
+        for (signal, name) in [(Signal::HUP, "SIGHUP"), (Signal::USR1, "SIGUSR1"), (Signal::USR2, "SIGUSR2")] {
+            proxy.program.signal(signal);
+            proxy.program.line(&format!("{name} ignored: ")).await;
+        }
+        assert_eq!(connection.get("/").await.unwrap().text(), "hello");
+    }
+    proxy.program.signal(Signal::TERM);
+    assert_eq!(proxy.program.exit(wait::BOUND).await.code(), Some(0));
+    for name in ["SIGHUP", "SIGUSR1", "SIGUSR2"] {
+        assert_eq!(proxy.count(&format!("WARN spooky::signals: {name} ignored: ")), 1);
+    }
+}
+
+#[tokio::test]
+async fn the_lines_of_a_start_come_in_their_order() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::before(&[origin.url()]).await;
+    let output = proxy.program.output();
+    let listener = format!("Ingress: HTTP/3 (QUIC) on UDP {}", proxy.settings.addr());
+    let mut rest = output.as_str();
+    for line in [
+        "Starting configuration validation...",
+        "Configuration validation passed successfully",
+        "Spooky is starting",
+        &listener,
+        "Data-plane workers=1 packet_shards_per_worker=1 reuseport=true pin_workers=false",
+        "Performance profile: global_inflight_limit=",
+    ] {
+        let (_, after) =
+            rest.split_once(line).unwrap_or_else(|| panic!("{line:?} is not where it should be:\n{output}"));
+        rest = after;
+    }
+    proxy.stop().await;
+}
+
 #[tokio::test]
 async fn an_idle_proxy_sleeps() {
     let origin = Origin::h2c().await;

@@ -24,6 +24,7 @@ mod interop;
 mod life;
 mod overload;
 mod policy;
+mod privileges;
 mod proxy;
 mod route;
 mod steer;

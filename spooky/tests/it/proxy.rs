@@ -122,7 +122,7 @@ async fn serves(program: &Program) -> bool {
     wait::until(wait::BOUND, "Spooky to serve", || async {
         let output = program.output();
         assert!(!output.contains(": error: "), "{output}");
-        let is_up = output.contains("Data-plane workers=");
+        let is_up = output.contains("Performance profile: ");
         (is_up || output.contains("Failed to bind")).then_some(is_up)
     })
     .await

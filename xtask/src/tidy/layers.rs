@@ -51,7 +51,7 @@ const OUTSIDE: [&str; 3] = ["spooky-testkit", "spooky-bench", "xtask"];
 const PEERS: &str = "spooky-testkit";
 
 /// Outside crates (by the first part of their names) that stay in some rooms of the product, and why.
-const ROOMS: [(&str, &[&str], &str); 10] = [
+const ROOMS: [(&str, &[&str], &str); 11] = [
     ("quinn-proto", &["spooky-edge"], "QUIC is the edge's"),
     // The client of `spooky demo`; `tidy::rooms` keeps both out of the rest of that crate.
     ("quinn", &["spooky"], "the engine is driven by hand, without the asynchronous layer"),
@@ -66,6 +66,7 @@ const ROOMS: [(&str, &[&str], &str); 10] = [
     ("hyper", &["spooky-edge", "spooky-transport", "spooky"], "no I/O in what decides"),
     ("socket2", &["spooky-net"], "sockets are the network's"),
     ("libc", &["spooky-net"], "system calls are the network's"),
+    ("nix", &["spooky-config", "spooky-net"], "accounts are looked up to check the file and to become them"),
     ("crossbeam-queue", &["spooky-net"], "what workers share is one short list"),
 ];
 

@@ -70,6 +70,8 @@ const BY_THE_LOADER: &[&str] = &[
     "performance.tunnel_idle_timeout_ms",
     // `upstream_tls` and `load_balancing` are in each upstream.
     "upstream_tls",
+    // What it allows is checked before a start.
+    "security.privileges.allow_root",
     // Refused with several workers.
     "performance.reuseport",
     "resilience.watchdog.restart_hook",
@@ -127,7 +129,6 @@ const READ_AS: &[(&str, &[&str])] = &[
     ("observability.metrics", &["observability.metrics"]),
     ("observability.tracing", &["observability.tracing"]),
     ("observability.routing.enabled", &["routing.enabled"]),
-    ("security.privileges", &["security.privileges"]),
 ];
 
 /// The program without its tests and comments.

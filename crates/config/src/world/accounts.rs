@@ -1,10 +1,9 @@
 //! The user and group that the process becomes, and whether they can read what a reload reads.
 
-use std::ffi::CString;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use nix::unistd::{Group, Uid, User, getgrouplist};
+use nix::unistd::{Group, Uid, User};
 
 use super::{Mode, World, texts};
 
@@ -47,13 +46,9 @@ impl World<'_> {
 
     /// Warns of files that only root can read: they stay readable for a reload by a kept capability.
     fn check_readable(&mut self, user: &User, group: u32) {
-        let name = CString::new(user.name.as_str()).unwrap_or_default();
-        let groups = getgrouplist(&name, user.gid).unwrap_or_default();
-        let mut groups: Vec<u32> = groups.into_iter().map(nix::unistd::Gid::as_raw).collect();
-        groups.push(group);
         for (file, path) in std::mem::take(&mut self.files) {
-            let reaches = file.ancestors().skip(1).all(|parent| may(parent, 0o1, user.uid.as_raw(), &groups));
-            if file.exists() && !(reaches && may(&file, 0o4, user.uid.as_raw(), &groups)) {
+            let reaches = file.ancestors().skip(1).all(|parent| may(parent, 0o1, user.uid.as_raw(), group));
+            if file.exists() && !(reaches && may(&file, 0o4, user.uid.as_raw(), group)) {
                 let arguments = [("p", &*file.display().to_string()), ("user", &*user.name)];
                 self.report(&path, texts::NOT_READABLE, &arguments);
             }
@@ -61,13 +56,14 @@ impl World<'_> {
     }
 }
 
-/// Whether the mode bits of `path` give `bit` (read 4, search 1) to the user or one of the groups.
-fn may(path: &Path, bit: u32, user: u32, groups: &[u32]) -> bool {
+/// Whether the mode bits of `path` give `bit` (read 4, search 1) to the user or the group. The drop of privileges leaves
+/// the process no other groups.
+fn may(path: &Path, bit: u32, user: u32, group: u32) -> bool {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     let Ok(found) = std::fs::metadata(path) else { return false };
     let shift = if found.uid() == user {
         6
-    } else if groups.contains(&found.gid()) {
+    } else if found.gid() == group {
         3
     } else {
         0
@@ -127,12 +123,12 @@ mod tests {
         let found = std::fs::metadata(&file).unwrap();
         let (owner, group) = (found.uid(), found.gid());
         let (stranger, strangers) = (owner.wrapping_add(7), group.wrapping_add(7));
-        assert!(may(&file, 4, owner, &[]));
-        assert!(may(&file, 4, stranger, &[group]));
-        assert!(!may(&file, 4, stranger, &[strangers]));
-        assert!(may(&file, 4, 0, &[]));
+        assert!(may(&file, 4, owner, strangers));
+        assert!(may(&file, 4, stranger, group));
+        assert!(!may(&file, 4, stranger, strangers));
+        assert!(may(&file, 4, 0, strangers));
         std::fs::remove_file(&file).unwrap();
-        assert!(!may(&file, 4, owner, &[]));
+        assert!(!may(&file, 4, owner, strangers));
     }
 
     #[test]

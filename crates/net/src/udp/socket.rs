@@ -71,6 +71,12 @@ impl UdpSocket {
         Ok(this)
     }
 
+    /// Lets further sockets bind this address with [`UdpOptions::reuseport`]. A first socket that is bound without it and
+    /// shared afterwards shows that nobody else listens there, and leaves no moment at which another process could.
+    pub fn share(&self) -> io::Result<()> {
+        self.socket.set_reuse_port(true)
+    }
+
     /// Takes over a socket that is already bound: handed over by a previous process or by the service manager.
     ///
     /// Errors: when it is not an internet UDP socket, and those of the system.
@@ -171,10 +177,14 @@ impl UdpSocket {
     }
 }
 
-/// Asks for a buffer size: beyond the system's maximum where that is allowed (`CAP_NET_ADMIN`), else up to it.
+/// Asks for a buffer size: beyond the system's maximum where that is allowed (`CAP_NET_ADMIN`), else up to it. A socket
+/// that has this size already keeps it: since it was bound the process may have lost the right to ask for it again.
 fn grant(fd: BorrowedFd<'_>, forced: c_int, plain: c_int, bytes: usize) -> io::Result<()> {
     // The kernel doubles the value in an int.
     let bytes = c_int::try_from(bytes).unwrap_or(c_int::MAX).min(c_int::MAX / 2);
+    if sockopt::int(fd, libc::SOL_SOCKET, plain).is_ok_and(|granted| granted / 2 == bytes) {
+        return Ok(());
+    }
     sockopt::set_int(fd, libc::SOL_SOCKET, forced, bytes)
         .or_else(|_| sockopt::set_int(fd, libc::SOL_SOCKET, plain, bytes))
 }

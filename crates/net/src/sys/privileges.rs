@@ -1,0 +1,259 @@
+//! Giving up root: groups, group, user and capabilities of every thread, verified.
+//!
+//! Owns the order of the system calls. Which account, and which capabilities stay, is the caller's decision.
+
+use std::fmt;
+use std::io;
+
+use libc::c_int;
+use nix::errno::Errno;
+use nix::sys::prctl;
+use nix::unistd::{self, Gid, Group, Uid, User};
+
+/// A capability that may stay permitted after the drop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Capability {
+    /// Reading files and searching directories whatever their mode (`CAP_DAC_READ_SEARCH`).
+    ReadSearch,
+    /// Binding ports below 1024 (`CAP_NET_BIND_SERVICE`).
+    BindService,
+}
+
+impl Capability {
+    /// Its bit in the kernel's sets (`linux/capability.h`).
+    const fn bit(self) -> u64 {
+        match self {
+            Self::ReadSearch => 1 << 2,
+            Self::BindService => 1 << 10,
+        }
+    }
+}
+
+/// The account that the process becomes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Account {
+    uid: Uid,
+    gid: Gid,
+    user: String,
+    group: String,
+}
+
+impl Account {
+    /// Looks up both names. With `or_own_group` the user's own group stands in for a group that does not exist.
+    pub fn find(user: &str, group: &str, or_own_group: bool) -> Result<Self, DropError> {
+        let missing_user = || DropError::NoUser(user.to_owned());
+        let found = User::from_name(user).ok().flatten().ok_or_else(missing_user)?;
+        let (gid, group) = match Group::from_name(group).ok().flatten() {
+            Some(named) => (named.gid, named.name),
+            None if or_own_group => {
+                let own = Group::from_gid(found.gid).ok().flatten();
+                (found.gid, own.map_or_else(|| found.gid.to_string(), |own| own.name))
+            }
+            None => return Err(DropError::NoGroup(group.to_owned())),
+        };
+        Ok(Self { uid: found.uid, gid, user: found.name, group })
+    }
+
+    /// The name of the user.
+    pub fn user(&self) -> &str {
+        &self.user
+    }
+
+    /// The name of the group.
+    pub fn group(&self) -> &str {
+        &self.group
+    }
+}
+
+/// Why privileges could not be dropped. The process must then end: some of them may be gone already.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DropError {
+    /// There is no such user.
+    NoUser(String),
+    /// There is no such group.
+    NoGroup(String),
+    /// The kernel refused to clear the supplementary groups.
+    Groups(Errno),
+    /// The kernel refused to change the group.
+    Group(String, Errno),
+    /// The kernel refused to change the user.
+    User(String, Errno),
+    /// The kernel refused to change the capabilities.
+    Capabilities(Errno),
+    /// Everything was granted, and the process is root or can become it again.
+    StillRoot,
+}
+
+impl fmt::Display for DropError {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoUser(user) => write!(out, "user '{user}' not found"),
+            Self::NoGroup(group) => write!(out, "group '{group}' not found"),
+            Self::Groups(error) => write!(out, "failed to clear supplementary groups: {}", error.desc()),
+            Self::Group(group, error) => write!(out, "failed to drop group privileges to '{group}': {}", error.desc()),
+            Self::User(user, error) => write!(out, "failed to drop user privileges to '{user}': {}", error.desc()),
+            Self::Capabilities(error) => write!(out, "failed to reduce capabilities: {}", error.desc()),
+            Self::StillRoot => out.write_str("privilege drop verification failed: still running as root"),
+        }
+    }
+}
+
+impl std::error::Error for DropError {}
+
+/// Whether the process runs as root.
+pub fn is_root() -> bool {
+    Uid::effective().is_root()
+}
+
+/// Forbids the calling thread, and every thread and process that it starts from now on, to gain privileges by `execve`.
+/// Called before the first thread starts, it holds for the whole process. It does not restrain [`drop_root`].
+pub fn forbid_new_privileges() -> io::Result<()> {
+    prctl::set_no_new_privs().map_err(io::Error::from)
+}
+
+/// Turns the root process into `account`: clears the supplementary groups, changes group and user of all threads, and
+/// verifies that there is no way back.
+///
+/// `kept` is called as the new user, before the capabilities go, and says which of them stay permitted for this thread
+/// and the threads that it starts. They are not effective: a thread has to raise them for the call that needs them.
+/// Those that the process did not have are left out. Returns the kept ones.
+pub fn drop_root(account: &Account, kept: impl FnOnce() -> Vec<Capability>) -> Result<Vec<Capability>, DropError> {
+    // Without it the change of the user clears the permitted set before `kept` can be asked. Other threads lose theirs.
+    prctl::set_keepcaps(true).map_err(DropError::Capabilities)?;
+    unistd::setgroups(&[]).map_err(DropError::Groups)?;
+    unistd::setresgid(account.gid, account.gid, account.gid)
+        .map_err(|error| DropError::Group(account.group.clone(), error))?;
+    unistd::setresuid(account.uid, account.uid, account.uid)
+        .map_err(|error| DropError::User(account.user.clone(), error))?;
+    prctl::set_keepcaps(false).map_err(DropError::Capabilities)?;
+    // For an account that is root the kernel leaves all of them effective.
+    set_capabilities(Sets { permitted: capabilities().map_err(DropError::Capabilities)?.permitted, effective: 0 })
+        .map_err(DropError::Capabilities)?;
+    let available = capabilities().map_err(DropError::Capabilities)?.permitted;
+    let kept: Vec<_> = kept().into_iter().filter(|capability| available & capability.bit() != 0).collect();
+    let permitted = kept.iter().fold(0, |bits, capability| bits | capability.bit());
+    set_capabilities(Sets { permitted, effective: 0 }).map_err(DropError::Capabilities)?;
+    verify(account, permitted)?;
+    Ok(kept)
+}
+
+/// Compares what the kernel says with what was asked for, and tries to become root again.
+fn verify(account: &Account, permitted: u64) -> Result<(), DropError> {
+    let (uid, gid) = (account.uid, account.gid);
+    let has_ids = unistd::getresuid().is_ok_and(|ids| [ids.real, ids.effective, ids.saved] == [uid; 3])
+        && unistd::getresgid().is_ok_and(|ids| [ids.real, ids.effective, ids.saved] == [gid; 3])
+        && unistd::getgroups().is_ok_and(|groups| groups.is_empty());
+    let has_capabilities = capabilities() == Ok(Sets { permitted, effective: 0 });
+    let is_restrained = has_ids && has_capabilities && !uid.is_root() && unistd::setuid(Uid::from_raw(0)).is_err();
+    if is_restrained { Ok(()) } else { Err(DropError::StillRoot) }
+}
+
+/// Two of the capability sets of a thread; the inheritable one is always cleared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Sets {
+    permitted: u64,
+    effective: u64,
+}
+
+/// `struct __user_cap_header_struct` of `linux/capability.h`.
+#[repr(C)]
+struct Header {
+    version: u32,
+    pid: c_int,
+}
+
+impl Header {
+    /// Of the calling thread, in the version with 64 bits a set (`_LINUX_CAPABILITY_VERSION_3`).
+    const fn own() -> Self {
+        Self { version: 0x2008_0522, pid: 0 }
+    }
+}
+
+/// `struct __user_cap_data_struct`: 32 bits of each set. Version 3 has two of them, the low bits first.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+struct Data {
+    effective: u32,
+    permitted: u32,
+    inheritable: u32,
+}
+
+/// The sets of the calling thread.
+fn capabilities() -> Result<Sets, Errno> {
+    let (mut header, mut data) = (Header::own(), [Data::default(); 2]);
+    // SAFETY: both pointers are to live locals of the layout and size that version 3 prescribes. (Miri knows no capget.)
+    let result = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, data.as_mut_ptr()) };
+    Errno::result(result)?;
+    let [low, high] = data;
+    let join = |low: u32, high: u32| u64::from(high) << 32 | u64::from(low);
+    Ok(Sets { permitted: join(low.permitted, high.permitted), effective: join(low.effective, high.effective) })
+}
+
+/// Sets them for the calling thread. Capabilities can only be given up.
+fn set_capabilities(sets: Sets) -> Result<(), Errno> {
+    let part = |shift: u32| Data {
+        effective: (sets.effective >> shift) as u32,
+        permitted: (sets.permitted >> shift) as u32,
+        inheritable: 0,
+    };
+    let (mut header, data) = (Header::own(), [part(0), part(32)]);
+    // SAFETY: both pointers are to live locals of the layout and size that version 3 prescribes; the kernel only reads
+    // `data`. (Miri knows no capset.)
+    let result = unsafe { libc::syscall(libc::SYS_capset, &raw mut header, data.as_ptr()) };
+    Errno::result(result).map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_are_found_by_name_and_missing_ones_are_named() {
+        let root = Account::find("root", "root", false).unwrap();
+        assert_eq!((root.user(), root.group(), root.uid.as_raw(), root.gid.as_raw()), ("root", "root", 0, 0));
+        let own = Account::find("root", "no-such-group", true).unwrap();
+        assert_eq!((own.group(), own.gid.as_raw()), ("root", 0));
+        let texts = [("no-such-user", "root", "user 'no-such-user' not found")].into_iter().chain([(
+            "root",
+            "no-such-group",
+            "group 'no-such-group' not found",
+        )]);
+        for (user, group, text) in texts {
+            assert_eq!(Account::find(user, group, false).unwrap_err().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn errors_name_the_step_and_the_account() {
+        for (error, text) in [
+            (DropError::Groups(Errno::EPERM), "failed to clear supplementary groups: Operation not permitted"),
+            (
+                DropError::Group("web".to_owned(), Errno::EPERM),
+                "failed to drop group privileges to 'web': Operation not permitted",
+            ),
+            (
+                DropError::User("web".to_owned(), Errno::EPERM),
+                "failed to drop user privileges to 'web': Operation not permitted",
+            ),
+            (DropError::StillRoot, "privilege drop verification failed: still running as root"),
+        ] {
+            assert_eq!(error.to_string(), text);
+        }
+    }
+
+    /// In a thread of its own, which then has fewer capabilities than the others.
+    #[test]
+    fn capabilities_can_be_given_up_and_do_not_come_back() {
+        let sets = std::thread::spawn(|| {
+            let before = capabilities().unwrap();
+            let less = Sets { permitted: before.permitted & Capability::BindService.bit(), effective: 0 };
+            set_capabilities(less).unwrap();
+            let after = capabilities().unwrap();
+            let raised =
+                set_capabilities(Sets { permitted: less.permitted | Capability::ReadSearch.bit(), effective: 0 });
+            (less, after, raised)
+        });
+        let (less, after, raised) = sets.join().unwrap();
+        assert_eq!((after, raised), (less, Err(Errno::EPERM)));
+    }
+}

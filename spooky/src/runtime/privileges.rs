@@ -1,0 +1,100 @@
+//! Giving up root between binding and the first worker, as `security.privileges` says.
+//!
+//! Decides which account and which capabilities; the system calls are `net::sys::privileges`'.
+
+use crate::start_error::StartError;
+use spooky_config::{Config, ListenTls, Privileges, UpstreamTls};
+use spooky_net::sys::privileges::{self, Account, Capability, DropError};
+use std::{
+    io::ErrorKind,
+    path::{Path, PathBuf},
+};
+
+/// The drop that is to come. Exists only in a process that was started as root and is not to stay root.
+pub(crate) struct Drop {
+    account: Account,
+    retain_capabilities: bool,
+    /// What a reload reads again.
+    files: Vec<PathBuf>,
+}
+
+impl Drop {
+    /// Finds the account, and makes all threads that follow unable to gain privileges. Must be called before the first
+    /// thread is started. None where nothing is to be dropped.
+    pub(super) fn prepare(config: &Config, file: &Path) -> Result<Option<Self>, StartError> {
+        let wanted = &config.security.privileges;
+        if !wanted.enabled || !privileges::is_root() {
+            return Ok(None);
+        }
+        let is_default_group = wanted.group == Privileges::default().group;
+        let account = Account::find(&wanted.user, &wanted.group, is_default_group).map_err(|error| explain(&error))?;
+        privileges::forbid_new_privileges()
+            .map_err(|error| StartError(format!("Failed to set no_new_privs: {error}")))?;
+        Ok(Some(Self { account, retain_capabilities: wanted.retain_capabilities, files: files(config, file) }))
+    }
+
+    /// Gives up root in all threads.
+    pub(super) fn carry_out(self) -> Result<(), StartError> {
+        let kept = || if self.retain_capabilities { self.wanted() } else { Vec::new() };
+        let kept = privileges::drop_root(&self.account, kept).map_err(|error| explain(&error))?;
+        let (user, group) = (self.account.user(), self.account.group());
+        tracing::info!("Dropped root privileges to user='{user}' group='{group}'");
+        tracing::debug!("Capabilities kept for a reload: {kept:?}");
+        Ok(())
+    }
+
+    /// The capabilities that a reload may need; called as the new user.
+    fn wanted(&self) -> Vec<Capability> {
+        let is_refused = |file: &PathBuf| {
+            let error = std::fs::File::open(file).err();
+            error.is_some_and(|error| error.kind() == ErrorKind::PermissionDenied)
+        };
+        let mut wanted = vec![Capability::BindService];
+        if self.files.iter().any(is_refused) {
+            wanted.push(Capability::ReadSearch);
+        }
+        wanted
+    }
+}
+
+fn explain(error: &DropError) -> StartError {
+    StartError(format!("Failed to drop privileges after privileged bind: {error}"))
+}
+
+/// The files that the configuration names, and its own.
+fn files(config: &Config, file: &Path) -> Vec<PathBuf> {
+    let listeners = config.listeners.iter().flat_map(|listener| of_listener(&listener.tls));
+    let upstreams = config.upstreams.iter().flat_map(|upstream| of_upstream(&upstream.tls));
+    std::iter::once(file.to_owned()).chain(listeners).chain(upstreams).collect()
+}
+
+fn of_listener(tls: &ListenTls) -> Vec<PathBuf> {
+    let auth = &tls.client_auth;
+    let single = [&tls.cert, &tls.key, &tls.ocsp_file, &auth.ca_file, &auth.crl_file].into_iter().flatten();
+    let pairs = tls.certificates.iter().flat_map(|pair| [Some(&pair.cert), Some(&pair.key), pair.ocsp_file.as_ref()]);
+    single.chain(pairs.flatten()).cloned().collect()
+}
+
+fn of_upstream(tls: &UpstreamTls) -> Vec<PathBuf> {
+    [&tls.ca_file, &tls.ca_dir, &tls.client_cert, &tls.client_key].into_iter().flatten().cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_file_that_a_reload_reads_is_looked_at() {
+        let text = "listen: { tls: { cert: c, key: k, ocsp_file: o, certificates: [ { server_name: a.example, cert: c2, \
+                    key: k2, ocsp_file: o2 } ], client_auth: { enabled: true, ca_file: ca, crl_file: crl } } }\n\
+                    upstream: { a: { route: { host: a }, backends: [ { id: b, address: \"https://h:1\" } ], \
+                    tls: { ca_file: u-ca, client_cert: u-c, client_key: u-k } } }";
+        let config = spooky_config::parse(text, "f", &|_| None).unwrap().config;
+        let found: Vec<_> = files(&config, Path::new("f")).iter().map(|path| path.display().to_string()).collect();
+        let ends = |wanted: &str| found.iter().filter(|path| Path::new(path).ends_with(wanted)).count();
+        for wanted in ["f", "c", "k", "o", "c2", "k2", "o2", "ca", "crl", "u-ca", "u-c", "u-k"] {
+            assert_eq!(ends(wanted), 1, "{wanted}: {found:?}");
+        }
+        assert_eq!(found.len(), 12, "{found:?}");
+    }
+}

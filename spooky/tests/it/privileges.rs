@@ -1,0 +1,187 @@
+//! Giving up root: who the process is while it serves, thread by thread, as the kernel says.
+
+use std::{collections::BTreeMap, os::unix::fs::PermissionsExt, path::Path};
+
+use spooky_testkit::{certs::Files, client::Client, origin::Origin, process::Program, settings::Settings, wait};
+use tokio::process::Command;
+
+use crate::proxy::{NAME, SPOOKY, certificates};
+
+/// The user and group `nobody` and `nogroup` of Debian, the defaults of the configuration.
+const NOBODY: u32 = 65_534;
+/// Bits of the kernel's capability sets.
+const READ_SEARCH: u64 = 1 << 2;
+const BIND_SERVICE: u64 = 1 << 10;
+
+fn is_root() -> bool {
+    let is_root = rustix::process::geteuid().is_root();
+    if !is_root {
+        eprintln!("skipped: only root can start as root");
+    }
+    is_root
+}
+
+/// What the kernel says of one thread.
+struct Thread {
+    name: String,
+    status: BTreeMap<String, String>,
+}
+
+impl Thread {
+    fn words(&self, key: &str) -> Vec<&str> {
+        self.status[key].split_whitespace().collect()
+    }
+
+    fn bits(&self, key: &str) -> u64 {
+        u64::from_str_radix(&self.status[key], 16).unwrap()
+    }
+}
+
+fn threads(program: &Program) -> Vec<Thread> {
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", program.pid())).unwrap();
+    let read = |path: &Path| {
+        let text = std::fs::read_to_string(path.join("status")).unwrap();
+        let lines = text.lines().filter_map(|line| line.split_once(':'));
+        let status: BTreeMap<_, _> = lines.map(|(key, value)| (key.to_owned(), value.trim().to_owned())).collect();
+        Thread { name: status["Name"].clone(), status }
+    };
+    tasks.map(|task| read(&task.unwrap().path())).collect()
+}
+
+/// Two workers before this origin.
+fn settings(files: &Files, origin: &Origin, security: &str) -> Settings {
+    Settings::new(files).workers(2).security(security).upstream("all", "/", &[origin.url()])
+}
+
+/// Starts, on a port that nobody took in the meantime, with what `prepare` makes of the command.
+async fn start(files: &Files, settings: impl Fn() -> Settings, prepare: impl Fn(&mut Command)) -> (Program, Settings) {
+    for _ in 0..5 {
+        let settings = settings();
+        let path = settings.write(files);
+        let mut command = Command::new(SPOOKY);
+        command.env_remove("RUST_LOG").arg("--config").arg(&path);
+        prepare(&mut command);
+        let program = Program::spawn(command);
+        let taken = wait::until(wait::BOUND, "Spooky to start", || async {
+            let output = program.output();
+            let is_taken = output.contains("Failed to bind");
+            (is_taken || output.contains("Performance profile: ")).then_some(is_taken)
+        });
+        if !taken.await {
+            return (program, settings);
+        }
+    }
+    panic!("no port stayed free");
+}
+
+/// Files that only root can read, or everybody.
+fn readable(files: &Files, by_all: bool) {
+    let mode = |path: &Path, mode: u32| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    mode(files.dir(), if by_all { 0o755 } else { 0o700 });
+    for file in std::fs::read_dir(files.dir()).unwrap() {
+        mode(&file.unwrap().path(), if by_all { 0o644 } else { 0o600 });
+    }
+}
+
+#[tokio::test]
+async fn root_is_given_up_by_every_thread_and_serving_goes_on() {
+    if !is_root() {
+        return;
+    }
+    let origin = Origin::h2c().await;
+    for (retain, by_all, permitted) in
+        [(true, false, BIND_SERVICE | READ_SEARCH), (true, true, BIND_SERVICE), (false, false, 0)]
+    {
+        let (authority, files) = certificates();
+        readable(&files, by_all);
+        let security = format!("privileges: {{ retain_capabilities: {retain} }}");
+        let make = || settings(&files, &origin, &security);
+        let (mut program, settings) = start(&files, make, |_| {}).await;
+        program.line("Dropped root privileges to user='nobody' group='nogroup'").await;
+        let connection = Client::new(&authority).connect_when_up(settings.addr(), NAME).await;
+        assert_eq!(connection.get("/").await.unwrap().text(), "hello");
+
+        let found = threads(&program);
+        for thread in &found {
+            let id = NOBODY.to_string();
+            assert_eq!(thread.words("Uid"), [id.as_str(); 4], "{}", thread.name);
+            assert_eq!(thread.words("Gid"), [id.as_str(); 4], "{}", thread.name);
+            assert_eq!(thread.words("Groups"), [""; 0], "{}", thread.name);
+            assert_eq!(thread.words("NoNewPrivs"), ["1"], "{}", thread.name);
+            assert_eq!(thread.bits("CapEff"), 0, "{}", thread.name);
+            assert_eq!(thread.bits("CapInh") | thread.bits("CapAmb"), 0, "{}", thread.name);
+            assert_eq!(thread.bits("CapPrm") & !permitted, 0, "{}: {:x}", thread.name, thread.bits("CapPrm"));
+        }
+        let main = found.iter().find(|thread| thread.status["Pid"] == program.pid().to_string()).unwrap();
+        assert_eq!(main.bits("CapPrm"), permitted, "retain {retain}, readable by all {by_all}");
+        let names: Vec<_> = found.iter().map(|thread| thread.name.as_str()).collect();
+        assert!(["worker-0", "worker-1"].iter().all(|name| names.contains(name)), "{names:?}");
+
+        for _ in 0..8 {
+            let body = vec![b'x'; 100_000];
+            let other = Client::new(&authority).connect_when_up(settings.addr(), NAME).await;
+            assert_eq!(other.post("/echo", body.clone()).await.unwrap().body, body);
+        }
+        drop(connection);
+        assert_eq!(program.stop().await.code(), Some(0), "{}", program.output());
+    }
+}
+
+#[tokio::test]
+async fn an_account_that_is_root_is_no_drop() {
+    if !is_root() {
+        return;
+    }
+    let origin = Origin::h2c().await;
+    let (_authority, files) = certificates();
+    for _ in 0..5 {
+        let settings = settings(&files, &origin, "privileges: { user: root, group: root }");
+        let mut command = Command::new(SPOOKY);
+        command.env_remove("RUST_LOG").arg("--config").arg(settings.write(&files));
+        let mut program = Program::spawn(command);
+        assert_eq!(program.exit(wait::BOUND).await.code(), Some(1));
+        let output = program.rest().await.join("\n");
+        if !output.contains("Failed to bind") {
+            let text = "Failed to drop privileges after privileged bind: privilege drop verification failed: still \
+                        running as root";
+            assert_eq!(output.lines().filter(|line| *line == text).count(), 1, "{output}");
+            let again = std::net::UdpSocket::bind(settings.addr());
+            assert!(again.is_ok(), "still bound: {again:?}");
+            return;
+        }
+    }
+    panic!("no port stayed free");
+}
+
+#[tokio::test]
+async fn as_another_user_nothing_changes() {
+    if !is_root() {
+        return;
+    }
+    let origin = Origin::h2c().await;
+    let (authority, files) = certificates();
+    readable(&files, true);
+    // The build's directory may be closed to this user.
+    let binary = files.dir().join("spooky");
+    std::fs::copy(SPOOKY, &binary).unwrap();
+    std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).unwrap();
+    let make = || settings(&files, &origin, "privileges: { enabled: true, user: daemon, group: daemon }");
+    let as_nobody = |command: &mut Command| {
+        let arguments: Vec<_> = command.as_std().get_args().map(ToOwned::to_owned).collect();
+        *command = Command::new(&binary);
+        command.args(arguments).env_remove("RUST_LOG").uid(NOBODY).gid(NOBODY);
+    };
+    let (mut program, settings) = start(&files, make, as_nobody).await;
+    let connection = Client::new(&authority).connect_when_up(settings.addr(), NAME).await;
+    assert_eq!(connection.get("/").await.unwrap().text(), "hello");
+    for thread in threads(&program) {
+        let id = NOBODY.to_string();
+        assert_eq!((thread.words("Uid"), thread.words("Gid")), (vec![id.as_str(); 4], vec![id.as_str(); 4]));
+        assert_eq!(thread.words("NoNewPrivs"), ["0"], "{}", thread.name);
+    }
+    assert!(!program.output().contains("Dropped root privileges"), "{}", program.output());
+    drop(connection);
+    assert_eq!(program.stop().await.code(), Some(0));
+}
