@@ -115,6 +115,7 @@ fn read_text(text: &str, file: &str, env: &dyn Fn(&str) -> Option<String>) -> Re
         reader.report(Place::TOP, NOT_A_MAPPING, "", &[]);
         return Reading { problems: Problems::new(reader.problems, file, text.to_owned()), values: None };
     };
+    reader.root = Some(Arc::clone(&tree));
     let config = Config::read(&mut reader, &tree, &Key::NONE, None);
     let source = source::masked(text, &reader.secrets);
     let untold = reader.untold();

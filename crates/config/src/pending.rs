@@ -1,8 +1,8 @@
-//! Keys that are read and checked, but whose feature is not there yet. `spooky check` lists those that a file writes.
-//! Whoever builds a feature takes its keys out of the list.
+//! Keys that are read and checked, but whose feature does not exist yet. `spooky check` and each start warn of those that a
+//! file writes, and of protections that are on by default. Whoever builds a feature takes its keys out of both lists.
 
 use crate::load::Loaded;
-use crate::problem::Problem;
+use crate::problem::{Problem, Problems};
 use crate::spec::Reader;
 use crate::spec::text::{Text, text};
 use crate::yaml::{Node, Place, Tree};
@@ -54,25 +54,73 @@ pub const NOT_IN_EFFECT: &[(&str, Option<&str>)] = &[
     ("reload.debounce_ms", None),
 ];
 
-const NOT_YET: Text = text("<key> is not in effect yet").warning();
+/// Keys of the list above that protect the process, its backends or other clients and are on by default: they are warned of
+/// whether or not a file writes them. With what happens without them.
+const PROTECTIONS: &[(&str, &str)] = &[
+    ("performance.quic_retry", "addresses of clients are not validated by Retry packets"),
+    ("performance.client_handshake_timeout_ms", "a handshake that does not complete ends only with the idle timeout"),
+    ("performance.client_stall_timeout_ms", "a client that takes nothing of its response keeps its place"),
+    ("performance.client_min_rate_bytes_per_sec", "uploads and downloads may be arbitrarily slow"),
+    (
+        "performance.response_buffer_global_cap_bytes",
+        "unacknowledged response bytes are bounded for each connection, not for the process",
+    ),
+    ("performance.max_client_share_percent", "one client connection can hold a whole limit"),
+    (
+        "upstream.*.passive_health.max_ejected_percent",
+        "failed requests can make all backends of an upstream unhealthy together",
+    ),
+    ("resilience.circuit_breaker.max_open_percent", "the circuits of all backends of an upstream can open together"),
+    ("security.privileges", "a process started as root stays root"),
+    ("security.sandbox", "the process runs without Landlock and seccomp"),
+];
+
+const NO_EFFECT: Text = text("<key> has no effect").warning();
+const NOT_BUILT: Text = NO_EFFECT.hint("this version reads and checks the key, but does not act on it");
+const UNPROTECTED: Text = NO_EFFECT.hint("not built yet: <missing>");
 
 impl Loaded {
-    /// A warning for each key of the file that does nothing yet, in file order.
+    /// A warning for each key of the file that does nothing yet, and for each protection that is on by default and does not
+    /// exist yet, in file order.
     pub fn not_in_effect(&self) -> Vec<Problem> {
         let mut reader = Reader::new(&self.file, &|_| None);
-        for (path, place) in written_below(&self.tree, NOT_IN_EFFECT) {
+        for (path, form, place) in written_below(&self.tree, NOT_IN_EFFECT) {
+            let missing = PROTECTIONS.iter().find(|(known, _)| *known == form).map_or("", |(_, missing)| missing);
+            let text = if missing.is_empty() { NOT_BUILT } else { UNPROTECTED };
             reader.path = path;
-            reader.report(place, NOT_YET, "", &[]);
+            reader.report(place, text, "", &[("missing", missing)]);
         }
-        reader.problems
+        for (form, missing) in PROTECTIONS {
+            if let Some(place) = absent(&self.tree, form) {
+                (*form).clone_into(&mut reader.path);
+                reader.report(place, UNPROTECTED, "", &[("missing", missing)]);
+            }
+        }
+        Problems::new(reader.problems, &self.file, String::new()).into_iter().cloned().collect()
+    }
+}
+
+/// Where the key of this form is not written although its block is in effect: the innermost mapping that exists.
+fn absent(node: &Node, form: &str) -> Option<Place> {
+    if is_off(node) {
+        return None;
+    }
+    let (step, rest) = form.split_once('.').unwrap_or((form, ""));
+    if step == "*" {
+        return node.entries().iter().find_map(|entry| absent(&entry.node, rest));
+    }
+    match node.entry(step) {
+        None => Some(node.place),
+        Some(_) if rest.is_empty() => None,
+        Some(entry) => absent(&entry.node, rest),
     }
 }
 
 /// A pending key, and the value at which it rests.
 type Pending = (&'static str, Option<&'static str>);
 
-/// The keys of the tree that are pending and do not rest, with their places.
-fn written_below(tree: &Node, pending: &[Pending]) -> Vec<(String, Place)> {
+/// The keys of the tree that are pending and do not rest: path, form and place.
+fn written_below(tree: &Node, pending: &[Pending]) -> Vec<(String, String, Place)> {
     let mut found = Vec::new();
     if !pending.is_empty() {
         visit(tree, tree.place, ["", ""], pending, &mut found);
@@ -81,11 +129,11 @@ fn written_below(tree: &Node, pending: &[Pending]) -> Vec<(String, Place)> {
 }
 
 /// `names` are the path of the node and the same with `*` and `[]`; `place` is that of the key.
-fn visit(node: &Node, place: Place, names: [&str; 2], pending: &[Pending], found: &mut Vec<(String, Place)>) {
+fn visit(node: &Node, place: Place, names: [&str; 2], pending: &[Pending], found: &mut Vec<(String, String, Place)>) {
     let [path, form] = names;
     if let Some((_, rest)) = pending.iter().find(|(known, _)| *known == form) {
         if !rests(node, *rest) {
-            found.push((path.to_owned(), place));
+            found.push((path.to_owned(), form.to_owned(), place));
         }
         return;
     }
@@ -109,13 +157,20 @@ fn visit(node: &Node, place: Place, names: [&str; 2], pending: &[Pending], found
 
 /// Whether what is written asks for nothing that is not there.
 fn rests(node: &Node, rest: Option<&str>) -> bool {
-    let says =
-        |node: &Node, word: &str| matches!(&node.tree, Tree::Scalar { text, .. } if text.eq_ignore_ascii_case(word));
     match &node.tree {
-        Tree::Map(_) => node.entry("enabled").is_some_and(|entry| says(&entry.node, "false")),
+        Tree::Map(_) => is_off(node),
         Tree::Scalar { .. } => rest.is_some_and(|word| says(node, word)),
         Tree::List(_) => false,
     }
+}
+
+/// Whether a block is switched off.
+fn is_off(node: &Node) -> bool {
+    node.entry("enabled").is_some_and(|entry| says(&entry.node, "false"))
+}
+
+fn says(node: &Node, word: &str) -> bool {
+    matches!(&node.tree, Tree::Scalar { text, .. } if text.eq_ignore_ascii_case(word))
 }
 
 fn join(path: &str, name: &str) -> String {

@@ -186,6 +186,72 @@ fn defaults_follow_what_they_depend_on() {
     assert_eq!(config.performance.worker_threads, Auto::Auto);
 }
 
+/// The five ordered timeouts of upstream `a` in seconds: connect, response, body idle, first byte, total.
+fn timeouts(performance: &str, own: &str) -> [u64; 5] {
+    let text = format!(
+        "{LISTEN}performance: {{ {performance} }}\nupstream: {{ a: {{ route: {{ host: a }}, timeouts: {{ {own} }}, \
+         backends: [ {{ id: b, address: \"h:1\" }} ] }} }}\n"
+    );
+    let timeouts = &config(&text).upstreams[0].timeouts;
+    let [connect, response] = [timeouts.connect_ms, timeouts.response_ms];
+    [connect, response, timeouts.body_idle_ms, timeouts.first_byte_ms, timeouts.total_ms].map(|value| value.as_secs())
+}
+
+#[test]
+fn unwritten_timeouts_follow_written_ones() {
+    for (performance, own, expected) in [
+        ("", "", [2, 30, 30, 60, 90]),
+        ("backend_connect_timeout_ms: 40s", "", [40, 40, 30, 60, 90]),
+        ("backend_connect_timeout_ms: 2m", "", [120, 120, 30, 60, 120]),
+        ("backend_timeout_ms: 1s", "", [1, 1, 30, 60, 90]),
+        ("backend_timeout_ms: 3m", "", [2, 180, 30, 60, 180]),
+        ("backend_body_idle_timeout_ms: 2m", "", [2, 30, 120, 120, 120]),
+        ("backend_body_total_timeout_ms: 10s", "", [2, 30, 10, 10, 90]),
+        ("backend_total_request_timeout_ms: 1s", "", [1, 1, 1, 1, 1]),
+        ("backend_connect_timeout_ms: 5s, backend_total_request_timeout_ms: 10s", "", [5, 10, 10, 10, 10]),
+        ("", "connect_ms: 40s", [40, 40, 30, 60, 90]),
+        ("", "response_ms: 1s", [1, 1, 30, 60, 90]),
+        ("", "body_idle_ms: 2m", [2, 30, 120, 120, 120]),
+        ("", "total_ms: 1s", [1, 1, 1, 1, 1]),
+        ("backend_timeout_ms: 5s", "total_ms: 50s", [2, 5, 30, 50, 50]),
+        // What `performance` had to lower for itself, an upstream may still raise.
+        ("backend_timeout_ms: 1s", "response_ms: 3s", [1, 3, 30, 60, 90]),
+        ("backend_total_request_timeout_ms: 10s", "total_ms: 2m", [2, 10, 10, 10, 120]),
+    ] {
+        assert_eq!(timeouts(performance, own), expected, "{performance} / {own}");
+    }
+    let performance = with("performance: { backend_body_idle_timeout_ms: 2m }").performance;
+    assert_eq!(performance.backend_body_total_timeout_ms.as_secs(), 120);
+    assert_eq!(performance.backend_total_request_timeout_ms.as_secs(), 120);
+}
+
+#[test]
+fn a_timeout_that_breaks_the_order_is_told_with_the_line_of_the_other() {
+    let text = |own: &str| {
+        format!(
+            "{LISTEN}performance:\n  backend_connect_timeout_ms: 3s\n  backend_total_request_timeout_ms: 35s\n\
+             upstream:\n  a:\n    route: {{ host: a }}\n    timeouts:\n      {own}\n    \
+             backends: [ {{ id: b, address: \"h:1\" }} ]\n"
+        )
+    };
+    let told = |own: &str| read(&text(own)).unwrap_err().plain();
+    assert_eq!(
+        told("response_ms: 36s"),
+        "f.yaml:9:20: error: upstream.a.timeouts.response_ms: upstream.a.timeouts.response_ms must be <= total_ms \
+         (35 s, written at line 4)\n"
+    );
+    assert_eq!(
+        told("response_ms: 2500"),
+        "f.yaml:9:20: error: upstream.a.timeouts.connect_ms: upstream.a.timeouts.connect_ms must be <= response_ms \
+         (2500 ms, written at line 9)\n    \
+         hint: connect_ms is 3 s, written at line 3 as performance.backend_connect_timeout_ms\n"
+    );
+    assert!(read(&text("response_ms: 35s")).is_ok());
+    // A value that cannot be read is told alone.
+    let wrong = told("response_ms: 1.5");
+    assert_eq!(wrong.lines().filter(|line| line.contains("error:")).count(), 1, "{wrong}");
+}
+
 #[test]
 fn an_upstreams_own_block_replaces_the_global_one_as_a_whole() {
     let config = config(&format!(

@@ -3,7 +3,7 @@
 //! Owns how text leaves the process, and when it may be coloured. A reader that went away (`spooky schema | head`) is no
 //! failure. Called by every command.
 
-use spooky_config::{Problem, Problems};
+use spooky_config::Problems;
 use std::{
     io::{ErrorKind, IsTerminal, Write},
     process::ExitCode,
@@ -42,15 +42,6 @@ pub(crate) fn show(problems: &Problems) {
     let mut out = std::io::stderr().lock();
     let text = if out.is_terminal() { problems.terminal(is_colored()) } else { problems.plain() };
     let _nobody_listens = out.write_all(text.as_bytes());
-}
-
-/// Lists keys that are read and checked and do nothing yet, one to a line with their places.
-pub(crate) fn show_pending(keys: &[Problem]) {
-    if keys.is_empty() {
-        return;
-    }
-    let lines = keys.iter().map(|key| format!("\n    {}:{}:{}: {}", key.file, key.line, key.column, key.path));
-    complain(&format!("Not in effect yet, only checked:{}", lines.collect::<String>()));
 }
 
 /// Whether a terminal is shown colours.

@@ -3,29 +3,15 @@
 //! Owns which checks a command asks for; the rules and their texts are `spooky_config`'s. Called by the commands.
 
 use super::console;
-use spooky_config::{Config, Mode, Problem, Problems, examine, load};
+use spooky_config::{Config, Mode, Problems, examine, load};
 use std::path::Path;
 
-/// What a check finds.
-pub(super) struct Findings {
-    /// Everything that is wrong with the file and with what it points to.
-    pub(super) problems: Problems,
-    /// Keys that are right and do nothing yet.
-    pub(super) pending: Vec<Problem>,
-}
-
-/// Checks everything. Nothing stays bound.
-pub(super) fn findings(path: &Path) -> Findings {
+/// Checks everything: what is wrong with the file and with what it points to, and which keys do nothing yet. Nothing stays
+/// bound.
+pub(super) fn findings(path: &Path) -> Problems {
     match examine(path, Mode::Check) {
-        Ok((loaded, problems)) => Findings { problems, pending: loaded.not_in_effect() },
-        Err(problems) => Findings { problems, pending: Vec::new() },
-    }
-}
-
-impl Findings {
-    /// Problems and pending keys in one list, ordered by position.
-    pub(super) fn together(self) -> Problems {
-        self.problems.and(self.pending)
+        Ok((loaded, problems)) => problems.and(loaded.not_in_effect()),
+        Err(problems) => problems,
     }
 }
 
@@ -34,8 +20,7 @@ impl Findings {
 pub(super) fn usable(path: &Path) -> Option<Config> {
     match examine(path, Mode::Start) {
         Ok((loaded, problems)) => {
-            console::show(&problems);
-            console::show_pending(&loaded.not_in_effect());
+            console::show(&problems.and(loaded.not_in_effect()));
             Some(loaded.config)
         }
         Err(problems) => refuse(&problems),

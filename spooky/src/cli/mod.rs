@@ -68,17 +68,16 @@ fn allow_key_log() {
 
 fn check(path: &Path, json: bool) -> ExitCode {
     let found = file::findings(path);
-    let passed = found.problems.errors() == 0;
+    let passed = found.errors() == 0;
     if json {
-        let printed = console::print(&found.together().json());
+        let printed = console::print(&found.json());
         return if passed { printed } else { ExitCode::FAILURE };
     }
-    console::show(&found.problems);
-    console::show_pending(&found.pending);
+    console::show(&found);
     if passed {
-        return console::print(&found.problems.verdict());
+        return console::print(&found.verdict());
     }
-    console::complain(&found.problems.verdict());
+    console::complain(&found.verdict());
     ExitCode::FAILURE
 }
 

@@ -41,7 +41,7 @@ impl Exchanges {
         let limit = exchange.snapshot.limits.max_response_body;
         let has_body = head.has_body(exchange.method);
         let is_tunnel = exchange.method == Method::Connect && (200..300).contains(&head.status);
-        if has_body && head.content_length.is_some_and(|length| length > limit) {
+        if has_body && head.content_length.zip(limit).is_some_and(|(length, limit)| length > limit) {
             return self.fail(sides, key, Reason::ResponseBodyTooLarge);
         }
         let body = if !has_body || end { Body::None } else { Body::of(head.content_length) };
@@ -84,7 +84,7 @@ impl Exchanges {
         let Response::Streaming { received, unaccepted, is_tunnel, .. } = &mut exchange.response else { return };
         let length = data.len();
         *received += length as u64;
-        if *received > limit && !*is_tunnel {
+        if limit.is_some_and(|limit| *received > limit) && !*is_tunnel {
             return self.cut(sides, key, Reset::ResponseBodyTooLarge);
         }
         let client = exchange.client;

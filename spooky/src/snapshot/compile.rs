@@ -41,7 +41,7 @@ pub(crate) fn compile(config: Config, state: &State, previous: Option<&Snapshot>
         upstreams: upstreams.collect::<Result<_, _>>()?,
         limits: Limits {
             max_request_body: config.performance.max_request_body_bytes,
-            max_response_body: config.performance.max_response_body_bytes,
+            max_response_body: Some(config.performance.max_response_body_bytes).filter(|most| *most > 0),
         },
         timeout_status: config.resilience.protocol.timeout_status,
         retry_after_seconds: seconds(config.resilience.route_queue.shed_retry_after_seconds),

@@ -30,8 +30,8 @@ use std::sync::Arc;
 pub(crate) struct Limits {
     /// `max_request_body_bytes`.
     pub(crate) max_request_body: u64,
-    /// `max_response_body_bytes`.
-    pub(crate) max_response_body: u64,
+    /// `max_response_body_bytes`; none = unlimited.
+    pub(crate) max_response_body: Option<u64>,
 }
 
 /// What becomes of `:authority`.

@@ -252,6 +252,23 @@ async fn an_answer_over_the_limit_is_503_or_cut() {
 }
 
 #[tokio::test]
+async fn an_answer_of_any_length_passes_by_default() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::before(&[origin.url()]).await;
+    let request = Request::get("https://localhost/bytes/10000000000").body(()).unwrap();
+    let connection = proxy.connect().await;
+    let (mut sending, mut reading) = connection.open(request).await.unwrap().split();
+    sending.finish().await.unwrap();
+    assert_eq!(reading.head().await.unwrap().status(), StatusCode::OK);
+    let mut received = 0;
+    while received < 1_000_000 {
+        received += reading.data().await.unwrap().expect("more of the body").len();
+    }
+    reading.stop();
+    origin.journal().until("the answer to be cancelled", |record| record.cancelled == 1).await;
+}
+
+#[tokio::test]
 async fn an_upload_over_the_limit_is_413() {
     let (rogue, proxy, connection) = {
         let rogue = Rogue::start(Fault::Script(Script { after_request: true, ..Script::from(answer(5)) })).await;

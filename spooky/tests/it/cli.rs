@@ -201,10 +201,9 @@ reload: {{ debounce_ms: 1s }}
     let json = spooky(&["check", "--json", "--config", &path]).await;
     let (code, json, silent) = told(&json);
     assert_eq!((code, silent), (Some(0), ""));
+    assert!(pending.iter().any(|key| key.path == "reload.debounce_ms"), "{pending:?}");
     for key in &pending {
-        assert!(err.contains(&format!("\n    {path}:{}:{}: {}\n", key.line, key.column, key.path)), "{key}: {err}");
+        assert!(err.contains(&key.to_string()), "{key}: {err}");
         assert!(json.contains(&key.message), "{key}: {json}");
     }
-    assert_eq!(pending.is_empty(), !err.contains("Not in effect yet"), "{err}");
-    assert_eq!(pending.is_empty(), json == "[]\n", "{json}");
 }

@@ -20,8 +20,8 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::proxy::{LONG, NAME, Proxy};
 
-/// Bodies of any size.
-const LARGE: &str = "max_request_body_bytes: 1GiB\nmax_response_body_bytes: 1GiB";
+/// Uploads of any size.
+const LARGE: &str = "max_request_body_bytes: 1GiB";
 
 async fn large(origin: &str) -> Proxy {
     Proxy::start(|settings| settings.upstream("all", "/", &[origin.to_owned()]).performance(LARGE)).await

@@ -96,7 +96,7 @@ async fn answers_and_silence_that_make_a_backend_unhealthy_are_told_at_once() {
     let failing = Origin::with(fixed(StatusCode::INTERNAL_SERVER_ERROR, "broken")).await;
     let mute = Origin::h2c().await;
     let proxy = Proxy::start(|settings| {
-        let health = "passive_health: { failure_threshold: 2, cooldown_ms: 60s }";
+        let health = "passive_health: { failure_threshold: 2, cooldown_ms: 60s, count_5xx: true }";
         let silent = format!("{health}\ntimeouts: {{ connect_ms: 100, response_ms: 100 }}");
         settings
             .upstream_with("failing", "/failing", &[failing.url()], health)

@@ -5,6 +5,7 @@ pub(crate) mod config;
 pub(crate) mod listen;
 pub(crate) mod log;
 pub(crate) mod observability;
+pub(crate) mod order;
 pub(crate) mod performance;
 pub(crate) mod protocol;
 pub(crate) mod resilience;

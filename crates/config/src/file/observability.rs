@@ -76,8 +76,8 @@ block! {
         port: u16 = 9901, range(1, 65_535, PORT), says(texts::PORT_BUSY), says(texts::METRICS_BIND), restart();
         /// Path of the metrics.
         path: String = "/metrics".to_owned(), holds(is_path, PATH), restart();
-        /// Also export the older metric names that break Prometheus naming rules.
-        legacy_names: bool = true;
+        /// Also export the older metric names that break Prometheus naming rules. Earlier default: `true`.
+        legacy_names: bool = false;
         /// Connections at a time.
         max_connections: usize = 512, positive();
         /// A connection ends after this.

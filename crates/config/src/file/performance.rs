@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::order::{ORDER, Timeout, Timeouts};
 use crate::problem::Code;
 use crate::spec::Scope;
 use crate::spec::block::block;
@@ -21,10 +22,6 @@ const STREAMS_UNI: Text = text("performance.quic_initial_max_streams_uni must be
 const UDP_PAYLOAD: Text = text("performance.quic_max_udp_payload_bytes must be between 1200 and 65527");
 const SECRET_EMPTY: Text = text("<key> cannot be empty when provided");
 const CLIENT_SHARE: Text = text("performance.max_client_share_percent must be <= 100");
-const CONNECT: Text = text("performance.backend_connect_timeout_ms must be <= backend_timeout_ms");
-const RESPONSE: Text = text("performance.backend_timeout_ms must be <= backend_total_request_timeout_ms");
-const BODY_IDLE: Text = text("performance.backend_body_idle_timeout_ms must be <= backend_body_total_timeout_ms");
-const BODY_TOTAL: Text = text("performance.backend_body_total_timeout_ms must be <= backend_total_request_timeout_ms");
 const PREBUFFER: Text =
     text("performance.unknown_length_response_prebuffer_bytes (<a>) must be <= max_response_body_bytes (<b>)");
 pub(crate) const WAIT_TWICE: Text =
@@ -44,7 +41,8 @@ words! {
 }
 
 block! {
-    /// Threads, sockets, QUIC, timeouts and limits. All limits hold for the whole process.
+    /// Threads, sockets, QUIC, timeouts and limits. All limits hold for the whole process. A timeout that is not written
+    /// and would break the order of timeouts takes the value of the one that is.
     pub struct Performance {
         /// Data-plane threads; `auto` = cores this process may use (affinity and cgroup quota).
         worker_threads: Auto<usize> = Auto::Auto, positive(), restart();
@@ -64,8 +62,8 @@ block! {
         udp_recv_buffer_bytes: u64 = 8_388_608, positive(), restart();
         /// Send buffer of each UDP socket.
         udp_send_buffer_bytes: u64 = 8_388_608, positive(), restart();
-        /// A connection without packets ends after this.
-        quic_max_idle_timeout_ms: Duration = millis(5000), positive();
+        /// A connection without packets ends after this. Earlier default: 5 s.
+        quic_max_idle_timeout_ms: Duration = millis(30_000), positive();
         /// Flow-control window of a connection.
         quic_initial_max_data: u64 = 10_000_000, positive();
         /// Flow-control window of a stream.
@@ -110,16 +108,16 @@ block! {
         client_min_rate_bytes_per_sec: usize = 240;
         /// TCP connection without a request.
         tcp_idle_timeout_ms: Duration = millis(60_000), positive();
-        /// Connecting to a backend, TLS included.
-        backend_connect_timeout_ms: Duration = millis(500), positive(), says(CONNECT);
-        /// To the response head.
-        backend_timeout_ms: Duration = millis(2000), positive(), says(RESPONSE);
-        /// Silence of a backend in the middle of a response body.
-        backend_body_idle_timeout_ms: Duration = millis(2000), positive(), says(BODY_IDLE);
-        /// To the first byte of the response body.
-        backend_body_total_timeout_ms: Duration = millis(30_000), positive(), says(BODY_TOTAL);
-        /// To the response head, all attempts together.
-        backend_total_request_timeout_ms: Duration = millis(35_000), positive();
+        /// Connecting to a backend, TLS included. Earlier default: 500 ms.
+        backend_connect_timeout_ms: Duration = millis(2000), positive(), says(ORDER);
+        /// To the response head. Earlier default: 2 s.
+        backend_timeout_ms: Duration = millis(30_000), positive(), says(ORDER);
+        /// Silence of a backend in the middle of a response body. Earlier default: 2 s.
+        backend_body_idle_timeout_ms: Duration = millis(30_000), positive(), says(ORDER);
+        /// To the first byte of the response body. Earlier default: 30 s.
+        backend_body_total_timeout_ms: Duration = millis(60_000), positive(), says(ORDER);
+        /// To the response head, all attempts together. Earlier default: 35 s.
+        backend_total_request_timeout_ms: Duration = millis(90_000), positive();
         /// Whole life of one exchange; 0 = unlimited.
         max_stream_lifetime_ms: Duration = Duration::ZERO;
         /// Silence on WebSocket, CONNECT, and event-stream or gRPC responses.
@@ -135,12 +133,12 @@ block! {
         global_inflight_limit: usize = 4096, positive();
         /// Requests of each upstream.
         per_upstream_inflight_limit: usize = 1024, positive();
-        /// Requests of each backend of each upstream.
-        per_backend_inflight_limit: usize = 64, positive();
+        /// Requests of each backend of each upstream. Earlier default: 64.
+        per_backend_inflight_limit: usize = 256, positive();
         /// Largest request body; independent of the QUIC windows.
         max_request_body_bytes: u64 = 1_000_000, positive();
-        /// Largest response body.
-        max_response_body_bytes: u64 = 104_857_600, positive();
+        /// Largest response body; 0 = unlimited, for nothing of it is buffered. Earlier default: 100 MiB.
+        max_response_body_bytes: u64 = 0;
         /// Largest response head: names plus values plus 32 for each field. There is no other limit on a response head.
         max_response_headers_bytes: u64 = 65_536, positive();
         /// Request bytes received and not yet taken by a backend, whole process.
@@ -158,8 +156,9 @@ block! {
         h2_pool_max_idle_per_backend: usize = 256, positive();
         /// HTTP/2 connections per backend and worker before streams wait.
         h2_connections_per_backend: usize = 2, positive();
-        /// Resolve backend names again at an interval; without it on connection failure only.
-        backend_dns_refresh_enabled: bool = false;
+        /// Resolve backend names again when their TTL ends, at the latest after the interval below; `false`: on connection
+        /// failure only. Earlier default: `false`.
+        backend_dns_refresh_enabled: bool = true;
         /// That interval.
         backend_dns_refresh_interval_ms: Duration = millis(30_000), positive();
     }
@@ -177,25 +176,33 @@ impl Performance {
             STREAM_DATA,
             &[("a", &stream.to_string()), ("b", &connection.to_string())],
         );
-        let (connect, response) = (self.backend_connect_timeout_ms, self.backend_timeout_ms);
-        let (idle, first_byte) = (self.backend_body_idle_timeout_ms, self.backend_body_total_timeout_ms);
-        let total = self.backend_total_request_timeout_ms;
-        scope.order(connect <= response, "backend_connect_timeout_ms", "backend_timeout_ms", CONNECT);
-        scope.order(response <= total, "backend_timeout_ms", "backend_total_request_timeout_ms", RESPONSE);
-        scope.order(idle <= first_byte, "backend_body_idle_timeout_ms", "backend_body_total_timeout_ms", BODY_IDLE);
-        scope.order(
-            first_byte <= total,
-            "backend_body_total_timeout_ms",
-            "backend_total_request_timeout_ms",
-            BODY_TOTAL,
-        );
+        self.settle_timeouts(scope);
         self.settle_prebuffer(scope);
     }
 
-    /// The default gives way to a smaller `max_response_body_bytes`; a written value must not exceed it.
+    fn settle_timeouts(&mut self, scope: &mut Scope<'_, '_>) {
+        let timeout = |key: &'static str, value| Timeout::new(scope, key, key, value);
+        let ordered = Timeouts {
+            connect: timeout("backend_connect_timeout_ms", self.backend_connect_timeout_ms),
+            response: timeout("backend_timeout_ms", self.backend_timeout_ms),
+            body_idle: timeout("backend_body_idle_timeout_ms", self.backend_body_idle_timeout_ms),
+            first_byte: timeout("backend_body_total_timeout_ms", self.backend_body_total_timeout_ms),
+            total: timeout("backend_total_request_timeout_ms", self.backend_total_request_timeout_ms),
+        }
+        .settle(scope);
+        self.backend_connect_timeout_ms = ordered.connect.value();
+        self.backend_timeout_ms = ordered.response.value();
+        self.backend_body_idle_timeout_ms = ordered.body_idle.value();
+        self.backend_body_total_timeout_ms = ordered.first_byte.value();
+        self.backend_total_request_timeout_ms = ordered.total.value();
+    }
+
+    /// A written value must not exceed a written `max_response_body_bytes`; the default gives way to it.
     fn settle_prebuffer(&mut self, scope: &mut Scope<'_, '_>) {
         const KEY: &str = "unknown_length_response_prebuffer_bytes";
-        let (prebuffer, most) = (self.unknown_length_response_prebuffer_bytes, self.max_response_body_bytes);
+        // 0 is no limit.
+        let limit = Some(self.max_response_body_bytes).filter(|limit| *limit > 0);
+        let (prebuffer, most) = (self.unknown_length_response_prebuffer_bytes, limit.unwrap_or(u64::MAX));
         if scope.written(KEY) {
             let arguments = [("a", &*prebuffer.to_string()), ("b", &*most.to_string())];
             scope.require(prebuffer <= most, &[KEY, "max_response_body_bytes"], PREBUFFER, &arguments);

@@ -28,8 +28,7 @@ const RATIO: Text = text("resilience.retry_budget.ratio_percent must be <= 100")
 const ROUTE_RATIO: Text = text("resilience.retry_budget.per_route_ratio_percent values must be <= 100");
 const BROWNOUT_PERCENT: Text = text("resilience.brownout inflight percentages must be <= 100");
 const BROWNOUT_ORDER: Text = text("resilience.brownout.recover_inflight_percent must be < trigger_inflight_percent");
-const BROWNOUT_CORE: Text =
-    text("resilience.brownout.core_routes is empty: while active, every route is shed").warning();
+const BROWNOUT_CORE: Text = text("resilience.brownout.core_routes is empty: brownout has no effect").warning();
 const WATCHDOG_ERRORS: Text = text("resilience.watchdog.timeout_error_rate_percent must be <= 100");
 const WATCHDOG_OVERLOAD: Text = text("resilience.watchdog.overload_inflight_percent must be <= 100");
 const WATCHDOG_COMMAND: Text = text("resilience.watchdog.restart_command[0] must be a non-empty executable path");
@@ -129,8 +128,8 @@ block! {
         enabled: bool = true;
         /// Consecutive failures that open a circuit.
         failure_threshold: usize = 3, positive();
-        /// How long it stays open.
-        open_ms: Duration = millis(30_000), positive();
+        /// How long it stays open. Earlier default: 30 s.
+        open_ms: Duration = millis(5000), positive();
         /// Requests at a time that try whether it may close.
         half_open_max_probes: usize = 1, positive();
         /// Share of a pool (rounded down, by count) whose circuits may be open together. Below 100 a pool's only backend

@@ -188,10 +188,31 @@ const MISTAKES: &[(&str, &str, &str)] = &[
         "upstream api.host_policy.mode=rewrite requires a valid non-empty host_policy.host",
     ),
     ("upstream", "host_policy: { host: a }", "upstream api.host_policy.host is invalid unless mode is rewrite"),
-    ("upstream", "timeouts: { connect_ms: 3s }", "upstream.api.timeouts.connect_ms must be <= response_ms"),
-    ("upstream", "timeouts: { response_ms: 36s }", "upstream.api.timeouts.response_ms must be <= total_ms"),
-    ("upstream", "timeouts: { body_idle_ms: 31s }", "upstream.api.timeouts.body_idle_ms must be <= first_byte_ms"),
-    ("upstream", "timeouts: { first_byte_ms: 36s }", "upstream.api.timeouts.first_byte_ms must be <= total_ms"),
+    (
+        "upstream",
+        "timeouts: { connect_ms: 3s, response_ms: 2500 }",
+        "upstream.api.timeouts.connect_ms must be <= response_ms (2500 ms, written at line 2)",
+    ),
+    (
+        "upstream",
+        "timeouts: { total_ms: 35s, response_ms: 36s }",
+        "upstream.api.timeouts.response_ms must be <= total_ms (35 s, written at line 2)",
+    ),
+    (
+        "upstream",
+        "timeouts: { body_idle_ms: 2s, first_byte_ms: 1s }",
+        "upstream.api.timeouts.body_idle_ms must be <= first_byte_ms (1 s, written at line 2)",
+    ),
+    (
+        "upstream",
+        "timeouts: { first_byte_ms: 2s, total_ms: 1s }",
+        "upstream.api.timeouts.first_byte_ms must be <= total_ms (1 s, written at line 2)",
+    ),
+    (
+        "upstream",
+        "timeouts: { connect_ms: 2s, total_ms: 1s }",
+        "upstream.api.timeouts.connect_ms must be <= total_ms (1 s, written at line 2)",
+    ),
     (
         "whole",
         "listen: { tls: { cert: c, key: k } }\nupstream: { api: { route: { host: a }, backends: [] } }",
@@ -261,23 +282,23 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "root",
-        "performance: { backend_connect_timeout_ms: 3s }",
-        "performance.backend_connect_timeout_ms must be <= backend_timeout_ms",
+        "performance: { backend_connect_timeout_ms: 3s, backend_timeout_ms: 2s }",
+        "performance.backend_connect_timeout_ms must be <= backend_timeout_ms (2 s, written at line 3)",
     ),
     (
         "root",
-        "performance: { backend_timeout_ms: 36s }",
-        "performance.backend_timeout_ms must be <= backend_total_request_timeout_ms",
+        "performance:\n  backend_timeout_ms: 36s\n  backend_total_request_timeout_ms: 35s",
+        "performance.backend_timeout_ms must be <= backend_total_request_timeout_ms (35 s, written at line 5)",
     ),
     (
         "root",
-        "performance: { backend_body_idle_timeout_ms: 31s }",
-        "performance.backend_body_idle_timeout_ms must be <= backend_body_total_timeout_ms",
+        "performance: { backend_body_idle_timeout_ms: 31s, backend_body_total_timeout_ms: 30s }",
+        "performance.backend_body_idle_timeout_ms must be <= backend_body_total_timeout_ms (30 s, written at line 3)",
     ),
     (
         "root",
-        "performance: { backend_body_total_timeout_ms: 36s }",
-        "performance.backend_body_total_timeout_ms must be <= backend_total_request_timeout_ms",
+        "performance: { backend_body_total_timeout_ms: 36s, backend_total_request_timeout_ms: 35s }",
+        "performance.backend_body_total_timeout_ms must be <= backend_total_request_timeout_ms (35 s, written at line 3)",
     ),
     (
         "root",

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use super::balancing::LoadBalancing;
+use super::order::{self, ORDER, Timeout};
 use super::performance::Performance;
 use super::tls::UpstreamTls;
 use crate::problem::Code;
@@ -37,7 +38,6 @@ pub(crate) const AMBIGUOUS: Text = text(
 const HOST_REWRITE: Text = text("upstream <u>.host_policy.mode=rewrite requires a valid non-empty host_policy.host");
 const HOST_UNUSED: Text =
     text("upstream <u>.host_policy.host is invalid unless mode is rewrite").code(Code::UnsupportedPolicyCombination);
-const ORDER: Text = text("<key> must be <= <other>");
 const NO_BACKENDS: Text = text("Upstream '<u>' has no backends configured");
 const ID_EMPTY: Text = text("Backend ID is empty in upstream '<u>'");
 const ID_TWICE: Text = text("Duplicate backend ID '<b>' in upstream '<u>'");
@@ -259,35 +259,46 @@ block! {
 }
 
 block! {
-    /// Time limits of one upstream; what is not written comes from `performance`.
+    /// Time limits of one upstream; what is not written comes from `performance`. A timeout that is written in neither and
+    /// would break the order of timeouts takes the value of the one that is.
     pub struct Timeouts {
         /// Connecting to a backend, TLS included.
-        connect_ms: Duration = millis(500), positive(), says(ORDER), default("`performance.backend_connect_timeout_ms`");
+        connect_ms: Duration = millis(2000), positive(), says(ORDER), default("`performance.backend_connect_timeout_ms`");
         /// To the response head.
-        response_ms: Duration = millis(2000), positive(), says(ORDER), default("`performance.backend_timeout_ms`");
+        response_ms: Duration = millis(30_000), positive(), says(ORDER), default("`performance.backend_timeout_ms`");
         /// To the first byte of the response body.
-        first_byte_ms: Duration = millis(30_000), positive(), says(ORDER),
+        first_byte_ms: Duration = millis(60_000), positive(), says(ORDER),
             default("`performance.backend_body_total_timeout_ms`");
         /// Silence of a backend in the middle of a response body.
-        body_idle_ms: Duration = millis(2000), positive(), says(ORDER),
+        body_idle_ms: Duration = millis(30_000), positive(), says(ORDER),
             default("`performance.backend_body_idle_timeout_ms`");
         /// To the response head, all attempts together.
-        total_ms: Duration = millis(35_000), positive(), default("`performance.backend_total_request_timeout_ms`");
+        total_ms: Duration = millis(90_000), positive(), default("`performance.backend_total_request_timeout_ms`");
         /// Whole life of one exchange; 0 = unlimited.
         stream_lifetime_ms: Duration = Duration::ZERO, default("`performance.max_stream_lifetime_ms`");
         /// Silence on WebSocket, CONNECT, and event-stream or gRPC responses.
         tunnel_idle_ms: Duration = millis(300_000), positive(), default("`performance.tunnel_idle_timeout_ms`");
     }
-    settle |block: &mut Timeouts, scope: &mut Scope<'_, '_>| {
-        let Timeouts { connect_ms, response_ms, first_byte_ms, body_idle_ms, total_ms, .. } = *block;
-        scope.order(connect_ms <= response_ms, "connect_ms", "response_ms", ORDER);
-        scope.order(response_ms <= total_ms, "response_ms", "total_ms", ORDER);
-        scope.order(body_idle_ms <= first_byte_ms, "body_idle_ms", "first_byte_ms", ORDER);
-        scope.order(first_byte_ms <= total_ms, "first_byte_ms", "total_ms", ORDER);
-    }
+    settle Timeouts::settle
 }
 
 impl Timeouts {
+    fn settle(&mut self, scope: &mut Scope<'_, '_>) {
+        let ordered = order::Timeouts {
+            connect: Timeout::new(scope, "connect_ms", "backend_connect_timeout_ms", self.connect_ms),
+            response: Timeout::new(scope, "response_ms", "backend_timeout_ms", self.response_ms),
+            body_idle: Timeout::new(scope, "body_idle_ms", "backend_body_idle_timeout_ms", self.body_idle_ms),
+            first_byte: Timeout::new(scope, "first_byte_ms", "backend_body_total_timeout_ms", self.first_byte_ms),
+            total: Timeout::new(scope, "total_ms", "backend_total_request_timeout_ms", self.total_ms),
+        }
+        .settle(scope);
+        self.connect_ms = ordered.connect.value();
+        self.response_ms = ordered.response.value();
+        self.body_idle_ms = ordered.body_idle.value();
+        self.first_byte_ms = ordered.first_byte.value();
+        self.total_ms = ordered.total.value();
+    }
+
     fn under(performance: &Performance) -> Self {
         Self {
             connect_ms: performance.backend_connect_timeout_ms,
@@ -313,8 +324,8 @@ block! {
         success_threshold: Option<usize> = None, positive(), default("that of `health_check`, else `1`");
         /// How long it is left alone.
         cooldown_ms: Option<Duration> = None, positive(), default("that of `health_check`, else `10000`");
-        /// Whether answers from 500 on are failures.
-        count_5xx: bool = true;
+        /// Whether answers from 500 on are failures. Earlier default: `true`.
+        count_5xx: bool = false;
         /// Share of the pool (rounded down, by count) that these judgements may take out together. A pool's only backend
         /// stays.
         max_ejected_percent: u8 = 50, range(0, 100, MAX_EJECTED);

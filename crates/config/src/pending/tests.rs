@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::spec::walk;
-use std::{fs, path::Path};
+use std::{fmt::Write, fs, path::Path};
 
 #[test]
 fn written_keys_are_found_by_their_form() {
@@ -12,7 +12,7 @@ fn written_keys_are_found_by_their_form() {
     let pending =
         ["listen.tcp.proxy_protocol", "upstream.*.timeouts", "upstream.*.backends[].id", "log"].map(|key| (key, None));
     let found = written_below(&tree, &pending);
-    let found: Vec<_> = found.iter().map(|(path, place)| (path.as_str(), place.line, place.column)).collect();
+    let found: Vec<_> = found.iter().map(|(path, _, place)| (path.as_str(), place.line, place.column)).collect();
     let expected = [
         ("listeners[0].tcp.proxy_protocol", 1, 23),
         ("upstream.a.b.timeouts", 2, 20),
@@ -26,7 +26,7 @@ fn written_keys_are_found_by_their_form() {
 fn a_value_that_asks_for_nothing_is_not_listed() {
     let listed = |text: &str| {
         let tree = crate::yaml::parse(text).unwrap().unwrap();
-        written_below(&tree, NOT_IN_EFFECT).into_iter().map(|(path, _)| path).collect::<Vec<_>>()
+        written_below(&tree, NOT_IN_EFFECT).into_iter().map(|(path, ..)| path).collect::<Vec<_>>()
     };
     for text in [
         "log: { format: Plain }",
@@ -43,6 +43,102 @@ fn a_value_that_asks_for_nothing_is_not_listed() {
         ["upstream.a.backends[1].protocol"]
     );
     assert_eq!(listed("observability: { metrics: {} }"), ["observability.metrics"]);
+}
+
+/// A file with these lines, and what is said of its pending keys: path and hint.
+fn told(text: &str) -> Vec<(String, String)> {
+    let text = format!("listen: {{ tls: {{ cert: c, key: k }} }}\n{text}");
+    let loaded = crate::parse(&text, "f", &|_| None).unwrap_or_else(|problems| panic!("{problems}"));
+    let found = loaded.not_in_effect().into_iter();
+    found
+        .map(|problem| {
+            assert_eq!(problem.message, format!("{} has no effect", problem.path));
+            (problem.path, problem.hint.unwrap_or_default())
+        })
+        .collect()
+}
+
+#[test]
+fn a_protection_that_does_not_exist_is_warned_of_even_if_it_is_not_written() {
+    let upstream = "upstream: { a: { route: { host: a }, backends: [ { id: b, address: \"h:1\" } ] } }\n";
+    let defaults = told(upstream);
+    for (form, missing) in PROTECTIONS {
+        let expected = ((*form).to_owned(), format!("not built yet: {missing}"));
+        assert_eq!(defaults.iter().filter(|found| **found == expected).count(), 1, "{form}");
+    }
+    assert_eq!(defaults.len(), PROTECTIONS.len(), "nothing else is said of a file that writes nothing");
+    // Written, a key is told at its own place, and once; what is not there is told once for all upstreams.
+    for (form, missing) in PROTECTIONS.iter().filter(|(form, _)| form.starts_with("performance.")) {
+        let key = form.rsplit('.').next().unwrap();
+        let value = if key == "quic_retry" { "always" } else { "7" };
+        let found = told(&format!("{upstream}performance: {{ {key}: {value} }}\n"));
+        let expected = ((*form).to_owned(), format!("not built yet: {missing}"));
+        assert_eq!(found.iter().filter(|found| **found == expected).count(), 1, "{form}");
+        assert_eq!(found.len(), PROTECTIONS.len(), "{form}");
+    }
+}
+
+#[test]
+fn a_protection_that_is_switched_off_is_not_missed() {
+    let off = "upstream: { a: { route: { host: a }, passive_health: { enabled: false }, \
+               backends: [ { id: b, address: \"h:1\" } ] } }\n\
+               security: { privileges: { enabled: false }, sandbox: off }\n\
+               resilience: { circuit_breaker: { enabled: false } }\n";
+    let found = told(off);
+    assert!(found.iter().all(|(path, _)| path.starts_with("performance.")), "{found:?}");
+    let mut resting = String::from("performance:\n");
+    for (form, rest) in NOT_IN_EFFECT {
+        if let (Some(key), Some(rest)) = (form.strip_prefix("performance."), rest) {
+            let _ = writeln!(resting, "  {key}: {rest}");
+        }
+    }
+    let found = told(&format!("{off}{resting}"));
+    assert!(found.iter().all(|(path, _)| !resting.contains(path.rsplit('.').next().unwrap())), "{found:?}");
+}
+
+#[test]
+fn what_is_absent_is_told_at_the_mapping_that_should_hold_it() {
+    let place = |text: &str, form: &str| {
+        let tree = crate::yaml::parse(text).unwrap().unwrap();
+        absent(&tree, form).map(|place| (place.line, place.column))
+    };
+    for (text, form, expected) in [
+        ("version: 1\n", "a.b", Some((1, 1))),
+        ("x: 1\na: { c: 1 }\n", "a.b", Some((2, 4))),
+        ("a: { b: 1 }\n", "a.b", None),
+        ("a: { enabled: false }\n", "a.b", None),
+        ("a: { enabled: true }\n", "a.b", Some((1, 4))),
+        ("upstream:\n  x: { p: { m: 1 } }\n  y: { p: {} }\n  z: {}\n", "upstream.*.p.m", Some((3, 11))),
+        ("upstream:\n  x: { p: { m: 1 } }\n  y: { p: { enabled: false } }\n", "upstream.*.p.m", None),
+    ] {
+        assert_eq!(place(text, form), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_protection_is_a_pending_key_that_is_on_by_default() {
+    let keys = walk::keys();
+    for (form, missing) in PROTECTIONS {
+        let rest = NOT_IN_EFFECT.iter().find(|(known, _)| known == form);
+        let (_, rest) = rest.unwrap_or_else(|| panic!("{form} is in effect: take it out of PROTECTIONS too"));
+        assert!(keys.iter().any(|(block, key)| walk::join(block, key.name) == *form), "{form}");
+        assert!(!missing.is_empty());
+        if let Some(rest) = rest {
+            let value = spooky_defaults(form);
+            assert_ne!(value.as_deref(), Some(*rest), "{form} is off by default");
+        }
+    }
+}
+
+/// The default of a key as the `defaults` command prints it.
+fn spooky_defaults(form: &str) -> Option<String> {
+    let text = crate::defaults();
+    let tree = crate::yaml::parse(&text).unwrap().unwrap();
+    let node = tree.find(&form.replace('*', "default"))?;
+    match &node.tree {
+        Tree::Scalar { text, .. } => Some(text.clone()),
+        _ => None,
+    }
 }
 
 #[test]

@@ -5,6 +5,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::ops::Bound;
+use std::sync::Arc;
 
 use super::key::{Key, Rule};
 use super::text::{Text, fill, text};
@@ -49,6 +50,8 @@ pub(crate) struct Untold {
 pub(crate) struct Reader<'e> {
     pub(crate) env: Environment<'e>,
     file: &'e str,
+    /// The whole file, for texts that say where another value was written.
+    pub(crate) root: Option<Arc<Node>>,
     /// The path of the key that is being read.
     pub(crate) path: String,
     /// The upstream and the backend that the path is inside of.
@@ -74,6 +77,7 @@ impl<'e> Reader<'e> {
         Self {
             env,
             file,
+            root: None,
             path: String::new(),
             upstream: None,
             backend: None,

@@ -84,7 +84,8 @@ impl<'s, 'e> Scope<'s, 'e> {
         }
     }
 
-    fn require_at(&mut self, place: Place, keys: &[&str], text: Text, arguments: &[(&str, &str)]) {
+    /// Reports `text` for the first of `keys` at `place`, unless one of the keys is at fault already.
+    pub(crate) fn require_at(&mut self, place: Place, keys: &[&str], text: Text, arguments: &[(&str, &str)]) {
         let known = keys.iter().any(|key| self.reader.has_failed(&join(&self.reader.path, key)));
         if let (false, Some(key)) = (known, keys.first()) {
             self.reader.below(key, |reader| reader.report(place, text, "", arguments));
@@ -95,14 +96,6 @@ impl<'s, 'e> Scope<'s, 'e> {
     pub(crate) fn require_here(&mut self, text: Text) {
         if !self.reader.any_failed(&self.reader.path) {
             self.reader.report(self.node.place, text, "", &[]);
-        }
-    }
-
-    /// Requires that one duration is not above another.
-    pub(crate) fn order(&mut self, holds: bool, key: &str, other: &str, text: Text) {
-        if !holds && !self.reader.is_full(text) {
-            let place = self.place(if self.written(key) { key } else { other });
-            self.require_at(place, &[key, other], text, &[("other", other)]);
         }
     }
 

@@ -184,11 +184,7 @@ pub(super) const MISTAKES: &[(&str, &str, &str)] = &[
         "resilience: { brownout: { core_routes: [ no ] } }",
         "resilience.brownout.core_routes names an unknown upstream 'no'",
     ),
-    (
-        "root",
-        "resilience: { brownout: {} }",
-        "resilience.brownout.core_routes is empty: while active, every route is shed",
-    ),
+    ("root", "resilience: { brownout: {} }", "resilience.brownout.core_routes is empty: brownout has no effect"),
     (
         "root",
         "resilience: { watchdog: { timeout_error_rate_percent: 101 } }",
