@@ -47,6 +47,7 @@ impl Exchanges {
                 Step::Wait | Step::Done => None,
             };
         }
+        self.pause_upload(sides, key);
         self.arm(key);
     }
 

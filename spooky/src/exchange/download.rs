@@ -11,7 +11,7 @@ use spooky_bridge::{
 };
 use spooky_edge::Body;
 use spooky_lb::{
-    attempt::{BodyKind, Deadlines, SlotId},
+    attempt::{Attempt, BodyKind, SlotId, UploadWait},
     outcome::{Reason, Reset},
 };
 
@@ -92,48 +92,62 @@ impl Exchanges {
         let accepted = edge.send_body(client.stream, data);
         *unaccepted = (*unaccepted + length).saturating_sub(accepted);
         let is_full = *unaccepted > 0;
+        if !end {
+            exchange.give_credit(sides, accepted);
+        }
+        self.mark_time(sides, key, |deadlines, phases, now| {
+            if length > 0 {
+                deadlines.on_body(phases, now);
+            }
+            deadlines.on_client(phases, accepted > 0, accepted as u64, is_full, now);
+        });
         if end {
             return self.on_end(sides, key, None);
         }
-        exchange.give_credit(sides, accepted);
-        self.mark_time(sides, key, |deadlines, phases, now| {
-            deadlines.on_body(phases, now);
-            if is_full {
-                deadlines.on_client_full();
-            }
-        });
         self.arm(key);
     }
 
-    /// The client's connection took bytes that had been waiting.
+    /// The client made room: its connection took bytes that had been waiting, so many of them of the body.
     pub(super) fn on_accepted(&mut self, sides: &mut Sides<'_>, key: usize, bytes: usize) {
         let Some(exchange) = self.table.get_mut(key) else { return };
-        let Response::Streaming { unaccepted, .. } = &mut exchange.response else { return };
-        *unaccepted = unaccepted.saturating_sub(bytes);
-        let has_room = *unaccepted == 0;
-        exchange.give_credit(sides, bytes);
-        if has_room {
-            self.mark_time(sides, key, Deadlines::on_body);
-            self.arm(key);
+        if let Response::Streaming { unaccepted, .. } = &mut exchange.response {
+            *unaccepted = unaccepted.saturating_sub(bytes);
         }
+        let is_full = match exchange.response {
+            Response::Streaming { unaccepted, .. } => unaccepted > 0,
+            Response::Ending | Response::HalfClosed { .. } => true,
+            Response::Awaited => false,
+        };
+        exchange.give_credit(sides, bytes);
+        self.mark_time(sides, key, |deadlines, phases, now| {
+            deadlines.on_client(phases, true, bytes as u64, is_full, now);
+        });
+        self.arm(key);
     }
 
     /// The backend has ended the response.
     pub(super) fn on_end(&mut self, sides: &mut Sides<'_>, key: usize, trailers: Option<&Fields>) {
         let Some(exchange) = self.table.get_mut(key) else { return };
         let client = exchange.client;
-        if exchange.response.is_tunnel() && !exchange.upload.is_sent {
-            let is_sent = sides.edge(client).is_none_or(|edge| edge.finish(client.stream, trailers));
+        let is_open_tunnel = exchange.response.is_tunnel() && !exchange.upload.is_sent;
+        let is_sent = sides.edge(client).is_none_or(|edge| edge.finish(client.stream, trailers));
+        if is_open_tunnel {
             exchange.response = Response::HalfClosed { is_sent };
             return;
         }
         exchange.response = Response::Ending;
         exchange.deadlines.on_body_end();
-        exchange.deadlines.on_upload_unwanted();
         exchange.close_upstream(sides);
-        if sides.edge(client).is_none_or(|edge| edge.finish(client.stream, trailers)) {
-            self.complete(sides, key);
+        // The backend's place is free for others; what the client still has to read holds only the other permits.
+        self.ask(sides, key, Attempt::on_complete);
+        if is_sent {
+            return self.settle(sides, key);
         }
+        self.mark_time(sides, key, |deadlines, phases, now| {
+            deadlines.on_upload(phases, UploadWait::Proxy, 0, now);
+            deadlines.on_client(phases, false, 0, true, now);
+        });
+        self.arm(key);
     }
 
     /// The whole response is with the client's connection; only a tunnel may still go on in the other direction.
@@ -141,7 +155,7 @@ impl Exchanges {
         let Some(exchange) = self.table.get_mut(key) else { return };
         match &mut exchange.response {
             Response::HalfClosed { is_sent } if !exchange.upload.is_sent => *is_sent = true,
-            _ => self.complete(sides, key),
+            _ => self.settle(sides, key),
         }
     }
 }
@@ -150,7 +164,7 @@ impl Exchanges {
 fn kind_of(head: &ResponseHead) -> BodyKind {
     let content = head.fields.first(Known::ContentType).unwrap_or_default();
     if content.starts_with(b"text/event-stream") || content.starts_with(b"application/grpc") {
-        BodyKind::Tunnel
+        BodyKind::LongLived
     } else {
         BodyKind::Ordinary
     }

@@ -11,12 +11,6 @@ use spooky_lb::outcome::{Reason, Reset};
 use spooky_transport::{Failure, FailureKind};
 
 impl Exchanges {
-    /// The whole response is with the client's connection.
-    pub(super) fn complete(&mut self, sides: &mut Sides<'_>, key: usize) {
-        self.ask(sides, key, spooky_lb::attempt::Attempt::on_complete);
-        self.settle(sides, key);
-    }
-
     /// The client's side is gone: the backend hears of it at once (behaviour 5.4).
     pub(super) fn abandon(&mut self, sides: &mut Sides<'_>, key: usize, abort: Abort) {
         if let Some(exchange) = self.table.get(key) {
@@ -69,7 +63,7 @@ impl Exchanges {
     }
 
     /// Removes the exchange; what it held returns, and backend streams that are still open are of no more use.
-    fn settle(&mut self, sides: &mut Sides<'_>, key: usize) {
+    pub(super) fn settle(&mut self, sides: &mut Sides<'_>, key: usize) {
         let Some(exchange) = self.table.try_remove(key) else { return };
         self.leave_queue(&exchange);
         for handle in exchange.handles.into_iter().flatten() {

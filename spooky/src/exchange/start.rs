@@ -153,6 +153,7 @@ impl Exchanges {
             is_early: false,
             subject: listener.subject(client.stream),
         };
+        let is_exempt = head.method == Method::Connect || local::is_grpc(&head.fields);
         rewrite::to_backend(&mut head, &context);
         self.serial = (self.serial + 1) % SERIALS;
         let exchange = Exchange {
@@ -163,7 +164,7 @@ impl Exchanges {
             head,
             attempt: admitted.attempt,
             seat: admitted.seat,
-            deadlines: Deadlines::new(&compiled.phases, now),
+            deadlines: Deadlines::new(&compiled.phases, now).without_rate(is_exempt),
             snapshot,
             handles: [None, None],
             upload: Upload::new(admitted.share),

@@ -85,6 +85,8 @@ pub(crate) struct Upload {
     pub(crate) is_sent: bool,
     /// Bytes read from the client.
     pub(crate) received: u64,
+    /// Bytes taken by backends, over all attempts.
+    pub(crate) taken: u64,
     /// For another attempt.
     pub(crate) replay: Replay,
     /// The request came with its end: there is no body.
@@ -104,6 +106,7 @@ impl Upload {
             end: if has_body { UploadEnd::Unknown } else { UploadEnd::Plain },
             is_sent: !has_body,
             received: 0,
+            taken: 0,
             replay: Replay::default(),
             is_absent: !has_body,
             is_capped: false,
@@ -128,6 +131,7 @@ impl Upload {
 
     /// The backend has taken so many.
     pub(crate) fn let_go(&mut self, bytes: usize) {
+        self.taken += bytes as u64;
         if let Some(share) = &mut self.share {
             share.give_back(bytes as u64);
         }
@@ -166,7 +170,7 @@ pub(crate) enum Response {
         /// Both directions of it end by themselves.
         is_tunnel: bool,
     },
-    /// Ended by the backend; the client's connection has not taken all of it.
+    /// Ended by the backend, whose place was given back; the client's connection has not taken all of it.
     Ending,
     /// A tunnel that the backend has ended in its direction; the client's goes on.
     HalfClosed {

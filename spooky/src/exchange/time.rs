@@ -69,10 +69,14 @@ impl Exchanges {
 
     fn on_overdue(&mut self, sides: &mut Sides<'_>, key: usize) {
         let Some(exchange) = self.table.get_mut(key) else { return };
+        let has_begun = !matches!(exchange.response, Response::Awaited);
         match nearest(exchange, self.state.epoch) {
             Some((at, overdue)) if at <= sides.now => match overdue {
-                Overdue::Phase(expiry) => match expiry.reason() {
-                    // An answer, or a reset where the response has begun.
+                Overdue::Phase(Expiry::ClientStall) if !has_unsent(exchange, sides) => {
+                    self.mark_time(sides, key, Deadlines::on_nothing_waits);
+                    self.arm(key);
+                }
+                Overdue::Phase(expiry) => match expiry.reason().filter(|_| !has_begun) {
                     Some(reason) => self.fail(sides, key, reason),
                     None => self.cut(sides, key, expiry.reset()),
                 },
@@ -100,12 +104,15 @@ impl Exchanges {
     }
 }
 
+/// Whether bytes of the response wait for the client.
+fn has_unsent(exchange: &Exchange, sides: &mut Sides<'_>) -> bool {
+    sides.edge(exchange.client).is_some_and(|edge| edge.has_unsent(exchange.client.stream))
+}
+
 /// The nearest deadline and what it is for.
 fn nearest(exchange: &Exchange, epoch: Instant) -> Option<(Instant, Overdue)> {
-    let (phase, expiry) = exchange.deadlines.next();
+    let (phase, expiry) = exchange.deadlines.next(&exchange.snapshot.upstreams.get(exchange.upstream)?.phases);
     let attempt = match exchange.response {
-        // The backend cannot answer before the client has sent: its time does not run, that of the request does.
-        Response::Awaited if exchange.deadlines.awaits_upload() => exchange.attempt.total_deadline(),
         Response::Awaited => exchange.attempt.timer(&*exchange.snapshot.upstream(exchange.upstream)?),
         Response::Streaming { .. } | Response::Ending | Response::HalfClosed { .. } => Nanos::NEVER,
     };

@@ -8,7 +8,10 @@ use super::{
 use bytes::Bytes;
 use spooky_bridge::message::rewrite;
 use spooky_edge::{Abort, BodyRead};
-use spooky_lb::{attempt::SlotId, outcome::Reason};
+use spooky_lb::{
+    attempt::{Attempt, SlotId, UploadWait},
+    outcome::Reason,
+};
 use spooky_transport::{RequestHandle, Transport};
 
 /// One read from the client takes at most so much; the backend's window bounds it further.
@@ -32,6 +35,17 @@ enum Pumped {
     OverBudget,
 }
 
+impl Pumped {
+    /// The side whose turn it is now.
+    fn waits_for(&self) -> UploadWait {
+        match self {
+            Self::Starved | Self::Failed(_) => UploadWait::Client,
+            Self::Blocked | Self::Done => UploadWait::Backend,
+            Self::Capped | Self::OverBudget | Self::TooLarge => UploadWait::Proxy,
+        }
+    }
+}
+
 impl Exchanges {
     /// Moves as much of the upload as the client has sent and the backend takes.
     pub(super) fn pump_upload(&mut self, sides: &mut Sides<'_>, key: usize) {
@@ -41,17 +55,18 @@ impl Exchanges {
         }
         let Some((slot, handle)) = exchange.upload_handle().filter(|(_, handle)| !sides.transport.is_waiting(*handle))
         else {
+            self.pause_upload(sides, key);
             return self.count_unread(sides, key);
         };
+        let (received, taken) = (exchange.upload.received, exchange.upload.taken);
         let pumped = pump(exchange, sides, handle);
+        let (received, has_taken) = (exchange.upload.received - received, exchange.upload.taken > taken);
         let is_gone = exchange.upload.replay.is_lost();
         let is_empty = exchange.upload.received == 0 && matches!(exchange.upload.end, UploadEnd::Plain);
         // A later attempt then ends with its head, as if the client had.
         exchange.upload.is_absent |= is_empty;
-        self.mark_time(sides, key, |deadlines, phases, now| match pumped {
-            Pumped::Starved => deadlines.on_upload_wanted(phases, now),
-            _ => deadlines.on_upload_unwanted(),
-        });
+        let wait = pumped.waits_for();
+        self.mark_time(sides, key, |deadlines, phases, now| deadlines.on_upload(phases, wait, received, now));
         match pumped {
             Pumped::Failed(abort) => return self.abandon(sides, key, abort),
             Pumped::TooLarge => return self.fail(sides, key, Reason::BodyTooLarge),
@@ -60,7 +75,7 @@ impl Exchanges {
             Pumped::Done | Pumped::Blocked | Pumped::Starved => {}
         }
         self.ask(sides, key, |attempt, cx| {
-            attempt.on_body_taken(cx.now, slot);
+            attempt.on_upload(slot, wait, has_taken, cx.now);
             if is_gone {
                 attempt.on_body_gone();
             }
@@ -71,15 +86,27 @@ impl Exchanges {
                 attempt.on_upload_end(cx);
             }
         });
-        if matches!(
-            self.table.get(key).map(|exchange| &exchange.response),
-            Some(Response::HalfClosed { is_sent: true })
-        ) && matches!(pumped, Pumped::Done)
+        if matches!(pumped, Pumped::Done)
+            && let Some(Exchange { response: Response::HalfClosed { is_sent }, .. }) = self.table.get(key)
         {
-            return self.complete(sides, key);
+            let is_sent = *is_sent;
+            self.ask(sides, key, Attempt::on_complete);
+            if is_sent {
+                return self.settle(sides, key);
+            }
         }
         self.arm(key);
         self.count_unread(sides, key);
+    }
+
+    /// Does not wait for the client while no backend can be given what it sends.
+    pub(super) fn pause_upload(&mut self, sides: &Sides<'_>, key: usize) {
+        let Some(exchange) = self.table.get(key).filter(|exchange| !exchange.upload.is_sent) else { return };
+        if exchange.upload_handle().is_none_or(|(_, handle)| sides.transport.is_waiting(handle)) {
+            self.mark_time(sides, key, |deadlines, phases, now| {
+                deadlines.on_upload(phases, UploadWait::Proxy, 0, now);
+            });
+        }
     }
 
     /// What the client has sent and no backend can take yet counts as well (behaviour 5.3).

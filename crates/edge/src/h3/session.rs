@@ -262,8 +262,10 @@ impl Session {
         let reference = self.reference(slot);
         let Some(stream) = self.streams.get_mut(slot as usize) else { return };
         let was_ending = matches!(stream.output, Output::Ending);
+        let had_unsent = stream.has_unsent();
         let taken = stream.write_backlog(quic);
-        if taken > 0 {
+        // Also when only framing moved: the client has made room.
+        if had_unsent {
             events.push_back(Event { stream: reference, kind: EventKind::Accepted(taken) });
         }
         if was_ending && matches!(stream.output, Output::Done) {
@@ -299,6 +301,12 @@ impl Session {
             }
             Intake::Head { .. } | Intake::Done => 0,
         }
+    }
+
+    /// Whether bytes of the response wait because QUIC has no room for them.
+    pub(crate) fn has_unsent(&self, stream: StreamRef) -> bool {
+        let found = self.streams.get(stream.slot as usize).filter(|found| found.serial == stream.serial);
+        found.is_some_and(Stream::has_unsent)
     }
 
     /// The client took a request back. Too many of that end the connection (behaviour 2.2).

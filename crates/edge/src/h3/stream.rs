@@ -89,6 +89,11 @@ impl Stream {
         matches!(self.intake, Intake::Done) && matches!(self.output, Output::Done)
     }
 
+    /// Whether bytes wait for QUIC to take them.
+    pub(crate) fn has_unsent(&self) -> bool {
+        !self.backlog.is_empty()
+    }
+
     /// Gives QUIC what waits; gives the number of body bytes that it took.
     pub(crate) fn write_backlog(&mut self, quic: &mut quinn_proto::Connection) -> usize {
         let taken = self.backlog.write(|bytes| {

@@ -323,6 +323,11 @@ impl Edge {
         self.session(stream).map_or(0, |session| session.unread(stream))
     }
 
+    /// Whether bytes of the response wait for the client to make room, of those that were given in earlier turns.
+    pub fn has_unsent(&self, stream: StreamRef) -> bool {
+        self.session(stream).is_some_and(|session| session.has_unsent(stream))
+    }
+
     fn lose_streams(&mut self, index: u32) {
         let Self { conns, events, .. } = self;
         if let Some(conn) = conns.get_mut(index as usize).and_then(Option::as_mut) {

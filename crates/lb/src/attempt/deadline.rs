@@ -1,10 +1,11 @@
-//! The deadlines of an exchange outside its attempts: upload, response body, tunnel, lifetime (behaviour 6).
+//! The deadlines of an exchange outside its attempts: upload, response body, slow or stalled client, tunnel, lifetime.
 //!
 //! Phases as data: each is off, or runs until a time. A pause that Spooky causes by back-pressure stops the clock it
 //! would count on. [`super::Attempt`] has the deadlines before response headers; the exchange arms the earlier of both.
 
 use std::time::Duration;
 
+use super::pace::Pace;
 use crate::outcome::{Reason, Reset};
 use crate::time::Nanos;
 
@@ -13,6 +14,10 @@ use crate::time::Nanos;
 pub struct PhaseOptions {
     /// `client_body_idle_timeout_ms`.
     pub upload_idle: Duration,
+    /// `client_stall_timeout_ms`.
+    pub client_stall: Duration,
+    /// `client_min_rate_bytes_per_sec`; 0 requires no rate.
+    pub client_min_rate: u64,
     /// `backend_body_total_timeout_ms`: first body byte after response headers.
     pub first_byte: Duration,
     /// `backend_body_idle_timeout_ms`.
@@ -27,21 +32,36 @@ impl Default for PhaseOptions {
     fn default() -> Self {
         Self {
             upload_idle: Duration::from_secs(10),
-            first_byte: Duration::from_secs(30),
-            body_idle: Duration::from_secs(2),
+            client_stall: Duration::from_secs(30),
+            client_min_rate: 240,
+            first_byte: Duration::from_secs(60),
+            body_idle: Duration::from_secs(30),
             tunnel_idle: Duration::from_secs(300),
             lifetime: None,
         }
     }
 }
 
-/// What a response is, as far as its silences are concerned.
+/// What a response is, as far as its timeouts are concerned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyKind {
     /// A body that ends.
     Ordinary,
-    /// WebSocket, CONNECT, `text/event-stream` or gRPC: only the tunnel timeout applies, and either direction feeds it.
+    /// `text/event-stream` or gRPC: may be silent, and is slow by nature.
+    LongLived,
+    /// WebSocket or CONNECT: only the tunnel timeout and the lifetime apply.
     Tunnel,
+}
+
+/// The side that the upload waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UploadWait {
+    /// The client: Spooky has read all that came and is ready for more.
+    Client,
+    /// The backend: it takes no more for now, or has the whole request.
+    Backend,
+    /// Spooky: no backend has been reached yet, or the budget for request bodies is used up.
+    Proxy,
 }
 
 /// What was waited for in vain.
@@ -49,11 +69,17 @@ pub enum BodyKind {
 pub enum Expiry {
     /// The rest of the upload.
     Upload,
+    /// An upload at the minimum rate.
+    UploadRate,
     /// The first byte of the response body.
     FirstByte,
     /// The next byte of the response body.
     BodyIdle,
-    /// Any sign of life in a tunnel.
+    /// A client that takes something of the response that waits for it.
+    ClientStall,
+    /// A client that takes the response at the minimum rate.
+    DownloadRate,
+    /// Any progress in a tunnel.
     TunnelIdle,
     /// The end of the exchange.
     Lifetime,
@@ -63,9 +89,9 @@ impl Expiry {
     /// The answer while no response has begun; `None` where one must have.
     pub const fn reason(self) -> Option<Reason> {
         match self {
-            Self::Upload => Some(Reason::BodyIdle),
+            Self::Upload | Self::UploadRate => Some(Reason::BodyIdle),
             Self::Lifetime => Some(Reason::Lifetime),
-            Self::FirstByte | Self::BodyIdle | Self::TunnelIdle => None,
+            Self::FirstByte | Self::BodyIdle | Self::ClientStall | Self::DownloadRate | Self::TunnelIdle => None,
         }
     }
 
@@ -73,20 +99,23 @@ impl Expiry {
     pub const fn reset(self) -> Reset {
         match self {
             Self::Upload => Reset::RequestBodyIdle,
+            Self::UploadRate => Reset::RequestBodySlow,
             Self::FirstByte => Reset::FirstByteTimeout,
             Self::BodyIdle => Reset::BodyIdleTimeout,
+            Self::ClientStall => Reset::ClientStall,
+            Self::DownloadRate => Reset::ClientSlow,
             Self::TunnelIdle => Reset::TunnelIdleTimeout,
             Self::Lifetime => Reset::Lifetime,
         }
     }
 }
 
-/// The response side.
+/// The backend's side of the response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Download {
-    /// No response headers, or all is over.
+    /// No response headers, or the backend has sent everything.
     Off,
-    /// The client has no room: nobody is to blame. The phase that goes on when it has.
+    /// The client has no room, so the backend is not to blame. The phase that goes on when it has.
     Paused(Phase),
     /// The backend's turn.
     Running { phase: Phase, until: Nanos },
@@ -102,9 +131,17 @@ enum Phase {
 /// The deadlines of one exchange.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
-    /// `None` while it is not the client's turn to send.
+    upload_wait: UploadWait,
+    /// `None` while the client is not waited for.
     upload: Option<Nanos>,
+    upload_pace: Pace,
     download: Download,
+    /// When response bytes that wait for the client will have waited too long; `None` where that has no limit.
+    stall: Option<Nanos>,
+    is_client_full: bool,
+    download_pace: Pace,
+    /// Whether a minimum rate is required of the client.
+    is_paced: bool,
     lifetime: Nanos,
 }
 
@@ -112,133 +149,146 @@ impl Deadlines {
     /// For a request whose head arrived at `now`.
     pub fn new(options: &PhaseOptions, now: Nanos) -> Self {
         let lifetime = options.lifetime.map_or(Nanos::NEVER, |lifetime| now + lifetime);
-        Self { upload: None, download: Download::Off, lifetime }
-    }
-
-    /// Spooky is ready for body bytes: at the start of an upload, after each byte, and after a pause of its own.
-    pub fn on_upload_wanted(&mut self, options: &PhaseOptions, now: Nanos) {
-        match &mut self.download {
-            Download::Running { phase: Phase::Tunnel, until } => *until = now + options.tunnel_idle,
-            Download::Paused(Phase::Tunnel) => {}
-            _ => self.upload = Some(now + options.upload_idle),
+        Self {
+            upload_wait: UploadWait::Proxy,
+            upload: None,
+            upload_pace: Pace::default(),
+            download: Download::Off,
+            stall: None,
+            is_client_full: false,
+            download_pace: Pace::default(),
+            is_paced: true,
+            lifetime,
         }
     }
 
-    /// The upload is over, or Spooky itself is not ready for more.
-    pub fn on_upload_unwanted(&mut self) {
-        self.upload = None;
+    /// Requires no minimum rate, as for CONNECT and gRPC.
+    #[must_use]
+    pub fn without_rate(self, is_exempt: bool) -> Self {
+        Self { is_paced: !is_exempt, ..self }
     }
 
-    /// Whether the client is to send more, so that the backend cannot be blamed for its silence.
-    pub fn awaits_upload(&self) -> bool {
-        self.upload.is_some()
+    /// The upload now waits for `wait`, after `read` further bytes of it were read from the client. What was read is what
+    /// counts as progress: looking for bytes in vain, or reading frames without any, is not.
+    pub fn on_upload(&mut self, options: &PhaseOptions, wait: UploadWait, read: u64, now: Nanos) {
+        self.upload_pace.add(read);
+        if read > 0 {
+            self.on_tunnel_progress(options, now);
+        }
+        let is_tunnel = self.has_tunnel_timeout();
+        let is_new = self.upload_wait != wait;
+        self.upload_wait = wait;
+        if wait != UploadWait::Client {
+            self.upload = None;
+            self.upload_pace.stop(now);
+        } else if !is_tunnel {
+            if read > 0 || is_new || self.upload.is_none() {
+                self.upload = Some(now + options.upload_idle);
+            }
+            self.upload_pace.run(now);
+        }
     }
 
-    /// Final response headers came.
+    /// Final response headers came and were passed on.
     pub fn on_head(&mut self, options: &PhaseOptions, kind: BodyKind, now: Nanos) {
         let (phase, limit) = match kind {
             BodyKind::Ordinary => (Phase::FirstByte, options.first_byte),
-            BodyKind::Tunnel => (Phase::Tunnel, options.tunnel_idle),
+            BodyKind::LongLived | BodyKind::Tunnel => (Phase::Tunnel, options.tunnel_idle),
         };
-        if kind == BodyKind::Tunnel {
+        if kind != BodyKind::Ordinary {
+            self.is_paced = false;
             self.upload = None;
         }
+        self.stall = (kind != BodyKind::Tunnel).then_some(now + options.client_stall);
         self.download = Download::Running { phase, until: now + limit };
     }
 
-    /// Response bytes came, or the client has room again.
+    /// Bytes of the response body came from the backend.
     pub fn on_body(&mut self, options: &PhaseOptions, now: Nanos) {
-        let (phase, limit) = match self.download {
-            Download::Off => return,
-            Download::Running { phase: Phase::Tunnel, .. } | Download::Paused(Phase::Tunnel) => {
-                (Phase::Tunnel, options.tunnel_idle)
+        match &mut self.download {
+            Download::Off => {}
+            Download::Paused(phase) => {
+                if *phase == Phase::FirstByte {
+                    *phase = Phase::Body;
+                }
             }
-            Download::Paused(Phase::FirstByte) => (Phase::FirstByte, options.first_byte),
-            Download::Running { .. } | Download::Paused(Phase::Body) => (Phase::Body, options.body_idle),
-        };
-        self.download = Download::Running { phase, until: now + limit };
-    }
-
-    /// The client takes no more for now.
-    pub fn on_client_full(&mut self) {
-        if let Download::Running { phase, .. } = self.download {
-            self.download = Download::Paused(phase);
+            Download::Running { phase: Phase::Tunnel, until } => *until = now + options.tunnel_idle,
+            running @ Download::Running { .. } => {
+                *running = Download::Running { phase: Phase::Body, until: now + options.body_idle };
+            }
         }
     }
 
-    /// The response has arrived completely.
+    /// Response bytes were given to the client's connection, or taken by it: `taken` of the body. `has_moved`: the client
+    /// has made room, for body bytes or others. `is_waiting`: bytes of the body are left for which it has none.
+    pub fn on_client(&mut self, options: &PhaseOptions, has_moved: bool, taken: u64, is_waiting: bool, now: Nanos) {
+        self.download_pace.add(taken);
+        if has_moved {
+            self.on_tunnel_progress(options, now);
+        }
+        let was_full = std::mem::replace(&mut self.is_client_full, is_waiting);
+        if let Some(until) = &mut self.stall
+            && (has_moved || !was_full || !is_waiting)
+        {
+            *until = now + options.client_stall;
+        }
+        if is_waiting {
+            self.download_pace.run(now);
+        } else {
+            self.download_pace.stop(now);
+        }
+        self.download = match self.download {
+            Download::Running { phase: phase @ (Phase::FirstByte | Phase::Body), .. } if is_waiting => {
+                Download::Paused(phase)
+            }
+            Download::Paused(phase) if !is_waiting => {
+                let limit = if phase == Phase::FirstByte { options.first_byte } else { options.body_idle };
+                Download::Running { phase, until: now + limit }
+            }
+            unchanged => unchanged,
+        };
+    }
+
+    /// Nothing waits for the client although its time is over: it is looked at again after another stall timeout.
+    pub fn on_nothing_waits(&mut self, options: &PhaseOptions, now: Nanos) {
+        self.on_client(options, false, 0, false, now);
+    }
+
+    /// The backend has sent everything; what waits for the client is still to be taken.
     pub fn on_body_end(&mut self) {
         self.download = Download::Off;
     }
 
+    fn has_tunnel_timeout(&self) -> bool {
+        matches!(self.download, Download::Running { phase: Phase::Tunnel, .. })
+    }
+
+    fn on_tunnel_progress(&mut self, options: &PhaseOptions, now: Nanos) {
+        if let Download::Running { phase: Phase::Tunnel, until } = &mut self.download {
+            *until = now + options.tunnel_idle;
+        }
+    }
+
     /// The nearest deadline; [`Nanos::NEVER`] if none runs.
-    pub fn next(&self) -> (Nanos, Expiry) {
-        let upload = self.upload.map(|until| (until, Expiry::Upload));
+    pub fn next(&self, options: &PhaseOptions) -> (Nanos, Expiry) {
+        let rate = if self.is_paced { options.client_min_rate } else { 0 };
         let download = match self.download {
-            Download::Running { phase: Phase::FirstByte, until } => Some((until, Expiry::FirstByte)),
-            Download::Running { phase: Phase::Body, until } => Some((until, Expiry::BodyIdle)),
-            Download::Running { phase: Phase::Tunnel, until } => Some((until, Expiry::TunnelIdle)),
-            Download::Off | Download::Paused(_) => None,
+            Download::Running { phase: Phase::FirstByte, until } => (until, Expiry::FirstByte),
+            Download::Running { phase: Phase::Body, until } => (until, Expiry::BodyIdle),
+            Download::Running { phase: Phase::Tunnel, until } => (until, Expiry::TunnelIdle),
+            Download::Off | Download::Paused(_) => (Nanos::NEVER, Expiry::Lifetime),
         };
-        let running = [upload, download].into_iter().flatten().min_by_key(|&(until, _)| until);
-        running.filter(|&(until, _)| until <= self.lifetime).unwrap_or((self.lifetime, Expiry::Lifetime))
+        let all = [
+            (self.lifetime, Expiry::Lifetime),
+            (self.upload.unwrap_or(Nanos::NEVER), Expiry::Upload),
+            (self.upload_pace.deadline(rate), Expiry::UploadRate),
+            download,
+            (self.stall.unwrap_or(Nanos::NEVER), Expiry::ClientStall),
+            (self.download_pace.deadline(rate), Expiry::DownloadRate),
+        ];
+        all.into_iter().min_by_key(|&(until, _)| until).unwrap_or((Nanos::NEVER, Expiry::Lifetime))
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const AT: fn(u64) -> Nanos = Nanos::from_millis;
-
-    #[test]
-    fn phases_follow_one_another() {
-        let options = PhaseOptions::default();
-        let mut deadlines = Deadlines::new(&options, AT(0));
-        assert_eq!(deadlines.next().0, Nanos::NEVER);
-        deadlines.on_upload_wanted(&options, AT(100));
-        assert_eq!(deadlines.next(), (AT(10_100), Expiry::Upload));
-        deadlines.on_upload_unwanted();
-        deadlines.on_head(&options, BodyKind::Ordinary, AT(200));
-        assert_eq!(deadlines.next(), (AT(30_200), Expiry::FirstByte));
-        deadlines.on_body(&options, AT(300));
-        assert_eq!(deadlines.next(), (AT(2300), Expiry::BodyIdle));
-        deadlines.on_body_end();
-        assert_eq!(deadlines.next().0, Nanos::NEVER);
-    }
-
-    #[test]
-    fn back_pressure_stops_the_clock_and_room_starts_it_anew() {
-        let options = PhaseOptions::default();
-        let mut deadlines = Deadlines::new(&options, AT(0));
-        deadlines.on_head(&options, BodyKind::Ordinary, AT(0));
-        deadlines.on_body(&options, AT(1));
-        deadlines.on_client_full();
-        assert_eq!(deadlines.next().0, Nanos::NEVER);
-        deadlines.on_body(&options, AT(60_000));
-        assert_eq!(deadlines.next(), (AT(62_000), Expiry::BodyIdle));
-    }
-
-    #[test]
-    fn either_direction_keeps_a_tunnel_open() {
-        let options = PhaseOptions::default();
-        let mut deadlines = Deadlines::new(&options, AT(0));
-        deadlines.on_head(&options, BodyKind::Tunnel, AT(0));
-        assert_eq!(deadlines.next(), (AT(300_000), Expiry::TunnelIdle));
-        deadlines.on_body(&options, AT(10));
-        assert_eq!(deadlines.next(), (AT(300_010), Expiry::TunnelIdle));
-        deadlines.on_upload_wanted(&options, AT(20));
-        assert_eq!(deadlines.next(), (AT(300_020), Expiry::TunnelIdle));
-    }
-
-    #[test]
-    fn the_lifetime_ends_everything() {
-        let options = PhaseOptions { lifetime: Some(Duration::from_secs(1)), ..Default::default() };
-        let mut deadlines = Deadlines::new(&options, AT(0));
-        deadlines.on_head(&options, BodyKind::Ordinary, AT(0));
-        assert_eq!(deadlines.next(), (AT(1000), Expiry::Lifetime));
-        assert_eq!(Expiry::Lifetime.reason(), Some(Reason::Lifetime));
-        assert_eq!(Expiry::BodyIdle.reason(), None);
-        assert_eq!(Expiry::Upload.reset(), Reset::RequestBodyIdle);
-    }
-}
+mod tests;

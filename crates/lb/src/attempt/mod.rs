@@ -8,11 +8,12 @@ pub mod breaker;
 mod deadline;
 mod failure;
 mod hedge;
+mod pace;
 mod plan;
 mod retry;
 mod step;
 
-pub use deadline::{BodyKind, Deadlines, Expiry, PhaseOptions};
+pub use deadline::{BodyKind, Deadlines, Expiry, PhaseOptions, UploadWait};
 pub use failure::{FailureKind, Sent};
 pub use hedge::{HedgeOptions, HedgeResult};
 pub use plan::Attempt;

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::deadline::UploadWait;
 use super::failure::{FailureKind, Sent};
 use super::hedge::{Hedge, HedgeResult};
 use super::step::{Cx, Denied, Progress, Request, SlotId, Step};
@@ -32,6 +33,15 @@ struct Slot {
     started: Nanos,
     /// When the request head left, or the backend last took body bytes; `None` while connecting.
     sent: Option<Nanos>,
+    /// The upload waits for the client or for Spooky: the backend cannot be blamed for its silence.
+    is_paused: bool,
+}
+
+impl Slot {
+    /// Since when the backend alone is waited for.
+    fn awaited_since(&self) -> Option<Nanos> {
+        self.sent.filter(|_| !self.is_paused)
+    }
 }
 
 /// How the last attempt ended.
@@ -135,10 +145,14 @@ impl Attempt {
         }
     }
 
-    /// The backend took body bytes: its time to answer begins anew.
-    pub fn on_body_taken(&mut self, now: Nanos, slot: SlotId) {
-        if let Some(Slot { sent: Some(sent), .. }) = self.slot_mut(slot) {
-            *sent = now;
+    /// The upload now waits for `wait`; `has_taken`: the backend took body bytes. Its time to answer begins anew with every
+    /// byte that it takes, and does not run while others are waited for.
+    pub fn on_upload(&mut self, slot: SlotId, wait: UploadWait, has_taken: bool, now: Nanos) {
+        if let Some(Slot { sent: Some(sent), is_paused, .. }) = self.slot_mut(slot) {
+            let was_paused = std::mem::replace(is_paused, wait != UploadWait::Backend);
+            if has_taken || (was_paused && !*is_paused) {
+                *sent = now;
+            }
         }
     }
 
@@ -196,10 +210,13 @@ impl Attempt {
         let Some(running) = self.slots.get_mut(slot.index()).and_then(Option::as_mut) else { return Step::Wait };
         let elapsed = cx.now - running.sent.unwrap_or(running.started);
         let (backend, doubtful) = (running.lease.index(), running.lease.is_probe());
-        if let Some(member) = cx.upstream.pool().members().get(backend) {
-            member.state.latency.observe(elapsed, cx.now);
+        // A head that comes while the client is waited for says nothing about the backend's speed.
+        if !running.is_paused {
+            if let Some(member) = cx.upstream.pool().members().get(backend) {
+                member.state.latency.observe(elapsed, cx.now);
+            }
+            cx.upstream.on_latency(elapsed, cx.now);
         }
-        cx.upstream.on_latency(elapsed, cx.now);
         // A backend in doubt gets its verdict now; else a good answer counts once it is complete. Errors count at once.
         let settled = doubtful || status >= 500;
         if settled {
@@ -245,8 +262,8 @@ impl Attempt {
         match self.state {
             State::Resting { until } => self.total_deadline.min(until),
             State::Running => {
-                let running = self.slots.iter().flatten().filter_map(|slot| slot.sent);
-                let overdue = running.map(|sent| sent + response).min().unwrap_or(Nanos::NEVER);
+                let running = self.slots.iter().flatten().filter_map(Slot::awaited_since);
+                let overdue = running.map(|since| since + response).min().unwrap_or(Nanos::NEVER);
                 overdue.min(self.total_deadline).min(self.hedge.due())
             }
             // Before the start the queue has the deadline, and the reason to give.
@@ -260,7 +277,7 @@ impl Attempt {
             return Step::Wait;
         }
         let response = cx.upstream.options().attempt.response_timeout;
-        let late = |slot: &Slot| slot.sent.is_some_and(|sent| sent + response <= cx.now);
+        let late = |slot: &Slot| slot.awaited_since().is_some_and(|since| since + response <= cx.now);
         let overdue = self.slots.iter().position(|slot| slot.as_ref().is_some_and(late));
         if let Some(index) = overdue {
             let slot = SlotId(index as u8);
@@ -314,7 +331,7 @@ impl Attempt {
         let backend = lease.index();
         let Some(index) = self.slots.iter().position(Option::is_none) else { return Step::Wait };
         if let Some(slot) = self.slots.get_mut(index) {
-            *slot = Some(Slot { lease, started: now, sent: None });
+            *slot = Some(Slot { lease, started: now, sent: None, is_paused: false });
         }
         self.progress.attempts += 1;
         self.state = State::Running;

@@ -196,12 +196,35 @@ fn body_bytes_that_the_backend_takes_give_it_more_time() {
     let (mut attempt, slot, _) = bench.begin("PUT", true);
     attempt.on_sent(&mut bench.cx(), slot);
     bench.wait(1500);
-    attempt.on_body_taken(bench.now, slot);
+    attempt.on_upload(slot, UploadWait::Backend, true, bench.now);
     bench.wait(1500);
     assert_eq!(attempt.on_timer(&mut bench.cx()), Step::Wait);
+    // A look in vain for more gives it nothing.
+    attempt.on_upload(slot, UploadWait::Backend, false, bench.now);
     attempt.on_upload_end(&bench.cx());
     bench.wait(500);
     assert_eq!(attempt.on_timer(&mut bench.cx()), Step::Cancel { slot });
+}
+
+#[test]
+fn a_backend_is_not_blamed_for_an_upload_that_others_hold_up() {
+    for wait in [UploadWait::Client, UploadWait::Proxy] {
+        let mut bench = Bench::new(1);
+        let (mut attempt, slot, backend) = bench.begin("POST", true);
+        attempt.on_sent(&mut bench.cx(), slot);
+        attempt.on_upload(slot, wait, true, bench.now);
+        bench.wait(60_000);
+        assert_eq!(attempt.timer(&bench.upstream), Nanos::NEVER, "{wait:?}");
+        assert_eq!(attempt.on_timer(&mut bench.cx()), Step::Wait, "{wait:?}");
+        // Its time begins when it is its turn, whether or not it takes something at once.
+        attempt.on_upload(slot, UploadWait::Backend, false, bench.now);
+        assert_eq!(attempt.timer(&bench.upstream), bench.now + Duration::from_secs(2), "{wait:?}");
+        // An answer before that is no measure of its speed.
+        attempt.on_upload(slot, wait, false, bench.now);
+        bench.wait(60_000);
+        attempt.on_head(&mut bench.cx(), slot, 200);
+        assert_eq!(bench.upstream.pool().members()[backend].state.latency.value(), None, "{wait:?}");
+    }
 }
 
 #[test]

@@ -29,6 +29,12 @@ pub enum Reset {
     RequestBodyTooLarge,
     /// The upload fell silent after the response had begun.
     RequestBodyIdle,
+    /// The upload was slower than `client_min_rate_bytes_per_sec` after the response had begun.
+    RequestBodySlow,
+    /// The client took nothing of a waiting response for `client_stall_timeout_ms`.
+    ClientStall,
+    /// The client took the response more slowly than `client_min_rate_bytes_per_sec`.
+    ClientSlow,
     /// The request-body budget was exceeded after the response had begun.
     RequestBufferCap,
     /// A fault inside Spooky.
@@ -49,6 +55,9 @@ impl Reset {
         Self::ResponseBodyTooLarge,
         Self::RequestBodyTooLarge,
         Self::RequestBodyIdle,
+        Self::RequestBodySlow,
+        Self::ClientStall,
+        Self::ClientSlow,
         Self::RequestBufferCap,
         Self::Internal,
     ];
@@ -67,6 +76,9 @@ impl Reset {
             Self::ResponseBodyTooLarge => "response_body_too_large",
             Self::RequestBodyTooLarge => "request_body_too_large",
             Self::RequestBodyIdle => "request_body_idle",
+            Self::RequestBodySlow => "request_body_slow",
+            Self::ClientStall => "client_stall",
+            Self::ClientSlow => "client_slow",
             Self::RequestBufferCap => "request_buffer_cap",
             Self::Internal => "internal",
         }
@@ -75,9 +87,13 @@ impl Reset {
     /// Who caused it.
     pub const fn fault(self) -> Fault {
         match self {
-            Self::ClientAbort | Self::ContentLengthMismatch | Self::RequestBodyTooLarge | Self::RequestBodyIdle => {
-                Fault::Client
-            }
+            Self::ClientAbort
+            | Self::ContentLengthMismatch
+            | Self::RequestBodyTooLarge
+            | Self::RequestBodyIdle
+            | Self::RequestBodySlow
+            | Self::ClientStall
+            | Self::ClientSlow => Fault::Client,
             Self::UpstreamReset
             | Self::UpstreamProtocol
             | Self::FirstByteTimeout
@@ -103,7 +119,10 @@ impl Reset {
             | Self::BodyIdleTimeout
             | Self::TunnelIdleTimeout
             | Self::Lifetime
-            | Self::RequestBodyIdle => ErrorKind::Timeout,
+            | Self::RequestBodyIdle
+            | Self::RequestBodySlow
+            | Self::ClientStall
+            | Self::ClientSlow => ErrorKind::Timeout,
             Self::RequestBufferCap => ErrorKind::Overload,
             Self::Internal => ErrorKind::Bridge,
         }
