@@ -20,8 +20,6 @@ pub const NOT_IN_EFFECT: &[(&str, Option<&str>)] = &[
     ("performance.quic_retry_handshakes", None),
     ("performance.quic_secret_file", None),
     ("performance.client_handshake_timeout_ms", None),
-    ("performance.client_stall_timeout_ms", None),
-    ("performance.client_min_rate_bytes_per_sec", Some("0")),
     ("performance.tcp_idle_timeout_ms", None),
     ("performance.response_buffer_global_cap_bytes", None),
     ("performance.max_client_share_percent", Some("100")),

@@ -102,7 +102,7 @@ pub(super) fn phases(config: &Config, upstream: &spooky_config::Upstream) -> Pha
     PhaseOptions {
         upload_idle: config.performance.client_body_idle_timeout_ms,
         client_stall: config.performance.client_stall_timeout_ms,
-        client_min_rate: config.performance.client_min_rate_bytes_per_sec,
+        client_min_rate: config.performance.client_min_rate_bytes_per_sec as u64,
         first_byte: timeouts.first_byte_ms,
         body_idle: timeouts.body_idle_ms,
         tunnel_idle: timeouts.tunnel_idle_ms,

@@ -27,6 +27,7 @@ mod policy;
 mod privileges;
 mod proxy;
 mod route;
+mod slow;
 mod steer;
 mod stream;
 mod trust;

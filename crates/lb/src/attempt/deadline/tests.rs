@@ -72,7 +72,11 @@ fn only_bytes_of_the_body_end_the_silence_of_an_upload() {
     let mut bench = Bench::new();
     bench.upload(UploadWait::Client, 0, 0);
     bench.upload(UploadWait::Client, 0, 9_000);
-    assert_eq!(bench.next(), (10_000, Expiry::Upload), "frames without bytes, and room at the backend, are no progress");
+    assert_eq!(
+        bench.next(),
+        (10_000, Expiry::Upload),
+        "frames without bytes, and room at the backend, are no progress"
+    );
     bench.upload(UploadWait::Client, 1, 9_500);
     assert_eq!(bench.next().0, 10_000, "but one byte in ten seconds is below the minimum rate");
     assert_eq!(bench.next().1, Expiry::UploadRate);
