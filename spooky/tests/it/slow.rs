@@ -143,7 +143,7 @@ async fn a_pause_of_the_client_is_none_of_the_backends() {
     let mut exchange = connection.open(request).await.unwrap();
     exchange.sending.data("x").await.unwrap();
     origin.journal().until("the request to arrive", |record| record.requests.len() == 1).await;
-    tokio::time::sleep(Duration::from_millis(2_000)).await;
+    tokio::time::sleep(Duration::from_secs(2)).await;
     exchange.sending.finish().await.unwrap();
     let reply = exchange.reading.reply().await.unwrap();
     assert_eq!(reply.status, StatusCode::OK, "{}", reply.text());
