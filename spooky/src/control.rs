@@ -44,6 +44,11 @@ impl<T: Clone> Control<T> {
         }
     }
 
+    /// Changes the configuration.
+    pub(crate) fn reload(&self, setup: T) {
+        self.change(|orders| orders.setup = setup);
+    }
+
     /// Orders the thread to finish what it has begun, for this long at most, and to stop.
     pub(crate) fn drain(&self, grace: Duration) {
         self.change(|orders| orders.drain = Some(grace));
@@ -89,20 +94,21 @@ mod tests {
         let (mut seen, mut cx) = (Seen::default(), Context::from_waker(Waker::noop()));
         assert_eq!(control.poll(&mut seen, &mut cx).map(|orders| orders.setup), Some("first"));
         assert!(control.poll(&mut seen, &mut cx).is_none());
-        control.drain(Duration::from_secs(2));
+        control.reload("second");
+        control.reload("third");
         control.drain(Duration::from_secs(1));
         let orders = control.poll(&mut seen, &mut cx).unwrap();
-        assert_eq!((orders.setup, orders.drain), ("first", Some(Duration::from_secs(1))));
+        assert_eq!((orders.setup, orders.drain), ("third", Some(Duration::from_secs(1))));
         assert!(control.poll(&mut seen, &mut cx).is_none());
     }
 
     #[test]
     fn a_successor_reads_what_its_predecessor_had_seen() {
         let control = Control::new(1);
-        control.drain(Duration::from_secs(1));
+        control.reload(2);
         let (mut first, mut second) = (Seen::default(), Seen::default());
-        assert_eq!(control.read(&mut first).drain, Some(Duration::from_secs(1)));
-        assert_eq!(control.read(&mut second).drain, Some(Duration::from_secs(1)));
+        assert_eq!(control.read(&mut first).setup, 2);
+        assert_eq!(control.read(&mut second).setup, 2);
         assert_eq!(first, second);
     }
 }

@@ -1,7 +1,10 @@
 //! A listener as one worker has it: its socket, its connections, and the passes that move datagrams between them.
+//!
+//! The control plane gives each listener a number that it keeps for life, the same in all workers; [`Listeners`] is the table by
+//! that number. A listener that is removed drains before its socket is closed.
 
 use spooky_bridge::message::rewrite::Subject;
-use spooky_edge::{Edge, EdgeSettings, StreamRef};
+use spooky_edge::{Edge, EdgeError, EdgeSettings, StreamRef};
 use spooky_net::{
     inbox::Inboxes,
     steer::Sorter,
@@ -13,7 +16,7 @@ use std::{
     os::fd::OwnedFd,
     sync::Arc,
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// Receive calls of one listener in one turn; each takes up to 32 messages.
@@ -23,8 +26,11 @@ const SENDS_PER_TURN: usize = 64;
 
 /// A listener's socket and settings for one worker. Outlives the worker that reads from the socket, so that its successor
 /// can.
+#[derive(Clone)]
 pub(crate) struct Ingress {
-    pub(crate) socket: OwnedFd,
+    /// The listener's number.
+    pub(crate) number: usize,
+    pub(crate) socket: Arc<OwnedFd>,
     pub(crate) settings: EdgeSettings,
     pub(crate) port: u16,
     pub(crate) sorter: Sorter,
@@ -42,6 +48,16 @@ pub(crate) struct Listener {
     pub(crate) subject_header: Option<Arc<str>>,
     receive: RecvBatch,
     send: SendBatch,
+    removal: Option<Removal>,
+}
+
+/// How far a listener that was removed from the configuration is.
+#[derive(Clone, Copy)]
+enum Removal {
+    /// Its connections finish what they have begun.
+    Draining { until: Instant },
+    /// They were told to close.
+    Closing,
 }
 
 impl Listener {
@@ -56,7 +72,15 @@ impl Listener {
             subject_header: ingress.subject_header.clone(),
             receive: RecvBatch::new(),
             send: SendBatch::new(),
+            removal: None,
         })
+    }
+
+    /// Takes over other settings.
+    fn configure(&mut self, ingress: &Ingress) -> Result<(), EdgeError> {
+        self.edge.configure(&ingress.settings)?;
+        self.subject_header.clone_from(&ingress.subject_header);
+        Ok(())
     }
 
     /// What backends are told of the certificate of a stream's client; `None` where the listener does not tell.
@@ -123,5 +147,99 @@ impl Listener {
             });
         }
         true
+    }
+}
+
+/// The listeners of a worker by their numbers.
+#[derive(Default)]
+pub(crate) struct Listeners(Vec<Option<Listener>>);
+
+impl Listeners {
+    /// Opens listeners on these sockets. Called on the worker's runtime.
+    pub(crate) fn open(ingress: &[Ingress], options: &UdpOptions) -> io::Result<Self> {
+        let mut listeners = Self::default();
+        for ingress in ingress {
+            listeners.insert(ingress.number, Listener::new(ingress, options)?);
+        }
+        Ok(listeners)
+    }
+
+    /// One more than the largest number.
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    pub(crate) fn get(&self, number: usize) -> Option<&Listener> {
+        self.0.get(number)?.as_ref()
+    }
+
+    pub(crate) fn get_mut(&mut self, number: usize) -> Option<&mut Listener> {
+        self.0.get_mut(number)?.as_mut()
+    }
+
+    /// All of them, with their numbers.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut Listener)> {
+        self.0.iter_mut().enumerate().filter_map(|(number, listener)| Some((number, listener.as_mut()?)))
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Listener> {
+        self.0.iter().flatten()
+    }
+
+    fn insert(&mut self, number: usize, listener: Listener) {
+        if self.0.len() <= number {
+            self.0.resize_with(number + 1, || None);
+        }
+        if let Some(place) = self.0.get_mut(number) {
+            *place = Some(listener);
+        }
+    }
+
+    /// Follows a new configuration: opens what is new, configures what stays, drains what is gone, for `grace` at most.
+    ///
+    /// A listener that cannot be opened or configured is logged, and the others are served.
+    pub(crate) fn reload(&mut self, ingress: &[Ingress], options: &UdpOptions, now: Instant, grace: Duration) {
+        for new in ingress {
+            let done = match self.get_mut(new.number) {
+                Some(listener) => listener.configure(new).map_err(|error| error.to_string()),
+                None => Listener::new(new, options)
+                    .map(|listener| self.insert(new.number, listener))
+                    .map_err(|error| error.to_string()),
+            };
+            if let Err(error) = done {
+                tracing::error!("UDP port {}: the new configuration has no effect on this listener: {error}", new.port);
+            }
+        }
+        for (number, listener) in self.iter_mut() {
+            if listener.removal.is_none() && !ingress.iter().any(|kept| kept.number == number) {
+                listener.edge.drain(now);
+                listener.removal = Some(Removal::Draining { until: now + grace });
+            }
+        }
+    }
+
+    /// Closes the sockets of removed listeners whose connections are gone or whose time is over.
+    pub(crate) fn remove_drained(&mut self, now: Instant) {
+        for place in &mut self.0 {
+            let Some(listener) = place else { continue };
+            match listener.removal {
+                Some(Removal::Draining { until }) if now >= until || listener.edge.connections() == 0 => {
+                    // The next turn sends what says so and hands the ends of streams to the exchanges.
+                    listener.edge.close(now);
+                    listener.removal = Some(Removal::Closing);
+                }
+                Some(Removal::Closing) => *place = None,
+                Some(Removal::Draining { .. }) | None => {}
+            }
+        }
+    }
+
+    /// When [`Listeners::remove_drained`] has something to do although nothing else happens.
+    pub(crate) fn removal_due(&self, now: Instant) -> Option<Instant> {
+        let due = self.iter().filter_map(|listener| match listener.removal? {
+            Removal::Draining { until } => Some(until),
+            Removal::Closing => Some(now),
+        });
+        due.min()
     }
 }

@@ -1,5 +1,5 @@
-//! The signals of the process: SIGTERM and SIGINT stop it, those that have no function yet are ignored. Called by `runtime`
-//! and by the demo.
+//! The signals of the process: SIGTERM and SIGINT stop it, SIGHUP reloads, those that have no function yet are ignored.
+//! Called by `runtime` and by the demo.
 
 use std::{
     future::poll_fn,
@@ -9,8 +9,7 @@ use std::{
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// The signals that operators send to a proxy, which would kill it by default, and what they have to do meanwhile.
-const WITHOUT_FUNCTION: [(&str, SignalKind, &str); 3] = [
-    ("SIGHUP", SignalKind::hangup(), "the configuration is read at start only; restart the process to apply a change"),
+const WITHOUT_FUNCTION: [(&str, SignalKind, &str); 2] = [
     ("SIGUSR1", SignalKind::user_defined1(), "there is no log file to reopen; the log goes to standard error"),
     ("SIGUSR2", SignalKind::user_defined2(), "a running process cannot be replaced yet; stop it and start the new one"),
 ];
@@ -18,7 +17,17 @@ const WITHOUT_FUNCTION: [(&str, SignalKind, &str); 3] = [
 /// The registered signals. One that arrives before it is awaited is kept.
 pub(crate) struct Signals {
     stop: [Signal; 2],
+    reload: Option<Signal>,
     ignored: Vec<Ignored>,
+}
+
+/// What a signal asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// SIGTERM or SIGINT.
+    Stop,
+    /// SIGHUP.
+    Reload,
 }
 
 /// A signal without a function.
@@ -33,26 +42,43 @@ impl Signals {
     /// Registers SIGTERM and SIGINT; called on a Tokio runtime.
     pub(crate) fn new() -> io::Result<Self> {
         let stop = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
-        Ok(Self { stop, ignored: Vec::new() })
+        Ok(Self { stop, reload: None, ignored: Vec::new() })
     }
 
-    /// Registers also SIGHUP, SIGUSR1 and SIGUSR2, which [`Signals::next`] then ignores with one warning each.
+    /// Registers also SIGHUP, and SIGUSR1 and SIGUSR2, which are ignored with one warning each.
     pub(crate) fn of_service() -> io::Result<Self> {
         let ignored = WITHOUT_FUNCTION
             .into_iter()
             .map(|(name, kind, advice)| Ok(Ignored { signal: signal(kind)?, name, advice, is_reported: false }));
-        Ok(Self { ignored: ignored.collect::<io::Result<_>>()?, ..Self::new()? })
+        let reload = Some(signal(SignalKind::hangup())?);
+        Ok(Self { reload, ignored: ignored.collect::<io::Result<_>>()?, ..Self::new()? })
+    }
+
+    /// Waits for the next signal that asks for something. A stop comes before a reload.
+    pub(crate) async fn next(&mut self) -> Action {
+        poll_fn(|cx| {
+            self.ignored.iter_mut().for_each(|ignored| ignored.poll(cx));
+            if self.poll_stop(cx) {
+                return Poll::Ready(Action::Stop);
+            }
+            let reload = self.reload.as_mut().is_some_and(|signal| signal.poll_recv(cx).is_ready());
+            if reload { Poll::Ready(Action::Reload) } else { Poll::Pending }
+        })
+        .await
     }
 
     /// Waits for the next SIGTERM or SIGINT.
-    pub(crate) async fn next(&mut self) {
+    pub(crate) async fn stop(&mut self) {
         poll_fn(|cx| {
             self.ignored.iter_mut().for_each(|ignored| ignored.poll(cx));
-            let mut stop = self.stop.iter_mut().map(|signal| signal.poll_recv(cx).is_ready());
-            // Both are polled, so that each of them wakes the task.
-            if stop.by_ref().fold(false, |any, arrived| any | arrived) { Poll::Ready(()) } else { Poll::Pending }
+            if self.poll_stop(cx) { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
+    }
+
+    /// Polls both, so that each of them wakes the task.
+    fn poll_stop(&mut self, cx: &mut Context<'_>) -> bool {
+        self.stop.iter_mut().fold(false, |any, signal| any | signal.poll_recv(cx).is_ready())
     }
 }
 

@@ -4,14 +4,16 @@
 
 use crate::{
     control::{Control, Seen},
-    exchange::{Exchanges, Sides},
-    listener::{Ingress, Listener},
-    snapshot::Snapshot,
+    exchange::{Clock, Exchanges, Sides},
+    listener::{Ingress, Listeners},
+    snapshot::{Snapshot, WorkerSnapshot, transport_options},
+    state::State,
 };
+use spooky_config::Config;
 use spooky_net::{
     inbox::{Inbox, Inboxes},
     timer::Timer,
-    udp::Datagram,
+    udp::{Datagram, UdpOptions},
 };
 use spooky_transport::Transport;
 use std::{
@@ -43,9 +45,10 @@ pub(crate) struct WorkerSetup {
 
 /// A worker.
 pub(crate) struct Worker {
-    pub(crate) listeners: Vec<Listener>,
-    pub(crate) transport: Transport,
-    pub(crate) exchanges: Exchanges,
+    listeners: Listeners,
+    transport: Transport,
+    exchanges: Exchanges,
+    setup: Arc<WorkerSetup>,
     control: Arc<Control<Arc<WorkerSetup>>>,
     seen: Seen,
     inboxes: Arc<Inboxes>,
@@ -57,16 +60,32 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
+    /// A worker on the configuration that is in effect. Called on its runtime; `seed` is drawn by the system.
     pub(crate) fn new(
-        listeners: Vec<Listener>,
-        transport: Transport,
-        exchanges: Exchanges,
+        state: Arc<State>,
         control: Arc<Control<Arc<WorkerSetup>>>,
         inboxes: Arc<Inboxes>,
         number: usize,
+        seed: u64,
     ) -> io::Result<Self> {
-        let (timer, life, told, seen) = (Timer::new()?, Life::Running, None, Seen::default());
-        Ok(Self { listeners, transport, exchanges, control, seen, inboxes, number, told, timer, life })
+        // A drain that was ordered before is seen by the first turn.
+        let setup = control.read(&mut Seen::default()).setup;
+        let (config, now) = (&setup.snapshot.config, Instant::now());
+        let mut transport = Transport::new(transport_options(config, seed), now);
+        let snapshot = WorkerSnapshot::new(setup.snapshot.clone(), &mut transport, number);
+        Ok(Self {
+            listeners: Listeners::open(&setup.ingress, &udp_options(config))?,
+            transport,
+            exchanges: Exchanges::new(state, snapshot, Clock::new(seed), number, now),
+            setup,
+            control,
+            seen: Seen::default(),
+            inboxes,
+            number,
+            told: None,
+            timer: Timer::new()?,
+            life: Life::Running,
+        })
     }
 
     /// Serves until it is told to stop and has drained.
@@ -81,7 +100,7 @@ impl Worker {
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now = Instant::now();
         let mut more = self.collect(cx, now);
-        for (at, listener) in self.listeners.iter_mut().enumerate() {
+        for (at, listener) in self.listeners.iter_mut() {
             more |= listener.receive(cx, now, at, &self.inboxes);
             listener.edge.on_time(now);
         }
@@ -89,14 +108,14 @@ impl Worker {
         self.transport.poll_io(cx, now);
         self.exchange(now);
         self.transport.flush(cx);
-        for listener in &mut self.listeners {
+        for (_, listener) in self.listeners.iter_mut() {
             more |= listener.transmit(cx, now);
             more |= listener.edge.has_work();
         }
         if self.live(cx, now) {
             return Poll::Ready(());
         }
-        if more || !self.arm(cx) {
+        if more || !self.arm(cx, now) {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
@@ -125,7 +144,7 @@ impl Worker {
 
     /// Lets the exchanges act on what both sides have seen.
     fn exchange(&mut self, now: Instant) {
-        for listener in &mut self.listeners {
+        for (_, listener) in self.listeners.iter_mut() {
             listener.edge.serve(now);
         }
         let Self { listeners, transport, exchanges, .. } = self;
@@ -140,16 +159,17 @@ impl Worker {
         }
         exchanges.on_time(&mut Sides { listeners, transport, now });
         exchanges.call_waiting(&mut Sides { listeners, transport, now });
+        exchanges.release_snapshots(transport);
     }
 
     /// Sets the timer to the nearest deadline. False if that has passed already.
-    fn arm(&mut self, cx: &mut Context<'_>) -> bool {
+    fn arm(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let edges = self.listeners.iter().filter_map(|listener| listener.edge.deadline());
         let life = match self.life {
             Life::Draining { until } => Some(until),
             Life::Running | Life::Closing => None,
         };
-        let others = [self.transport.next_deadline(), self.exchanges.deadline(), life];
+        let others = [self.transport.next_deadline(), self.exchanges.deadline(), self.listeners.removal_due(now), life];
         let deadline = edges.chain(others.into_iter().flatten()).min();
         if self.timer.set(deadline).is_err() {
             return false;
@@ -157,20 +177,36 @@ impl Worker {
         matches!(self.timer.poll_expired(cx), Poll::Pending)
     }
 
+    /// Follows a new configuration. Requests that have begun keep theirs.
+    fn reload(&mut self, setup: Arc<WorkerSetup>, now: Instant) {
+        let config = &setup.snapshot.config;
+        self.transport.configure(transport_options(config, 0));
+        let snapshot = WorkerSnapshot::new(setup.snapshot.clone(), &mut self.transport, self.number);
+        self.exchanges.reload(snapshot);
+        let grace = config.performance.shutdown_drain_timeout_ms;
+        self.listeners.reload(&setup.ingress, &udp_options(config), now, grace);
+        self.setup = setup;
+    }
+
     /// Starts and ends the drain (behaviour 11.3). True when the worker has nothing left to do.
     fn live(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         match self.life {
             Life::Running => {
-                if let Some(grace) = self.control.poll(&mut self.seen, cx).and_then(|orders| orders.drain) {
-                    self.listeners.iter_mut().for_each(|listener| listener.edge.drain(now));
+                self.listeners.remove_drained(now);
+                let Some(orders) = self.control.poll(&mut self.seen, cx) else { return false };
+                if let Some(grace) = orders.drain {
+                    self.listeners.iter_mut().for_each(|(_, listener)| listener.edge.drain(now));
                     self.life = Life::Draining { until: now + grace };
+                    cx.waker().wake_by_ref();
+                } else if !Arc::ptr_eq(&orders.setup, &self.setup) {
+                    self.reload(orders.setup, now);
                     cx.waker().wake_by_ref();
                 }
                 false
             }
             Life::Draining { until } => {
                 if now >= until || self.listeners.iter().all(|listener| listener.edge.connections() == 0) {
-                    self.listeners.iter_mut().for_each(|listener| listener.edge.close(now));
+                    self.listeners.iter_mut().for_each(|(_, listener)| listener.edge.close(now));
                     self.life = Life::Closing;
                     cx.waker().wake_by_ref();
                 }
@@ -178,6 +214,14 @@ impl Worker {
             }
             Life::Closing => true,
         }
+    }
+}
+
+fn udp_options(config: &Config) -> UdpOptions {
+    UdpOptions {
+        recv_buffer: config.performance.udp_recv_buffer_bytes as usize,
+        send_buffer: config.performance.udp_send_buffer_bytes as usize,
+        reuseport: false, // it is bound already
     }
 }
 

@@ -1,6 +1,7 @@
 //! What an [`Edge`](crate::Edge) needs to know, and its translation for the QUIC engine.
 
 use crate::gate::Gate;
+use crate::h3::SessionSettings;
 use crate::quic::cid::{FirstCid, WorkerCids};
 use crate::quic::congestion::PathControllerFactory;
 use crate::quic::migration::Sedentary;
@@ -88,6 +89,15 @@ impl EdgeSettings {
         config.supported_versions(vec![QUIC_V1]);
         config.cid_generator(move || Box::new(WorkerCids::new(worker, workers, first.clone())));
         config
+    }
+
+    pub(crate) fn session(&self) -> SessionSettings {
+        SessionSettings {
+            limits: self.head_limits,
+            rules: self.rules,
+            header_timeout: self.header_timeout,
+            stream_window: self.max_stream_data,
+        }
     }
 
     pub(crate) fn server_config(&self) -> Result<ServerConfig, EdgeError> {

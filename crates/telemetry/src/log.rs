@@ -4,12 +4,14 @@
 //! Called once by the runtime at start; everything else logs through `tracing`.
 
 use spooky_config::{LogFilter, LogLevel};
-use tracing_appender::non_blocking::NonBlockingBuilder;
-pub use tracing_appender::non_blocking::WorkerGuard as Guard;
+use tracing::Metadata;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
-    filter::{LevelFilter, filter_fn},
+    Registry,
+    filter::{FilterFn, LevelFilter},
     fmt,
     layer::SubscriberExt,
+    reload,
     util::SubscriberInitExt,
 };
 
@@ -19,15 +21,33 @@ const MAX_WAITING_LINES: usize = 8192;
 /// The environment variable that overrides the level of the configuration.
 const VARIABLE: &str = "RUST_LOG";
 
-/// Starts the log at this level, or at those that `RUST_LOG` names for parts of the program. Dropping the guard writes what still waits. A second start in one process changes nothing.
-#[must_use = "the log ends with its guard"]
-pub fn start(level: LogLevel) -> Guard {
+/// Decides which lines are written.
+type Filter = FilterFn<Box<dyn Fn(&Metadata<'_>) -> bool + Send + Sync>>;
+
+/// The log of the process. Dropping it writes the lines that still wait.
+pub struct Log {
+    filter: reload::Handle<Filter, Registry>,
+    _writer: WorkerGuard,
+}
+
+impl Log {
+    /// Changes `log.level`. Where `RUST_LOG` names levels, those stay in force.
+    pub fn set_level(&self, level: LogLevel) {
+        // Fails only when another log is in charge, which then keeps its level.
+        let _ = self.filter.reload(filter_of(Levels::from_environment(level)));
+    }
+}
+
+/// Starts the log at this level, or at those that `RUST_LOG` names for parts of the program. A second start in one process
+/// changes nothing.
+#[must_use = "the log ends when it is dropped"]
+pub fn start(level: LogLevel) -> Log {
     let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(MAX_WAITING_LINES);
     let (writer, guard) = builder.finish(std::io::stderr());
     let lines = fmt::layer().with_writer(writer).with_ansi(false);
-    let levels = Levels::new(level, &std::env::var_os(VARIABLE).unwrap_or_default().to_string_lossy());
-    let (most, unusable) = (levels.most(), levels.unusable.clone());
-    let enabled = filter_fn(move |line| *line.level() <= levels.of(line.target())).with_max_level_hint(most);
+    let levels = Levels::from_environment(level);
+    let unusable = levels.unusable.clone();
+    let (enabled, filter) = reload::Layer::new(filter_of(levels));
     let _already_started = tracing_subscriber::registry().with(enabled).with(lines).try_init();
     std::panic::set_hook(Box::new(|panic| {
         let payload = panic.payload();
@@ -39,7 +59,13 @@ pub fn start(level: LogLevel) -> Guard {
     if let Some(text) = unusable {
         tracing::warn!("{VARIABLE} '{text}' cannot be used; log.level stays in force");
     }
-    guard
+    Log { filter, _writer: guard }
+}
+
+fn filter_of(levels: Levels) -> Filter {
+    let most = levels.most();
+    let enabled = move |line: &Metadata<'_>| *line.level() <= levels.of(line.target());
+    FilterFn::new(Box::new(enabled) as Box<_>).with_max_level_hint(most)
 }
 
 /// Which lines are written.
@@ -56,6 +82,10 @@ impl Levels {
         let named = LogFilter::parse(variable);
         let unusable = (named.is_none() && !variable.trim().is_empty()).then(|| variable.to_owned());
         Self { configured, named: named.unwrap_or_default(), unusable }
+    }
+
+    fn from_environment(configured: LogLevel) -> Self {
+        Self::new(configured, &std::env::var_os(VARIABLE).unwrap_or_default().to_string_lossy())
     }
 
     fn of(&self, target: &str) -> LevelFilter {

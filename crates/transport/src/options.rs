@@ -110,3 +110,13 @@ pub struct BackendSpec {
     /// Bound of one attempt: name, TCP, TLS and the peer's SETTINGS, over all addresses (`backend_connect_timeout_ms`).
     pub connect_timeout: Duration,
 }
+
+impl BackendSpec {
+    /// Whether both are one origin: connections to the one may serve the other.
+    pub fn is_same_origin(&self, other: &Self) -> bool {
+        self.port == other.port
+            && self.protocol == other.protocol
+            && self.host.eq_ignore_ascii_case(&other.host)
+            && self.scheme.agrees_with(&other.scheme)
+    }
+}

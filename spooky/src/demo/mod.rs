@@ -51,7 +51,7 @@ async fn show(port: u16) -> Result<(), Failure> {
     let identity = Identity::new(HOST).map_err(|error| Failure::setup("make a certificate", error))?;
     let backend = origin::start().await.map_err(|error| Failure::setup("start the backend", error))?;
     let running = serve(port, backend, &identity)?;
-    say(&introduction(port, &running.addresses, backend, &identity));
+    say(&introduction(port, &running.addresses(), backend, &identity));
     match ask(port, &identity).await {
         Ok(()) => say(&invitation(port, &identity)),
         Err(failure) => {
@@ -59,7 +59,7 @@ async fn show(port: u16) -> Result<(), Failure> {
             return Err(failure);
         }
     }
-    signals.next().await;
+    signals.stop().await;
     say("\nDraining connections ...");
     drain(running, &mut signals).await?;
     say("Stopped.");
@@ -170,7 +170,7 @@ async fn drain(running: Running, signals: &mut Signals) -> Result<(), Failure> {
     let stopped = tokio::task::spawn_blocking(move || running.stop());
     tokio::select! {
         stopped = stopped => stopped.map_err(|error| Failure::setup("stop", error)),
-        () = signals.next() => Err(Failure::CutShort),
+        () = signals.stop() => Err(Failure::CutShort),
     }
 }
 

@@ -18,7 +18,7 @@ mod wheel;
 pub(crate) use clock::Clock;
 pub(crate) use state::Client;
 
-use crate::{listener::Listener, snapshot::WorkerSnapshot, state::State};
+use crate::{listener::Listeners, snapshot::WorkerSnapshot, state::State};
 use slab::Slab;
 use spooky_bridge::message::rewrite;
 use spooky_edge::{Edge, Event as ClientEvent, EventKind};
@@ -34,7 +34,7 @@ use wheel::Wheel;
 
 /// Both sides, lent by the worker for one call.
 pub(crate) struct Sides<'a> {
-    pub(crate) listeners: &'a mut [Listener],
+    pub(crate) listeners: &'a mut Listeners,
     pub(crate) transport: &'a mut Transport,
     pub(crate) now: Instant,
 }
@@ -53,6 +53,8 @@ pub(crate) struct Exchanges {
     state: Arc<State>,
     /// What requests begin with from now on.
     snapshot: Rc<WorkerSnapshot>,
+    /// Earlier ones that some exchanges still use.
+    retired: Vec<Rc<WorkerSnapshot>>,
     clock: Clock,
     /// The requests that wait for a permit or a backend.
     queue: Queue,
@@ -84,10 +86,27 @@ impl Exchanges {
             wheel: Wheel::new(now),
             state,
             snapshot: Rc::new(snapshot),
+            retired: Vec::new(),
             clock,
             scratch: Vec::new(),
             readings: Default::default(),
         }
+    }
+
+    /// Requests begin with this snapshot from now on.
+    pub(crate) fn reload(&mut self, snapshot: WorkerSnapshot) {
+        self.retired.push(std::mem::replace(&mut self.snapshot, Rc::new(snapshot)));
+    }
+
+    /// Frees the snapshots that no exchange uses any more, and removes their backends from the transport.
+    pub(crate) fn release_snapshots(&mut self, transport: &mut Transport) {
+        self.retired.retain(|snapshot| {
+            let is_used = Rc::strong_count(snapshot) > 1;
+            if !is_used {
+                snapshot.remove_backends(transport);
+            }
+            is_used
+        });
     }
 
     /// Learns the time of this turn.

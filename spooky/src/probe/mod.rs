@@ -20,6 +20,7 @@ use spooky_lb::{
 use spooky_net::timer::Timer;
 use spooky_transport::{Code, Event, Transport};
 use std::{
+    collections::HashMap,
     future::poll_fn,
     io,
     sync::Arc,
@@ -27,7 +28,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::runtime::Builder;
-use watch::Watch;
+use watch::{Target, Watch};
 
 /// Probes until it is told to stop, whatever happens to a single run.
 pub(crate) fn watch_over(control: &Arc<Control<Arc<Snapshot>>>, epoch: Instant, seed: u64) {
@@ -62,6 +63,9 @@ struct Probes {
     timer: Timer,
     rng: Rng,
     watches: Vec<Watch>,
+    /// Places in `watches`.
+    by_id: HashMap<u32, usize>,
+    next_id: u32,
     schedule: Schedule,
     /// Backends whose first probe has not ended.
     unknown: usize,
@@ -75,44 +79,73 @@ impl Probes {
         let mut transport = Transport::new(transport_options(&snapshot.config, seed), now);
         // No connection outlives its probe: each of them shows that a new one can be made.
         transport.drain();
-        let mut rng = Rng::seeded(seed);
-        let at = Nanos::since(epoch, now);
-        let mut watches = Vec::new();
-        for (upstream, config) in snapshot.config.upstreams.iter().enumerate() {
-            let Some(compiled) = snapshot.upstreams.get(upstream) else { continue };
-            for (backend, (config, spec)) in config.backends.iter().zip(&compiled.backends).enumerate() {
-                if let Some(check) = &config.health_check {
-                    let head = watch::head(check, compiled, backend, &config.address.authority());
-                    let spec = spooky_transport::BackendSpec { connect_timeout: check.timeout_ms, ..spec.clone() };
-                    let place = transport.add_backend(&spec);
-                    watches.push(Watch::new((upstream, backend), place, head, check, at, &mut rng));
-                }
-            }
-        }
-        let mut schedule = Schedule::default();
-        for (index, watch) in watches.iter().enumerate() {
-            schedule.arm(index, watch.due(epoch));
-        }
-        let unknown = watches.len();
-        Ok(Self {
+        let mut probes = Self {
             control,
             seen: Seen::default(),
             snapshot,
             epoch,
             transport,
             timer: Timer::new()?,
-            rng,
-            watches,
-            schedule,
-            unknown,
-        })
+            rng: Rng::seeded(seed),
+            watches: Vec::new(),
+            by_id: HashMap::new(),
+            next_id: 0,
+            schedule: Schedule::default(),
+            unknown: 0,
+        };
+        probes.follow(now);
+        Ok(probes)
+    }
+
+    /// Begins and ends probes as the snapshot in effect wants it. Backends that stay keep the results they had.
+    fn follow(&mut self, now: Instant) {
+        let at = Nanos::since(self.epoch, now);
+        let watches = std::mem::take(&mut self.watches);
+        let mut before: HashMap<_, _> = watches.into_iter().map(|watch| (watch.target.name.clone(), watch)).collect();
+        for (of, target) in targets(&self.snapshot) {
+            let earlier = before.remove(&target.name);
+            if let Some(watch) = earlier.as_ref()
+                && watch.target.is_like(&target)
+            {
+                self.watches.extend(earlier.map(|watch| watch.moved_to(of)));
+                continue;
+            }
+            // Added before the old one is removed, so that what both need stays.
+            let backend = self.transport.add_backend(&target.spec);
+            self.next_id = self.next_id.wrapping_add(1);
+            self.watches.push(Watch::new(self.next_id, of, backend, target, at, &mut self.rng));
+            if let Some(watch) = earlier {
+                self.forget(watch);
+            }
+        }
+        for watch in before.into_values() {
+            self.forget(watch);
+        }
+        self.by_id = self.watches.iter().enumerate().map(|(index, watch)| (watch.id, index)).collect();
+        self.unknown = self.watches.iter().filter(|watch| !watch.is_known()).count();
+        self.schedule = Schedule::default();
+        (0..self.watches.len()).for_each(|index| self.arm(index));
+    }
+
+    fn forget(&mut self, mut watch: Watch) {
+        if let Some(handle) = watch.stop() {
+            self.transport.reset(handle, Code::CANCEL);
+        }
+        self.transport.remove_backend(watch.backend);
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.control.poll(&mut self.seen, cx).is_some_and(|orders| orders.drain.is_some()) {
-            return Poll::Ready(());
-        }
         let now = Instant::now();
+        if let Some(orders) = self.control.poll(&mut self.seen, cx) {
+            if orders.drain.is_some() {
+                return Poll::Ready(());
+            }
+            if !Arc::ptr_eq(&orders.setup, &self.snapshot) {
+                self.snapshot = orders.setup;
+                self.transport.configure(transport_options(&self.snapshot.config, 0));
+                self.follow(now);
+            }
+        }
         self.transport.on_time(now);
         self.transport.poll_io(cx, now);
         while let Some(event) = self.transport.next_event() {
@@ -136,7 +169,7 @@ impl Probes {
             Event::Failed { tag, .. } => (tag, None),
             _ => return,
         };
-        let index = tag as u32 as usize;
+        let Some(&index) = self.by_id.get(&(tag as u32)) else { return };
         if let Some(watch) = self.watches.get_mut(index).filter(|watch| watch.is_running(tag)) {
             let is_success = status.is_some_and(|status| watch.expects(status));
             self.end(index, is_success, now);
@@ -156,7 +189,7 @@ impl Probes {
         if watch.is_overdue(now) {
             self.end(index, false, now);
         } else if watch.is_due(at) {
-            let sent = watch.start(index, &mut self.transport, &mut self.rng, now, at);
+            let sent = watch.start(&mut self.transport, &mut self.rng, now, at);
             if !sent {
                 self.end(index, false, now);
             }
@@ -199,4 +232,19 @@ impl Probes {
         let (healthy, total) = (ready.healthy, ready.total);
         tracing::info!("Initial health checks complete: {healthy}/{total} backends healthy");
     }
+}
+
+/// Everything that a snapshot wants to be probed, with the numbers of upstream and backend.
+fn targets(snapshot: &Snapshot) -> Vec<((usize, usize), Target)> {
+    let mut targets = Vec::new();
+    for (number, (config, upstream)) in snapshot.config.upstreams.iter().zip(&snapshot.upstreams).enumerate() {
+        for (at, backend) in config.backends.iter().enumerate() {
+            let target = backend.health_check.as_ref().and_then(|check| {
+                let name = (config.name.clone(), backend.address.written.clone());
+                Target::new(name, check, upstream, at, &backend.address.authority())
+            });
+            targets.extend(target.map(|target| ((number, at), target)));
+        }
+    }
+    targets
 }

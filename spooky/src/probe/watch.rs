@@ -4,14 +4,14 @@
 
 use crate::snapshot::{Upstream, probe_options};
 use spooky_bridge::message::{Fields, Known, Method, RequestHead};
-use spooky_config::{HealthCheck, StatusRange};
+use spooky_config::HealthCheck;
 use spooky_lb::{
     health::{Health, Prober, Transition},
     rng::Rng,
     time::Nanos,
 };
-use spooky_transport::{BackendId, RequestHandle, Transport};
-use std::time::{Duration, Instant};
+use spooky_transport::{BackendId, BackendSpec, RequestHandle, Transport};
+use std::time::Instant;
 
 /// What probes call themselves.
 const USER_AGENT: &str = concat!("spooky-health/", env!("CARGO_PKG_VERSION"));
@@ -25,12 +25,13 @@ struct Running {
 
 /// A backend that is probed.
 pub(super) struct Watch {
-    /// Its upstream and its number there.
+    /// Its number among all watches that there ever were.
+    pub(super) id: u32,
+    /// Its upstream and its number there, in the snapshot in effect.
     pub(super) of: (usize, usize),
-    place: BackendId,
-    head: RequestHead,
-    timeout: Duration,
-    expected: Vec<StatusRange>,
+    /// The backend in the transport of the probes.
+    pub(super) backend: BackendId,
+    pub(super) target: Target,
     prober: Prober,
     running: Option<Running>,
     serial: u32,
@@ -38,26 +39,69 @@ pub(super) struct Watch {
     is_known: bool,
 }
 
+/// What is probed and how: as long as that stays, a reload lets the probes go on.
+pub(super) struct Target {
+    /// The upstream's name and the backend's address as written.
+    pub(super) name: (String, String),
+    pub(super) head: RequestHead,
+    pub(super) check: HealthCheck,
+    pub(super) spec: BackendSpec,
+}
+
+impl Target {
+    /// The probes of a backend of a compiled upstream.
+    pub(super) fn new(
+        name: (String, String),
+        check: &HealthCheck,
+        upstream: &Upstream,
+        backend: usize,
+        own: &str,
+    ) -> Option<Self> {
+        let spec = upstream.backends.get(backend)?;
+        Some(Self {
+            name,
+            head: head(check, upstream, backend, own),
+            check: check.clone(),
+            spec: BackendSpec { connect_timeout: check.timeout_ms, ..spec.clone() },
+        })
+    }
+
+    pub(super) fn is_like(&self, other: &Self) -> bool {
+        self.check == other.check
+            && self.head.authority() == other.head.authority()
+            && self.spec.is_same_origin(&other.spec)
+    }
+}
+
 impl Watch {
     pub(super) fn new(
+        id: u32,
         of: (usize, usize),
-        place: BackendId,
-        head: RequestHead,
-        check: &HealthCheck,
+        backend: BackendId,
+        target: Target,
         now: Nanos,
         rng: &mut Rng,
     ) -> Self {
         Self {
+            id,
             of,
-            place,
-            head,
-            timeout: check.timeout_ms,
-            expected: check.expected_status.clone(),
-            prober: Prober::new(probe_options(check), now, rng),
+            backend,
+            prober: Prober::new(probe_options(&target.check), now, rng),
+            target,
             running: None,
             serial: 0,
             is_known: false,
         }
+    }
+
+    /// The same, under other numbers.
+    pub(super) fn moved_to(self, of: (usize, usize)) -> Self {
+        Self { of, ..self }
+    }
+
+    /// Whether the result of at least one probe is known.
+    pub(super) fn is_known(&self) -> bool {
+        self.is_known
     }
 
     /// When something is to be done for it.
@@ -81,23 +125,16 @@ impl Watch {
     }
 
     pub(super) fn expects(&self, status: u16) -> bool {
-        self.expected.iter().any(|range| range.contains(status))
+        self.target.check.expected_status.iter().any(|range| range.contains(status))
     }
 
     /// Sends a probe; false if that is impossible.
-    pub(super) fn start(
-        &mut self,
-        index: usize,
-        transport: &mut Transport,
-        rng: &mut Rng,
-        now: Instant,
-        at: Nanos,
-    ) -> bool {
+    pub(super) fn start(&mut self, transport: &mut Transport, rng: &mut Rng, now: Instant, at: Nanos) -> bool {
         self.prober.on_start(at, rng);
         self.serial = self.serial.wrapping_add(1);
-        let tag = u64::from(self.serial) << 32 | index as u64;
-        let sent = transport.request(self.place, &self.head, true, tag, now);
-        self.running = sent.ok().map(|handle| Running { handle, tag, until: now + self.timeout });
+        let tag = u64::from(self.serial) << 32 | u64::from(self.id);
+        let sent = transport.request(self.backend, &self.target.head, true, tag, now);
+        self.running = sent.ok().map(|handle| Running { handle, tag, until: now + self.target.check.timeout_ms });
         self.running.is_some()
     }
 
@@ -114,7 +151,7 @@ impl Watch {
 }
 
 /// The request of a probe.
-pub(super) fn head(check: &HealthCheck, upstream: &Upstream, backend: usize, own: &str) -> RequestHead {
+fn head(check: &HealthCheck, upstream: &Upstream, backend: usize, own: &str) -> RequestHead {
     let authority = check.host.as_ref().map(String::as_bytes);
     let authority = authority.or_else(|| upstream.authority(backend)).unwrap_or(own.as_bytes());
     let mut fields = Fields::new();

@@ -1,15 +1,13 @@
 //! Everything that is bound before anything starts: one UDP socket per listener and worker.
 
 use crate::start_error::StartError;
-use spooky_config::Config;
-use spooky_net::{
-    steer,
-    udp::{UdpOptions, UdpSocket, interface_mtu},
-};
+use spooky_config::{Config, Listener};
+use spooky_net::udp::{UdpOptions, UdpSocket, interface_mtu};
 use std::{
     io,
     net::{IpAddr, SocketAddr, ToSocketAddrs},
-    os::fd::{AsFd, BorrowedFd},
+    os::fd::{AsFd, BorrowedFd, OwnedFd},
+    sync::Arc,
 };
 
 /// IP and UDP headers: what a datagram loses of the interface's MTU.
@@ -20,37 +18,22 @@ const IPV6_UDP_HEADERS: usize = 48;
 const MAX_UDP_PAYLOAD: usize = 16_384;
 
 /// A listener's address with the sockets on it, one per worker.
-pub(crate) struct Endpoint {
-    pub(crate) address: SocketAddr,
-    pub(crate) sockets: Vec<UdpSocket>,
+pub(super) struct Endpoint {
+    pub(super) address: SocketAddr,
+    pub(super) sockets: Vec<Arc<OwnedFd>>,
     /// Whether the kernel brings each packet to the socket of its worker.
-    pub(crate) is_steered: bool,
+    pub(super) is_steered: bool,
     /// The largest UDP payload that its interface carries.
-    pub(crate) max_udp_payload: u16,
+    pub(super) interface_payload: u16,
 }
 
 /// Makes the kernel steer the group of a socket between so many workers.
 pub(super) type Attach = fn(BorrowedFd<'_>, u16) -> io::Result<()>;
 
-/// All endpoints, in the order of the listeners.
-pub(crate) struct Bound {
-    pub(crate) endpoints: Vec<Endpoint>,
-}
-
-impl Bound {
-    /// Binds all listeners for this many workers.
-    pub(crate) fn new(config: &Config, workers: u16) -> Result<Self, StartError> {
-        Self::steered_by(config, workers, steer::attach_worker_steering)
-    }
-
-    /// As [`Bound::new`], with `attach` for what makes the kernel steer a group of sockets.
-    pub(super) fn steered_by(config: &Config, workers: u16, attach: Attach) -> Result<Self, StartError> {
-        let endpoints = config.listeners.iter().map(|listener| {
-            let address = resolve(&listener.address, listener.port)?;
-            endpoint(config, address, workers, attach)
-        });
-        Ok(Self { endpoints: endpoints.collect::<Result<_, _>>()? })
-    }
+/// Binds a listener for this many workers. `attach` makes the kernel steer a group of sockets.
+pub(super) fn bind(config: &Config, listener: &Listener, workers: u16, attach: Attach) -> Result<Endpoint, StartError> {
+    let address = resolve(&listener.address, listener.port)?;
+    endpoint(config, address, workers, attach)
 }
 
 fn resolve(address: &str, port: u16) -> Result<SocketAddr, StartError> {
@@ -83,9 +66,9 @@ fn endpoint(config: &Config, address: SocketAddr, workers: u16, attach: Attach) 
     }
     let is_steered =
         sockets.first().is_some_and(|first| workers == 1 || steers(&attach(first.as_fd(), workers), address));
-    let found = u64::from(payload_of(address.ip()));
-    let max_udp_payload = u16::try_from(performance.quic_max_udp_payload_bytes.unwrap_or(found)).unwrap_or(1452);
-    Ok(Endpoint { address, sockets, is_steered, max_udp_payload })
+    let kept = sockets.iter().map(|socket| socket.as_fd().try_clone_to_owned().map(Arc::new));
+    let sockets = kept.collect::<io::Result<_>>().map_err(failed)?;
+    Ok(Endpoint { address, sockets, is_steered, interface_payload: payload_of(address.ip()) })
 }
 
 /// Whether the kernel steers. Where it does not, workers pass on what is not theirs, so that only speed is lost.

@@ -2,7 +2,9 @@
 
 mod bind;
 mod gate;
+mod ingress;
 mod privileges;
+mod reload;
 mod threads;
 mod worker_thread;
 
@@ -12,8 +14,9 @@ use crate::{
     start_error::StartError,
     state::State,
 };
-use bind::Bound;
+use ingress::Listeners;
 use spooky_config::Config;
+use spooky_net::steer::attach_worker_steering;
 use std::{path::Path, process::ExitCode};
 
 pub(crate) use threads::Running;
@@ -34,7 +37,7 @@ fn attempt(config: Config, file: &Path) -> Result<ExitCode, StartError> {
         let _entered = runtime.enter();
         Signals::of_service().map_err(explain)?
     };
-    Ok(start(config, file)?.wait(&runtime, signals))
+    Ok(start(config, file)?.wait(&runtime, signals, file))
 }
 
 /// Starts the log, binds everything, opens certificates, gives up root and starts the workers, in this order; on an error
@@ -48,10 +51,11 @@ pub(crate) fn start(config: Config, file: &Path) -> Result<Running, StartError> 
     tracing::info!("Spooky is starting");
     let workers = config.performance.worker_threads.unwrap_or(spooky_net::sys::affinity::available_parallelism());
     let workers = u16::try_from(workers).unwrap_or(u16::MAX);
-    let bound = Bound::new(&config, workers)?;
     let state = State::new(workers, &process_limits(&config))?;
+    let listeners = Listeners::new(state.clone(), attach_worker_steering);
+    let plan = listeners.plan(&config)?;
     let snapshot = compile(config, &state, None)?;
-    Running::new(bound, &state, &snapshot, log, drop)
+    Running::new(listeners, plan, state, snapshot, log, drop)
 }
 
 #[cfg(test)]

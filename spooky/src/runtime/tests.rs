@@ -9,7 +9,7 @@ use spooky_testkit::origin::Origin;
 use spooky_testkit::settings::Settings;
 use tokio::task::spawn_blocking;
 
-use super::{Bound, Running, compile, process_limits};
+use super::{Listeners, Running, compile, process_limits};
 use crate::state::State;
 
 const WORKERS: u16 = 3;
@@ -22,14 +22,15 @@ async fn without_steering_a_client_may_still_change_its_port() {
     let text = Settings::new(&files).upstream("all", "/", &[origin.url()]).text();
     let mut config = spooky_config::parse(&text, "spooky.yaml", &|_| None).unwrap().config;
     config.listeners[0].port = 0;
-    let bound = Bound::steered_by(&config, WORKERS, |_, _| Err(io::ErrorKind::Unsupported.into())).unwrap();
     let log = spooky_telemetry::log::start(config.log.level);
     let state = State::new(WORKERS, &process_limits(&config)).unwrap();
+    let listeners = Listeners::new(state.clone(), |_, _| Err(io::ErrorKind::Unsupported.into()));
+    let plan = listeners.plan(&config).unwrap();
     let snapshot = compile(config, &state, None).unwrap();
-    let running = Running::new(bound, &state, &snapshot, log, None).unwrap();
+    let running = Running::new(listeners, plan, state, snapshot, log, None).unwrap();
 
     // The kernel now spreads by address: each new port may lead to any worker, and only one knows the connection.
-    let link = Link::start(running.addresses[0], Conditions::clean()).await;
+    let link = Link::start(running.addresses()[0], Conditions::clean()).await;
     let client = Client::new(&authority);
     let connection = client.connect(link.addr(), NAME).await;
     for _ in 0..16 {

@@ -1,116 +1,88 @@
 //! The threads: one per worker, and the main thread that waits for signals.
 
-use super::{bind::Bound, gate::ConnectionGate, privileges, worker_thread::WorkerThread};
+use super::{
+    ingress::{Listeners, Plan},
+    privileges,
+    worker_thread::WorkerThread,
+};
 use crate::{
     control::Control,
     listener::Ingress,
     probe,
-    signals::Signals,
-    snapshot::{Snapshot, edge_settings},
+    signals::{Action, Signals},
+    snapshot::Snapshot,
     start_error::StartError,
     state::State,
     worker::WorkerSetup,
 };
 use spooky_config::Config;
-use spooky_edge::EdgeSettings;
-use spooky_net::{
-    inbox::{InboxLimits, Inboxes},
-    steer::Sorter,
-};
-use spooky_telemetry::log::Guard;
+use spooky_net::inbox::{InboxLimits, Inboxes};
+use spooky_telemetry::log::Log;
 use std::{
     hash::{BuildHasher, RandomState},
     net::SocketAddr,
-    os::fd::AsFd,
+    path::Path,
     process::ExitCode,
     sync::Arc,
     thread::JoinHandle,
-    time::Duration,
 };
-use tokio::runtime::Runtime;
+use tokio::{runtime::Runtime, task::spawn_blocking};
 
 /// The running process.
 pub(crate) struct Running {
-    workers: Vec<Arc<Control<Arc<WorkerSetup>>>>,
-    /// The health checker, if any backend is probed.
-    prober: Option<Arc<Control<Arc<Snapshot>>>>,
+    pub(super) state: Arc<State>,
+    /// The configuration in effect.
+    pub(super) snapshot: Arc<Snapshot>,
+    pub(super) listeners: Listeners,
+    pub(super) workers: Vec<Arc<Control<Arc<WorkerSetup>>>>,
+    pub(super) prober: Arc<Control<Arc<Snapshot>>>,
     threads: Vec<JoinHandle<()>>,
-    grace: Duration,
     /// Ends the log when all is over.
-    log: Guard,
-    /// Where the listeners are, in the order of the file.
-    pub(crate) addresses: Vec<SocketAddr>,
+    pub(super) log: Log,
 }
 
 impl Running {
-    /// Opens the certificates of what is `bound`, then gives up root, then starts the threads.
+    /// Opens the certificates and gives up root, then starts the threads. `listeners` are bound, and nothing else yet.
     pub(super) fn new(
-        bound: Bound,
-        state: &Arc<State>,
-        snapshot: &Arc<Snapshot>,
-        log: Guard,
+        mut listeners: Listeners,
+        plan: Plan,
+        state: Arc<State>,
+        snapshot: Arc<Snapshot>,
+        log: Log,
         drop: Option<privileges::Drop>,
     ) -> Result<Self, StartError> {
-        let workers = state.workers;
-        let mut running = Self {
-            workers: Vec::new(),
-            prober: None,
-            log,
-            threads: Vec::new(),
-            grace: snapshot.config.performance.shutdown_drain_timeout_ms,
-            addresses: bound.endpoints.iter().map(|endpoint| endpoint.address).collect(),
-        };
         snapshot.configure_upstreams();
-        let gate = Arc::new(ConnectionGate::new(state.clone()));
-        let mut ingress: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
-        for (endpoint, listener) in bound.endpoints.into_iter().zip(&snapshot.config.listeners) {
-            let settings = edge_settings(
-                &snapshot.config,
-                listener,
-                &state.resumption,
-                endpoint.max_udp_payload,
-                workers,
-                gate.clone(),
-            )?;
-            let subject_header = listener.tls.client_auth.subject_header.as_deref().map(Arc::<str>::from);
-            tracing::info!("Ingress: HTTP/3 (QUIC) on UDP {}", endpoint.address);
-            for ((worker, of_worker), socket) in ingress.iter_mut().enumerate().zip(endpoint.sockets) {
-                let worker = worker as u16;
-                let settings = EdgeSettings { worker, ..settings.clone() };
-                let sorter = Sorter::new(worker, workers, endpoint.is_steered);
-                let socket = socket.as_fd().try_clone_to_owned();
-                let socket = socket.map_err(|error| StartError(format!("Failed to keep a UDP socket: {error}")))?;
-                let (port, subject_header) = (endpoint.address.port(), subject_header.clone());
-                of_worker.push(Ingress { socket, settings, port, sorter, subject_header });
-            }
-        }
-        describe(&snapshot.config, workers);
+        let ingress = listeners.accept(plan);
+        describe(&snapshot.config, state.workers);
         if let Some(drop) = drop {
             drop.carry_out()?;
         }
-        running.spawn(ingress, state, snapshot)?;
-        running.probe(state, snapshot)?;
+        let prober = Arc::new(Control::new(snapshot.clone()));
+        let (workers, threads) = (Vec::new(), Vec::new());
+        let mut running = Self { state, snapshot, listeners, workers, prober, threads, log };
+        running.spawn(ingress)?;
+        running.probe()?;
         Ok(running)
     }
 
+    /// Where the listeners are, in the order of the file.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.listeners.addresses()
+    }
+
     /// Starts a worker for each element of `ingress`.
-    fn spawn(
-        &mut self,
-        ingress: Vec<Vec<Ingress>>,
-        state: &Arc<State>,
-        snapshot: &Arc<Snapshot>,
-    ) -> Result<(), StartError> {
-        let performance = &snapshot.config.performance;
+    fn spawn(&mut self, ingress: Vec<Vec<Ingress>>) -> Result<(), StartError> {
+        let performance = &self.snapshot.config.performance;
         let limits = InboxLimits {
             datagrams: performance.packet_shard_queue_capacity,
             bytes: usize::try_from(performance.packet_shard_queue_max_bytes).unwrap_or(usize::MAX),
         };
-        let inboxes = Arc::new(Inboxes::new(ingress.len() as u16, limits));
+        let inboxes = Arc::new(Inboxes::new(self.state.workers, limits));
         for (number, ingress) in ingress.into_iter().enumerate() {
-            let setup = Arc::new(WorkerSetup { snapshot: snapshot.clone(), ingress });
+            let setup = Arc::new(WorkerSetup { snapshot: self.snapshot.clone(), ingress });
             let control = Arc::new(Control::new(setup));
             let worker = WorkerThread {
-                state: state.clone(),
+                state: self.state.clone(),
                 control: control.clone(),
                 inboxes: inboxes.clone(),
                 number: number as u16,
@@ -124,38 +96,51 @@ impl Running {
         Ok(())
     }
 
-    /// Starts the probes, if any backend has them.
-    fn probe(&mut self, state: &Arc<State>, snapshot: &Arc<Snapshot>) -> Result<(), StartError> {
-        let backends = || snapshot.config.upstreams.iter().flat_map(|upstream| &upstream.backends);
-        if backends().all(|backend| backend.health_check.is_none()) {
-            return Ok(());
-        }
-        let (control, epoch) = (Arc::new(Control::new(snapshot.clone())), state.epoch);
-        self.prober = Some(control.clone());
+    /// Starts the health checker.
+    fn probe(&mut self) -> Result<(), StartError> {
+        let (control, epoch) = (self.prober.clone(), self.state.epoch);
         let seed = RandomState::new().hash_one("probes");
         let thread = std::thread::Builder::new().name("probes".to_owned());
         let thread = thread.spawn(move || probe::watch_over(&control, epoch, seed));
-        self.threads.push(thread.map_err(|error| StartError(format!("Failed to start the probes: {error}")))?);
+        self.threads.push(thread.map_err(|error| StartError(format!("Failed to start the health checker: {error}")))?);
         Ok(())
     }
 
-    /// Waits for SIGTERM or SIGINT, then drains. A second signal ends the process at once.
-    pub(super) fn wait(self, runtime: &Runtime, mut signals: Signals) -> ExitCode {
-        runtime.block_on(async move {
-            signals.next().await;
-            let stopped = tokio::task::spawn_blocking(move || self.stop());
-            tokio::select! {
-                _ = stopped => ExitCode::SUCCESS,
-                () = signals.next() => std::process::exit(1),
+    /// Reloads `file` on SIGHUP until SIGTERM or SIGINT, then drains. A second one of these ends the process at once.
+    pub(super) fn wait(self, runtime: &Runtime, mut signals: Signals, file: &Path) -> ExitCode {
+        let drained = runtime.block_on(async {
+            let mut running = self;
+            while signals.next().await == Action::Reload {
+                let file = file.to_owned();
+                // Reading files takes time: a stop that is asked for meanwhile is seen afterwards.
+                let reloaded = spawn_blocking(move || {
+                    // Logged by itself; the process goes on either way.
+                    let _ = running.reload(&file);
+                    running
+                });
+                match reloaded.await {
+                    Ok(back) => running = back,
+                    Err(_) => return None, // a panic, reported by the panic hook; its threads have been told to stop
+                }
             }
-        })
+            let stopped = spawn_blocking(move || running.stop());
+            tokio::select! {
+                _ = stopped => Some(()),
+                () = signals.stop() => None,
+            }
+        });
+        if drained.is_none() {
+            std::process::exit(1);
+        }
+        ExitCode::SUCCESS
     }
 
     /// Drains all workers and waits for them.
     pub(crate) fn stop(self) {
         tracing::info!("Draining connections");
-        self.workers.iter().for_each(|worker| worker.drain(self.grace));
-        self.prober.iter().for_each(|prober| prober.drain(self.grace));
+        let grace = self.snapshot.config.performance.shutdown_drain_timeout_ms;
+        self.workers.iter().for_each(|worker| worker.drain(grace));
+        self.prober.drain(grace);
         for thread in self.threads {
             let _panicked = thread.join(); // reported by the panic hook
         }

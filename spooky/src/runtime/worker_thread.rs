@@ -2,20 +2,12 @@
 
 use crate::{
     control::{Control, Seen},
-    exchange::{Clock, Exchanges},
-    listener::Listener,
     restart::{End, RestartBackoff, supervise},
-    snapshot::{WorkerSnapshot, transport_options},
     state::State,
     worker::{Worker, WorkerSetup},
 };
-use spooky_net::{inbox::Inboxes, sys::affinity, udp::UdpOptions};
-use spooky_transport::Transport;
-use std::{
-    io,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use spooky_net::{inbox::Inboxes, sys::affinity};
+use std::{io, sync::Arc, time::Duration};
 use tokio::runtime::Builder;
 
 /// What a worker thread is given at its start.
@@ -62,7 +54,9 @@ impl WorkerThread {
     fn run_once(&self, is_restart: bool) -> io::Result<()> {
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
         runtime.block_on(async {
-            let worker = self.worker()?;
+            let number = usize::from(self.number);
+            let worker =
+                Worker::new(self.state.clone(), self.control.clone(), self.inboxes.clone(), number, self.seed)?;
             let running = &self.state.running_workers;
             let _counted = running.enter();
             if is_restart {
@@ -72,23 +66,5 @@ impl WorkerThread {
             worker.run().await;
             Ok(())
         })
-    }
-
-    /// A worker on the configuration that is in effect.
-    fn worker(&self) -> io::Result<Worker> {
-        // A drain that was ordered before is seen by the worker's first turn.
-        let setup = self.control.read(&mut Seen::default()).setup;
-        let (config, now, number) = (&setup.snapshot.config, Instant::now(), usize::from(self.number));
-        let mut transport = Transport::new(transport_options(config, self.seed), now);
-        let snapshot = WorkerSnapshot::new(setup.snapshot.clone(), &mut transport, number);
-        let exchanges = Exchanges::new(self.state.clone(), snapshot, Clock::new(self.seed), number, now);
-        let options = UdpOptions {
-            recv_buffer: config.performance.udp_recv_buffer_bytes as usize,
-            send_buffer: config.performance.udp_send_buffer_bytes as usize,
-            reuseport: false, // it is bound already
-        };
-        let listeners = setup.ingress.iter().map(|ingress| Listener::new(ingress, &options));
-        let listeners = listeners.collect::<io::Result<Vec<_>>>()?;
-        Worker::new(listeners, transport, exchanges, self.control.clone(), self.inboxes.clone(), number)
     }
 }

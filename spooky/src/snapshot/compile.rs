@@ -1,6 +1,6 @@
 //! From the configuration to what the data plane works with: the snapshot, and the settings of both sides.
 
-use super::{Host, Limits, Snapshot, Upstream, decide};
+use super::{ClientTls, Host, Limits, Snapshot, Upstream, decide};
 use crate::{start_error::StartError, state::State};
 use spooky_bridge::message::{
     Protocol,
@@ -37,6 +37,7 @@ pub(crate) fn compile(config: Config, state: &State, previous: Option<&Snapshot>
         compile_upstream(&config, upstream, state, previous)
     });
     Ok(Arc::new(Snapshot {
+        generation: previous.map_or(1, |previous| previous.generation + 1),
         routes,
         upstreams: upstreams.collect::<Result<_, _>>()?,
         limits: Limits {
@@ -60,7 +61,8 @@ fn compile_upstream(
     state: &State,
     previous: Option<&Upstream>,
 ) -> Result<Upstream, StartError> {
-    let (backends, scope_options) = (backends(upstream)?, decide::scope_options(config, upstream));
+    let tls = client_tls(upstream, previous)?;
+    let (backends, scope_options) = (backends(upstream, tls.as_ref())?, decide::scope_options(config, upstream));
     let scope = match previous {
         Some(previous) => previous.scope.clone(),
         None => Scope::new(state.process.clone(), usize::from(state.workers), &scope_options),
@@ -85,6 +87,7 @@ fn compile_upstream(
             ),
         },
         backends,
+        tls,
         pool: Arc::new(decide::pool(config, upstream, previous.map(|previous| &*previous.pool)).with_scope(&scope)),
         scope,
         scope_options,
@@ -97,12 +100,29 @@ fn compile_upstream(
     })
 }
 
+/// The TLS context of an upstream's backends, if any of them may need it: the previous one where nothing of it changed, so
+/// that connections go on.
+fn client_tls(
+    upstream: &spooky_config::Upstream,
+    previous: Option<&Upstream>,
+) -> Result<Option<ClientTls>, StartError> {
+    if upstream.backends.iter().all(|backend| backend.address.scheme == BackendScheme::Http) {
+        return Ok(None);
+    }
+    let options = client_options(upstream);
+    let fingerprint = options.fingerprint();
+    if let Some(kept) = previous.and_then(|previous| previous.tls.clone()).filter(|tls| tls.fingerprint == fingerprint)
+    {
+        return Ok(Some(kept));
+    }
+    let context = client::config(&options).map_err(start_error)?;
+    Ok(Some(ClientTls { context, fingerprint }))
+}
+
 /// The backends as the transport wants them. All of an upstream share one TLS context, so that connections can be shared.
-fn backends(upstream: &spooky_config::Upstream) -> Result<Vec<BackendSpec>, StartError> {
-    let needs_tls = upstream.backends.iter().any(|backend| backend.address.scheme != BackendScheme::Http);
-    let tls = if needs_tls { Some(client::config(&client_options(upstream)).map_err(start_error)?) } else { None };
+fn backends(upstream: &spooky_config::Upstream, tls: Option<&ClientTls>) -> Result<Vec<BackendSpec>, StartError> {
     let specs = upstream.backends.iter().map(|backend| {
-        let scheme = match (&backend.address.scheme, &tls) {
+        let scheme = match (&backend.address.scheme, tls) {
             (BackendScheme::Http, _) | (_, None) => Scheme::Http,
             (BackendScheme::Https | BackendScheme::Detect, Some(tls)) => {
                 let name = upstream.tls.server_name.clone().unwrap_or_else(|| backend.address.host.clone());
@@ -112,7 +132,7 @@ fn backends(upstream: &spooky_config::Upstream) -> Result<Vec<BackendSpec>, Star
                         backend.id, upstream.name
                     ))
                 })?;
-                let tls = tls.clone();
+                let tls = tls.context.clone();
                 if backend.address.scheme == BackendScheme::Detect {
                     Scheme::Detect { tls, server_name }
                 } else {

@@ -13,6 +13,7 @@ pub(crate) use decide::{probe_options, process_limits};
 pub(crate) use key::KeySource;
 pub(crate) use worker::{WorkerSnapshot, log_transition};
 
+use rustls::ClientConfig;
 use spooky_bridge::message::forwarded::ForwardedMode;
 use spooky_config::Config;
 use spooky_lb::{
@@ -44,6 +45,14 @@ pub(crate) enum Host {
     Upstream(Vec<Vec<u8>>),
 }
 
+/// The TLS context for connections to an upstream's backends.
+#[derive(Clone)]
+pub(crate) struct ClientTls {
+    context: Arc<ClientConfig>,
+    /// Of the options and files that it was made of.
+    fingerprint: u64,
+}
+
 /// What the exchange needs to know of an upstream.
 pub(crate) struct Upstream {
     /// The deadlines outside the attempts.
@@ -52,6 +61,7 @@ pub(crate) struct Upstream {
     pub(crate) host: Host,
     /// The backends, in the order of the file.
     pub(crate) backends: Vec<BackendSpec>,
+    tls: Option<ClientTls>,
     /// The same backends for the decisions, shared by the workers.
     pub(crate) pool: Arc<Pool>,
     pub(crate) options: UpstreamOptions,
@@ -100,6 +110,8 @@ impl Upstream {
 
 /// The snapshot.
 pub(crate) struct Snapshot {
+    /// Counts the configurations of the process, from 1.
+    pub(crate) generation: u64,
     pub(crate) routes: Table,
     pub(crate) upstreams: Vec<Upstream>,
     pub(crate) limits: Limits,
@@ -108,6 +120,12 @@ pub(crate) struct Snapshot {
     /// What the operator forbids.
     pub(crate) policy: Policy,
     pub(crate) config: Config,
+}
+
+impl Drop for Snapshot {
+    fn drop(&mut self) {
+        tracing::debug!("Configuration freed (generation={})", self.generation);
+    }
 }
 
 impl Snapshot {

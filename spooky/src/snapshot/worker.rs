@@ -1,6 +1,7 @@
 //! A snapshot as one worker uses it: its upstreams with their balancers, and the transport's ids of their backends.
 //!
-//! Shared by the exchanges that began with it.
+//! Shared by the exchanges that began with it; when the last of them has ended, [`WorkerSnapshot::remove_backends`] gives the
+//! ids back.
 
 use super::Snapshot;
 use spooky_config::Config;
@@ -54,6 +55,11 @@ impl WorkerSnapshot {
         }
         let logged = vec![Cell::new(None); balanced.len()];
         Self { snapshot, balanced, backend_ids, by_backend_id, logged }
+    }
+
+    /// Removes its backends from the transport. For a snapshot that no exchange uses any more.
+    pub(crate) fn remove_backends(&self, transport: &mut Transport) {
+        self.backend_ids.iter().flatten().for_each(|id| transport.remove_backend(*id));
     }
 
     /// An upstream with its balancer, borrowed for one decision; `None` while it is borrowed.

@@ -26,6 +26,7 @@ mod overload;
 mod policy;
 mod privileges;
 mod proxy;
+mod reload;
 mod route;
 mod slow;
 mod steer;

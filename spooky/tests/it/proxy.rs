@@ -5,6 +5,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use rustix::process::Signal;
 use spooky_testkit::certs::{Authority, Files};
 use spooky_testkit::client::{Client, Connection, raw};
 use spooky_testkit::process::Program;
@@ -26,7 +27,7 @@ pub(crate) struct Proxy {
     pub(crate) settings: Settings,
     pub(crate) authority: Authority,
     /// The certificates and the configuration; they go away with the proxy.
-    _files: Files,
+    files: Files,
 }
 
 impl Proxy {
@@ -44,7 +45,7 @@ impl Proxy {
             std::fs::write(&path, edit(settings.text())).expect("write the configuration");
             let program = run(&path);
             if serves(&program).await {
-                return Self { program, settings, authority, _files: files };
+                return Self { program, settings, authority, files };
             }
         }
         panic!("no port stayed free in {ATTEMPTS} attempts");
@@ -96,6 +97,18 @@ impl Proxy {
     pub(crate) async fn logged(&self, text: &str, times: usize) {
         wait::until(wait::BOUND, text, || async { (self.count(text) >= times).then_some(()) }).await;
         assert_eq!(self.count(text), times, "lines of the log with: {text}");
+    }
+
+    /// Replaces the text of its configuration file.
+    pub(crate) fn rewrite(&self, text: &str) {
+        std::fs::write(self.files.dir().join("spooky.yaml"), text).expect("write the configuration");
+    }
+
+    /// Reloads with this text, and awaits that it is in effect under this number.
+    pub(crate) async fn reload(&self, text: &str, generation: u64) {
+        self.rewrite(text);
+        self.program.signal(Signal::HUP);
+        self.logged(&format!("Configuration reloaded (generation={generation})"), 1).await;
     }
 
     /// Ends the process by SIGTERM and holds it to its promises: status 0, and the last line says so.

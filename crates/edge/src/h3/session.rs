@@ -82,6 +82,16 @@ pub(crate) struct Session {
 }
 
 impl Session {
+    /// Takes over the rules and limits of request heads. The window of its streams stays what was announced.
+    pub(crate) fn configure(&mut self, settings: &Rc<SessionSettings>) {
+        let stream_window = self.settings.stream_window;
+        self.settings = if settings.stream_window == stream_window {
+            settings.clone()
+        } else {
+            Rc::new(SessionSettings { stream_window, ..**settings })
+        };
+    }
+
     pub(crate) fn new(origin: Origin, settings: Rc<SessionSettings>, now: Instant) -> Self {
         let local = h3::Settings { max_field_section_size: settings.limits.section_size(), ..h3::Settings::default() };
         Self {

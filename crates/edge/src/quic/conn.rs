@@ -24,6 +24,8 @@ pub(crate) struct Conn {
     pub(crate) armed: Option<Instant>,
     /// When a keep-alive is due although the client is silent, because requests are open.
     pub(crate) keep_alive: Instant,
+    /// How long after the last datagram that is.
+    pub(crate) keep_alive_every: Duration,
     /// The subject of its certificate, once somebody has asked.
     pub(crate) subject: OnceCell<Option<Box<str>>>,
     /// Its place among the connections of the process; given back by drop.
@@ -48,14 +50,14 @@ impl Conn {
     }
 
     /// Runs what is due. An open request keeps the connection alive (behaviour 2.1).
-    pub(crate) fn on_time(&mut self, now: Instant, keep_alive_every: Duration) {
+    pub(crate) fn on_time(&mut self, now: Instant) {
         self.quic.handle_timeout(now);
         self.session.reset_slow_heads(&mut self.quic, now);
         if now >= self.keep_alive {
             if !self.session.is_idle() && !self.quic.is_closed() {
                 self.quic.ping();
             }
-            self.keep_alive = now + keep_alive_every;
+            self.keep_alive = now + self.keep_alive_every;
         }
     }
 }

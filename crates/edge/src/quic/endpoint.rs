@@ -58,12 +58,7 @@ impl Edge {
         Ok(Self {
             endpoint,
             server,
-            session: Rc::new(SessionSettings {
-                limits: settings.head_limits,
-                rules: settings.rules,
-                header_timeout: settings.header_timeout,
-                stream_window: settings.max_stream_data,
-            }),
+            session: Rc::new(settings.session()),
             conns: Vec::new(),
             open: 0,
             gate: settings.gate.clone(),
@@ -94,7 +89,7 @@ impl Edge {
                 if let Some(conn) = self.conns.get_mut(handle.0).and_then(Option::as_mut) {
                     conn.quic.handle_event(event);
                     conn.received.add(len);
-                    conn.keep_alive = now + self.keep_alive_every;
+                    conn.keep_alive = now + conn.keep_alive_every;
                     mark(&mut self.dirty, conn, handle.0 as u32);
                 }
             }
@@ -135,6 +130,7 @@ impl Edge {
                     received: h3::Received::default(),
                     armed: None,
                     keep_alive,
+                    keep_alive_every: self.keep_alive_every,
                     subject: OnceCell::new(),
                     _place: place,
                 });
@@ -170,7 +166,7 @@ impl Edge {
             disarm(&mut conn.armed, at);
             match conn.deadline() {
                 Some(real) if real <= now => {
-                    conn.on_time(now, self.keep_alive_every);
+                    conn.on_time(now);
                     mark(&mut self.dirty, conn, index);
                 }
                 Some(real) => self.deadlines.arm(index, real, &mut conn.armed),
@@ -389,6 +385,23 @@ impl Edge {
             mark(dirty, conn, stream.conn);
             conn.session.reset(&mut conn.quic, stream, code);
         }
+    }
+
+    /// Takes over other settings. New connections get all of them; on those that exist, new requests get the rules and limits
+    /// of request heads. What QUIC has negotiated stays.
+    ///
+    /// Errors: as [`Edge::new`]; nothing is changed then.
+    pub fn configure(&mut self, settings: &EdgeSettings) -> Result<(), EdgeError> {
+        let server = Arc::new(settings.server_config()?);
+        self.endpoint.set_server_config(Some(server.clone()));
+        self.server = server;
+        self.session = Rc::new(settings.session());
+        self.gate = settings.gate.clone();
+        self.keep_alive_every = settings.idle_timeout / KEEP_ALIVES_PER_IDLE_TIMEOUT;
+        for conn in self.conns.iter_mut().flatten() {
+            conn.session.configure(&self.session);
+        }
+        Ok(())
     }
 
     /// Refuses new connections and lets those that exist finish: GOAWAY in two steps (RFC 9114 5.2).

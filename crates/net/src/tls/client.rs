@@ -2,6 +2,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -59,6 +60,19 @@ impl Default for ClientTlsOptions {
 impl ClientTlsOptions {
     fn field(&self, name: &str) -> String {
         format!("{}.{name}", self.section)
+    }
+
+    /// A number that changes when these options or the contents of the files that they name change. A reload keeps the
+    /// context, and with it the connections, of backends whose number stays.
+    pub fn fingerprint(&self) -> u64 {
+        let mut hasher = DefaultHasher::new();
+        format!("{self:?}").hash(&mut hasher);
+        let files = [&self.ca_file, &self.client_cert, &self.client_key].into_iter().flatten().cloned();
+        for file in files.chain(self.ca_dir.as_deref().map(pem_files).unwrap_or_default()) {
+            // A file that cannot be read is reported when the context is built.
+            (&file, fs::read(&file).ok()).hash(&mut hasher);
+        }
+        hasher.finish()
     }
 
     fn certificate(&self) -> Option<CertificateFiles> {
@@ -128,12 +142,7 @@ fn directory(field: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, T
         Ok(_) => {}
     }
     let mut found = Vec::new();
-    for entry in fs::read_dir(path).into_iter().flatten().flatten() {
-        let file = entry.path();
-        let extension = file.extension().and_then(OsStr::to_str).unwrap_or_default();
-        if !["pem", "crt", "cer"].iter().any(|known| extension.eq_ignore_ascii_case(known)) {
-            continue;
-        }
+    for file in pem_files(path) {
         if let Ok(some) = fs::read(&file).map_err(drop).and_then(|text| certificates(&text).map_err(drop)) {
             found.extend(some);
         }
@@ -142,4 +151,17 @@ fn directory(field: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, T
         return Err(TlsMaterialError::EmptyDirectory(field, owned));
     }
     Ok(found)
+}
+
+/// The files of a directory that may hold certificates, in the order of their names.
+fn pem_files(directory: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+    let mut files: Vec<_> = entries
+        .filter(|file| {
+            let extension = file.extension().and_then(OsStr::to_str).unwrap_or_default();
+            ["pem", "crt", "cer"].iter().any(|known| extension.eq_ignore_ascii_case(known))
+        })
+        .collect();
+    files.sort();
+    files
 }

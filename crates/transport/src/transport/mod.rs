@@ -46,6 +46,16 @@ struct Target {
     connect_timeout: Duration,
 }
 
+fn h2_config(options: &Options) -> h2::Config {
+    h2::Config {
+        initial_stream_window: options.stream_window,
+        connection_window: options.connection_window,
+        max_header_list: options.max_header_bytes,
+        max_header_count: options.max_header_count,
+        ..h2::Config::default()
+    }
+}
+
 /// The backend side of one worker.
 pub struct Transport {
     options: Options,
@@ -76,13 +86,7 @@ impl Transport {
     /// A transport without backends.
     pub fn new(options: Options, now: Instant) -> Self {
         Self {
-            h2: h2::Config {
-                initial_stream_window: options.stream_window,
-                connection_window: options.connection_window,
-                max_header_list: options.max_header_bytes,
-                max_header_count: options.max_header_count,
-                ..h2::Config::default()
-            },
+            h2: h2_config(&options),
             jitter: Jitter::new(options.seed),
             options,
             targets: Slab::new(),
@@ -101,6 +105,12 @@ impl Transport {
             stopped: false,
             now,
         }
+    }
+
+    /// Takes over other options. Connections that exist keep the windows and limits that they announced.
+    pub fn configure(&mut self, options: Options) {
+        self.h2 = h2_config(&options);
+        self.options = options;
     }
 
     /// Adds a backend. Nothing is connected before the first request.

@@ -1,0 +1,137 @@
+//! The listeners as the control plane holds them: bound sockets, with the numbers under which the workers know them.
+//!
+//! A reload keeps the sockets of listeners whose address stays and binds new ones; the others close once every worker has
+//! drained them. Nothing changes before [`Listeners::accept`].
+
+use super::{
+    bind::{Attach, Endpoint, bind},
+    gate::ConnectionGate,
+};
+use crate::{listener::Ingress, snapshot::edge_settings, start_error::StartError, state::State};
+use spooky_config::{Config, Listener};
+use spooky_edge::EdgeSettings;
+use spooky_net::steer::Sorter;
+use std::{
+    net::SocketAddr,
+    os::fd::OwnedFd,
+    sync::{Arc, Weak},
+};
+
+/// Address and port of a listener as the file has them.
+type Written = (String, u16);
+
+/// A listener with its sockets, one for each worker.
+#[derive(Clone)]
+struct Bound {
+    number: usize,
+    /// A reload that finds the same keeps the sockets.
+    written: Written,
+    endpoint: Arc<Endpoint>,
+}
+
+/// All listeners of the process.
+pub(super) struct Listeners {
+    state: Arc<State>,
+    gate: Arc<ConnectionGate>,
+    attach: Attach,
+    bound: Vec<Bound>,
+    /// Removed listeners: their sockets live until the last worker has drained them.
+    removed: Vec<(Written, Weak<OwnedFd>)>,
+    next_number: usize,
+}
+
+/// The listeners that a configuration wants, bound, and what each worker is given of them.
+pub(super) struct Plan {
+    bound: Vec<Bound>,
+    next_number: usize,
+    ingress: Vec<Vec<Ingress>>,
+}
+
+impl Listeners {
+    /// No listener yet. `attach` makes the kernel steer a group of sockets.
+    pub(super) fn new(state: Arc<State>, attach: Attach) -> Self {
+        let gate = Arc::new(ConnectionGate::new(state.clone()));
+        Self { state, gate, attach, bound: Vec::new(), removed: Vec::new(), next_number: 0 }
+    }
+
+    /// Where the listeners are, in the order of the file.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        self.bound.iter().map(|bound| bound.endpoint.address).collect()
+    }
+
+    /// Binds what is not bound yet and loads certificates. Dropping the plan closes what it has bound.
+    pub(super) fn plan(&self, config: &Config) -> Result<Plan, StartError> {
+        let mut plan = Plan { bound: Vec::new(), next_number: self.next_number, ingress: Vec::new() };
+        plan.ingress.resize_with(usize::from(self.state.workers), Vec::new);
+        for listener in &config.listeners {
+            let written = (listener.address.clone(), listener.port);
+            let bound = if let Some(bound) = self.bound.iter().find(|bound| bound.written == written) {
+                bound.clone()
+            } else {
+                self.check_drained(&written)?;
+                let endpoint = Arc::new(bind(config, listener, self.state.workers, self.attach)?);
+                plan.next_number += 1;
+                Bound { number: plan.next_number - 1, written, endpoint }
+            };
+            self.add(&mut plan, config, listener, &bound)?;
+            plan.bound.push(bound);
+        }
+        Ok(plan)
+    }
+
+    /// Its sockets would share the port with those that drain, and get their packets.
+    fn check_drained(&self, written: &Written) -> Result<(), StartError> {
+        if self.removed.iter().any(|(removed, socket)| removed == written && socket.strong_count() > 0) {
+            let (address, port) = written;
+            return Err(StartError(format!(
+                "Failed to bind UDP socket {address}:{port}: the listener that was removed there still drains\n    \
+                 hint: reload again after performance.shutdown_drain_timeout_ms"
+            )));
+        }
+        Ok(())
+    }
+
+    fn add(&self, plan: &mut Plan, config: &Config, listener: &Listener, bound: &Bound) -> Result<(), StartError> {
+        let (state, endpoint) = (&self.state, &bound.endpoint);
+        let payload = max_udp_payload(config, endpoint);
+        let settings = edge_settings(config, listener, &state.resumption, payload, state.workers, self.gate.clone())?;
+        let subject_header = listener.tls.client_auth.subject_header.as_deref().map(Arc::<str>::from);
+        for ((worker, of_worker), socket) in plan.ingress.iter_mut().enumerate().zip(&endpoint.sockets) {
+            let worker = worker as u16;
+            of_worker.push(Ingress {
+                number: bound.number,
+                socket: socket.clone(),
+                settings: EdgeSettings { worker, ..settings.clone() },
+                port: endpoint.address.port(),
+                sorter: Sorter::new(worker, state.workers, endpoint.is_steered),
+                subject_header: subject_header.clone(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Makes the plan the one in effect, and returns what each worker must be given.
+    pub(super) fn accept(&mut self, plan: Plan) -> Vec<Vec<Ingress>> {
+        for bound in &plan.bound {
+            if !self.bound.iter().any(|before| before.number == bound.number) {
+                tracing::info!("Ingress: HTTP/3 (QUIC) on UDP {}", bound.endpoint.address);
+            }
+        }
+        self.removed.retain(|(_, socket)| socket.strong_count() > 0);
+        for before in &self.bound {
+            if !plan.bound.iter().any(|bound| bound.number == before.number) {
+                tracing::info!("Listener removed, draining: UDP {}", before.endpoint.address);
+                let sockets = before.endpoint.sockets.iter().map(Arc::downgrade);
+                self.removed.extend(sockets.map(|socket| (before.written.clone(), socket)));
+            }
+        }
+        (self.bound, self.next_number) = (plan.bound, plan.next_number);
+        plan.ingress
+    }
+}
+
+/// `quic_max_udp_payload_bytes`; by default what the interface carries.
+fn max_udp_payload(config: &Config, endpoint: &Endpoint) -> u16 {
+    let bytes = config.performance.quic_max_udp_payload_bytes.unwrap_or(u64::from(endpoint.interface_payload));
+    u16::try_from(bytes).unwrap_or(u16::MAX)
+}

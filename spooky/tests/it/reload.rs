@@ -1,0 +1,207 @@
+//! SIGHUP puts a new configuration into effect: what begins later follows it, what has begun does not notice.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::StatusCode;
+use rustix::process::Signal;
+use spooky_testkit::client::{Client, Connection};
+use spooky_testkit::origin::Origin;
+use spooky_testkit::{port, wait};
+
+use crate::proxy::{NAME, Proxy};
+
+/// Two upstreams, of which the tests change the second.
+async fn two_routes(first: &Origin, second: &Origin) -> Proxy {
+    let (first, second) = ([first.url()], [second.url()]);
+    Proxy::start(|settings| settings.upstream("main", "/", &first).upstream("other", "/gate", &second).workers(2)).await
+}
+
+/// A request for `/gate` that has arrived at the origin and waits there.
+async fn waiting_at(origin: &Origin, connection: &Connection) -> tokio::task::JoinHandle<(u16, String)> {
+    let before = origin.journal().now().requests.len();
+    let connection = connection.clone();
+    let request = tokio::spawn(async move {
+        let reply = connection.get("/gate").await.unwrap();
+        (reply.status.as_u16(), reply.text().to_owned())
+    });
+    origin.journal().until("the request at the origin", |record| record.requests.len() > before).await;
+    request
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_in_flight_finishes_although_its_route_and_backend_are_removed() {
+    let (main, other) = (Origin::h2c().await, Origin::h2c().await);
+    let proxy = two_routes(&main, &other).await;
+    let connection = proxy.connect().await;
+    let request = waiting_at(&other, &connection).await;
+    let without = proxy.settings.text().replace("  other:\n", "  unused:\n").replace("\"/gate\"", "\"/unused\"");
+    proxy.reload(&without.replace(&other.url(), "http://127.0.0.1:9"), 2).await;
+
+    // On the same connection, a request that begins now goes where the new configuration says.
+    assert_eq!(connection.get("/").await.unwrap().text(), "hello");
+    assert_eq!(connection.get("/status/204").await.unwrap().status, StatusCode::NO_CONTENT);
+    assert_eq!(other.journal().now().requests.len(), 1);
+    other.open_gate();
+    assert_eq!(request.await.unwrap(), (200, "through".to_owned()));
+    proxy.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_in_flight_keeps_its_timeout_and_its_limits() {
+    let origin = Origin::h2c().await;
+    let backends = [origin.url()];
+    // One answer that comes too late shall say nothing about the backend here.
+    let alone = "timeouts: { response_ms: 20s, total_ms: 25s }\npassive_health: { enabled: false }";
+    let once = "resilience:\n  circuit_breaker: { enabled: false }\n  retry_budget: { max_retries: 0 }";
+    let proxy = Proxy::start(|settings| settings.upstream_with("all", "/", &backends, alone).block(once)).await;
+    let connection = proxy.connect().await;
+    let request = waiting_at(&origin, &connection).await;
+    let quick = proxy.settings.text().replace("response_ms: 20s", "response_ms: 100, connect_ms: 100");
+    proxy.reload(&quick, 2).await;
+    // The new timeout holds for what begins now, and ends it before the other one has even noticed.
+    let reply = connection.get("/hold").await.unwrap();
+    assert_eq!((reply.status, reply.text().trim()), (StatusCode::SERVICE_UNAVAILABLE, "upstream timeout"));
+    origin.open_gate();
+    assert_eq!(request.await.unwrap(), (200, "through".to_owned()));
+
+    let small = quick.replace("performance:\n", "performance:\n  max_request_body_bytes: 10\n");
+    let mut upload = connection.open(http::Request::post("https://localhost/echo").body(()).unwrap()).await.unwrap();
+    upload.sending.data(vec![1; 8]).await.unwrap();
+    origin.journal().until("the upload", |record| record.requests.iter().any(|request| request.path == "/echo")).await;
+    proxy.reload(&small, 3).await;
+    upload.sending.data(vec![1; 8]).await.unwrap();
+    upload.sending.finish().await.unwrap();
+    assert_eq!(upload.reading.reply().await.unwrap().body.len(), 16, "it began when more was allowed");
+    assert_eq!(connection.post("/echo", vec![1; 16]).await.unwrap().status, StatusCode::PAYLOAD_TOO_LARGE);
+    proxy.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bad_file_and_a_change_that_needs_a_restart_change_nothing() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::before(&[origin.url()]).await;
+    let connection = proxy.connect().await;
+    let good = proxy.settings.text();
+    let moved = good.replace("path_prefix: \"/\"", "path_prefix: \"/moved\"");
+    for (number, (bad, expected)) in [
+        (moved.replace("version: 1", "version: 9"), "Invalid version: expected '1', found '9'"),
+        (moved.replace("key.pem", "lost.pem"), "lost.pem"),
+        (moved.replace("performance:", "performence:"), "unknown field 'performence'"),
+        (
+            moved.replace("worker_threads: 1", "worker_threads: 2"),
+            "runtime reload rejected: performance.worker_threads changed from 1 to 2; restart required",
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        proxy.rewrite(&bad);
+        proxy.program.signal(Signal::HUP);
+        proxy.logged("; keeping generation 1", number + 1).await;
+        assert!(proxy.count(expected) >= 1, "{expected}");
+        assert_eq!(connection.get("/").await.unwrap().text(), "hello");
+    }
+    assert_eq!(proxy.count("Configuration reload failed: 1 error(s); keeping generation 1"), 4);
+    proxy.reload(&moved, 2).await;
+    assert_eq!(connection.get("/").await.unwrap().status, StatusCode::NOT_FOUND);
+    proxy.stop().await;
+}
+
+/// The configuration with a second listener.
+fn with_listener(text: &str, addr: SocketAddr) -> String {
+    let line = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap().trim().to_owned();
+    let (tls, port) = (line("  tls: "), line("  port: "));
+    let first = format!("  - {{ address: 127.0.0.1, {port}, {tls} }}\n");
+    let second = format!("  - {{ address: 127.0.0.1, port: {}, {tls} }}\n", addr.port());
+    text.replace("upstream:\n", &format!("listeners:\n{first}{second}upstream:\n"))
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn listeners_come_and_go_and_a_removed_one_drains() {
+    let origin = Origin::h2c().await;
+    let backends = [origin.url()];
+    let proxy = Proxy::start(|settings| settings.upstream("all", "/", &backends).workers(2)).await;
+    let one = proxy.settings.text();
+    let first = proxy.connect().await;
+    let added = port::free();
+    proxy.reload(&with_listener(&one, added), 2).await;
+    let second = proxy.client().connect(added, NAME).await;
+    assert_eq!(second.get("/").await.unwrap().text(), "hello");
+    assert_eq!(first.get("/").await.unwrap().text(), "hello", "the connection of the listener that stays");
+
+    let request = waiting_at(&origin, &second).await;
+    proxy.reload(&one, 3).await;
+    origin.open_gate();
+    assert_eq!(request.await.unwrap().0, 200, "what had begun on the removed listener finishes");
+    assert_eq!(second.closed().await, Some(0x100), "H3_NO_ERROR");
+    assert_eq!(first.get("/").await.unwrap().text(), "hello");
+    // Once the workers have let go of it, the port is free for others.
+    wait::until(wait::BOUND, "the port to be free", || async { std::net::UdpSocket::bind(added).ok() }).await;
+    proxy.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn health_of_a_backend_that_stays_is_kept_and_a_new_one_is_used_at_once() {
+    let (good, dead) = (Origin::h2c().await, format!("http://{}", port::free()));
+    let block = "load_balancing: { type: round_robin }\npassive_health: { failure_threshold: 1, cooldown_ms: 1h }";
+    let backends = [good.url(), dead.clone()];
+    let proxy = Proxy::start(|settings| settings.upstream_with("all", "/", &backends, block)).await;
+    let connection = proxy.connect().await;
+    for _ in 0..4 {
+        assert_eq!(connection.get("/").await.unwrap().text(), "hello");
+    }
+    proxy.logged("became unhealthy", 1).await;
+    let third = Origin::h2c().await;
+    let more = format!("      - {{ id: b3, address: \"{}\" }}\n    load_balancing", third.url());
+    proxy.reload(&proxy.settings.text().replace("    load_balancing", &more), 2).await;
+    for _ in 0..8 {
+        assert_eq!(connection.get("/").await.unwrap().text(), "hello");
+    }
+    assert!(third.journal().now().requests.len() >= 3, "the new backend has its share");
+    assert_eq!(proxy.count("became unhealthy"), 1, "the dead one was not tried again");
+    proxy.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn many_reloads_under_traffic_lose_nothing_and_free_what_they_replace() {
+    const RELOADS: u64 = 60;
+    let origin = Origin::h2c().await;
+    let backends = [origin.url()];
+    let proxy = Proxy::start(|settings| settings.upstream("all", "/", &backends).workers(2).level("debug")).await;
+    let clients: Vec<Client> = (0..4).map(|_| proxy.client()).collect();
+    let (stop, addr) = (tokio::sync::watch::channel(false), proxy.settings.addr());
+    let mut traffic = tokio::task::JoinSet::new();
+    for client in clients {
+        let stopped = stop.1.clone();
+        traffic.spawn(async move {
+            let connection = client.connect(addr, NAME).await;
+            let mut served = 0;
+            while !*stopped.borrow() {
+                let body = Bytes::from(vec![7; 3000]);
+                assert_eq!(connection.post("/echo", body.clone()).await.unwrap().body, body);
+                served += 1;
+            }
+            served
+        });
+    }
+    let text = proxy.settings.text();
+    for reload in 0..RELOADS {
+        let timeout = 20_000 + reload;
+        proxy
+            .reload(&text.replace("backend_timeout_ms: 30s", &format!("backend_timeout_ms: {timeout}")), reload + 2)
+            .await;
+    }
+    stop.0.send_replace(true);
+    let served: Vec<u64> = wait::within_time(Duration::from_secs(120), "all clients", traffic.join_all()).await;
+    assert!(served.iter().all(|count| *count > 0), "{served:?}");
+    // Each worker, and the prober, frees every snapshot but the last once its requests are over.
+    let freed = RELOADS as usize;
+    wait::until(wait::BOUND, "old snapshots to be freed", || async {
+        (proxy.count("Configuration freed") >= freed).then_some(())
+    })
+    .await;
+    assert_eq!(proxy.count("Configuration freed"), freed);
+    proxy.stop().await;
+}
