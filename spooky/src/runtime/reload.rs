@@ -9,6 +9,7 @@ use crate::{
     worker::WorkerSetup,
 };
 use spooky_config::{Change, Config, Mode, Problem, Severity, diff, examine};
+use spooky_net::sys::privileges::raise_kept;
 use std::{path::Path, sync::Arc};
 
 /// Why nothing has changed: one text for each reason, with its place in the file if it has one.
@@ -24,7 +25,13 @@ impl From<StartError> for ReloadError {
 impl Running {
     /// Puts the file into effect and logs how that went. Returns the number of the configuration that is in effect.
     pub(crate) fn reload(&mut self, file: &Path) -> Result<u64, ReloadError> {
-        let done = read(file).and_then(|config| self.follow(config));
+        let done = match raise_kept() {
+            // Held while files are read and ports are bound, and by this thread alone.
+            Ok(_raised) => read(file).and_then(|config| self.follow(config)),
+            Err(error) => {
+                Err(ReloadError(vec![format!("Failed to raise the capabilities kept for a reload: {error}")]))
+            }
+        };
         match &done {
             Ok(generation) => tracing::info!("Configuration reloaded (generation={generation})"),
             Err(ReloadError(texts)) => {

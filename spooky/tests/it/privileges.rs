@@ -185,3 +185,29 @@ async fn as_another_user_nothing_changes() {
     drop(connection);
     assert_eq!(program.stop().await.code(), Some(0));
 }
+
+#[tokio::test]
+async fn a_reload_after_the_drop_reads_what_only_root_may_read_if_capabilities_were_kept() {
+    if !is_root() {
+        return;
+    }
+    let origin = Origin::h2c().await;
+    for (retain, outcome) in [(true, "Configuration reloaded (generation=2)"), (false, "; keeping generation 1")] {
+        let (authority, files) = certificates();
+        readable(&files, false);
+        let security = format!("privileges: {{ retain_capabilities: {retain} }}");
+        let make = || settings(&files, &origin, &security);
+        let (mut program, settings) = start(&files, make, |_| {}).await;
+        program.line("Performance profile: ").await;
+        let moved = settings.text().replace("path_prefix: \"/\"", "path_prefix: \"/status/\"");
+        std::fs::write(files.dir().join("spooky.yaml"), moved).unwrap();
+        readable(&files, false);
+        program.signal(rustix::process::Signal::HUP);
+        program.line(outcome).await;
+        let connection = Client::new(&authority).connect_when_up(settings.addr(), NAME).await;
+        assert_eq!(connection.get("/").await.unwrap().status, if retain { 404 } else { 200 });
+        let raised = threads(&program).into_iter().filter(|thread| thread.bits("CapEff") != 0);
+        assert_eq!(raised.count(), 0, "nothing stays effective");
+        assert_eq!(program.stop().await.code(), Some(0));
+    }
+}

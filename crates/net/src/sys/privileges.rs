@@ -4,6 +4,7 @@
 
 use std::fmt;
 use std::io;
+use std::marker::PhantomData;
 
 use libc::c_int;
 use nix::errno::Errno;
@@ -137,6 +138,29 @@ pub fn drop_root(account: &Account, kept: impl FnOnce() -> Vec<Capability>) -> R
     Ok(kept)
 }
 
+/// Capabilities that the calling thread may use until this is dropped. Bound to its thread.
+#[derive(Debug)]
+pub struct Raised {
+    before: Sets,
+    _of_this_thread: PhantomData<*const ()>,
+}
+
+/// Makes the capabilities that [`drop_root`] kept effective for the calling thread, for the files and ports of a reload.
+///
+/// Errors: when the kernel refuses; the thread then has what it had.
+pub fn raise_kept() -> io::Result<Raised> {
+    let before = capabilities()?;
+    set_capabilities(Sets { effective: before.permitted, ..before })?;
+    Ok(Raised { before, _of_this_thread: PhantomData })
+}
+
+impl Drop for Raised {
+    fn drop(&mut self) {
+        // Giving up what the thread has cannot be refused.
+        let _ = set_capabilities(self.before);
+    }
+}
+
 /// Compares what the kernel says with what was asked for, and tries to become root again.
 fn verify(account: &Account, permitted: u64) -> Result<(), DropError> {
     let (uid, gid) = (account.uid, account.gid);
@@ -239,6 +263,24 @@ mod tests {
         ] {
             assert_eq!(error.to_string(), text);
         }
+    }
+
+    /// In a thread of its own, which then has fewer capabilities than the others.
+    #[test]
+    fn kept_capabilities_are_effective_only_while_they_are_raised() {
+        let seen = std::thread::spawn(|| {
+            let kept = capabilities().unwrap().permitted & Capability::BindService.bit();
+            set_capabilities(Sets { permitted: kept, effective: 0 }).unwrap();
+            let raised = raise_kept().unwrap();
+            let during = capabilities().unwrap();
+            drop(raised);
+            (kept, during, capabilities().unwrap())
+        });
+        let (kept, during, after) = seen.join().unwrap();
+        assert_eq!(
+            (during, after),
+            (Sets { permitted: kept, effective: kept }, Sets { permitted: kept, effective: 0 })
+        );
     }
 
     /// In a thread of its own, which then has fewer capabilities than the others.
