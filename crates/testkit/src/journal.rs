@@ -62,6 +62,8 @@ pub struct Record {
     pub goaways: Vec<u32>,
     /// PING requests received. Only the raw origin sees these.
     pub pings: usize,
+    /// Field sections received without a single field. Only the raw origin sees these.
+    pub empty_sections: usize,
     /// Request body bytes received.
     pub body_bytes: u64,
 }

@@ -43,6 +43,11 @@ pub enum FailureKind {
     Reset(Code),
     /// The response broke the rules of HTTP.
     Malformed(&'static str),
+    /// The head or the trailers of the response exceed `max_response_headers_bytes`.
+    ResponseHeadersTooLarge,
+    /// The head of the request exceeds the `SETTINGS_MAX_HEADER_LIST_SIZE` of the peer, so nothing was sent; not a fault of
+    /// the backend.
+    RequestHeadersTooLarge,
     /// The peer broke the rules of the connection.
     Protocol(ConnectionError),
     /// The transport has been shut down, or the backend removed.
@@ -65,6 +70,8 @@ impl fmt::Display for FailureKind {
             Self::GoAway => f.write_str("connection is going away"),
             Self::Reset(code) => write!(f, "stream reset by peer: {code}"),
             Self::Malformed(reason) => write!(f, "malformed response: {reason}"),
+            Self::ResponseHeadersTooLarge => f.write_str("response headers exceed size limit"),
+            Self::RequestHeadersTooLarge => f.write_str("request headers exceed the limit announced by the peer"),
             Self::Protocol(error) => write!(f, "connection error detected: {error}"),
             Self::Stopped => f.write_str("transport stopped"),
         }
@@ -99,6 +106,8 @@ pub enum Unsent {
     UnknownBackend,
     /// Too many requests wait for this backend.
     QueueFull,
+    /// The head exceeds the `SETTINGS_MAX_HEADER_LIST_SIZE` of the backend.
+    HeadersTooLarge,
     /// The transport is shut down.
     Stopped,
 }
@@ -108,6 +117,7 @@ impl fmt::Display for Unsent {
         f.write_str(match self {
             Self::UnknownBackend => "unknown backend",
             Self::QueueFull => "too many requests wait for the backend",
+            Self::HeadersTooLarge => "request headers exceed the limit announced by the backend",
             Self::Stopped => "transport stopped",
         })
     }

@@ -26,10 +26,8 @@ pub struct Options {
     pub stream_window: u32,
     /// Response bytes on the wire over all streams of one connection.
     pub connection_window: u32,
-    /// Bytes of names plus values in the head of a response (`max_response_headers_bytes`).
+    /// Largest head of a response: names, values and 32 bytes for each field (`max_response_headers_bytes`).
     pub max_header_bytes: u32,
-    /// Field lines in the head of a response.
-    pub max_header_count: u32,
     /// Seeds the jitter of the pauses after failed connection attempts.
     pub seed: u64,
 }
@@ -46,7 +44,6 @@ impl Default for Options {
             stream_window: 256 * 1024,
             connection_window: 16 * 1024 * 1024,
             max_header_bytes: 65_536,
-            max_header_count: 128,
             seed: 0,
         }
     }

@@ -89,6 +89,7 @@ impl Exchanges {
                 let reason = match unsent {
                     Unsent::UnknownBackend => Reason::InvalidBackend,
                     Unsent::QueueFull => Reason::BackendInflight,
+                    Unsent::HeadersTooLarge => Reason::HeadersTooLarge,
                     Unsent::Stopped => Reason::Internal,
                 };
                 let sent = exchange.upload.sent(true);
@@ -144,6 +145,8 @@ fn kind_of(failure: &Failure) -> Kind {
         FailureKind::Reset(_) if is_unprocessed => Kind::RefusedStream,
         FailureKind::Reset(_) => Kind::Reset,
         FailureKind::Malformed(_) => Kind::Malformed,
+        FailureKind::ResponseHeadersTooLarge => Kind::HeadersTooLarge,
+        FailureKind::RequestHeadersTooLarge => Kind::Local(Reason::HeadersTooLarge),
         FailureKind::ConnectionLost(_) | FailureKind::KeepaliveTimeout | FailureKind::Protocol(_) => {
             Kind::ConnectionLost
         }

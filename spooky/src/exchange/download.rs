@@ -7,7 +7,10 @@ use super::{
 use bytes::Bytes;
 use spooky_bridge::{
     h2,
-    message::{Fields, Known, Method, Protocol, ResponseHead, rewrite},
+    message::{
+        Fields, Known, Method, Protocol, ResponseHead,
+        rewrite::{self, ResponseContext},
+    },
 };
 use spooky_edge::Body;
 use spooky_lb::{
@@ -15,15 +18,18 @@ use spooky_lb::{
     outcome::{Reason, Reset},
 };
 
-/// Backends are spoken to over HTTP/2; on HTTP/3 no `alt-svc` is needed.
-const FROM_H2: rewrite::ResponseContext<'_> = rewrite::ResponseContext { protocol: Protocol::Http2, alt_svc: None };
+/// The context of a response to a request of this method. Backends are spoken to over HTTP/2; on HTTP/3 no `alt-svc` is
+/// needed.
+const fn from_h2(method: Method) -> ResponseContext<'static> {
+    ResponseContext { protocol: Protocol::Http2, method, alt_svc: None }
+}
 
 impl Exchanges {
     pub(super) fn on_interim(&mut self, sides: &mut Sides<'_>, key: usize, mut head: ResponseHead) {
         let Some(exchange) = self.table.get(key).filter(|found| matches!(found.response, Response::Awaited)) else {
             return;
         };
-        rewrite::to_client(&mut head, &FROM_H2);
+        rewrite::to_client(&mut head, &from_h2(exchange.method));
         if let Some(edge) = sides.edge(exchange.client) {
             edge.interim(exchange.client.stream, &head);
         }
@@ -39,8 +45,8 @@ impl Exchanges {
     ) {
         let Some(exchange) = self.table.get_mut(key) else { return };
         let limit = exchange.snapshot.limits.max_response_body;
-        let has_body = head.has_body(exchange.method);
-        let is_tunnel = exchange.method == Method::Connect && (200..300).contains(&head.status);
+        rewrite::to_client(&mut head, &from_h2(exchange.method));
+        let (has_body, is_tunnel) = (head.has_body(exchange.method), head.opens_tunnel(exchange.method));
         if has_body && head.content_length.zip(limit).is_some_and(|(length, limit)| length > limit) {
             return self.fail(sides, key, Reason::ResponseBodyTooLarge);
         }
@@ -51,7 +57,6 @@ impl Exchanges {
         let (client, status) = (exchange.client, head.status);
         self.stick(sides, key, slot);
         self.mark_time(sides, key, |deadlines, phases, now| deadlines.on_head(phases, kind, now));
-        rewrite::to_client(&mut head, &FROM_H2);
         if let Some(edge) = sides.edge(client) {
             edge.respond(client.stream, &head, body);
             if is_tunnel {
@@ -129,7 +134,10 @@ impl Exchanges {
     pub(super) fn on_end(&mut self, sides: &mut Sides<'_>, key: usize, trailers: Option<&Fields>) {
         let Some(exchange) = self.table.get_mut(key) else { return };
         let client = exchange.client;
-        let is_open_tunnel = exchange.response.is_tunnel() && !exchange.upload.is_sent;
+        let is_tunnel = exchange.response.is_tunnel();
+        let is_open_tunnel = is_tunnel && !exchange.upload.is_sent;
+        // A tunnel has nothing but DATA (RFC 9114 4.4).
+        let trailers = trailers.filter(|fields| !fields.is_empty() && !is_tunnel);
         let is_sent = sides.edge(client).is_none_or(|edge| edge.finish(client.stream, trailers));
         if is_open_tunnel {
             exchange.response = Response::HalfClosed { is_sent };

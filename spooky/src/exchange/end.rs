@@ -46,6 +46,7 @@ impl Exchanges {
     pub(super) fn break_off(&mut self, sides: &mut Sides<'_>, key: usize, failure: &Failure) {
         let reset = match failure.kind {
             FailureKind::Malformed(_) => Reset::UpstreamProtocol,
+            FailureKind::ResponseHeadersTooLarge => Reset::ResponseTrailersTooLarge,
             _ => Reset::UpstreamReset,
         };
         tracing::debug!("Transport error: body: {}", failure.kind);
@@ -84,6 +85,7 @@ fn reset_of(reason: Reason) -> Reset {
         Reason::BodyTooLarge => Reset::RequestBodyTooLarge,
         Reason::BodyIdle => Reset::RequestBodyIdle,
         Reason::RequestBufferCap => Reset::RequestBufferCap,
+        Reason::HeadersTooLarge => Reset::RequestTrailersTooLarge,
         Reason::ResponseBodyTooLarge => Reset::ResponseBodyTooLarge,
         Reason::Lifetime => Reset::Lifetime,
         _ => Reset::Internal,

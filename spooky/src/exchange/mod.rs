@@ -160,7 +160,7 @@ impl Exchanges {
             UpstreamEvent::Head { head, end, .. } => self.on_head(sides, key, slot, head, end),
             UpstreamEvent::Data { data, end, .. } => self.on_data(sides, key, data, end),
             UpstreamEvent::Trailers { mut fields, .. } => {
-                rewrite::trailers(&mut fields, None);
+                rewrite::response_trailers(&mut fields);
                 self.on_end(sides, key, Some(&fields));
             }
             UpstreamEvent::Failed { failure, .. } => self.on_failed(sides, key, slot, &failure),

@@ -66,10 +66,11 @@ pub(crate) enum UploadEnd {
 }
 
 impl UploadEnd {
-    /// The end of the stream has been read.
+    /// Returns the end now that the end of the stream has been read. Trailers of which nothing is left are none.
     pub(crate) fn confirmed(self) -> Self {
         match self {
             Self::Unknown | Self::Plain => Self::Plain,
+            Self::Expected(fields) if fields.is_empty() => Self::Plain,
             Self::Expected(fields) | Self::Trailers(fields) => Self::Trailers(fields),
         }
     }

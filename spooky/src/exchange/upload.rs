@@ -29,6 +29,8 @@ enum Pumped {
     Failed(Abort),
     /// More than `max_request_body_bytes`.
     TooLarge,
+    /// The backend does not accept trailers of that size.
+    TrailersTooLarge,
     /// The budget for request bodies is used up: no credit for now.
     Capped,
     /// What came would exceed that budget.
@@ -41,7 +43,7 @@ impl Pumped {
         match self {
             Self::Starved | Self::Failed(_) => UploadWait::Client,
             Self::Blocked | Self::Done => UploadWait::Backend,
-            Self::Capped | Self::OverBudget | Self::TooLarge => UploadWait::Proxy,
+            Self::Capped | Self::OverBudget | Self::TooLarge | Self::TrailersTooLarge => UploadWait::Proxy,
         }
     }
 }
@@ -70,6 +72,7 @@ impl Exchanges {
         match pumped {
             Pumped::Failed(abort) => return self.abandon(sides, key, abort),
             Pumped::TooLarge => return self.fail(sides, key, Reason::BodyTooLarge),
+            Pumped::TrailersTooLarge => return self.fail(sides, key, Reason::HeadersTooLarge),
             Pumped::OverBudget => return self.fail(sides, key, Reason::RequestBufferCap),
             Pumped::Capped => self.wait_for_budget(key),
             Pumped::Done | Pumped::Blocked | Pumped::Starved => {}
@@ -160,7 +163,7 @@ fn pump(exchange: &mut Exchange, sides: &mut Sides<'_>, handle: RequestHandle) -
                 upload.waiting.push_back(data);
             }
             BodyRead::Trailers(mut fields) => {
-                rewrite::trailers(&mut fields, listener.subject_header.as_deref().map(str::as_bytes));
+                rewrite::request_trailers(&mut fields, listener.subject_header.as_deref().map(str::as_bytes));
                 upload.end = UploadEnd::Expected(fields);
             }
             BodyRead::End => upload.end = std::mem::replace(&mut upload.end, UploadEnd::Unknown).confirmed(),
@@ -193,7 +196,11 @@ fn send_waiting(upload: &mut Upload, transport: &mut Transport, handle: RequestH
         UploadEnd::Plain => {
             transport.send_data(handle, &mut Bytes::new(), true);
         }
-        UploadEnd::Trailers(fields) => transport.send_trailers(handle, fields),
+        UploadEnd::Trailers(fields) => {
+            if !transport.send_trailers(handle, fields) {
+                return Some(Pumped::TrailersTooLarge);
+            }
+        }
     }
     upload.is_sent = true;
     Some(Pumped::Done)

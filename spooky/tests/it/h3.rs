@@ -150,6 +150,9 @@ async fn malformed_requests_end_their_stream_alone() {
         ("CR", vec![method, scheme, authority, path, ("x", "a\rb")]),
         ("LF", vec![method, scheme, authority, path, ("x", "a\nb")]),
         ("NUL", vec![method, scheme, authority, path, ("x", "a\0b")]),
+        ("SOH", vec![method, scheme, authority, path, ("x", "a\u{1}b")]),
+        ("DEL", vec![method, scheme, authority, path, ("cookie", "a\u{7f}")]),
+        ("a control character in a path", vec![method, scheme, authority, (":path", "/\u{1f}")]),
         ("white space around a value", vec![method, scheme, authority, path, ("x", " y")]),
         ("connection", vec![method, scheme, authority, path, ("connection", "close")]),
         ("transfer-encoding", vec![method, scheme, authority, path, ("transfer-encoding", "chunked")]),
@@ -176,7 +179,7 @@ async fn malformed_trailers_end_their_stream_alone() {
     let (origin, proxy) = site().await;
     let connection = proxy.greeted().await;
     let head = [(":method", "POST"), (":scheme", "https"), (":authority", "localhost"), (":path", "/digest")];
-    for trailer in [(":path", "/"), ("X", "y"), ("x", "a\nb")] {
+    for trailer in [(":path", "/"), ("X", "y"), ("x", "a\nb"), ("x", "a\u{7f}")] {
         let mut request = connection.request(&frame::headers(&head), false).await;
         request.write(&frame::frame(kind::DATA, b"body")).await;
         request.write(&frame::headers(&[trailer])).await;
@@ -282,6 +285,9 @@ async fn heads_that_cannot_be_meant_are_400() {
         ("no slash", head("https", "localhost", "x"), "invalid path"),
         ("a space", head("https", "localhost", "/a b"), "invalid path"),
         ("a fragment", head("https", "localhost", "/a#b"), "invalid path"),
+        ("less than", head("https", "localhost", "/<"), "invalid path"),
+        ("greater than", head("https", "localhost", "/a?b=>"), "invalid path"),
+        ("a backtick", head("https", "localhost", "/`a"), "invalid path"),
         ("beyond ASCII", head("https", "localhost", "/\u{e9}"), "invalid path"),
         ("an asterisk", head("https", "localhost", "*"), "invalid path"),
         ("another host", differs, "authority and host differ"),

@@ -22,6 +22,7 @@ mod h3;
 mod health;
 mod interop;
 mod life;
+mod message;
 mod overload;
 mod policy;
 mod privileges;

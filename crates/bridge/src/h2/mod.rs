@@ -24,7 +24,7 @@ mod tests;
 
 use bytes::Bytes;
 
-use crate::message::{Fields, ResponseHead, check::HeadLimits};
+use crate::message::{Fields, ResponseHead};
 
 pub use client::Client;
 pub use code::Code;
@@ -41,10 +41,9 @@ pub struct Config {
     pub max_frame_size: u32,
     /// Bytes of dynamic table that the peer may use for responses (`SETTINGS_HEADER_TABLE_SIZE`).
     pub header_table_size: u32,
-    /// Bytes of names plus values in one field section; more makes the response malformed.
+    /// Largest field section accepted: names, values and 32 bytes for each field (`SETTINGS_MAX_HEADER_LIST_SIZE`). A larger
+    /// one ends its stream with [`Event::HeadersTooLarge`].
     pub max_header_list: u32,
-    /// Field lines in one field section, pseudo-headers counted; more makes the response malformed.
-    pub max_header_count: u32,
 }
 
 impl Default for Config {
@@ -55,20 +54,9 @@ impl Default for Config {
             max_frame_size: 16_384,
             header_table_size: 4096,
             max_header_list: 65_536,
-            max_header_count: 128,
         }
     }
 }
-
-impl Config {
-    /// The limits on a field section.
-    fn limits(&self) -> HeadLimits {
-        HeadLimits { max_fields: self.max_header_count as usize, max_bytes: self.max_header_list as usize }
-    }
-}
-
-/// The reason of [`Event::Malformed`] for a field section over [`Config::max_header_list`] or [`Config::max_header_count`].
-pub const TOO_LARGE: &str = "response headers exceed size limit";
 
 /// Identifies a stream on its connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -143,8 +131,16 @@ pub enum Event {
         tag: u64,
         /// The stream.
         id: StreamId,
-        /// What was wrong; [`TOO_LARGE`] if it was that.
+        /// What was wrong.
         reason: &'static str,
+    },
+    /// The head or the trailers of the response exceed [`Config::max_header_list`]. `RST_STREAM` is queued and the stream is
+    /// gone.
+    HeadersTooLarge {
+        /// The owner's number for the request.
+        tag: u64,
+        /// The stream.
+        id: StreamId,
     },
     /// A stream whose [`Client::send_data`] left something can take bytes again.
     Sendable {
@@ -215,4 +211,6 @@ pub enum Refused {
     IdsUsedUp,
     /// Too much output is unsent: the peer does not read.
     Backlogged,
+    /// The head exceeds the `SETTINGS_MAX_HEADER_LIST_SIZE` of the peer.
+    HeadersTooLarge,
 }

@@ -1,20 +1,34 @@
 //! HEADERS and CONTINUATION (RFC 9113 6.2, 6.10): interim heads, heads and trailers, and what they promise of the body.
 
 use super::{
-    Client, Code, ConnectionError, Event, StreamId, TOO_LARGE,
+    Client, Code, ConnectionError, Event, StreamId,
     block::{self, Block},
     frame::{self, Header, flag},
     guard::MAX_INTERIM,
     receive::Step,
     stream::{Request, Response},
 };
-use crate::{
-    hpack::Limits,
-    message::{
-        Fields, Method, Protocol, ResponseHead,
-        check::{self, BodyLength, CheckError, HeadLimits, LengthError, ResponseError},
-    },
+use crate::message::{
+    Fields, Method, Protocol, ResponseHead,
+    check::{self, BodyLength, LengthError, ResponseError},
 };
+
+/// What ends a stream whose head or trailers are at fault.
+enum Fault {
+    /// They break a rule.
+    Malformed(Code, &'static str),
+    /// They are larger than this side accepts.
+    TooLarge,
+}
+
+impl From<ResponseError> for Fault {
+    fn from(error: ResponseError) -> Self {
+        match error {
+            ResponseError::Malformed(reason) => Self::Malformed(Code::PROTOCOL_ERROR, reason),
+            ResponseError::TooLarge => Self::TooLarge,
+        }
+    }
+}
 
 impl Client {
     /// HEADERS (RFC 9113 6.2).
@@ -47,9 +61,8 @@ impl Client {
         let id = StreamId(number);
         let known = self.streams.get(id).is_some();
         let mut fields = if known { Fields::new() } else { Fields::default() };
-        let limits = self.config.limits();
-        let room = Limits { bytes: limits.max_bytes, count: limits.max_fields };
-        let room = if known { room } else { Limits { bytes: 0, count: 0 } };
+        let max_section = self.config.max_header_list as usize;
+        let room = if known { max_section } else { 0 };
         let fits = self.decoder.decode(block, &mut fields, room).map_err(|error| ConnectionError {
             code: Code::COMPRESSION_ERROR,
             reason: error.as_str(),
@@ -60,22 +73,31 @@ impl Client {
             return Ok(None);
         };
         let fault = match &mut stream.response {
-            _ if !fits => (Code::PROTOCOL_ERROR, TOO_LARGE),
-            Response::Done => (Code::STREAM_CLOSED, "HEADERS after the end of the response"),
-            Response::Head { .. } => match check::response(fields, &limits, Protocol::Http2) {
+            Response::Done => Fault::Malformed(Code::STREAM_CLOSED, "HEADERS after the end of the response"),
+            _ if !fits => Fault::TooLarge,
+            Response::Head { .. } => match check::response(fields, max_section, Protocol::Http2) {
                 Ok(head) => return Ok(self.head(id, head, end)),
-                Err(ResponseError::Malformed(reason)) => (Code::PROTOCOL_ERROR, reason),
-                Err(ResponseError::TooLarge) => (Code::PROTOCOL_ERROR, TOO_LARGE),
+                Err(error) => error.into(),
             },
             Response::Body(_) | Response::Bodiless => {
                 let body = if let Response::Body(body) = stream.response { body } else { BodyLength::Open };
-                match trailers(&fields, body, end, &limits) {
+                match trailers(&fields, body, end, max_section) {
                     Ok(()) => return Ok(self.trailers(id, fields)),
                     Err(fault) => fault,
                 }
             }
         };
-        Ok(self.malformed(id, fault.0, fault.1))
+        Ok(match fault {
+            Fault::Malformed(code, reason) => self.malformed(id, code, reason),
+            Fault::TooLarge => self.too_large(id),
+        })
+    }
+
+    /// Ends a stream whose head or trailers are too large. That is no fault of the protocol, so the code is CANCEL.
+    fn too_large(&mut self, id: StreamId) -> Option<Event> {
+        let tag = self.streams.get(id)?.tag;
+        self.reset(id, Code::CANCEL);
+        Some(Event::HeadersTooLarge { tag, id })
     }
 
     /// A checked response head.
@@ -124,22 +146,22 @@ impl Client {
 
 /// The body that a final response brings (RFC 9110 6.4.1): none whatever its `content-length` says, any where a tunnel begins.
 fn body_length(head: &ResponseHead, method: Method) -> Option<BodyLength> {
-    match method {
-        Method::Connect if matches!(head.status, 200..300) => Some(BodyLength::Open),
-        _ => head.has_body(method).then(|| BodyLength::new(head.content_length)),
+    if head.opens_tunnel(method) {
+        return Some(BodyLength::Open);
     }
+    head.has_body(method).then(|| BodyLength::new(head.content_length))
 }
 
 /// What trailers must be (RFC 9113 8.1): the end of the stream, without pseudo-headers, after all of the body.
-fn trailers(fields: &Fields, body: BodyLength, end: bool, limits: &HeadLimits) -> Result<(), (Code, &'static str)> {
-    let reason = match check::trailers(fields, limits) {
-        Ok(()) if end => return body.finish().map_err(wrong_length),
-        Ok(()) => "trailers that do not end the stream",
-        Err(CheckError::Malformed { reason, .. }) => reason,
-        Err(CheckError::Invalid(details)) => details.text(),
-        Err(CheckError::TooManyFields | CheckError::TooLarge) => TOO_LARGE,
-    };
-    Err((Code::PROTOCOL_ERROR, reason))
+fn trailers(fields: &Fields, body: BodyLength, end: bool, max_section: usize) -> Result<(), Fault> {
+    check::response_trailers(fields, max_section)?;
+    if !end {
+        return Err(Fault::Malformed(Code::PROTOCOL_ERROR, "trailers that do not end the stream"));
+    }
+    body.finish().map_err(|error| {
+        let (code, reason) = wrong_length(error);
+        Fault::Malformed(code, reason)
+    })
 }
 
 /// RFC 9113 8.1.1.

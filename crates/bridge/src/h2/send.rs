@@ -29,6 +29,9 @@ impl Client {
                 () => Refused::StreamLimit,
             });
         }
+        if !self.accepts(&head.fields) {
+            return Err(Refused::HeadersTooLarge);
+        }
         let id = StreamId(self.next_id);
         self.next_id += 2;
         self.put_fields(id, &head.fields, end);
@@ -79,12 +82,29 @@ impl Client {
         taken
     }
 
-    /// Ends the request with trailers, after [`Client::send_data`] took all of the body.
-    pub fn send_trailers(&mut self, id: StreamId, fields: &Fields) {
-        if self.streams.get(id).is_some_and(|stream| stream.request == Request::Open) {
-            self.put_fields(id, fields, true);
-            self.after_data(id, 0, true, false);
+    /// Ends the request with trailers, after [`Client::send_data`] took all of the body. Without any field in them it is a
+    /// plain end: peers have closed the connection on an empty section. Returns false, and sends nothing, if they exceed what
+    /// the peer accepts; the caller must then reset the stream.
+    pub fn send_trailers(&mut self, id: StreamId, fields: &Fields) -> bool {
+        if self.streams.get(id).is_none_or(|stream| stream.request != Request::Open) {
+            return true;
         }
+        if !self.accepts(fields) {
+            return false;
+        }
+        if fields.is_empty() {
+            self.put_data(id, &mut Bytes::new(), 0, true);
+        } else {
+            self.put_fields(id, fields, true);
+        }
+        self.after_data(id, 0, true, false);
+        true
+    }
+
+    /// Returns whether the peer accepts a field section of this size (RFC 9113 6.5.2).
+    fn accepts(&self, fields: &Fields) -> bool {
+        let limit = self.peer.max_header_list;
+        limit == u32::MAX || fields.section_size() <= limit as usize
     }
 
     /// A stream that waits and can take bytes now.

@@ -24,6 +24,8 @@ pub(super) struct PeerSettings {
     pub(super) max_streams: u32,
     pub(super) initial_window: u32,
     pub(super) max_frame_size: u32,
+    /// Largest field section that the peer accepts: names, values and 32 bytes for each field; `u32::MAX` for any.
+    pub(super) max_header_list: u32,
     pub(super) extended_connect: bool,
 }
 
@@ -34,6 +36,7 @@ impl Default for PeerSettings {
             max_streams: ASSUMED_STREAMS,
             initial_window: flow::DEFAULT_WINDOW,
             max_frame_size: frame::MIN_MAX_FRAME_SIZE,
+            max_header_list: u32::MAX,
             extended_connect: false,
         }
     }
@@ -66,11 +69,12 @@ impl PeerSettings {
                     return Err(ConnectionError::protocol("maximum frame size out of range", CLAUSE));
                 }
                 MAX_FRAME_SIZE => self.max_frame_size = value,
+                MAX_HEADER_LIST_SIZE => self.max_header_list = value,
                 ENABLE_CONNECT_PROTOCOL if value > 1 || (value == 0 && self.extended_connect) => {
                     return Err(ConnectionError::protocol("extended CONNECT withdrawn or neither on nor off", CLAUSE));
                 }
                 ENABLE_CONNECT_PROTOCOL => self.extended_connect = value == 1,
-                _ => {} // MAX_HEADER_LIST_SIZE is advice, unknown ones are to be ignored (RFC 9113 6.5.2)
+                _ => {} // unknown ones are to be ignored (RFC 9113 6.5.2)
             }
         }
         Ok(())
@@ -84,7 +88,7 @@ pub(super) fn put(out: &mut Vec<u8>, config: &Config) {
         (ENABLE_PUSH, 0),
         (INITIAL_WINDOW_SIZE, config.initial_stream_window),
         (MAX_FRAME_SIZE, config.max_frame_size),
-        (MAX_HEADER_LIST_SIZE, u32::try_from(config.limits().section_size()).unwrap_or(u32::MAX)),
+        (MAX_HEADER_LIST_SIZE, config.max_header_list),
     ];
     frame::put_header(out, frame::Kind::Settings, 0, 0, 6 * entries.len());
     for (id, value) in entries {

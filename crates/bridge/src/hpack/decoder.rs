@@ -1,9 +1,9 @@
 //! Bytes to fields (RFC 7541 3): each field line goes straight into the arena of the message.
 //!
-//! A section over its limits is still decoded to the end, because the dynamic table must follow the peer's, but no longer
+//! A section over its limit is still decoded to the end, because the dynamic table must follow the peer's, but no longer
 //! kept; the caller then fails the stream and the connection lives on.
 
-use super::{Error, static_table, table::Table};
+use super::{ENTRY_OVERHEAD, Error, static_table, table::Table};
 use crate::{
     huffman,
     integer::{self, IntegerError},
@@ -13,26 +13,18 @@ use crate::{
 /// The largest dynamic table: a name longer than what [`Fields`] can hold then never is an entry.
 const MAX_TABLE_SIZE: usize = 65_535;
 
-/// How much one field section may hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limits {
-    /// Names plus values, in bytes.
-    pub bytes: usize,
-    /// Field lines.
-    pub count: usize,
-}
-
-/// What is left of the [`Limits`] while a section is decoded.
+/// What is left of the limit on a section while it is decoded.
 struct Room {
-    left: Limits,
+    left: usize,
     exceeded: bool,
 }
 
 impl Room {
+    /// Counts one field with so many bytes of name and value.
     fn take(&mut self, bytes: usize) {
-        match (self.left.bytes.checked_sub(bytes), self.left.count.checked_sub(1)) {
-            (Some(bytes), Some(count)) => self.left = Limits { bytes, count },
-            _ => self.exceeded = true,
+        match self.left.checked_sub(bytes.saturating_add(ENTRY_OVERHEAD)) {
+            Some(left) => self.left = left,
+            None => self.exceeded = true,
         }
     }
 }
@@ -45,7 +37,7 @@ pub struct Decoder {
     limit: usize,
     /// The limit fell below the size in use: the next block must begin with a size update (RFC 7541 4.2).
     update_due: bool,
-    /// Takes the fields of a section that is over its limits.
+    /// Takes the fields of a section that is over its limit.
     scratch: Fields,
 }
 
@@ -64,11 +56,11 @@ impl Decoder {
         self.update_due = self.table.max_size() > self.limit;
     }
 
-    /// Appends the fields of a whole block to `fields`. `Ok(false)`: the section is over `limits`; what is in `fields` then is
-    /// a part of it and to be thrown away.
-    pub fn decode(&mut self, block: &[u8], fields: &mut Fields, limits: Limits) -> Result<bool, Error> {
+    /// Appends the fields of a whole block to `fields`. Returns `Ok(false)` if the section is larger than `max_section` (names,
+    /// values and 32 bytes for each field, RFC 9113 6.5.2); `fields` then has a part of it, which is to be dropped.
+    pub fn decode(&mut self, block: &[u8], fields: &mut Fields, max_section: usize) -> Result<bool, Error> {
         let mut input = block;
-        let mut room = Room { left: limits, exceeded: false };
+        let mut room = Room { left: max_section, exceeded: false };
         self.resize(&mut input)?;
         while let Some(first) = input.first() {
             match first {
@@ -161,7 +153,7 @@ impl Decoder {
     pub(super) fn table_size(&self) -> usize {
         (0..self.table.len())
             .filter_map(|place| self.table.get(place))
-            .map(|(name, value)| name.as_bytes().len() + value.len() + super::ENTRY_OVERHEAD)
+            .map(|(name, value)| name.as_bytes().len() + value.len() + ENTRY_OVERHEAD)
             .sum()
     }
 }

@@ -11,13 +11,13 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use decoder::{Decoder, Limits};
+pub use decoder::Decoder;
 pub use encoder::Encoder;
 
 /// Dynamic table size before any setting (RFC 9113 6.5.2).
 pub const DEFAULT_TABLE_SIZE: u32 = 4096;
 
-/// What an entry counts on top of its bytes (RFC 7541 4.1).
+/// What an entry of a table, or a field of a section, counts on top of its bytes (RFC 7541 4.1, RFC 9113 6.5.2).
 const ENTRY_OVERHEAD: usize = 32;
 
 /// A block that cannot be decoded. The tables of both sides now differ: the connection is lost (RFC 9113 4.3).

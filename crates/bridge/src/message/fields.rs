@@ -3,7 +3,7 @@
 //! Decoders append through [`Fields::open`], rules edit in place, encoders iterate. Names that the product or the static
 //! tables know are an enum ([`Known`]); only the others take room in the arena. Must not judge what it stores.
 
-use super::name::Known;
+use super::{check::FIELD_OVERHEAD, name::Known};
 
 /// A field name: one of the well-known ones, or its bytes (lower case as on the wire).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,6 +93,11 @@ impl Fields {
     /// Bytes of all names plus all values: the measure of `max_headers_bytes`.
     pub fn size(&self) -> usize {
         self.iter().map(|field| field.name.as_bytes().len() + field.value.len()).sum()
+    }
+
+    /// Returns the size of the section as HTTP/2 and HTTP/3 limit it: names, values and [`FIELD_OVERHEAD`] for each field.
+    pub fn section_size(&self) -> usize {
+        self.size().saturating_add(self.len().saturating_mul(FIELD_OVERHEAD))
     }
 
     /// The bytes behind all names that are not known and all values, those of removed fields included.
@@ -331,6 +336,7 @@ mod tests {
         assert_eq!(lines(&fields), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
         assert_eq!(fields.first(Known::Accept), Some(&b"*/*"[..]));
         assert_eq!(fields.size(), 10 + 6 + 9);
+        assert_eq!(fields.section_size(), 25 + 3 * 32);
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub struct RequestHead {
     pub fields: Fields,
     /// The method, recognised.
     pub method: Method,
-    /// The announced length of the body, if one was.
+    /// The announced length of the body, if one was. Never of CONNECT.
     pub content_length: Option<u64>,
 }
 
@@ -106,6 +106,11 @@ impl ResponseHead {
     /// Whether this is an interim response (1xx).
     pub fn is_interim(&self) -> bool {
         self.status < 200
+    }
+
+    /// Returns whether this response to a request of this method opens a tunnel (RFC 9110 9.3.6).
+    pub fn opens_tunnel(&self, method: Method) -> bool {
+        method == Method::Connect && matches!(self.status, 200..300)
     }
 
     /// Whether a response with this status to this method carries a body at all (RFC 9110 6.4.1).

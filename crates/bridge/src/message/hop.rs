@@ -1,6 +1,6 @@
 //! Fields that are for one connection only (RFC 9110 7.6.1): which they are, and what `connection` names besides.
 
-use super::{Field, Fields, Known};
+use super::{Field, Fields, Known, reserved};
 
 /// Whether a field of this name never goes beyond the next connection.
 pub fn is_hop_by_hop(name: Known) -> bool {
@@ -18,22 +18,48 @@ pub fn is_hop_by_hop(name: Known) -> bool {
     )
 }
 
-/// The names listed in the `connection` fields of an HTTP/1.1 message, in lower case.
+/// The names listed in the `connection` fields of an HTTP/1.1 message, in lower case, as far as a peer may remove them.
 #[derive(Debug, Default)]
 pub struct Named(Vec<Vec<u8>>);
 
 impl Named {
-    /// Reads them. `host` and `content-length` are not for one connection, whatever a peer says.
-    pub fn by_connection(fields: &Fields) -> Self {
+    /// Reads the names. Those that routing, policy or identity rest on are left out, and so is `subject_header`, the field
+    /// that carries the subject of a client certificate: a peer must not be able to take them away from the next server.
+    pub fn by_connection(fields: &Fields, subject_header: Option<&[u8]>) -> Self {
         let tokens = fields.all(Known::Connection).flat_map(|value| value.split(|byte| *byte == b','));
         let names = tokens.map(|token| token.trim_ascii().to_ascii_lowercase());
-        Self(names.filter(|name| !matches!(name.as_slice(), b"" | b"host" | b"content-length")).collect())
+        let is_removable = |name: &Vec<u8>| {
+            !name.is_empty()
+                && !is_protected(name)
+                && !subject_header.is_some_and(|header| reserved::folds_to(name, header))
+        };
+        Self(names.filter(is_removable).collect())
     }
 
-    /// Whether this field is among them. Pseudo-headers cannot be.
+    /// Returns whether this field is among them. Pseudo-headers cannot be.
     pub fn contains(&self, field: &Field<'_>) -> bool {
         !self.0.is_empty() && !field.name.is_pseudo() && self.0.iter().any(|name| name == field.name.as_bytes())
     }
+}
+
+/// Returns whether `connection` cannot remove fields of this name. Fields of one connection are removed without being named;
+/// `te` is read before.
+fn is_protected(name: &[u8]) -> bool {
+    let is_protected_known = |known| {
+        is_hop_by_hop(known)
+            || matches!(
+                known,
+                Known::Host
+                    | Known::ContentLength
+                    | Known::Authorization
+                    | Known::Cookie
+                    | Known::Forwarded
+                    | Known::XRealIp
+                    | Known::XRequestId
+                    | Known::Via
+            )
+    };
+    name.starts_with(b"x-forwarded-") || Known::lookup(name).is_some_and(is_protected_known)
 }
 
 /// Whether a `te` field says that its sender takes trailers.
@@ -44,22 +70,52 @@ pub fn accepts_trailers(value: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::message::Name;
 
     #[test]
     fn names_of_the_connection_field() {
         let mut fields = Fields::new();
         fields.push(Known::Connection, b"close, X-Secret ,host");
-        fields.push(Known::Connection, b"Cookie,,Content-Length,:path");
+        fields.push(Known::Connection, b"Accept,,Content-Length,:path, X-Subject,X-Forwarded-Prefix");
         fields.push(Known::Path, b"/");
-        fields.push(super::super::Name::from_bytes(b"x-secret"), b"1");
+        for name in [&b"x-secret"[..], b"x-subject", b"x-forwarded-prefix", b"x-other"] {
+            fields.push(Name::from_bytes(name), b"1");
+        }
         fields.push(Known::Cookie, b"a=b");
         fields.push(Known::Host, b"h");
         fields.push(Known::ContentLength, b"0");
         fields.push(Known::Accept, b"*/*");
-        let named = Named::by_connection(&fields);
+        let named = Named::by_connection(&fields, Some(b"x-subject"));
         let found: Vec<_> = fields.iter().filter(|field| named.contains(field)).map(|field| field.name).collect();
-        assert_eq!(found.len(), 2, "{found:?}");
-        assert!(!Named::by_connection(&Fields::new()).contains(&fields.iter().next().unwrap()));
+        assert_eq!(found, [Name::Other(b"x-secret"), Name::Known(Known::Accept)]);
+        assert!(!Named::by_connection(&Fields::new(), None).contains(&fields.iter().next().unwrap()));
+    }
+
+    #[test]
+    fn what_others_rely_on_cannot_be_named() {
+        let protected = [
+            "host",
+            "authorization",
+            "cookie",
+            "forwarded",
+            "x-forwarded-for",
+            "x-forwarded-proto",
+            "x-forwarded-host",
+            "x-forwarded-port",
+            "x-forwarded-anything",
+            "x-real-ip",
+            "x-request-id",
+            "via",
+            "content-length",
+            "x-subject",
+        ];
+        for name in protected {
+            let mut fields = Fields::new();
+            fields.push(Known::Connection, name.to_ascii_uppercase().as_bytes());
+            fields.push(Name::from_bytes(name.as_bytes()), b"1");
+            let named = Named::by_connection(&fields, Some(b"x-subject"));
+            assert!(!fields.iter().any(|field| named.contains(&field)), "{name}");
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@ pub mod local;
 pub mod name;
 pub mod protocol;
 pub mod request_id;
+pub mod reserved;
 pub mod rewrite;
 pub mod trace;
 

@@ -1,12 +1,13 @@
 //! What changes on a message on its way through: everything between the checks and the encoders, in both directions.
 //!
 //! The exchange calls [`to_backend`] once for a request, [`retarget`] for each attempt, [`to_client`] for each response
-//! head, [`trailers`] for trailers.
+//! head, [`request_trailers`] and [`response_trailers`] for trailers.
 
 use super::{
-    Field, Fields, Known, Name, Protocol, RequestHead, ResponseHead,
+    Field, Fields, Known, Method, Name, Protocol, RequestHead, ResponseHead,
     forwarded::{self, Client, ForwardedMode, Present},
     hop::{Named, accepts_trailers, is_hop_by_hop},
+    reserved::{folds_to, is_alias, is_reserved},
     trace::is_traceparent,
 };
 
@@ -30,7 +31,7 @@ pub struct RequestContext<'a> {
 /// The subject of a client certificate on its way to the backend.
 #[derive(Clone, Copy, Debug)]
 pub struct Subject<'a> {
-    /// The name of the field, in lower case. The client's own fields of that name are removed.
+    /// The name of the field, in lower case. The client's own fields of that name are removed, also if they have `_` for `-`.
     pub header: &'a [u8],
     /// The verified subject, if there is one.
     pub value: Option<&'a [u8]>,
@@ -39,18 +40,20 @@ pub struct Subject<'a> {
 /// Makes of a client's request what is sent to a backend, `:scheme` and `:authority` apart, for which [`retarget`] is.
 /// `host` is gone afterwards; `:authority` is there.
 pub fn to_backend(head: &mut RequestHead, context: &RequestContext<'_>) {
+    let is_tunnel = head.method == Method::Connect;
     let fields = &mut head.fields;
     if !fields.contains(Known::Authority) {
         let host = fields.first(Known::Host).unwrap_or_default().to_vec();
         fields.prepend(Known::Authority, &host);
     }
-    let mut kept = Kept::default();
+    let mut kept = Kept { is_tunnel, ..Kept::default() };
     // HTTP/2 and HTTP/3 messages with a `connection` field are malformed.
     let named = match context.protocol {
-        Protocol::Http1 => Named::by_connection(fields),
+        Protocol::Http1 => Named::by_connection(fields, context.subject.map(|subject| subject.header)),
         Protocol::Http2 | Protocol::Http3 => Named::default(),
     };
-    fields.retain(|field| kept.note(&field, context) && !named.contains(&field));
+    // A field that `connection` removes is not noted, so that Spooky writes its own in its place.
+    fields.retain(|field| !named.contains(&field) && kept.note(&field, context));
     if kept.traceparents != 1 {
         fields.remove(Known::Traceparent);
         fields.remove(Known::Tracestate);
@@ -90,20 +93,31 @@ pub fn retarget(head: &mut RequestHead, scheme: &[u8], authority: Option<&[u8]>)
 pub struct ResponseContext<'a> {
     /// What the backend speaks.
     pub protocol: Protocol,
+    /// Method of the request.
+    pub method: Method,
     /// The value of `alt-svc`, if this response carries one.
     pub alt_svc: Option<&'a [u8]>,
 }
 
 /// Makes of a backend's response head what is sent to the client.
 pub fn to_client(head: &mut ResponseHead, context: &ResponseContext<'_>) {
+    // These have no body, or a tunnel in its place: a length would be wrong (RFC 9110 8.6), and clients that act on it lose
+    // the framing of what follows.
+    let has_no_length = head.is_interim() || head.status == 204 || head.opens_tunnel(context.method);
+    if has_no_length {
+        head.content_length = None;
+    }
     let fields = &mut head.fields;
     let named = match context.protocol {
-        Protocol::Http1 => Named::by_connection(fields),
+        Protocol::Http1 => Named::by_connection(fields, None),
         Protocol::Http2 | Protocol::Http3 => Named::default(),
     };
-    let (mut has_length, mut has_via) = (false, false);
+    let (mut has_length, mut has_via) = (has_no_length, false);
     fields.retain(|field| {
-        let is_kept = match field.name {
+        if named.contains(&field) {
+            return false;
+        }
+        match field.name {
             Name::Known(Known::AltSvc) => false,
             Name::Known(Known::Via) => {
                 has_via = true;
@@ -112,8 +126,7 @@ pub fn to_client(head: &mut ResponseHead, context: &ResponseContext<'_>) {
             Name::Known(Known::ContentLength) => !std::mem::replace(&mut has_length, true),
             Name::Known(known) => !is_hop_by_hop(known),
             Name::Other(_) => true,
-        };
-        is_kept && !named.contains(&field)
+        }
     });
     add_via(fields, context.protocol, has_via);
     if let Some(alt_svc) = context.alt_svc {
@@ -121,23 +134,22 @@ pub fn to_client(head: &mut ResponseHead, context: &ResponseContext<'_>) {
     }
 }
 
-/// Takes out of trailers what may not be in them: fields of a connection, of framing and routing (RFC 9110 6.5.1), and
-/// what backends believe only from Spooky, so also the field `subject_header` that carries the subject of a client
-/// certificate ([`Subject::header`]).
-pub fn trailers(fields: &mut Fields, subject_header: Option<&[u8]>) {
+/// Removes from the trailers of a request what reaches a backend only as Spooky lets it, fields of framing and routing among
+/// them (RFC 9110 6.5.1), and the field `subject_header` that carries the subject of a client certificate
+/// ([`Subject::header`]). What is left may be nothing: then the message ends without trailers.
+pub fn request_trailers(fields: &mut Fields, subject_header: Option<&[u8]>) {
     fields.retain(|field| match field.name {
-        _ if subject_header.is_some_and(|header| field.name.as_bytes() == header) => false,
-        Name::Known(
-            Known::ContentLength
-            | Known::Host
-            | Known::EarlyData
-            | Known::Forwarded
-            | Known::XForwardedFor
-            | Known::XForwardedHost
-            | Known::XForwardedPort
-            | Known::XForwardedProto
-            | Known::XRealIp,
-        ) => false,
+        _ if subject_header.is_some_and(|header| folds_to(field.name.as_bytes(), header)) => false,
+        Name::Known(known) => !is_reserved(known),
+        Name::Other(name) => !is_alias(name),
+    });
+}
+
+/// Removes from the trailers of a response the fields of one connection, of framing, and `alt-svc`. What is left may be
+/// nothing: then the message ends without trailers.
+pub fn response_trailers(fields: &mut Fields) {
+    fields.retain(|field| match field.name {
+        Name::Known(Known::ContentLength | Known::AltSvc) => false,
         Name::Known(known) => !is_hop_by_hop(known),
         Name::Other(_) => true,
     });
@@ -151,6 +163,7 @@ struct Kept {
     /// Valid ones; an invalid one counts as two, so that none is kept.
     traceparents: usize,
     has_te_trailers: bool,
+    is_tunnel: bool,
     has_length: bool,
     has_via: bool,
 }
@@ -158,11 +171,14 @@ struct Kept {
 impl Kept {
     /// Whether a field is kept.
     fn note(&mut self, field: &Field<'_>, context: &RequestContext<'_>) -> bool {
-        let is_subject = |subject: Subject<'_>| field.name.as_bytes() == subject.header;
+        let is_subject = |subject: Subject<'_>| folds_to(field.name.as_bytes(), subject.header);
         if context.subject.is_some_and(is_subject) {
             return false;
         }
-        let Name::Known(known) = field.name else { return true };
+        let known = match field.name {
+            Name::Known(known) => known,
+            Name::Other(name) => return !is_alias(name),
+        };
         match known {
             Known::Te => {
                 self.has_te_trailers |= accepts_trailers(field.value);
@@ -171,7 +187,8 @@ impl Kept {
             Known::Host | Known::EarlyData => false,
             Known::XRequestId => context.request_id.is_none(),
             Known::XRealIp => context.forwarded != ForwardedMode::Overwrite,
-            Known::ContentLength => !std::mem::replace(&mut self.has_length, true),
+            // A tunnel has no length, whatever the client says.
+            Known::ContentLength => !self.is_tunnel && !std::mem::replace(&mut self.has_length, true),
             Known::Cookie => {
                 self.cookies += 1;
                 true

@@ -3,9 +3,9 @@
 use spooky_bridge::{
     message::{
         Fields, Known, Method, Name, Protocol, RequestHead,
-        check::{self, HeadLimits, RequestRules},
+        check::{self, CheckError, HeadLimits, Refused, RequestRules, ResponseError},
         forwarded::{Client, ForwardedMode},
-        hop,
+        hop, reserved,
         rewrite::{self, RequestContext, ResponseContext, Subject},
     },
     qpack,
@@ -13,6 +13,8 @@ use spooky_bridge::{
 use std::net::{IpAddr, Ipv4Addr};
 
 const LIMITS: HeadLimits = HeadLimits { max_fields: 32, max_bytes: 2048 };
+const MAX_SECTION: usize = 2048;
+const SUBJECT: &[u8] = b"x-subject";
 
 /// What must hold for any fields. The first byte chooses the rules; then come fields, each a name and a value behind
 /// their lengths.
@@ -21,7 +23,9 @@ pub(crate) fn check(data: &[u8]) {
     let fields = read_fields(rest);
     let protocol = [Protocol::Http1, Protocol::Http2, Protocol::Http3, Protocol::Http3][usize::from(choice & 3)];
     request(fields.clone(), choice, protocol);
-    response(fields.clone(), protocol);
+    for method in [Method::Get, Method::Head, Method::Connect] {
+        response(fields.clone(), protocol, method);
+    }
     trailers(fields);
 }
 
@@ -46,11 +50,16 @@ fn request(fields: Fields, choice: u8, protocol: Protocol) {
     let before = fields.len();
     let mut head = match check::request(fields, &LIMITS, &rules) {
         Ok(head) => head,
-        Err(refused) => return assert_eq!(refused.fields.len(), before, "nothing is lost"),
+        Err(refused) => {
+            assert_eq!(refused.fields.len(), before, "nothing is lost");
+            return is_over_the_limit(&refused);
+        }
     };
-    assert!(head.fields.len() <= LIMITS.max_fields && head.fields.size() <= LIMITS.max_bytes);
+    let crumbs = head.fields.all(Known::Cookie).count().saturating_sub(1);
+    assert!(head.fields.len() - crumbs <= LIMITS.max_fields && head.fields.size() <= LIMITS.max_bytes);
     is_clean(&head.fields);
     is_complete(&head);
+    let received = head.fields.clone();
     let client = Client::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 443);
     let context = RequestContext {
         protocol,
@@ -59,23 +68,71 @@ fn request(fields: Fields, choice: u8, protocol: Protocol) {
             [usize::from(choice >> 5) % 3],
         request_id: (choice & 128 == 0).then_some(b"id"),
         is_early: choice & 64 != 0,
-        subject: Some(Subject { header: b"x-subject", value: None }),
+        subject: Some(Subject { header: SUBJECT, value: None }),
     };
     rewrite::to_backend(&mut head, &context);
     rewrite::retarget(&mut head, b"http", (choice & 32 != 0).then_some(b"backend:1"));
     is_clean(&head.fields);
     is_complete(&head);
-    let has_hop = |field: spooky_bridge::message::Field<'_>| match field.name {
+    let is_refused = |field: spooky_bridge::message::Field<'_>| match field.name {
         Name::Known(Known::Te) => field.value != b"trailers",
         Name::Known(known) => hop::is_hop_by_hop(known),
-        Name::Other(name) => name == b"x-subject",
+        Name::Other(name) => reserved::is_alias(name) || reserved::folds_to(name, SUBJECT),
     };
-    assert!(!head.fields.iter().any(has_hop));
+    assert!(!head.fields.iter().any(is_refused));
     for single in [Known::Authority, Known::Via, Known::Cookie, Known::ContentLength] {
         assert!(head.fields.all(single).count() <= 1, "{single:?}");
     }
-    assert!(!head.fields.contains(Known::Host) && head.fields.contains(Known::XForwardedFor));
+    assert!(!head.fields.contains(Known::Host));
+    assert!(head.method != Method::Connect || !head.fields.contains(Known::ContentLength));
+    says_who_asked(&head.fields, &context);
+    keeps_what_others_rely_on(&received, &head);
     comes_back(&head.fields);
+}
+
+/// What is refused for its size is larger than allowed.
+fn is_over_the_limit(refused: &Refused) {
+    let crumbs = refused.fields.all(Known::Cookie).count().saturating_sub(1);
+    match refused.error {
+        CheckError::TooManyFields => assert!(refused.fields.len() - crumbs > LIMITS.max_fields),
+        CheckError::TooLarge => assert!(refused.fields.size() > LIMITS.max_bytes),
+        CheckError::Malformed { .. } | CheckError::Invalid(_) => {}
+    }
+}
+
+/// Whatever the client sent, the backend learns where the request came from.
+fn says_who_asked(fields: &Fields, context: &RequestContext<'_>) {
+    for always in [
+        Known::Forwarded,
+        Known::XForwardedFor,
+        Known::XForwardedProto,
+        Known::XForwardedHost,
+        Known::XForwardedPort,
+        Known::Via,
+    ] {
+        assert!(fields.contains(always), "{always:?}");
+    }
+    if context.request_id.is_some() {
+        assert_eq!(fields.all(Known::XRequestId).collect::<Vec<_>>(), [b"id"]);
+    }
+    assert_eq!(fields.contains(Known::EarlyData), context.is_early);
+    if context.forwarded == ForwardedMode::Overwrite {
+        assert_eq!(fields.all(Known::XForwardedFor).collect::<Vec<_>>(), [b"127.0.0.1"]);
+        assert!(!fields.contains(Known::XRealIp));
+    }
+}
+
+/// A client must not be able to take fields away from a backend that decides by them.
+fn keeps_what_others_rely_on(received: &Fields, sent: &RequestHead) {
+    assert!(sent.fields.all(Known::Authorization).eq(received.all(Known::Authorization)));
+    assert_eq!(sent.fields.contains(Known::Cookie), received.contains(Known::Cookie));
+    let has_length = received.contains(Known::ContentLength) && sent.method != Method::Connect;
+    assert_eq!(sent.fields.contains(Known::ContentLength), has_length);
+    assert!(received.all(Known::Via).all(|before| sent.fields.all(Known::Via).any(|via| contains(via, before))));
+}
+
+fn contains(text: &[u8], part: &[u8]) -> bool {
+    part.is_empty() || text.windows(part.len()).any(|window| window == part)
 }
 
 /// Pseudo-headers first, each once, and those that the method needs.
@@ -86,15 +143,16 @@ fn is_complete(head: &RequestHead) {
         assert!(head.fields.all(name).count() <= 1);
     }
     assert!(check::authority(head.authority()).is_some());
+    assert!(head.path().iter().all(|byte| byte.is_ascii_graphic() && !b"#<>`".contains(byte)));
     let is_tunnel = head.method == Method::Connect && !head.fields.contains(Known::Protocol);
     assert_eq!(head.path().is_empty(), is_tunnel);
     assert_eq!(head.scheme().is_empty(), is_tunnel);
 }
 
-/// No value can end a line, no name can be taken for something else.
+/// No value has a control character, no name can be taken for something else.
 fn is_clean(fields: &Fields) {
     for field in fields.iter() {
-        assert!(!field.value.iter().any(|byte| matches!(byte, b'\r' | b'\n' | b'\0')));
+        assert!(!field.value.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t'));
         assert!(!field.name.as_bytes().iter().any(|byte| byte.is_ascii_uppercase() || *byte <= b' ' || *byte >= 127));
     }
 }
@@ -107,20 +165,46 @@ fn comes_back(fields: &Fields) {
     assert!(fields.iter().zip(back.iter()).all(|(left, right)| (left.name, left.value) == (right.name, right.value)));
 }
 
-fn response(fields: Fields, protocol: Protocol) {
-    let Ok(mut head) = check::response(fields, &LIMITS, protocol) else { return };
+fn response(fields: Fields, protocol: Protocol, method: Method) {
+    let size = fields.section_size();
+    let mut head = match check::response(fields, MAX_SECTION, protocol) {
+        Ok(head) => head,
+        Err(ResponseError::TooLarge) => return assert!(size > MAX_SECTION, "there is no other limit"),
+        Err(ResponseError::Malformed(_)) => return,
+    };
     assert!((100..=999).contains(&head.status));
+    assert!(size <= MAX_SECTION);
     is_clean(&head.fields);
-    rewrite::to_client(&mut head, &ResponseContext { protocol, alt_svc: None });
+    rewrite::to_client(&mut head, &ResponseContext { protocol, method, alt_svc: None });
     is_clean(&head.fields);
     assert!(!head.fields.iter().any(|field| field.name.is_pseudo()));
     assert_eq!(head.fields.all(Known::Via).count(), 1);
+    let is_refused =
+        |name: Name<'_>| matches!(name, Name::Known(known) if known == Known::AltSvc || hop::is_hop_by_hop(known));
+    assert!(!head.fields.iter().any(|field| is_refused(field.name)));
+    // What frames the body is what the client is told of it.
+    let lengths = head.fields.all(Known::ContentLength).count();
+    assert_eq!(lengths, usize::from(head.content_length.is_some()));
+    if head.status < 200 || head.status == 204 || method == Method::Connect && head.status < 300 {
+        assert_eq!(lengths, 0);
+    }
 }
 
 fn trailers(mut fields: Fields) {
-    if check::trailers(&fields, &LIMITS).is_ok() {
+    if check::response_trailers(&fields, MAX_SECTION).is_ok() {
+        let mut fields = fields.clone();
         is_clean(&fields);
-        rewrite::trailers(&mut fields, Some(b"x-subject"));
-        assert!(!fields.iter().any(|field| field.name.is_pseudo() || field.name.as_bytes() == b"x-subject"));
+        rewrite::response_trailers(&mut fields);
+        let is_refused = |name: Name<'_>| matches!(name, Name::Known(Known::ContentLength | Known::AltSvc));
+        assert!(!fields.iter().any(|field| field.name.is_pseudo() || is_refused(field.name)));
+    }
+    if check::request_trailers(&fields, &LIMITS).is_ok() {
+        is_clean(&fields);
+        rewrite::request_trailers(&mut fields, Some(SUBJECT));
+        let is_refused = |name: Name<'_>| match name {
+            Name::Known(known) => reserved::is_reserved(known),
+            Name::Other(name) => reserved::is_alias(name) || reserved::folds_to(name, SUBJECT),
+        };
+        assert!(!fields.iter().any(|field| field.name.is_pseudo() || is_refused(field.name)));
     }
 }

@@ -7,7 +7,7 @@ use quinn_proto::{Connection, ReadError, ReadableError, StreamId};
 use spooky_bridge::{
     h3::{Code, Error, Received, RecvStream, Scope},
     message::{
-        Fields, Method, RequestHead,
+        Fields,
         check::{self, BodyLength, CheckError, Refused},
     },
 };
@@ -95,7 +95,7 @@ impl Session {
                 return events.push_back(Event { stream: stream_ref, kind });
             }
         };
-        if end && !length_fits(&head) {
+        if end && head.content_length.is_some_and(|length| length > 0) {
             stream.reset(quic, Code::MESSAGE_ERROR);
             return self.sweep(slot);
         }
@@ -144,7 +144,7 @@ impl Session {
                         Ok(()) => return BodyRead::Data(data),
                         Err(_) => return self.break_body(quic, reference, Code::MESSAGE_ERROR, TOO_LONG),
                     },
-                    Ok(Some(Received::Trailers(fields))) => match check::trailers(&fields, &limits) {
+                    Ok(Some(Received::Trailers(fields))) => match check::request_trailers(&fields, &limits) {
                         Ok(()) => return BodyRead::Trailers(Box::new(fields)),
                         Err(CheckError::TooLarge | CheckError::TooManyFields) => {
                             return self.break_body(quic, reference, Code::EXCESSIVE_LOAD, LARGE_TRAILERS);
@@ -221,11 +221,6 @@ fn body_intake(intake: &mut Intake, rest: Bytes, length: Option<u64>, end: bool)
         Intake::Head { frames, .. } => Intake::Body { frames, rest, length: BodyLength::new(length) },
         other => other,
     }
-}
-
-/// A request that ends with its head must not have announced a body.
-fn length_fits(head: &RequestHead) -> bool {
-    head.method == Method::Connect || head.content_length.is_none_or(|length| length == 0)
 }
 
 fn collect_head(quic: &mut Connection, id: StreamId, frames: &mut RecvStream, limits: &check::HeadLimits) -> HeadRead {

@@ -83,7 +83,8 @@ impl Session {
         stream.write_backlog(quic) // registers the interest in `Writable`
     }
 
-    /// Ends the response. True if QUIC has all of it.
+    /// Ends the response, without a HEADERS frame for trailers that have no field: clients have closed the connection on an
+    /// empty section. Returns true if QUIC has all of it.
     pub(crate) fn finish(
         &mut self,
         quic: &mut Connection,
@@ -91,7 +92,7 @@ impl Session {
         trailers: Option<&Fields>,
         staged: &mut Staging,
     ) -> bool {
-        if let Some(fields) = trailers
+        if let Some(fields) = trailers.filter(|fields| !fields.is_empty())
             && self.find(reference).is_some()
         {
             h3::encode_trailers(staged.open(reference), fields);

@@ -117,6 +117,9 @@ impl Session {
     pub(crate) fn open_tunnel(&mut self, stream: StreamRef) {
         if let Some(found) = self.find(stream) {
             found.is_tunnel = true;
+            if let Intake::Body { frames, .. } = &mut found.intake {
+                frames.enter_tunnel();
+            }
         }
     }
 

@@ -77,13 +77,14 @@ impl FailureKind {
     /// The words are those of `spooky_backend_failures_total` and of the transition line.
     pub const fn booked_as(self) -> Option<&'static str> {
         match self {
-            Self::Unprocessed | Self::Local(_) => None,
+            // The limit on heads is Spooky's own, and what a client asks for can make a head exceed it.
+            Self::Unprocessed | Self::Local(_) | Self::HeadersTooLarge => None,
             Self::Dns => Some("dns"),
             Self::ConnectRefused | Self::ConnectTimeout | Self::Unreachable => Some("connect"),
             Self::Tls | Self::Certificate => Some("tls"),
             Self::RefusedStream | Self::Reset | Self::ConnectionLost => Some("reset"),
             Self::ResponseTimeout => Some("timeout"),
-            Self::Malformed | Self::HeadersTooLarge => Some("protocol"),
+            Self::Malformed => Some("protocol"),
         }
     }
 

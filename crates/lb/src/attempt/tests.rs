@@ -57,6 +57,17 @@ fn a_good_answer_holds_its_place_to_the_end() {
     assert_eq!(attempt.progress(), Progress { attempts: 1, ..Default::default() });
 }
 
+/// A client chooses what it asks for and how large its own head is.
+#[test]
+fn limits_on_heads_are_no_failures_of_backends() {
+    for kind in [FailureKind::HeadersTooLarge, FailureKind::Local(Reason::HeadersTooLarge)] {
+        assert_eq!((kind.booked_as(), kind.reason().row().counts_against_backend), (None, false), "{kind:?}");
+    }
+    for reset in [Reset::ResponseTrailersTooLarge, Reset::RequestTrailersTooLarge] {
+        assert!(!reset.counts_against_backend(), "{reset:?}");
+    }
+}
+
 #[test]
 fn connect_failures_are_retried_for_any_method_and_others_for_idempotent_ones() {
     use FailureKind::*;

@@ -35,6 +35,10 @@ pub enum Reset {
     ClientStall,
     /// The client took the response more slowly than `client_min_rate_bytes_per_sec`.
     ClientSlow,
+    /// The trailers of the response exceed `max_response_headers_bytes`.
+    ResponseTrailersTooLarge,
+    /// The trailers of the request exceed what the backend accepts, found after the response had begun.
+    RequestTrailersTooLarge,
     /// The request-body budget was exceeded after the response had begun.
     RequestBufferCap,
     /// A fault inside Spooky.
@@ -58,6 +62,8 @@ impl Reset {
         Self::RequestBodySlow,
         Self::ClientStall,
         Self::ClientSlow,
+        Self::ResponseTrailersTooLarge,
+        Self::RequestTrailersTooLarge,
         Self::RequestBufferCap,
         Self::Internal,
     ];
@@ -79,6 +85,8 @@ impl Reset {
             Self::RequestBodySlow => "request_body_slow",
             Self::ClientStall => "client_stall",
             Self::ClientSlow => "client_slow",
+            Self::ResponseTrailersTooLarge => "response_trailers_too_large",
+            Self::RequestTrailersTooLarge => "request_trailers_too_large",
             Self::RequestBufferCap => "request_buffer_cap",
             Self::Internal => "internal",
         }
@@ -93,12 +101,14 @@ impl Reset {
             | Self::RequestBodyIdle
             | Self::RequestBodySlow
             | Self::ClientStall
-            | Self::ClientSlow => Fault::Client,
+            | Self::ClientSlow
+            | Self::RequestTrailersTooLarge => Fault::Client,
             Self::UpstreamReset
             | Self::UpstreamProtocol
             | Self::FirstByteTimeout
             | Self::BodyIdleTimeout
-            | Self::ResponseBodyTooLarge => Fault::Backend,
+            | Self::ResponseBodyTooLarge
+            | Self::ResponseTrailersTooLarge => Fault::Backend,
             Self::TunnelIdleTimeout | Self::Lifetime => Fault::Operator,
             Self::RequestBufferCap | Self::Internal => Fault::Proxy,
         }
@@ -112,9 +122,12 @@ impl Reset {
     /// `error=` in the access line.
     pub const fn error(self) -> ErrorKind {
         match self {
-            Self::ClientAbort | Self::ContentLengthMismatch | Self::RequestBodyTooLarge => ErrorKind::Client,
+            Self::ClientAbort
+            | Self::ContentLengthMismatch
+            | Self::RequestBodyTooLarge
+            | Self::RequestTrailersTooLarge => ErrorKind::Client,
             Self::UpstreamReset => ErrorKind::Transport,
-            Self::UpstreamProtocol | Self::ResponseBodyTooLarge => ErrorKind::Protocol,
+            Self::UpstreamProtocol | Self::ResponseBodyTooLarge | Self::ResponseTrailersTooLarge => ErrorKind::Protocol,
             Self::FirstByteTimeout
             | Self::BodyIdleTimeout
             | Self::TunnelIdleTimeout

@@ -118,7 +118,7 @@ reasons! {
     /// The response is malformed.
     UpstreamProtocol: 502 "upstream protocol error" Backend Never counts=true "http_protocol_error" "malformed response" "protocol" Protocol Warn retry_after=false;
     /// Response headers above `max_response_headers_bytes`.
-    ResponseHeadersTooLarge: 502 "upstream protocol error" Backend Never counts=true "http_response_header_section_size" "response headers too large" "response_headers_bytes" Protocol Warn retry_after=false;
+    ResponseHeadersTooLarge: 502 "upstream protocol error" Backend Never counts=false "http_response_header_section_size" "response headers too large" "response_headers_bytes" Protocol Warn retry_after=false;
     /// No response headers within `backend_timeout_ms`; 504 with `timeout_status: 504`.
     ResponseTimeout: 503 "upstream timeout" Backend Idempotent counts=true "http_response_timeout" "response timeout" "response_timeout" Timeout Warn retry_after=false;
     /// No response headers within `backend_total_request_timeout_ms`; 504 with `timeout_status: 504`. The attempts that

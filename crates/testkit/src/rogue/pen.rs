@@ -62,6 +62,8 @@ pub mod setting {
     pub const INITIAL_WINDOW_SIZE: u16 = 4;
     /// `MAX_FRAME_SIZE`.
     pub const MAX_FRAME_SIZE: u16 = 5;
+    /// `MAX_HEADER_LIST_SIZE`.
+    pub const MAX_HEADER_LIST_SIZE: u16 = 6;
     /// `ENABLE_CONNECT_PROTOCOL`.
     pub const ENABLE_CONNECT_PROTOCOL: u16 = 8;
 }

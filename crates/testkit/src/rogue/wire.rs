@@ -176,6 +176,9 @@ impl Wire {
         }
         let (stream, end, block) = self.block.take()?;
         let fields = self.decoder.decode(&block).expect("a field block of the client");
+        if fields.is_empty() {
+            self.journal.note(|record| record.empty_sections += 1);
+        }
         if stream <= self.last_request {
             return Some(Event::Body { stream, len: 0, end });
         }

@@ -51,7 +51,6 @@ fn h2_config(options: &Options) -> h2::Config {
         initial_stream_window: options.stream_window,
         connection_window: options.connection_window,
         max_header_list: options.max_header_bytes,
-        max_header_count: options.max_header_count,
         ..h2::Config::default()
     }
 }

@@ -37,13 +37,17 @@ impl Transport {
         let least = self.least_busy(at);
         if let Some((key, _)) = least {
             let handle = self.requests.insert(tag, Place::Unplaced, end);
-            if self.put_on(key, handle, head, end).is_ok() {
+            let put = self.put_on(key, handle, head, end);
+            if put.is_ok() {
                 if self.options.spread_at.is_some_and(|spread_at| least.is_some_and(|(_, busy)| busy >= spread_at)) {
                     self.widen(at);
                 }
                 return Ok(handle);
             }
             self.requests.remove(handle);
+            if put == Err(Refused::HeadersTooLarge) {
+                return Err(Unsent::HeadersTooLarge);
+            }
         }
         let max_waiting = self.options.max_waiting;
         let Some(origin) = self.origins.get_mut(at) else { return Err(Unsent::UnknownBackend) };
@@ -91,13 +95,16 @@ impl Transport {
         taken
     }
 
-    /// Ends the request with trailers; its body was sent completely. Does nothing for one that has ended.
-    pub fn send_trailers(&mut self, request: RequestHandle, fields: &Fields) {
-        if let Some((key, connection, stream)) = self.stream(request) {
-            connection.client.send_trailers(stream, fields);
-            self.mark_dirty(key);
-            self.finish_sending(key, request);
+    /// Ends the request with trailers; its body was sent completely. Does nothing for one that has ended. Returns false, and
+    /// sends nothing, if they exceed what the backend accepts; the caller must then reset the request.
+    pub fn send_trailers(&mut self, request: RequestHandle, fields: &Fields) -> bool {
+        let Some((key, connection, stream)) = self.stream(request) else { return true };
+        if !connection.client.send_trailers(stream, fields) {
+            return false;
         }
+        self.mark_dirty(key);
+        self.finish_sending(key, request);
+        true
     }
 
     /// The owner consumed `n` bytes of the response body: the backend may send as many more.
@@ -170,11 +177,13 @@ impl Transport {
             let Some(entry) = self.requests.get_mut(handle) else { continue };
             let Place::Waiting(waiting) = std::mem::replace(&mut entry.place, Place::Unplaced) else { continue };
             let waited = self.now.saturating_duration_since(waiting.since);
-            if self.put_on(key, handle, &waiting.head, waiting.end).is_ok() {
-                self.events.push_back(Queued::Sent { handle, waited });
-            } else {
+            match self.put_on(key, handle, &waiting.head, waiting.end) {
+                Ok(()) => self.events.push_back(Queued::Sent { handle, waited }),
+                Err(Refused::HeadersTooLarge) => {
+                    self.queue_failure(handle, FailureKind::RequestHeadersTooLarge, Processed::No);
+                }
                 // The connection had room a moment ago: it cannot happen, but a request must not vanish.
-                self.queue_failure(handle, FailureKind::GoAway, Processed::No);
+                Err(_) => self.queue_failure(handle, FailureKind::GoAway, Processed::No),
             }
         }
     }

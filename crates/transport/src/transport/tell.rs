@@ -79,6 +79,11 @@ impl Transport {
                 let kind = FailureKind::Malformed(reason);
                 self.tell_failure(RequestHandle::from_wire(tag), kind, Processed::Unknown)
             }
+            h2::Event::HeadersTooLarge { tag, .. } => {
+                self.counters.resets_sent += 1;
+                let kind = FailureKind::ResponseHeadersTooLarge;
+                self.tell_failure(RequestHandle::from_wire(tag), kind, Processed::Unknown)
+            }
             // Of the connection; `pool::h2` keeps them to itself.
             h2::Event::Ready | h2::Event::GoAway { .. } | h2::Event::CapacityChanged | h2::Event::Pong(_) => None,
         }

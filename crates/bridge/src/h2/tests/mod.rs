@@ -18,7 +18,7 @@ use super::{
     frame::{self, HEADER_LEN, Header, Kind, PREFACE, flag},
 };
 use crate::{
-    hpack::{Decoder, Encoder, Limits},
+    hpack::{Decoder, Encoder},
     message::{Fields, Known, Method, Name, RequestHead},
 };
 
@@ -118,7 +118,7 @@ impl Wire {
 
     fn decoded(&mut self, block: &[u8]) -> Fields {
         let mut fields = Fields::new();
-        assert_eq!(self.decoder.decode(block, &mut fields, Limits { bytes: 1 << 20, count: 10_000 }), Ok(true));
+        assert_eq!(self.decoder.decode(block, &mut fields, 1 << 20), Ok(true));
         fields
     }
 
@@ -225,6 +225,7 @@ fn show(event: &Event) -> String {
             format!("reset {tag} {}{}", code.name(), if *unprocessed { " unprocessed" } else { "" })
         }
         Event::Malformed { tag, reason, .. } => format!("malformed {tag} {reason}"),
+        Event::HeadersTooLarge { tag, .. } => format!("headers too large {tag}"),
         Event::Sendable { tag, .. } => format!("sendable {tag}"),
         Event::GoAway { last, code } => format!("goaway {last} {}", code.name()),
         Event::CapacityChanged => "capacity".to_owned(),

@@ -10,7 +10,7 @@ fn the_connection_opens_with_preface_settings_and_window() {
     let frames = split(written.strip_prefix(PREFACE).unwrap());
     let (settings, payload) = &frames[0];
     assert_eq!((settings.kind, settings.flags, settings.stream), (Kind::Settings, 0, 0));
-    let expected = [(1_u16, 4096_u32), (2, 0), (4, 262_144), (5, 16_384), (6, 65_536 + 128 * 32)];
+    let expected = [(1_u16, 4096_u32), (2, 0), (4, 262_144), (5, 16_384), (6, 65_536)];
     assert_eq!(*payload, settings_frame(&expected)[HEADER_LEN..]);
     assert_eq!(wire.show_frame(frames[1].0, &frames[1].1), format!("window 0 {}", 16 * 1024 * 1024 - 65_535));
     assert_eq!(frames.len(), 2);
@@ -54,6 +54,18 @@ fn an_empty_end_and_trailers() {
     wire.client.send_trailers(id, &fields(&[("grpc-status", "0")]));
     wire.client.send_trailers(id, &fields(&[("grpc-status", "1")]));
     assert_eq!(wire.shown(), ["data 3 1", "headers 3 grpc-status=0 end"]);
+}
+
+#[test]
+fn trailers_without_a_field_are_a_plain_end() {
+    let mut wire = Wire::new();
+    let id = wire.open(Method::Post, false);
+    wire.client.send_data(id, &mut Bytes::from_static(b"a"), false);
+    assert!(wire.client.send_trailers(id, &fields(&[])));
+    assert_eq!(wire.shown(), ["data 1 1", "data 1 0 end"]);
+    let head = wire.headers(1, &[(":status", "200")], true);
+    wire.feed(&head);
+    assert_eq!(wire.client.active(), 0);
 }
 
 #[test]

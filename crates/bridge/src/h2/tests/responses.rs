@@ -195,18 +195,35 @@ fn data_out_of_place_ends_its_stream_only() {
 
 #[test]
 fn sections_over_the_limits_end_their_stream_only() {
-    let config = Config { max_header_list: 1000, max_header_count: 10, ..Config::default() };
+    let config = Config { max_header_list: 1000, ..Config::default() };
     let mut wire = Wire::with(&config, &[]);
     wire.get();
     wire.get();
     wire.get();
-    let large = "v".repeat(1000);
-    let head = wire.headers(1, &[OK, ("x-a", &large)], true);
-    assert_eq!(wire.feed(&head), ["malformed 1 response headers exceed size limit"]);
-    let head = wire.headers(3, &[&[OK][..], &[("x-a", "1"); 10]].concat(), true);
-    assert_eq!(wire.feed(&head), ["malformed 3 response headers exceed size limit"]);
-    let head = wire.headers(5, &[&[OK][..], &[("x-a", "1"); 9]].concat(), true);
+    // `:status: 200` counts 42 bytes, `x-a: 1` counts 36.
+    let value = "v".repeat(1000 - 42 - 35 + 1);
+    let head = wire.headers(1, &[OK, ("x-a", &value)], true);
+    assert_eq!(wire.feed(&head), ["headers too large 1"]);
+    assert_eq!(wire.shown(), ["reset 1 CANCEL"]);
+    let head = wire.headers(3, &[&[OK][..], &[("x-a", "1"); 27]].concat(), true);
+    assert_eq!(wire.feed(&head), ["headers too large 3"]);
+    let head = wire.headers(5, &[&[OK][..], &[("x-a", "1"); 26]].concat(), true);
     assert_eq!(wire.feed(&head).len(), 1);
+    let id = wire.get().number();
+    let head = wire.headers(id, &[OK], false);
+    wire.feed(&head);
+    let trailers = wire.headers(id, &[("x-a", "1"); 28], true);
+    assert_eq!(wire.feed(&trailers), ["headers too large 7"]);
+}
+
+/// The size of the section is the only limit.
+#[test]
+fn a_head_may_have_many_fields() {
+    let mut wire = Wire::new();
+    wire.get();
+    let head = wire.headers(1, &[vec![OK], vec![("x-a", "1"); 1800]].concat(), true);
+    let events = wire.feed(&head);
+    assert_eq!((events.len(), events[0].matches("x-a=1").count()), (1, 1800));
 }
 
 #[test]

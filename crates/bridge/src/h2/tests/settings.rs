@@ -1,12 +1,12 @@
 //! SETTINGS (RFC 9113 6.5) and PING (6.7).
 
-use super::*;
+use super::{super::Refused, *};
 
 #[test]
 fn settings_are_acknowledged_and_unknown_ones_ignored() {
     let mut wire = Wire::silent(&Config::default());
     wire.written();
-    assert_eq!(wire.feed(&settings_frame(&[(0x4242, 7), (6, 100), (2, 0)])), ["ready"]);
+    assert_eq!(wire.feed(&settings_frame(&[(0x4242, 7), (2, 0)])), ["ready"]);
     assert!(wire.client.is_ready());
     assert_eq!(wire.shown(), ["settings ack"]);
     assert_eq!(wire.client.capacity(), 4096, "unlimited for the peer, not for us");
@@ -28,6 +28,29 @@ fn settings_out_of_range() {
     ] {
         assert_eq!(Wire::new().fails(&settings_frame(&[(setting, value)])), code, "{setting} = {value}");
     }
+}
+
+/// A peer that gets more resets the stream, and some the connection (RFC 9113 6.5.2).
+#[test]
+fn no_section_is_larger_than_the_peer_accepts() {
+    let size = request(Method::Post).fields.section_size() as u32;
+    let mut wire = Wire::with(&Config::default(), &[(6, size)]);
+    let id = wire.client.send_request(&request(Method::Post), false, 1).unwrap();
+    let mut larger = request(Method::Post);
+    larger.fields.push(Name::Other(b""), b"");
+    assert_eq!(wire.client.send_request(&larger, true, 3), Err(Refused::HeadersTooLarge));
+    assert_eq!(wire.client.active(), 1);
+    wire.written();
+    let trailers = |value: &str| fields(&[("x-sum", value)]);
+    let most = "v".repeat(size as usize - 32 - 5);
+    assert!(!wire.client.send_trailers(id, &trailers(&(most.clone() + "v"))));
+    assert_eq!(wire.shown(), [""; 0], "nothing was sent");
+    assert!(wire.client.send_trailers(id, &trailers(&most)));
+    assert_eq!(wire.shown(), [format!("headers 1 x-sum={most} end")]);
+    // It holds from the next section on.
+    wire.feed(&settings_frame(&[(6, size + 32)]));
+    assert!(wire.client.send_request(&larger, true, 5).is_ok());
+    assert!(Wire::new().client.send_request(&larger, true, 1).is_ok(), "without the setting there is no limit");
 }
 
 #[test]
@@ -63,7 +86,7 @@ fn a_header_table_size_is_followed_by_the_next_block() {
     assert_eq!(block[..4], [0x20, 0x3f, 0xa9, 0x01], "to 0, then to 200");
     let mut decoder = Decoder::new(4096);
     decoder.set_limit(200);
-    assert_eq!(decoder.decode(&block, &mut Fields::new(), Limits { bytes: 1000, count: 10 }), Ok(true));
+    assert_eq!(decoder.decode(&block, &mut Fields::new(), 1000), Ok(true));
 }
 
 #[test]

@@ -12,26 +12,29 @@ mod target;
 
 pub use body::{BodyLength, LengthError};
 pub use request::request;
-pub use response::{ResponseError, response, response_with_status};
+pub use response::{ResponseError, response, response_trailers, response_with_status};
 pub use target::{Authority, authority};
 
 use super::{Fields, Name, Protocol};
 use field::{Scanner, size_of};
 use std::fmt;
 
-/// Bounds on a header section.
+/// Bounds on the header section of a request, and on its trailers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadLimits {
-    /// Field lines, pseudo-headers counted (`max_headers_count`).
+    /// Fields, pseudo-headers counted, all `cookie` fields as one (`max_headers_count`).
     pub max_fields: usize,
     /// Bytes of names plus values (`max_headers_bytes`).
     pub max_bytes: usize,
 }
 
+/// What each field counts beyond its name and value in the size of a section (RFC 9113 6.5.2, RFC 9114 4.2.2).
+pub const FIELD_OVERHEAD: usize = 32;
+
 impl HeadLimits {
-    /// The bound as HTTP/2 and HTTP/3 announce it: 32 bytes more for each field (RFC 9114 4.2.2).
+    /// The bound as HTTP/2 and HTTP/3 announce it: [`FIELD_OVERHEAD`] more for each field.
     pub fn section_size(&self) -> u64 {
-        (self.max_bytes as u64).saturating_add((self.max_fields as u64).saturating_mul(32))
+        (self.max_bytes as u64).saturating_add((self.max_fields as u64).saturating_mul(FIELD_OVERHEAD as u64))
     }
 }
 
@@ -144,11 +147,17 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
-/// Checks the trailers of a message, either direction.
+/// Checks the trailers of a request.
 ///
 /// # Errors
 /// Pseudo-headers, invalid names or values, fields of a connection: [`CheckError::Malformed`]. Then the limits.
-pub fn trailers(fields: &Fields, limits: &HeadLimits) -> Result<(), CheckError> {
+pub fn request_trailers(fields: &Fields, limits: &HeadLimits) -> Result<(), CheckError> {
+    let size = trailer_fields(fields)?;
+    check_limits(fields.len(), size, limits)
+}
+
+/// Checks the fields of trailers, either direction, and returns their size: names plus values.
+fn trailer_fields(fields: &Fields) -> Result<usize, CheckError> {
     let scanner = Scanner::new(fields);
     let mut size = 0;
     for field in fields.iter() {
@@ -161,7 +170,7 @@ pub fn trailers(fields: &Fields, limits: &HeadLimits) -> Result<(), CheckError> 
         }
         scanner.check(&field)?;
     }
-    check_limits(fields.len(), size, limits)
+    Ok(size)
 }
 
 fn check_limits(fields: usize, bytes: usize, limits: &HeadLimits) -> Result<(), CheckError> {

@@ -14,6 +14,8 @@ use crate::message::{Fields, Known, Method, Name, Protocol, RequestHead};
 /// [`Refused`], with the first reason in the order of [`CheckError`].
 pub fn request(fields: Fields, limits: &HeadLimits, rules: &RequestRules) -> Result<RequestHead, Refused> {
     match judge(&fields, limits, *rules) {
+        // What follows CONNECT is a tunnel, which has no length (RFC 9110 9.3.6).
+        Ok((Method::Connect, _)) => Ok(RequestHead { fields, method: Method::Connect, content_length: None }),
         Ok((method, content_length)) => Ok(RequestHead { fields, method, content_length }),
         Err(error) => Err(Refused { error, fields }),
     }
@@ -22,7 +24,7 @@ pub fn request(fields: Fields, limits: &HeadLimits, rules: &RequestRules) -> Res
 fn judge(fields: &Fields, limits: &HeadLimits, rules: RequestRules) -> Result<(Method, Option<u64>), CheckError> {
     let request = Request::scan(fields, rules)?;
     let method = request.check_complete()?;
-    check_limits(fields.len(), request.size, limits)?;
+    check_limits(request.count(fields), request.size, limits)?;
     request.check_target(method, rules).map_err(CheckError::Invalid)?;
     request.check_framing().map_err(CheckError::Invalid)?;
     Ok((method, request.content_length))
@@ -40,6 +42,7 @@ struct Request<'a> {
     more_hosts: Vec<&'a [u8]>,
     content_length: Option<u64>,
     transfer_coding: Option<&'a [u8]>,
+    cookies: usize,
     size: usize,
 }
 
@@ -83,6 +86,12 @@ impl<'a> Request<'a> {
         Ok(request)
     }
 
+    /// Returns the number of fields for `max_headers_count`. All `cookie` fields are one: clients split it to compress it
+    /// better (RFC 9114 4.2.1), and it is joined again.
+    fn count(&self, fields: &Fields) -> usize {
+        fields.len() - self.cookies.saturating_sub(1)
+    }
+
     fn check_known(&mut self, known: Known, value: &'a [u8], protocol: Protocol) -> Result<(), CheckError> {
         match known {
             Known::Host => {
@@ -96,6 +105,7 @@ impl<'a> Request<'a> {
                 }
             }
             Known::ContentLength => merge_content_length(&mut self.content_length, value)?,
+            Known::Cookie => self.cookies += 1,
             Known::TransferEncoding if protocol == Protocol::Http1 => {
                 // A second field makes a list of codings, which is more than chunked.
                 let is_first = self.transfer_coding.is_none();

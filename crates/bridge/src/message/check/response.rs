@@ -1,9 +1,9 @@
 //! Responses of backends.
 
 use super::{
-    CheckError, HeadLimits, check_limits,
+    CheckError, FIELD_OVERHEAD,
     field::{CONNECTION_SPECIFIC, Scanner, is_connection_specific, merge_content_length, size_of},
-    malformed,
+    malformed, trailer_fields,
 };
 use crate::message::{Fields, Known, Name, Protocol, ResponseHead};
 use std::fmt;
@@ -13,7 +13,7 @@ use std::fmt;
 pub enum ResponseError {
     /// It is malformed; the reason.
     Malformed(&'static str),
-    /// It has more fields or bytes than allowed.
+    /// Its section is larger than allowed.
     TooLarge,
 }
 
@@ -38,18 +38,19 @@ impl From<CheckError> for ResponseError {
     }
 }
 
-/// Checks a response head that begins with `:status`, as HTTP/2 and HTTP/3 carry it; `:status` is taken out.
+/// Checks a response head that begins with `:status`, as HTTP/2 and HTTP/3 carry it; `:status` is taken out. `max_section`
+/// bounds names, values and [`FIELD_OVERHEAD`] for each field, `:status` included.
 ///
 /// # Errors
 /// [`ResponseError`]
-pub fn response(mut fields: Fields, limits: &HeadLimits, protocol: Protocol) -> Result<ResponseHead, ResponseError> {
+pub fn response(mut fields: Fields, max_section: usize, protocol: Protocol) -> Result<ResponseHead, ResponseError> {
     let first = fields.iter().next().filter(|field| field.name == Name::Known(Known::Status));
     let status = first.and_then(|field| parse_status(field.value));
     let status = status.ok_or(ResponseError::Malformed("no valid :status"))?;
     if status == 101 {
         return Err(ResponseError::Malformed("status 101 outside HTTP/1.1")); // RFC 9113 8.6, RFC 9114 4.5
     }
-    let content_length = judge(&fields, 1, limits, protocol)?;
+    let content_length = judge(&fields, 1, max_section, protocol)?;
     fields.remove(Known::Status);
     Ok(ResponseHead { status, fields, content_length })
 }
@@ -61,35 +62,50 @@ pub fn response(mut fields: Fields, limits: &HeadLimits, protocol: Protocol) -> 
 pub fn response_with_status(
     status: u16,
     fields: Fields,
-    limits: &HeadLimits,
+    max_section: usize,
     protocol: Protocol,
 ) -> Result<ResponseHead, ResponseError> {
     if !(100..=999).contains(&status) {
         return Err(ResponseError::Malformed("status is not three digits"));
     }
-    let content_length = judge(&fields, 0, limits, protocol)?;
+    let content_length = judge(&fields, 0, max_section, protocol)?;
     Ok(ResponseHead { status, fields, content_length })
 }
 
-/// Checks all fields from number `from` on; gives the announced length.
-fn judge(fields: &Fields, from: usize, limits: &HeadLimits, protocol: Protocol) -> Result<Option<u64>, CheckError> {
+/// Checks the trailers of a response. `max_section` as for [`response`].
+///
+/// # Errors
+/// [`ResponseError`]
+pub fn response_trailers(fields: &Fields, max_section: usize) -> Result<(), ResponseError> {
+    let size = trailer_fields(fields)?;
+    check_section(fields, size, max_section)
+}
+
+/// Checks all fields from number `from` on and returns the announced length.
+fn judge(fields: &Fields, from: usize, max_section: usize, protocol: Protocol) -> Result<Option<u64>, ResponseError> {
     let scanner = Scanner::new(fields);
     let mut content_length = None;
-    let mut size = 0;
+    let mut size = fields.iter().take(from).map(|field| size_of(&field)).sum();
     for field in fields.iter().skip(from) {
         size += size_of(&field);
         scanner.check(&field)?;
         match field.name {
             Name::Known(Known::ContentLength) => merge_content_length(&mut content_length, field.value)?,
             Name::Known(known) if protocol != Protocol::Http1 && is_connection_specific(known) => {
-                return Err(malformed(CONNECTION_SPECIFIC, "RFC 9113 8.2.2"));
+                return Err(malformed(CONNECTION_SPECIFIC, "RFC 9113 8.2.2").into());
             }
-            name if name.is_pseudo() => return Err(malformed("pseudo-header in a response", "RFC 9113 8.3.2")),
+            name if name.is_pseudo() => return Err(malformed("pseudo-header in a response", "RFC 9113 8.3.2").into()),
             _ => {}
         }
     }
-    check_limits(fields.len(), size, limits)?;
+    check_section(fields, size, max_section)?;
     Ok(content_length)
+}
+
+/// Checks the size of a section whose names and values are `size` bytes.
+fn check_section(fields: &Fields, size: usize, max_section: usize) -> Result<(), ResponseError> {
+    let section = size.saturating_add(fields.len().saturating_mul(FIELD_OVERHEAD));
+    if section > max_section { Err(ResponseError::TooLarge) } else { Ok(()) }
 }
 
 /// Three digits, the first not 0 (RFC 9110 15).

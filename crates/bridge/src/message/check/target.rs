@@ -12,7 +12,8 @@ pub struct Authority<'a> {
     pub port: Option<u16>,
 }
 
-/// Reads `host` or `host:port`, without user information (RFC 9110 4.2.4). `None` if it is not one.
+/// Reads `host` or `host:port`, without user information (RFC 9110 4.2.4). The port may be empty (RFC 3986 3.2.3), which
+/// means that there is none. Returns `None` for anything else.
 pub fn authority(bytes: &[u8]) -> Option<Authority<'_>> {
     let end = if bytes.first() == Some(&b'[') { end_of_literal(bytes)? } else { end_of_name(bytes)? };
     let (host, port) = bytes.split_at_checked(end)?;
@@ -20,7 +21,7 @@ pub fn authority(bytes: &[u8]) -> Option<Authority<'_>> {
         return None;
     }
     match port.split_first() {
-        None => Some(Authority { host, port: None }),
+        None | Some((b':', [])) => Some(Authority { host, port: None }),
         Some((b':', digits)) => Some(Authority { host, port: Some(parse_port(digits)?) }),
         Some(_) => None,
     }
@@ -47,7 +48,7 @@ fn end_of_name(bytes: &[u8]) -> Option<usize> {
 }
 
 fn parse_port(digits: &[u8]) -> Option<u16> {
-    if digits.is_empty() || digits.len() > 5 {
+    if digits.len() > 5 {
         return None;
     }
     let port = digits.iter().try_fold(0u32, |port, byte| {
@@ -75,10 +76,18 @@ pub(super) fn is_same_authority(left: &[u8], right: &[u8], scheme: &[u8]) -> boo
     }
 }
 
-/// Whether `path` is one that may be forwarded as it is: begins with a slash, printable ASCII without space and `#`.
+/// Returns whether `path` may be forwarded as it is: it begins with a slash and has only bytes of a path or query (RFC 3986
+/// 3.3, 3.4). `"`, `[`, `]`, `\`, `^`, `{`, `|` and `}` are not among those but pass, because browsers send them and HTTP
+/// servers accept them. The others, `<`, `>` and `` ` `` foremost, make some servers reset the stream.
 #[inline]
 pub(super) fn is_path(path: &[u8]) -> bool {
-    let is_bad = |byte: u8| u8::from(byte.wrapping_sub(b'!') >= 94) | u8::from(byte == b'#');
+    let is_bad = |byte: u8| {
+        u8::from(byte.wrapping_sub(b'!') >= 94)
+            | u8::from(byte == b'#')
+            | u8::from(byte == b'<')
+            | u8::from(byte == b'>')
+            | u8::from(byte == b'`')
+    };
     // Without early exit, so that it compiles to a few vector instructions.
     path.iter().fold(0, |bad, byte| bad | is_bad(*byte)) == 0 && path.first() == Some(&b'/')
 }

@@ -240,13 +240,133 @@ fn responses() {
         ("x-own", "1"),
     ]);
     let mut plain = head.clone();
-    to_client(&mut head, &ResponseContext { protocol: Protocol::Http1, alt_svc: Some(b"h3=\":443\"; ma=60") });
+    let context =
+        ResponseContext { protocol: Protocol::Http1, method: Method::Get, alt_svc: Some(b"h3=\":443\"; ma=60") };
+    to_client(&mut head, &context);
     let expected =
         ["server: own", "content-length: 4", "via: 1.1 inner, 1.1 spooky", "x-own: 1", "alt-svc: h3=\":443\"; ma=60"];
     assert_eq!(lines(&head.fields), expected);
     plain.fields = fields(&[("x-own", "1")]);
-    to_client(&mut plain, &ResponseContext { protocol: Protocol::Http2, alt_svc: None });
+    to_client(&mut plain, &from_h2(Method::Get));
     assert_eq!(lines(&plain.fields), ["x-own: 1", "via: 2.0 spooky"]);
+}
+
+fn from_h2(method: Method) -> ResponseContext<'static> {
+    ResponseContext { protocol: Protocol::Http2, method, alt_svc: None }
+}
+
+/// A client that reads a length there takes what follows for something else, or drops the connection.
+#[test]
+fn a_length_goes_no_further_where_there_can_be_none() {
+    let cases = [
+        (Method::Get, 200, true),
+        (Method::Head, 200, true),
+        (Method::Get, 304, true),
+        (Method::Get, 205, true),
+        (Method::Get, 100, false),
+        (Method::Get, 103, false),
+        (Method::Get, 204, false),
+        (Method::Head, 204, false),
+        (Method::Connect, 200, false),
+        (Method::Connect, 299, false),
+        (Method::Connect, 103, false),
+        (Method::Connect, 300, true),
+        (Method::Connect, 502, true),
+    ];
+    for (method, status, is_kept) in cases {
+        let mut head = ResponseHead::new(status);
+        head.fields = fields(&[("content-length", "5"), ("x-own", "1"), ("content-length", "5")]);
+        head.content_length = Some(5);
+        to_client(&mut head, &from_h2(method));
+        let count = head.fields.all(Known::ContentLength).count();
+        assert_eq!((count, head.content_length), if is_kept { (1, Some(5)) } else { (0, None) }, "{method:?} {status}");
+        assert!(head.fields.iter().any(|field| field.name.as_bytes() == b"x-own"));
+    }
+    let connect: Lines<'_> = &[(":method", "CONNECT"), (":authority", "db:5432"), ("content-length", "5")];
+    let mut head = RequestHead { fields: fields(connect), method: Method::Connect, content_length: None };
+    to_backend(&mut head, &context(&client("192.0.2.7")));
+    assert!(!head.fields.contains(Known::ContentLength));
+}
+
+/// Backends read them as the same variable: what the client says must not stand beside what Spooky says.
+#[test]
+fn aliases_with_underscores_are_removed() {
+    let client = client("192.0.2.7");
+    let more: Lines<'_> = &[
+        ("x_forwarded_for", "6.6.6.6"),
+        ("x-forwarded_proto", "http"),
+        ("x_real_ip", "6.6.6.6"),
+        ("content_length", "9"),
+        ("proxy_authorization", "x"),
+        ("early_data", "1"),
+        ("x_request_id", "other"),
+        ("x_client_subject", "CN=admin"),
+        ("x-client_subject", "CN=admin"),
+        ("x-client-subject", "CN=admin"),
+        ("x_own", "kept"),
+        ("user_agent", "kept"),
+    ];
+    for mode in [ForwardedMode::Overwrite, ForwardedMode::Append, ForwardedMode::Preserve] {
+        let subject = Some(Subject { header: b"x-client-subject", value: Some(b"CN=real") });
+        let out = sent(more, &RequestContext { forwarded: mode, subject, ..context(&client) });
+        let expected = [&["x_own: kept", "user_agent: kept"][..], &GAINED, &["x-client-subject: CN=real"]].concat();
+        assert_eq!(out[4..], expected, "{mode:?}");
+    }
+    let subject = Some(Subject { header: b"x_client_subject", value: None });
+    let out = sent(more, &RequestContext { subject, ..context(&client) });
+    assert!(!out.iter().any(|line| line.contains("client")), "the configured name may have one itself: {out:?}");
+    let mut trailers = fields(more);
+    request_trailers(&mut trailers, Some(b"x-client-subject"));
+    assert_eq!(lines(&trailers), ["x_own: kept", "user_agent: kept"]);
+}
+
+/// What `connection` names is removed before Spooky writes its own fields, and nobody's identity is among it.
+#[test]
+fn connection_takes_away_nothing_that_spooky_answers_for() {
+    let client = client("192.0.2.7");
+    let named = "x-forwarded-for, via, forwarded, x-request-id, x-forwarded-proto, X-Subject, te, traceparent, x-own, \
+                 early-data, host, authorization, cookie, content-length, x-real-ip, x-forwarded-prefix";
+    let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let more: Lines<'_> = &[
+        ("connection", named),
+        ("x-forwarded-for", "9.9.9.9"),
+        ("via", "1.0 before"),
+        ("te", "trailers"),
+        ("traceparent", trace),
+        ("tracestate", "v=1"),
+        ("authorization", "Basic eA=="),
+        ("cookie", "a=1"),
+        ("x-real-ip", "9.9.9.9"),
+        ("x-forwarded-prefix", "/p"),
+        ("x-own", "1"),
+        ("x-subject", "CN=liar"),
+    ];
+    let preserve = RequestContext {
+        protocol: Protocol::Http1,
+        forwarded: ForwardedMode::Preserve,
+        is_early: true,
+        subject: Some(Subject { header: b"x-subject", value: Some(b"CN=real") }),
+        ..context(&client)
+    };
+    let expected = [
+        "x-forwarded-for: 9.9.9.9",
+        "via: 1.0 before, 1.1 spooky",
+        "authorization: Basic eA==",
+        "cookie: a=1",
+        "x-real-ip: 9.9.9.9",
+        "x-forwarded-prefix: /p",
+        GAINED[0],
+        GAINED[2],
+        GAINED[3],
+        GAINED[4],
+        "te: trailers",
+        "x-request-id: new-id",
+        "early-data: 1",
+        "x-subject: CN=real",
+    ];
+    assert_eq!(sent(more, &preserve)[4..], expected);
+    let overwrite = RequestContext { forwarded: ForwardedMode::Overwrite, ..preserve };
+    assert!(sent(more, &overwrite).contains(&GAINED[1].to_owned()), "the address of the client itself");
 }
 
 #[test]
@@ -259,12 +379,19 @@ fn trailers_carry_no_framing_and_no_identity() {
         ("x-client-subject", "CN=liar"),
         ("x-t", "1"),
         ("x-client-subject", ""),
+        ("alt-svc", "h3=\":1\""),
     ]);
-    trailers(&mut fields, None);
-    let expected = ["grpc-status: 0", "x-client-subject: CN=liar", "x-t: 1", "x-client-subject: "];
+    let mut of_response = fields.clone();
+    response_trailers(&mut of_response);
+    let expected =
+        ["grpc-status: 0", "x-forwarded-for: 1.1.1.1", "x-client-subject: CN=liar", "x-t: 1", "x-client-subject: "];
+    assert_eq!(lines(&of_response), expected);
+    request_trailers(&mut fields, None);
+    let expected =
+        ["grpc-status: 0", "x-client-subject: CN=liar", "x-t: 1", "x-client-subject: ", "alt-svc: h3=\":1\""];
     assert_eq!(lines(&fields), expected);
-    trailers(&mut fields, Some(b"x-client-subject"));
-    assert_eq!(lines(&fields), ["grpc-status: 0", "x-t: 1"]);
-    trailers(&mut fields, Some(b"grpc-status"));
-    assert_eq!(lines(&fields), ["x-t: 1"]);
+    request_trailers(&mut fields, Some(b"x-client-subject"));
+    assert_eq!(lines(&fields), ["grpc-status: 0", "x-t: 1", "alt-svc: h3=\":1\""]);
+    request_trailers(&mut fields, Some(b"grpc-status"));
+    assert_eq!(lines(&fields), ["x-t: 1", "alt-svc: h3=\":1\""]);
 }
