@@ -41,6 +41,9 @@ const CLOSED: [io::ErrorKind; 4] = [
     io::ErrorKind::BrokenPipe,
 ];
 
+/// What the operator is told of a peer that does not speak TLS although the address says so.
+const NOT_TLS: &str = "backend speaks cleartext; write http://";
+
 /// Where to connect, and how.
 #[derive(Clone)]
 pub(crate) struct Route {
@@ -133,9 +136,13 @@ async fn secure(stream: TcpStream, connector: &TlsConnector, name: &ServerName<'
     let stream = BufReader::with_capacity(TLS_READ_AHEAD, Heard::new(stream));
     let shaken = connector.connect(name.clone(), stream).into_fallible().await;
     let stream = shaken.map_err(|(error, stream)| {
-        let failure = ConnectFailure::from_tls(&error);
+        let mut failure = ConnectFailure::from_tls(&error);
         let is_tls = match stream.get_ref().first() {
-            Some(first) => TLS_ANSWERS.contains(&first),
+            Some(first) if TLS_ANSWERS.contains(&first) => true,
+            Some(_) => {
+                NOT_TLS.clone_into(&mut failure.text);
+                false
+            }
             None => !CLOSED.contains(&error.kind()),
         };
         if is_tls { Refusal::Tls(failure) } else { Refusal::NotTls(failure) }

@@ -1,7 +1,7 @@
 //! The hands of `lb::attempt`: what the machine decides is done here, what happens is told to it.
 
 use super::{
-    Exchanges, Sides,
+    Exchanges, Sides, log,
     state::{Exchange, Response},
     tag_of,
 };
@@ -76,6 +76,7 @@ impl Exchanges {
         };
         match request {
             Ok(handle) => {
+                log::selected(exchange, backend);
                 let is_waiting = sides.transport.is_waiting(handle);
                 if let Some(place) = exchange.handle(slot) {
                     *place = Some(handle);
@@ -120,11 +121,13 @@ impl Exchanges {
             *handle = None;
         }
         if matches!(exchange.response, Response::Awaited) {
+            log::failed(exchange, slot, "send", failure, sides.now);
             let kind = kind_of(failure);
             let sent = exchange.upload.sent(failure.processed == Processed::No);
             let step = self.ask(sides, key, |attempt, cx| attempt.on_failure(cx, slot, kind, sent));
             self.perform(sides, key, step);
         } else {
+            log::failed(exchange, slot, "body", failure, sides.now);
             self.break_off(sides, key, failure);
         }
     }

@@ -1,7 +1,7 @@
 //! The response on its way to the client: passed on as it comes, credit given back for what QUIC took.
 
 use super::{
-    Exchanges, Sides,
+    Exchanges, Sides, log,
     state::{Exchange, Response},
 };
 use bytes::Bytes;
@@ -16,6 +16,7 @@ use spooky_edge::Body;
 use spooky_lb::{
     attempt::{Attempt, BodyKind, SlotId, UploadWait},
     outcome::{Reason, Reset},
+    time::Nanos,
 };
 
 /// The context of a response to a request of this method. Backends are spoken to over HTTP/2; on HTTP/3 no `alt-svc` is
@@ -55,6 +56,7 @@ impl Exchanges {
         exchange.response = Response::Streaming { winner: slot, received: 0, unaccepted: 0, is_tunnel };
         let kind = if is_tunnel { BodyKind::Tunnel } else { kind_of(&head) };
         let (client, status) = (exchange.client, head.status);
+        log::response(exchange, slot, status, Nanos::since(self.state.epoch, sides.now));
         self.stick(sides, key, slot);
         self.mark_time(sides, key, |deadlines, phases, now| deadlines.on_head(phases, kind, now));
         if let Some(edge) = sides.edge(client) {

@@ -1,10 +1,6 @@
 //! The ends of an exchange: complete, answered by us, cut off, or abandoned by the client. Each settles it exactly once.
 
-use super::{
-    Exchanges, Sides,
-    local::Asked,
-    state::{Exchange, Response},
-};
+use super::{Exchanges, Sides, local::Asked, log, state::Response};
 use spooky_bridge::{h2, h3::Code, message::local};
 use spooky_edge::Abort;
 use spooky_lb::outcome::{Reason, Reset};
@@ -14,7 +10,7 @@ impl Exchanges {
     /// The client's side is gone: the backend hears of it at once (behaviour 5.4).
     pub(super) fn abandon(&mut self, sides: &mut Sides<'_>, key: usize, abort: Abort) {
         if let Some(exchange) = self.table.get(key) {
-            tracing::debug!("request {} ended by the client: {abort:?}", exchange.id_text());
+            log::aborted(exchange, abort);
         }
         let client = self.table.get(key).map(|exchange| exchange.client);
         self.settle(sides, key);
@@ -49,7 +45,6 @@ impl Exchanges {
             FailureKind::ResponseHeadersTooLarge => Reset::ResponseTrailersTooLarge,
             _ => Reset::UpstreamReset,
         };
-        tracing::debug!("Transport error: body: {}", failure.kind);
         self.end_with(sides, key, reset, reset_code(failure));
     }
 
@@ -70,12 +65,6 @@ impl Exchanges {
         for handle in exchange.handles.into_iter().flatten() {
             sides.transport.reset(handle, h2::Code::CANCEL);
         }
-    }
-}
-
-impl Exchange {
-    fn id_text(&self) -> std::borrow::Cow<'_, str> {
-        String::from_utf8_lossy(self.request_id())
     }
 }
 

@@ -38,6 +38,7 @@ impl Exchanges {
             is_head: asked.method == Method::Head,
             is_grpc: asked.is_grpc,
         };
+        super::log::answered(answer.status, reason, context.request_id);
         let (head, body) = local::answer(&answer, &context);
         let Some(edge) = sides.edge(client) else { return };
         edge.respond(client.stream, &head, if body.is_empty() { Body::None } else { Body::Known(body.len() as u64) });

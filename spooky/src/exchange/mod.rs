@@ -9,6 +9,7 @@ mod clock;
 mod download;
 mod end;
 mod local;
+mod log;
 mod start;
 mod state;
 mod time;

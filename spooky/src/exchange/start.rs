@@ -3,6 +3,7 @@
 use super::{
     Exchanges, SERIALS, Sides,
     local::Asked,
+    log,
     state::{Client, Exchange, Place, Response, Seat, Upload},
     tag_of,
 };
@@ -17,12 +18,13 @@ use spooky_lb::{
     admit::{Admission, BodyShare},
     attempt::{Attempt, Deadlines, Request, SlotId},
     outcome::Reason,
+    route::Match,
 };
 use std::{net::SocketAddr, time::Duration};
 
 /// A request that may be served, now or when it is called.
 struct Admitted {
-    upstream: usize,
+    route: Match,
     attempt: Attempt,
     seat: Seat,
     share: Option<BodyShare>,
@@ -38,9 +40,11 @@ impl Exchanges {
         end: bool,
         peer: SocketAddr,
     ) {
+        log::request(&head);
         let admitted = match self.admit(sides, client, &head, end, peer) {
             Ok(admitted) => admitted,
             Err(reason) => {
+                log::refused(&head, reason);
                 return self.answer(sides, client, reason, asked(head.method, &head.fields));
             }
         };
@@ -68,7 +72,8 @@ impl Exchanges {
         end: bool,
         peer: SocketAddr,
     ) -> Result<Admitted, Reason> {
-        let number = self.judge(head)?;
+        let route = self.judge(head)?;
+        let number = route.upstream;
         let now = self.nanos(sides.now);
         let attempt = self.attempt(sides, client, number, head, end, peer).ok_or(Reason::Internal)?;
         let compiled = self.snapshot.upstreams.get(number).ok_or(Reason::Internal)?;
@@ -78,11 +83,11 @@ impl Exchanges {
             Admission::Queued(ticket) => Seat::Queued(ticket),
             Admission::Refused(reason) => return Err(reason),
         };
-        Ok(Admitted { upstream: number, attempt, seat, share })
+        Ok(Admitted { route, attempt, seat, share })
     }
 
-    /// The upstream for a request, or the reason why there is none (behaviour 3.5 to 3.8).
-    fn judge(&mut self, head: &RequestHead) -> Result<usize, Reason> {
+    /// The route of a request, or the reason why there is none.
+    fn judge(&mut self, head: &RequestHead) -> Result<Match, Reason> {
         let snapshot = &self.snapshot;
         snapshot.policy.check_method(head.method_bytes())?;
         if head.method == Method::Connect {
@@ -97,7 +102,7 @@ impl Exchanges {
         if head.content_length.is_some_and(|length| length > snapshot.limits.max_request_body) {
             return Err(Reason::BodyTooLarge);
         }
-        Ok(matched.upstream)
+        Ok(matched)
     }
 
     /// The attempts of a request, which have not begun.
@@ -141,7 +146,7 @@ impl Exchanges {
     ) -> Option<usize> {
         let now = self.nanos(sides.now);
         let snapshot = self.snapshot.clone();
-        let compiled = snapshot.upstreams.get(admitted.upstream)?;
+        let compiled = snapshot.upstreams.get(admitted.route.upstream)?;
         let listener = sides.listeners.get(client.listener)?;
         let from = ForwardedClient::new(peer.ip(), listener.port);
         let new_id = request_id::accepted(&head.fields).is_none().then(|| self.clock.request_id());
@@ -159,7 +164,8 @@ impl Exchanges {
         let exchange = Exchange {
             serial: self.serial,
             client,
-            upstream: admitted.upstream,
+            upstream: admitted.route.upstream,
+            route: admitted.route,
             method: head.method,
             head,
             attempt: admitted.attempt,
@@ -180,6 +186,7 @@ impl Exchanges {
 
     /// Answers a request whose head broke a rule that has an answer.
     pub(super) fn refuse(&mut self, sides: &mut Sides<'_>, client: Client, refused: &Refused) {
+        log::invalid_request(&refused.fields);
         let method = Method::from_bytes(refused.fields.first(Known::Method).unwrap_or_default());
         self.answer(sides, client, reason_of(&refused.error), asked(method, &refused.fields));
     }

@@ -7,6 +7,7 @@ use spooky_edge::StreamRef;
 use spooky_lb::{
     admit::{BodyShare, Permit, Ticket, Waited},
     attempt::{Attempt, Deadlines, Sent, SlotId},
+    route::Match,
 };
 use spooky_transport::RequestHandle;
 use std::{collections::VecDeque, rc::Rc, time::Instant};
@@ -225,6 +226,8 @@ pub(crate) struct Exchange {
     pub(crate) snapshot: Rc<WorkerSnapshot>,
     pub(crate) client: Client,
     pub(crate) upstream: usize,
+    /// The rule that chose the upstream.
+    pub(crate) route: Match,
     pub(crate) method: Method,
     /// The request as sent to backends.
     pub(crate) head: RequestHead,
@@ -244,6 +247,19 @@ pub(crate) struct Exchange {
 impl Exchange {
     pub(crate) fn handle(&mut self, slot: SlotId) -> Option<&mut Option<RequestHandle>> {
         self.handles.get_mut(slot.index())
+    }
+
+    /// The backends of the attempts on the way, by slot.
+    pub(crate) fn running(&self) -> [Option<usize>; 2] {
+        SlotId::ALL.map(|slot| self.attempt.backend(slot))
+    }
+
+    /// The backend that the response comes from.
+    pub(crate) fn answering_backend(&self) -> Option<usize> {
+        match self.response {
+            Response::Streaming { winner, .. } => self.attempt.backend(winner),
+            Response::Awaited | Response::Ending | Response::HalfClosed { .. } => None,
+        }
     }
 
     /// The stream that takes the upload: an exchange with a body has one attempt at a time.

@@ -1,13 +1,13 @@
 //! Deadlines of exchanges (behaviour 6): one per exchange in the wheel, the nearest of those that run.
 
 use super::{
-    Exchanges, Sides,
+    Exchanges, Sides, log,
     state::{Exchange, Response},
     tag_of,
     wheel::Due,
 };
 use spooky_lb::{
-    attempt::{Attempt, Deadlines, Expiry, PhaseOptions, SlotId},
+    attempt::{Attempt, Deadlines, Expiry, PhaseOptions, SlotId, Step},
     time::Nanos,
 };
 use std::time::Instant;
@@ -76,12 +76,19 @@ impl Exchanges {
                     self.mark_time(sides, key, Deadlines::on_nothing_waits);
                     self.arm(key);
                 }
-                Overdue::Phase(expiry) => match expiry.reason().filter(|_| !has_begun) {
-                    Some(reason) => self.fail(sides, key, reason),
-                    None => self.cut(sides, key, expiry.reset()),
-                },
+                Overdue::Phase(expiry) => {
+                    log::expired(exchange, expiry, sides.now);
+                    match expiry.reason().filter(|_| !has_begun) {
+                        Some(reason) => self.fail(sides, key, reason),
+                        None => self.cut(sides, key, expiry.reset()),
+                    }
+                }
                 Overdue::Attempt => {
+                    let running = exchange.running();
                     let step = self.ask(sides, key, Attempt::on_timer);
+                    if let (Some(Step::Cancel { slot }), Some(exchange)) = (step, self.table.get(key)) {
+                        log::late(exchange, running.get(slot.index()).copied().flatten(), sides.now, self.state.epoch);
+                    }
                     self.perform(sides, key, step);
                 }
             },

@@ -18,17 +18,18 @@ use spooky_lb::{
     time::Nanos,
 };
 use spooky_net::timer::Timer;
-use spooky_transport::{Code, Event, Transport};
+use spooky_transport::{BackendId, Code, Event, Transport};
 use std::{
     collections::HashMap,
     future::poll_fn,
     io,
+    rc::Rc,
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 use tokio::runtime::Builder;
-use watch::{Target, Watch};
+use watch::{ProbeFailure, Target, Watch};
 
 /// Probes until it is told to stop, whatever happens to a single run.
 pub(crate) fn watch_over(control: &Arc<Control<Arc<Snapshot>>>, epoch: Instant, seed: u64) {
@@ -165,15 +166,24 @@ impl Probes {
 
     fn on_event(&mut self, event: Event, now: Instant) {
         let (tag, status) = match event {
-            Event::Head { tag, head, .. } => (tag, Some(head.status)),
-            Event::Failed { tag, .. } => (tag, None),
+            Event::Head { tag, head, .. } => (tag, Ok(head.status)),
+            Event::Failed { tag, failure } => (tag, Err(failure.kind)),
+            Event::BackendDown { backend, reason } => return self.note(backend, Some(reason)),
+            Event::BackendUp { backend } => return self.note(backend, None),
             _ => return,
         };
         let Some(&index) = self.by_id.get(&(tag as u32)) else { return };
         if let Some(watch) = self.watches.get_mut(index).filter(|watch| watch.is_running(tag)) {
-            let is_success = status.is_some_and(|status| watch.expects(status));
-            self.end(index, is_success, now);
+            let result = watch.result(status);
+            self.end(index, result, now);
             self.arm(index);
+        }
+    }
+
+    /// Keeps why no connection to a backend can be made: it says more than the failure of the probe.
+    fn note(&mut self, backend: BackendId, reason: Option<Rc<str>>) {
+        if let Some(watch) = self.watches.iter_mut().find(|watch| watch.backend == backend) {
+            watch.unreachable = reason;
         }
     }
 
@@ -187,16 +197,17 @@ impl Probes {
         let at = Nanos::since(self.epoch, now);
         let Some(watch) = self.watches.get_mut(index) else { return };
         if watch.is_overdue(now) {
-            self.end(index, false, now);
+            let late = ProbeFailure::Timeout(watch.target.check.timeout_ms);
+            self.end(index, Err(late), now);
         } else if watch.is_due(at) {
             let sent = watch.start(&mut self.transport, &mut self.rng, now, at);
             if !sent {
-                self.end(index, false, now);
+                self.end(index, Err(ProbeFailure::Unsent), now);
             }
         }
     }
 
-    fn end(&mut self, index: usize, is_success: bool, now: Instant) {
+    fn end(&mut self, index: usize, result: Result<u16, ProbeFailure>, now: Instant) {
         let at = Nanos::since(self.epoch, now);
         let Some(watch) = self.watches.get_mut(index) else { return };
         if let Some(handle) = watch.stop() {
@@ -205,8 +216,19 @@ impl Probes {
         let (upstream, backend) = watch.of;
         let Some(pool) = self.snapshot.upstreams.get(upstream).map(|upstream| &upstream.pool) else { return };
         let Some(member) = pool.members().get(backend) else { return };
-        let (transition, is_first) = watch.judge(&member.state.health, is_success, at);
-        tracing::debug!("Probe of {} in upstream {upstream}: success={is_success}", member.spec.address);
+        let (transition, is_first) = watch.judge(&member.state.health, result.is_ok(), at);
+        let address = &member.spec.address;
+        let name = self.snapshot.config.upstreams.get(upstream).map_or("-", |upstream| &upstream.name);
+        let id = &member.spec.id;
+        let makes_unhealthy = transition.is_some_and(|transition| !transition.healthy);
+        match result {
+            Ok(status) => tracing::debug!("Probe of {address} succeeded upstream={name} id={id} status={status}"),
+            // The line that says why goes before the one that says what follows.
+            Err(failure) if makes_unhealthy => {
+                tracing::warn!("Probe of {address} failed upstream={name} id={id} reason={failure}");
+            }
+            Err(failure) => tracing::debug!("Probe of {address} failed upstream={name} id={id} reason={failure}"),
+        }
         if let Some(transition) = transition {
             self.tell(upstream, backend, transition);
         }

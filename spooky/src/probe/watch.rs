@@ -10,8 +10,12 @@ use spooky_lb::{
     rng::Rng,
     time::Nanos,
 };
-use spooky_transport::{BackendId, BackendSpec, RequestHandle, Transport};
-use std::time::Instant;
+use spooky_transport::{BackendId, BackendSpec, FailureKind, RequestHandle, Transport};
+use std::{
+    fmt,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 /// What probes call themselves.
 const USER_AGENT: &str = concat!("spooky-health/", env!("CARGO_PKG_VERSION"));
@@ -23,6 +27,32 @@ struct Running {
     until: Instant,
 }
 
+/// Why a probe failed.
+pub(super) enum ProbeFailure {
+    /// The status is not in `expected_status`.
+    Status(u16),
+    /// No connection can be made.
+    Unreachable(Rc<str>),
+    /// The request failed on its connection.
+    Transport(FailureKind),
+    /// No answer within this time.
+    Timeout(Duration),
+    /// It could not be sent.
+    Unsent,
+}
+
+impl fmt::Display for ProbeFailure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Status(status) => write!(out, "status {status} is not expected"),
+            Self::Unreachable(reason) => out.write_str(reason),
+            Self::Transport(kind) => write!(out, "{kind}"),
+            Self::Timeout(timeout) => write!(out, "no answer within {} ms", timeout.as_millis()),
+            Self::Unsent => out.write_str("too many connections in the process"),
+        }
+    }
+}
+
 /// A backend that is probed.
 pub(super) struct Watch {
     /// Its number among all watches that there ever were.
@@ -31,6 +61,8 @@ pub(super) struct Watch {
     pub(super) of: (usize, usize),
     /// The backend in the transport of the probes.
     pub(super) backend: BackendId,
+    /// Why no connection can be made, while that is so.
+    pub(super) unreachable: Option<Rc<str>>,
     pub(super) target: Target,
     prober: Prober,
     running: Option<Running>,
@@ -86,6 +118,7 @@ impl Watch {
             id,
             of,
             backend,
+            unreachable: None,
             prober: Prober::new(probe_options(&target.check), now, rng),
             target,
             running: None,
@@ -124,8 +157,15 @@ impl Watch {
         self.running.as_ref().is_some_and(|running| running.tag == tag)
     }
 
-    pub(super) fn expects(&self, status: u16) -> bool {
-        self.target.check.expected_status.iter().any(|range| range.contains(status))
+    /// What the status of an answer means, or the failure to get one.
+    pub(super) fn result(&self, status: Result<u16, FailureKind>) -> Result<u16, ProbeFailure> {
+        let is_expected = |status| self.target.check.expected_status.iter().any(|range| range.contains(status));
+        match (status, &self.unreachable) {
+            (Ok(status), _) if is_expected(status) => Ok(status),
+            (Ok(status), _) => Err(ProbeFailure::Status(status)),
+            (Err(_), Some(reason)) => Err(ProbeFailure::Unreachable(reason.clone())),
+            (Err(kind), None) => Err(ProbeFailure::Transport(kind)),
+        }
     }
 
     /// Sends a probe; false if that is impossible.

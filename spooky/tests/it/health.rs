@@ -15,7 +15,7 @@ use crate::door::Door;
 use crate::proxy::{NAME, Proxy};
 
 /// Adds a health check to every backend.
-fn probed(text: &str, check: &str) -> String {
+pub(crate) fn probed(text: &str, check: &str) -> String {
     let mut out = String::new();
     for line in text.lines() {
         match line.strip_suffix("\" }").filter(|line| line.contains("- { id: b")) {

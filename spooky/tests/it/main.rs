@@ -23,6 +23,7 @@ mod health;
 mod interop;
 mod life;
 mod message;
+mod log;
 mod overload;
 mod policy;
 mod privileges;

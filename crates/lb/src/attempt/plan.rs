@@ -312,6 +312,17 @@ impl Attempt {
         self.progress
     }
 
+    /// The hash of the request's key; without meaning for algorithms that have none.
+    pub fn key(&self) -> u64 {
+        self.order.key
+    }
+
+    /// How long ago the request of a running attempt was sent, or the attempt was started where that has not happened.
+    pub fn elapsed(&self, slot: SlotId, now: Nanos) -> Option<Duration> {
+        let running = self.slots.get(slot.index())?.as_ref()?;
+        Some(now - running.sent.unwrap_or(running.started))
+    }
+
     /// The backend of a running attempt.
     pub fn backend(&self, slot: SlotId) -> Option<usize> {
         self.slots.get(slot.index())?.as_ref().map(|running| running.lease.index())

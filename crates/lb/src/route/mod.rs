@@ -59,6 +59,20 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Its word in logs and in the response field.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Only => "only",
+            Self::Path => "path",
+            Self::ExactHost => "exact_host",
+            Self::WildcardHost => "wildcard_host",
+            Self::Method => "method",
+            Self::Name => "name",
+        }
+    }
+}
+
+impl Reason {
     /// The word in log and header.
     pub const fn as_str(self) -> &'static str {
         match self {

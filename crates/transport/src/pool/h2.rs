@@ -33,6 +33,11 @@ const MAX_READ: usize = 128 * 1024;
 /// Slices of one write.
 const WRITE_SLICES: usize = 64;
 
+/// How an HTTP/1.x server begins its answer to the connection preface, which is no request to it.
+const HTTP1_ANSWER: &[u8] = b"HTTP/1.";
+/// How a TLS server begins its answer to bytes that are no TLS: an alert record of any version (RFC 8446 section 5.1).
+const TLS_ALERT: &[u8] = &[21, 3];
+
 /// What a connection is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
@@ -79,6 +84,8 @@ pub(crate) struct Connection {
     pub(crate) phase: Phase,
     /// It is cleartext, and whoever makes the requests does not know: `:scheme` is written here.
     pub(crate) is_found_cleartext: bool,
+    /// What the peer speaks instead of HTTP/2, in the operator's words.
+    pub(crate) foreign: Option<&'static str>,
     /// The highest stream that the peer's GOAWAY left.
     last_stream: Option<u32>,
     /// Bytes of output that the socket took.
@@ -107,6 +114,7 @@ impl Connection {
             room: MIN_READ,
             phase: Phase::Greeting { deadline },
             is_found_cleartext: false,
+            foreign: None,
             last_stream: None,
             written: 0,
             unflushed: false,
@@ -200,8 +208,20 @@ impl Connection {
         }
     }
 
+    /// What the first bytes of the peer show, where they show that it speaks something else than HTTP/2.
+    fn first_bytes(&self) -> Option<&'static str> {
+        if self.inbound.starts_with(HTTP1_ANSWER) {
+            return Some("backend answered HTTP/1.x, HTTP/2 expected");
+        }
+        let is_cleartext = matches!(self.socket, Socket::Plain(_));
+        (is_cleartext && self.inbound.starts_with(TLS_ALERT)).then_some("backend speaks TLS; write https://")
+    }
+
     /// Lets the state machine work on what was read, or on room that a write has made.
     pub(crate) fn digest(&mut self, events: &mut VecDeque<Queued>, counters: &mut Counters) -> Result<(), FailureKind> {
+        if self.foreign.is_none() && matches!(self.phase, Phase::Greeting { .. }) {
+            self.foreign = self.first_bytes();
+        }
         while let Some(event) = self.client.recv(&mut self.inbound).map_err(FailureKind::Protocol)? {
             match event {
                 Event::Ready => {

@@ -109,7 +109,11 @@ impl Transport {
         let at = slot.origin;
         let Link::H2(connection) = &mut slot.link else { return };
         if matches!(connection.phase, Phase::Greeting { .. }) {
-            return self.connect_failed(key, &ConnectFailure::new(kind));
+            let mut failure = ConnectFailure::new(kind);
+            if let Some(text) = connection.foreign {
+                text.clone_into(&mut failure.text);
+            }
+            return self.connect_failed(key, &failure);
         }
         if matches!(kind, FailureKind::Protocol(_)) {
             // The GOAWAY that says why is queued; whether it arrives is up to the peer.

@@ -1,0 +1,150 @@
+//! What the log says about requests. Everything is formatted only where its level is on.
+//!
+//! `haunt` (debug) tells what happens to each request. Failures of backends are warnings, ten lines a second and kind at most,
+//! since a client can cause as many of them as it likes.
+
+use super::state::Exchange;
+use crate::snapshot::KeySource;
+use spooky_bridge::message::{Fields, Known, Method, RequestHead};
+use spooky_edge::Abort;
+use spooky_lb::{
+    attempt::{Expiry, SlotId},
+    outcome::Reason,
+    time::Nanos,
+};
+use spooky_telemetry::{Escaped, limited};
+use spooky_transport::{Failure, FailureKind};
+use std::{fmt, time::Instant};
+
+/// A request has arrived.
+pub(super) fn request(head: &RequestHead) {
+    let target = || if head.method == Method::Connect { head.authority() } else { head.path() };
+    tracing::debug!("HTTP/3 request {} {}", Escaped(head.method_bytes()), Escaped(target()));
+}
+
+/// A request has arrived whose head breaks a rule.
+pub(super) fn invalid_request(fields: &Fields) {
+    let first = |name| Escaped(fields.first(name).unwrap_or_default());
+    tracing::debug!("HTTP/3 request {} {}", first(Known::Method), first(Known::Path));
+}
+
+/// A request was refused before it had an exchange.
+pub(super) fn refused(head: &RequestHead, reason: Reason) {
+    if reason == Reason::NoRoute {
+        let host = Host(head.authority());
+        tracing::debug!("No route found for path: {} (host: {host})", Escaped(head.path()));
+    }
+}
+
+/// Spooky answers a request itself.
+pub(super) fn answered(status: u16, reason: Reason, request_id: &[u8]) {
+    let details = reason.row().details;
+    tracing::debug!("Answered by Spooky: status={status} reason={details:?} request_id={}", Escaped(request_id));
+}
+
+/// An attempt is sent to a backend.
+pub(super) fn selected(exchange: &Exchange, backend: usize) {
+    if !tracing::enabled!(tracing::Level::DEBUG) {
+        return;
+    }
+    let Names { upstream, address, .. } = Names::of(exchange, Some(backend));
+    let config = exchange.snapshot.config.upstreams.get(exchange.upstream);
+    let algorithm = config.map_or("-", |config| config.load_balancing.algorithm.as_str());
+    let (route, key) = (&exchange.route, exchange.attempt.key());
+    let compiled = exchange.snapshot.upstreams.get(exchange.upstream);
+    let is_keyed = compiled.is_some_and(|compiled| !matches!(compiled.key, KeySource::None));
+    let (path_len, host_specific, reason) = (route.prefix_len, route.host_specific, route.reason.label());
+    // The hash: the key itself may be a cookie or another secret of the client.
+    let key = if is_keyed { format!(" request_hash_key={key:016x}") } else { String::new() };
+    tracing::debug!(
+        "Selected backend {address} via {algorithm} route={upstream} path_len={path_len} host_specific={host_specific} \
+         reason={reason}{key}"
+    );
+}
+
+/// A backend has answered.
+pub(super) fn response(exchange: &Exchange, slot: SlotId, status: u16, now: Nanos) {
+    let latency = || exchange.attempt.elapsed(slot, now).unwrap_or_default().as_millis();
+    let upstream = || Names::of(exchange, None).upstream;
+    tracing::debug!("Upstream {} status {status} latency_ms={}", upstream(), latency());
+}
+
+/// An attempt failed. `stage` is `send` before the response head, `body` after it.
+pub(super) fn failed(exchange: &Exchange, slot: SlotId, stage: &str, failure: &Failure, now: Instant) {
+    let names = || Names::of(exchange, exchange.attempt.backend(slot));
+    match failure.kind {
+        FailureKind::GoAway => tracing::debug!("Transport error: {stage}: {}{}", failure.kind, names()),
+        FailureKind::ConnectTimeout => limited!(WARN, now, "Backend timeout{} phase=connect", names()),
+        kind => limited!(WARN, now, "Transport error: {stage}: {kind}{}", names()),
+    }
+}
+
+/// An attempt is given up because its response, or that of the request as a whole, is late.
+pub(super) fn late(exchange: &Exchange, backend: Option<usize>, now: Instant, epoch: Instant) {
+    let is_total = exchange.attempt.total_deadline() <= Nanos::since(epoch, now);
+    timeout(exchange, backend, if is_total { "total" } else { "response" }, now);
+}
+
+fn timeout(exchange: &Exchange, backend: Option<usize>, phase: &str, now: Instant) {
+    limited!(WARN, now, "Backend timeout{} phase={phase}", Names::of(exchange, backend));
+}
+
+/// A deadline of the exchange itself has passed.
+pub(super) fn expired(exchange: &Exchange, expiry: Expiry, now: Instant) {
+    let phase = match expiry {
+        Expiry::FirstByte => "first_byte",
+        Expiry::BodyIdle => "body_idle",
+        Expiry::TunnelIdle => "tunnel_idle",
+        other => return tracing::debug!("Request ended: {}{}", other.reset().label(), Names::of(exchange, None)),
+    };
+    timeout(exchange, exchange.answering_backend(), phase, now);
+}
+
+/// The client has ended a request.
+pub(super) fn aborted(exchange: &Exchange, abort: Abort) {
+    let id = || Escaped(exchange.request_id());
+    match abort {
+        Abort::Reset(code) => tracing::debug!("Request reset by the client: code={code:#x} request_id={}", id()),
+        Abort::Stopped(code) => {
+            tracing::debug!("Response not wanted by the client any more: code={code:#x} request_id={}", id());
+        }
+        Abort::Malformed(reason) => {
+            tracing::debug!("Request ended, it breaks the protocol: {reason} request_id={}", id());
+        }
+        Abort::Lost => tracing::debug!("Request ended with the client's connection: request_id={}", id()),
+    }
+}
+
+/// The host of a request, as an option.
+struct Host<'a>(&'a [u8]);
+
+impl fmt::Display for Host<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.0.is_empty() { out.write_str("None") } else { write!(out, "Some(\"{}\")", Escaped(self.0)) }
+    }
+}
+
+/// Backend and upstream as the operator wrote them; `-` for a backend that is not known any more.
+struct Names<'a> {
+    upstream: &'a str,
+    id: &'a str,
+    address: &'a str,
+}
+
+impl<'a> Names<'a> {
+    fn of(exchange: &'a Exchange, backend: Option<usize>) -> Self {
+        let upstream = exchange.snapshot.config.upstreams.get(exchange.upstream);
+        let backend = upstream.zip(backend).and_then(|(upstream, backend)| upstream.backends.get(backend));
+        Self {
+            upstream: upstream.map_or("-", |upstream| &upstream.name),
+            id: backend.map_or("-", |backend| &backend.id),
+            address: backend.map_or("-", |backend| &backend.address.written),
+        }
+    }
+}
+
+impl fmt::Display for Names<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, " backend={} upstream={} id={}", self.address, self.upstream, self.id)
+    }
+}
