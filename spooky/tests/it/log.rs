@@ -122,9 +122,9 @@ async fn a_backend_that_speaks_something_else_is_told_in_words_that_help() {
     let (to_cleartext, to_tls) = (h2c.url().replace("http://", "https://"), tls.url().replace("https://", "http://"));
     let proxy = Proxy::start(|settings| {
         settings
-            .upstream("old", "/old", &[http1.clone()])
-            .upstream_with("clear", "/clear", &[to_cleartext.clone()], "tls: { use_system_roots: true }")
-            .upstream("secret", "/secret", &[to_tls.clone()])
+            .upstream("old", "/old", std::slice::from_ref(&http1))
+            .upstream_with("clear", "/clear", std::slice::from_ref(&to_cleartext), "tls: { use_system_roots: true }")
+            .upstream("secret", "/secret", std::slice::from_ref(&to_tls))
     })
     .await;
     let connection = proxy.connect().await;
@@ -145,11 +145,10 @@ async fn a_failed_probe_says_of_which_backend_and_why() {
     let (http1, dead, origin) = (http1().await, format!("http://{}", port::free()), Origin::h2c().await);
     let proxy = Proxy::start_edited(
         |settings| {
-            settings.upstream("old", "/old", &[http1.clone()]).upstream("dead", "/dead", &[dead.clone()]).upstream(
-                "wrong",
-                "/",
-                &[origin.url()],
-            )
+            settings
+                .upstream("old", "/old", std::slice::from_ref(&http1))
+                .upstream("dead", "/dead", std::slice::from_ref(&dead))
+                .upstream("wrong", "/", &[origin.url()])
         },
         |text| probed(&text, "path: /status/404, interval: 50, timeout_ms: 5s"),
     )
