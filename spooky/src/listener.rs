@@ -3,6 +3,7 @@
 //! The control plane gives each listener a number that it keeps for life, the same in all workers; [`Listeners`] is the table by
 //! that number. A listener that is removed drains before its socket is closed.
 
+use bytes::BytesMut;
 use spooky_bridge::message::rewrite::Subject;
 use spooky_edge::{Edge, EdgeError, EdgeSettings, StreamRef};
 use spooky_net::{
@@ -21,6 +22,8 @@ use std::{
 
 /// Receive calls of one listener in one turn; each takes up to 32 messages.
 const RECEIVES_PER_TURN: usize = 4;
+/// No further receive call in a turn after so long, so that a flood of packets does not put off what else there is to do.
+const RECEIVING_PER_TURN: Duration = Duration::from_micros(500);
 /// Send calls of one listener in one turn.
 const SENDS_PER_TURN: usize = 64;
 
@@ -100,6 +103,9 @@ impl Listener {
             let is_partial = self.receive.is_partial();
             for mut datagram in self.receive.drain() {
                 let Datagram { remote, local_ip, ecn, .. } = datagram;
+                if datagram.data.is_empty() {
+                    self.edge.on_datagram(now, remote, local_ip, ecn.unwrap_or_default(), BytesMut::new()); // is counted
+                }
                 while let Some(packet) = datagram.split_segment() {
                     match self.sorter.elsewhere(&packet).and_then(|worker| inboxes.of(worker)) {
                         None => self.edge.on_datagram(now, remote, local_ip, ecn.unwrap_or_default(), packet),
@@ -110,6 +116,9 @@ impl Listener {
             if is_partial {
                 // Asks to be woken for the next datagram.
                 return !matches!(self.socket.poll_recv(cx, &mut self.receive), Poll::Pending);
+            }
+            if now.elapsed() > RECEIVING_PER_TURN {
+                return true;
             }
         }
         true

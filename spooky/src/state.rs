@@ -5,8 +5,9 @@
 //! is carried from one snapshot to the next by name.
 
 use crate::{restart::WorkerCount, start_error::StartError};
+use spooky_edge::QuicKeys;
 use spooky_lb::{
-    admit::{BodyBudget, ConnectionLimits, Process, ProcessOptions, RateOptions},
+    admit::{AddressValidation, BodyBudget, ConnectionLimits, Process, ProcessOptions, RateOptions},
     attempt::{Budget, BudgetOptions},
 };
 use spooky_net::tls::server::Resumption;
@@ -30,6 +31,8 @@ pub(crate) struct State {
     pub(crate) retries: Arc<Budget>,
     /// TLS sessions that clients may resume, on any worker and listener.
     pub(crate) resumption: Resumption,
+    /// Keys of stateless resets and of address tokens. They stay when certificates are reloaded.
+    pub(crate) quic_keys: QuicKeys,
 }
 
 /// The limits of the process that a configuration sets.
@@ -42,12 +45,14 @@ pub(crate) struct ProcessLimits {
     /// `max_connections_per_ip`.
     pub(crate) connections_per_ip: u32,
     pub(crate) connection_rate: RateOptions,
+    /// `quic_retry` and `quic_retry_handshakes`.
+    pub(crate) address_validation: AddressValidation,
     pub(crate) retries: BudgetOptions,
 }
 
 impl State {
     /// The state of a process with this many workers.
-    pub(crate) fn new(workers: u16, limits: &ProcessLimits) -> Result<Arc<Self>, StartError> {
+    pub(crate) fn new(workers: u16, limits: &ProcessLimits, quic_keys: QuicKeys) -> Result<Arc<Self>, StartError> {
         let state = Self {
             epoch: Instant::now(),
             workers,
@@ -57,6 +62,7 @@ impl State {
             connections: Arc::new(ConnectionLimits::default()),
             retries: Arc::new(Budget::new(usize::from(workers), &limits.retries)),
             resumption: Resumption::new().map_err(|error| StartError(error.to_string()))?,
+            quic_keys,
         };
         state.configure(limits);
         Ok(Arc::new(state))
@@ -66,7 +72,8 @@ impl State {
     pub(crate) fn configure(&self, limits: &ProcessLimits) {
         self.process.configure(&limits.process);
         self.bodies.set_cap(limits.body_bytes);
-        self.connections.configure(limits.connections, limits.connections_per_ip, limits.connection_rate);
+        let (total, per_ip, rate) = (limits.connections, limits.connections_per_ip, limits.connection_rate);
+        self.connections.configure(total, per_ip, rate, limits.address_validation);
         self.retries.configure(&limits.retries);
     }
 }

@@ -16,10 +16,6 @@ pub const NOT_IN_EFFECT: &[(&str, Option<&str>)] = &[
     ("listen.http_redirect", None),
     ("performance.control_plane_threads", None),
     ("performance.packet_shards_per_worker", Some("1")),
-    ("performance.quic_retry", Some("off")),
-    ("performance.quic_retry_handshakes", None),
-    ("performance.quic_secret_file", None),
-    ("performance.client_handshake_timeout_ms", None),
     ("performance.tcp_idle_timeout_ms", None),
     ("performance.response_buffer_global_cap_bytes", None),
     ("performance.max_client_share_percent", Some("100")),
@@ -55,8 +51,6 @@ pub const NOT_IN_EFFECT: &[(&str, Option<&str>)] = &[
 /// Keys of the list above that protect the process, its backends or other clients and are on by default: they are warned of
 /// whether or not a file writes them. With what happens without them.
 const PROTECTIONS: &[(&str, &str)] = &[
-    ("performance.quic_retry", "addresses of clients are not validated by Retry packets"),
-    ("performance.client_handshake_timeout_ms", "a handshake that does not complete ends only with the idle timeout"),
     ("performance.client_stall_timeout_ms", "a client that takes nothing of its response keeps its place"),
     ("performance.client_min_rate_bytes_per_sec", "uploads and downloads may be arbitrarily slow"),
     (

@@ -5,13 +5,13 @@
 #![forbid(unsafe_code)]
 
 mod event;
-mod gate;
 mod h3;
+mod limiter;
 mod quic;
 mod settings;
 
 pub use event::{Abort, BodyRead, Event, EventKind, StreamRef};
-pub use gate::{Entry, Gate};
 pub use h3::Body;
-pub use quic::Edge;
+pub use limiter::{Admission, ConnectionLimiter, Place};
+pub use quic::{Dropped, Edge, QuicKeys};
 pub use settings::{EdgeError, EdgeSettings};

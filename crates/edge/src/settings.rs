@@ -1,20 +1,20 @@
 //! What an [`Edge`](crate::Edge) needs to know, and its translation for the QUIC engine.
 
-use crate::gate::Gate;
 use crate::h3::SessionSettings;
+use crate::limiter::ConnectionLimiter;
+use crate::quic::QuicKeys;
 use crate::quic::cid::{FirstCid, WorkerCids};
 use crate::quic::congestion::PathControllerFactory;
 use crate::quic::migration::Sedentary;
 use crate::quic::trim::Trimmed;
+use crate::quic::version::QUIC_V1;
 use quinn_proto::{
-    EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, VarInt,
+    EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, ValidationTokenConfig, VarInt,
     crypto::rustls::QuicServerConfig,
 };
 use spooky_bridge::message::check::{HeadLimits, RequestRules};
 use std::{sync::Arc, time::Duration};
 
-/// QUIC version 1 (RFC 9000); drafts are not offered.
-const QUIC_V1: u32 = 1;
 /// Size of the first packets: fits every common tunnel, and discovery raises it within a few round trips.
 const INITIAL_MTU: u16 = 1350;
 /// Later packets that must have arrived before one counts as lost. RFC 9002 section 6.1.1 asks for at least 3; with 12,
@@ -23,8 +23,14 @@ const PACKET_THRESHOLD: u32 = 12;
 /// Round trips after which an unacknowledged packet counts as lost (RFC 9002 section 6.1.2 recommends 9/8): half a round
 /// trip of patience for packets that took a longer way.
 const TIME_THRESHOLD: f32 = 1.5;
-/// Datagrams that an address may have in flight before its handshake is accepted.
+/// Connections whose first packet has come and on which nothing was decided. Each is decided on at once.
 const MAX_INCOMING: usize = 4096;
+/// How long the token of a Retry packet proves an address; clients send it back at once (RFC 9000 section 8.1.3).
+const RETRY_TOKEN_LIFETIME: Duration = Duration::from_secs(30);
+/// How long a token of a `NEW_TOKEN` frame proves an address.
+const ADDRESS_TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+/// `NEW_TOKEN` frames for each validated address: each serves one later connection.
+const ADDRESS_TOKENS: u32 = 2;
 
 /// The settings of one listener's edge on one worker.
 #[derive(Clone)]
@@ -57,8 +63,12 @@ pub struct EdgeSettings {
     pub rules: RequestRules,
     /// How long a request stream may take to bring its head: `client_header_timeout_ms`.
     pub header_timeout: Duration,
+    /// How long a handshake may take: `client_handshake_timeout_ms`.
+    pub handshake_timeout: Duration,
     /// Who may open a connection.
-    pub gate: Arc<dyn Gate>,
+    pub limiter: Arc<dyn ConnectionLimiter>,
+    /// The keys of stateless resets and of tokens, the same for all workers.
+    pub keys: QuicKeys,
 }
 
 /// Why an edge cannot be made.
@@ -86,7 +96,8 @@ impl EdgeSettings {
         let first = first.clone();
         let (worker, workers) = (self.worker, self.workers);
         let mut config = EndpointConfig::default();
-        config.supported_versions(vec![QUIC_V1]);
+        config.supported_versions(vec![QUIC_V1]).reset_key(self.keys.reset.clone());
+        config.min_reset_interval(Duration::ZERO); // the edge has a rate of its own, with bursts
         config.cid_generator(move || Box::new(WorkerCids::new(worker, workers, first.clone())));
         config
     }
@@ -106,7 +117,11 @@ impl EdgeSettings {
         let mut config =
             ServerConfig::with_crypto(if self.active_migration { crypto } else { Arc::new(Sedentary(crypto)) });
         config.transport_config(Arc::new(self.transport_config()?));
-        config.max_incoming(MAX_INCOMING);
+        config.max_incoming(MAX_INCOMING).token_key(self.keys.tokens.clone());
+        config.retry_token_lifetime(RETRY_TOKEN_LIFETIME);
+        let mut tokens = ValidationTokenConfig::default();
+        tokens.lifetime(ADDRESS_TOKEN_LIFETIME).sent(ADDRESS_TOKENS).log(self.keys.used.clone());
+        config.validation_token_config(tokens);
         Ok(config)
     }
 

@@ -5,7 +5,7 @@
 
 use super::{
     bind::{Attach, Endpoint, bind},
-    gate::ConnectionGate,
+    limiter::SharedLimiter,
 };
 use crate::{listener::Ingress, snapshot::edge_settings, start_error::StartError, state::State};
 use spooky_config::{Config, Listener};
@@ -32,7 +32,7 @@ struct Bound {
 /// All listeners of the process.
 pub(super) struct Listeners {
     state: Arc<State>,
-    gate: Arc<ConnectionGate>,
+    limiter: Arc<SharedLimiter>,
     attach: Attach,
     bound: Vec<Bound>,
     /// Removed listeners: their sockets live until the last worker has drained them.
@@ -50,8 +50,8 @@ pub(super) struct Plan {
 impl Listeners {
     /// No listener yet. `attach` makes the kernel steer a group of sockets.
     pub(super) fn new(state: Arc<State>, attach: Attach) -> Self {
-        let gate = Arc::new(ConnectionGate::new(state.clone()));
-        Self { state, gate, attach, bound: Vec::new(), removed: Vec::new(), next_number: 0 }
+        let limiter = Arc::new(SharedLimiter::new(state.clone()));
+        Self { state, limiter, attach, bound: Vec::new(), removed: Vec::new(), next_number: 0 }
     }
 
     /// Where the listeners are, in the order of the file.
@@ -94,7 +94,7 @@ impl Listeners {
     fn add(&self, plan: &mut Plan, config: &Config, listener: &Listener, bound: &Bound) -> Result<(), StartError> {
         let (state, endpoint) = (&self.state, &bound.endpoint);
         let payload = max_udp_payload(config, endpoint);
-        let settings = edge_settings(config, listener, &state.resumption, payload, state.workers, self.gate.clone())?;
+        let settings = edge_settings(config, listener, state, payload, self.limiter.clone())?;
         let subject_header = listener.tls.client_auth.subject_header.as_deref().map(Arc::<str>::from);
         for ((worker, of_worker), socket) in plan.ingress.iter_mut().enumerate().zip(&endpoint.sockets) {
             let worker = worker as u16;

@@ -1,8 +1,8 @@
 //! The life of the process in phases: bind, load certificates, give up root, start workers, wait for a signal, drain, stop.
 
 mod bind;
-mod gate;
 mod ingress;
+mod limiter;
 mod privileges;
 mod reload;
 mod threads;
@@ -10,7 +10,7 @@ mod worker_thread;
 
 use crate::{
     signals::Signals,
-    snapshot::{compile, process_limits},
+    snapshot::{compile, process_limits, quic_keys},
     start_error::StartError,
     state::State,
 };
@@ -51,7 +51,7 @@ pub(crate) fn start(config: Config, file: &Path) -> Result<Running, StartError> 
     tracing::info!("Spooky is starting");
     let workers = config.performance.worker_threads.unwrap_or(spooky_net::sys::affinity::available_parallelism());
     let workers = u16::try_from(workers).unwrap_or(u16::MAX);
-    let state = State::new(workers, &process_limits(&config))?;
+    let state = State::new(workers, &process_limits(&config), quic_keys(&config)?)?;
     let listeners = Listeners::new(state.clone(), attach_worker_steering);
     let plan = listeners.plan(&config)?;
     let snapshot = compile(config, &state, None)?;

@@ -9,7 +9,7 @@ use spooky_testkit::origin::Origin;
 use spooky_testkit::settings::Settings;
 use tokio::task::spawn_blocking;
 
-use super::{Listeners, Running, compile, process_limits};
+use super::{Listeners, Running, compile, process_limits, quic_keys};
 use crate::state::State;
 
 const WORKERS: u16 = 3;
@@ -23,7 +23,7 @@ async fn without_steering_a_client_may_still_change_its_port() {
     let mut config = spooky_config::parse(&text, "spooky.yaml", &|_| None).unwrap().config;
     config.listeners[0].port = 0;
     let log = spooky_telemetry::log::start(config.log.level);
-    let state = State::new(WORKERS, &process_limits(&config)).unwrap();
+    let state = State::new(WORKERS, &process_limits(&config), quic_keys(&config).unwrap()).unwrap();
     let listeners = Listeners::new(state.clone(), |_, _| Err(io::ErrorKind::Unsupported.into()));
     let plan = listeners.plan(&config).unwrap();
     let snapshot = compile(config, &state, None).unwrap();

@@ -8,7 +8,7 @@ use spooky_bridge::message::{
     forwarded::ForwardedMode,
 };
 use spooky_config::{BackendScheme, Config, HostMode, Listener};
-use spooky_edge::{EdgeSettings, Gate};
+use spooky_edge::{ConnectionLimiter, EdgeSettings, QuicKeys};
 use spooky_lb::{
     admit::Scope,
     attempt::Budget,
@@ -170,19 +170,18 @@ fn client_options(upstream: &spooky_config::Upstream) -> client::ClientTlsOption
 pub(crate) fn edge_settings(
     config: &Config,
     listener: &Listener,
-    resumption: &server::Resumption,
+    state: &State,
     max_udp_payload: u16,
-    workers: u16,
-    gate: Arc<dyn Gate>,
+    limiter: Arc<dyn ConnectionLimiter>,
 ) -> Result<EdgeSettings, StartError> {
     let (performance, protocol) = (&config.performance, &config.resilience.protocol);
     let store = Arc::new(certificates(listener)?);
     let options = server::ServerOptions { client_auth: client_auth(listener), ..server::ServerOptions::default() };
-    let contexts = server::contexts(&store, &options, resumption).map_err(start_error)?;
+    let contexts = server::contexts(&store, &options, &state.resumption).map_err(start_error)?;
     Ok(EdgeSettings {
         tls: contexts.quic,
         worker: 0,
-        workers,
+        workers: state.workers,
         idle_timeout: performance.quic_max_idle_timeout_ms,
         max_data: performance.quic_initial_max_data,
         max_stream_data: performance.quic_initial_max_stream_data,
@@ -202,8 +201,43 @@ pub(crate) fn edge_settings(
             reject_ambiguous_paths: protocol.reject_ambiguous_paths,
             ..RequestRules::new(Protocol::Http3)
         },
-        gate,
+        limiter,
+        keys: state.quic_keys.clone(),
+        handshake_timeout: performance.client_handshake_timeout_ms,
     })
+}
+
+/// Bytes that `quic_secret_file` must have.
+const MIN_SECRET_BYTES: usize = 32;
+
+/// The keys of stateless resets and of tokens: from `quic_secret_file`, else from the first listener's private key, so that
+/// they are the same after a restart.
+pub(crate) fn quic_keys(config: &Config) -> Result<QuicKeys, StartError> {
+    let secret = match &config.performance.quic_secret_file {
+        Some(path) => {
+            let key = "performance.quic_secret_file";
+            let secret = std::fs::read(path)
+                .map_err(|error| StartError(format!("Cannot read {key} '{}': {error}", path.display())))?;
+            if secret.len() < MIN_SECRET_BYTES {
+                let text = format!("{key} '{}' must hold at least {MIN_SECRET_BYTES} bytes", path.display());
+                return Err(StartError(text));
+            }
+            secret
+        }
+        None => first_private_key(config)?,
+    };
+    QuicKeys::derive(&secret).ok_or_else(|| StartError("Failed to derive the keys of QUIC".to_owned()))
+}
+
+fn first_private_key(config: &Config) -> Result<Vec<u8>, StartError> {
+    let first = config.listeners.first().and_then(|listener| {
+        let (default, named) = certificate_files(listener);
+        default.or_else(|| named.into_iter().next().map(|named| named.files))
+    });
+    let Some(files) = first else {
+        return Err(StartError("listen.tls requires either cert/key or certificates entries".to_owned()));
+    };
+    files.private_key().map(|key| key.secret_der().to_vec()).map_err(start_error)
 }
 
 /// What is asked of clients.
@@ -220,6 +254,12 @@ fn client_auth(listener: &Listener) -> server::ClientAuth {
 }
 
 fn certificates(listener: &Listener) -> Result<Store, StartError> {
+    let (default, named) = certificate_files(listener);
+    Store::load(&format!("{}.tls", listener.key), default.as_ref(), &named).map_err(start_error)
+}
+
+/// The files of the default certificate, if there is one, and of the others.
+fn certificate_files(listener: &Listener) -> (Option<CertificateFiles>, Vec<NamedFiles>) {
     let tls = &listener.tls;
     let files = |section: String, cert: &std::path::Path, key: &std::path::Path, ocsp: &Option<std::path::PathBuf>| {
         CertificateFiles { section, cert: cert.to_owned(), key: key.to_owned(), ocsp: ocsp.clone(), is_client: false }
@@ -233,8 +273,7 @@ fn certificates(listener: &Listener) -> Result<Store, StartError> {
         server_name: entry.server_name.clone(),
         files: files(format!("{section}.certificates[{at}]"), &entry.cert, &entry.key, &entry.ocsp_file),
     });
-    let named: Vec<_> = named.collect();
-    Store::load(&section, default.as_ref(), &named).map_err(start_error)
+    (default, named.collect())
 }
 
 /// The settings of a worker's backend side, and of the probes.

@@ -4,11 +4,11 @@
 
 use super::{KeySource, Sticky};
 use crate::state::ProcessLimits;
-use spooky_config::{Config, HashKey};
+use spooky_config::{Config, HashKey, Performance, QuicRetry};
 use spooky_lb::{
     admit::{
-        AdaptiveOptions, BrownoutOptions, ConnectRules, Policy, PolicyOptions, ProcessOptions, RateOptions,
-        ScopeOptions,
+        AdaptiveOptions, AddressValidation, BrownoutOptions, ConnectRules, Policy, PolicyOptions, ProcessOptions,
+        RateOptions, ScopeOptions,
     },
     attempt::{AttemptOptions, BudgetOptions, HedgeOptions, PhaseOptions, breaker::BreakerOptions},
     balance::{Algorithm, key},
@@ -29,6 +29,7 @@ pub(crate) fn process_limits(config: &Config) -> ProcessLimits {
             per_second: count(performance.new_connections_per_sec),
             burst: count(performance.new_connections_burst),
         },
+        address_validation: address_validation(performance),
         retries: budget_options(config, budget.ratio_percent),
     }
 }
@@ -209,6 +210,15 @@ pub(super) fn sticky(upstream: &spooky_config::Upstream) -> Option<Sticky> {
 }
 
 /// Counts in the configuration are far below this bound in practice; above it they mean "no limit".
+/// When clients prove their addresses before their handshake begins.
+fn address_validation(performance: &Performance) -> AddressValidation {
+    match performance.quic_retry {
+        QuicRetry::Auto => AddressValidation::FromHandshakes(count(performance.quic_retry_handshakes)),
+        QuicRetry::Always => AddressValidation::Always,
+        QuicRetry::Off => AddressValidation::Never,
+    }
+}
+
 fn count(value: usize) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }

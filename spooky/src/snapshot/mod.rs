@@ -8,7 +8,7 @@ mod decide;
 mod key;
 mod worker;
 
-pub(crate) use compile::{compile, edge_settings, transport_options};
+pub(crate) use compile::{compile, edge_settings, quic_keys, transport_options};
 pub(crate) use decide::{probe_options, process_limits};
 pub(crate) use key::KeySource;
 pub(crate) use worker::{WorkerSnapshot, log_transition};

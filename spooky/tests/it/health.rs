@@ -119,7 +119,10 @@ async fn connections_beyond_the_caps_are_refused_and_a_burst_is_slowed_down() {
         let proxy = Proxy::start(|settings| settings.upstream("all", "/", &[origin.url()]).performance(limits)).await;
         let mut kept = Vec::new();
         for _ in 0..allowed {
-            kept.push(proxy.connect().await);
+            let connection = proxy.connect().await;
+            // Its place is taken when the server too has seen the end of the handshake.
+            assert_eq!(connection.get("/").await.unwrap().text(), "hello");
+            kept.push(connection);
         }
         let refused = proxy.client().dial(proxy.settings.addr(), NAME).await.unwrap_err();
         // CONNECTION_REFUSED, RFC 9000 20.1.

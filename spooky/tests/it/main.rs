@@ -10,6 +10,7 @@
 )]
 
 mod abort;
+mod address;
 mod admission;
 mod attempts;
 mod balance;
@@ -17,6 +18,7 @@ mod cli;
 mod demo;
 mod door;
 mod environment;
+mod flood;
 mod forward;
 mod h3;
 mod health;

@@ -51,7 +51,8 @@ const OUTSIDE: [&str; 3] = ["spooky-testkit", "spooky-bench", "xtask"];
 const PEERS: &str = "spooky-testkit";
 
 /// Outside crates (by the first part of their names) that stay in some rooms of the product, and why.
-const ROOMS: [(&str, &[&str], &str); 11] = [
+const ROOMS: [(&str, &[&str], &str); 12] = [
+    ("aws-lc-rs", &["spooky-edge"], "keys of QUIC are the edge's, all other cryptography is rustls's"),
     ("quinn-proto", &["spooky-edge"], "QUIC is the edge's"),
     // The client of `spooky demo`; `tidy::rooms` keeps both out of the rest of that crate.
     ("quinn", &["spooky"], "the engine is driven by hand, without the asynchronous layer"),

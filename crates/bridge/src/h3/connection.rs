@@ -127,13 +127,15 @@ impl Connection {
         self.requests.note(0, 1, now);
     }
 
-    /// The client cancelled a request: reset its stream or stopped the response before its end.
+    /// A request ended by the client's doing: its stream was reset, its response stopped before the end, it was malformed or
+    /// incomplete, or its body broke its length.
     ///
     /// # Errors
     /// More than 500 within 10 s and more than half of all: the connection ends with `H3_EXCESSIVE_LOAD`.
-    pub fn request_cancelled(&mut self, now: Duration) -> Result<(), Error> {
+    pub fn ended_by_client(&mut self, now: Duration) -> Result<(), Error> {
         if self.requests.note(1, 0, now) {
-            return Err(Error::connection(Code::EXCESSIVE_LOAD, "flood of cancelled requests", "RFC 9114 10.5"));
+            let reason = "flood of cancelled or malformed requests";
+            return Err(Error::connection(Code::EXCESSIVE_LOAD, reason, "RFC 9114 10.5"));
         }
         Ok(())
     }
@@ -186,25 +188,31 @@ impl Connection {
         Ok(None)
     }
 
-    /// The client ended this stream.
+    /// The client ended or reset this stream.
     ///
     /// # Errors
-    /// `H3_CLOSED_CRITICAL_STREAM` for control and QPACK streams (RFC 9114 6.2.1, RFC 9204 4.2).
-    pub fn uni_finished(&mut self, stream: u64) -> Result<(), Error> {
-        let Some(at) = self.unis.iter().position(|uni| uni.id == stream) else { return Ok(()) };
-        match self.unis.swap_remove(at).state {
-            UniState::Untyped(_) | UniState::Ignored => Ok(()),
-            UniState::Control(_) => Err(closed("control stream closed", "RFC 9114 6.2.1")),
-            UniState::Encoder(_) | UniState::Decoder(_) => Err(closed("QPACK stream closed", "RFC 9204 4.2")),
+    /// `H3_CLOSED_CRITICAL_STREAM` for control and QPACK streams (RFC 9114 6.2.1, RFC 9204 4.2); for others those of
+    /// [`Self::note_useless_uni`].
+    pub fn uni_finished(&mut self, stream: u64, now: Duration) -> Result<(), Error> {
+        let at = self.unis.iter().position(|uni| uni.id == stream);
+        match at.map(|at| self.unis.swap_remove(at).state) {
+            None | Some(UniState::Untyped(_) | UniState::Ignored) => self.note_useless_uni(now),
+            Some(UniState::Control(_)) => Err(closed("control stream closed", "RFC 9114 6.2.1")),
+            Some(UniState::Encoder(_) | UniState::Decoder(_)) => Err(closed("QPACK stream closed", "RFC 9204 4.2")),
         }
     }
 
-    /// The client reset this stream.
+    /// A unidirectional stream came to nothing: it was stopped, or ended without saying what it is.
     ///
     /// # Errors
-    /// As for [`Self::uni_finished`].
-    pub fn uni_reset(&mut self, stream: u64) -> Result<(), Error> {
-        self.uni_finished(stream)
+    /// As many useless things as no client does in good faith: the connection ends with `H3_EXCESSIVE_LOAD`.
+    pub fn note_useless_uni(&mut self, now: Duration) -> Result<(), Error> {
+        self.note_signals(1, 1, now)
+    }
+
+    /// Whether the type of this stream has come.
+    pub fn is_typed(&self, stream: u64) -> bool {
+        self.unis.iter().any(|uni| uni.id == stream && !matches!(uni.state, UniState::Untyped(_)))
     }
 
     /// The stream was stopped: no more of its bytes are given.

@@ -79,5 +79,5 @@ fn unidirectional(bytes: &[u8], most: usize, prng: &mut Prng) -> (Vec<UniEvent>,
             }
         }
     }
-    (events, connection.uni_finished(2))
+    (events, connection.uni_finished(2, Duration::ZERO))
 }

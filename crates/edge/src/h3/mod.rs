@@ -7,6 +7,7 @@ mod response;
 mod session;
 mod staging;
 mod stream;
+mod untyped;
 
 pub(crate) use arrivals::Received;
 pub(crate) use session::{Origin, Session, SessionSettings};

@@ -37,9 +37,7 @@ impl Session {
             HeadRead::Reset => {
                 // Nothing was forwarded and nobody knows of it yet.
                 stream.intake = Intake::Done;
-                stream.reset(quic, Code::REQUEST_CANCELLED);
-                self.sweep(slot);
-                self.count_cancelled(quic, events);
+                self.refuse_stream(quic, slot, Code::REQUEST_CANCELLED, events);
             }
             HeadRead::Failed(error) => self.fail_stream(quic, slot, error, events),
         }
@@ -50,8 +48,9 @@ impl Session {
         self.head_due = Some(self.head_due.map_or(until, |due| due.min(until)));
     }
 
-    /// Resets the request streams whose head has not come in time (behaviour 6). Nobody else knows of them yet.
-    pub(crate) fn reset_slow_heads(&mut self, quic: &mut Connection, now: Instant) {
+    /// Resets the request streams whose head has not come in time, which frees what came of it. Nobody else knows of them
+    /// yet.
+    pub(super) fn reset_slow_heads(&mut self, quic: &mut Connection, now: Instant, events: &mut VecDeque<Event>) {
         if self.head_due.is_none_or(|due| due > now) {
             return;
         }
@@ -64,11 +63,19 @@ impl Session {
         for (slot, until) in heads {
             if until > now {
                 self.expect_head(until);
-            } else if let Some(stream) = self.streams.get_mut(slot as usize) {
-                stream.reset(quic, Code::REQUEST_INCOMPLETE);
-                self.sweep(slot);
+            } else {
+                self.refuse_stream(quic, slot, Code::REQUEST_INCOMPLETE, events);
             }
         }
+    }
+
+    /// Resets a stream of which nobody else knows yet, because of what the client sent on it, or did not.
+    fn refuse_stream(&mut self, quic: &mut Connection, slot: u32, code: Code, events: &mut VecDeque<Event>) {
+        if let Some(stream) = self.streams.get_mut(slot as usize) {
+            stream.reset(quic, code);
+        }
+        self.sweep(slot);
+        self.count_ended_by_client(quic, events);
     }
 
     fn on_head(
@@ -82,23 +89,22 @@ impl Session {
     ) {
         let checked = check::request(fields, &self.settings.limits, &self.settings.rules);
         let stream_ref = self.reference(slot);
-        let Some(stream) = self.streams.get_mut(slot as usize) else { return };
         let head = match checked {
             Ok(head) => head,
             Err(Refused { error: CheckError::Malformed { .. }, .. }) => {
-                stream.reset(quic, Code::MESSAGE_ERROR);
-                return self.sweep(slot);
+                return self.refuse_stream(quic, slot, Code::MESSAGE_ERROR, events);
             }
             Err(refusal) => {
+                let Some(stream) = self.streams.get_mut(slot as usize) else { return };
                 stream.intake = body_intake(&mut stream.intake, rest, None, end);
                 let kind = EventKind::Refused { refusal: Box::new(refusal) };
                 return events.push_back(Event { stream: stream_ref, kind });
             }
         };
         if end && head.content_length.is_some_and(|length| length > 0) {
-            stream.reset(quic, Code::MESSAGE_ERROR);
-            return self.sweep(slot);
+            return self.refuse_stream(quic, slot, Code::MESSAGE_ERROR, events);
         }
+        let Some(stream) = self.streams.get_mut(slot as usize) else { return };
         stream.intake = body_intake(&mut stream.intake, rest, head.content_length, end);
         let (peer, local_ip) = (self.origin.peer, self.origin.local_ip);
         let kind = EventKind::Request { head, end, peer, local_ip };
@@ -108,12 +114,7 @@ impl Session {
     fn fail_stream(&mut self, quic: &mut Connection, slot: u32, error: Error, events: &mut VecDeque<Event>) {
         match error.scope {
             Scope::Connection => self.fail(quic, error.code, error.reason, events),
-            Scope::Stream => {
-                if let Some(stream) = self.streams.get_mut(slot as usize) {
-                    stream.reset(quic, error.code);
-                }
-                self.sweep(slot);
-            }
+            Scope::Stream => self.refuse_stream(quic, slot, error.code, events),
         }
     }
 
@@ -167,6 +168,7 @@ impl Session {
                 Chunk::Reset(code) => {
                     stream.intake = Intake::Done;
                     stream.reset(quic, Code::REQUEST_CANCELLED);
+                    self.close_if_too_many(quic);
                     return BodyRead::Aborted(Abort::Reset(code));
                 }
                 Chunk::End => break frames.finish().err(),
@@ -189,16 +191,21 @@ impl Session {
         if let Some(stream) = self.find(reference) {
             stream.reset(quic, code);
         }
+        self.close_if_too_many(quic);
         BodyRead::Aborted(Abort::Malformed(reason))
+    }
+
+    /// Counts a request that ended by the client's doing while its body was read. The other streams learn of a closed
+    /// connection from the edge, which looks after each read.
+    fn close_if_too_many(&mut self, quic: &mut Connection) {
+        if let Err(error) = self.h3.ended_by_client(self.elapsed) {
+            quic.close(Instant::now(), super::stream::varint(error.code), error.reason.into());
+        }
     }
 
     fn break_body_by(&mut self, quic: &mut Connection, reference: StreamRef, error: Error) -> BodyRead {
         match error.scope {
-            Scope::Stream => {
-                if let Some(stream) = self.find(reference) {
-                    stream.reset(quic, error.code);
-                }
-            }
+            Scope::Stream => return self.break_body(quic, reference, error.code, error.reason),
             Scope::Connection => {
                 // The other streams learn of it from the edge, which looks whether the connection is closed.
                 quic.close(Instant::now(), super::stream::varint(error.code), error.reason.into());

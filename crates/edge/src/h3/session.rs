@@ -4,6 +4,7 @@
 
 use super::arrivals::Received;
 use super::stream::{Intake, Output, Stream, varint};
+use super::untyped::Untyped;
 use crate::event::{Abort, Event, EventKind, StreamRef};
 use bytes::Bytes;
 use quinn_proto::{Connection, Dir, ReadError, StreamEvent, StreamId};
@@ -79,6 +80,7 @@ pub(crate) struct Session {
     received: Received,
     /// When the first of the heads that are not complete is overdue, or was before it became complete.
     pub(super) head_due: Option<Instant>,
+    untyped: Untyped,
 }
 
 impl Session {
@@ -110,6 +112,7 @@ impl Session {
             kept: Vec::new(),
             received: Received::default(),
             head_due: None,
+            untyped: Untyped::default(),
         }
     }
 
@@ -121,6 +124,11 @@ impl Session {
                 frames.enter_tunnel();
             }
         }
+    }
+
+    /// The address that the client had when the connection began.
+    pub(crate) fn client(&self) -> IpAddr {
+        self.origin.peer.ip()
     }
 
     pub(crate) fn id(&self) -> u64 {
@@ -147,9 +155,19 @@ impl Session {
         }
     }
 
-    /// When [`Session::reset_slow_heads`] has something to look for.
-    pub(crate) fn head_due(&self) -> Option<Instant> {
-        self.head_due
+    /// When [`Session::stop_slow_streams`] has something to look for.
+    pub(crate) fn slow_stream_due(&self) -> Option<Instant> {
+        [self.head_due, self.untyped.due()].into_iter().flatten().min()
+    }
+
+    /// Stops the streams that have not said in time what they are, or what they ask for: QUIC then frees what it holds of
+    /// them, and the client gets its credit back.
+    pub(crate) fn stop_slow_streams(&mut self, quic: &mut Connection, now: Instant, events: &mut VecDeque<Event>) {
+        self.elapsed = now.saturating_duration_since(self.started);
+        while let Some(id) = self.untyped.take_due(now) {
+            self.stop_uni(quic, id, Code::STREAM_CREATION_ERROR, events);
+        }
+        self.reset_slow_heads(quic, now, events);
     }
 
     /// No request is open.
@@ -197,6 +215,7 @@ impl Session {
             quinn_proto::Event::Stream(StreamEvent::Opened { dir: Dir::Bi }) => self.accept_requests(quic, now, events),
             quinn_proto::Event::Stream(StreamEvent::Opened { dir: Dir::Uni }) => {
                 while let Some(id) = quic.streams().accept(Dir::Uni) {
+                    self.untyped.insert(id, now + self.settings.header_timeout);
                     self.read_uni(quic, id, events);
                 }
             }
@@ -210,7 +229,7 @@ impl Session {
                     return self.fail(quic, Code::CLOSED_CRITICAL_STREAM, "control stream stopped", events);
                 }
                 if self.on_stopped(quic, *id, error_code.into_inner(), events) {
-                    self.count_cancelled(quic, events);
+                    self.count_ended_by_client(quic, events);
                 }
             }
             _ => {}
@@ -248,7 +267,7 @@ impl Session {
                 stream.arrivals.on_frame(self.received);
             }
             if self.take_reset(quic, id, slot, events) {
-                self.count_cancelled(quic, events);
+                self.count_ended_by_client(quic, events);
             } else {
                 events.push_back(Event { stream: self.reference(slot), kind: EventKind::Readable });
             }
@@ -322,9 +341,9 @@ impl Session {
         found.is_some_and(Stream::has_unsent)
     }
 
-    /// The client took a request back. Too many of that end the connection (behaviour 2.2).
-    pub(super) fn count_cancelled(&mut self, quic: &mut Connection, events: &mut VecDeque<Event>) {
-        if let Err(error) = self.h3.request_cancelled(self.elapsed) {
+    /// Counts a request that ended by the client's doing. Too many of them end the connection (RFC 9114 section 10.5).
+    pub(super) fn count_ended_by_client(&mut self, quic: &mut Connection, events: &mut VecDeque<Event>) {
+        if let Err(error) = self.h3.ended_by_client(self.elapsed) {
             self.fail(quic, error.code, error.reason, events);
         }
     }
@@ -402,6 +421,7 @@ impl Session {
 
     fn read_uni(&mut self, quic: &mut Connection, id: StreamId, events: &mut VecDeque<Event>) {
         let number = u64::from(id);
+        let mut is_over = false;
         let result = {
             let mut stream = quic.recv_stream(id);
             let Ok(mut chunks) = stream.read(true) else { return };
@@ -411,19 +431,31 @@ impl Session {
                         Ok(None) => {}
                         unwanted_or_wrong => break unwanted_or_wrong,
                     },
-                    Ok(None) => break self.h3.uni_finished(number).map(|()| None),
+                    Ok(None) | Err(ReadError::Reset(_)) => {
+                        is_over = true;
+                        break self.h3.uni_finished(number, self.elapsed).map(|()| None);
+                    }
                     Err(ReadError::Blocked) => break Ok(None),
-                    Err(ReadError::Reset(_)) => break self.h3.uni_reset(number).map(|()| None),
                 }
             }
         };
         match result {
+            Ok(None) if is_over || self.h3.is_typed(number) => self.untyped.remove(id),
             Ok(None) => {}
             Ok(Some(code)) => {
-                let _stopped = quic.recv_stream(id).stop(varint(code)); // fails only if the client has ended it
-                self.h3.forget_uni(number);
+                self.untyped.remove(id);
+                self.stop_uni(quic, id, code, events);
             }
             Err(error) => self.fail(quic, error.code, error.reason, events),
+        }
+    }
+
+    /// Stops a unidirectional stream that means nothing here. A flood of them ends the connection.
+    fn stop_uni(&mut self, quic: &mut Connection, id: StreamId, code: Code, events: &mut VecDeque<Event>) {
+        let _stopped = quic.recv_stream(id).stop(varint(code)); // fails only if the client has ended it
+        self.h3.forget_uni(u64::from(id));
+        if let Err(error) = self.h3.note_useless_uni(self.elapsed) {
+            self.fail(quic, error.code, error.reason, events);
         }
     }
 

@@ -1,10 +1,16 @@
 //! One client connection: the QUIC machine, the HTTP/3 session on it, and what the endpoint must remember of both.
 
-use crate::h3::{Received, Session};
-use quinn_proto::Connection;
+use super::share::Share;
+use crate::{
+    ConnectionLimiter, Event as StreamEvent, Place,
+    h3::{Received, Session},
+};
+use bytes::Bytes;
+use quinn_proto::{Connection, ConnectionEvent, Event, VarInt};
 use rustls::pki_types::CertificateDer;
-use std::any::Any;
+use spooky_bridge::h3::Code;
 use std::cell::OnceCell;
+use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 /// Bytes of a subject, as text; that of a longer one is not told. Requests carry it, and backends bound their heads.
@@ -28,8 +34,20 @@ pub(crate) struct Conn {
     pub(crate) keep_alive_every: Duration,
     /// The subject of its certificate, once somebody has asked.
     pub(crate) subject: OnceCell<Option<Box<str>>>,
-    /// Its place among the connections of the process; given back by drop.
-    pub(crate) _place: Box<dyn Any>,
+    /// Its handshake, until that is complete or has failed.
+    pub(crate) handshake: Option<Handshake>,
+    /// Its place among the connections of the process; `None` before its address is validated.
+    pub(crate) place: Option<Place>,
+    /// Its share of the worker's time.
+    pub(crate) share: Share<ConnectionEvent>,
+}
+
+/// A handshake that is not complete.
+pub(crate) struct Handshake {
+    /// Its place among the handshakes of the process; given back by drop.
+    pub(crate) _place: Place,
+    /// When it is dropped.
+    pub(crate) until: Instant,
 }
 
 impl Conn {
@@ -46,13 +64,53 @@ impl Conn {
             return quic;
         }
         let keep_alive = (!self.session.is_idle()).then_some(self.keep_alive);
-        [quic, keep_alive, self.session.drain_at(), self.session.head_due()].into_iter().flatten().min()
+        let handshake = self.handshake.as_ref().map(|handshake| handshake.until);
+        let session = [self.session.drain_at(), self.session.slow_stream_due()];
+        [quic, keep_alive, handshake].into_iter().chain(session).flatten().min()
+    }
+
+    /// Whether the handshake has taken too long.
+    pub(crate) fn is_handshake_late(&self, now: Instant) -> bool {
+        !self.quic.is_closed() && self.handshake.as_ref().is_some_and(|handshake| handshake.until <= now)
+    }
+
+    /// Processes a packet of `len` bytes, which puts off the keep-alive.
+    pub(crate) fn process(&mut self, event: ConnectionEvent, len: u64, now: Instant) {
+        let before = Instant::now();
+        self.quic.handle_event(event);
+        self.share.charge(before.elapsed(), len);
+        self.received.add(len);
+        self.keep_alive = now + self.keep_alive_every;
+    }
+
+    /// Ends the handshake's count when it is complete, which takes a place among the connections, or when it has failed.
+    pub(crate) fn note_handshake(&mut self, event: &Event, now: Instant, limiter: &dyn ConnectionLimiter) {
+        match event {
+            Event::Connected => {
+                self.handshake = None;
+                if self.place.is_none() {
+                    self.place = limiter.establish(self.session.client());
+                }
+                if self.place.is_none() {
+                    tracing::debug!("Connection closed: too many connections");
+                    let code = VarInt::from_u64(Code::EXCESSIVE_LOAD.0).unwrap_or_default();
+                    self.quic.close(now, code, Bytes::from_static(b"too many connections"));
+                }
+            }
+            Event::ConnectionLost { reason } => {
+                self.handshake = None;
+                tracing::debug!("Connection closed: {reason}");
+            }
+            _ => {}
+        }
     }
 
     /// Runs what is due. An open request keeps the connection alive (behaviour 2.1).
-    pub(crate) fn on_time(&mut self, now: Instant) {
+    pub(crate) fn on_time(&mut self, now: Instant, events: &mut VecDeque<StreamEvent>) {
         self.quic.handle_timeout(now);
-        self.session.reset_slow_heads(&mut self.quic, now);
+        if !self.quic.is_closed() {
+            self.session.stop_slow_streams(&mut self.quic, now, events);
+        }
         if now >= self.keep_alive {
             if !self.session.is_idle() && !self.quic.is_closed() {
                 self.quic.ping();

@@ -2,22 +2,30 @@
 //!
 //! A turn is: [`Edge::on_datagram`] for each, [`Edge::on_time`], [`Edge::serve`] and the events, then [`Edge::transmit`].
 
-use super::{cid::FirstCid, conn::Conn};
+use super::{
+    cid::FirstCid,
+    conn::Conn,
+    drops::{Dropped, Drops, Header},
+    resets::ResetRate,
+    share::Turn,
+    version,
+};
 use crate::{
-    Entry, Gate,
+    ConnectionLimiter,
     event::{BodyRead, Event, StreamRef},
-    h3::{self, Body, Origin, Session, SessionSettings},
+    h3::{self, Body, Session, SessionSettings},
     settings::{EdgeError, EdgeSettings},
 };
 use bytes::{Bytes, BytesMut};
-use quinn_proto::{ConnectionHandle, DatagramEvent, EcnCodepoint, Endpoint, Incoming, ServerConfig, Transmit, VarInt};
+use quinn_proto::{
+    ConnectionEvent, ConnectionHandle, DatagramEvent, EcnCodepoint, Endpoint, ServerConfig, Transmit, VarInt,
+};
 use spooky_bridge::{
     h3::Code,
     message::{Fields, ResponseHead},
 };
 use spooky_net::timer::{Deadlines, disarm};
 use std::{
-    cell::OnceCell,
     collections::VecDeque,
     net::{IpAddr, SocketAddr},
     rc::Rc,
@@ -27,25 +35,32 @@ use std::{
 
 /// One listener's connections on one worker.
 pub struct Edge {
-    endpoint: Endpoint,
-    server: Arc<ServerConfig>,
-    session: Rc<SessionSettings>,
-    conns: Vec<Option<Box<Conn>>>,
-    open: usize,
-    gate: Arc<dyn Gate>,
-    dirty: VecDeque<u32>,
+    pub(super) endpoint: Endpoint,
+    pub(super) server: Arc<ServerConfig>,
+    pub(super) session: Rc<SessionSettings>,
+    pub(super) conns: Vec<Option<Box<Conn>>>,
+    pub(super) open: usize,
+    pub(super) limiter: Arc<dyn ConnectionLimiter>,
+    pub(super) dirty: VecDeque<u32>,
+    /// Connections with packets that wait for their share of a later turn.
+    crowded: Vec<u32>,
     deadlines: Deadlines<u32>,
-    events: VecDeque<Event>,
+    pub(super) events: VecDeque<Event>,
     staged: h3::Staging,
-    replies: Vec<(Transmit, Vec<u8>)>,
-    keep_alive_every: Duration,
-    draining: bool,
-    epoch: u32,
-    first_cid: FirstCid,
+    pub(super) replies: Vec<(Transmit, Vec<u8>)>,
+    pub(super) resets: ResetRate,
+    pub(super) drops: Drops,
+    pub(super) keep_alive_every: Duration,
+    pub(super) handshake_timeout: Duration,
+    /// The largest datagram that clients were told they may send, bytes.
+    max_datagram: usize,
+    pub(super) draining: bool,
+    pub(super) epoch: u32,
+    pub(super) first_cid: FirstCid,
 }
 
-/// Stateless answers (Retry, Version Negotiation, refusals) waiting for the next transmit pass; more are dropped.
-const MAX_REPLIES: usize = 64;
+/// Bytes of the smallest datagram that means anything in QUIC: a stateless reset (RFC 9000 section 10.3).
+const MIN_DATAGRAM: usize = 21;
 /// Keep-alive PINGs go out this many times within one idle timeout.
 const KEEP_ALIVES_PER_IDLE_TIMEOUT: u32 = 3;
 
@@ -54,20 +69,27 @@ impl Edge {
     pub fn new(settings: &EdgeSettings) -> Result<Self, EdgeError> {
         let server = Arc::new(settings.server_config()?);
         let first_cid = FirstCid::default();
-        let endpoint = Endpoint::new(Arc::new(settings.endpoint_config(&first_cid)), Some(server.clone()), true, None);
+        let endpoint_config = settings.endpoint_config(&first_cid);
+        let max_datagram = usize::try_from(endpoint_config.get_max_udp_payload_size()).unwrap_or(usize::MAX);
+        let endpoint = Endpoint::new(Arc::new(endpoint_config), Some(server.clone()), true, None);
         Ok(Self {
             endpoint,
             server,
             session: Rc::new(settings.session()),
             conns: Vec::new(),
             open: 0,
-            gate: settings.gate.clone(),
+            limiter: settings.limiter.clone(),
             dirty: VecDeque::new(),
+            crowded: Vec::new(),
             deadlines: Deadlines::default(),
             events: VecDeque::new(),
             staged: h3::Staging::default(),
             replies: Vec::new(),
+            resets: ResetRate::new(),
+            drops: Drops::default(),
             keep_alive_every: settings.idle_timeout / KEEP_ALIVES_PER_IDLE_TIMEOUT,
+            handshake_timeout: settings.handshake_timeout,
+            max_datagram,
             draining: false,
             epoch: 0,
             first_cid,
@@ -79,79 +101,66 @@ impl Edge {
         self.open
     }
 
-    /// Takes one datagram. `ecn` holds the two ECN bits of the IP header.
+    /// How many packets, connections and answers were dropped for this reason.
+    pub fn dropped(&self, reason: Dropped) -> u64 {
+        self.drops.count(reason)
+    }
+
+    /// Takes one datagram. `ecn` holds the two ECN bits of the IP header. `now` is the same for all of one turn.
     pub fn on_datagram(&mut self, now: Instant, remote: SocketAddr, local_ip: Option<IpAddr>, ecn: u8, data: BytesMut) {
+        let header = Header::of(&data);
+        if !(MIN_DATAGRAM..=self.max_datagram).contains(&data.len()) {
+            return self.drops.note(Dropped::NotQuic, remote, &header, now);
+        }
+        if let Some(answer) = version::negotiate(&data) {
+            return self.negotiate(now, remote, local_ip, answer);
+        }
         let mut reply = Vec::new();
         let ecn = EcnCodepoint::from_bits(ecn);
         let len = data.len() as u64;
         match self.endpoint.handle(now, remote, local_ip, ecn, data, &mut reply) {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
-                if let Some(conn) = self.conns.get_mut(handle.0).and_then(Option::as_mut) {
-                    conn.quic.handle_event(event);
-                    conn.received.add(len);
-                    conn.keep_alive = now + conn.keep_alive_every;
-                    mark(&mut self.dirty, conn, handle.0 as u32);
-                }
+                self.on_packet(now, handle.0 as u32, remote, &header, event, len);
             }
-            Some(DatagramEvent::NewConnection(incoming)) => self.accept(now, incoming, reply),
-            Some(DatagramEvent::Response(transmit)) => self.reply(transmit, reply),
-            None => {}
+            Some(DatagramEvent::NewConnection(incoming)) => self.open(now, incoming, &header, reply),
+            Some(DatagramEvent::Response(transmit)) => self.reply(now, transmit, reply),
+            None => self.drops.note(header.reason(), remote, &header, now),
         }
     }
 
-    fn accept(&mut self, now: Instant, incoming: Incoming, mut reply: Vec<u8>) {
-        let peer = incoming.remote_address();
-        let entry = if self.draining { Entry::Refused } else { self.gate.enter(peer.ip(), now) };
-        let place = match entry {
-            Entry::Admitted(place) => place,
-            Entry::Ignored => return self.endpoint.ignore(incoming),
-            Entry::Refused => {
-                let transmit = self.endpoint.refuse(incoming, &mut reply);
-                return self.reply(transmit, reply);
+    /// Takes a packet of a connection, now or in a later turn.
+    fn on_packet(
+        &mut self,
+        now: Instant,
+        index: u32,
+        remote: SocketAddr,
+        header: &Header,
+        event: ConnectionEvent,
+        len: u64,
+    ) {
+        let Some(conn) = self.conns.get_mut(index as usize).and_then(Option::as_mut) else { return };
+        match conn.share.take(event, len, now) {
+            Turn::Now(event) => {
+                conn.process(event, len, now);
+                mark(&mut self.dirty, conn, index);
             }
-        };
-        let local_ip = incoming.local_ip();
-        self.first_cid.take(); // ids that running connections were given since
-        match self.endpoint.accept(incoming, now, &mut reply, Some(self.server.clone())) {
-            Ok((handle, quic)) => {
-                let index = handle.0;
-                if self.conns.len() <= index {
-                    self.conns.resize_with(index + 1, || None);
-                }
-                self.epoch = self.epoch.wrapping_add(1);
-                let id = self.first_cid.take();
-                let origin = Origin { conn: index as u32, epoch: self.epoch, id, peer, local_ip };
-                let session = Session::new(origin, self.session.clone(), now);
-                let keep_alive = now + self.keep_alive_every;
-                let mut conn = Box::new(Conn {
-                    quic,
-                    session,
-                    dirty: false,
-                    received: h3::Received::default(),
-                    armed: None,
-                    keep_alive,
-                    keep_alive_every: self.keep_alive_every,
-                    subject: OnceCell::new(),
-                    _place: place,
-                });
-                mark(&mut self.dirty, &mut conn, index as u32);
-                if let Some(slot) = self.conns.get_mut(index) {
-                    *slot = Some(conn);
-                    self.open += 1;
-                }
-            }
-            Err(error) => {
-                if let Some(transmit) = error.response {
-                    self.reply(transmit, reply);
-                }
-            }
+            Turn::Waits { is_first: true } => self.crowded.push(index),
+            Turn::Waits { is_first: false } => {}
+            Turn::Dropped => self.drops.note(Dropped::Excess, remote, header, now),
         }
     }
 
-    fn reply(&mut self, transmit: Transmit, data: Vec<u8>) {
-        if self.replies.len() < MAX_REPLIES {
-            self.replies.push((transmit, data));
-        }
+    /// Processes packets that waited for this turn, as far as their connections may.
+    fn resume(&mut self, now: Instant) {
+        let Self { crowded, conns, dirty, .. } = self;
+        crowded.retain(|&index| {
+            let Some(conn) = conns.get_mut(index as usize).and_then(Option::as_mut) else { return false };
+            while let Some((event, len)) = conn.share.next(now) {
+                conn.process(event, len, now);
+                mark(dirty, conn, index);
+            }
+            conn.share.has_waiting()
+        });
     }
 
     /// The moment at which [`Edge::on_time`] must run although nothing arrives.
@@ -159,14 +168,16 @@ impl Edge {
         self.deadlines.next()
     }
 
-    /// Runs the timers that are due.
+    /// Runs the timers that are due, and takes packets that waited for this turn.
     pub fn on_time(&mut self, now: Instant) {
+        self.resume(now);
         while let Some((at, index)) = self.deadlines.pop_due(now) {
             let Some(conn) = self.conns.get_mut(index as usize).and_then(Option::as_mut) else { continue };
             disarm(&mut conn.armed, at);
             match conn.deadline() {
+                Some(real) if real <= now && conn.is_handshake_late(now) => self.drop_handshake(now, index),
                 Some(real) if real <= now => {
-                    conn.on_time(now);
+                    conn.on_time(now, &mut self.events);
                     mark(&mut self.dirty, conn, index);
                 }
                 Some(real) => self.deadlines.arm(index, real, &mut conn.armed),
@@ -180,11 +191,14 @@ impl Edge {
         for at in 0..self.dirty.len() {
             let Some(&index) = self.dirty.get(at) else { break };
             let Some(conn) = self.conns.get_mut(index as usize).and_then(Option::as_mut) else { continue };
-            let Conn { quic, session, received, .. } = &mut **conn;
-            while let Some(event) = quic.poll() {
-                session.on_event(quic, &event, now, &mut self.events);
+            let mut taken = 0;
+            while let Some(event) = conn.quic.poll() {
+                conn.note_handshake(&event, now, &*self.limiter);
+                conn.session.on_event(&mut conn.quic, &event, now, &mut self.events);
+                taken += 1;
             }
-            session.on_served(*received);
+            conn.session.on_served(conn.received);
+            conn.share.charge_events(taken);
         }
     }
 
@@ -195,7 +209,7 @@ impl Edge {
 
     /// Whether a connection waits for [`Edge::serve`] or [`Edge::transmit`].
     pub fn has_work(&self) -> bool {
-        !self.dirty.is_empty() || !self.replies.is_empty()
+        !self.dirty.is_empty() || !self.replies.is_empty() || !self.crowded.is_empty()
     }
 
     /// Fills `buffer` with the datagrams of one burst of one connection: at most `max_segments(destination, datagram size)` of them.
@@ -396,7 +410,8 @@ impl Edge {
         self.endpoint.set_server_config(Some(server.clone()));
         self.server = server;
         self.session = Rc::new(settings.session());
-        self.gate = settings.gate.clone();
+        self.limiter = settings.limiter.clone();
+        self.handshake_timeout = settings.handshake_timeout;
         self.keep_alive_every = settings.idle_timeout / KEEP_ALIVES_PER_IDLE_TIMEOUT;
         for conn in self.conns.iter_mut().flatten() {
             conn.session.configure(&self.session);
@@ -454,7 +469,8 @@ impl Edge {
     }
 }
 
-fn mark(dirty: &mut VecDeque<u32>, conn: &mut Conn, index: u32) {
+/// Puts a connection on the list of those that the next pass serves.
+pub(super) fn mark(dirty: &mut VecDeque<u32>, conn: &mut Conn, index: u32) {
     if !conn.dirty {
         conn.dirty = true;
         dirty.push_back(index);

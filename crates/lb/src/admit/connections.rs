@@ -1,9 +1,10 @@
-//! Caps on client connections, in the process and by address (config 9.1).
+//! Caps on client connections, in the process and by address, and on handshakes that are not complete.
 //!
-//! Asked once per new connection, never on the request path: the table of addresses may take a lock, split over shards.
+//! Asked once or twice per new connection, never on the request path: the table of addresses may take a lock, split over
+//! shards.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,8 +13,10 @@ use crate::time::Nanos;
 
 /// Independent parts of the table of addresses.
 const SHARDS: usize = 16;
+/// The part of an IPv6 address that names a network: hosts choose the rest, so all of them count as one client.
+const IPV6_NETWORK: u128 = !0 << 64;
 
-/// Why a connection is refused.
+/// Why a connection is not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refused {
     /// The token bucket is empty: drop the packet, make no state.
@@ -22,14 +25,31 @@ pub enum Refused {
     Total,
     /// `max_connections_per_ip` is reached.
     Address,
+    /// The client must first show that it receives what is sent to its address.
+    Unvalidated,
+}
+
+/// When a client's address is validated before state is made for its handshake.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum AddressValidation {
+    /// While so many handshakes are not complete.
+    FromHandshakes(u32),
+    /// Always.
+    Always,
+    /// Never; `max_active_connections` then bounds the handshakes that are not complete.
+    #[default]
+    Never,
 }
 
 /// The caps, shared by all listeners and workers.
 #[derive(Debug, Default)]
 pub struct ConnectionLimits {
     active: AtomicU32,
+    handshakes: AtomicU32,
     max_active: AtomicU32,
     max_per_ip: AtomicU32,
+    /// From how many handshakes on addresses are validated first.
+    validate_from: AtomicU32,
     per_second: AtomicU32,
     burst: AtomicU32,
     bucket: Bucket,
@@ -43,26 +63,86 @@ pub struct ConnectionSlot {
     counted: Option<IpAddr>,
 }
 
+/// One handshake that is not complete; no longer counted when dropped.
+#[derive(Debug)]
+pub struct HandshakeSlot(Arc<ConnectionLimits>);
+
+/// What a new connection holds.
+#[derive(Debug)]
+pub struct Opened {
+    /// To be dropped when the handshake is complete, or has failed.
+    pub handshake: HandshakeSlot,
+    /// `None` while the address is not validated: [`ConnectionLimits::establish`] gives one later.
+    pub connection: Option<ConnectionSlot>,
+}
+
 impl ConnectionLimits {
     /// Takes the caps in, at start and on reload; `max_per_ip` 0 is no cap.
-    pub fn configure(&self, max_active: u32, max_per_ip: u32, rate: RateOptions) {
+    pub fn configure(&self, max_active: u32, max_per_ip: u32, rate: RateOptions, validation: AddressValidation) {
         self.max_active.store(max_active, Relaxed);
         self.max_per_ip.store(max_per_ip, Relaxed);
+        let validate_from = match validation {
+            // With few places, handshakes must be proven before there are as many.
+            AddressValidation::FromHandshakes(count) => count.min(max_active),
+            AddressValidation::Always => 0,
+            AddressValidation::Never => u32::MAX,
+        };
+        self.validate_from.store(validate_from, Relaxed);
         self.per_second.store(rate.per_second, Relaxed);
         self.burst.store(rate.burst, Relaxed);
     }
 
-    /// Connections now.
+    /// Connections whose address is validated.
     pub fn active(&self) -> u32 {
         self.active.load(Relaxed)
     }
 
-    /// A place for a new connection from `ip`.
-    pub fn open(self: &Arc<Self>, ip: IpAddr, now: Nanos) -> Result<ConnectionSlot, Refused> {
+    /// Handshakes that are not complete.
+    pub fn handshakes(&self) -> u32 {
+        self.handshakes.load(Relaxed)
+    }
+
+    /// Judges the first packet of a connection from `ip`; `is_validated` says whether it carries a token that proves the
+    /// address.
+    ///
+    /// Packets with a forged sender cost nobody a place: without the proof a connection only counts as a handshake, and
+    /// what is answered by Retry takes no token from the bucket.
+    pub fn open(self: &Arc<Self>, ip: IpAddr, is_validated: bool, now: Nanos) -> Result<Opened, Refused> {
+        if !is_validated && self.handshakes() >= self.validate_from.load(Relaxed) {
+            return Err(Refused::Unvalidated);
+        }
         let rate = RateOptions { per_second: self.per_second.load(Relaxed), burst: self.burst.load(Relaxed) };
         if !self.bucket.take(now, &rate) {
             return Err(Refused::Rate);
         }
+        let connection = if is_validated { Some(self.establish(ip)?) } else { None };
+        if !is_validated {
+            self.check(ip)?;
+        }
+        self.handshakes.fetch_add(1, Relaxed);
+        Ok(Opened { handshake: HandshakeSlot(Arc::clone(self)), connection })
+    }
+
+    /// Whether a place would be refused at the end of the handshake, and whether there are as many handshakes already as
+    /// there are places.
+    fn check(&self, ip: IpAddr) -> Result<(), Refused> {
+        let max_active = self.max_active.load(Relaxed);
+        if self.active() >= max_active || self.handshakes() >= max_active {
+            return Err(Refused::Total);
+        }
+        let max_per_ip = self.max_per_ip.load(Relaxed);
+        let client = client(ip);
+        if max_per_ip > 0 {
+            let table = self.shard(client).lock().unwrap_or_else(PoisonError::into_inner);
+            if table.get(&client).is_some_and(|count| *count >= max_per_ip) {
+                return Err(Refused::Address);
+            }
+        }
+        Ok(())
+    }
+
+    /// A place for a connection from `ip`, whose address is validated.
+    pub fn establish(self: &Arc<Self>, ip: IpAddr) -> Result<ConnectionSlot, Refused> {
         if self.active.fetch_add(1, Relaxed) >= self.max_active.load(Relaxed) {
             self.active.fetch_sub(1, Relaxed);
             return Err(Refused::Total);
@@ -70,14 +150,14 @@ impl ConnectionLimits {
         let mut slot = ConnectionSlot { limits: Arc::clone(self), counted: None };
         let max_per_ip = self.max_per_ip.load(Relaxed);
         if max_per_ip > 0 {
-            let ip = ip.to_canonical();
-            let mut table = self.shard(ip).lock().unwrap_or_else(PoisonError::into_inner);
-            let count = table.entry(ip).or_default();
+            let client = client(ip);
+            let mut table = self.shard(client).lock().unwrap_or_else(PoisonError::into_inner);
+            let count = table.entry(client).or_default();
             if *count >= max_per_ip {
                 return Err(Refused::Address);
             }
             *count += 1;
-            slot.counted = Some(ip);
+            slot.counted = Some(client);
         }
         Ok(slot)
     }
@@ -86,6 +166,20 @@ impl ConnectionLimits {
         let [first, rest @ ..] = &self.by_ip;
         let at = crate::balance::key::hash_ip(ip) as usize % SHARDS;
         at.checked_sub(1).and_then(|at| rest.get(at)).unwrap_or(first)
+    }
+}
+
+/// What counts as one client: an IPv4 address, or an IPv6 network of 64 bits.
+fn client(ip: IpAddr) -> IpAddr {
+    match ip.to_canonical() {
+        IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & IPV6_NETWORK)),
+        ip @ IpAddr::V4(_) => ip,
+    }
+}
+
+impl Drop for HandshakeSlot {
+    fn drop(&mut self) {
+        self.0.handshakes.fetch_sub(1, Relaxed);
     }
 }
 
@@ -107,34 +201,110 @@ impl Drop for ConnectionSlot {
 mod tests {
     use super::*;
 
-    #[test]
-    fn places_are_counted_by_process_and_address_and_return() {
+    const NOW: Nanos = Nanos::from_millis(1);
+
+    fn limits(max_active: u32, max_per_ip: u32, validation: AddressValidation) -> Arc<ConnectionLimits> {
         let limits = Arc::new(ConnectionLimits::default());
-        limits.configure(4, 2, RateOptions::default());
-        let now = Nanos::from_millis(1);
-        let [a, b]: [IpAddr; 2] = ["10.0.0.1".parse().unwrap(), "::2".parse().unwrap()];
-        let one = limits.open(a, now).unwrap();
-        let two = limits.open("::ffff:10.0.0.1".parse().unwrap(), now).unwrap();
-        assert_eq!(limits.open(a, now).unwrap_err(), Refused::Address);
-        assert_eq!(limits.active(), 2);
-        let three = limits.open(b, now).unwrap();
-        let four = limits.open(b, now).unwrap();
-        assert_eq!(limits.open("10.0.0.9".parse().unwrap(), now).unwrap_err(), Refused::Total);
-        drop((one, four));
-        let again = limits.open(a, now).unwrap();
-        drop((two, three, again));
-        assert_eq!(limits.active(), 0);
+        limits.configure(max_active, max_per_ip, RateOptions::default(), validation);
+        limits
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    fn assert_empty(limits: &ConnectionLimits) {
+        assert_eq!((limits.active(), limits.handshakes()), (0, 0));
         assert!(limits.by_ip.iter().all(|shard| shard.lock().unwrap().is_empty()));
     }
 
     #[test]
-    fn an_empty_bucket_refuses_before_anything_is_counted() {
+    fn places_are_counted_by_process_and_address_and_return() {
+        let limits = limits(4, 2, AddressValidation::Never);
+        let [a, b] = [ip("10.0.0.1"), ip("::2")];
+        let one = limits.establish(a).unwrap();
+        let two = limits.establish(ip("::ffff:10.0.0.1")).unwrap();
+        assert_eq!(limits.establish(a).unwrap_err(), Refused::Address);
+        assert_eq!(limits.open(a, false, NOW).unwrap_err(), Refused::Address, "told at once");
+        assert_eq!(limits.active(), 2);
+        let three = limits.establish(b).unwrap();
+        let four = limits.establish(b).unwrap();
+        assert_eq!(limits.establish(ip("10.0.0.9")).unwrap_err(), Refused::Total);
+        assert_eq!(limits.open(ip("10.0.0.9"), false, NOW).unwrap_err(), Refused::Total);
+        drop((one, four));
+        let again = limits.open(a, true, NOW).unwrap();
+        assert_eq!((limits.active(), limits.handshakes()), (3, 1));
+        drop((two, three, again));
+        assert_empty(&limits);
+    }
+
+    #[test]
+    fn an_ipv6_network_counts_as_one_client() {
+        let limits = limits(100, 2, AddressValidation::Never);
+        let one = limits.establish(ip("2001:db8:0:7::1")).unwrap();
+        let two = limits.establish(ip("2001:db8:0:7:ffff::2")).unwrap();
+        assert_eq!(limits.establish(ip("2001:db8:0:7:8000::")).unwrap_err(), Refused::Address);
+        let neighbour = limits.establish(ip("2001:db8:0:8::1")).unwrap();
+        let v4 = [limits.establish(ip("10.0.0.1")).unwrap(), limits.establish(ip("10.0.0.2")).unwrap()];
+        drop((one, two, neighbour, v4));
+        assert_empty(&limits);
+    }
+
+    #[test]
+    fn a_client_that_proves_its_address_is_not_kept_out_by_handshakes() {
+        let limits = limits(2, 0, AddressValidation::FromHandshakes(256));
+        let spoofed: Vec<_> = (0..2).map(|_| limits.open(ip("10.0.0.1"), false, NOW).unwrap()).collect();
+        assert_eq!(limits.open(ip("10.0.0.2"), false, NOW).unwrap_err(), Refused::Unvalidated);
+        let proven = limits.open(ip("10.0.0.2"), true, NOW).unwrap();
+        assert_eq!((limits.active(), limits.handshakes()), (1, 3));
+        drop((spoofed, proven));
+        assert_empty(&limits);
+    }
+
+    #[test]
+    fn handshakes_of_unvalidated_addresses_hold_no_places() {
+        let limits = limits(3, 1, AddressValidation::FromHandshakes(2));
+        let client = ip("10.0.0.1");
+        let spoofed: Vec<_> = (0..2).map(|_| limits.open(client, false, NOW).unwrap()).collect();
+        assert_eq!((limits.active(), limits.handshakes()), (0, 2));
+        assert_eq!(limits.open(client, false, NOW).unwrap_err(), Refused::Unvalidated);
+        let proven = limits.open(client, true, NOW).unwrap();
+        assert!(proven.connection.is_some());
+        assert_eq!(limits.open(client, true, NOW).unwrap_err(), Refused::Address);
+        drop(spoofed);
+        let other = limits.open(ip("10.0.0.2"), false, NOW).unwrap();
+        let place = limits.establish(ip("10.0.0.2")).unwrap();
+        drop((proven, other, place));
+        assert_empty(&limits);
+    }
+
+    #[test]
+    fn an_address_is_always_or_never_validated_first() {
+        let client = ip("10.0.0.1");
+        let always = limits(10, 0, AddressValidation::Always);
+        assert_eq!(always.open(client, false, NOW).unwrap_err(), Refused::Unvalidated);
+        let proven = always.open(client, true, NOW).unwrap();
+        drop(proven);
+        assert_empty(&always);
+        let never = limits(10, 0, AddressValidation::Never);
+        let handshakes: Vec<_> = (0..10).map(|_| never.open(client, false, NOW).unwrap()).collect();
+        assert_eq!(never.open(client, false, NOW).unwrap_err(), Refused::Total, "bounded all the same");
+        drop(handshakes);
+        assert_empty(&never);
+    }
+
+    #[test]
+    fn an_empty_bucket_refuses_before_anything_is_counted_and_retry_takes_no_token() {
         let limits = Arc::new(ConnectionLimits::default());
-        limits.configure(100, 0, RateOptions { per_second: 1, burst: 1 });
-        let ip = "10.0.0.1".parse().unwrap();
-        let slot = limits.open(ip, Nanos::from_millis(1)).unwrap();
-        assert_eq!(limits.open(ip, Nanos::from_millis(1)).unwrap_err(), Refused::Rate);
-        drop(slot);
-        assert_eq!(limits.active(), 0);
+        let rate = RateOptions { per_second: 1, burst: 1 };
+        limits.configure(100, 0, rate, AddressValidation::Always);
+        let client = ip("10.0.0.1");
+        for _ in 0..10 {
+            assert_eq!(limits.open(client, false, NOW).unwrap_err(), Refused::Unvalidated);
+        }
+        let opened = limits.open(client, true, NOW).unwrap();
+        assert_eq!(limits.open(client, true, NOW).unwrap_err(), Refused::Rate);
+        drop(opened);
+        assert_empty(&limits);
     }
 }

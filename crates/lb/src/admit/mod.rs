@@ -17,7 +17,7 @@ mod rate;
 pub use adaptive::{Adaptive, AdaptiveOptions};
 pub use body::{BodyBudget, BodyShare};
 pub use brownout::{Brownout, BrownoutOptions};
-pub use connections::{ConnectionLimits, ConnectionSlot, Refused};
+pub use connections::{AddressValidation, ConnectionLimits, ConnectionSlot, HandshakeSlot, Opened, Refused};
 pub use limit::{Limit, Permit, Process, ProcessOptions, Scope, ScopeOptions};
 pub use policy::{ConnectRules, Policy, PolicyOptions};
 pub use queue::{Admission, Queue, Ticket, Waited, Wake};

@@ -150,15 +150,19 @@ impl CertificateFiles {
         Ok(certified)
     }
 
-    /// Reads the key to `chain`.
-    fn certify(&self, chain: Vec<CertificateDer<'static>>) -> Result<CertifiedKey, TlsMaterialError> {
+    /// Reads the private key.
+    pub fn private_key(&self) -> Result<PrivateKeyDer<'static>, TlsMaterialError> {
         let text = fs::read(&self.key);
         let text = text.map_err(|error| TlsMaterialError::KeyLoad(self.key.clone(), reason(&error)))?;
-        let key = PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
+        PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
             pem::Error::NoItemsFound => TlsMaterialError::NoKey(self.field("key"), self.key.clone()),
             _ => TlsMaterialError::KeyFormat(self.key.clone()),
-        })?;
-        certify(chain, key).map_err(|error| match error {
+        })
+    }
+
+    /// Reads the key to `chain`.
+    fn certify(&self, chain: Vec<CertificateDer<'static>>) -> Result<CertifiedKey, TlsMaterialError> {
+        certify(chain, self.private_key()?).map_err(|error| match error {
             Error::InconsistentKeys(_) => TlsMaterialError::KeyMismatch(self.key.clone(), self.cert.clone()),
             _ => TlsMaterialError::KeyFormat(self.key.clone()),
         })

@@ -5,6 +5,8 @@
 
 mod connection;
 mod exchange;
+pub mod filler;
+mod first;
 pub mod frame;
 pub mod qpack;
 pub mod raw;
@@ -43,13 +45,26 @@ impl Client {
         Self::with_tls(authority.client_config(&[b"h3"]), tune)
     }
 
+    /// As [`Client::new`], but all padding of its packets becomes empty STREAM frames, and all packets are padded.
+    pub fn filling(authority: &Authority) -> Self {
+        let tls = authority.client_config(&[b"h3"]);
+        let crypto = QuicClientConfig::try_from(tls).expect("a TLS 1.3 configuration");
+        Self::with_crypto(Arc::new(filler::Filler(Arc::new(crypto))), |transport| {
+            transport.pad_to_mtu(true);
+        })
+    }
+
     /// As [`Client::tuned`], with a TLS configuration of the test's own.
     pub fn with_tls(tls: rustls::ClientConfig, tune: impl FnOnce(&mut TransportConfig)) -> Self {
+        let crypto = QuicClientConfig::try_from(tls).expect("a TLS 1.3 configuration");
+        Self::with_crypto(Arc::new(crypto), tune)
+    }
+
+    fn with_crypto(crypto: Arc<dyn quinn::crypto::ClientConfig>, tune: impl FnOnce(&mut TransportConfig)) -> Self {
         let mut transport = TransportConfig::default();
         transport.max_idle_timeout(Some(IDLE.try_into().expect("a timeout that fits")));
         tune(&mut transport);
-        let crypto = QuicClientConfig::try_from(tls).expect("a TLS 1.3 configuration");
-        let mut config = ClientConfig::new(Arc::new(crypto));
+        let mut config = ClientConfig::new(crypto);
         config.transport_config(Arc::new(transport));
         let mut endpoint = Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).expect("bind a client on loopback");
         endpoint.set_default_client_config(config.clone());

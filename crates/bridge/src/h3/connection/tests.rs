@@ -163,17 +163,21 @@ fn qpack_streams_without_dynamic_table() {
 #[test]
 fn streams_that_must_stay_open() {
     for (kind, may_close) in [(0x00, false), (0x02, false), (0x03, false), (0x21, true)] {
-        for end in [Connection::uni_finished, Connection::uni_reset] {
-            let mut connection = Connection::new(Settings::default());
-            feed(&mut connection, 2, &varint(kind), 1).unwrap();
-            let ended = end(&mut connection, 2).map_err(|error| error.code);
-            assert_eq!(ended, if may_close { Ok(()) } else { Err(Code::CLOSED_CRITICAL_STREAM) }, "{kind:#x}");
-        }
+        let mut connection = Connection::new(Settings::default());
+        assert!(!connection.is_typed(2));
+        feed(&mut connection, 2, &varint(kind), 1).unwrap();
+        assert!(connection.is_typed(2));
+        let ended = connection.uni_finished(2, Duration::ZERO).map_err(|error| error.code);
+        assert_eq!(ended, if may_close { Ok(()) } else { Err(Code::CLOSED_CRITICAL_STREAM) }, "{kind:#x}");
     }
     let mut connection = Connection::new(Settings::default());
     feed(&mut connection, 2, &[0x40], 1).unwrap();
-    assert_eq!(connection.uni_finished(2), Ok(()), "before its type was complete");
-    assert_eq!(connection.uni_finished(6), Ok(()), "never seen");
+    assert!(!connection.is_typed(2));
+    assert_eq!(connection.uni_finished(2, Duration::ZERO), Ok(()), "before its type was complete");
+    assert_eq!(connection.uni_finished(6, Duration::ZERO), Ok(()), "never seen");
+    let mut ended = (0..1000).map(|id| connection.uni_finished(4 * id + 10, Duration::ZERO));
+    let error = ended.find_map(Result::err).unwrap();
+    assert_eq!(error.code, Code::EXCESSIVE_LOAD, "streams that say nothing");
 }
 
 #[test]
@@ -197,7 +201,7 @@ fn streams_are_bounded() {
     assert!(connection.unis.len() <= MAX_UNI_STREAMS);
     connection.forget_uni(4 * 999 + 2);
     assert!(!connection.unis.iter().any(|uni| uni.id == 4 * 999 + 2), "stopped");
-    assert!(connection.uni_finished(2).is_err(), "the control stream is not what is forgotten");
+    assert!(connection.uni_finished(2, Duration::ZERO).is_err(), "the control stream is not what is forgotten");
     let mut untyped = Connection::new(Settings::default());
     let error = (0..1000).find_map(|id| feed(&mut untyped, 4 * id + 2, &[0x40], 1).err()).unwrap();
     assert_eq!(error.code, Code::EXCESSIVE_LOAD);
@@ -227,7 +231,7 @@ fn floods() {
     let cancel_all = |connection: &mut Connection, count: u32, at: Duration| {
         (0..count).try_for_each(|_| {
             connection.request_opened(at);
-            connection.request_cancelled(at)
+            connection.ended_by_client(at)
         })
     };
     assert_eq!(cancel_all(&mut connection, 500, Duration::ZERO), Ok(()));

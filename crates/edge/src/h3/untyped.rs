@@ -1,0 +1,56 @@
+//! Unidirectional streams that have not said what they are, and when each is overdue.
+//!
+//! A client may open them by their last byte and never send the first: all that came in between would wait for ever.
+
+use quinn_proto::StreamId;
+use std::{collections::VecDeque, time::Instant};
+
+/// At most as many as streams may be open. All have the same time, so they are overdue in the order in which they came.
+#[derive(Default)]
+pub(super) struct Untyped(VecDeque<(StreamId, Instant)>);
+
+impl Untyped {
+    /// A stream was opened whose type must have come at `until`.
+    pub(super) fn insert(&mut self, id: StreamId, until: Instant) {
+        self.0.push_back((id, until));
+    }
+
+    /// A stream has said what it is, or has ended.
+    pub(super) fn remove(&mut self, id: StreamId) {
+        self.0.retain(|entry| entry.0 != id);
+    }
+
+    /// When the first is overdue.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.0.front().map(|entry| entry.1)
+    }
+
+    /// Takes one that is overdue.
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<StreamId> {
+        if self.due()? > now {
+            return None;
+        }
+        self.0.pop_front().map(|entry| entry.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use quinn_proto::{Dir, Side};
+    use std::time::Duration;
+
+    #[test]
+    fn only_what_is_overdue_is_taken() {
+        let (mut untyped, start) = (Untyped::default(), Instant::now());
+        let id = |index| StreamId::new(Side::Client, Dir::Uni, index);
+        for (index, after) in [(0, 10), (1, 10), (2, 20), (3, 30)] {
+            untyped.insert(id(index), start + Duration::from_millis(after));
+        }
+        untyped.remove(id(0));
+        let at = |after| start + Duration::from_millis(after);
+        assert_eq!((untyped.due(), untyped.take_due(at(9))), (Some(at(10)), None));
+        let taken: Vec<_> = std::iter::from_fn(|| untyped.take_due(at(20))).collect();
+        assert_eq!((taken, untyped.due()), (vec![id(1), id(2)], Some(at(30))));
+    }
+}

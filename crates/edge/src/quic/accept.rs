@@ -1,0 +1,125 @@
+//! New connections: admission, address validation by Retry, handshakes that take too long; and answers without state.
+
+use super::{
+    conn::{Conn, Handshake},
+    drops::{Dropped, Header},
+    endpoint::{Edge, mark},
+    share::Share,
+};
+use crate::{
+    Admission, Place,
+    h3::{self, Origin, Session},
+};
+use quinn_proto::{ConnectionHandle, EndpointEvent, Incoming, Transmit};
+use std::{cell::OnceCell, net::SocketAddr, time::Instant};
+
+/// Stateless answers (Retry, Version Negotiation, refusals, resets) waiting for the next transmit pass; more are dropped.
+const MAX_REPLIES: usize = 64;
+/// Set in the first byte of all stateless answers but resets, which look like packets with a short header.
+const LONG_HEADER: u8 = 0x80;
+
+impl Edge {
+    /// Decides on a connection of which the first packet has come.
+    pub(super) fn open(&mut self, now: Instant, incoming: Incoming, header: &Header, mut reply: Vec<u8>) {
+        let peer = incoming.remote_address();
+        let is_validated = incoming.remote_address_validated();
+        let admission = if self.draining { Admission::Refuse } else { self.limiter.open(peer.ip(), is_validated, now) };
+        match admission {
+            Admission::Accept { handshake, connection } => {
+                let handshake = Handshake { _place: handshake, until: now + self.handshake_timeout };
+                self.accept(now, incoming, handshake, connection, reply);
+            }
+            Admission::Retry => match self.endpoint.retry(incoming, &mut reply) {
+                Ok(transmit) => {
+                    self.drops.note(Dropped::Unvalidated, peer, header, now);
+                    self.reply(now, transmit, reply);
+                }
+                // Only a token of a Retry packet forbids another one, and it proves the address.
+                Err(error) => self.endpoint.ignore(error.into_incoming()),
+            },
+            Admission::Refuse => {
+                let transmit = self.endpoint.refuse(incoming, &mut reply);
+                self.drops.note(Dropped::Refused, peer, header, now);
+                self.reply(now, transmit, reply);
+            }
+            Admission::Drop => {
+                self.endpoint.ignore(incoming);
+                self.drops.note(Dropped::ConnectionRate, peer, header, now);
+            }
+        }
+    }
+
+    fn accept(
+        &mut self,
+        now: Instant,
+        incoming: Incoming,
+        handshake: Handshake,
+        place: Option<Place>,
+        mut reply: Vec<u8>,
+    ) {
+        let (peer, local_ip) = (incoming.remote_address(), incoming.local_ip());
+        self.first_cid.take(); // ids that running connections were given since
+        match self.endpoint.accept(incoming, now, &mut reply, Some(self.server.clone())) {
+            Ok((handle, quic)) => {
+                tracing::debug!("Creating new connection from {peer}");
+                let index = handle.0;
+                if self.conns.len() <= index {
+                    self.conns.resize_with(index + 1, || None);
+                }
+                self.epoch = self.epoch.wrapping_add(1);
+                let id = self.first_cid.take();
+                let origin = Origin { conn: index as u32, epoch: self.epoch, id, peer, local_ip };
+                let session = Session::new(origin, self.session.clone(), now);
+                let mut conn = Box::new(Conn {
+                    quic,
+                    session,
+                    dirty: false,
+                    received: h3::Received::default(),
+                    armed: None,
+                    keep_alive: now + self.keep_alive_every,
+                    keep_alive_every: self.keep_alive_every,
+                    subject: OnceCell::new(),
+                    handshake: Some(handshake),
+                    place,
+                    share: Share::default(),
+                });
+                mark(&mut self.dirty, &mut conn, index as u32);
+                if let Some(slot) = self.conns.get_mut(index) {
+                    *slot = Some(conn);
+                    self.open += 1;
+                }
+            }
+            Err(error) => {
+                tracing::debug!("Connection closed, not storing: {}", error.cause);
+                if let Some(transmit) = error.response {
+                    self.reply(now, transmit, reply);
+                }
+            }
+        }
+    }
+
+    /// Forgets a connection whose handshake has taken too long. The client is not told: nothing proves that its address
+    /// is its own.
+    pub(super) fn drop_handshake(&mut self, now: Instant, index: u32) {
+        let Some(mut conn) = self.conns.get_mut(index as usize).and_then(Option::take) else { return };
+        self.open -= 1;
+        conn.session.lose_streams(&mut self.events);
+        self.endpoint.handle_event(ConnectionHandle(index as usize), EndpointEvent::drained());
+        self.drops.note(Dropped::SlowHandshake, conn.quic.remote_address(), &Header::default(), now);
+    }
+
+    /// Puts a stateless answer before the next transmit pass.
+    pub(super) fn reply(&mut self, now: Instant, transmit: Transmit, data: Vec<u8>) {
+        let is_reset = data.first().is_some_and(|flags| flags & LONG_HEADER == 0);
+        if self.replies.len() >= MAX_REPLIES || (is_reset && !self.resets.take(now)) {
+            return self.drops.note(Dropped::Answer, transmit.destination, &Header::default(), now);
+        }
+        self.replies.push((transmit, data));
+    }
+
+    /// Answers a packet of an unknown version.
+    pub(super) fn negotiate(&mut self, now: Instant, to: SocketAddr, from: Option<std::net::IpAddr>, answer: Vec<u8>) {
+        let transmit = Transmit { destination: to, ecn: None, size: answer.len(), segment_size: None, src_ip: from };
+        self.reply(now, transmit, answer);
+    }
+}

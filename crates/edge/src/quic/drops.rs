@@ -1,0 +1,210 @@
+//! What of clients came to nothing: counted always, logged at debug, and there at most [`LINES_PER_SECOND`] lines of each kind, so that a
+//! flood does not become a flood of lines.
+
+use std::{
+    fmt::{self, Display},
+    net::SocketAddr,
+    sync::{
+        LazyLock,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+/// Lines of one kind that the process writes in one second.
+const LINES_PER_SECOND: u64 = 10;
+/// Bits of a [`Quota`] that hold the number of lines.
+const LINE_BITS: u32 = 8;
+const KINDS: usize = 8;
+
+/// Why a packet, a connection or an answer came to nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dropped {
+    /// A datagram that is empty, too short or too long, or whose header cannot be read.
+    NotQuic,
+    /// A datagram for a connection that is not known here.
+    UnknownConnection,
+    /// A first packet above the rate of new connections.
+    ConnectionRate,
+    /// A first packet that was answered by Retry: nothing proves the address of its sender yet.
+    Unvalidated,
+    /// A first packet that was answered by a refusal: too many connections, or the process drains.
+    Refused,
+    /// A connection whose handshake took too long.
+    SlowHandshake,
+    /// A datagram of a connection that had used up its share of processor time, and as many waited as may wait.
+    Excess,
+    /// A stateless answer above its rate, or above what can wait to be sent.
+    Answer,
+}
+
+/// The counts of one edge.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Drops([u64; KINDS]);
+
+impl Drops {
+    /// How many were dropped for this reason.
+    pub(crate) fn count(&self, kind: Dropped) -> u64 {
+        self.0.get(kind as usize).copied().unwrap_or_default()
+    }
+
+    /// Counts one more, and logs it unless there were enough lines of its kind in this second.
+    pub(crate) fn note(&mut self, kind: Dropped, peer: SocketAddr, header: &Header, now: Instant) {
+        let Some(count) = self.0.get_mut(kind as usize) else { return };
+        *count += 1;
+        if tracing::enabled!(tracing::Level::DEBUG) && may_log(kind, now) {
+            let line = Line { kind, peer, header };
+            tracing::debug!("{line} dropped={count}");
+        }
+    }
+}
+
+/// The bytes at the beginning of a datagram that say which connection it is for.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Header {
+    bytes: [u8; Self::KEPT],
+    length: usize,
+}
+
+impl Header {
+    /// Flags, version, and an id of version 1 with its length (RFC 9000 section 17.2).
+    const KEPT: usize = 26;
+    const LONG: u8 = 0x80;
+    /// The type bits of a long header, and their value in an Initial packet.
+    const TYPE: u8 = 0x30;
+    const MAX_ID: usize = 20;
+
+    pub(crate) fn of(datagram: &[u8]) -> Self {
+        let mut header = Self { bytes: [0; Self::KEPT], length: datagram.len() };
+        for (to, from) in header.bytes.iter_mut().zip(datagram) {
+            *to = *from;
+        }
+        header
+    }
+
+    /// Why a datagram with this header was dropped by the QUIC engine, which does not tell.
+    pub(crate) fn reason(&self) -> Dropped {
+        let [flags, version @ .., length] = *self.bytes.first_chunk::<6>().unwrap_or(&[0; 6]);
+        let is_long = flags & Self::LONG != 0;
+        let is_readable = u32::from_be_bytes(version) == super::version::QUIC_V1
+            && flags & Self::TYPE != 0
+            && usize::from(length) <= Self::MAX_ID;
+        if is_long && !is_readable { Dropped::NotQuic } else { Dropped::UnknownConnection }
+    }
+
+    /// The destination id. That of a short header has the length of those that are issued here.
+    fn id(&self) -> &[u8] {
+        let kept = self.bytes.get(..self.length).unwrap_or(&self.bytes);
+        let id = match kept {
+            [flags, _, _, _, _, length, id @ ..] if flags & Self::LONG != 0 => id.get(..usize::from(*length)),
+            [_, id @ ..] => id.get(..super::cid::CID_LEN),
+            [] => None,
+        };
+        id.unwrap_or_default()
+    }
+}
+
+struct Line<'a> {
+    kind: Dropped,
+    peer: SocketAddr,
+    header: &'a Header,
+}
+
+impl Display for Line<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let peer = self.peer;
+        match self.kind {
+            Dropped::NotQuic => write!(out, "Wrong QUIC HEADER from {peer} ({} bytes)", self.header.length),
+            Dropped::UnknownConnection => {
+                write!(out, "Dropping packet for unknown connection from {peer} (DCID: ")?;
+                self.header.id().iter().try_for_each(|byte| write!(out, "{byte:02x}"))?;
+                out.write_str(")")
+            }
+            Dropped::ConnectionRate => {
+                write!(out, "Dropping connection attempt from {peer}: above performance.new_connections_per_sec")
+            }
+            Dropped::Unvalidated => write!(out, "Answering {peer} by Retry: its address is not validated"),
+            Dropped::Refused => write!(out, "Refusing connection from {peer}: too many connections, or draining"),
+            Dropped::SlowHandshake => {
+                write!(out, "Dropping handshake with {peer}: not complete after client_handshake_timeout_ms")
+            }
+            Dropped::Excess => {
+                write!(out, "Dropping packet from {peer}: its connection needs more than its share of processor time")
+            }
+            Dropped::Answer => write!(out, "Dropping answer to {peer}: too many stateless answers"),
+        }
+    }
+}
+
+/// Whether one more line of this kind may be written now. Common to all workers.
+fn may_log(kind: Dropped, now: Instant) -> bool {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    static QUOTAS: [Quota; KINDS] = [const { Quota(AtomicU64::new(0)) }; KINDS];
+    let second = now.saturating_duration_since(*START).as_secs();
+    QUOTAS.get(kind as usize).is_some_and(|quota| quota.take(second))
+}
+
+/// A second and the lines written in it.
+struct Quota(AtomicU64);
+
+impl Quota {
+    fn take(&self, second: u64) -> bool {
+        let next = |state: u64| {
+            let (of, lines) = (state >> LINE_BITS, state & ((1 << LINE_BITS) - 1));
+            let lines = if of == second { lines } else { 0 };
+            (lines < LINES_PER_SECOND).then_some(second << LINE_BITS | (lines + 1))
+        };
+        self.0.fetch_update(Relaxed, Relaxed, next).is_ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ten_lines_a_second() {
+        let quota = Quota(AtomicU64::new(0));
+        let written = |second| (0..100).filter(|_| quota.take(second)).count();
+        assert_eq!([written(0), written(0), written(1), written(1), written(9)], [10, 0, 10, 0, 10]);
+    }
+
+    #[test]
+    fn drops_are_counted_by_kind() {
+        let mut drops = Drops::default();
+        let peer = "192.0.2.1:9".parse().unwrap();
+        for kind in [Dropped::NotQuic, Dropped::Answer, Dropped::Answer] {
+            drops.note(kind, peer, &Header::of(&[1]), Instant::now());
+        }
+        assert_eq!([Dropped::NotQuic, Dropped::Answer, Dropped::Excess].map(|kind| drops.count(kind)), [1, 2, 0]);
+    }
+
+    #[test]
+    fn a_line_names_the_client_and_the_connection() {
+        let line = |kind, datagram: &[u8]| {
+            let (peer, header) = ("192.168.1.10:52341".parse().unwrap(), Header::of(datagram));
+            Line { kind, peer, header: &header }.to_string()
+        };
+        let short = [0x41, 0xa3, 0xf2, 3, 4, 5, 6, 7, 8, 9];
+        let long = [0xe1, 0, 0, 0, 1, 3, 0xab, 0xcd, 0xef, 0];
+        let unknown = "Dropping packet for unknown connection from 192.168.1.10:52341 (DCID: ";
+        assert_eq!(line(Dropped::UnknownConnection, &short), format!("{unknown}a3f2030405060708)"));
+        assert_eq!(line(Dropped::UnknownConnection, &long), format!("{unknown}abcdef)"));
+        assert_eq!(line(Dropped::UnknownConnection, &long[..7]), format!("{unknown})"), "cut");
+        assert_eq!(line(Dropped::NotQuic, &[]), "Wrong QUIC HEADER from 192.168.1.10:52341 (0 bytes)");
+    }
+
+    #[test]
+    fn what_the_engine_drops_gets_its_reason() {
+        for (datagram, reason) in [
+            (vec![0x41; 30], Dropped::UnknownConnection),
+            (vec![0xe1, 0, 0, 0, 1, 8, 1, 2], Dropped::UnknownConnection),
+            (vec![0xe1, 0, 0, 0, 1, 21, 1, 2], Dropped::NotQuic),
+            (vec![0xe1, 0, 0, 0, 9, 8, 1, 2], Dropped::NotQuic),
+            (vec![0xc1, 0, 0, 0, 1, 8, 1, 2], Dropped::NotQuic),
+            (vec![0xc1, 0], Dropped::NotQuic),
+        ] {
+            assert_eq!(Header::of(&datagram).reason(), reason, "{datagram:?}");
+        }
+    }
+}
