@@ -51,8 +51,6 @@ pub const NOT_IN_EFFECT: &[(&str, Option<&str>)] = &[
 /// Keys of the list above that protect the process, its backends or other clients and are on by default: they are warned of
 /// whether or not a file writes them. With what happens without them.
 const PROTECTIONS: &[(&str, &str)] = &[
-    ("performance.client_stall_timeout_ms", "a client that takes nothing of its response keeps its place"),
-    ("performance.client_min_rate_bytes_per_sec", "uploads and downloads may be arbitrarily slow"),
     (
         "performance.response_buffer_global_cap_bytes",
         "unacknowledged response bytes are bounded for each connection, not for the process",
@@ -63,7 +61,6 @@ const PROTECTIONS: &[(&str, &str)] = &[
         "failed requests can make all backends of an upstream unhealthy together",
     ),
     ("resilience.circuit_breaker.max_open_percent", "the circuits of all backends of an upstream can open together"),
-    ("security.privileges", "a process started as root stays root"),
     ("security.sandbox", "the process runs without Landlock and seccomp"),
 ];
 
