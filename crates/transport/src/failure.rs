@@ -68,13 +68,39 @@ impl fmt::Display for FailureKind {
             Self::ConnectionLost(kind) => write!(f, "connection lost: {kind}"),
             Self::KeepaliveTimeout => f.write_str("keepalive timed out"),
             Self::GoAway => f.write_str("connection is going away"),
-            Self::Reset(code) => write!(f, "stream reset by peer: {code}"),
+            Self::Reset(code) => write!(f, "stream error received: {}", Explained(*code)),
             Self::Malformed(reason) => write!(f, "malformed response: {reason}"),
             Self::ResponseHeadersTooLarge => f.write_str("response headers exceed size limit"),
             Self::RequestHeadersTooLarge => f.write_str("request headers exceed the limit announced by the peer"),
-            Self::Protocol(error) => write!(f, "connection error detected: {error}"),
+            Self::Protocol(error) => {
+                let code = Explained(error.code);
+                write!(f, "connection error detected: {code}: {} ({})", error.reason, error.clause)
+            }
             Self::Stopped => f.write_str("transport stopped"),
         }
+    }
+}
+
+/// An error code in words, as operators find them in other programs too. A code without words stands for itself.
+struct Explained(Code);
+
+impl fmt::Display for Explained {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Code::NO_ERROR => "not a result of an error",
+            Code::PROTOCOL_ERROR => "unspecific protocol error detected",
+            Code::INTERNAL_ERROR => "unexpected internal error encountered",
+            Code::FLOW_CONTROL_ERROR => "flow-control protocol violated",
+            Code::SETTINGS_TIMEOUT => "settings ACK not received in timely manner",
+            Code::STREAM_CLOSED => "received frame when stream half-closed",
+            Code::FRAME_SIZE_ERROR => "frame with invalid size",
+            Code::REFUSED_STREAM => "refused stream before processing any application logic",
+            Code::CANCEL => "stream no longer needed",
+            Code::COMPRESSION_ERROR => "unable to maintain the header compression context",
+            Code::ENHANCE_YOUR_CALM => "detected excessive load generating behavior",
+            Code::HTTP_1_1_REQUIRED => "endpoint requires HTTP/1.1",
+            code => return write!(f, "{code}"),
+        })
     }
 }
 
@@ -162,5 +188,26 @@ impl ConnectFailure {
             None => FailureKind::ConnectionLost(error.kind()),
         };
         Self { kind, text: error.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn failures_are_told_in_words() {
+        let protocol = ConnectionError { code: Code::FRAME_SIZE_ERROR, reason: "PING of 7 bytes", clause: "6.7" };
+        for (kind, text) in [
+            (FailureKind::ConnectionLost(io::ErrorKind::UnexpectedEof), "connection closed"),
+            (FailureKind::Reset(Code::CANCEL), "stream error received: stream no longer needed"),
+            (FailureKind::Reset(Code(0x77)), "stream error received: UNKNOWN (0x77)"),
+            (
+                FailureKind::Protocol(protocol),
+                "connection error detected: frame with invalid size: PING of 7 bytes (6.7)",
+            ),
+        ] {
+            assert_eq!(kind.to_string(), text);
+        }
     }
 }
