@@ -4,8 +4,12 @@
 
 use std::path::Path;
 
+use crate::fuzz;
 use crate::step::Step;
 use crate::tidy;
+
+/// How long each fuzz target looks for more than its corpus holds.
+const FUZZ_SECONDS: u32 = 20;
 
 pub(crate) fn run(root: &Path, tests: bool) -> Result<(), String> {
     let cargo = |arguments: &[&str]| Step::cargo(root, arguments);
@@ -17,7 +21,8 @@ pub(crate) fn run(root: &Path, tests: bool) -> Result<(), String> {
     if tests {
         cargo(&["test", "--workspace", "--locked"]).run()?;
     }
-    dependencies(root)
+    dependencies(root)?;
+    fuzz::run_all(root, FUZZ_SECONDS)
 }
 
 /// Licences, sources and bans of the dependency graph. Advisories want a database from elsewhere: `cargo deny check`

@@ -3,7 +3,7 @@
 //! Owns the flags of coverage instrumentation, and the directories: the committed corpus is read, new finds go to the
 //! target directory unless they are to be kept. Called by `main`.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::step::{Step, host};
 
@@ -72,28 +72,58 @@ fn targets(root: &Path) -> Result<Vec<String>, String> {
     Ok(names)
 }
 
-fn fuzz(root: &Path, request: &Request<'_>) -> Result<(), String> {
-    let triple = host(root)?;
-    let build = root.join("fuzz/target");
-    Step::cargo(
-        root,
-        &["build", "--release", "--manifest-path", "fuzz/Cargo.toml", "--target", &triple, "--bin", request.target],
-    )
-    .env("RUSTFLAGS", INSTRUMENTATION)
-    .env("CARGO_TARGET_DIR", &build.to_string_lossy())
-    .run()?;
-    let binary = build.join(&triple).join("release").join(request.target);
-    let found = folder(&build.join("found").join(request.target))?;
-    let corpus = folder(&root.join("fuzz/corpus").join(request.target))?;
-    let artifacts = folder(&root.join("fuzz/artifacts").join(request.target))?;
-    let time = format!("-max_total_time={}", request.seconds);
-    let prefix = format!("-artifact_prefix={artifacts}/");
-    let arguments = [MAX_INPUT, "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1", &time, &prefix];
-    Step::program(root, &binary, &[&arguments[..], &[&found, &corpus]].concat()).run()?;
-    if request.keep {
-        Step::program(root, &binary, &["-merge=1", MAX_INPUT, &corpus, &found]).run()?;
+/// Runs every target for this many seconds, one after another. The first one that fails ends it.
+pub(crate) fn run_all(root: &Path, seconds: u32) -> Result<(), String> {
+    let programs = build(root, &[])?;
+    for target in targets(root)? {
+        Programs { quiet: true, ..programs.clone() }.run(root, &Request { target: &target, seconds, keep: false })?;
     }
     Ok(())
+}
+
+fn fuzz(root: &Path, request: &Request<'_>) -> Result<(), String> {
+    build(root, &["--bin", request.target])?.run(root, request)
+}
+
+/// Where the targets were built, and how they run.
+#[derive(Clone)]
+struct Programs {
+    build: PathBuf,
+    release: PathBuf,
+    /// Only the final figures are printed.
+    quiet: bool,
+}
+
+/// Builds all targets, or those that `arguments` name.
+fn build(root: &Path, arguments: &[&str]) -> Result<Programs, String> {
+    let triple = host(root)?;
+    let build = root.join("fuzz/target");
+    let all = ["build", "--release", "--manifest-path", "fuzz/Cargo.toml", "--target", &triple];
+    Step::cargo(root, &[&all, arguments].concat())
+        .env("RUSTFLAGS", INSTRUMENTATION)
+        .env("CARGO_TARGET_DIR", &build.to_string_lossy())
+        .run()?;
+    let release = build.join(&triple).join("release");
+    Ok(Programs { build, release, quiet: false })
+}
+
+impl Programs {
+    fn run(&self, root: &Path, request: &Request<'_>) -> Result<(), String> {
+        let binary = self.release.join(request.target);
+        let found = folder(&self.build.join("found").join(request.target))?;
+        let corpus = folder(&root.join("fuzz/corpus").join(request.target))?;
+        let artifacts = folder(&root.join("fuzz/artifacts").join(request.target))?;
+        let time = format!("-max_total_time={}", request.seconds);
+        let prefix = format!("-artifact_prefix={artifacts}/");
+        let verbosity = if self.quiet { "-verbosity=0" } else { "-verbosity=1" };
+        let arguments =
+            [MAX_INPUT, "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1", verbosity, &time, &prefix];
+        Step::program(root, &binary, &[&arguments[..], &[&found, &corpus]].concat()).run()?;
+        if request.keep {
+            Step::program(root, &binary, &["-merge=1", MAX_INPUT, &corpus, &found]).run()?;
+        }
+        Ok(())
+    }
 }
 
 fn folder(path: &Path) -> Result<String, String> {

@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-cargo xtask ci [--no-test]       everything that must pass: format, house rules, lints, documentation, tests, dependencies
+cargo xtask ci [--no-test]       everything that must pass: format, house rules, lints, documentation, tests, dependencies,
+                                 20 s of each fuzz target
 cargo xtask tidy                 the house rules alone: layers, sizes, door signs, unsafe, words
 cargo xtask fuzz TARGET [--seconds N] [--keep]
                                  runs one fuzz target (default 60 s); --keep merges what it found into the corpus
