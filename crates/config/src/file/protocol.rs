@@ -40,7 +40,7 @@ block! {
         allow_0rtt: bool = false, says(EARLY_DATA_NONE);
         /// Methods that may arrive in early data.
         early_data_safe_methods: Vec<Method> = safe_methods(), holds(is_written, EARLY_DATA_EMPTY);
-        /// Fields of a request head, pseudo-headers counted.
+        /// Fields of a request head, pseudo-headers counted, all `cookie` fields as one.
         max_headers_count: usize = 128, positive();
         /// Bytes of a request head: names plus values.
         max_headers_bytes: u64 = 16_384, positive();
