@@ -39,3 +39,15 @@ fn dependencies(root: &Path) -> Result<(), String> {
     }
     deny(&["--workspace", "--locked", "check", "bans", "licenses", "sources"]).run()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_cargo_deny_the_gate_is_shut() {
+        let nowhere = std::env::temp_dir().join(format!("xtask-no-tools-{}", std::process::id()));
+        let error = dependencies(&nowhere).unwrap_err();
+        assert_eq!(error, "cargo-deny is missing: `.ci/tools deny` installs it");
+    }
+}

@@ -3,15 +3,16 @@
 use std::net::UdpSocket;
 use std::time::Duration;
 
-use rustix::process::Signal;
+use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
 use spooky_testkit::certs::Files;
-use spooky_testkit::client::{Failure, frame, get, raw::End};
+use spooky_testkit::client::{Client, Failure, frame, get, raw::End};
 use spooky_testkit::origin::Origin;
+use spooky_testkit::process::Program;
 use spooky_testkit::settings::Settings;
 use spooky_testkit::wait;
 use tokio::task::JoinSet;
 
-use crate::proxy::{LONG, NAME, Proxy, certificates, run};
+use crate::proxy::{LONG, NAME, Proxy, SPOOKY, certificates, run};
 
 #[tokio::test]
 async fn sigterm_finishes_what_has_begun_and_takes_nothing_new() {
@@ -217,6 +218,39 @@ async fn a_second_instance_on_the_same_port_ends_at_its_start_and_takes_nothing(
             assert_eq!(proxy.connect().await.get("/").await.unwrap().text(), "hello");
         }
     }
+}
+
+/// Descriptors that are enough for the start, but not for the worker, stand in for any shortage that passes.
+#[tokio::test]
+async fn a_worker_that_cannot_start_is_tried_again_until_it_can() {
+    let origin = Origin::h2c().await;
+    let (authority, files) = certificates();
+    for limit in 8..64 {
+        let settings = Settings::new(&files).upstream("all", "/", &[origin.url()]);
+        let start = format!("ulimit -Sn {limit}; exec {SPOOKY} --config {}", settings.write(&files).display());
+        let mut command = tokio::process::Command::new("sh");
+        command.args(["-c", &start]).env_remove("RUST_LOG");
+        let mut program = Program::spawn(command);
+        let waits = wait::until(wait::BOUND, "the worker or the start to fail", || async {
+            let output = program.output();
+            let waits =
+                output.contains("worker-0 cannot run: ") && output.contains("; 0/1 workers running, not ready; ");
+            (waits || output.contains("rror") || output.contains("Failed")).then_some(waits)
+        });
+        if !waits.await {
+            continue;
+        }
+        let pid = i32::try_from(program.pid()).ok().and_then(rustix::process::Pid::from_raw);
+        let enough = Rlimit { current: Some(256), maximum: getrlimit(Resource::Nofile).maximum };
+        prlimit(pid, Resource::Nofile, enough).unwrap();
+        program.line("worker-0 runs again; 1/1 workers running, ready").await;
+        let connection = Client::new(&authority).connect_when_up(settings.addr(), NAME).await;
+        assert_eq!(connection.get("/").await.unwrap().text(), "hello");
+        drop(connection);
+        assert_eq!(program.stop().await.code(), Some(0), "{}", program.output());
+        return;
+    }
+    panic!("no limit lets the process start and not the worker");
 }
 
 #[tokio::test]
