@@ -142,6 +142,24 @@ fn nothing_is_looked_at_again_for_each_key() {
     refusal(&format!("listeners: [ {levels} ]"));
 }
 
+/// Shapes in which each opening brace, or each name at fault, starts a search through all the rest.
+#[test]
+fn nothing_is_searched_again_for_each_name_or_brace() {
+    refusal(&format!("log: {{ level: '{}' }}\n", "${".repeat(6_000_000)));
+    refusal(&format!("log: {{ level: '{}}}' }}\n", "${".repeat(6_000_000)));
+    let numbered = |count: usize, entry: &str| {
+        (0..count).fold(String::new(), |mut text, number| {
+            let _ = write!(text, "k{number}: {entry}, ");
+            text
+        })
+    };
+    for list in ["route_queue: { caps", "retry_budget: { per_route_ratio_percent"] {
+        refusal(&format!("resilience: {{ {list}: {{ {} }} }} }}", numbered(600_000, "1")));
+    }
+    let upstream = "&x { route: { host: h, method: CONNECT }, backends: [ { id: b, address: \"h:1\" } ] }";
+    refusal(&format!("log: {{ level: {upstream} }}\nupstream: {{ {} }}", numbered(400_000, "*x")));
+}
+
 #[test]
 fn a_long_value_is_cut_where_it_is_quoted() {
     let value = "\u{fc}".repeat(5000);

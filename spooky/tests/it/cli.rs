@@ -6,6 +6,8 @@ use spooky_testkit::{
 };
 use std::{path::Path, process::Output};
 
+use crate::proxy::Proxy;
+
 /// Runs the program to its end.
 async fn spooky(arguments: &[&str]) -> Output {
     let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_spooky"));
@@ -177,6 +179,18 @@ async fn the_printing_commands_print() {
         assert_eq!((code, err), (Some(0), ""), "{arguments:?}");
         assert!(out.starts_with(start) && out.contains(part) && out.ends_with('\n'), "{arguments:?}: {out}");
     }
+}
+
+#[tokio::test]
+async fn a_check_beside_a_running_spooky_warns_of_its_port() {
+    let proxy = Proxy::before(&["https://127.0.0.1:1".to_owned()]).await;
+    let (_directory, path) = file(&proxy.settings.text());
+    let output = spooky(&["check", "--config", &path]).await;
+    let (code, out, err) = told(&output);
+    assert_eq!((code, out), (Some(0), "Configuration validation passed successfully\n"), "{err}");
+    // Workers share their port; nobody else may.
+    let busy = format!(": warning: listen.port: port {} on 127.0.0.1 is in use\n", proxy.settings.addr().port());
+    assert_eq!(err.matches(&busy).count(), 1, "{err}");
 }
 
 #[tokio::test]

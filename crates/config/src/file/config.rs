@@ -105,18 +105,18 @@ impl Config {
 
     /// No two upstreams take the same requests. `written` are the upstreams of the file.
     fn check_routes(&self, written: &HashMap<&str, &Node>, scope: &mut Scope<'_, '_>) {
-        let given = |name: &str, key: &str| written.get(name).is_some_and(|node| node.find(key).is_some());
+        // The nodes are at hand: looking each upstream up again takes too long where there are many.
+        let given = |name: &str, key: &str| written.get(name).and_then(|node| node.find(key)).map(|node| node.place);
         let connect = self.resilience.protocol.allow_connect;
         let mut seen: HashMap<(String, &str, &str), &str> = HashMap::new();
         for upstream in &self.upstreams {
             let (name, route) = (upstream.name.as_str(), &upstream.route);
             let block = format!("upstream.{name}.route");
             let method = route.method.as_ref().map_or("*", Method::as_str);
-            let allowed = connect || method != "CONNECT";
-            scope.require(allowed, &[&format!("{block}.method")], METHOD_CONNECT, &[("u", name)]);
-            if !given(name, "route") || scope.any_failed(&block) {
-                continue;
+            if let (false, "CONNECT", Some(place)) = (connect, method, given(name, "route.method")) {
+                scope.require_at(place, &[&format!("{block}.method")], METHOD_CONNECT, &[("u", name)]);
             }
+            let Some(place) = given(name, "route").filter(|_| !scope.any_failed(&block)) else { continue };
             let host = route.host.as_ref().map_or_else(|| "*".to_owned(), ToString::to_string);
             match seen.entry((host, &route.path_prefix, method)) {
                 Entry::Vacant(free) => {
@@ -124,10 +124,10 @@ impl Config {
                 }
                 Entry::Occupied(taken) => {
                     let (other, (host, prefix, _)) = (*taken.get(), taken.key());
-                    let any = !given(name, "route.path_prefix") && !given(other, "route.path_prefix");
+                    let any = given(name, "route.path_prefix").is_none() && given(other, "route.path_prefix").is_none();
                     let prefix = if any { "*" } else { prefix };
                     let arguments = [("a", name), ("b", other), ("h", host), ("p", prefix), ("m", method)];
-                    scope.require(false, &[&block], AMBIGUOUS, &arguments);
+                    scope.require_at(place, &[&block], AMBIGUOUS, &arguments);
                 }
             }
         }

@@ -250,18 +250,18 @@ impl Value for Unsupported {
 impl Resilience {
     /// Reports names that are no upstream.
     pub(crate) fn check_names(&self, is_upstream: impl Fn(&str) -> bool, scope: &mut Scope<'_, '_>) {
+        // Places come from the entries: looking each name up again takes too long where there are a million.
+        for list in ["resilience.route_queue.caps", "resilience.retry_budget.per_route_ratio_percent"] {
+            let entries = scope.node.find(list).map_or(&[][..], Node::entries);
+            for entry in entries.iter().filter(|entry| !is_upstream(&entry.name)) {
+                let (key, arguments) = (format!("{list}.{}", entry.name), [("list", list), ("u", &*entry.name)]);
+                scope.require_at(entry.node.place, &[&key], UNKNOWN_UPSTREAM, &arguments);
+            }
+        }
         let mut check = |list: &str, name: &str, key: &str| {
             let arguments = [("list", list), ("u", name)];
             scope.require(is_upstream(name), &[key], UNKNOWN_UPSTREAM, &arguments);
         };
-        let (queue, budget) = (&self.route_queue.caps, &self.retry_budget.per_route_ratio_percent);
-        for name in queue.keys() {
-            check("resilience.route_queue.caps", name, &format!("resilience.route_queue.caps.{name}"));
-        }
-        for name in budget.keys() {
-            let list = "resilience.retry_budget.per_route_ratio_percent";
-            check(list, name, &format!("{list}.{name}"));
-        }
         for (index, name) in self.hedging.route_allowlist.iter().enumerate() {
             let list = "resilience.hedging.route_allowlist";
             check(list, name, &format!("{list}[{index}]"));

@@ -283,13 +283,17 @@ fn interpolate(text: &str, env: Environment<'_>) -> Result<String, String> {
     }
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
+    // Once no brace is left nothing looks for one again: a text may be megabytes of `${`.
+    let mut is_closed = true;
     while let Some((before, after)) = rest.split_once('$') {
         out.push_str(before);
         rest = after;
         if let Some(after) = rest.strip_prefix('$') {
             out.push('$');
             rest = after;
-        } else if let Some((inside, after)) = rest.strip_prefix('{').and_then(|inside| inside.split_once('}')) {
+        } else if let Some((inside, after)) =
+            rest.strip_prefix('{').filter(|_| is_closed).and_then(|inside| inside.split_once('}'))
+        {
             let (name, default) = inside.split_once(":-").map_or((inside, None), |(name, text)| (name, Some(text)));
             match (env(name), default) {
                 (Some(value), None) => out.push_str(&value),
@@ -299,6 +303,7 @@ fn interpolate(text: &str, env: Environment<'_>) -> Result<String, String> {
             }
             rest = after;
         } else {
+            is_closed = is_closed && !rest.starts_with('{');
             out.push('$');
         }
     }
@@ -329,6 +334,7 @@ mod tests {
             ("$$", Ok("$")),
             ("$${A}", Ok("${A}")),
             ("$A ${A", Ok("$A ${A")),
+            ("${A}${A$$${A", Ok("1${A$${A")),
             ("$", Ok("$")),
             ("${NO}", Err("NO")),
         ] {

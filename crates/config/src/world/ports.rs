@@ -1,7 +1,7 @@
 //! Whether the ports can be bound now. Each is bound and let go at once; for `check` only.
 
 use std::io::{Error, ErrorKind};
-use std::net::{TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 
 use super::{World, os_text, texts};
 use crate::spec::Text;
@@ -12,19 +12,19 @@ impl World<'_> {
         for listener in &config.listeners {
             let path = format!("{}.port", listener.key);
             let at = (listener.address.as_str(), listener.port);
-            let udp = UdpSocket::bind(at).err();
+            let udp = refused(at, UdpSocket::bind);
             let busy = udp.as_ref().is_some_and(|error| error.kind() == ErrorKind::AddrInUse);
             self.report_bind(&path, at, udp, texts::UDP_BIND);
             // One socket that is taken is one warning, whatever the protocol.
             if listener.tcp.enabled && !busy {
                 let text = if listener.tcp.required { texts::TCP_BIND } else { texts::TCP_BIND.warning() };
-                self.report_bind(&path, at, TcpListener::bind(at).err(), text);
+                self.report_bind(&path, at, refused(at, TcpListener::bind), text);
             }
             if listener.http_redirect.enabled {
                 let redirect = &listener.http_redirect;
                 let at = (redirect.address.as_str(), redirect.port);
                 let path = format!("{}.http_redirect.port", listener.key);
-                self.report_bind(&path, at, TcpListener::bind(at).err(), texts::TCP_BIND);
+                self.report_bind(&path, at, refused(at, TcpListener::bind), texts::TCP_BIND);
             }
         }
         let (metrics, control) = (&config.observability.metrics, &config.observability.control_api);
@@ -35,7 +35,7 @@ impl World<'_> {
             if enabled {
                 let at = (address.as_str(), port);
                 let text = if required { text } else { text.warning() };
-                self.report_bind(&format!("observability.{name}.port"), at, TcpListener::bind(at).err(), text);
+                self.report_bind(&format!("observability.{name}.port"), at, refused(at, TcpListener::bind), text);
             }
         }
     }
@@ -51,6 +51,14 @@ impl World<'_> {
         };
         self.report(path, text, &[("p", &port), ("a", address), ("reason", &os_text(&error))]);
     }
+}
+
+/// Why the address that a start would take cannot be bound: the first one of a name that has several.
+fn refused<S>((address, port): (&str, u16), bind: fn(SocketAddr) -> std::io::Result<S>) -> Option<Error> {
+    let resolved = (address, port)
+        .to_socket_addrs()
+        .and_then(|mut found| found.next().ok_or_else(|| Error::new(ErrorKind::NotFound, "the name has no address")));
+    resolved.and_then(bind).err()
 }
 
 #[cfg(test)]
@@ -78,6 +86,22 @@ mod tests {
         drop(taken);
         assert_eq!(ports(Mode::Check), []);
         std::net::UdpSocket::bind(("127.0.0.1", port)).unwrap();
+    }
+
+    #[test]
+    fn of_a_name_with_several_addresses_the_one_that_a_start_takes_is_tried() {
+        use std::net::{ToSocketAddrs, UdpSocket};
+        let Some(first) = ("localhost", 0).to_socket_addrs().ok().and_then(|mut found| found.next()) else {
+            return eprintln!("skipped: localhost has no address here");
+        };
+        let taken = UdpSocket::bind(first).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        assert_eq!(
+            super::refused(("localhost", port), UdpSocket::bind).map(|error| error.kind()),
+            Some(std::io::ErrorKind::AddrInUse)
+        );
+        drop(taken);
+        assert!(super::refused(("localhost", port), UdpSocket::bind).is_none());
     }
 
     #[test]
