@@ -18,7 +18,6 @@ pub const NOT_IN_EFFECT: &[(&str, Option<&str>)] = &[
     ("performance.packet_shards_per_worker", Some("1")),
     ("performance.tcp_idle_timeout_ms", None),
     ("performance.response_buffer_global_cap_bytes", None),
-    ("performance.max_client_share_percent", Some("100")),
     ("performance.h2_pool_max_idle_per_backend", None),
     ("performance.backend_dns_refresh_enabled", Some("false")),
     ("performance.backend_dns_refresh_interval_ms", None),
@@ -55,7 +54,6 @@ const PROTECTIONS: &[(&str, &str)] = &[
         "performance.response_buffer_global_cap_bytes",
         "unacknowledged response bytes are bounded for each connection, not for the process",
     ),
-    ("performance.max_client_share_percent", "one client connection can hold a whole limit"),
     (
         "upstream.*.passive_health.max_ejected_percent",
         "failed requests can make all backends of an upstream unhealthy together",

@@ -13,6 +13,13 @@ pub struct StreamRef {
     pub(crate) serial: u32,
 }
 
+impl StreamRef {
+    /// The number of its connection, small and given to another connection later, and what tells the two apart.
+    pub fn connection(&self) -> (usize, u32) {
+        (self.conn as usize, self.epoch)
+    }
+}
+
 /// Something that happened on a request stream.
 #[derive(Debug)]
 pub struct Event {

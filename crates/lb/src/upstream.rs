@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::admit::Scope;
+use crate::admit::{ClientShare, Scope};
 use crate::attempt::{AttemptOptions, Budget, HedgeOptions};
 use crate::balance::{Algorithm, Backoff, Balancer, Order, View};
 use crate::health::Transition;
@@ -82,6 +82,8 @@ pub(crate) enum Pick {
     Lease(Lease),
     /// Every backend that could take it is at its limit.
     Full,
+    /// Some could, but of those its client holds its share.
+    ClientFull,
     /// None but those already tried.
     Exhausted,
     /// None at all.
@@ -191,39 +193,43 @@ impl Upstream {
     }
 
     /// The next candidate of `order`, with a place on it. The candidate is then excluded from the order.
-    pub(crate) fn pick(&mut self, order: &mut Order, now: Nanos, rng: &mut Rng) -> Pick {
+    pub(crate) fn pick(&mut self, order: &mut Order, client: Option<&ClientShare>, now: Nanos, rng: &mut Rng) -> Pick {
         let panic = self.pool.in_panic();
+        let limit = self.pool.options().client_limit;
+        let bounded = client.filter(|client| client.may_be_at(limit));
         let mut hidden = *order;
         // Backends that rest after a failed connect come only when no other is left.
         for rested in [true, false] {
             for _ in 0..MAX_RACES {
                 let backoff: &[Backoff] = if rested { &self.backoff } else { &[] };
-                let view = View { pool: &self.pool, order: &hidden, backoff, now, panic };
+                let view = View { pool: &self.pool, order: &hidden, backoff, now, panic, client: bounded };
                 let Some(index) = self.balancer.pick(&view, rng) else { break };
                 hidden.exclude(index);
                 if let Ok(lease) = self.pool.lease(index, now, panic) {
                     order.exclude(index);
-                    return Pick::Lease(lease);
+                    return Pick::Lease(lease.for_client(client));
                 }
             }
         }
-        self.explain(order, now, panic)
+        self.explain(order, bounded, now, panic)
     }
 
     /// Why there is no candidate.
-    fn explain(&self, order: &Order, now: Nanos, panic: bool) -> Pick {
+    fn explain(&self, order: &Order, client: Option<&ClientShare>, now: Nanos, panic: bool) -> Pick {
         if self.pool.members().is_empty() {
             return Pick::Refused(Reason::NoBackend);
         }
-        let (mut full, mut open, mut usable) = (false, false, false);
+        let (mut full, mut held, mut open, mut usable) = (false, false, false, false);
         for index in 0..self.pool.members().len() {
             let bar = self.pool.check(index, now, panic).err();
             let tried = order.is_tried(index);
             full |= bar == Some(Bar::Full) && !tried;
+            held |= bar.is_none() && !tried && client.is_some_and(|client| self.pool.is_held_by(client, index));
             open |= bar == Some(Bar::Open);
             usable |= bar.is_none() || bar == Some(Bar::Full);
         }
         match (full, usable, open) {
+            _ if held => Pick::ClientFull,
             (true, _, _) => Pick::Full,
             (_, true, _) => Pick::Exhausted,
             (_, _, true) => Pick::Refused(Reason::CircuitOpen),

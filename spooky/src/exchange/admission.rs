@@ -4,11 +4,11 @@
 
 use super::{
     Exchanges, Sides,
-    state::{Exchange, Place, Seat},
+    state::{Client, Exchange, Place, Seat},
     tag_of,
 };
 use spooky_lb::{
-    admit::Wake,
+    admit::{ClientShare, Wake},
     attempt::{Attempt, SlotId, Step},
 };
 use std::{
@@ -65,8 +65,8 @@ impl Exchanges {
             }
             Wake::TryBackend(_) => {
                 let step = self.ask(sides, key, Attempt::on_start);
-                if step == Some(Step::Full) {
-                    return; // it keeps its place
+                if let Some(Step::Full | Step::ClientFull) = step {
+                    return self.queue.keep_waiting(ticket, step == Some(Step::ClientFull));
                 }
                 self.queue.leave(ticket);
                 self.waiting.remove(&ticket);
@@ -82,19 +82,38 @@ impl Exchanges {
         }
     }
 
-    /// Every backend is full: the exchange waits for one, with its permit in hand.
-    pub(super) fn wait_for_backend(&mut self, sides: &mut Sides<'_>, key: usize) {
+    /// Every backend is full, or the client holds its share of those that are not: the exchange waits for one, with its
+    /// permit in hand.
+    pub(super) fn wait_for_backend(&mut self, sides: &mut Sides<'_>, key: usize, is_held_back: bool) {
         let now = self.nanos(sides.now);
         let Some(exchange) = self.table.get_mut(key) else { return };
         let Seat::Held { permit, place } = &mut exchange.seat else { return };
         let Place::Seated(waited) = *place else { return };
-        match self.queue.wait_backend(permit, waited, exchange.attempt.total_deadline(), now) {
+        match self.queue.wait_backend(permit, is_held_back, waited, exchange.attempt.total_deadline(), now) {
             Ok(ticket) => {
                 *place = Place::Standing(ticket);
                 self.waiting.insert(ticket, tag_of(key, exchange.serial, SlotId::FIRST));
                 self.arm(key);
             }
             Err(reason) => self.fail(sides, key, reason),
+        }
+    }
+
+    /// What the client's connection holds of the limits.
+    pub(super) fn client_share(&mut self, client: Client) -> ClientShare {
+        let (conn, epoch) = client.stream.connection();
+        let Self { clients, queue, .. } = self;
+        if clients.len() <= client.listener {
+            clients.resize_with(client.listener + 1, Vec::new);
+        }
+        let Some(of_listener) = clients.get_mut(client.listener) else { return queue.new_client() };
+        if of_listener.len() <= conn {
+            of_listener.resize_with(conn + 1, || None);
+        }
+        match of_listener.get_mut(conn) {
+            Some(Some((known, share))) if *known == epoch => share.clone(),
+            Some(slot) => slot.insert((epoch, queue.new_client())).1.clone(),
+            None => queue.new_client(),
         }
     }
 

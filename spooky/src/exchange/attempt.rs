@@ -42,7 +42,8 @@ impl Exchanges {
                     self.cancel(sides, key, slot);
                     self.ask(sides, key, Attempt::next)
                 }
-                Step::Full => return self.wait_for_backend(sides, key),
+                Step::Full => return self.wait_for_backend(sides, key, false),
+                Step::ClientFull => return self.wait_for_backend(sides, key, true),
                 Step::Answer(reason) => return self.give_up(sides, key, reason),
                 Step::Wait | Step::Done => None,
             };

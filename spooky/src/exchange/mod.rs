@@ -24,7 +24,7 @@ use slab::Slab;
 use spooky_bridge::message::rewrite;
 use spooky_edge::{Edge, Event as ClientEvent, EventKind};
 use spooky_lb::{
-    admit::{Queue, Ticket},
+    admit::{ClientShare, Queue, Ticket},
     attempt::SlotId,
     time::Nanos,
 };
@@ -61,6 +61,9 @@ pub(crate) struct Exchanges {
     queue: Queue,
     /// The exchanges that they belong to.
     waiting: HashMap<Ticket, u64>,
+    /// What each client connection holds of the limits: by listener and by number of the connection, with the epoch of the
+    /// connection that has the number now.
+    clients: Vec<Vec<Option<(u32, ClientShare)>>>,
     /// Uploads that go on when the budget for request bodies has room again.
     capped: Vec<u64>,
     /// When to look whether it has.
@@ -79,6 +82,7 @@ impl Exchanges {
         Self {
             queue: Queue::new(state.process.clone(), worker),
             waiting: HashMap::new(),
+            clients: Vec::new(),
             capped: Vec::new(),
             look_again: None,
             waker: None,

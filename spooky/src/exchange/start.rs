@@ -27,7 +27,7 @@ struct Admitted {
     route: Match,
     attempt: Attempt,
     seat: Seat,
-    share: Option<BodyShare>,
+    body: Option<BodyShare>,
 }
 
 impl Exchanges {
@@ -75,15 +75,17 @@ impl Exchanges {
         let route = self.judge(head)?;
         let number = route.upstream;
         let now = self.nanos(sides.now);
+        let share = self.client_share(client);
         let attempt = self.attempt(sides, client, number, head, end, peer).ok_or(Reason::Internal)?;
+        let attempt = attempt.for_client(share.clone());
         let compiled = self.snapshot.upstreams.get(number).ok_or(Reason::Internal)?;
-        let share = if end { None } else { Some(self.state.bodies.open().ok_or(Reason::RequestBufferCap)?) };
-        let seat = match self.queue.admit(&compiled.scope, attempt.total_deadline(), now) {
+        let body = if end { None } else { Some(self.state.bodies.open().ok_or(Reason::RequestBufferCap)?) };
+        let seat = match self.queue.admit(&compiled.scope, Some(&share), attempt.total_deadline(), now) {
             Admission::Granted(permit) => Seat::Held { permit, place: Place::Seated(None) },
             Admission::Queued(ticket) => Seat::Queued(ticket),
             Admission::Refused(reason) => return Err(reason),
         };
-        Ok(Admitted { route, attempt, seat, share })
+        Ok(Admitted { route, attempt, seat, body })
     }
 
     /// The route of a request, or the reason why there is none.
@@ -173,7 +175,7 @@ impl Exchanges {
             deadlines: Deadlines::new(&compiled.phases, now).without_rate(is_exempt),
             snapshot,
             handles: [None, None],
-            upload: Upload::new(admitted.share),
+            upload: Upload::new(admitted.body),
             response: Response::Awaited,
             entered: None,
         };

@@ -8,7 +8,7 @@ use spooky_config::{Config, HashKey, Performance, QuicRetry};
 use spooky_lb::{
     admit::{
         AdaptiveOptions, AddressValidation, BrownoutOptions, ConnectRules, Policy, PolicyOptions, ProcessOptions,
-        RateOptions, ScopeOptions,
+        RateOptions, ScopeOptions, client_limit,
     },
     attempt::{AttemptOptions, BudgetOptions, HedgeOptions, PhaseOptions, breaker::BreakerOptions},
     balance::{Algorithm, key},
@@ -38,8 +38,10 @@ pub(crate) fn process_limits(config: &Config) -> ProcessLimits {
 pub(super) fn scope_options(config: &Config, upstream: &spooky_config::Upstream) -> ScopeOptions {
     let resilience = &config.resilience;
     let queue = &resilience.route_queue;
+    let limit = count(config.performance.per_upstream_inflight_limit);
     ScopeOptions {
-        inflight_limit: count(config.performance.per_upstream_inflight_limit),
+        inflight_limit: limit,
+        client_limit: client_limit(limit, u32::from(config.performance.max_client_share_percent)),
         queue_cap: count(queue.caps.get(&upstream.name).copied().unwrap_or(queue.default_cap)),
         max_wait: queue.max_wait_ms,
         core: resilience.brownout.core_routes.contains(&upstream.name),
@@ -129,8 +131,10 @@ pub(super) fn pool(config: &Config, upstream: &spooky_config::Upstream, previous
             probed: backend.health_check.is_some(),
         }
     });
+    let limit = count(config.performance.per_backend_inflight_limit);
     let options = PoolOptions {
-        inflight_limit: count(config.performance.per_backend_inflight_limit),
+        inflight_limit: limit,
+        client_limit: client_limit(limit, u32::from(config.performance.max_client_share_percent)),
         slow_start: upstream.load_balancing.slow_start_ms,
         panic_threshold_percent: u32::from(upstream.load_balancing.panic_threshold_percent),
         breaker: breaker.enabled.then(|| BreakerOptions {

@@ -8,12 +8,16 @@ use spooky_testkit::client::frame::{self, kind};
 use spooky_testkit::client::raw::{self, End, Request};
 use spooky_testkit::origin::Origin;
 use spooky_testkit::rogue::{Rogue, Step, fields};
+use spooky_testkit::wait;
+use tokio::task::JoinSet;
 
 use crate::proxy::{NAME, Proxy};
 
 const H3_INTERNAL_ERROR: u64 = 0x102;
 /// Requests of an attacker's connection.
 const STREAMS: usize = 64;
+/// Everybody waits for longer than any test takes.
+const PATIENT: &str = "resilience:\n  brownout: { enabled: false }\n  route_queue: { max_wait_ms: 60s }";
 
 /// A connection that gives every stream a window of so many bytes, and no more before it has read half of them.
 async fn narrow(proxy: &Proxy, window: u32) -> raw::Connection {
@@ -181,4 +185,78 @@ async fn below_the_minimum_rate_uploads_and_downloads_end_and_streams_without_en
     assert_eq!(call.answer().await.unwrap().body, b"call");
     assert_eq!(event_stream.answer().await.unwrap().body.len(), 100_000);
     works(&proxy).await;
+}
+
+#[tokio::test]
+async fn one_connection_holds_half_of_a_limit_and_others_pass_what_it_has_waiting() {
+    for limit in ["per_upstream_inflight_limit: 4", "per_backend_inflight_limit: 4"] {
+        let origin = Origin::h2c().await;
+        let proxy =
+            Proxy::start(|settings| settings.upstream("all", "/", &[origin.url()]).performance(limit).block(PATIENT))
+                .await;
+        let attacker = proxy.connect().await;
+        let mut held = JoinSet::new();
+        for _ in 0..STREAMS {
+            let attacker = attacker.clone();
+            held.spawn(async move { attacker.get("/gate").await });
+        }
+        origin.journal().until("its share to be in use", |record| record.requests.len() == 2).await;
+        works(&proxy).await;
+        let gated = |path: &str| path == "/gate";
+        let held_now = origin.journal().read(|record| record.requests.iter().filter(|seen| gated(&seen.path)).count());
+        assert_eq!(held_now, 2, "{limit}");
+        // What waited is served in its turn: the share takes nothing away.
+        origin.open_gate();
+        for reply in wait::within("all that waited", held.join_all()).await {
+            assert_eq!(reply.unwrap().text(), "through", "{limit}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_tunnels_of_one_connection_leave_places_for_others() {
+    let rogue = Rogue::answering(vec![Step::Head(fields(&[(":status", "200")]), false), Step::Data(5, false)]).await;
+    let proxy = Proxy::start(|settings| {
+        settings
+            .upstream("all", "/", &[rogue.url()])
+            .performance("per_backend_inflight_limit: 4")
+            .block(&format!("{PATIENT}\n  protocol: {{ allow_connect: true }}"))
+    })
+    .await;
+    let connect = frame::headers(&[(":method", "CONNECT"), (":authority", "db.example:443")]);
+    let attacker = proxy.greeted().await;
+    let mut tunnels = Vec::new();
+    for _ in 0..STREAMS {
+        tunnels.push(attacker.request(&connect, false).await);
+    }
+    rogue.journal().until("its share to be in use", |record| record.requests.len() == 2).await;
+    let mut others = Vec::new();
+    for at in 3..=4 {
+        let other = proxy.greeted().await;
+        let mut tunnel = other.request(&connect, false).await;
+        assert_eq!(tunnel.frames.next().await.unwrap().kind, kind::HEADERS);
+        assert_eq!(tunnel.frames.next().await.unwrap().payload.len(), 5);
+        others.push((other, tunnel));
+        assert_eq!(rogue.journal().now().requests.len(), at);
+    }
+}
+
+#[tokio::test]
+async fn uploads_drop_by_drop_leave_places_for_others() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::start(|settings| {
+        settings.upstream("all", "/", &[origin.url()]).performance("per_backend_inflight_limit: 4").block(PATIENT)
+    })
+    .await;
+    let attacker = proxy.greeted().await;
+    let mut uploads = Vec::new();
+    for _ in 0..STREAMS {
+        let mut upload = attacker.request(&head("POST", "/digest", &[]), false).await;
+        upload.write(&frame::frame(kind::DATA, b"x")).await;
+        uploads.push(upload);
+    }
+    origin.journal().until("its share to be in use", |record| record.requests.len() == 2).await;
+    works(&proxy).await;
+    let uploads = origin.journal().read(|record| record.requests.iter().filter(|seen| seen.method == "POST").count());
+    assert_eq!(uploads, 2);
 }

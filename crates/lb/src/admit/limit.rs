@@ -11,6 +11,7 @@ use std::time::Duration;
 use super::adaptive::{Adaptive, AdaptiveOptions};
 use super::brownout::{Brownout, BrownoutOptions};
 use super::line::{Bells, Line};
+use super::share::{ClientShare, Limited, ShareOfPlace};
 use crate::outcome::Reason;
 use crate::time::Nanos;
 
@@ -43,6 +44,8 @@ impl Default for ProcessOptions {
 pub struct ScopeOptions {
     /// `per_upstream_inflight_limit`.
     pub inflight_limit: u32,
+    /// The part of it that one client connection may hold: [`super::client_limit`].
+    pub client_limit: u32,
     /// `route_queue.caps`, else `default_cap`.
     pub queue_cap: u32,
     /// `route_queue.max_wait_ms`; zero: never wait.
@@ -53,7 +56,8 @@ pub struct ScopeOptions {
 
 impl Default for ScopeOptions {
     fn default() -> Self {
-        Self { inflight_limit: 1024, queue_cap: 512, max_wait: Duration::from_millis(500), core: false }
+        let max_wait = Duration::from_millis(500);
+        Self { inflight_limit: 1024, client_limit: u32::MAX, queue_cap: 512, max_wait, core: false }
     }
 }
 
@@ -196,6 +200,7 @@ pub struct Scope {
     process: Arc<Process>,
     in_flight: AtomicU32,
     inflight_limit: AtomicU32,
+    client_limit: AtomicU32,
     queued: AtomicU32,
     queue_cap: AtomicU32,
     max_wait: AtomicU64,
@@ -204,6 +209,9 @@ pub struct Scope {
     pub(super) permits: Line,
     /// Workers whose first waiter has a permit and needs a backend.
     pub(super) backends: Line,
+    /// Workers with requests that have a permit and wait only because their client holds its share of every backend that
+    /// has room. Others pass them.
+    pub(super) held_back: Line,
 }
 
 impl Scope {
@@ -213,12 +221,14 @@ impl Scope {
             process,
             in_flight: AtomicU32::new(0),
             inflight_limit: AtomicU32::new(0),
+            client_limit: AtomicU32::new(0),
             queued: AtomicU32::new(0),
             queue_cap: AtomicU32::new(0),
             max_wait: AtomicU64::new(0),
             core: AtomicBool::new(false),
             permits: Line::new(workers),
             backends: Line::new(workers),
+            held_back: Line::new(workers),
         };
         scope.configure(options);
         Arc::new(scope)
@@ -227,6 +237,7 @@ impl Scope {
     /// Takes limits in on reload.
     pub fn configure(&self, options: &ScopeOptions) {
         self.inflight_limit.store(options.inflight_limit, SeqCst);
+        self.client_limit.store(options.client_limit, Relaxed);
         self.queue_cap.store(options.queue_cap, Relaxed);
         self.max_wait.store(u64::try_from(options.max_wait.as_nanos()).unwrap_or(u64::MAX), Relaxed);
         self.core.store(options.core, Relaxed);
@@ -266,11 +277,17 @@ impl Scope {
         self.queued.load(SeqCst) > 0 && self.backends.oldest().is_some()
     }
 
-    /// A place on a backend became free: the first that waits for one is called.
+    /// A place on a backend became free: the first that waits for one is called, and whoever waits because of its share.
     pub(crate) fn on_backend_free(&self) {
         if self.queued.load(SeqCst) > 0 {
             self.process.ring_oldest(&self.backends);
+            self.held_back.shown().for_each(|worker| self.process.bells.ring(worker));
         }
+    }
+
+    /// Whether this client already holds its share of the upstream.
+    pub(super) fn is_held_by(self: &Arc<Self>, client: &ClientShare) -> bool {
+        client.is_at(Limited::of(self), self.client_limit.load(Relaxed))
     }
 
     /// Takes a place in the process and the upstream, or names the limit that is full.
@@ -287,7 +304,7 @@ impl Scope {
             self.on_free();
             return Err(which);
         }
-        Ok(Permit { scope: Arc::clone(self) })
+        Ok(Permit { scope: Arc::clone(self), share: None })
     }
 
     /// Takes a place in the queue, or says which cap is reached.
@@ -325,12 +342,24 @@ fn raise(count: &AtomicU32, limit: u32) -> Option<()> {
 #[must_use = "dropping a permit gives the place back"]
 pub struct Permit {
     scope: Arc<Scope>,
+    share: Option<ShareOfPlace>,
 }
 
 impl Permit {
     /// The upstream's counts.
     pub fn scope(&self) -> &Arc<Scope> {
         &self.scope
+    }
+
+    /// The client for which it counts.
+    pub(super) fn client(&self) -> Option<&ClientShare> {
+        self.share.as_ref().map(ShareOfPlace::client)
+    }
+
+    /// Counts it for the client whose request it is for.
+    pub(super) fn for_client(mut self, client: Option<&ClientShare>) -> Self {
+        self.share = client.map(|client| client.take(Limited::of(&self.scope)));
+        self
     }
 }
 

@@ -27,6 +27,12 @@ impl Line {
         self.heads.get(worker).is_some_and(|head| head.swap(shown, SeqCst) != shown)
     }
 
+    /// The workers that show a waiter.
+    pub(super) fn shown(&self) -> impl Iterator<Item = usize> {
+        let heads = self.heads.iter().enumerate();
+        heads.filter(|(_, head)| head.load(SeqCst) != Nanos::NEVER.get()).map(|(worker, _)| worker)
+    }
+
     /// The worker with the oldest waiter, and since when it waits.
     pub(super) fn oldest(&self) -> Option<(usize, Nanos)> {
         let heads = self.heads.iter().enumerate().map(|(worker, head)| (worker, head.load(SeqCst)));

@@ -13,6 +13,7 @@ mod line;
 mod policy;
 mod queue;
 mod rate;
+mod share;
 
 pub use adaptive::{Adaptive, AdaptiveOptions};
 pub use body::{BodyBudget, BodyShare};
@@ -22,3 +23,5 @@ pub use limit::{Limit, Permit, Process, ProcessOptions, Scope, ScopeOptions};
 pub use policy::{ConnectRules, Policy, PolicyOptions};
 pub use queue::{Admission, Queue, Ticket, Waited, Wake};
 pub use rate::{Bucket, RateOptions};
+pub use share::{ClientShare, client_limit};
+pub(crate) use share::{Limited, ShareOfPlace};

@@ -3,10 +3,13 @@
 //! The exchange asks [`Queue::admit`] and keeps the ticket if it must wait; the worker calls [`Queue::poll`] each turn
 //! until it yields nothing. Caps count over all workers; order over workers is kept by the `line`s.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use super::limit::{Limit, Permit, Process, Scope};
+use super::share::ClientShare;
 use crate::outcome::Reason;
 use crate::time::Nanos;
 
@@ -67,10 +70,13 @@ impl Wake {
 }
 
 /// One waiting request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Entry {
     ticket: Ticket,
     waited: Waited,
+    client: Option<ClientShare>,
+    /// It waits for a backend only because its client holds its share of those that have room: others pass it.
+    is_held_back: bool,
 }
 
 /// The waiting requests of one upstream on this worker.
@@ -84,6 +90,34 @@ struct Local {
     backends: VecDeque<Entry>,
 }
 
+impl Local {
+    /// The first request that may have the next permit: those whose client holds its share are passed.
+    fn first_permit(&self) -> Option<(usize, &Entry)> {
+        let may_go = |entry: &Entry| !entry.client.as_ref().is_some_and(|client| self.scope.is_held_by(client));
+        self.permits.iter().enumerate().find(|(_, entry)| may_go(entry))
+    }
+
+    /// The first request that waits for any backend to have room.
+    fn first_for_backend(&self) -> Option<&Entry> {
+        self.backends.iter().find(|entry| !entry.is_held_back)
+    }
+
+    /// The first request of each client that waits because of its client's share.
+    fn held_back(&self) -> impl Iterator<Item = &Entry> {
+        let held_back = self.backends.iter().filter(|entry| entry.is_held_back).enumerate();
+        held_back
+            .filter(|(at, entry)| {
+                let mut before = self.backends.iter().filter(|other| other.is_held_back).take(*at);
+                !before.any(|other| is_same_client(other.client.as_ref(), entry.client.as_ref()))
+            })
+            .map(|(_, entry)| entry)
+    }
+}
+
+fn is_same_client(one: Option<&ClientShare>, other: Option<&ClientShare>) -> bool {
+    matches!((one, other), (Some(one), Some(other)) if one.is_same(other))
+}
+
 /// All queues of one worker.
 #[derive(Debug)]
 pub struct Queue {
@@ -93,6 +127,8 @@ pub struct Queue {
     ready: VecDeque<Wake>,
     /// Something changed here that may let a waiter go.
     again: bool,
+    /// A client of this worker gave a place back: its requests that wait because of its share may go.
+    freed: Rc<Cell<bool>>,
     due: Nanos,
     next_ticket: u64,
 }
@@ -106,6 +142,7 @@ impl Queue {
             locals: Vec::new(),
             ready: VecDeque::new(),
             again: false,
+            freed: Rc::default(),
             due: Nanos::NEVER,
             next_ticket: 0,
         }
@@ -116,36 +153,73 @@ impl Queue {
         self.worker
     }
 
-    /// Brownout, adaptive, global and upstream limit, in this order. `deadline` is the total one of the request.
-    pub fn admit(&mut self, scope: &Arc<Scope>, deadline: Nanos, now: Nanos) -> Admission {
+    /// What a new client connection of this worker holds: nothing yet.
+    pub fn new_client(&self) -> ClientShare {
+        ClientShare::new(Rc::clone(&self.freed))
+    }
+
+    /// Brownout, adaptive, global and upstream limit, in this order; a client that holds its share of the upstream waits as
+    /// if its limit were full. `deadline` is the total one of the request. Without a client no share is counted.
+    pub fn admit(
+        &mut self,
+        scope: &Arc<Scope>,
+        client: Option<&ClientShare>,
+        deadline: Nanos,
+        now: Nanos,
+    ) -> Admission {
         if self.process.evaluate_brownout() && !scope.is_core() {
             return Admission::Refused(Reason::Brownout);
         }
+        let is_over_share = client.is_some_and(|client| scope.is_held_by(client));
         let limit = match self.would_overtake(scope) {
+            _ if is_over_share => Limit::Upstream,
             Some(limit) => limit,
             None => match scope.acquire() {
-                Ok(permit) => return Admission::Granted(permit),
+                Ok(permit) => return Admission::Granted(permit.for_client(client)),
                 Err(limit) => limit,
             },
         };
         let waited = Waited { since: now, until: deadline.min(now + scope.max_wait()) };
-        match self.enter(scope, limit, waited, now) {
+        let entry = Entry { ticket: self.ticket(), waited, client: client.cloned(), is_held_back: false };
+        match self.enter(scope, limit, entry, now) {
             Ok(ticket) => Admission::Queued(ticket),
             Err(reason) => Admission::Refused(reason),
         }
     }
 
-    /// Every usable backend is full (`Step::Full`): wait with the permit in hand. `waited` is that of an earlier wait.
+    /// Every usable backend is full (`Step::Full`), or the client holds its share of those that are not
+    /// (`Step::ClientFull`, `is_held_back`): wait with the permit in hand. `waited` is that of an earlier wait.
     pub fn wait_backend(
         &mut self,
         permit: &Permit,
+        is_held_back: bool,
         waited: Option<Waited>,
         deadline: Nanos,
         now: Nanos,
     ) -> Result<Ticket, Reason> {
         let scope = permit.scope();
         let until = deadline.min(now + scope.max_wait());
-        self.enter(scope, Limit::Backend, waited.unwrap_or(Waited { since: now, until }), now)
+        let waited = waited.unwrap_or(Waited { since: now, until });
+        let entry = Entry { ticket: self.ticket(), waited, client: permit.client().cloned(), is_held_back };
+        self.enter(scope, Limit::Backend, entry, now)
+    }
+
+    /// A request that was called by [`Wake::TryBackend`] found none and keeps its place; `is_held_back` as for
+    /// [`Queue::wait_backend`].
+    pub fn keep_waiting(&mut self, ticket: Ticket, is_held_back: bool) {
+        let mut entries = self.locals.iter_mut().flat_map(|local| &mut local.backends);
+        if let Some(entry) = entries.find(|entry| entry.ticket == ticket)
+            && std::mem::replace(&mut entry.is_held_back, is_held_back) != is_held_back
+        {
+            // Those behind one that is held back have their turn.
+            self.again |= is_held_back;
+            self.show();
+        }
+    }
+
+    fn ticket(&mut self) -> Ticket {
+        self.next_ticket += 1;
+        Ticket(self.next_ticket)
     }
 
     /// A waiting request goes away: it has found its backend, or its client left.
@@ -182,15 +256,15 @@ impl Queue {
     /// The next piece of news; call until there is none. Nearly free while nobody waits.
     pub fn poll(&mut self, now: Nanos) -> Option<Wake> {
         if self.ready.is_empty() && !self.locals.is_empty() {
-            let rung = self.process.bells.answer(self.worker);
+            let called = self.process.bells.answer(self.worker) | self.freed.take();
             if now >= self.due {
                 self.expire(now);
             }
-            if rung || self.again {
+            if called || self.again {
                 self.again = false;
                 self.grant();
                 self.show();
-                self.offer();
+                self.offer(called);
                 self.locals.retain(|local| !local.permits.is_empty() || !local.backends.is_empty());
                 if self.locals.is_empty() {
                     self.due = Nanos::NEVER;
@@ -205,8 +279,8 @@ impl Queue {
         if self.process.queued() == 0 {
             return None;
         }
-        let here = self.locals.iter().find(|local| Arc::ptr_eq(&local.scope, scope) && !local.permits.is_empty());
-        if let Some(local) = here {
+        let mut here = self.locals.iter().filter(|local| Arc::ptr_eq(&local.scope, scope));
+        if let Some(local) = here.find(|local| local.first_permit().is_some()) {
             Some(local.blocked)
         } else if scope.permits.oldest().is_some() {
             Some(Limit::Upstream)
@@ -217,14 +291,15 @@ impl Queue {
         }
     }
 
-    fn enter(&mut self, scope: &Arc<Scope>, limit: Limit, waited: Waited, now: Nanos) -> Result<Ticket, Reason> {
+    fn enter(&mut self, scope: &Arc<Scope>, limit: Limit, entry: Entry, now: Nanos) -> Result<Ticket, Reason> {
+        let (ticket, waited) = (entry.ticket, entry.waited);
         if waited.until <= now {
             return Err(limit.reason());
         }
         scope.enter_queue()?;
-        let ticket = Ticket(self.next_ticket);
-        self.next_ticket += 1;
-        let entry = Entry { ticket, waited };
+        if entry.is_held_back {
+            self.freed.set(true); // for what became free elsewhere before this was shown
+        }
         let at = self.locals.iter().position(|local| Arc::ptr_eq(&local.scope, scope));
         let at = at.unwrap_or_else(|| {
             let (permits, backends) = (VecDeque::new(), VecDeque::new());
@@ -252,16 +327,17 @@ impl Queue {
 
     fn expire(&mut self, now: Nanos) {
         self.due = Nanos::NEVER;
-        for local in &mut self.locals {
-            let blocked = local.blocked.reason();
-            for (entries, reason) in [(&mut local.permits, blocked), (&mut local.backends, Reason::BackendInflight)] {
+        for Local { scope, permits, blocked, backends } in &mut self.locals {
+            for (entries, limit) in [(permits, *blocked), (backends, Limit::Backend)] {
                 entries.retain(|entry| {
                     let stays = entry.waited.until > now;
                     if stays {
                         self.due = self.due.min(entry.waited.until);
                     } else {
-                        local.scope.leave_queue();
-                        self.ready.push_back(Wake::Refused { ticket: entry.ticket, reason });
+                        let is_over_share = entry.client.as_ref().is_some_and(|client| scope.is_held_by(client));
+                        let limit = if is_over_share && limit.is_global() { Limit::Upstream } else { limit };
+                        scope.leave_queue();
+                        self.ready.push_back(Wake::Refused { ticket: entry.ticket, reason: limit.reason() });
                     }
                     stays
                 });
@@ -275,15 +351,19 @@ impl Queue {
         let mut stuck = vec![false; self.locals.len()];
         loop {
             let waiting = self.locals.iter().zip(&stuck).enumerate().filter(|(_, (_, stuck))| !**stuck);
-            let heads = waiting.filter_map(|(at, (local, _))| Some((local.permits.front()?.waited.since, at)));
-            let Some((since, at)) = heads.min() else { return };
+            let heads = waiting.filter_map(|(at, (local, _))| {
+                let (first, entry) = local.first_permit()?;
+                Some((entry.waited.since, at, first))
+            });
+            let Some((since, at, first)) = heads.min() else { return };
             let Some(local) = self.locals.get_mut(at) else { return };
             let line = if local.blocked.is_global() { &self.process.line } else { &local.scope.permits };
             let outcome = if line.has_older(self.worker, since) { Err(local.blocked) } else { local.scope.acquire() };
             match outcome {
                 Ok(permit) => {
                     local.scope.leave_queue();
-                    if let Some(Entry { ticket, waited }) = local.permits.pop_front() {
+                    if let Some(Entry { ticket, waited, client, .. }) = local.permits.remove(first) {
+                        let permit = permit.for_client(client.as_ref());
                         self.ready.push_back(Wake::Granted { ticket, permit, waited });
                     }
                 }
@@ -297,14 +377,13 @@ impl Queue {
         }
     }
 
-    /// Lets the first that waits for a backend of each upstream try again.
-    fn offer(&mut self) {
+    /// Lets the first that waits for a backend of each upstream try again; if `called`, those that are held back as well.
+    fn offer(&mut self, called: bool) {
         for local in &self.locals {
-            if let Some(entry) = local.backends.front()
-                && !local.scope.backends.has_older(self.worker, entry.waited.since)
-            {
-                self.ready.push_back(Wake::TryBackend(entry.ticket));
-            }
+            let first = local.first_for_backend();
+            let first = first.filter(|entry| !local.scope.backends.has_older(self.worker, entry.waited.since));
+            let held_back = called.then(|| local.held_back()).into_iter().flatten();
+            self.ready.extend(first.into_iter().chain(held_back).map(|entry| Wake::TryBackend(entry.ticket)));
         }
     }
 
@@ -312,11 +391,13 @@ impl Queue {
     fn show(&self) {
         let mut first_global: Option<Nanos> = None;
         for local in &self.locals {
-            let head = local.permits.front().map(|entry| entry.waited.since);
+            let head = local.first_permit().map(|(_, entry)| entry.waited.since);
             let global = head.filter(|_| local.blocked.is_global());
             first_global = [first_global, global].into_iter().flatten().min();
             let own = head.filter(|_| !local.blocked.is_global());
-            let backend = local.backends.front().map(|entry| entry.waited.since);
+            let backend = local.first_for_backend().map(|entry| entry.waited.since);
+            let held_back = local.backends.iter().find(|entry| entry.is_held_back).map(|entry| entry.waited.since);
+            local.scope.held_back.show(self.worker, held_back);
             for (line, head) in [(&local.scope.permits, own), (&local.scope.backends, backend)] {
                 if line.show(self.worker, head) {
                     self.process.ring_oldest(line);

@@ -9,6 +9,7 @@ use super::deadline::UploadWait;
 use super::failure::{FailureKind, Sent};
 use super::hedge::{Hedge, HedgeResult};
 use super::step::{Cx, Denied, Progress, Request, SlotId, Step};
+use crate::admit::ClientShare;
 use crate::balance::Order;
 use crate::outcome::{Reason, Reset, Retry};
 use crate::pool::{Lease, Verdict};
@@ -75,6 +76,8 @@ pub struct Attempt {
     state: State,
     slots: [Option<Slot>; SLOTS],
     order: Order,
+    /// The client connection, for its share of the backends.
+    client: Option<ClientShare>,
     idempotent: bool,
     total_deadline: Nanos,
     /// The upload has not ended: the total deadline is not running yet, unless it was limited.
@@ -97,6 +100,7 @@ impl Attempt {
             state: State::Fresh,
             slots: [None, None],
             order: Order::new(request.key, None),
+            client: None,
             idempotent: is_idempotent(request.method),
             // With a body the clock starts when the upload ends (behaviour 6).
             total_deadline: if request.has_body { Nanos::NEVER } else { now + total },
@@ -117,13 +121,21 @@ impl Attempt {
         self
     }
 
-    /// Permits are held: pick the first backend. Also after [`Step::Full`], when the queue says so.
+    /// Counts the places on backends for this client connection, and bounds them by its share.
+    #[must_use]
+    pub fn for_client(mut self, client: ClientShare) -> Self {
+        self.client = Some(client);
+        self
+    }
+
+    /// Permits are held: pick the first backend. Also after [`Step::Full`] or [`Step::ClientFull`], when the
+    /// queue says so.
     pub fn on_start(&mut self, cx: &mut Cx<'_>) -> Step {
         if matches!(self.state, State::Fresh) && cx.upstream.has_waiters() {
             self.state = State::Waiting;
             return Step::Full;
         }
-        match cx.upstream.pick(&mut self.order, cx.now, cx.rng) {
+        match cx.upstream.pick(&mut self.order, self.client.as_ref(), cx.now, cx.rng) {
             Pick::Lease(lease) => {
                 cx.upstream.on_first(cx.now);
                 self.start(lease, cx.now)
@@ -131,6 +143,10 @@ impl Attempt {
             Pick::Full => {
                 self.state = State::Waiting;
                 Step::Full
+            }
+            Pick::ClientFull => {
+                self.state = State::Waiting;
+                Step::ClientFull
             }
             Pick::Exhausted => self.answer(Reason::NoHealthyBackend),
             Pick::Refused(reason) => self.answer(reason),
@@ -388,16 +404,16 @@ impl Attempt {
         if sent == Sent::Gone || self.body_gone {
             return self.deny(Denied::Body, kind.reason());
         }
-        let mut pick = cx.upstream.pick(&mut self.order, cx.now, cx.rng);
+        let mut pick = cx.upstream.pick(&mut self.order, self.client.as_ref(), cx.now, cx.rng);
         if matches!(pick, Pick::Exhausted) {
             // All were tried: the order begins anew, without the one that just failed.
             self.order.restart();
             self.order.exclude(backend);
-            pick = cx.upstream.pick(&mut self.order, cx.now, cx.rng);
+            pick = cx.upstream.pick(&mut self.order, self.client.as_ref(), cx.now, cx.rng);
         }
         match pick {
             Pick::Lease(lease) => self.retry(cx, lease, kind.reason()),
-            Pick::Full | Pick::Refused(_) => self.deny(Denied::NoAlternate, kind.reason()),
+            Pick::Full | Pick::ClientFull | Pick::Refused(_) => self.deny(Denied::NoAlternate, kind.reason()),
             Pick::Exhausted => {
                 let rest = SAME_BACKEND_REST * (1 << self.rests.min(SAME_BACKEND_DOUBLINGS));
                 self.rests += 1;
@@ -411,7 +427,7 @@ impl Attempt {
     fn try_again(&mut self, cx: &mut Cx<'_>) -> Step {
         self.order.restart();
         let reason = self.failed.map_or(Reason::Internal, |failed| failed.kind.reason());
-        match cx.upstream.pick(&mut self.order, cx.now, cx.rng) {
+        match cx.upstream.pick(&mut self.order, self.client.as_ref(), cx.now, cx.rng) {
             Pick::Lease(lease) => self.retry(cx, lease, reason),
             _ => self.deny(Denied::NoAlternate, reason),
         }
@@ -444,7 +460,7 @@ impl Attempt {
             self.progress.denied = Some(Denied::Budget);
             return Step::Wait;
         }
-        let Pick::Lease(lease) = cx.upstream.pick(&mut self.order, cx.now, cx.rng) else {
+        let Pick::Lease(lease) = cx.upstream.pick(&mut self.order, self.client.as_ref(), cx.now, cx.rng) else {
             cx.upstream.give_back_budget(cx.now);
             self.progress.denied = Some(Denied::NoAlternate);
             return Step::Wait;

@@ -77,6 +77,9 @@ pub enum Step {
     },
     /// All usable backends are at their limit: wait in the upstream's queue, then call [`super::Attempt::on_start`] again.
     Full,
+    /// Some backends have room, but the client's connection holds its share of each of them: wait as after `Full`, without
+    /// holding up others.
+    ClientFull,
     /// Nothing, until an event or [`super::Attempt::timer`].
     Wait,
     /// Answer the client with this; no attempt is running any more.

@@ -404,7 +404,7 @@ fn nobody_overtakes_those_who_wait_for_a_backend() {
     let mut bench = Bench::new(1);
     bench.upstream = Upstream::new(Arc::new(pool(&[1], options).with_scope(&scope)), UpstreamOptions::default());
     let mut queue = Queue::new(process, 0);
-    let mut permit = || match queue.admit(&scope, Nanos::NEVER, Nanos::from_millis(1000)) {
+    let mut permit = || match queue.admit(&scope, None, Nanos::NEVER, Nanos::from_millis(1000)) {
         Admission::Granted(permit) => permit,
         other => panic!("{other:?}"),
     };
@@ -413,11 +413,11 @@ fn nobody_overtakes_those_who_wait_for_a_backend() {
     let mut attempts: Vec<_> = permits.iter().map(|_| Attempt::new(&request, &bench.upstream, bench.now)).collect();
     assert!(matches!(attempts[0].on_start(&mut bench.cx()), Step::Start { .. }));
     assert_eq!(attempts[1].on_start(&mut bench.cx()), Step::Full);
-    let ticket = queue.wait_backend(&permits[1], None, Nanos::NEVER, bench.now).unwrap();
+    let ticket = queue.wait_backend(&permits[1], false, None, Nanos::NEVER, bench.now).unwrap();
     assert!(matches!(queue.poll(bench.now), Some(Wake::TryBackend(_))));
     attempts[0].abort();
     assert_eq!(attempts[2].on_start(&mut bench.cx()), Step::Full, "the place belongs to the one who waits");
-    queue.wait_backend(&permits[2], None, Nanos::NEVER, bench.now).unwrap();
+    queue.wait_backend(&permits[2], false, None, Nanos::NEVER, bench.now).unwrap();
     assert!(matches!(queue.poll(bench.now), Some(Wake::TryBackend(first)) if first == ticket));
     assert!(matches!(attempts[1].on_start(&mut bench.cx()), Step::Start { .. }));
     queue.leave(ticket);
@@ -445,7 +445,7 @@ fn in_brownout_nothing_is_hedged() {
         let options = bench.upstream.options().clone();
         let joined = pool(&[1, 1], PoolOptions::default()).with_scope(&scope);
         bench.upstream = Upstream::new(Arc::new(joined), options);
-        let mut admit = |_| match queue.admit(&scope, Nanos::NEVER, bench.now) {
+        let mut admit = |_| match queue.admit(&scope, None, Nanos::NEVER, bench.now) {
             Admission::Granted(permit) => permit,
             other => panic!("{other:?}"),
         };
@@ -457,4 +457,115 @@ fn in_brownout_nothing_is_hedged() {
         assert_eq!(process.in_brownout(), !is_hedged);
         drop(permits);
     }
+}
+
+#[test]
+fn a_client_that_holds_its_share_of_a_backend_waits_without_holding_up_others() {
+    use crate::admit::{Admission, ClientShare, Process, ProcessOptions, Queue, Scope, ScopeOptions, Wake};
+    let process = Process::new(1, &ProcessOptions::default());
+    let scope = Scope::new(Arc::clone(&process), 1, &ScopeOptions::default());
+    let options = PoolOptions { inflight_limit: 3, client_limit: 1, ..Default::default() };
+    let mut bench = Bench::new(1);
+    bench.upstream = Upstream::new(Arc::new(pool(&[1], options).with_scope(&scope)), UpstreamOptions::default());
+    let mut queue = Queue::new(process, 0);
+    let (hog, other, third) = (queue.new_client(), queue.new_client(), queue.new_client());
+    let mut admitted = |client: &ClientShare, bench: &Bench| {
+        let Admission::Granted(permit) = queue.admit(&scope, Some(client), Nanos::NEVER, bench.now) else {
+            panic!("no permit")
+        };
+        let request = Request { method: b"GET", has_body: false, key: 0 };
+        (permit, Attempt::new(&request, &bench.upstream, bench.now).for_client(client.clone()))
+    };
+    let (_first_permit, mut first) = admitted(&hog, &bench);
+    let (second_permit, mut second) = admitted(&hog, &bench);
+    let (fourth_permit, mut fourth) = admitted(&hog, &bench);
+    let (_other_permit, mut passing) = admitted(&other, &bench);
+    let (_third_permit, mut last) = admitted(&third, &bench);
+    assert!(matches!(first.on_start(&mut bench.cx()), Step::Start { .. }));
+    assert_eq!(second.on_start(&mut bench.cx()), Step::ClientFull);
+    let ticket = queue.wait_backend(&second_permit, true, None, Nanos::NEVER, bench.now).unwrap();
+    assert_eq!(fourth.on_start(&mut bench.cx()), Step::ClientFull);
+    let later = queue.wait_backend(&fourth_permit, true, None, Nanos::NEVER, bench.now).unwrap();
+    assert!(matches!(queue.poll(bench.now), Some(Wake::TryBackend(first)) if first == ticket), "once more when shown");
+    assert_eq!(second.on_start(&mut bench.cx()), Step::ClientFull);
+    queue.keep_waiting(ticket, true);
+    assert!(queue.poll(bench.now).is_none());
+    assert!(matches!(passing.on_start(&mut bench.cx()), Step::Start { .. }), "others pass");
+    assert!(matches!(last.on_start(&mut bench.cx()), Step::Start { .. }));
+    // A place of another does not help; it is looked at once for each client, though.
+    passing.abort();
+    assert!(matches!(queue.poll(bench.now), Some(Wake::TryBackend(first)) if first == ticket));
+    assert_eq!(second.on_start(&mut bench.cx()), Step::ClientFull);
+    queue.keep_waiting(ticket, true);
+    assert!(queue.poll(bench.now).is_none());
+    // One of its own does.
+    first.abort();
+    assert!(matches!(queue.poll(bench.now), Some(Wake::TryBackend(first)) if first == ticket));
+    assert!(matches!(second.on_start(&mut bench.cx()), Step::Start { .. }));
+    queue.leave(ticket);
+    while let Some(wake) = queue.poll(bench.now) {
+        assert!(matches!(wake, Wake::TryBackend(next) if next == later));
+        assert_eq!(fourth.on_start(&mut bench.cx()), Step::ClientFull);
+        queue.keep_waiting(later, true);
+    }
+    second.abort();
+    assert!(matches!(queue.poll(bench.now), Some(Wake::TryBackend(next)) if next == later));
+}
+
+#[test]
+fn a_waiter_that_comes_to_its_turn_over_its_share_lets_the_next_one_go() {
+    use crate::admit::{Admission, Process, ProcessOptions, Queue, Scope, ScopeOptions, Wake};
+    let process = Process::new(1, &ProcessOptions::default());
+    let scope = Scope::new(Arc::clone(&process), 1, &ScopeOptions::default());
+    let options = PoolOptions { inflight_limit: 2, client_limit: 1, ..Default::default() };
+    let mut bench = Bench::new(1);
+    bench.upstream = Upstream::new(Arc::new(pool(&[1], options).with_scope(&scope)), UpstreamOptions::default());
+    let mut queue = Queue::new(process, 0);
+    let clients = [(); 3].map(|()| queue.new_client());
+    let mut attempts = Vec::new();
+    for at in [0, 1, 0, 2] {
+        let Admission::Granted(permit) = queue.admit(&scope, Some(&clients[at]), Nanos::NEVER, bench.now) else {
+            panic!("no permit")
+        };
+        let request = Request { method: b"GET", has_body: false, key: 0 };
+        attempts.push((permit, Attempt::new(&request, &bench.upstream, bench.now).for_client(clients[at].clone())));
+    }
+    for attempt in &mut attempts[..2] {
+        assert!(matches!(attempt.1.on_start(&mut bench.cx()), Step::Start { .. }));
+    }
+    // The backend is full for both of the others, whatever their shares.
+    let tickets = [2, 3].map(|at| {
+        assert_eq!(attempts[at].1.on_start(&mut bench.cx()), Step::Full);
+        queue.wait_backend(&attempts[at].0, false, None, Nanos::NEVER, bench.now).unwrap()
+    });
+    attempts[1].1.abort();
+    assert!(matches!(queue.poll(bench.now), Some(Wake::TryBackend(ticket)) if ticket == tickets[0]));
+    assert_eq!(attempts[2].1.on_start(&mut bench.cx()), Step::ClientFull);
+    queue.keep_waiting(tickets[0], true);
+    assert!(matches!(queue.poll(bench.now), Some(Wake::TryBackend(ticket)) if ticket == tickets[1]));
+    assert!(matches!(attempts[3].1.on_start(&mut bench.cx()), Step::Start { .. }));
+    queue.leave(tickets[1]);
+}
+
+#[test]
+fn a_share_sends_requests_to_other_backends_and_forbids_no_retry_there() {
+    use crate::admit::{Process, ProcessOptions, Queue};
+    let process = Process::new(1, &ProcessOptions::default());
+    let client = Queue::new(process, 0).new_client();
+    let mut bench = Bench::new(2);
+    let options = PoolOptions { inflight_limit: 10, client_limit: 2, ..Default::default() };
+    bench.upstream = Upstream::new(Arc::new(pool(&[1, 1], options)), UpstreamOptions::default());
+    let request = Request { method: b"GET", has_body: false, key: 0 };
+    let mut running = Vec::new();
+    for _ in 0..4 {
+        let mut attempt = Attempt::new(&request, &bench.upstream, bench.now).for_client(client.clone());
+        assert!(matches!(attempt.on_start(&mut bench.cx()), Step::Start { .. }));
+        running.push(attempt);
+    }
+    let backends: Vec<_> = bench.upstream.pool().members().iter().map(|member| member.state.in_flight()).collect();
+    assert_eq!(backends, [2, 2]);
+    let mut fifth = Attempt::new(&request, &bench.upstream, bench.now).for_client(client);
+    assert_eq!(fifth.on_start(&mut bench.cx()), Step::ClientFull);
+    running.pop();
+    assert!(matches!(fifth.on_start(&mut bench.cx()), Step::Start { .. }));
 }

@@ -19,6 +19,7 @@ pub use random::Random;
 pub use ring::Ring;
 pub use round_robin::RoundRobin;
 
+use crate::admit::ClientShare;
 use crate::pool::Pool;
 use crate::rng::Rng;
 use crate::time::Nanos;
@@ -129,6 +130,8 @@ pub struct View<'a> {
     pub(crate) backoff: &'a [Backoff],
     pub(crate) now: Nanos,
     pub(crate) panic: bool,
+    /// The client of the request, where it may hold its share of a backend.
+    pub(crate) client: Option<&'a ClientShare>,
 }
 
 impl View<'_> {
@@ -163,6 +166,7 @@ impl View<'_> {
         let resting = self.backoff.get(index).is_some_and(|backoff| backoff.until > self.now);
         !resting
             && (self.order.is_fresh() || !self.order.is_tried(index))
+            && !self.client.is_some_and(|client| self.pool.is_held_by(client, index))
             && self.pool.check(index, self.now, self.panic).is_ok()
     }
 }

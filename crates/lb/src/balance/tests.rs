@@ -32,7 +32,7 @@ impl Picker {
     }
 
     fn pick_for(&mut self, order: &Order) -> Option<usize> {
-        let view = View { pool: &self.pool, order, backoff: &[], now: NOW, panic: false };
+        let view = View { pool: &self.pool, order, backoff: &[], now: NOW, panic: false, client: None };
         self.balancer.pick(&view, &mut self.rng)
     }
 
@@ -186,7 +186,7 @@ fn a_keys_first_backend_is_the_first_of_its_order_whatever_the_weights() {
         let ring = Ring::new(&pool, None);
         for number in 0..500_u64 {
             let order = Order::new(key::hash(&number.to_le_bytes()), None);
-            let view = View { pool: &pool, order: &order, backoff: &[], now: NOW, panic: false };
+            let view = View { pool: &pool, order: &order, backoff: &[], now: NOW, panic: false, client: None };
             assert_eq!(ring.pick(&view), ring.after(&view, f64::NEG_INFINITY).map(|(_, index)| index), "{number}");
         }
     }
@@ -206,7 +206,7 @@ fn keys_come_back_at_once_while_others_start_slowly() {
         let mut taken = 0;
         for number in 0..1000_u64 {
             let order = Order::new(key::hash(&number.to_le_bytes()), None);
-            let view = View { pool: &picker.pool, order: &order, backoff: &[], now: back, panic: false };
+            let view = View { pool: &picker.pool, order: &order, backoff: &[], now: back, panic: false, client: None };
             taken += u32::from(picker.balancer.pick(&view, &mut picker.rng) == Some(0));
         }
         assert_eq!((400..600).contains(&taken), returns_at_once, "{algorithm:?}: {taken} of 1000");

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::SeqCst;
 
 use super::{Backend, Bar, Member, Pool};
+use crate::admit::{ClientShare, Limited, ShareOfPlace};
 use crate::attempt::breaker::Pass;
 use crate::health::{Fitness, Transition};
 use crate::time::Nanos;
@@ -19,6 +20,7 @@ pub struct Lease {
     index: usize,
     pass: Pass,
     trial: bool,
+    share: Option<ShareOfPlace>,
 }
 
 /// How an attempt went, as far as its backend is concerned.
@@ -34,6 +36,12 @@ impl Lease {
     /// Index of the backend in its pool.
     pub fn index(&self) -> usize {
         self.index
+    }
+
+    /// Counts it for the client whose request it is for.
+    pub(crate) fn for_client(mut self, client: Option<&ClientShare>) -> Self {
+        self.share = client.map(|client| client.take(Limited::of(&self.backend)));
+        self
     }
 
     /// Whether a backend in doubt waits for this attempt's answer.
@@ -106,6 +114,12 @@ impl Drop for Lease {
 }
 
 impl Pool {
+    /// Whether this client already holds its share of a backend.
+    pub(crate) fn is_held_by(&self, client: &ClientShare, index: usize) -> bool {
+        let limit = self.options.client_limit;
+        self.members.get(index).is_some_and(|member| client.is_at(Limited::of(&member.state), limit))
+    }
+
     /// Takes a place on a backend. It may fail where [`Pool::check`] just said yes: other workers take places too.
     pub(crate) fn lease(&self, index: usize, now: Nanos, panic: bool) -> Result<Lease, Bar> {
         let member = self.check(index, now, panic)?;
@@ -113,7 +127,7 @@ impl Pool {
         let limit = self.options.inflight_limit;
         let raise = |count: u32| (count < limit).then(|| count + 1);
         state.in_flight.fetch_update(SeqCst, SeqCst, raise).map_err(|_| Bar::Full)?;
-        let mut lease = Lease { backend: Arc::clone(state), index, pass: Pass::Normal, trial: false };
+        let mut lease = Lease { backend: Arc::clone(state), index, pass: Pass::Normal, trial: false, share: None };
         if let Some(options) = &self.options.breaker {
             lease.pass = state.breaker.enter(now, options).ok_or(Bar::Open)?;
         }

@@ -41,6 +41,8 @@ pub struct Spec {
 pub struct PoolOptions {
     /// Requests at a time on one backend.
     pub inflight_limit: u32,
+    /// The part of it that one client connection may hold: [`crate::admit::client_limit`].
+    pub client_limit: u32,
     /// How long a recovered backend takes to its full weight; zero: no time.
     pub slow_start: Duration,
     /// Below this share of healthy backends health is ignored; 0: never.
@@ -53,6 +55,7 @@ impl Default for PoolOptions {
     fn default() -> Self {
         Self {
             inflight_limit: 64,
+            client_limit: u32::MAX,
             slow_start: Duration::from_secs(10),
             panic_threshold_percent: 0,
             breaker: Some(BreakerOptions::default()),

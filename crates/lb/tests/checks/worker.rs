@@ -83,7 +83,7 @@ impl Worker {
             self.table.lookup(b"host14.example.com", b"/api/v0/service14/users?id=7", b"GET", &mut self.scratch);
         black_box(route.expect("the route is in the table"));
         self.now = self.now + Duration::from_micros(5);
-        let Admission::Granted(permit) = self.queue.admit(&self.scope, Nanos::NEVER, self.now) else { return };
+        let Admission::Granted(permit) = self.queue.admit(&self.scope, None, Nanos::NEVER, self.now) else { return };
         let key = key::hash(&self.now.get().to_le_bytes());
         let request = Request { method: b"GET", has_body: false, key };
         let mut attempt = Attempt::new(&request, &self.upstream, self.now);

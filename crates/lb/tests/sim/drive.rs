@@ -84,7 +84,7 @@ impl World {
             deadline: now + Duration::from_secs(3),
             armed: Nanos::NEVER,
         };
-        match self.queues[worker].admit(&self.scopes[upstream], exchange.deadline, now) {
+        match self.queues[worker].admit(&self.scopes[upstream], None, exchange.deadline, now) {
             Admission::Granted(permit) => {
                 exchange.permit = Some(permit);
                 self.exchanges.insert(id, exchange);
@@ -137,7 +137,7 @@ impl World {
                     assert!(ended.is_some(), "cancelled what does not run");
                     step = self.ask(id, Attempt::next);
                 }
-                Step::Full => return self.wait_for_backend(id),
+                Step::Full | Step::ClientFull => return self.wait_for_backend(id),
                 Step::Answer(reason) => {
                     self.shadow.on_answer(reason);
                     return self.end(id);
@@ -304,7 +304,7 @@ impl World {
             return; // it keeps its place
         }
         let permit = exchange.permit.as_ref().expect("held while waiting for a backend");
-        match self.queues[exchange.worker].wait_backend(permit, exchange.waited, exchange.deadline, now) {
+        match self.queues[exchange.worker].wait_backend(permit, false, exchange.waited, exchange.deadline, now) {
             Ok(ticket) => {
                 exchange.ticket = Some(ticket);
                 self.shadow.totals.waited_for_backend += 1;

@@ -56,13 +56,13 @@ fn a_full_upstream_is_waited_for_in_order() {
     let process = process(100);
     let scope = scope(&process, 1);
     let mut queue = Queue::new(Arc::clone(&process), 0);
-    let first = granted(queue.admit(&scope, Nanos::NEVER, AT(1)));
-    let second = queued(queue.admit(&scope, Nanos::NEVER, AT(2)));
-    let third = queued(queue.admit(&scope, Nanos::NEVER, AT(3)));
+    let first = granted(queue.admit(&scope, None, Nanos::NEVER, AT(1)));
+    let second = queued(queue.admit(&scope, None, Nanos::NEVER, AT(2)));
+    let third = queued(queue.admit(&scope, None, Nanos::NEVER, AT(3)));
     assert!(queue.poll(AT(4)).is_none());
     assert_eq!((process.in_flight(), scope.queued(), process.queued()), (1, 2, 2));
     drop(first);
-    let fourth = queued(queue.admit(&scope, Nanos::NEVER, AT(4)));
+    let fourth = queued(queue.admit(&scope, None, Nanos::NEVER, AT(4)));
     let (ticket, permit) = next_grant(&mut queue, AT(5)).unwrap();
     assert_eq!(ticket, second, "nobody overtakes");
     assert!(queue.poll(AT(5)).is_none());
@@ -81,10 +81,10 @@ fn waiting_in_vain_ends_with_the_reason_of_the_limit() {
     let process = process(2);
     let (narrow, wide) = (scope(&process, 1), scope(&process, 10));
     let mut queue = Queue::new(Arc::clone(&process), 0);
-    let _one = granted(queue.admit(&narrow, Nanos::NEVER, AT(0)));
-    queued(queue.admit(&narrow, Nanos::NEVER, AT(0)));
-    let two = granted(queue.admit(&wide, Nanos::NEVER, AT(0)));
-    queued(queue.admit(&wide, AT(200), AT(100)));
+    let _one = granted(queue.admit(&narrow, None, Nanos::NEVER, AT(0)));
+    queued(queue.admit(&narrow, None, Nanos::NEVER, AT(0)));
+    let two = granted(queue.admit(&wide, None, Nanos::NEVER, AT(0)));
+    queued(queue.admit(&wide, None, AT(200), AT(100)));
     assert_eq!(queue.due(), AT(200));
     assert!(queue.poll(AT(199)).is_none());
     assert_eq!(refusal(&mut queue, 200), Reason::GlobalInflight);
@@ -101,11 +101,11 @@ fn caps_refuse_at_once() {
     let small = ScopeOptions { queue_cap: 2, ..Default::default() };
     let scopes = [0, 1].map(|_| Scope::new(Arc::clone(&process), 1, &small));
     let mut queue = Queue::new(Arc::clone(&process), 0);
-    queued(queue.admit(&scopes[0], Nanos::NEVER, AT(0)));
-    queued(queue.admit(&scopes[0], Nanos::NEVER, AT(0)));
-    assert_eq!(refused(queue.admit(&scopes[0], Nanos::NEVER, AT(0))), Reason::RouteCap);
-    queued(queue.admit(&scopes[1], Nanos::NEVER, AT(0)));
-    assert_eq!(refused(queue.admit(&scopes[1], Nanos::NEVER, AT(0))), Reason::RouteGlobalCap);
+    queued(queue.admit(&scopes[0], None, Nanos::NEVER, AT(0)));
+    queued(queue.admit(&scopes[0], None, Nanos::NEVER, AT(0)));
+    assert_eq!(refused(queue.admit(&scopes[0], None, Nanos::NEVER, AT(0))), Reason::RouteCap);
+    queued(queue.admit(&scopes[1], None, Nanos::NEVER, AT(0)));
+    assert_eq!(refused(queue.admit(&scopes[1], None, Nanos::NEVER, AT(0))), Reason::RouteGlobalCap);
     assert_eq!((scopes[1].queued(), process.queued()), (1, 3));
     drop(queue);
     assert_eq!((scopes[0].queued(), process.queued()), (0, 0), "a worker that dies takes its waiters along");
@@ -117,7 +117,7 @@ fn without_a_wait_a_full_limit_refuses() {
     let options = ScopeOptions { inflight_limit: 0, max_wait: Duration::ZERO, ..Default::default() };
     let scope = Scope::new(Arc::clone(&process), 2, &options);
     let mut queue = Queue::new(Arc::clone(&process), 0);
-    assert_eq!(refused(queue.admit(&scope, Nanos::NEVER, AT(1))), Reason::UpstreamInflight);
+    assert_eq!(refused(queue.admit(&scope, None, Nanos::NEVER, AT(1))), Reason::UpstreamInflight);
     assert_eq!(process.queued(), 0);
 }
 
@@ -126,9 +126,9 @@ fn the_oldest_waiter_goes_first_over_workers() {
     let process = process(1);
     let (one, two) = (scope(&process, 10), scope(&process, 10));
     let mut queues = [0, 1].map(|worker| Queue::new(Arc::clone(&process), worker));
-    let permit = granted(queues[0].admit(&one, Nanos::NEVER, AT(0)));
-    let late = queued(queues[0].admit(&one, Nanos::NEVER, AT(20)));
-    let early = queued(queues[1].admit(&two, Nanos::NEVER, AT(10)));
+    let permit = granted(queues[0].admit(&one, None, Nanos::NEVER, AT(0)));
+    let late = queued(queues[0].admit(&one, None, Nanos::NEVER, AT(20)));
+    let early = queued(queues[1].admit(&two, None, Nanos::NEVER, AT(10)));
     for queue in &mut queues {
         assert!(queue.poll(AT(20)).is_none());
     }
@@ -154,8 +154,8 @@ fn a_freed_place_rings_the_worker_that_waits() {
     let flag = Arc::new(Flag(false.into()));
     process.set_waker(1, Arc::clone(&flag).into());
     let mut queues = [0, 1].map(|worker| Queue::new(Arc::clone(&process), worker));
-    let permit = granted(queues[0].admit(&scope, Nanos::NEVER, AT(0)));
-    queued(queues[1].admit(&scope, Nanos::NEVER, AT(1)));
+    let permit = granted(queues[0].admit(&scope, None, Nanos::NEVER, AT(0)));
+    queued(queues[1].admit(&scope, None, Nanos::NEVER, AT(1)));
     assert!(queues[1].poll(AT(1)).is_none());
     flag.0.store(false, std::sync::atomic::Ordering::SeqCst);
     drop(permit);
@@ -168,9 +168,9 @@ fn waiting_for_a_backend_keeps_the_permit_and_the_place_in_line() {
     let process = process(10);
     let scope = scope(&process, 1);
     let mut queue = Queue::new(Arc::clone(&process), 0);
-    let first = granted(queue.admit(&scope, Nanos::NEVER, AT(0)));
-    queued(queue.admit(&scope, Nanos::NEVER, AT(1)));
-    let ticket = queue.wait_backend(&first, None, Nanos::NEVER, AT(2)).unwrap();
+    let first = granted(queue.admit(&scope, None, Nanos::NEVER, AT(0)));
+    queued(queue.admit(&scope, None, Nanos::NEVER, AT(1)));
+    let ticket = queue.wait_backend(&first, false, None, Nanos::NEVER, AT(2)).unwrap();
     assert!(scope.has_backend_waiters());
     assert!(matches!(queue.poll(AT(2)), Some(Wake::TryBackend(tried)) if tried == ticket));
     assert!(queue.poll(AT(2)).is_none(), "once is enough until a place becomes free");
@@ -181,7 +181,7 @@ fn waiting_for_a_backend_keeps_the_permit_and_the_place_in_line() {
     drop(first);
     let Some(Wake::Granted { permit, waited, .. }) = queue.poll(AT(4)) else { panic!() };
     assert_eq!(waited, Waited { since: AT(1), until: AT(501) });
-    queue.wait_backend(&permit, Some(waited), Nanos::NEVER, AT(400)).unwrap();
+    queue.wait_backend(&permit, false, Some(waited), Nanos::NEVER, AT(400)).unwrap();
     assert!(matches!(queue.poll(AT(400)), Some(Wake::TryBackend(_))));
     assert!(matches!(queue.poll(AT(501)), Some(Wake::Refused { reason: Reason::BackendInflight, .. })));
 }
@@ -198,13 +198,13 @@ fn brownout_serves_core_routes_only() {
     let plain = Scope::new(Arc::clone(&process), 1, &ScopeOptions::default());
     let core = Scope::new(Arc::clone(&process), 1, &ScopeOptions { core: true, ..Default::default() });
     let mut queue = Queue::new(Arc::clone(&process), 0);
-    let mut held: Vec<_> = (0..9).map(|_| granted(queue.admit(&plain, Nanos::NEVER, AT(0)))).collect();
-    assert_eq!(refused(queue.admit(&plain, Nanos::NEVER, AT(0))), Reason::Brownout);
-    held.push(granted(queue.admit(&core, Nanos::NEVER, AT(0))));
+    let mut held: Vec<_> = (0..9).map(|_| granted(queue.admit(&plain, None, Nanos::NEVER, AT(0)))).collect();
+    assert_eq!(refused(queue.admit(&plain, None, Nanos::NEVER, AT(0))), Reason::Brownout);
+    held.push(granted(queue.admit(&core, None, Nanos::NEVER, AT(0))));
     assert!(process.in_brownout());
     held.truncate(6);
     assert!(!process.in_brownout(), "60 % and below");
-    drop(granted(queue.admit(&plain, Nanos::NEVER, AT(0))));
+    drop(granted(queue.admit(&plain, None, Nanos::NEVER, AT(0))));
 }
 
 #[test]
@@ -220,9 +220,13 @@ fn of_several_full_limits_the_first_in_order_gives_the_reason() {
             Scope::new(Arc::clone(&process), 1, &options)
         });
         let mut queue = Queue::new(Arc::clone(&process), 0);
-        let _all = granted(queue.admit(&core, Nanos::NEVER, AT(0)));
-        assert_eq!(refused(queue.admit(&plain, Nanos::NEVER, AT(0))), Reason::Brownout);
-        assert_eq!(refused(queue.admit(&core, Nanos::NEVER, AT(0))), second, "before its own limit, which is full too");
+        let _all = granted(queue.admit(&core, None, Nanos::NEVER, AT(0)));
+        assert_eq!(refused(queue.admit(&plain, None, Nanos::NEVER, AT(0))), Reason::Brownout);
+        assert_eq!(
+            refused(queue.admit(&core, None, Nanos::NEVER, AT(0))),
+            second,
+            "before its own limit, which is full too"
+        );
     }
 }
 
@@ -235,12 +239,80 @@ fn the_adaptive_limit_is_waited_for_and_a_rise_lets_waiters_go() {
     let scope = Scope::new(Arc::clone(&process), 1, &ScopeOptions::default());
     let mut queue = Queue::new(Arc::clone(&process), 0);
     process.on_timeout(AT(1000));
-    let _one = granted(queue.admit(&scope, Nanos::NEVER, AT(1000)));
-    let ticket = queued(queue.admit(&scope, Nanos::NEVER, AT(1000)));
+    let _one = granted(queue.admit(&scope, None, Nanos::NEVER, AT(1000)));
+    let ticket = queued(queue.admit(&scope, None, Nanos::NEVER, AT(1000)));
     assert!(queue.poll(AT(1000)).is_none());
     process.on_head(Duration::from_millis(1), AT(1001));
     let second = next_grant(&mut queue, AT(1001)).unwrap();
     assert_eq!(second.0, ticket);
-    queued(queue.admit(&scope, Nanos::NEVER, AT(1001)));
+    queued(queue.admit(&scope, None, Nanos::NEVER, AT(1001)));
     assert!(matches!(queue.poll(AT(1501)), Some(Wake::Refused { reason: Reason::AdaptiveAdmission, .. })));
+}
+
+/// The counts of an upstream of which one client may hold so many places.
+fn shared(process: &Arc<Process>, limit: u32, client_limit: u32) -> Arc<Scope> {
+    Scope::new(Arc::clone(process), 2, &ScopeOptions { inflight_limit: limit, client_limit, ..Default::default() })
+}
+
+#[test]
+fn a_client_that_holds_its_share_waits_and_others_pass_it() {
+    let process = process(100);
+    let scope = shared(&process, 4, 2);
+    let mut queue = Queue::new(Arc::clone(&process), 0);
+    let (hog, other) = (queue.new_client(), queue.new_client());
+    let first = granted(queue.admit(&scope, Some(&hog), Nanos::NEVER, AT(1)));
+    let second = granted(queue.admit(&scope, Some(&hog), Nanos::NEVER, AT(1)));
+    let waiting = [2, 3, 4].map(|ms| queued(queue.admit(&scope, Some(&hog), Nanos::NEVER, AT(ms))));
+    assert!(queue.poll(AT(4)).is_none());
+    // On this worker and on another.
+    let mut elsewhere = Queue::new(Arc::clone(&process), 1);
+    let far = elsewhere.new_client();
+    let _passed = granted(queue.admit(&scope, Some(&other), Nanos::NEVER, AT(5)));
+    drop(granted(elsewhere.admit(&scope, Some(&far), Nanos::NEVER, AT(5))));
+    // A place of the client itself lets its first one go, and no more.
+    drop(first);
+    let (ticket, third) = next_grant(&mut queue, AT(6)).unwrap();
+    assert_eq!(ticket, waiting[0]);
+    assert!(queue.poll(AT(6)).is_none());
+    // One that leaves gives its turn to the next.
+    queue.leave(waiting[1]);
+    drop((second, third));
+    assert_eq!(next_grant(&mut queue, AT(7)).unwrap().0, waiting[2]);
+    assert!(queue.poll(AT(8)).is_none() && queue.is_empty());
+    assert_eq!((scope.in_flight(), process.queued()), (1, 0));
+}
+
+#[test]
+fn waiting_for_ones_own_share_in_vain_ends_as_if_the_upstream_were_full() {
+    let process = process(100);
+    let scope = shared(&process, 4, 1);
+    let mut queue = Queue::new(Arc::clone(&process), 0);
+    let hog = queue.new_client();
+    let _held = granted(queue.admit(&scope, Some(&hog), Nanos::NEVER, AT(0)));
+    queued(queue.admit(&scope, Some(&hog), Nanos::NEVER, AT(1)));
+    assert_eq!(refusal(&mut queue, 501), Reason::UpstreamInflight);
+    assert_eq!((scope.in_flight(), process.queued()), (1, 0));
+}
+
+#[test]
+fn shares_do_not_disturb_the_order_of_those_who_wait_for_the_limit() {
+    let process = process(100);
+    let scope = shared(&process, 2, 1);
+    let mut queue = Queue::new(Arc::clone(&process), 0);
+    let clients = [(); 4].map(|()| queue.new_client());
+    let hog = granted(queue.admit(&scope, Some(&clients[0]), Nanos::NEVER, AT(0)));
+    let other = granted(queue.admit(&scope, Some(&clients[1]), Nanos::NEVER, AT(0)));
+    let greedy = queued(queue.admit(&scope, Some(&clients[0]), Nanos::NEVER, AT(1)));
+    let second = queued(queue.admit(&scope, Some(&clients[2]), Nanos::NEVER, AT(2)));
+    let third = queued(queue.admit(&scope, Some(&clients[3]), Nanos::NEVER, AT(3)));
+    assert!(queue.poll(AT(3)).is_none());
+    drop(other);
+    let (ticket, _second) = next_grant(&mut queue, AT(4)).unwrap();
+    assert_eq!(ticket, second, "it passes the one that was there before");
+    assert!(queue.poll(AT(4)).is_none());
+    drop(hog);
+    let (ticket, _first) = next_grant(&mut queue, AT(5)).unwrap();
+    assert_eq!(ticket, greedy, "and that one passes nobody once it may go");
+    assert!(queue.poll(AT(5)).is_none());
+    queue.leave(third);
 }
