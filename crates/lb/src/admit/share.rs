@@ -51,6 +51,11 @@ impl ClientShare {
         Self(Rc::new(Counts { held: RefCell::new(Vec::new()), total: Cell::new(0), freed }))
     }
 
+    /// Places held of all limits together.
+    pub fn held(&self) -> u32 {
+        self.0.total.get()
+    }
+
     /// Whether it holds `limit` places or more.
     pub(crate) fn is_at(&self, of: Limited, limit: u32) -> bool {
         self.may_be_at(limit) && self.count(of) >= limit
@@ -58,7 +63,7 @@ impl ClientShare {
 
     /// Whether it holds so many places of all limits together. Costs less than [`ClientShare::is_at`].
     pub(crate) fn may_be_at(&self, limit: u32) -> bool {
-        self.0.total.get() >= limit
+        self.held() >= limit
     }
 
     /// Whether this is the same connection.

@@ -9,7 +9,7 @@ use spooky_lb::outcome::{Reason, Reset};
 use spooky_lb::time::Nanos;
 
 use crate::backend::Fate;
-use crate::world::{Event, UPSTREAMS, WORKERS, World};
+use crate::world::{CLIENTS, Event, UPSTREAMS, WORKERS, World};
 
 /// One attempt on its way.
 #[derive(Debug)]
@@ -51,12 +51,19 @@ pub(crate) struct Exchange {
     pub(crate) armed: Nanos,
 }
 
+impl Exchange {
+    /// The client connection that it is of.
+    pub(crate) fn client(&self) -> (usize, usize) {
+        (self.worker, self.id as usize % CLIENTS)
+    }
+}
+
 impl World {
     /// A request comes.
     pub(crate) fn arrive(&mut self) {
         let now = self.now();
         let (worker, upstream) = (self.rng.below(WORKERS as u64) as usize, self.rng.below(UPSTREAMS as u64) as usize);
-        self.shadow.turn = worker;
+        self.shadow.turns[worker] = true;
         let generation = self.generations.len() - 1;
         let (method, has_body) =
             [("GET", false), ("GET", false), ("POST", true), ("PUT", true)][self.rng.below(4) as usize];
@@ -64,7 +71,9 @@ impl World {
         let id = self.count;
         let key = key::hash(&self.rng.below(50).to_le_bytes());
         let request = Request { method: method.as_bytes(), has_body, key };
+        let client = self.clients[worker][id as usize % CLIENTS].clone();
         let attempt = Attempt::new(&request, &self.generations[generation].upstreams[worker][upstream], now);
+        let attempt = attempt.for_client(client.clone());
         self.shadow.totals.requests += 1;
         let mut exchange = Exchange {
             id,
@@ -84,7 +93,7 @@ impl World {
             deadline: now + Duration::from_secs(3),
             armed: Nanos::NEVER,
         };
-        match self.queues[worker].admit(&self.scopes[upstream], None, exchange.deadline, now) {
+        match self.queues[worker].admit(&self.scopes[upstream], Some(&client), exchange.deadline, now) {
             Admission::Granted(permit) => {
                 exchange.permit = Some(permit);
                 self.exchanges.insert(id, exchange);
@@ -137,7 +146,8 @@ impl World {
                     assert!(ended.is_some(), "cancelled what does not run");
                     step = self.ask(id, Attempt::next);
                 }
-                Step::Full | Step::ClientFull => return self.wait_for_backend(id),
+                Step::Full => return self.wait_for_backend(id, false),
+                Step::ClientFull => return self.wait_for_backend(id, true),
                 Step::Answer(reason) => {
                     self.shadow.on_answer(reason);
                     return self.end(id);
@@ -290,21 +300,21 @@ impl World {
     /// Gives everything back, once.
     fn end(&mut self, id: u64) {
         let exchange = self.exchanges.remove(&id).expect("ends once");
-        self.shadow.turn = exchange.worker;
+        self.shadow.turns[exchange.worker] = true;
         if let Some(ticket) = exchange.ticket {
             self.queues[exchange.worker].leave(ticket);
         }
         drop(exchange);
     }
 
-    fn wait_for_backend(&mut self, id: u64) {
+    fn wait_for_backend(&mut self, id: u64, is_held_back: bool) {
         let now = self.now();
         let exchange = self.exchanges.get_mut(&id).unwrap();
-        if exchange.ticket.is_some() {
-            return; // it keeps its place
+        if let Some(ticket) = exchange.ticket {
+            return self.queues[exchange.worker].keep_waiting(ticket, is_held_back);
         }
         let permit = exchange.permit.as_ref().expect("held while waiting for a backend");
-        match self.queues[exchange.worker].wait_backend(permit, false, exchange.waited, exchange.deadline, now) {
+        match self.queues[exchange.worker].wait_backend(permit, is_held_back, exchange.waited, exchange.deadline, now) {
             Ok(ticket) => {
                 exchange.ticket = Some(ticket);
                 self.shadow.totals.waited_for_backend += 1;
@@ -330,12 +340,12 @@ impl World {
             let mut quiet = true;
             for worker in 0..WORKERS {
                 // A worker looks at its queue after everything it does itself; the others only when they are woken.
-                if self.woken[worker].take() || self.shadow.turn == worker {
+                let has_turn = std::mem::take(&mut self.shadow.turns[worker]);
+                if self.woken[worker].take() || has_turn {
                     quiet &= !self.poll_queue(worker);
                 }
             }
-            self.shadow.turn = usize::MAX;
-            if quiet && self.woken.iter().all(|woken| !woken.peek()) {
+            if quiet && self.shadow.turns == [false; WORKERS] && self.woken.iter().all(|woken| !woken.peek()) {
                 return;
             }
         }

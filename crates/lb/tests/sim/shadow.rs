@@ -1,14 +1,16 @@
 //! The shadow model: what must be true after every event, reckoned from what was seen and not from what the crate says.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 
-use spooky_lb::admit::Limit;
+use spooky_lb::admit::{Limit, client_limit};
 use spooky_lb::attempt::breaker::Circuit;
 use spooky_lb::attempt::{FailureKind, Sent};
 use spooky_lb::outcome::Reason;
+use spooky_lb::pool::Member;
 use spooky_lb::time::Nanos;
 
-use crate::world::{UPSTREAMS, World};
+use crate::world::{Generation, SHARE_PERCENT, UPSTREAMS, WORKERS, World};
 
 /// What happened in one world, or in all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -109,8 +111,8 @@ struct Before {
 pub(crate) struct Shadow {
     pub(crate) seed: u64,
     pub(crate) serial: u32,
-    /// The worker that is at work in this event.
-    pub(crate) turn: usize,
+    /// The workers that are at work in this event.
+    pub(crate) turns: [bool; WORKERS],
     pub(crate) totals: Totals,
     before: Vec<Before>,
     /// First attempts and further ones, by time, for the process and for each upstream.
@@ -123,7 +125,7 @@ impl Shadow {
         Self {
             seed,
             serial: 0,
-            turn: usize::MAX,
+            turns: [false; WORKERS],
             totals: Totals::default(),
             before: Vec::new(),
             firsts: vec![VecDeque::new(); UPSTREAMS + 1],
@@ -151,7 +153,7 @@ impl World {
     pub(crate) fn look(&mut self, id: u64) {
         let now = self.now();
         let exchange = &self.exchanges[&id];
-        self.shadow.turn = exchange.worker;
+        self.shadow.turns[exchange.worker] = true;
         let pool = &self.generations[exchange.generation].pools[exchange.upstream];
         let runs = || self.exchanges.values().flat_map(|exchange| exchange.slots.iter().flatten());
         let before = pool.members().iter().map(|member| {
@@ -187,7 +189,12 @@ impl World {
         let healthy_left = self.shadow.before.iter().enumerate().any(|(n, b)| other(n, b));
         if !before.healthy && !panic {
             assert_eq!(before.trials, 0, "one trial at a time: {context}");
-            assert!(!pool.members()[backend].spec.probed, "probes decide: {context}");
+            // A later configuration may have changed that of a backend which it kept.
+            let same = |member: &&Member| Arc::ptr_eq(&member.state, &pool.members()[backend].state);
+            let members =
+                |old: &Generation| old.pools[exchange.upstream].members().iter().find(same).map(|m| m.spec.probed);
+            let probed = self.generations.iter().rev().find_map(members);
+            assert_eq!(probed, Some(false), "probes decide: {context}");
         }
         if before.circuit == Circuit::HalfOpen {
             let most = pool.options().breaker.unwrap().half_open_max_probes;
@@ -264,7 +271,7 @@ impl World {
         self.check_nobody_is_forgotten();
     }
 
-    /// Whoever waits for a permit waits because a limit is full.
+    /// Whoever waits for a permit waits because a limit is full, or because its client holds its share of one.
     fn check_nobody_is_forgotten(&self) {
         let (limit, which) = self.process.limit();
         assert!(matches!(which, Limit::Adaptive | Limit::Global));
@@ -272,8 +279,16 @@ impl World {
             return;
         }
         for (upstream, scope) in self.scopes.iter().enumerate() {
+            let share = client_limit(scope.limit(), SHARE_PERCENT);
+            let has_room = |exchange: &crate::drive::Exchange| {
+                let same = |other: &&crate::drive::Exchange| {
+                    other.upstream == upstream && other.client() == exchange.client() && other.permit.is_some()
+                };
+                (self.exchanges.values().filter(same).count() as u32) < share
+            };
             let waits = |exchange: &&crate::drive::Exchange| {
-                exchange.upstream == upstream && exchange.ticket.is_some() && exchange.permit.is_none()
+                let is_waiting = exchange.ticket.is_some() && exchange.permit.is_none();
+                exchange.upstream == upstream && is_waiting && has_room(exchange)
             };
             let waiting = self.exchanges.values().find(waits);
             let full = scope.in_flight() >= scope.limit();

@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Wake as TaskWake, Waker};
 use std::time::Duration;
 
-use spooky_lb::admit::{AdaptiveOptions, BrownoutOptions, Process, ProcessOptions, Queue, Scope, ScopeOptions};
+use spooky_lb::admit::{
+    AdaptiveOptions, BrownoutOptions, ClientShare, Process, ProcessOptions, Queue, Scope, ScopeOptions, client_limit,
+};
 use spooky_lb::attempt::breaker::BreakerOptions;
 use spooky_lb::attempt::{Attempt, AttemptOptions, Budget, BudgetOptions, Cx, HedgeOptions, Request, SlotId, Step};
 use spooky_lb::balance::Algorithm;
@@ -23,6 +25,10 @@ use crate::shadow::{Shadow, Totals};
 
 pub(crate) const WORKERS: usize = 2;
 pub(crate) const UPSTREAMS: usize = 2;
+/// Client connections of each worker; a request is of one of them.
+pub(crate) const CLIENTS: usize = 3;
+/// What one of them may hold of a limit.
+pub(crate) const SHARE_PERCENT: u32 = 60;
 
 /// What a world is like.
 #[derive(Clone, Debug)]
@@ -136,6 +142,8 @@ pub(crate) struct World {
     pub(crate) process_budget: Arc<Budget>,
     pub(crate) generations: Vec<Generation>,
     pub(crate) queues: Vec<Queue>,
+    /// The client connections of each worker.
+    pub(crate) clients: Vec<Vec<ClientShare>>,
     pub(crate) queue_armed: [Nanos; WORKERS],
     pub(crate) woken: Vec<Arc<Woken>>,
     pub(crate) behaviours: BTreeMap<String, Behaviour>,
@@ -155,10 +163,12 @@ impl World {
         for (worker, woken) in woken.iter().enumerate() {
             process.set_waker(worker, Waker::from(Arc::clone(woken)));
         }
+        let queues: Vec<_> = (0..WORKERS).map(|worker| Queue::new(Arc::clone(&process), worker)).collect();
         let mut world = Self {
             budgets: (0..UPSTREAMS).map(|_| Arc::new(Budget::new(WORKERS, &plan.budget))).collect(),
             process_budget: Arc::new(Budget::new(WORKERS, &plan.budget)),
-            queues: (0..WORKERS).map(|worker| Queue::new(Arc::clone(&process), worker)).collect(),
+            clients: queues.iter().map(|queue| (0..CLIENTS).map(|_| queue.new_client()).collect()).collect(),
+            queues,
             queue_armed: [Nanos::NEVER; WORKERS],
             time: Nanos::from_millis(1_000),
             behind: Duration::ZERO,
@@ -236,7 +246,7 @@ impl World {
             Event::Timer { exchange } => self.on_timer(exchange),
             Event::QueueDue { worker } => {
                 self.queue_armed[worker] = Nanos::NEVER;
-                self.shadow.turn = worker;
+                self.shadow.turns[worker] = true;
             }
             Event::Probe { upstream, backend, generation } => self.on_probe(upstream, backend, generation),
             Event::Weather => {
@@ -314,8 +324,10 @@ impl World {
         let mut probers = Vec::new();
         for upstream in 0..UPSTREAMS {
             let specs = self.specs(upstream);
+            let limit = 4 + self.rng.below(8) as u32;
             let options = PoolOptions {
-                inflight_limit: 4 + self.rng.below(8) as u32,
+                inflight_limit: limit,
+                client_limit: client_limit(limit, SHARE_PERCENT),
                 slow_start: Duration::from_millis(self.rng.below(2000)),
                 panic_threshold_percent: self.plan.panic_threshold_percent,
                 breaker: self.rng.percent(80).then_some(self.plan.breaker),
@@ -395,6 +407,7 @@ impl World {
                 assert_eq!(member.state.in_flight(), 0, "{}", member.spec.address);
             }
         }
+        assert!(self.clients.iter().flatten().all(|client| client.held() == 0), "places of clients are left over");
         self.assert_nobody_is_stuck();
         let waiting: usize = self.queues.iter().map(Queue::len).sum();
         assert_eq!(waiting, 0);
@@ -451,8 +464,10 @@ impl World {
 }
 
 fn scope_options(rng: &mut Rng) -> ScopeOptions {
+    let limit = 5 + rng.below(40) as u32;
     ScopeOptions {
-        inflight_limit: 5 + rng.below(40) as u32,
+        inflight_limit: limit,
+        client_limit: client_limit(limit, SHARE_PERCENT),
         queue_cap: 10 + rng.below(30) as u32,
         max_wait: Duration::from_millis(if rng.percent(10) { 0 } else { 20 + rng.below(500) }),
         core: rng.percent(30),
