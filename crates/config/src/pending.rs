@@ -156,8 +156,10 @@ fn is_off(node: &Node) -> bool {
     node.entry("enabled").is_some_and(|entry| says(&entry.node, "false"))
 }
 
+/// Whether the scalar is this word, with the variables of the process's environment put in as `load` does.
 fn says(node: &Node, word: &str) -> bool {
-    matches!(&node.tree, Tree::Scalar { text, .. } if text.eq_ignore_ascii_case(word))
+    let env = |name: &str| std::env::var(name).ok();
+    Reader::new("", &env).scalar(node).is_some_and(|found| found.text.eq_ignore_ascii_case(word))
 }
 
 fn join(path: &str, name: &str) -> String {

@@ -34,6 +34,8 @@ fn a_value_that_asks_for_nothing_is_not_listed() {
         "observability: { metrics: { enabled: false, port: 1 } }",
         "security: { privileges: { enabled: false }, sandbox: off }",
         "listen: { tcp: { enabled: false } }",
+        "listen: { tcp: { enabled: \"${SPOOKY_TEST_IS_NOT_SET:-false}\" } }",
+        "security: { sandbox: '${SPOOKY_TEST_IS_NOT_SET:-OFF}' }",
     ] {
         assert_eq!(listed(text), [""; 0], "{text}");
     }
