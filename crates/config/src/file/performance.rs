@@ -79,7 +79,8 @@ block! {
         quic_active_migration: bool = true;
         /// `auto` validates addresses by Retry above the next value; `always`; `off`.
         quic_retry: QuicRetry = QuicRetry::Auto;
-        /// Half-open handshakes in the process.
+        /// Handshakes of the process that are not complete; with so many, others prove their address first. Handshakes
+        /// without that proof hold no place of the next limits.
         quic_retry_handshakes: usize = 256, positive();
         /// File of at least 32 bytes from which the keys of stateless resets, Retry and address tokens are derived. None:
         /// derived from the private key of the first listener.
@@ -91,7 +92,8 @@ block! {
         new_connections_burst: usize = 500, positive();
         /// Connections in the process.
         max_active_connections: usize = 20_000, positive();
-        /// Connections of one client address, QUIC and TCP together; 0 = no limit.
+        /// Connections of one client address, QUIC and TCP together; 0 = no limit. An IPv6 network of 64 bits counts as one
+        /// address.
         max_connections_per_ip: usize = 0;
         /// Open requests get this long when the process stops.
         shutdown_drain_timeout_ms: Duration = millis(5000), positive();

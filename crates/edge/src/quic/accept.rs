@@ -123,3 +123,6 @@ impl Edge {
         self.reply(now, transmit, answer);
     }
 }
+
+#[cfg(test)]
+mod tests;
