@@ -11,15 +11,17 @@ use rustls::crypto::{CryptoProvider, aws_lc_rs};
 pub mod client;
 pub mod server;
 
+mod explain;
 mod keylog;
 mod material;
 mod store;
 mod verify;
 mod x509;
 
+pub use explain::explain;
 pub use keylog::allow_key_log;
 pub use material::{CertificateFiles, TlsMaterialError};
-pub use store::{NamedFiles, Selections, Store};
+pub use store::{NamedFiles, Selections, Store, normal_name};
 pub use x509::{expiry, subject};
 
 /// The algorithms in use: those of aws-lc-rs, with the hybrid X25519MLKEM768 preferred and X25519 accepted.

@@ -6,7 +6,10 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
+use rcgen::{
+    BasicConstraints, CertificateParams, CertificateRevocationListParams, DistinguishedName, DnType, IsCa, Issuer,
+    KeyIdMethod, KeyPair, KeyUsagePurpose, RevokedCertParams, SerialNumber, date_time_ymd,
+};
 use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tempfile::TempDir;
@@ -43,18 +46,59 @@ impl Authority {
 
     /// The same with this common name in the subject; without one the subject is empty.
     pub fn issue_to(&self, common: &str, names: &[&str]) -> Identity {
+        self.issue_with(common, names, |_| {})
+    }
+
+    /// The same, but it expired long ago.
+    pub fn issue_expired_to(&self, common: &str, names: &[&str]) -> Identity {
+        self.issue_with(common, names, |params| {
+            params.not_before = date_time_ymd(2000, 1, 1);
+            params.not_after = date_time_ymd(2001, 1, 1);
+        })
+    }
+
+    /// The same, but it says that it is an authority.
+    pub fn issue_authority_to(&self, common: &str, names: &[&str]) -> Identity {
+        self.issue_with(common, names, |params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained))
+    }
+
+    fn issue_with(&self, common: &str, names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> Identity {
         let key = KeyPair::generate().expect("generate a leaf key");
         let names: Vec<String> = names.iter().map(ToString::to_string).collect();
         let mut params = CertificateParams::new(names).expect("valid subject alternative names");
         params.distinguished_name = if common.is_empty() { DistinguishedName::new() } else { name(common) };
         params.use_authority_key_identifier_extension = true;
+        // Any serial number that no other certificate of this authority has.
+        let serial = SerialNumber::from_slice(&key.public_key_raw()[1..9]);
+        params.serial_number = Some(serial.clone());
+        change(&mut params);
         let cert = params.signed_by(&key, &self.issuer).expect("sign a leaf");
         Identity {
             cert_pem: cert.pem(),
             key_pem: key.serialize_pem(),
             cert: cert.der().clone(),
             key: PrivatePkcs8KeyDer::from(key.serialize_der()).into(),
+            serial,
         }
+    }
+
+    /// A list that revokes `identities`, as PEM.
+    pub fn revocation_list(&self, identities: &[&Identity]) -> String {
+        let revoked = |identity: &&Identity| RevokedCertParams {
+            serial_number: identity.serial.clone(),
+            revocation_time: date_time_ymd(2024, 1, 1),
+            reason_code: None,
+            invalidity_date: None,
+        };
+        let params = CertificateRevocationListParams {
+            this_update: date_time_ymd(2024, 1, 1),
+            next_update: date_time_ymd(2060, 1, 1),
+            crl_number: SerialNumber::from_slice(&[1]),
+            issuing_distribution_point: None,
+            revoked_certs: identities.iter().map(revoked).collect(),
+            key_identifier_method: KeyIdMethod::Sha256,
+        };
+        params.signed_by(&self.issuer).and_then(|list| list.pem()).expect("sign a revocation list")
     }
 
     /// The authority's certificate as PEM.
@@ -102,9 +146,17 @@ pub struct Identity {
     pub key_pem: String,
     cert: CertificateDer<'static>,
     key: PrivateKeyDer<'static>,
+    serial: SerialNumber,
 }
 
 impl Identity {
+    /// The certificate and its key as TLS uses them.
+    pub fn certified(&self) -> rustls::sign::CertifiedKey {
+        let certified =
+            rustls::sign::CertifiedKey::from_der(vec![self.cert.clone()], self.key.clone_key(), &provider());
+        certified.expect("a certificate that fits its key")
+    }
+
     /// A server configuration that shows this leaf and accepts `alpn`.
     pub fn server_config(&self, alpn: &[&[u8]]) -> rustls::ServerConfig {
         let mut config = rustls::ServerConfig::builder_with_provider(provider())

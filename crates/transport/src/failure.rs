@@ -177,7 +177,8 @@ impl ConnectFailure {
 
     /// What an error of the TLS handshake means.
     pub(crate) fn from_tls(error: &io::Error) -> Self {
-        let kind = match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+        let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
+        let kind = match cause {
             Some(rustls::Error::InvalidCertificate(_)) => FailureKind::TlsCertificate,
             Some(
                 rustls::Error::NoApplicationProtocol
@@ -187,7 +188,7 @@ impl ConnectFailure {
             None if error.kind() == io::ErrorKind::UnexpectedEof => FailureKind::TlsProtocol,
             None => FailureKind::ConnectionLost(error.kind()),
         };
-        Self { kind, text: error.to_string() }
+        Self { kind, text: cause.map_or_else(|| error.to_string(), spooky_net::tls::explain) }
     }
 }
 

@@ -26,6 +26,7 @@ use spooky_edge::{Edge, Event as ClientEvent, EventKind};
 use spooky_lb::{
     admit::{ClientShare, Queue, Ticket},
     attempt::SlotId,
+    route::PathDepths,
     time::Nanos,
 };
 use spooky_transport::{Event as UpstreamEvent, Transport};
@@ -73,7 +74,7 @@ pub(crate) struct Exchanges {
     /// Reused by look-ups of routes and keys.
     scratch: Vec<u8>,
     /// Reused by the policy on paths.
-    readings: [Vec<u8>; 3],
+    path_depths: PathDepths,
 }
 
 impl Exchanges {
@@ -94,7 +95,7 @@ impl Exchanges {
             retired: Vec::new(),
             clock,
             scratch: Vec::new(),
-            readings: Default::default(),
+            path_depths: PathDepths::default(),
         }
     }
 

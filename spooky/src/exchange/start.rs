@@ -72,6 +72,14 @@ impl Exchanges {
         end: bool,
         peer: SocketAddr,
     ) -> Result<Admitted, Reason> {
+        // A tunnel's target is no host of ours.
+        if head.method != Method::Connect
+            && sides
+                .edge(client)
+                .is_some_and(|edge| edge.is_misdirected(client.stream, head.authority(), &mut self.scratch))
+        {
+            return Err(Reason::Misdirected);
+        }
         let route = self.judge(head)?;
         let number = route.upstream;
         let now = self.nanos(sides.now);
@@ -95,7 +103,7 @@ impl Exchanges {
         if head.method == Method::Connect {
             snapshot.policy.check_connect(head.authority())?;
         } else {
-            snapshot.policy.check_path(head.path(), &mut self.readings)?;
+            snapshot.policy.check_path(head.path(), &mut self.path_depths)?;
         }
         let matched = snapshot
             .routes

@@ -180,6 +180,7 @@ pub(crate) fn edge_settings(
     let contexts = server::contexts(&store, &options, &state.resumption).map_err(start_error)?;
     Ok(EdgeSettings {
         tls: contexts.quic,
+        certificates: store,
         worker: 0,
         workers: state.workers,
         idle_timeout: performance.quic_max_idle_timeout_ms,

@@ -44,7 +44,7 @@ impl KeySource {
             Self::Cookie(name) => head.fields.all(Known::Cookie).find_map(|field| cookie(field, name)),
             Self::Query(name) => query(head.path(), name),
             Self::Path => Some(route::matching_form(head.path(), scratch)),
-            Self::Authority => Some(route::normal_host(head.authority(), scratch)),
+            Self::Authority => Some(spooky_config::normalize_host(head.authority(), scratch)),
             Self::Method => Some(head.method_bytes()),
         };
         value.map_or_else(|| hash_ip(client), hash)

@@ -109,6 +109,47 @@ async fn json_is_all_there_is() {
 }
 
 #[tokio::test]
+async fn a_check_warns_of_stars_and_says_how_to_decrypt_a_key() {
+    let leaf = certificate();
+    let text = |key: &Path| {
+        format!(
+            "listen: {{ address: 127.0.0.1, port: {}, tls: {{ cert: {}, key: {} }} }}
+upstream: {{ api: {{ route: {{ path_prefix: /api/* }}, backends: [ {{ id: a, address: \"https://127.0.0.1:8080\" }} ] }} }}
+resilience: {{ protocol: {{ denied_path_prefixes: [ /admin/* ] }} }}
+security: {{ privileges: {{ enabled: false, allow_root: true }} }}
+",
+            port::free().port(),
+            leaf.cert.display(),
+            key.display()
+        )
+    };
+    let (_directory, path) = file(&text(&leaf.key));
+    let output = spooky(&["check", "--config", &path]).await;
+    let (code, _, err) = told(&output);
+    assert_eq!(code, Some(0), "{err}");
+    for (key, name, hint) in [
+        ("upstream.api.route.path_prefix", "path_prefix", "/api/"),
+        ("resilience.protocol.denied_path_prefixes[0]", "denied_path_prefixes", "/admin/"),
+    ] {
+        let text = format!("warning: {key}: {name} is literal; '*' has no meaning here\n    hint: {hint}\n");
+        assert!(err.contains(&text), "{err}");
+    }
+
+    let encrypted = leaf.dir().join("encrypted.pem");
+    let block =
+        "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIHsMFcGCSqGSIb3DQEFDTBK\n-----END ENCRYPTED PRIVATE KEY-----\n";
+    std::fs::write(&encrypted, block).unwrap();
+    let (_directory, path) = file(&text(&encrypted));
+    let output = spooky(&["check", "--config", &path]).await;
+    let (code, _, err) = told(&output);
+    let key = encrypted.display();
+    let told = format!(
+        "Failed to load key '{key}': the key is encrypted\n    hint: write it without a pass phrase: openssl pkey -in '{key}'"
+    );
+    assert!(code == Some(1) && err.contains(&told), "{err}");
+}
+
+#[tokio::test]
 async fn a_file_that_is_right_passes_and_what_it_names_is_looked_at() {
     let leaf = certificate();
     let port = port::free().port();

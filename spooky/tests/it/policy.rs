@@ -38,7 +38,7 @@ async fn denied_prefixes_are_403_on_every_reading_of_a_path() {
     let proxy = Proxy::start(|settings| {
         settings
             .upstream("all", "/", &[origin.url()])
-            .block("resilience:\n  protocol: { denied_path_prefixes: [/internal, /.git] }")
+            .block("resilience:\n  protocol: { denied_path_prefixes: [/internal, /.git, '/@secret'] }")
     })
     .await;
     let connection = proxy.greeted().await;
@@ -57,12 +57,19 @@ async fn denied_prefixes_are_403_on_every_reading_of_a_path() {
         "/internal/../x",
         "/internal%00.html",
         "/.git/config",
+        "/x%00%2f..%2finternal/keys",
+        "/b%2f..%2finternal%2f%5c..%5c..%5cc",
+        "/internal;a=b/keys",
+        "/x/..;/internal/keys",
+        "/p%2fq/../x%2f..%2finternal",
+        "//host/internal",
+        "/%40secret/keys",
     ] {
         let (status, text) = ask(path).await;
         assert_eq!((&*status, &*text), ("403", "request path blocked by policy\n"), "{path}");
     }
     assert_eq!(origin.journal().now().connections, 0);
-    for path in ["/internals", "/x/internal", "/?/internal", "/%2569nternal", "/git"] {
+    for path in ["/internals", "/x/internal", "/?/internal", "/%2569nternal", "/git", "/x;/internal", "/%2540secret"] {
         assert_ne!(ask(path).await.0, "403", "{path}");
     }
 }

@@ -1,16 +1,17 @@
 //! Whom Spooky believes, and what it finds out where it is told to believe anyone (config 5, 6, 7.5).
 
 use std::cell::Cell;
+use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use http::{HeaderMap, HeaderValue, Request};
 use rustls::SignatureScheme;
 use rustls::client::ResolvesClientCert;
 use rustls::sign::CertifiedKey;
 use spooky_testkit::certs::{Authority, Identity};
-use spooky_testkit::client::{Client, Connection};
+use spooky_testkit::client::{Client, Connection, frame};
 use spooky_testkit::origin::Origin;
 use spooky_testkit::{port, wait};
 
@@ -141,37 +142,221 @@ async fn the_subject_that_backends_see_is_the_verified_one() {
     assert_eq!(seen(&proxy.connect().await, &origin).await, (vec![], String::new()), "no certificate");
 }
 
-/// Counts how often a server asks for the certificate: it does not when the session is resumed.
+/// Shows the certificate of the day, and counts how often it is asked for: a resumed session is not asked.
 #[derive(Debug)]
-struct Asked(Arc<dyn ResolvesClientCert>, Arc<AtomicUsize>);
+struct Changing {
+    current: Mutex<Arc<CertifiedKey>>,
+    asked: AtomicUsize,
+}
 
-impl ResolvesClientCert for Asked {
-    fn resolve(&self, hints: &[&[u8]], schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
-        self.1.fetch_add(1, Ordering::Relaxed);
-        self.0.resolve(hints, schemes)
+impl Changing {
+    fn show(&self, identity: &Identity) {
+        *self.current.lock().unwrap() = Arc::new(identity.certified());
+    }
+}
+
+impl ResolvesClientCert for Changing {
+    fn resolve(&self, _hints: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
+        Some(self.current.lock().unwrap().clone())
     }
 
     fn has_certs(&self) -> bool {
-        self.0.has_certs()
+        true
+    }
+}
+
+/// How a connection of a client that is not believed ends. Its own handshake may be complete before.
+async fn turned_away(client: &Client, proxy: &Proxy) -> String {
+    match client.dial(proxy.settings.addr(), NAME).await {
+        Ok(connection) => wait::within("the connection to be closed", connection.closed()).await.to_string(),
+        Err(error) => error.to_string(),
+    }
+}
+
+/// A client that could resume is asked for its certificate each time: when that has expired, its session is no way in, and
+/// another certificate is another subject.
+#[tokio::test]
+async fn no_session_outlives_the_certificate_of_its_client() {
+    let (clients, origin) = (Authority::new(), Origin::h2c().await);
+    for require in [true, false] {
+        let more = format!("require_client_cert: {require}, subject_header: {SUBJECT}");
+        let (proxy, _folder) = asking(&clients, &more, &origin).await;
+        let names = &["client.example"];
+        let known = clients.issue_to("known", names);
+        let shown = Changing { current: Mutex::new(Arc::new(known.certified())), asked: AtomicUsize::new(0) };
+        let shown = Arc::new(shown);
+        let mut tls = proxy.authority.client_config(&[b"h3"]);
+        tls.client_auth_cert_resolver = shown.clone();
+        let client = Client::with_tls(tls, |_| {});
+        for connections in 1..=3 {
+            let connection = client.connect(proxy.settings.addr(), NAME).await;
+            assert_eq!(seen(&connection, &origin).await, (vec!["CN=known".to_owned()], String::new()));
+            assert_eq!(shown.asked.load(Ordering::Relaxed), connections, "nothing was resumed");
+        }
+        shown.show(&clients.issue_to("other", names));
+        let connection = client.connect(proxy.settings.addr(), NAME).await;
+        assert_eq!(seen(&connection, &origin).await, (vec!["CN=other".to_owned()], String::new()));
+        shown.show(&clients.issue_expired_to("known", names));
+        // certificate_expired (RFC 8446 section 6.2).
+        let end = turned_away(&client, &proxy).await;
+        assert!(end.contains("error 45"), "{end}");
+        let connection = client_of(&proxy, &known).connect(proxy.settings.addr(), NAME).await;
+        assert_eq!(seen(&connection, &origin).await, (vec!["CN=known".to_owned()], String::new()));
     }
 }
 
 #[tokio::test]
-async fn a_resumed_session_keeps_its_subject() {
-    const CONNECTIONS: usize = 5;
+async fn a_revoked_client_certificate_is_turned_away() {
     let (clients, origin) = (Authority::new(), Origin::h2c().await);
-    let more = format!("require_client_cert: true, subject_header: {SUBJECT}");
+    let [good, bad] = ["good", "bad"].map(|name| clients.issue_to(name, &["client.example"]));
+    let folder = tempfile::tempdir().unwrap();
+    let lists = folder.path().join("revoked.pem");
+    // As an editor of another system may leave it.
+    let text = format!("\u{feff}{}", clients.revocation_list(&[&bad])).replace('\n', "\r\n");
+    std::fs::write(&lists, text).unwrap();
+    let more = format!("require_client_cert: true, crl_file: {}, subject_header: {SUBJECT}", lists.display());
     let (proxy, _folder) = asking(&clients, &more, &origin).await;
-    let asked = Arc::new(AtomicUsize::new(0));
-    let mut tls = proxy.authority.client_config_of(&clients.issue_to("known", &["client.example"]), &[b"h3"]);
-    tls.client_auth_cert_resolver = Arc::new(Asked(tls.client_auth_cert_resolver, asked.clone()));
-    let client = Client::with_tls(tls, |_| {});
-    for _ in 0..CONNECTIONS {
-        let connection = client.connect(proxy.settings.addr(), NAME).await;
-        assert_eq!(seen(&connection, &origin).await, (vec!["CN=known".to_owned()], String::new()));
+    // certificate_revoked (RFC 8446 section 6.2).
+    let end = turned_away(&client_of(&proxy, &bad), &proxy).await;
+    assert!(end.contains("error 44"), "{end}");
+    let connection = client_of(&proxy, &good).connect(proxy.settings.addr(), NAME).await;
+    assert_eq!(seen(&connection, &origin).await.0, ["CN=good"]);
+    assert_eq!(origin.journal().now().requests.len(), 1);
+}
+
+/// Files with a byte order mark, CRLF and blocks without a line end between them: of each every block is used.
+#[tokio::test]
+async fn pem_files_are_used_whole_however_they_were_written() {
+    let [one, two] = [Authority::new(), Authority::new()];
+    let [first, second] =
+        [Origin::tls(&one.issue(&["127.0.0.1"])).await, Origin::tls(&two.issue(&["127.0.0.1"])).await];
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = folder.path().join("bundle.pem");
+    let glued = format!("\u{feff}{}{}", one.pem().trim_end(), two.pem().trim_end());
+    std::fs::write(&bundle, glued.replace('\n', "\r\n")).unwrap();
+    let upstreams = |settings: spooky_testkit::settings::Settings| {
+        settings
+            .upstream("first", "/digest", &[first.url()])
+            .upstream("second", "/", &[second.url()])
+            .block(&format!("upstream_tls: {{ ca_file: {} }}", bundle.display()))
+    };
+    let edit = |text: String| {
+        let quoted =
+            |name: &str| text.split(&format!("{name}: \"")).nth(1).unwrap().split('"').next().unwrap().to_owned();
+        for file in [quoted("cert"), quoted("key")] {
+            let pem = std::fs::read_to_string(&file).unwrap();
+            std::fs::write(&file, format!("\u{feff}{}", pem.replace('\n', "\r\n"))).unwrap();
+        }
+        let auth = format!(
+            ", client_auth: {{ enabled: true, require_client_cert: true, ca_file: {} }} }}\nupstream:",
+            bundle.display()
+        );
+        text.replacen(" }\nupstream:", &auth, 1)
+    };
+    let proxy = Proxy::start_edited(upstreams, edit).await;
+    for clients in [&one, &two] {
+        let connection =
+            client_of(&proxy, &clients.issue(&["client.example"])).connect(proxy.settings.addr(), NAME).await;
+        for path in ["/", "/digest"] {
+            assert_eq!(connection.get(path).await.unwrap().status, 200, "{path}");
+        }
     }
-    // A ticket that came late is no fault.
-    assert!((1..CONNECTIONS).contains(&asked.load(Ordering::Relaxed)), "asked {asked:?} times");
+    assert_eq!((first.journal().now().requests.len(), second.journal().now().requests.len()), (2, 2));
+}
+
+/// What is wrong with a backend's certificate is said in words.
+#[tokio::test]
+async fn a_backend_with_the_certificate_of_an_authority_is_named_as_such() {
+    let backends = Authority::new();
+    let origin = Origin::tls(&backends.issue_authority_to("backend", &["127.0.0.1"])).await;
+    let folder = tempfile::tempdir().unwrap();
+    let ca = folder.path().join("ca.pem");
+    std::fs::write(&ca, backends.pem()).unwrap();
+    let proxy = Proxy::start(|settings| {
+        settings.upstream("all", "/", &[origin.url()]).block(&format!("upstream_tls: {{ ca_file: {} }}", ca.display()))
+    })
+    .await;
+    assert_eq!(proxy.connect().await.get("/").await.unwrap().status, 502);
+    proxy
+        .logged("reason=the certificate is that of an authority (CA:TRUE), which no server or client may use", 1)
+        .await;
+}
+
+/// A proxy with a certificate for `a.example` and `shared.example`, one for `b.example`, one below `w.example`, and its own.
+async fn with_names(origin: &Origin) -> (Proxy, Authority, tempfile::TempDir) {
+    let (names, folder) = (Authority::new(), tempfile::tempdir().unwrap());
+    let mut entries = String::new();
+    for (number, (name, sans)) in [
+        ("a.example", &["a.example", "shared.example"][..]),
+        ("b.example", &["b.example"]),
+        ("shared.example", &["shared.example"]),
+        ("*.w.example", &["*.w.example"]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let identity = names.issue(sans);
+        let [cert, key] = ["crt", "key"].map(|kind| folder.path().join(format!("{number}.{kind}")));
+        std::fs::write(&cert, &identity.cert_pem).unwrap();
+        std::fs::write(&key, &identity.key_pem).unwrap();
+        let (cert, key) = (cert.display(), key.display());
+        let _ = write!(entries, "{{ server_name: \"{name}\", cert: {cert}, key: {key} }},");
+    }
+    let url = [origin.url()];
+    let proxy = Proxy::start_edited(
+        |settings| settings.upstream("all", "/", &url),
+        |text| text.replacen(" }\nupstream:", &format!(", certificates: [ {entries} ] }}\nupstream:"), 1),
+    )
+    .await;
+    (proxy, names, folder)
+}
+
+#[tokio::test]
+async fn a_request_for_a_host_of_another_certificate_is_misdirected() {
+    let origin = Origin::h2c().await;
+    let (proxy, names, _folder) = with_names(&origin).await;
+    let mut served = 0;
+    for (sni, hosts) in [
+        (
+            "a.example",
+            &[("A.Example:443", 200), ("a.example.", 200), ("shared.example", 200), ("elsewhere.example", 200)][..],
+        ),
+        ("a.example", &[("b.example", 421), ("B.EXAMPLE.:8443", 421), ("x.W.example", 421), ("[::1]", 200)]),
+        ("x.w.example", &[("y.w.example", 200), ("x.w.example:443", 200), ("a.example", 421), ("x.y.w.example", 200)]),
+        ("b.example", &[("shared.example", 421), ("w.example", 200), ("b.example", 200), ("127.0.0.1", 200)]),
+    ] {
+        let client = Client::new(&names);
+        let connection = client.connect_raw(proxy.settings.addr(), sni).await;
+        connection.greet().await;
+        for (host, status) in hosts {
+            let head = [(":method", "GET"), (":scheme", "https"), (":authority", *host), (":path", "/")];
+            let answer = connection.request(&frame::headers(&head), true).await.answer().await.unwrap();
+            assert_eq!(answer.statuses(), [status.to_string()], "{host} on a connection for {sni}");
+            if *status == 421 {
+                assert_eq!(answer.body, b"misdirected request\n");
+            } else {
+                served += 1;
+            }
+            assert_eq!(origin.journal().now().requests.len(), served, "{host} on a connection for {sni}");
+        }
+    }
+    // `host` says it where there is no `:authority`.
+    let connection = Client::new(&names).connect_raw(proxy.settings.addr(), "a.example").await;
+    connection.greet().await;
+    let head = [(":method", "GET"), (":scheme", "https"), (":path", "/"), ("host", "b.example")];
+    let answer = connection.request(&frame::headers(&head), true).await.answer().await.unwrap();
+    assert_eq!(answer.statuses(), ["421"]);
+    // The proxy's own certificate is also for b.example, but not for names below w.example. Without SNI nothing is promised.
+    for (sni, host, status) in
+        [(NAME, "b.example", "200"), (NAME, "x.w.example", "421"), ("127.0.0.1", "x.w.example", "200")]
+    {
+        let connection = proxy.client().connect_raw(proxy.settings.addr(), sni).await;
+        connection.greet().await;
+        let head = [(":method", "GET"), (":scheme", "https"), (":authority", host), (":path", "/")];
+        let answer = connection.request(&frame::headers(&head), true).await.answer().await.unwrap();
+        assert_eq!(answer.statuses(), [status], "{host} on a connection for {sni}");
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use crate::spec::block::block;
 use crate::spec::key::is_written;
 use crate::spec::text::{Text, text};
 use crate::value::http::{Method, is_token};
-use crate::value::path::strip_port;
+use crate::value::path::{literal_prefix, strip_port};
 
 const EARLY_DATA_NONE: Text =
     text("resilience.protocol.early_data_safe_methods must be non-empty when allow_0rtt=true")
@@ -15,6 +15,7 @@ const EARLY_DATA_EMPTY: Text = text("resilience.protocol.early_data_safe_methods
 const METHOD_EMPTY: Text = text("resilience.protocol.allowed_methods must not contain empty values");
 const METHOD_TOKEN: Text = text("resilience.protocol.allowed_methods must contain valid HTTP method tokens");
 const DENIED: Text = text("resilience.protocol.denied_path_prefixes must contain '/'-prefixed paths");
+const DENIED_STAR: Text = text("denied_path_prefixes is literal; '*' has no meaning here").warning().hint("<prefix>");
 const STATUS: Text = text("resilience.protocol.timeout_status must be 503 or 504");
 const CONNECT_PORTS: Text = text("resilience.protocol.connect_allowed_ports must contain ports in range 1-65535");
 const CONNECT_AUTHORITIES: Text =
@@ -49,7 +50,8 @@ block! {
         /// Methods that are accepted; empty = all.
         allowed_methods: Vec<Method> = Vec::new(), holds(is_written, METHOD_EMPTY), holds(is_token, METHOD_TOKEN);
         /// Paths answered 403, with everything below.
-        denied_path_prefixes: Vec<String> = Vec::new(), holds(|path| path.starts_with('/'), DENIED);
+        denied_path_prefixes: Vec<String> = Vec::new(), holds(|path| path.starts_with('/'), DENIED),
+            says(DENIED_STAR);
         /// `true`: 400 for paths with encoded slash, backslash or NUL.
         reject_ambiguous_paths: bool = false;
         /// Status of an upstream timeout: 503 or 504.
@@ -81,5 +83,11 @@ impl Protocol {
             if self.connect_allowed_ports.is_empty() { "connect_allowed_authorities" } else { "connect_allowed_ports" };
         let unrestricted = self.connect_allowed_ports.is_empty() && self.connect_allowed_authorities.is_empty();
         scope.require(self.allow_connect || unrestricted, &[first, "allow_connect"], CONNECT_OFF, &[]);
+        for (index, path) in self.denied_path_prefixes.iter().enumerate() {
+            if let Some(prefix) = literal_prefix(path) {
+                let key = format!("denied_path_prefixes[{index}]");
+                scope.require(false, &[&key], DENIED_STAR, &[("prefix", prefix)]);
+            }
+        }
     }
 }

@@ -148,6 +148,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ("route", "host: \"*.*\"", "Upstream 'api' has an invalid route host: *.*"),
     ("route", "path_prefix: \"\"", "Route path_prefix cannot be empty for upstream 'api'"),
     ("route", "path_prefix: api/v1", "Route path_prefix must start with '/' for upstream 'api': api/v1"),
+    ("route", "path_prefix: /api/*", "path_prefix is literal; '*' has no meaning here"),
     ("route", "path_prefix: /a?b", "Route path_prefix is invalid for upstream 'api': /a?b"),
     ("route", "host: a, method: \"G T\"", "Route method is invalid for upstream 'api': G T"),
     (
@@ -357,6 +358,40 @@ fn a_mistake_is_told_once() {
         let found = problems(&file(part, text));
         let errors: Vec<_> = found.iter().filter(|problem| problem.severity == Severity::Error).collect();
         assert!(errors.len() <= 1, "{text} ({expected}):\n{found}");
+    }
+}
+
+#[test]
+fn a_star_in_a_prefix_is_warned_of_with_the_prefix_that_was_meant() {
+    for (prefix, hint) in [("/api/*", "/api/"), ("/api*", "/api"), ("/api/v*/x", "/api/"), ("/*", "/"), ("/*.php", "/")]
+    {
+        let denied = format!("resilience: {{ protocol: {{ denied_path_prefixes: [ /ok, \"{prefix}\" ] }} }}");
+        for (part, text, path, message) in [
+            ("route", format!("path_prefix: \"{prefix}\""), "upstream.api.route.path_prefix", "path_prefix"),
+            ("root", denied, "resilience.protocol.denied_path_prefixes[1]", "denied_path_prefixes"),
+        ] {
+            let found = problems(&file(part, &text));
+            let [problem] = found.iter().collect::<Vec<_>>()[..] else { panic!("{found}") };
+            assert_eq!(problem.message, format!("{message} is literal; '*' has no meaning here"));
+            assert_eq!((problem.severity, problem.hint.as_deref()), (Severity::Warning, Some(hint)), "{prefix}");
+            assert_eq!(problem.path, path);
+        }
+    }
+}
+
+#[test]
+fn the_subject_cannot_take_the_place_of_a_field_that_spooky_writes() {
+    for header in ["via", "Host", "X-Forwarded-For", "x_forwarded_for", "x-request-id", "Content_Length", "cookie"] {
+        let found = problems(&file("tls", &format!("cert: c, key: k, client_auth: {{ subject_header: {header} }}")));
+        let name = header.to_lowercase();
+        let text =
+            format!("listen.tls.client_auth.subject_header '{name}' is a field that Spooky itself writes or removes");
+        let messages: Vec<_> = found.iter().map(|problem| problem.message.as_str()).collect();
+        assert_eq!(messages, [text.as_str()]);
+    }
+    for header in ["x-client-subject", "x-forwarded", "subject"] {
+        let text = file("tls", &format!("cert: c, key: k, client_auth: {{ subject_header: {header} }}"));
+        assert!(problems(&text).is_empty(), "{header}: {}", problems(&text));
     }
 }
 

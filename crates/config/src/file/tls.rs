@@ -25,6 +25,43 @@ const EMPTY_WHEN_PROVIDED: Text = text("<key> cannot be empty when provided");
 const HALF_CLIENT_PAIR: Text =
     text("<block>.client_cert and <block>.client_key must both be set when either is provided");
 
+const SUBJECT_TAKEN: Text = text("<key> '<v>' is a field that Spooky itself writes or removes")
+    .code(Code::UnsupportedPolicyCombination)
+    .hint("choose a name of your own, such as x-client-subject");
+
+/// Request fields that Spooky itself writes, removes or joins on the way to a backend.
+const FIELDS_OF_PROXY: [&str; 23] = [
+    "connection",
+    "content-length",
+    "cookie",
+    "early-data",
+    "forwarded",
+    "host",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "proxy-connection",
+    "te",
+    "traceparent",
+    "tracestate",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "via",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-real-ip",
+    "x-request-id",
+];
+
+/// Whether a field is one of them, also for backends that read `_` as `-`, as CGI does.
+fn is_field_of_proxy(name: &str) -> bool {
+    let name = name.replace('_', "-");
+    FIELDS_OF_PROXY.contains(&&*name)
+}
+
 /// A DNS name, or `*.` and one.
 fn is_server_name(name: &str) -> bool {
     let name = name.strip_prefix("*.").unwrap_or(name);
@@ -38,10 +75,11 @@ block! {
         /// Certificate chain of the default pair, PEM.
         cert: Option<PathBuf> = None, holds(is_written, EMPTY), says(HALF_PAIR),
             says(texts::CERT_MISSING), says(texts::CERT_UNREADABLE), says(texts::CERT_GONE), says(texts::CERT_INVALID),
-            says(texts::CERT_NO_BLOCK), says(texts::EXPIRED), says(texts::EXPIRES);
+            says(texts::CERT_NO_BLOCK), says(texts::PEM_UNREAD), says(texts::EXPIRED), says(texts::EXPIRES);
         /// Private key of the default pair, PEM.
         key: Option<PathBuf> = None, holds(is_written, EMPTY), says(texts::KEY_MISSING), says(texts::KEY_UNREADABLE),
-            says(texts::KEY_GONE), says(texts::KEY_INVALID), says(texts::KEY_NO_BLOCK), says(texts::KEY_MISMATCH);
+            says(texts::KEY_GONE), says(texts::KEY_INVALID), says(texts::KEY_ENCRYPTED), says(texts::KEY_NO_BLOCK),
+            says(texts::PEM_UNREAD), says(texts::KEY_MISMATCH);
         /// OCSP response in DER that is stapled.
         ocsp_file: Option<PathBuf> = None, holds(is_written, EMPTY), says(texts::OCSP_MISSING);
         /// Further pairs, chosen by SNI.
@@ -104,18 +142,21 @@ block! {
         require_client_cert: bool = false, says(CLIENT_CERT_ALONE);
         /// Certificate authorities that sign clients, PEM.
         ca_file: Option<PathBuf> = None, holds(is_written, EMPTY), says(CA_REQUIRED), says(texts::FILE_MISSING),
-            says(texts::CA_NO_BLOCK);
+            says(texts::CA_NO_BLOCK), says(texts::PEM_UNREAD);
         /// PEM revocation lists, checked for the whole chain.
         crl_file: Option<PathBuf> = None, holds(is_written, EMPTY), says(texts::FILE_MISSING),
-            says(texts::FILE_UNREADABLE), says(texts::CRL_NO_BLOCK);
+            says(texts::FILE_UNREADABLE), says(texts::CRL_NO_BLOCK), says(texts::PEM_UNREAD);
         /// Request field that carries the verified subject upstream, as in RFC 4514; a client's own field of that name is
-        /// removed, always.
-        subject_header: Option<HeaderName> = None;
+        /// removed, always. It cannot be a field that Spooky itself writes or removes, such as `via` or `x-forwarded-for`.
+        subject_header: Option<HeaderName> = None, says(SUBJECT_TAKEN);
     }
     settle |block: &mut ClientAuth, scope: &mut Scope<'_, '_>| {
         let allowed = block.enabled || !block.require_client_cert;
         scope.require(allowed, &["require_client_cert", "enabled"], CLIENT_CERT_ALONE, &[]);
         scope.require(!block.enabled || block.ca_file.is_some(), &["ca_file", "enabled"], CA_REQUIRED, &[]);
+        if let Some(header) = block.subject_header.as_deref() {
+            scope.require(!is_field_of_proxy(header), &["subject_header"], SUBJECT_TAKEN, &[("v", header)]);
+        }
     }
 }
 
@@ -131,10 +172,10 @@ block! {
         server_name: Option<String> = None, holds(is_peer_name, SERVER_NAME), default("host of the address");
         /// Certificate authorities, PEM.
         ca_file: Option<PathBuf> = None, holds(is_written, EMPTY_WHEN_PROVIDED), says(texts::FILE_MISSING),
-            says(texts::CA_NO_BLOCK);
+            says(texts::CA_NO_BLOCK), says(texts::PEM_UNREAD);
         /// Directory of certificate authorities: every `.pem`, `.crt` and `.cer` file in it.
         ca_dir: Option<PathBuf> = None, holds(is_written, EMPTY_WHEN_PROVIDED), says(texts::FILE_MISSING),
-            says(texts::CA_DIR_NOT_DIR), says(texts::CA_DIR_EMPTY);
+            says(texts::CA_DIR_NOT_DIR), says(texts::CA_DIR_EMPTY), says(texts::PEM_UNREAD);
         /// `true` adds the public roots to the given ones.
         use_system_roots: bool => ca_file.is_none() && ca_dir.is_none(),
             default("`true` without `ca_file` and `ca_dir`, else `false`");

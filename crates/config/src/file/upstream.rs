@@ -16,7 +16,7 @@ use crate::spec::{Item, Key, Kind, Reader, Scope, Value};
 use crate::value::address::{BackendAddress, BackendScheme};
 use crate::value::collection::each_named;
 use crate::value::http::{HostPattern, Method, StatusRange, normal_host};
-use crate::value::path::matching_form;
+use crate::value::path::{literal_prefix, matching_form};
 use crate::value::quantity::millis;
 use crate::yaml::Node;
 use crate::yaml::emit::Shown;
@@ -26,6 +26,7 @@ const ROUTE_EMPTY: Text = text("Upstream '<u>' must have either 'host' or 'path_
 const ROUTE_HOST: Text = text("Upstream '<u>' has an invalid route host: <h>");
 const PREFIX_EMPTY: Text = text("Route path_prefix cannot be empty for upstream '<u>'");
 const PREFIX_SLASH: Text = text("Route path_prefix must start with '/' for upstream '<u>': <p>");
+const PREFIX_STAR: Text = text("path_prefix is literal; '*' has no meaning here").warning().hint("<prefix>");
 const PREFIX_INVALID: Text = text("Route path_prefix is invalid for upstream '<u>': <p>");
 const METHOD: Text = text("Route method is invalid for upstream '<u>': <m>");
 pub(crate) const METHOD_CONNECT: Text =
@@ -198,13 +199,16 @@ block! {
         host: Option<HostPattern> = None, otherwise(ROUTE_HOST), default("any");
         /// Prefix by whole segments: `/api` takes `/api` and `/api/x`, not `/api2`; `/static/` takes what is below only.
         path_prefix: String = "/".to_owned(), holds(|path| !path.is_empty(), PREFIX_EMPTY),
-            holds(|path| path.starts_with('/'), PREFIX_SLASH), holds(is_clean, PREFIX_INVALID);
+            holds(|path| path.starts_with('/'), PREFIX_SLASH), holds(is_clean, PREFIX_INVALID), says(PREFIX_STAR);
         /// One method.
         method: Option<Method> = None, otherwise(METHOD), says(METHOD_CONNECT), default("any");
     }
     settle |block: &mut Route, scope: &mut Scope<'_, '_>| {
         if !scope.written("host") && !scope.written("path_prefix") {
             scope.require_here(ROUTE_EMPTY);
+        }
+        if let Some(prefix) = literal_prefix(&block.path_prefix) {
+            scope.require(false, &["path_prefix"], PREFIX_STAR, &[("prefix", prefix)]);
         }
         block.path_prefix = matching_form(&block.path_prefix);
     }

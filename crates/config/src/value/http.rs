@@ -4,6 +4,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::ops::Deref;
 
+use super::host::normalize_host;
 use super::path::strip_port;
 use crate::spec::text::{Text, text};
 use crate::spec::{Item, Key, Kind, Reader, Rule, Value};
@@ -135,12 +136,9 @@ impl HostPattern {
 /// A host in the form in which hosts are compared: lower case, no port, no trailing dot, no brackets. `None` if it is
 /// neither a DNS name nor an IP literal.
 pub fn normal_host(text: &str) -> Option<String> {
-    let host = strip_port(text)?;
-    let host = host.strip_suffix('.').unwrap_or(host).to_ascii_lowercase();
-    match host.parse::<IpAddr>() {
-        Ok(address) => Some(address.to_string()),
-        Err(_) => is_dns_name(&host).then_some(host),
-    }
+    strip_port(text)?;
+    let host = String::from_utf8(normalize_host(text.as_bytes(), &mut Vec::new()).to_owned()).ok()?;
+    (host.parse::<IpAddr>().is_ok() || is_dns_name(&host)).then_some(host)
 }
 
 impl fmt::Display for HostPattern {

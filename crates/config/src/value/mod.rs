@@ -3,6 +3,7 @@
 
 pub(crate) mod address;
 pub(crate) mod collection;
+pub(crate) mod host;
 pub(crate) mod http;
 pub(crate) mod network;
 pub(crate) mod number;

@@ -51,6 +51,14 @@ pub(crate) fn strip_port(text: &str) -> Option<&str> {
     }
 }
 
+/// The prefix that was meant by a path with a `*`, which has no meaning in a prefix: the path up to the last `/` before it,
+/// or up to the `*` where nothing would be left. `None` without `*`.
+pub(crate) fn literal_prefix(path: &str) -> Option<&str> {
+    let (before, _) = path.split_once('*')?;
+    let end = before.rfind('/').filter(|slash| *slash > 0).map_or(before.len(), |slash| slash.saturating_add(1));
+    before.get(..end)
+}
+
 /// A URL path in its matching form: unreserved escapes decoded once, `%2F`, `%5C` and `\` read as `/`, cut at `%00`,
 /// repeated `/` collapsed, dot segments removed. A trailing `/` stays.
 pub fn matching_form(path: &str) -> String {

@@ -128,7 +128,11 @@ fn read_limited(file: &Path) -> std::io::Result<Vec<u8>> {
         return Err(std::io::Error::other("not a regular file"));
     }
     let mut bytes = Vec::new();
-    std::fs::File::open(file)?.take(MAX_FILE_BYTES).read_to_end(&mut bytes)?;
+    std::fs::File::open(file)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
+    // What is cut off could be a certificate.
+    if bytes.len() as u64 > MAX_FILE_BYTES {
+        return Err(std::io::Error::other("larger than 16 MiB"));
+    }
     Ok(bytes)
 }
 

@@ -8,6 +8,8 @@ use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use super::*;
 use crate::problem::Severity;
 
+const ENCRYPTED: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
+
 /// A directory of its own, removed at the end.
 struct Room(PathBuf);
 
@@ -24,14 +26,26 @@ impl Room {
         room.write("broken.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n");
         room.write("cut.pem", "-----BEGIN CERTIFICATE-----\nAAAA\n");
         room.write("broken.key", "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n");
+        room.write("encrypted.key", ENCRYPTED);
+        room.write("glued.pem", &format!("\u{feff}{}{}", cert.trim_end(), pair(&["c.example"], 2100).0));
+        room.write("dash.pem", &format!("#\n#\n#\n{}{cert}", cert.replacen("-----BEGIN", "----BEGIN", 1)));
+        room.write(
+            "second.pem",
+            &format!("#\n#\n#\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n{cert}"),
+        );
+        room.write("broken.crl", "-----BEGIN X509 CRL-----\nAAAA\n-----END X509 CRL-----\n");
         room.write("text.txt", "nothing\n");
         room.write("empty.txt", "\n");
         room.write("secret31", &"s".repeat(31));
         room.write("secret32", &"s".repeat(32));
         fs::create_dir(room.0.join("dir")).unwrap();
         fs::create_dir(room.0.join("cas")).unwrap();
+        fs::create_dir(room.0.join("badcas")).unwrap();
         fs::create_dir(room.0.join("nocas")).unwrap();
         room.write("cas/a.crt", &cert);
+        room.write("cas/readme.pem", "nothing\n");
+        room.write("badcas/a.crt", &cert);
+        room.write("badcas/b.crt", "-----BEGIN CERTIFICATE-----\nAAAA\n");
         room.write("nocas/a.txt", &cert);
         room.write("nocas/a.pem", "nothing\n");
         room
@@ -43,6 +57,18 @@ impl Room {
 
     /// Problems of a configuration in which `@` stands for the directory.
     fn problems(&self, listen: &str, extra: &str, now: i64) -> Vec<(Severity, String)> {
+        let problems = self.check(listen, extra, now).into_iter();
+        let room = self.0.display().to_string();
+        problems.map(|problem| (problem.severity, problem.message.replace(&room, "@"))).collect()
+    }
+
+    /// Their hints.
+    fn hints(&self, listen: &str) -> Vec<String> {
+        let hints = self.check(listen, "", 0).into_iter().filter_map(|problem| problem.hint);
+        hints.map(|hint| hint.replace(&self.0.display().to_string(), "@")).collect()
+    }
+
+    fn check(&self, listen: &str, extra: &str, now: i64) -> Vec<Problem> {
         let text = format!(
             "listen: {{ tls: {{ {listen} }} }}\n\
              upstream: {{ a: {{ route: {{ host: a }}, backends: [ {{ id: b, address: \"h:1\" }} ] }} }}\n{extra}"
@@ -50,9 +76,7 @@ impl Room {
         let text = text.replace('@', &self.0.display().to_string());
         let loaded = crate::parse(&text, "f", &|_| None).unwrap_or_else(|problems| panic!("{problems}"));
         let problems = check_world_at(&loaded, Mode::Start, now).into_iter();
-        let problems = problems.filter(|problem| !problem.message.contains("is not readable by user"));
-        let room = self.0.display().to_string();
-        problems.map(|problem| (problem.severity, problem.message.replace(&room, "@"))).collect()
+        problems.filter(|problem| !problem.message.contains("is not readable by user")).collect()
     }
 }
 
@@ -94,6 +118,13 @@ fn every_fault_of_a_pair_has_its_text() {
         ("@/broken.pem", "@/key.pem", "Failed to load certificate: invalid certificate format"),
         ("@/cut.pem", "@/key.pem", "Failed to load certificate: invalid certificate format"),
         ("@/text.txt", "@/key.pem", "listen.tls.cert '@/text.txt' does not contain any PEM certificate blocks"),
+        ("@/second.pem", "@/key.pem", "Failed to load certificate: invalid certificate format"),
+        (
+            "@/dash.pem",
+            "@/key.pem",
+            "listen.tls.cert '@/dash.pem' line 4: a damaged BEGIN or END marker, or an END without a BEGIN",
+        ),
+        ("@/cert.pem", "@/encrypted.key", "Failed to load key '@/encrypted.key': the key is encrypted"),
         ("@/cert.pem", "@/broken.key", "Failed to load key '@/broken.key': invalid key format"),
         ("@/cert.pem", "@/text.txt", "listen.tls.key '@/text.txt' does not contain a PEM private key"),
         ("@/cert.pem", "@/other.key", "Failed to load key '@/other.key': key does not match certificate '@/cert.pem'"),
@@ -182,6 +213,66 @@ fn a_server_name_must_be_covered() {
         let expected: Vec<_> = (!covered).then_some((Severity::Error, text)).into_iter().collect();
         assert_eq!(room.problems(&entry, "", 0), expected, "{name}");
     }
+}
+
+#[test]
+fn a_damaged_block_of_an_authority_or_a_list_is_named_with_its_line() {
+    let room = Room::new("damaged");
+    for (listen, extra, text) in [
+        (
+            "",
+            "upstream_tls: { ca_file: @/dash.pem }",
+            "upstream_tls.ca_file '@/dash.pem' line 4: a damaged BEGIN or END marker, or an END without a BEGIN",
+        ),
+        ("", "upstream_tls: { ca_dir: @/badcas }", "Failed to load certificate: invalid certificate format"),
+        (
+            "client_auth: { enabled: true, ca_file: @/dash.pem }",
+            "",
+            "listen.tls.client_auth.ca_file '@/dash.pem' line 4: a damaged BEGIN or END marker, or an END without a BEGIN",
+        ),
+        (
+            "client_auth: { enabled: true, ca_file: @/cert.pem, crl_file: @/broken.crl }",
+            "",
+            "listen.tls.client_auth.crl_file '@/broken.crl' line 1: not a revocation list",
+        ),
+    ] {
+        let listen = [GOOD, listen].into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(", ");
+        assert_eq!(room.problems(&listen, extra, 0), [(Severity::Error, text.to_owned())], "{listen} {extra}");
+    }
+}
+
+#[test]
+fn blocks_that_touch_each_other_and_byte_order_marks_do_no_harm() {
+    let room = Room::new("glued");
+    let listen = "cert: @/glued.pem, key: @/key.pem, client_auth: { enabled: true, ca_file: @/glued.pem }";
+    let extra = "upstream_tls: { ca_file: @/glued.pem, client_cert: @/glued.pem, client_key: @/key.pem }";
+    assert_eq!(room.problems(listen, extra, 0), []);
+}
+
+#[test]
+fn hints_say_where_and_what_to_do() {
+    let room = Room::new("hints");
+    for (cert, key, hint) in [
+        ("@/second.pem", "@/key.pem", "'@/second.pem' line 4: not an X.509 certificate"),
+        ("@/cut.pem", "@/key.pem", "'@/cut.pem' line 1: the block has no END marker"),
+        (
+            "@/cert.pem",
+            "@/encrypted.key",
+            "write it without a pass phrase: openssl pkey -in '@/encrypted.key' -out '@/encrypted.key.plain'",
+        ),
+    ] {
+        assert_eq!(room.hints(&format!("cert: {cert}, key: {key}")), [hint]);
+    }
+}
+
+#[test]
+fn a_file_that_is_too_large_is_not_cut_off() {
+    let room = Room::new("large");
+    let mut large = fs::read_to_string(room.0.join("cert.pem")).unwrap();
+    large.extend(std::iter::repeat_n('\n', MAX_FILE_BYTES as usize));
+    room.write("large.pem", &large);
+    let text = "Cannot read TLS certificate file '@/large.pem': larger than 16 MiB".to_owned();
+    assert_eq!(room.problems("cert: @/large.pem, key: @/key.pem", "", 0), [(Severity::Error, text)]);
 }
 
 #[test]

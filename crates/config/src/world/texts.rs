@@ -16,8 +16,12 @@ pub(crate) const CERT_UNREADABLE: Text = tls("Cannot read TLS certificate file '
 pub(crate) const KEY_UNREADABLE: Text = tls("Cannot read TLS private key file '<p>': <reason>");
 pub(crate) const CERT_GONE: Text = tls("Failed to load certificate '<p>': <reason>");
 pub(crate) const KEY_GONE: Text = tls("Failed to load key '<p>': <reason>");
-pub(crate) const CERT_INVALID: Text = tls("Failed to load certificate: invalid certificate format");
-pub(crate) const KEY_INVALID: Text = tls("Failed to load key '<p>': invalid key format");
+pub(crate) const CERT_INVALID: Text =
+    tls("Failed to load certificate: invalid certificate format").hint("'<p>' line <n>: <reason>");
+pub(crate) const KEY_INVALID: Text = tls("Failed to load key '<p>': invalid key format").hint("line <n>: <reason>");
+pub(crate) const KEY_ENCRYPTED: Text = tls("Failed to load key '<p>': the key is encrypted")
+    .hint("write it without a pass phrase: openssl pkey -in '<p>' -out '<p>.plain'");
+pub(crate) const PEM_UNREAD: Text = tls("<key> '<p>' line <n>: <reason>");
 pub(crate) const CERT_NO_BLOCK: Text = tls("<key> '<p>' does not contain any PEM certificate blocks");
 pub(crate) const KEY_NO_BLOCK: Text = tls("<key> '<p>' does not contain a PEM private key");
 pub(crate) const KEY_MISMATCH: Text = tls("Failed to load key '<p>': key does not match certificate '<c>'");
@@ -77,6 +81,8 @@ pub(crate) const ALL: &[Text] = &[
     KEY_GONE,
     CERT_INVALID,
     KEY_INVALID,
+    KEY_ENCRYPTED,
+    PEM_UNREAD,
     CERT_NO_BLOCK,
     KEY_NO_BLOCK,
     KEY_MISMATCH,

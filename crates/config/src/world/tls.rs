@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::material::{self, Fault};
-use super::{World, os_text, read_limited, texts};
+use super::{World, material, os_text, read_limited, texts};
 use crate::file::tls::{ListenTls, UpstreamTls};
+use crate::pem::{self, Fault};
+use crate::spec::Text;
 
 /// Days before the end of a certificate from which it is warned of.
 const NOTICE_SECONDS: i64 = 14 * 24 * 3600;
@@ -48,8 +49,8 @@ impl World<'_> {
         if let Some(file) = &client.crl_file {
             let path = format!("{path}.client_auth.crl_file");
             let bytes = self.read(&path, file, texts::FILE_MISSING, texts::FILE_UNREADABLE);
-            if bytes.is_some_and(|bytes| !material::has_revocation_lists(&bytes)) {
-                self.report(&path, texts::CRL_NO_BLOCK, &[("p", &file.display().to_string())]);
+            if let Some(fault) = bytes.and_then(|bytes| pem::revocation_lists(&bytes).err()) {
+                self.report_fault(&path, file, fault, texts::CRL_NO_BLOCK, texts::PEM_UNREAD);
             }
         }
     }
@@ -71,27 +72,19 @@ impl World<'_> {
         let (cert_text, key_text) = (cert.display().to_string(), key.display().to_string());
         let chain = self.read(cert_path, cert, texts::CERT_MISSING, texts::CERT_UNREADABLE);
         let secret = self.read(key_path, key, texts::KEY_MISSING, texts::KEY_UNREADABLE);
-        let chain = chain.and_then(|bytes| match material::certificates(&bytes) {
-            Ok(chain) => Some(chain),
-            Err(fault) => {
-                let text = if fault == Fault::NoBlock { texts::CERT_NO_BLOCK } else { texts::CERT_INVALID };
-                self.report(cert_path, text, &[("p", &cert_text)]);
-                None
-            }
+        let chain = chain.and_then(|bytes| {
+            let failed = |fault| self.report_fault(cert_path, cert, fault, texts::CERT_NO_BLOCK, texts::CERT_INVALID);
+            pem::certificates(&bytes).map_err(failed).ok()
         });
-        let secret = secret.and_then(|bytes| match material::private_key(&bytes) {
-            Ok(secret) => Some(secret),
-            Err(fault) => {
-                let text = if fault == Fault::NoBlock { texts::KEY_NO_BLOCK } else { texts::KEY_INVALID };
-                self.report(key_path, text, &[("p", &key_text)]);
-                None
-            }
+        let secret = secret.and_then(|bytes| {
+            let failed = |fault| self.report_fault(key_path, key, fault, texts::KEY_NO_BLOCK, texts::KEY_INVALID);
+            pem::private_key(&bytes).map_err(failed).ok()
         });
         let Some(chain) = chain else { return };
         match secret.map(|secret| material::key_matches(&chain, &secret)) {
-            Some(Err(_)) => self.report(key_path, texts::KEY_INVALID, &[("p", &key_text)]),
-            Some(Ok(false)) => self.report(key_path, texts::KEY_MISMATCH, &[("p", &key_text), ("c", &cert_text)]),
-            Some(Ok(true)) | None => {}
+            Some(None) => self.report(key_path, texts::KEY_INVALID.hint(""), &[("p", &key_text)]),
+            Some(Some(false)) => self.report(key_path, texts::KEY_MISMATCH, &[("p", &key_text), ("c", &cert_text)]),
+            Some(Some(true)) | None => {}
         }
         if let Some(name) = name.filter(|name| !material::covers(&chain, name)) {
             let path = format!("{}server_name", cert_path.trim_end_matches("cert"));
@@ -105,14 +98,23 @@ impl World<'_> {
         }
     }
 
+    /// Reports why a PEM file cannot be used, in the words for its kind.
+    fn report_fault(&mut self, path: &str, file: &Path, fault: Fault, no_block: Text, invalid: Text) {
+        let (text, flaw) = match fault {
+            Fault::NoBlock => (no_block, None),
+            Fault::Encrypted => (texts::KEY_ENCRYPTED, None),
+            Fault::Invalid(flaw) => (invalid, Some(flaw)),
+            Fault::Unread(flaw) => (texts::PEM_UNREAD, Some(flaw)),
+        };
+        let (line, reason) = flaw.map_or((0, ""), |flaw| (flaw.line, flaw.reason));
+        let arguments = [("p", &*file.display().to_string()), ("n", &line.to_string()), ("reason", reason)];
+        self.report(path, text, &arguments);
+    }
+
     fn check_ca_file(&mut self, path: &str, file: &Path) {
-        let text = file.display().to_string();
-        if let Some(bytes) = self.read(path, file, texts::FILE_MISSING, texts::FILE_UNREADABLE) {
-            match material::certificates(&bytes) {
-                Ok(_) => {}
-                Err(Fault::NoBlock) => self.report(path, texts::CA_NO_BLOCK, &[("p", &text)]),
-                Err(Fault::Invalid) => self.report(path, texts::CERT_INVALID, &[]),
-            }
+        let bytes = self.read(path, file, texts::FILE_MISSING, texts::FILE_UNREADABLE);
+        if let Some(fault) = bytes.and_then(|bytes| pem::authorities(&bytes).err()) {
+            self.report_fault(path, file, fault, texts::CA_NO_BLOCK, texts::CERT_INVALID);
         }
     }
 
@@ -127,16 +129,30 @@ impl World<'_> {
             Ok(kind) if !kind.is_dir() => self.report(path, texts::CA_DIR_NOT_DIR, &arguments),
             Ok(_) => {
                 self.files.push((directory.to_owned(), path.to_owned()));
-                let files = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
-                let mut files = files.filter(|file| is_certificate_name(file));
-                let usable = |file: std::path::PathBuf| {
-                    read_limited(&file).is_ok_and(|bytes| material::certificates(&bytes).is_ok())
-                };
-                if !files.any(usable) {
+                if !self.check_ca_files(path, directory) {
                     self.report(path, texts::CA_DIR_EMPTY, &arguments);
                 }
             }
         }
+    }
+
+    /// Whether a directory holds a certificate, or a file that has been reported. Files without PEM blocks are passed over.
+    fn check_ca_files(&mut self, path: &str, directory: &Path) -> bool {
+        let mut is_used = false;
+        let files = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
+        for file in files.filter(|file| is_certificate_name(file)) {
+            match read_limited(&file).map(|bytes| pem::authorities(&bytes)) {
+                Ok(Ok(_)) => {}
+                Ok(Err(Fault::NoBlock)) => continue,
+                Ok(Err(fault)) => self.report_fault(path, &file, fault, texts::CA_NO_BLOCK, texts::CERT_INVALID),
+                Err(error) => {
+                    let arguments = [("p", &*file.display().to_string()), ("reason", &*os_text(&error))];
+                    self.report(path, texts::FILE_UNREADABLE, &arguments);
+                }
+            }
+            is_used = true;
+        }
+        is_used
     }
 }
 

@@ -78,6 +78,8 @@ impl Edge {
                     armed: None,
                     keep_alive: now + self.keep_alive_every,
                     keep_alive_every: self.keep_alive_every,
+                    certificates: self.certificates.clone(),
+                    server_name: OnceCell::new(),
                     subject: OnceCell::new(),
                     handshake: Some(handshake),
                     place,

@@ -6,11 +6,12 @@ use crate::{
     h3::{Received, Session},
 };
 use bytes::Bytes;
-use quinn_proto::{Connection, ConnectionEvent, Event, VarInt};
+use quinn_proto::{Connection, ConnectionEvent, Event, VarInt, crypto::rustls::HandshakeData};
 use rustls::pki_types::CertificateDer;
 use spooky_bridge::h3::Code;
 use std::cell::OnceCell;
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Bytes of a subject, as text; that of a longer one is not told. Requests carry it, and backends bound their heads.
@@ -32,6 +33,10 @@ pub(crate) struct Conn {
     pub(crate) keep_alive: Instant,
     /// How long after the last datagram that is.
     pub(crate) keep_alive_every: Duration,
+    /// The certificates that one was chosen from for it: a reload brings others for new connections.
+    pub(crate) certificates: Arc<spooky_net::tls::Store>,
+    /// The name that the client asked for in its first flight, in normal form, once somebody has asked.
+    pub(crate) server_name: OnceCell<Option<Box<str>>>,
     /// The subject of its certificate, once somebody has asked.
     pub(crate) subject: OnceCell<Option<Box<str>>>,
     /// Its handshake, until that is complete or has failed.
@@ -55,6 +60,11 @@ impl Conn {
     /// then verified all that the client sent, in this handshake or in the one that a resumed session began with.
     pub(crate) fn subject(&self) -> Option<&str> {
         self.subject.get_or_init(|| subject(&self.quic)).as_deref()
+    }
+
+    /// The name that the client asked for by SNI, in the form in which hosts are compared.
+    pub(crate) fn server_name(&self) -> Option<&str> {
+        self.server_name.get_or_init(|| server_name(&self.quic)).as_deref()
     }
 
     /// The moment at which something must be done even if nothing arrives.
@@ -118,6 +128,11 @@ impl Conn {
             self.keep_alive = now + self.keep_alive_every;
         }
     }
+}
+
+fn server_name(quic: &Connection) -> Option<Box<str>> {
+    let data = quic.crypto_session().handshake_data()?.downcast::<HandshakeData>().ok()?;
+    data.server_name.map(|name| spooky_net::tls::normal_name(&name).into_boxed_str())
 }
 
 fn subject(quic: &Connection) -> Option<Box<str>> {

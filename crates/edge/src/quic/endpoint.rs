@@ -24,7 +24,9 @@ use spooky_bridge::{
     h3::Code,
     message::{Fields, ResponseHead},
 };
+use spooky_config::{host_of, normalize_host};
 use spooky_net::timer::{Deadlines, disarm};
+use spooky_net::tls::Store;
 use std::{
     collections::VecDeque,
     net::{IpAddr, SocketAddr},
@@ -37,6 +39,7 @@ use std::{
 pub struct Edge {
     pub(super) endpoint: Endpoint,
     pub(super) server: Arc<ServerConfig>,
+    pub(super) certificates: Arc<Store>,
     pub(super) session: Rc<SessionSettings>,
     pub(super) conns: Vec<Option<Box<Conn>>>,
     pub(super) open: usize,
@@ -75,6 +78,7 @@ impl Edge {
         Ok(Self {
             endpoint,
             server,
+            certificates: settings.certificates.clone(),
             session: Rc::new(settings.session()),
             conns: Vec::new(),
             open: 0,
@@ -277,6 +281,20 @@ impl Edge {
         if conn.session.is_of(stream) { conn.subject() } else { None }
     }
 
+    /// Whether a request for `authority` belongs to another certificate than the one that the stream's client was shown, which
+    /// is not valid for that host (RFC 9110 section 15.5.20). Never where the client sent no SNI. `scratch` is working space.
+    pub fn is_misdirected(&self, stream: StreamRef, authority: &[u8], scratch: &mut Vec<u8>) -> bool {
+        let conn = self.conns.get(stream.conn as usize).and_then(Option::as_ref);
+        let Some(conn) = conn.filter(|conn| conn.session.is_of(stream)) else { return false };
+        let Some(name) = conn.server_name() else { return false };
+        // Nearly all requests are for the name of the handshake.
+        if host_of(authority).eq_ignore_ascii_case(name.as_bytes()) {
+            return false;
+        }
+        let host = std::str::from_utf8(normalize_host(authority, scratch));
+        host.is_ok_and(|host| conn.certificates.is_misdirected(name, host))
+    }
+
     /// What was kept under this name for the stream's connection.
     pub fn kept(&self, stream: StreamRef, name: u64) -> Option<u64> {
         self.session(stream)?.kept(name)
@@ -410,6 +428,7 @@ impl Edge {
         self.endpoint.set_server_config(Some(server.clone()));
         self.server = server;
         self.session = Rc::new(settings.session());
+        self.certificates = settings.certificates.clone();
         self.limiter = settings.limiter.clone();
         self.handshake_timeout = settings.handshake_timeout;
         self.keep_alive_every = settings.idle_timeout / KEEP_ALIVES_PER_IDLE_TIMEOUT;

@@ -3,7 +3,7 @@
 //! Compiled once per configuration; the exchange asks in the order of behaviour 3 before it routes.
 
 use crate::outcome::Reason;
-use crate::route::{Readings, is_under, matching_form};
+use crate::route::{DeniedPrefixes, PathDepths};
 
 /// `resilience.protocol`, as far as it is policy.
 #[derive(Clone, Debug, Default)]
@@ -33,8 +33,7 @@ pub struct ConnectRules {
 #[derive(Debug, Default)]
 pub struct Policy {
     allowed_methods: Vec<Box<[u8]>>,
-    /// Each as written and in matching form.
-    denied: Vec<[Box<[u8]>; 2]>,
+    denied: DeniedPrefixes,
     reject_ambiguous_paths: bool,
     connect: Option<ConnectRules>,
     early_data_methods: Vec<Box<[u8]>>,
@@ -48,13 +47,9 @@ impl Policy {
     /// Compiles the options.
     pub fn new(options: PolicyOptions) -> Self {
         let bytes = |words: Vec<String>| words.into_iter().map(|word| word.into_bytes().into_boxed_slice()).collect();
-        let denied = options.denied_path_prefixes.iter().map(|prefix| {
-            let form = matching_form(prefix.as_bytes(), &mut Vec::new()).into();
-            [prefix.as_bytes().into(), form]
-        });
         let allow = allow_field(&options.allowed_methods, options.connect.is_some());
         Self {
-            denied: denied.collect(),
+            denied: DeniedPrefixes::new(options.denied_path_prefixes.iter().map(String::as_str)),
             reject_ambiguous_paths: options.reject_ambiguous_paths,
             allow,
             allowed_methods: bytes(options.allowed_methods),
@@ -93,13 +88,9 @@ impl Policy {
         if ambiguous { Err(Reason::AmbiguousPath) } else { Ok(()) }
     }
 
-    /// 3.6: the path, on each of its four readings.
-    pub fn check_path(&self, path: &[u8], scratch: &mut [Vec<u8>; 3]) -> Result<(), Reason> {
-        if self.denied.is_empty() {
-            return Ok(());
-        }
-        let under_any = |form: &[u8]| self.denied.iter().flatten().any(|prefix| is_under(form, prefix));
-        if Readings::of(path, scratch).any(under_any) { Err(Reason::PathDenied) } else { Ok(()) }
+    /// 3.6: the path, on every way in which a backend may read it. `depths` is working space that the caller keeps.
+    pub fn check_path(&self, path: &[u8], depths: &mut PathDepths) -> Result<(), Reason> {
+        if self.denied.denies(path, depths) { Err(Reason::PathDenied) } else { Ok(()) }
     }
 
     /// 3.3 and 3.6: the target of CONNECT must be `host:port`, and allowed by both lists.
@@ -164,7 +155,7 @@ mod tests {
     #[test]
     fn denied_prefixes_hold_on_every_reading_and_end_on_segments() {
         let policy = policy(PolicyOptions { denied_path_prefixes: vec!["/admin".into()], ..Default::default() });
-        let check = |path: &str| policy.check_path(path.as_bytes(), &mut Default::default());
+        let check = |path: &str| policy.check_path(path.as_bytes(), &mut PathDepths::default());
         for path in ["/admin", "/admin/", "/%61dmin/x", "/x/..%2fadmin", "//admin?q", "/.//admin", "/a%5c..%5cadmin"] {
             assert_eq!(check(path), Err(Reason::PathDenied), "{path}");
         }

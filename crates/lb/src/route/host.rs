@@ -1,9 +1,11 @@
 //! The host of an authority in matching form, and the hosts that the rules name.
 //!
-//! It borrows from the authority and compares without regard to case, so nothing is copied. Whether an authority is valid
+//! It borrows from the authority and compares without regard to case, so no name is copied. Whether an authority is valid
 //! at all was settled before (behaviour 3.3).
 
 use super::index::{Index, Rolling};
+use spooky_config::{host_of, normalize_host};
+use std::net::Ipv6Addr;
 
 /// A host matcher as configured, in any case, without port.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,31 +31,8 @@ impl HostPattern {
             Self::Exact(host) => (false, host),
             Self::Suffix(host) => (true, host),
         };
-        (suffix, strip(written.as_bytes()).to_ascii_lowercase().into_boxed_slice())
+        (suffix, normalize_host(written.as_bytes(), &mut Vec::new()).into())
     }
-}
-
-/// Port, trailing dot and brackets removed; the case is left as it is.
-pub(super) fn strip(authority: &[u8]) -> &[u8] {
-    if let Some(rest) = authority.strip_prefix(b"[") {
-        let end = rest.iter().position(|&b| b == b']').unwrap_or(rest.len());
-        return rest.get(..end).unwrap_or(rest);
-    }
-    let mut colons = authority.iter().enumerate().filter(|&(_, &b)| b == b':');
-    let host = match (colons.next(), colons.next()) {
-        // Two colons without brackets: a bare IPv6 address, which has no port.
-        (Some((at, _)), None) => authority.get(..at).unwrap_or(authority),
-        _ => authority,
-    };
-    host.strip_suffix(b".").unwrap_or(host)
-}
-
-/// An authority as hosts are compared: lower case, without port, trailing dot and brackets. `scratch` holds the result.
-pub fn normal_host<'a>(authority: &[u8], scratch: &'a mut Vec<u8>) -> &'a [u8] {
-    scratch.clear();
-    scratch.extend_from_slice(strip(authority));
-    scratch.make_ascii_lowercase();
-    scratch
 }
 
 /// The id of "no host in particular", last in the order of precedence.
@@ -104,7 +83,11 @@ impl Hosts {
         if self.exact_count == 0 && self.parents.is_empty() {
             return Found { exact: None, suffix: None };
         }
-        self.walk(strip(authority), 1)
+        let host = host_of(authority);
+        match normal_ipv6(host) {
+            Some((address, length)) => self.walk(address.get(..length).unwrap_or_default(), 1),
+            None => self.walk(host, 1),
+        }
     }
 
     /// The first id in order of precedence: exact name, then suffixes from the longest, then [`ANY_HOST`].
@@ -145,6 +128,23 @@ impl Hosts {
         Found { exact, suffix }
     }
 }
+
+/// An IPv6 address in its normal form. `None` for all other hosts.
+fn normal_ipv6(host: &[u8]) -> Option<([u8; LONGEST_IPV6], usize)> {
+    use std::io::Write;
+    if !host.contains(&b':') {
+        return None;
+    }
+    let address: Ipv6Addr = std::str::from_utf8(host).ok()?.parse().ok()?;
+    let mut text = [0; LONGEST_IPV6];
+    let mut free = text.as_mut_slice();
+    write!(free, "{address}").ok()?;
+    let length = LONGEST_IPV6 - free.len();
+    Some((text, length))
+}
+
+/// Characters of the longest IPv6 address.
+const LONGEST_IPV6: usize = 45;
 
 /// The hash of a whole name: its labels from the right.
 fn hash_of(host: &[u8]) -> Rolling {

@@ -4,13 +4,15 @@
 //! length of the path, not by the number of routes. Validation of the matchers is the configuration's; ambiguous ones
 //! are settled here by upstream name, so that a lookup is deterministic whatever it is given.
 
+mod denied;
 mod host;
 mod index;
 mod path;
 mod table;
 
-pub use host::{HostPattern, normal_host};
-pub use path::{Readings, is_under, matching_form};
+pub use denied::{DeniedPrefixes, PathDepths};
+pub use host::HostPattern;
+pub use path::{is_under, matching_form};
 pub use table::Table;
 
 /// One route as configured.

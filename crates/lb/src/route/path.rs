@@ -11,45 +11,8 @@ pub fn matching_form<'a>(path: &'a [u8], scratch: &'a mut Vec<u8>) -> &'a [u8] {
     }
     scratch.clear();
     decode(raw, scratch);
-    separate(scratch);
     resolve(scratch);
     scratch
-}
-
-/// The four readings of a path, each of which a denied prefix is tried on.
-#[derive(Clone, Copy, Debug)]
-pub enum Readings<'a> {
-    /// All four are the same.
-    Plain(&'a [u8]),
-    /// Raw without the query, and three forms that live in the scratch buffers.
-    Distinct([&'a [u8]; 4]),
-}
-
-impl<'a> Readings<'a> {
-    /// Raw, after decoding, after dot segments without the slash rule, and the full form.
-    pub fn of(path: &'a [u8], scratch: &'a mut [Vec<u8>; 3]) -> Self {
-        let (raw, is_plain) = cut_query(path);
-        if is_plain {
-            return Self::Plain(raw);
-        }
-        let [decoded, resolved, full] = scratch;
-        decoded.clear();
-        decode(raw, decoded);
-        resolved.clone_from(decoded);
-        resolve(resolved);
-        full.clone_from(decoded);
-        separate(full);
-        resolve(full);
-        Self::Distinct([raw, decoded, resolved, full])
-    }
-
-    /// Whether any reading satisfies `test`.
-    pub fn any(&self, mut test: impl FnMut(&[u8]) -> bool) -> bool {
-        match self {
-            Self::Plain(form) => test(form),
-            Self::Distinct(forms) => forms.iter().any(|form| test(form)),
-        }
-    }
 }
 
 /// Whether `path` lies under `prefix`: itself and, on a segment boundary, everything below. Both in matching form.
@@ -75,29 +38,33 @@ fn cut_query(path: &[u8]) -> (&[u8], bool) {
     (path, is_plain)
 }
 
-/// Step 2: unreserved characters are decoded once, other escapes get upper-case digits.
+/// Decodes unreserved characters once, reads `%2F`, `%5C` and `\` as `/`, drops everything from `%00` on, and gives other
+/// escapes upper-case digits. In one pass, so that decoding never makes a new escape.
 fn decode(path: &[u8], out: &mut Vec<u8>) {
     let mut rest = path;
     while let Some((&first, tail)) = rest.split_first() {
         match (first, tail) {
             (b'%', &[high, low, ref after @ ..]) if high.is_ascii_hexdigit() && low.is_ascii_hexdigit() => {
                 let value = hex(high) << 4 | hex(low);
-                if value.is_ascii_alphanumeric() || matches!(value, b'-' | b'.' | b'_' | b'~') {
-                    out.push(value);
-                } else {
-                    out.extend_from_slice(&[b'%', high.to_ascii_uppercase(), low.to_ascii_uppercase()]);
+                match value {
+                    0 => return,
+                    b'/' | b'\\' => out.push(b'/'),
+                    b'-' | b'.' | b'_' | b'~' => out.push(value),
+                    _ if value.is_ascii_alphanumeric() => out.push(value),
+                    _ => out.extend_from_slice(&[b'%', high.to_ascii_uppercase(), low.to_ascii_uppercase()]),
                 }
                 rest = after;
             }
             _ => {
-                out.push(first);
+                out.push(if first == b'\\' { b'/' } else { first });
                 rest = tail;
             }
         }
     }
 }
 
-const fn hex(digit: u8) -> u8 {
+/// The value of a hexadecimal digit.
+pub(super) const fn hex(digit: u8) -> u8 {
     match digit {
         b'0'..=b'9' => digit - b'0',
         b'a'..=b'f' => digit - b'a' + 10,
@@ -105,26 +72,7 @@ const fn hex(digit: u8) -> u8 {
     }
 }
 
-/// Step 3, in place: `%2F`, `%5C` and `\` become `/`, everything from `%00` on is dropped. Escapes are upper case here.
-fn separate(form: &mut Vec<u8>) {
-    let (mut read, mut write) = (0, 0);
-    while let Some(&byte) = form.get(read) {
-        let (kept, step) = match (byte, form.get(read + 1..read + 3)) {
-            (b'%', Some(b"00")) => break,
-            (b'%', Some(b"2F" | b"5C")) => (b'/', 3),
-            (b'\\', _) => (b'/', 1),
-            _ => (byte, 1),
-        };
-        if let Some(slot) = form.get_mut(write) {
-            *slot = kept;
-        }
-        read += step;
-        write += 1;
-    }
-    form.truncate(write);
-}
-
-/// Steps 4 and 5, in place: repeated slashes collapse, dot segments go; the result begins with `/`.
+/// In place: repeated slashes collapse, dot segments go; the result begins with `/`.
 fn resolve(form: &mut Vec<u8>) {
     if form.first() != Some(&b'/') {
         if form.is_empty() || form.as_slice() == b"*" {

@@ -4,7 +4,7 @@
 
 use spooky_lb::admit::{Policy, PolicyOptions};
 use spooky_lb::balance::key;
-use spooky_lb::route::{HostPattern, Rule, Table, is_under, matching_form};
+use spooky_lb::route::{HostPattern, PathDepths, Rule, Table, is_under, matching_form};
 
 /// More rules only make a run slower.
 const MAX_RULES: usize = 32;
@@ -28,9 +28,9 @@ pub fn check(data: &[u8]) {
 
     let denied = rules.iter().map(|rule| rule.path_prefix.clone()).collect();
     let policy = Policy::new(PolicyOptions { denied_path_prefixes: denied, ..Default::default() });
-    let refused = policy.check_path(path, &mut Default::default()).is_err();
+    let refused = policy.check_path(path, &mut PathDepths::default()).is_err();
     let under = rules.iter().any(|rule| is_under(&form, &normal(&rule.path_prefix)));
-    assert!(refused || !under, "the full form is one of the readings");
+    assert!(refused || !under, "the matching form is one of the readings");
     let _ = (policy.check_connect(authority), policy.check_ambiguity(path));
     let _ = (key::query(path, method), key::cookie(path, method), key::hash(path));
 }

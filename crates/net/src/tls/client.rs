@@ -8,13 +8,12 @@ use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::ServerCertVerifier;
-use rustls::pki_types::CertificateDer;
 use rustls::sign::SingleCertAndKey;
 use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore};
 
 use super::keylog::key_log;
-use super::material::{CertificateFiles, TlsMaterialError, authorities, certificates};
+use super::material::{CertificateFiles, TlsMaterialError, authorities, authorities_if_any};
 use super::provider;
 use super::verify::{AnyCertificate, AnyName};
 
@@ -117,15 +116,11 @@ fn verifier(options: &ClientTlsOptions) -> Result<Arc<dyn ServerCertVerifier>, T
 /// Collects the authorities. Those of the configuration must all be usable, those of the system may be odd.
 fn roots(options: &ClientTlsOptions) -> Result<RootCertStore, TlsMaterialError> {
     let mut roots = RootCertStore::empty();
-    let mut add = |certificates: Vec<CertificateDer<'static>>| {
-        let mut certificates = certificates.into_iter();
-        certificates.try_for_each(|certificate| roots.add(certificate).map_err(|_| TlsMaterialError::CertificateFormat))
-    };
     if let Some(path) = &options.ca_file {
-        add(authorities(&options.field("ca_file"), path)?)?;
+        roots.extend(authorities(&options.field("ca_file"), path)?.roots);
     }
     if let Some(path) = &options.ca_dir {
-        add(directory(&options.field("ca_dir"), path)?)?;
+        roots.extend(directory(&options.field("ca_dir"), path)?.roots);
     }
     if options.use_system_roots && options.verify_certificates {
         roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
@@ -133,19 +128,17 @@ fn roots(options: &ClientTlsOptions) -> Result<RootCertStore, TlsMaterialError> 
     Ok(roots)
 }
 
-/// The certificates in all PEM files of a directory. At least one; files that hold none are passed over.
-fn directory(field: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsMaterialError> {
+/// The authorities in all PEM files of a directory. At least one; files without PEM blocks are passed over.
+fn directory(field: &str, path: &Path) -> Result<RootCertStore, TlsMaterialError> {
     let (field, owned) = (field.to_owned(), path.to_owned());
     match fs::metadata(path) {
         Err(_) => return Err(TlsMaterialError::AuthorityMissing(field, owned)),
         Ok(metadata) if !metadata.is_dir() => return Err(TlsMaterialError::NotADirectory(field, owned)),
         Ok(_) => {}
     }
-    let mut found = Vec::new();
+    let mut found = RootCertStore::empty();
     for file in pem_files(path) {
-        if let Ok(some) = fs::read(&file).map_err(drop).and_then(|text| certificates(&text).map_err(drop)) {
-            found.extend(some);
-        }
+        found.extend(authorities_if_any(&field, &file)?.roots);
     }
     if found.is_empty() {
         return Err(TlsMaterialError::EmptyDirectory(field, owned));

@@ -5,13 +5,12 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
-use rustls::server::ParsedCertificate;
 use rustls::sign::CertifiedKey;
-use rustls::{Error, InconsistentKeys};
+use rustls::{Error, InconsistentKeys, RootCertStore};
+use spooky_config::pem::{self, Fault, Flaw};
 
-use super::provider;
+use super::{explain, provider};
 
 /// What is wrong with TLS material. `Display` gives the text that operators see.
 #[derive(Clone, Debug, PartialEq)]
@@ -33,6 +32,10 @@ pub enum TlsMaterialError {
     CertificateFormat,
     /// A key that cannot be parsed or is of an unknown kind.
     KeyFormat(PathBuf),
+    /// A key that is encrypted.
+    KeyEncrypted(PathBuf),
+    /// A PEM file with a block that would not be used, the configuration key that names it, and where.
+    Unread(String, PathBuf, Flaw),
     /// A file without certificate, and the configuration key that names it.
     NoCertificate(String, PathBuf),
     /// A file without private key, and the configuration key that names it.
@@ -72,6 +75,10 @@ impl fmt::Display for TlsMaterialError {
             Self::KeyLoad(path, why) => write!(f, "Failed to load key '{}': {why}", path.display()),
             Self::CertificateFormat => f.write_str("Failed to load certificate: invalid certificate format"),
             Self::KeyFormat(path) => write!(f, "Failed to load key '{}': invalid key format", path.display()),
+            Self::KeyEncrypted(path) => write!(f, "Failed to load key '{}': the key is encrypted", path.display()),
+            Self::Unread(field, path, Flaw { line, reason }) => {
+                write!(f, "{field} '{}' line {line}: {reason}", path.display())
+            }
             Self::NoCertificate(field, path) => {
                 write!(f, "{field} '{}' does not contain any PEM certificate blocks", path.display())
             }
@@ -92,7 +99,7 @@ impl fmt::Display for TlsMaterialError {
             Self::Unusable(field, path, why) => write!(f, "{field} '{}' cannot be used: {why}", path.display()),
             Self::NothingToServe(section) => write!(f, "{section} requires either cert/key or certificates entries"),
             Self::NothingToTrust(section) => write!(f, "{section} has no certificate authority to trust"),
-            Self::Refused(error) => error.fmt(f),
+            Self::Refused(error) => f.write_str(&explain(error)),
         }
     }
 }
@@ -139,10 +146,8 @@ impl CertificateFiles {
     pub fn load(&self) -> Result<CertifiedKey, TlsMaterialError> {
         let text = fs::read(&self.cert);
         let text = text.map_err(|error| TlsMaterialError::CertificateLoad(self.cert.clone(), reason(&error)))?;
-        let chain = certificates(&text)?;
-        if chain.is_empty() {
-            return Err(TlsMaterialError::NoCertificate(self.field("cert"), self.cert.clone()));
-        }
+        let chain =
+            pem::certificates(&text).map_err(|fault| not_certificates(&self.field("cert"), &self.cert, fault))?;
         let mut certified = self.certify(chain)?;
         if let Some(path) = &self.ocsp {
             certified.ocsp = Some(fs::read(path).map_err(|_| TlsMaterialError::OcspMissing(path.clone()))?);
@@ -154,9 +159,11 @@ impl CertificateFiles {
     pub fn private_key(&self) -> Result<PrivateKeyDer<'static>, TlsMaterialError> {
         let text = fs::read(&self.key);
         let text = text.map_err(|error| TlsMaterialError::KeyLoad(self.key.clone(), reason(&error)))?;
-        PrivateKeyDer::from_pem_slice(&text).map_err(|error| match error {
-            pem::Error::NoItemsFound => TlsMaterialError::NoKey(self.field("key"), self.key.clone()),
-            _ => TlsMaterialError::KeyFormat(self.key.clone()),
+        pem::private_key(&text).map_err(|fault| match fault {
+            Fault::NoBlock => TlsMaterialError::NoKey(self.field("key"), self.key.clone()),
+            Fault::Encrypted => TlsMaterialError::KeyEncrypted(self.key.clone()),
+            Fault::Invalid(_) => TlsMaterialError::KeyFormat(self.key.clone()),
+            Fault::Unread(flaw) => TlsMaterialError::Unread(self.field("key"), self.key.clone(), flaw),
         })
     }
 
@@ -197,24 +204,26 @@ fn open(
     }
 }
 
-/// The certificates among the PEM blocks of `text`; none is no error.
-pub(super) fn certificates(text: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsMaterialError> {
-    let mut found = Vec::new();
-    for certificate in CertificateDer::pem_slice_iter(text) {
-        let certificate = certificate.map_err(|_| TlsMaterialError::CertificateFormat)?;
-        ParsedCertificate::try_from(&certificate).map_err(|_| TlsMaterialError::CertificateFormat)?;
-        found.push(certificate);
+/// The error for a file that should hold certificates.
+fn not_certificates(field: &str, path: &Path, fault: Fault) -> TlsMaterialError {
+    match fault {
+        Fault::NoBlock => TlsMaterialError::NoCertificate(field.to_owned(), path.to_owned()),
+        Fault::Invalid(_) | Fault::Encrypted => TlsMaterialError::CertificateFormat,
+        Fault::Unread(flaw) => TlsMaterialError::Unread(field.to_owned(), path.to_owned(), flaw),
     }
-    Ok(found)
 }
 
-/// The certificates in the file `path`, which the configuration key `field` names. At least one.
-pub(super) fn authorities(field: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsMaterialError> {
-    let found = certificates(&read(field, path)?)?;
-    if found.is_empty() {
-        return Err(TlsMaterialError::NoCertificate(field.to_owned(), path.to_owned()));
+/// The authorities in the file `path`, which the configuration key `field` names. At least one.
+pub(super) fn authorities(field: &str, path: &Path) -> Result<RootCertStore, TlsMaterialError> {
+    pem::authorities(&read(field, path)?).map_err(|fault| not_certificates(field, path, fault))
+}
+
+/// The authorities in a file of a directory that `field` names; none if the file has no PEM block.
+pub(super) fn authorities_if_any(field: &str, path: &Path) -> Result<RootCertStore, TlsMaterialError> {
+    match pem::authorities(&read(field, path)?) {
+        Err(Fault::NoBlock) => Ok(RootCertStore::empty()),
+        found => found.map_err(|fault| not_certificates(field, path, fault)),
     }
-    Ok(found)
 }
 
 /// The revocation lists in the file `path`, which the configuration key `field` names. At least one.
@@ -222,14 +231,13 @@ pub(super) fn revocations(
     field: &str,
     path: &Path,
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsMaterialError> {
-    let unusable = |why: &str| TlsMaterialError::Unusable(field.to_owned(), path.to_owned(), why.to_owned());
-    let text = read(field, path)?;
-    let lists: Result<Vec<_>, _> = CertificateRevocationListDer::pem_slice_iter(&text).collect();
-    match lists {
-        Ok(lists) if lists.is_empty() => Err(unusable("no PEM revocation list in it")),
-        Ok(lists) => Ok(lists),
-        Err(_) => Err(unusable("invalid PEM")),
-    }
+    pem::revocation_lists(&read(field, path)?).map_err(|fault| match fault {
+        Fault::Invalid(flaw) | Fault::Unread(flaw) => TlsMaterialError::Unread(field.to_owned(), path.to_owned(), flaw),
+        Fault::NoBlock | Fault::Encrypted => {
+            let why = "no PEM revocation list in it".to_owned();
+            TlsMaterialError::Unusable(field.to_owned(), path.to_owned(), why)
+        }
+    })
 }
 
 fn read(field: &str, path: &Path) -> Result<Vec<u8>, TlsMaterialError> {

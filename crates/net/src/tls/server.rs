@@ -7,13 +7,16 @@ use std::sync::Arc;
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{ProducesTickets, ServerSessionMemoryCache, StoresServerSessions, WebPkiClientVerifier};
+use rustls::server::{
+    NoServerSessionStorage, ProducesTickets, ServerSessionMemoryCache, StoresServerSessions, VerifierBuilderError,
+    WebPkiClientVerifier,
+};
 use rustls::version::{TLS12, TLS13};
-use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
+use rustls::{Error, ServerConfig, SupportedProtocolVersion};
 
 use super::keylog::key_log;
 use super::material::{TlsMaterialError, authorities, revocations};
-use super::{Store, has_aes, provider};
+use super::{Store, explain, has_aes, provider};
 
 /// Sessions kept for 0-RTT, about 1 KiB each. The oldest makes room; its client then makes a full handshake.
 pub const MAX_SESSIONS: usize = 16_384;
@@ -93,9 +96,8 @@ pub struct Contexts {
 
 /// Builds the contexts of a listener.
 ///
-/// A resumed session is not asked for its certificate again. So where client certificates are asked for, only sessions
-/// that began under these very authorities can resume: such a listener shares its memory between its two contexts, but
-/// with nobody else, and begins anew at each reload.
+/// A resumed session is not asked for its certificate again, which may have expired or been revoked since. So where client
+/// certificates are asked for, no tickets are issued and nothing resumes.
 ///
 /// Errors: when the authorities or revocations cannot be used.
 pub fn contexts(
@@ -104,7 +106,7 @@ pub fn contexts(
     shared: &Resumption,
 ) -> Result<Contexts, TlsMaterialError> {
     let verifier = verifier(&options.client_auth)?;
-    let resumption = if options.client_auth == ClientAuth::Off { shared.clone() } else { Resumption::new()? };
+    let resumes = options.client_auth == ClientAuth::Off;
     let build = |versions: &[&'static SupportedProtocolVersion],
                  protocols: &[&[u8]]|
      -> Result<ServerConfig, TlsMaterialError> {
@@ -114,17 +116,19 @@ pub fn contexts(
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         // Every client that offers the cheapest suite gets it, as all of them are good.
         config.ignore_client_order = has_aes();
-        config.send_tls13_tickets = options.tickets;
         config.key_log = key_log();
-        config.session_storage = Arc::clone(&resumption.sessions);
-        if !options.early_data {
-            config.ticketer = Arc::clone(&resumption.ticketer);
+        config.send_tls13_tickets = if resumes { options.tickets } else { 0 };
+        config.session_storage =
+            if resumes { Arc::clone(&shared.sessions) } else { Arc::new(NoServerSessionStorage {}) };
+        // Without a ticketer tickets refer to the session storage.
+        if resumes && !options.early_data {
+            config.ticketer = Arc::clone(&shared.ticketer);
         }
         Ok(config)
     };
     let mut quic = build(&[&TLS13], &[b"h3"])?;
     // RFC 9001 section 4.6.1: QUIC limits early data by flow control, so all or nothing here.
-    quic.max_early_data_size = if options.early_data { u32::MAX } else { 0 };
+    quic.max_early_data_size = if options.early_data && resumes { u32::MAX } else { 0 };
     let tcp = build(&[&TLS13, &TLS12], &[b"h2", b"http/1.1"])?;
     Ok(Contexts { quic: Arc::new(quic), tcp: Arc::new(tcp) })
 }
@@ -147,10 +151,7 @@ fn verifier(client_auth: &ClientAuth) -> Result<Arc<dyn ClientCertVerifier>, Tls
         ClientAuth::Require(authority) => (authority, true),
     };
     let field = |name: &str| format!("{}.{name}", authority.section);
-    let mut roots = RootCertStore::empty();
-    for certificate in authorities(&field("ca_file"), &authority.ca_file)? {
-        roots.add(certificate).map_err(|_| TlsMaterialError::CertificateFormat)?;
-    }
+    let roots = authorities(&field("ca_file"), &authority.ca_file)?;
     let mut builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider());
     if let Some(path) = &authority.crl_file {
         builder = builder.with_crls(revocations(&field("crl_file"), path)?);
@@ -163,6 +164,10 @@ fn verifier(client_auth: &ClientAuth) -> Result<Arc<dyn ClientCertVerifier>, Tls
             Some(path) => ("crl_file", path),
             None => ("ca_file", &authority.ca_file),
         };
-        TlsMaterialError::Unusable(field(name), path.clone(), error.to_string())
+        let reason = match error {
+            VerifierBuilderError::InvalidCrl(error) => explain(&Error::InvalidCertRevocationList(error)),
+            error => error.to_string(),
+        };
+        TlsMaterialError::Unusable(field(name), path.clone(), reason)
     })
 }

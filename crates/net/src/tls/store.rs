@@ -13,6 +13,7 @@ use rustls::sign::CertifiedKey;
 
 use super::material::{CertificateFiles, TlsMaterialError, certify};
 use super::x509;
+use spooky_config::normalize_host;
 
 /// A certificate for clients that ask for one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -39,11 +40,31 @@ pub struct Selections {
 /// The choice is: the exact name, then the longest wildcard, then the default, which is the first entry where no
 /// default is configured. An unknown name is not refused.
 pub struct Store {
-    exact: HashMap<String, Arc<CertifiedKey>>,
+    exact: HashMap<String, Arc<Entry>>,
     /// By suffix, without `*.`.
-    wildcard: HashMap<String, Arc<CertifiedKey>>,
-    fallback: Arc<CertifiedKey>,
+    wildcard: HashMap<String, Arc<Entry>>,
+    fallback: Arc<Entry>,
     counts: [AtomicU64; 3],
+}
+
+struct Entry {
+    certified: Arc<CertifiedKey>,
+    /// The DNS names that the certificate is valid for, in lower case.
+    names: Vec<String>,
+}
+
+impl Entry {
+    fn new(certified: CertifiedKey) -> Self {
+        let names = certified.cert.first().map(|certificate| x509::dns_names(certificate)).unwrap_or_default();
+        Self { certified: Arc::new(certified), names }
+    }
+
+    /// Whether the certificate is valid for a host in normal form. A wildcard stands for exactly one label (RFC 9525
+    /// section 6.3).
+    fn covers(&self, host: &str) -> bool {
+        let below = host.split_once('.').map(|(_, suffix)| suffix);
+        self.names.iter().any(|name| name == host || name.strip_prefix("*.").is_some_and(|own| Some(own) == below))
+    }
 }
 
 enum Choice {
@@ -85,14 +106,14 @@ impl Store {
     /// A store of certificates already loaded. `None` when there is none at all.
     pub fn new(default: Option<CertifiedKey>, named: Vec<(String, CertifiedKey)>) -> Option<Self> {
         let (mut exact, mut wildcard) = (HashMap::new(), HashMap::new());
-        let mut fallback = default.map(Arc::new);
+        let mut fallback = default.map(|certified| Arc::new(Entry::new(certified)));
         for (name, certified) in named {
-            let certified = Arc::new(certified);
-            fallback.get_or_insert_with(|| Arc::clone(&certified));
-            let name = normalize(&name);
+            let entry = Arc::new(Entry::new(certified));
+            fallback.get_or_insert_with(|| Arc::clone(&entry));
+            let name = normal_name(&name);
             match name.strip_prefix("*.") {
-                Some(suffix) => wildcard.insert(suffix.to_owned(), certified),
-                None => exact.insert(name, certified),
+                Some(suffix) => wildcard.insert(suffix.to_owned(), entry),
+                None => exact.insert(name, entry),
             };
         }
         Some(Self { exact, wildcard, fallback: fallback?, counts: Default::default() })
@@ -100,30 +121,38 @@ impl Store {
 
     /// The certificate for a client that asks for `name`, or for none.
     pub fn choose(&self, name: Option<&str>) -> &Arc<CertifiedKey> {
-        self.find(name).1
+        &self.find(&normal_name(name.unwrap_or_default())).1.certified
     }
 
-    fn find(&self, name: Option<&str>) -> (Choice, &Arc<CertifiedKey>) {
-        let name = name.map(normalize).unwrap_or_default();
-        if let Some(certified) = self.exact.get(&name) {
-            return (Choice::Exact, certified);
+    /// The entry for a name in normal form.
+    fn find(&self, name: &str) -> (Choice, &Arc<Entry>) {
+        if let Some(entry) = self.exact.get(name) {
+            return (Choice::Exact, entry);
         }
-        let mut rest = name.as_str();
+        let mut rest = name;
         while let Some((_, suffix)) = rest.split_once('.') {
-            if let Some(certified) = self.wildcard.get(suffix) {
-                return (Choice::Wildcard, certified);
+            if let Some(entry) = self.wildcard.get(suffix) {
+                return (Choice::Wildcard, entry);
             }
             rest = suffix;
         }
         (Choice::Fallback, &self.fallback)
     }
 
-    /// Whether a request for `host`, on a connection whose client asked for the name `sni`, belongs to another entry
-    /// than the certificate in use, which is not valid for that host (RFC 9110 section 15.5.20: 421).
-    pub fn is_misdirected(&self, sni: Option<&str>, host: &str) -> bool {
-        let Some(sni) = sni else { return false };
-        let (used, wanted) = (self.choose(Some(sni)), self.find(Some(host)));
-        !matches!(wanted.0, Choice::Fallback) && !Arc::ptr_eq(used, wanted.1) && !covers(used, host)
+    /// Whether a request for `host` on a connection whose client asked for the name `sni` belongs to another entry
+    /// than the certificate in use, which is not valid for that host (RFC 9110 section 15.5.20: 421). Both names are in
+    /// normal form ([`normal_name`], [`spooky_config::normalize_host`]). Allocates nothing.
+    pub fn is_misdirected(&self, sni: &str, host: &str) -> bool {
+        if sni == host || self.exact.is_empty() && self.wildcard.is_empty() {
+            return false;
+        }
+        let (used, (choice, wanted)) = (self.find(sni).1, self.find(host));
+        !matches!(choice, Choice::Fallback) && !Arc::ptr_eq(used, wanted) && !used.covers(host)
+    }
+
+    #[cfg(test)]
+    pub(super) fn fallback_covers(&self, host: &str) -> bool {
+        self.fallback.covers(host)
     }
 
     /// The choices made so far.
@@ -135,10 +164,10 @@ impl Store {
     /// Until when each certificate is valid, by the name of its entry; the default, also where it is the first entry,
     /// is `default`. Certificates that do not tell are left out.
     pub fn expiries(&self) -> Vec<(String, SystemTime)> {
-        let named = self.exact.iter().map(|(name, certified)| (name.clone(), certified));
-        let wild = self.wildcard.iter().map(|(suffix, certified)| (format!("*.{suffix}"), certified));
+        let named = self.exact.iter().map(|(name, entry)| (name.clone(), entry));
+        let wild = self.wildcard.iter().map(|(suffix, entry)| (format!("*.{suffix}"), entry));
         let all = std::iter::once(("default".to_owned(), &self.fallback)).chain(named).chain(wild);
-        all.filter_map(|(name, certified)| Some((name, x509::expiry(certified.cert.first()?)?))).collect()
+        all.filter_map(|(name, entry)| Some((name, x509::expiry(entry.certified.cert.first()?)?))).collect()
     }
 
     /// Names of the entries, in no order.
@@ -150,7 +179,7 @@ impl Store {
 
 impl ResolvesServerCert for Store {
     fn resolve(&self, client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let (choice, certified) = self.find(client_hello.server_name());
+        let (choice, entry) = self.find(&normal_name(client_hello.server_name().unwrap_or_default()));
         let [exact, wildcard, fallback] = &self.counts;
         let count = match choice {
             Choice::Exact => exact,
@@ -158,7 +187,7 @@ impl ResolvesServerCert for Store {
             Choice::Fallback => fallback,
         };
         count.fetch_add(1, Ordering::Relaxed);
-        Some(Arc::clone(certified))
+        Some(Arc::clone(&entry.certified))
     }
 }
 
@@ -168,15 +197,18 @@ impl fmt::Debug for Store {
     }
 }
 
-fn normalize(name: &str) -> String {
-    name.trim_end_matches('.').to_ascii_lowercase()
+/// A name of SNI or of an entry in the form in which hosts are compared.
+pub fn normal_name(name: &str) -> String {
+    let mut normal = Vec::with_capacity(name.len());
+    normalize_host(name.as_bytes(), &mut normal);
+    String::from_utf8(normal).unwrap_or_default()
 }
 
 /// Whether the certificate is valid for `name`, which may be `*.suffix`.
 fn covers(certified: &CertifiedKey, name: &str) -> bool {
     // A wildcard of the certificate stands for exactly one label, so any label stands for all of them.
     let name =
-        name.strip_prefix("*.").map_or_else(|| normalize(name), |suffix| normalize(&format!("any-label.{suffix}")));
+        name.strip_prefix("*.").map_or_else(|| normal_name(name), |suffix| normal_name(&format!("any-label.{suffix}")));
     let Ok(name) = ServerName::try_from(name) else { return false };
     let certificate = certified.cert.first().and_then(|der| ParsedCertificate::try_from(der).ok());
     certificate.is_some_and(|certificate| verify_server_name(&certificate, &name).is_ok())

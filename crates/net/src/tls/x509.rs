@@ -1,4 +1,4 @@
-//! Two facts of a certificate that rustls does not tell: until when it is valid, and its subject. Reads just enough
+//! Facts of a certificate that rustls does not tell: until when it is valid, its subject and its names. Reads just enough
 //! DER (X.690) to find them (RFC 5280 section 4.1); anything unexpected is `None`, never a panic.
 
 use std::fmt::Write;
@@ -12,7 +12,14 @@ const PRINTABLE_STRING: u8 = 0x13;
 const IA5_STRING: u8 = 0x16;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
+const BOOLEAN: u8 = 0x01;
+const OCTET_STRING: u8 = 0x04;
 const VERSION: u8 = 0xa0;
+const EXTENSIONS: u8 = 0xa3;
+/// `dNSName` among the general names (RFC 5280 section 4.2.1.6).
+const DNS_NAME: u8 = 0x82;
+/// Object identifier of the alternative names of the subject, 2.5.29.17.
+const ALTERNATIVE_NAMES: &[u8] = &[0x55, 0x1d, 0x11];
 
 /// The attributes with a short name (RFC 4514 section 3), by their encoded object identifier.
 const SHORT_NAMES: [(&[u8], &str); 9] = [
@@ -49,9 +56,44 @@ pub fn subject(certificate: &[u8]) -> Option<String> {
     Some(names.join(","))
 }
 
+/// The DNS names among the alternative names of the DER `certificate`, in lower case. Empty if there are none, or if the
+/// certificate cannot be read.
+pub(super) fn dns_names(certificate: &[u8]) -> Vec<String> {
+    let names = alternative_names(certificate).unwrap_or_default();
+    let (mut rest, mut found) = (names, Vec::new());
+    while let Some(name) = element(rest) {
+        if let Some(Ok(text)) = name.content_of(DNS_NAME).map(std::str::from_utf8) {
+            found.push(text.to_ascii_lowercase());
+        }
+        rest = name.rest;
+    }
+    found
+}
+
+/// The content of the extension of alternative names.
+fn alternative_names(certificate: &[u8]) -> Option<&[u8]> {
+    let mut field = element(Fields::read(certificate)?.after_subject)?;
+    while field.tag != EXTENSIONS {
+        field = element(field.rest)?;
+    }
+    let mut rest = element(field.content)?.content_of(SEQUENCE)?;
+    loop {
+        let extension = element(rest)?;
+        let identifier = element(extension.content_of(SEQUENCE)?)?;
+        if identifier.content_of(OID)? == ALTERNATIVE_NAMES {
+            let value = element(identifier.rest)?;
+            // Whether it is critical is said only where it is.
+            let value = if value.tag == BOOLEAN { element(value.rest)? } else { value };
+            return element(value.content_of(OCTET_STRING)?)?.content_of(SEQUENCE);
+        }
+        rest = extension.rest;
+    }
+}
+
 struct Fields<'a> {
     validity: &'a [u8],
     subject: &'a [u8],
+    after_subject: &'a [u8],
 }
 
 impl<'a> Fields<'a> {
@@ -64,7 +106,11 @@ impl<'a> Fields<'a> {
         let issuer = element(algorithm.rest)?;
         let validity = element(issuer.rest)?;
         let subject = element(validity.rest)?;
-        Some(Self { validity: validity.content_of(SEQUENCE)?, subject: subject.content_of(SEQUENCE)? })
+        Some(Self {
+            validity: validity.content_of(SEQUENCE)?,
+            subject: subject.content_of(SEQUENCE)?,
+            after_subject: subject.rest,
+        })
     }
 }
 
@@ -214,6 +260,18 @@ fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
     year * 365 + leap_days + (153 * month + 2) / 5 + day - 1 - 719_468
 }
 
+/// Year, month and day of a moment in seconds since 1970.
+pub(super) fn civil_date(seconds: u64) -> (i64, i64, i64) {
+    let days = i64::try_from(seconds / 86_400).unwrap_or_default();
+    // 400 years have 146 097 days; the estimate is never late and at most a year early.
+    let mut year = 1970 + days * 400 / 146_097 - 1;
+    while days_since_epoch(year + 1, 1, 1) <= days {
+        year += 1;
+    }
+    let month = (1..=12).rev().find(|month| days_since_epoch(year, *month, 1) <= days).unwrap_or(1);
+    (year, month, days - days_since_epoch(year, month, 1) + 1)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,6 +290,22 @@ mod tests {
         assert_eq!(read(GENERALIZED_TIME, b"19500101000000Z"), Some(0));
         for bad in [&b"2050010100000Z"[..], b"20501301000000Z", b"20500101000000", b"2050+101000000Z", b""] {
             assert_eq!(read(GENERALIZED_TIME, bad), None);
+        }
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for (seconds, date) in [
+            (0, (1970, 1, 1)),
+            (86_399, (1970, 1, 1)),
+            (951_827_696, (2000, 2, 29)),
+            (951_868_800, (2000, 3, 1)),
+            (1_704_067_199, (2023, 12, 31)),
+            (1_704_067_200, (2024, 1, 1)),
+            (4_107_542_400, (2100, 3, 1)),
+            (253_402_300_799, (9999, 12, 31)),
+        ] {
+            assert_eq!(civil_date(seconds), date, "{seconds}");
         }
     }
 

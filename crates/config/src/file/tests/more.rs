@@ -93,6 +93,16 @@ pub(super) const MISTAKES: &[(&str, &str, &str)] = &[
         "resilience.protocol.allowed_methods must not contain empty values",
     ),
     (
+        "tls",
+        "cert: c, key: k, client_auth: { subject_header: X_Real-IP }",
+        "listen.tls.client_auth.subject_header 'x_real-ip' is a field that Spooky itself writes or removes",
+    ),
+    (
+        "root",
+        "resilience: { protocol: { denied_path_prefixes: [ /api/* ] } }",
+        "denied_path_prefixes is literal; '*' has no meaning here",
+    ),
+    (
         "root",
         "resilience: { protocol: { allowed_methods: [ \"G T\" ] } }",
         "resilience.protocol.allowed_methods must contain valid HTTP method tokens",

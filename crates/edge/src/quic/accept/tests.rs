@@ -12,6 +12,7 @@ use spooky_bridge::message::{
     Protocol,
     check::{HeadLimits, RequestRules},
 };
+use spooky_net::tls::Store;
 use std::{
     net::IpAddr,
     sync::{Arc, Mutex},
@@ -48,6 +49,7 @@ fn settings(handshakes: &Arc<()>) -> EdgeSettings {
     let certificate = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
     let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
     EdgeSettings {
+        certificates: Arc::new(Store::single(vec![certificate.der().clone()], key.clone_key()).unwrap()),
         tls: spooky_net::tls::server::quic_config(vec![certificate.der().clone()], key).unwrap(),
         worker: 0,
         workers: 1,

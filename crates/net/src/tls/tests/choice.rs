@@ -72,14 +72,63 @@ fn requests_for_a_name_of_another_entry_are_misdirected() {
     let store = store(
         &authority,
         Some(&["fallback.test"]),
-        &[("a.test", &["a.test", "shared.test"]), ("b.test", &["b.test"]), ("shared.test", &["shared.test"])],
+        &[
+            ("a.test", &["a.test", "Shared.test", "*.w.test"]),
+            ("B.test.", &["b.test"]),
+            ("shared.test", &["shared.test"]),
+            ("*.w.test", &["*.w.test"]),
+        ],
     );
-    assert!(store.is_misdirected(Some("a.test"), "b.test"));
-    assert!(store.is_misdirected(Some("unknown.test"), "B.test."));
-    assert!(!store.is_misdirected(Some("a.test"), "a.test"));
-    assert!(!store.is_misdirected(Some("a.test"), "shared.test"), "the certificate in use covers it");
-    assert!(!store.is_misdirected(Some("a.test"), "unknown.test"), "no entry has it");
-    assert!(!store.is_misdirected(None, "b.test"), "without SNI nothing was promised");
+    let is_misdirected = |sni: &str, host: &str| {
+        let mut scratch = Vec::new();
+        let host = spooky_config::normalize_host(host.as_bytes(), &mut scratch);
+        store.is_misdirected(&normal_name(sni), std::str::from_utf8(host).unwrap())
+    };
+    for (sni, host) in [
+        ("a.test", "b.test"),
+        ("A.Test.", "B.TEST.:443"),
+        ("unknown.test", "b.test"),
+        ("b.test", "a.test:8443"),
+        ("b.test", "x.w.test"),
+        ("a.test", "x.y.w.test"),
+        ("x.w.test", "a.test"),
+    ] {
+        assert!(is_misdirected(sni, host), "{host} on a connection for {sni}");
+    }
+    for (sni, host) in [
+        ("a.test", "A.test"),
+        ("a.test", "a.test.:443"),
+        ("a.test", "shared.test"),
+        ("a.test", "x.w.test"),
+        ("x.w.test", "y.w.test"),
+        ("a.test", "unknown.test"),
+        ("a.test", "w.test"),
+        ("a.test", "[::1]:443"),
+        ("a.test", "127.0.0.1"),
+        ("b.test", "b.test:443"),
+        ("unknown.test", "other.test"),
+    ] {
+        assert!(!is_misdirected(sni, host), "{host} on a connection for {sni}");
+    }
+}
+
+/// What a certificate covers is read here for each request, and by rustls for each handshake: both must agree.
+#[test]
+fn names_of_certificates_are_those_that_rustls_sees() {
+    let authority = Authority::new();
+    for sans in [&["a.test"][..], &["A.test", "b.test", "127.0.0.1"], &["*.a.test", "a.test"], &["::1"]] {
+        let issued = authority.issue(sans);
+        let names = x509::dns_names(&issued.chain[0]);
+        let expected: Vec<_> = sans.iter().filter(|name| name.parse::<std::net::IpAddr>().is_err()).collect();
+        assert_eq!(names, expected.iter().map(|name| name.to_lowercase()).collect::<Vec<_>>());
+        let parsed = rustls::server::ParsedCertificate::try_from(&issued.chain[0]).unwrap();
+        let store = Store::new(Some(issued.certified()), vec![("z.test".to_owned(), issued.certified())]).unwrap();
+        for host in ["a.test", "b.test", "x.a.test", "x.y.a.test", "test"] {
+            let name = ServerName::try_from(host).unwrap();
+            let is_valid = rustls::client::verify_server_name(&parsed, &name).is_ok();
+            assert_eq!(store.fallback_covers(host), is_valid, "{host} in {sans:?}");
+        }
+    }
 }
 
 #[test]
@@ -107,11 +156,11 @@ fn expiry_and_subject_are_read() {
 fn damaged_certificates_are_harmless() {
     let der = Authority::new().issue(&["a.test"]).chain[0].to_vec();
     for place in 0..der.len() {
-        let _ = (expiry(&der[..place]), subject(&der[..place]));
+        let _ = (expiry(&der[..place]), subject(&der[..place]), x509::dns_names(&der[..place]));
         for value in [0, 0x7f, 0x80, 0x84, 0xff] {
             let mut changed = der.clone();
             changed[place] = value;
-            let _ = (expiry(&changed), subject(&changed));
+            let _ = (expiry(&changed), subject(&changed), x509::dns_names(&changed));
         }
     }
 }

@@ -218,26 +218,38 @@ fn a_client_without_certificate_is_told_so() {
     assert_eq!(told, Error::AlertReceived(AlertDescription::CertificateRequired));
 }
 
-/// Resumption does not ask for a certificate again, so no session may come from a listener that did not ask.
+/// A resumed session is not asked for its certificate again, so where one is asked for nothing resumes: neither sessions of a
+/// listener that did not ask, nor its own, by TLS 1.3 or 1.2.
 #[test]
-fn resumption_never_skips_the_client_certificate() {
+fn nothing_resumes_where_client_certificates_are_asked_for() {
     let authority = Authority::new();
     let shared = Resumption::new().unwrap();
     let open = listener(&authority, &ServerOptions::default(), &shared);
-    let options =
-        ServerOptions { client_auth: ClientAuth::Require(authorities(&authority, None)), ..Default::default() };
-    let guarded = listener(&authority, &options, &shared);
     let client = trusting(&authority, &[b"h3"]);
     assert_eq!(kind(&client, &open.quic), HandshakeKind::Full);
-    assert_eq!(connect(&client, &guarded.quic, "a.test").unwrap_err(), Error::NoCertificatesPresented);
-
     let friend = showing(&authority, &authority.issue(&["friend.test"]));
-    assert_eq!(kind(&friend, &guarded.quic), HandshakeKind::Full);
-    let (_, server) = connect(&friend, &guarded.quic, "a.test").unwrap();
-    assert_eq!(server.handshake_kind(), Some(HandshakeKind::Resumed));
-    assert_eq!(server.peer_certificates().unwrap().len(), 1, "the session remembers who it is");
-    let reloaded = listener(&authority, &options, &shared);
-    assert_eq!(kind(&friend, &reloaded.quic), HandshakeKind::Full);
+    for client_auth in
+        [ClientAuth::Require(authorities(&authority, None)), ClientAuth::Request(authorities(&authority, None))]
+    {
+        for early_data in [false, true] {
+            let options = ServerOptions { client_auth: client_auth.clone(), early_data, ..Default::default() };
+            let guarded = listener(&authority, &options, &shared);
+            for _ in 0..3 {
+                assert_eq!(kind(&friend, &guarded.quic), HandshakeKind::Full);
+                let (_, server) = connect(&friend, &guarded.quic, "a.test").unwrap();
+                assert_eq!(server.peer_certificates().unwrap().len(), 1);
+            }
+            if client_auth == ClientAuth::Require(authorities(&authority, None)) {
+                assert_eq!(connect(&client, &guarded.quic, "a.test").unwrap_err(), Error::NoCertificatesPresented);
+            } else {
+                assert_eq!(kind(&client, &guarded.quic), HandshakeKind::Full);
+            }
+            let old = only(&[&rustls::version::TLS12], &[NamedGroup::X25519], &authority);
+            if matches!(client_auth, ClientAuth::Request(_)) {
+                assert_eq!([kind(&old, &guarded.tcp), kind(&old, &guarded.tcp)], [HandshakeKind::Full; 2]);
+            }
+        }
+    }
 }
 
 #[test]
