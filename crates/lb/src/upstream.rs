@@ -7,11 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::admit::{ClientShare, Scope};
+use crate::attempt::breaker::Circuit;
 use crate::attempt::{AttemptOptions, Budget, HedgeOptions};
 use crate::balance::{Algorithm, Backoff, Balancer, Order, View};
 use crate::health::Transition;
 use crate::outcome::Reason;
-use crate::pool::{Bar, Lease, Pool};
+use crate::pool::{Bar, Lease, Pool, Settled};
 use crate::rng::Rng;
 use crate::time::Nanos;
 
@@ -47,13 +48,22 @@ impl Default for UpstreamOptions {
     }
 }
 
-/// A transition of one backend, to be logged and counted.
+/// What changed about one backend, to be logged and counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct News {
     /// Index of the backend.
     pub backend: usize,
     /// What changed.
-    pub transition: Transition,
+    pub change: Change,
+}
+
+/// A change of the state of a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// It became healthy or unhealthy.
+    Health(Transition),
+    /// Its circuit opened or closed.
+    Circuit(Circuit),
 }
 
 /// One upstream of one worker.
@@ -62,6 +72,10 @@ pub struct Upstream {
     pool: Arc<Pool>,
     balancer: Balancer,
     backoff: Box<[Backoff]>,
+    /// The last connection of each backend whose loss was counted.
+    lost: Box<[Option<u64>]>,
+    /// The number of the worker.
+    worker: usize,
     options: UpstreamOptions,
     news: VecDeque<News>,
     budgets: Option<Budgets>,
@@ -70,7 +84,6 @@ pub struct Upstream {
 /// The retry budgets that a further attempt needs a place in.
 #[derive(Debug)]
 struct Budgets {
-    worker: usize,
     route: Arc<Budget>,
     process: Arc<Budget>,
 }
@@ -96,6 +109,8 @@ impl Upstream {
         Self {
             balancer: Balancer::new(options.algorithm, options.load_factor, &pool),
             backoff: vec![Backoff::default(); pool.members().len()].into_boxed_slice(),
+            lost: vec![None; pool.members().len()].into_boxed_slice(),
+            worker: 0,
             options,
             pool,
             news: VecDeque::new(),
@@ -103,10 +118,16 @@ impl Upstream {
         }
     }
 
+    /// Says which worker's view this is; without it, the first one's.
+    #[must_use]
+    pub fn on_worker(self, worker: usize) -> Self {
+        Self { worker, ..self }
+    }
+
     /// Bounds retries and hedges by the budgets of this upstream and of the process; without them only by `max_retries`.
     #[must_use]
-    pub fn with_budgets(self, worker: usize, route: Arc<Budget>, process: Arc<Budget>) -> Self {
-        Self { budgets: Some(Budgets { worker, route, process }), ..self }
+    pub fn with_budgets(self, route: Arc<Budget>, process: Arc<Budget>) -> Self {
+        Self { budgets: Some(Budgets { route, process }), ..self }
     }
 
     /// The shared pool.
@@ -124,15 +145,16 @@ impl Upstream {
         self.news.pop_front()
     }
 
-    pub(crate) fn tell(&mut self, backend: usize, transition: Option<Transition>) {
-        if let Some(transition) = transition {
-            if transition.healthy {
+    pub(crate) fn tell(&mut self, backend: usize, settled: Settled) {
+        let changes = [settled.health.map(Change::Health), settled.circuit.map(Change::Circuit)];
+        for change in changes.into_iter().flatten() {
+            if matches!(change, Change::Health(Transition { healthy: true, .. }) | Change::Circuit(Circuit::Closed)) {
                 self.pool.on_recovery();
             }
             if self.news.len() >= MAX_NEWS {
                 self.news.pop_front();
             }
-            self.news.push_back(News { backend, transition });
+            self.news.push_back(News { backend, change });
         }
     }
 
@@ -148,14 +170,14 @@ impl Upstream {
     /// A response head came after `latency`: for the adaptive limit.
     pub(crate) fn on_latency(&self, latency: Duration, now: Nanos) {
         if let Some(scope) = self.scope() {
-            scope.process().on_head(latency, now);
+            scope.on_head(self.worker, latency, now);
         }
     }
 
     /// No response head came in time: for the adaptive limit.
     pub(crate) fn on_timeout(&self, now: Nanos) {
         if let Some(scope) = self.scope() {
-            scope.process().on_timeout(now);
+            scope.on_timeout(self.worker, now);
         }
     }
 
@@ -166,8 +188,8 @@ impl Upstream {
     /// A request started its first attempt: for the retry budgets.
     pub(crate) fn on_first(&self, now: Nanos) {
         if let Some(budgets) = &self.budgets {
-            budgets.route.on_first(budgets.worker, now);
-            budgets.process.on_first(budgets.worker, now);
+            budgets.route.on_first(self.worker, now);
+            budgets.process.on_first(self.worker, now);
         }
     }
 
@@ -237,13 +259,18 @@ impl Upstream {
         }
     }
 
-    /// A connection to the backend could not be made: it rests, longer each time.
-    pub(crate) fn on_connect_failure(&mut self, backend: usize, now: Nanos, rng: &mut Rng) {
+    /// A connection to the backend was lost. Returns false if the loss of that connection was counted before.
+    pub(crate) fn on_connection_lost(&mut self, backend: usize, connection: u64) -> bool {
+        self.lost.get_mut(backend).is_none_or(|last| last.replace(connection) != Some(connection))
+    }
+
+    /// A connection to the backend could not be made: it is passed over, longer each time. Returns false if that is known
+    /// already: several requests shared the attempt, and it failed once.
+    pub(crate) fn on_connect_failure(&mut self, backend: usize, now: Nanos, rng: &mut Rng) -> bool {
         let revived = self.pool.members().get(backend).map_or(0, |member| member.state.health.revived());
         if let Some(backoff) = self.backoff.get_mut(backend) {
             if backoff.until > now && backoff.revived == revived {
-                // Several requests shared the attempt: it failed once.
-                return;
+                return false;
             }
             if backoff.revived != revived {
                 backoff.failures = 0;
@@ -253,6 +280,7 @@ impl Upstream {
             backoff.revived = revived;
             backoff.until = now + rng.jitter(rest, BACKOFF_JITTER_PERCENT);
         }
+        true
     }
 
     /// A connection to the backend was made, or serves: its rest is over.

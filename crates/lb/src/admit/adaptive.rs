@@ -1,28 +1,31 @@
-//! The adaptive limit on requests in flight (behaviour 10.2).
+//! The adaptive limit on requests in flight.
 //!
-//! Late response heads and upstream timeouts lower it, timely heads raise it while it is in use. Nothing else moves it:
-//! whoever calls must not report client aborts, refusals or slow transfers.
+//! Time is cut into windows of 100 ms. `heads` judges the windows of each upstream; a late one lowers the limit here, every
+//! other raises it. Nothing else moves it: whoever reports must not report client aborts, refusals, slow transfers or
+//! deadlines that a client chose.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::time::Nanos;
 
-/// The limit sinks at most once in this time: one burst of late answers is one sign of overload.
-const DECREASE_PAUSE: Duration = Duration::from_millis(100);
+/// Length of a window.
+const WINDOW: Duration = Duration::from_millis(100);
+/// Changes are logged at most this often.
+const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// `adaptive_admission` of the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct AdaptiveOptions {
-    /// The limit never sinks below this.
+    /// The limit never falls below this.
     pub min_limit: u32,
     /// The limit starts here and never rises above.
     pub max_limit: u32,
-    /// By how much it sinks.
+    /// By how much a late window lowers it.
     pub decrease_step: u32,
-    /// By how much it rises.
+    /// By how much every other window raises it.
     pub increase_step: u32,
-    /// A head later than this is late.
+    /// A window whose median is not above this is never late.
     pub high_latency: Duration,
 }
 
@@ -38,6 +41,11 @@ impl Default for AdaptiveOptions {
     }
 }
 
+/// The number of a window; never 0.
+pub(super) fn window_of(now: Nanos) -> u64 {
+    now.get() / WINDOW.as_nanos() as u64 + 1
+}
+
 /// The limit itself, shared by all workers.
 #[derive(Debug, Default)]
 pub struct Adaptive {
@@ -46,9 +54,15 @@ pub struct Adaptive {
     max: AtomicU32,
     decrease: AtomicU32,
     increase: AtomicU32,
-    high_latency: AtomicU64,
+    /// In microseconds.
+    high_latency: AtomicU32,
     limit: AtomicU32,
-    lowered_at: AtomicU64,
+    /// The window that runs; 0 before the first.
+    window: AtomicU64,
+    /// The latest window that lowered the limit.
+    lowered: AtomicU64,
+    logged: AtomicU32,
+    logged_at: AtomicU64,
 }
 
 impl Adaptive {
@@ -58,59 +72,94 @@ impl Adaptive {
             self.enabled.store(false, Relaxed);
             return;
         };
-        let high = u64::try_from(options.high_latency.as_nanos()).unwrap_or(u64::MAX);
-        let current = if self.enabled.load(Relaxed) { self.limit.load(Relaxed) } else { options.max_limit };
+        let was_enabled = self.enabled.load(Relaxed);
+        let current = if was_enabled { self.limit.load(Relaxed) } else { options.max_limit };
         let min = options.min_limit.min(options.max_limit);
         self.min.store(min, Relaxed);
         self.max.store(options.max_limit, Relaxed);
         self.decrease.store(options.decrease_step, Relaxed);
         self.increase.store(options.increase_step, Relaxed);
-        self.high_latency.store(high, Relaxed);
-        self.limit.store(current.clamp(min, options.max_limit), Relaxed);
+        self.high_latency.store(u32::try_from(options.high_latency.as_micros()).unwrap_or(u32::MAX), Relaxed);
+        let limit = current.clamp(min, options.max_limit);
+        self.limit.store(limit, Relaxed);
+        if !was_enabled {
+            self.logged.store(limit, Relaxed);
+        }
         self.enabled.store(true, Relaxed);
     }
 
     /// The current limit, `None` when there is none.
     pub fn limit(&self) -> Option<u32> {
-        self.enabled.load(Relaxed).then(|| self.limit.load(Relaxed))
+        self.is_enabled().then(|| self.limit.load(Relaxed))
     }
 
-    /// Response headers came after `latency` while `in_flight` requests were under way; true if the limit rose.
-    pub(super) fn on_head(&self, latency: Duration, in_flight: u32, now: Nanos) -> bool {
-        if !self.enabled.load(Relaxed) {
-            return false;
-        }
-        if latency > Duration::from_nanos(self.high_latency.load(Relaxed)) {
-            self.lower(now);
-            return false;
-        }
-        let (limit, max) = (self.limit.load(Relaxed), self.max.load(Relaxed));
-        if limit >= max || in_flight <= limit / 2 {
-            return false;
-        }
-        let raised = limit.saturating_add(self.increase.load(Relaxed)).min(max);
-        self.limit.compare_exchange(limit, raised, Relaxed, Relaxed).is_ok()
+    pub(super) fn is_enabled(&self) -> bool {
+        self.enabled.load(Relaxed)
     }
 
-    /// An upstream timed out.
-    pub(super) fn on_timeout(&self, now: Nanos) {
-        if self.enabled.load(Relaxed) {
-            self.lower(now);
-        }
+    pub(super) fn min_limit(&self) -> u32 {
+        self.min.load(Relaxed)
     }
 
-    fn lower(&self, now: Nanos) {
-        let last = self.lowered_at.load(Relaxed);
-        if last != 0 && now.elapsed_since(Nanos::new(last)) < DECREASE_PAUSE {
+    pub(super) fn is_lowered(&self) -> bool {
+        self.limit.load(Relaxed) < self.max.load(Relaxed)
+    }
+
+    /// `high_latency_ms` in microseconds.
+    pub(super) fn high_latency(&self) -> u32 {
+        self.high_latency.load(Relaxed)
+    }
+
+    /// When the window that runs at `now` ends.
+    pub(super) fn window_end(now: Nanos) -> Nanos {
+        let window = WINDOW.as_nanos() as u64;
+        Nanos::new((now.get() / window + 1).saturating_mul(window))
+    }
+
+    /// A window was late in which up to `peak` requests were in flight. Lowers the limit once for each window, and not at
+    /// all if no more than the minimum were in flight.
+    pub(super) fn lower(&self, window: u64, peak: u32) {
+        let min = self.min.load(Relaxed);
+        if peak <= min || self.lowered.fetch_max(window, Relaxed) >= window {
             return;
         }
-        if self.lowered_at.compare_exchange(last, now.get().max(1), Relaxed, Relaxed).is_err() {
-            return; // another worker just did
-        }
-        let (step, min) = (self.decrease.load(Relaxed), self.min.load(Relaxed));
-        let lowered = |limit: u32| Some(limit.saturating_sub(step).max(min));
+        // Another upstream has closed this window before and raised the limit for it.
+        let raised = if self.window.load(Relaxed) > window { self.increase.load(Relaxed) } else { 0 };
+        let step = self.decrease.load(Relaxed);
+        let lowered = |limit: u32| Some(limit.saturating_sub(raised).min(peak).saturating_sub(step).max(min));
         // The closure always yields a value, so the update cannot fail.
         let _ = self.limit.fetch_update(Relaxed, Relaxed, lowered);
+    }
+
+    /// Goes on to the window of `now`: each window before it that has not lowered the limit raises it, used or not. Returns
+    /// true if the limit rose.
+    pub(super) fn advance(&self, now: Nanos) -> bool {
+        let (next, last) = (window_of(now), self.window.load(Relaxed));
+        if next <= last || self.window.compare_exchange(last, next, Relaxed, Relaxed).is_err() || last == 0 {
+            return false;
+        }
+        let late = u64::from((last..next).contains(&self.lowered.load(Relaxed)));
+        let windows = u32::try_from(next - last - late).unwrap_or(u32::MAX);
+        let (limit, max) = (self.limit.load(Relaxed), self.max.load(Relaxed));
+        if windows == 0 || limit >= max {
+            return false;
+        }
+        let rise = windows.saturating_mul(self.increase.load(Relaxed));
+        let raised = |limit: u32| Some(limit.saturating_add(rise).min(self.max.load(Relaxed)));
+        let _ = self.limit.fetch_update(Relaxed, Relaxed, raised);
+        true
+    }
+
+    /// The limit as last logged and as it is, if it differs and nothing was logged for a while. To exactly one caller.
+    pub(super) fn take_change(&self, now: Nanos) -> Option<(u32, u32)> {
+        let (old, limit) = (self.logged.load(Relaxed), self.limit()?);
+        let last = self.logged_at.load(Relaxed);
+        if old == limit || last != 0 && now.elapsed_since(Nanos::new(last)) < LOG_EVERY {
+            return None;
+        }
+        self.logged_at.compare_exchange(last, now.get().max(1), Relaxed, Relaxed).ok()?;
+        self.logged.store(limit, Relaxed);
+        Some((old, limit))
     }
 }
 
@@ -118,47 +167,80 @@ impl Adaptive {
 mod tests {
     use super::*;
 
+    const AT: fn(u64) -> Nanos = Nanos::from_millis;
+
     fn adaptive() -> Adaptive {
         let adaptive = Adaptive::default();
-        adaptive.configure(Some(&AdaptiveOptions { min_limit: 64, max_limit: 100, ..Default::default() }));
+        adaptive.configure(Some(&AdaptiveOptions { min_limit: 64, max_limit: 200, ..Default::default() }));
+        adaptive.advance(AT(1000));
         adaptive
     }
 
-    const LATE: Duration = Duration::from_millis(501);
-    const TIMELY: Duration = Duration::from_millis(500);
-
     #[test]
-    fn it_sinks_once_per_pause_and_not_below_its_minimum() {
+    fn a_late_window_lowers_it_from_its_peak_once_and_not_below_the_minimum() {
         let adaptive = adaptive();
-        assert_eq!(adaptive.limit(), Some(100));
-        adaptive.on_head(LATE, 1, Nanos::from_millis(1000));
-        adaptive.on_timeout(Nanos::from_millis(1099));
-        assert_eq!(adaptive.limit(), Some(84));
-        adaptive.on_timeout(Nanos::from_millis(1100));
-        assert_eq!(adaptive.limit(), Some(68));
-        adaptive.on_timeout(Nanos::from_millis(1200));
+        assert_eq!(adaptive.limit(), Some(200));
+        adaptive.lower(window_of(AT(1000)), 150);
+        adaptive.lower(window_of(AT(1099)), 100);
+        assert_eq!(adaptive.limit(), Some(134), "two upstreams were late in one window");
+        adaptive.lower(window_of(AT(1100)), 400);
+        assert_eq!(adaptive.limit(), Some(118));
+        adaptive.lower(window_of(AT(1200)), 70);
         assert_eq!(adaptive.limit(), Some(64));
     }
 
     #[test]
-    fn it_rises_only_while_more_than_half_is_in_use() {
+    fn at_low_concurrency_a_late_window_changes_nothing() {
         let adaptive = adaptive();
-        adaptive.on_timeout(Nanos::from_millis(1));
-        adaptive.on_head(TIMELY, 42, Nanos::from_millis(2));
+        adaptive.lower(window_of(AT(1000)), 64);
+        assert_eq!(adaptive.limit(), Some(200));
+    }
+
+    #[test]
+    fn every_other_window_raises_it_used_or_not() {
+        let adaptive = adaptive();
+        adaptive.lower(window_of(AT(1000)), 66);
+        assert!(!adaptive.advance(AT(1100)), "the late window itself");
+        assert_eq!(adaptive.limit(), Some(64));
+        assert!(adaptive.advance(AT(1200)));
+        assert_eq!(adaptive.limit(), Some(80));
+        assert!(!adaptive.advance(AT(1299)) && !adaptive.advance(AT(900)));
+        assert!(adaptive.advance(AT(1500)));
+        assert_eq!(adaptive.limit(), Some(128));
+        assert!(adaptive.advance(AT(60_000)));
+        assert_eq!(adaptive.limit(), Some(200));
+    }
+
+    #[test]
+    fn a_window_that_another_upstream_has_raised_for_is_late_all_the_same() {
+        let adaptive = adaptive();
+        adaptive.lower(window_of(AT(1000)), 116);
+        adaptive.advance(AT(1100));
+        assert!(adaptive.advance(AT(1200)));
+        assert_eq!(adaptive.limit(), Some(116));
+        adaptive.lower(window_of(AT(1100)), 300);
         assert_eq!(adaptive.limit(), Some(84));
-        assert!(adaptive.on_head(TIMELY, 43, Nanos::from_millis(2)));
-        assert_eq!(adaptive.limit(), Some(100));
-        assert!(!adaptive.on_head(TIMELY, 100, Nanos::from_millis(2)));
     }
 
     #[test]
     fn a_reload_keeps_it_within_the_new_bounds_and_can_switch_it_off() {
         let adaptive = adaptive();
-        adaptive.on_timeout(Nanos::from_millis(1));
+        adaptive.lower(window_of(AT(1000)), 100);
         adaptive.configure(Some(&AdaptiveOptions { min_limit: 10, max_limit: 50, ..Default::default() }));
         assert_eq!(adaptive.limit(), Some(50));
         adaptive.configure(None);
         assert_eq!(adaptive.limit(), None);
-        assert!(!adaptive.on_head(TIMELY, 1000, Nanos::from_millis(2)));
+    }
+
+    #[test]
+    fn changes_are_told_once_and_not_too_often() {
+        let adaptive = adaptive();
+        assert_eq!(adaptive.take_change(AT(1000)), None);
+        adaptive.lower(window_of(AT(1000)), 150);
+        assert_eq!(adaptive.take_change(AT(1100)), Some((200, 134)));
+        adaptive.lower(window_of(AT(1200)), 150);
+        assert_eq!(adaptive.take_change(AT(11_000)), None);
+        assert_eq!(adaptive.take_change(AT(11_100)), Some((134, 118)));
+        assert_eq!(adaptive.take_change(AT(99_000)), None);
     }
 }

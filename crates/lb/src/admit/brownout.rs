@@ -1,4 +1,4 @@
-//! Brownout: near the limit only core routes are served, and hedging stops (behaviour 10.3).
+//! Brownout: near the limit only core routes are served, and hedging stops.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
@@ -25,6 +25,8 @@ pub struct Brownout {
     recover: AtomicU32,
     enabled: AtomicBool,
     active: AtomicBool,
+    /// Whether it was on when that was last told.
+    told: AtomicBool,
 }
 
 impl Brownout {
@@ -41,6 +43,15 @@ impl Brownout {
     /// Whether it is on.
     pub fn is_active(&self) -> bool {
         self.active.load(Relaxed)
+    }
+
+    /// Whether it went on or off since the last call. To exactly one caller.
+    pub(super) fn take_change(&self) -> Option<bool> {
+        let active = self.active.load(Relaxed);
+        if self.told.load(Relaxed) == active {
+            return None;
+        }
+        (self.told.swap(active, Relaxed) != active).then_some(active)
     }
 
     /// Looks at the load, on arrival and on release; whether it is on afterwards.
@@ -70,7 +81,9 @@ mod tests {
         brownout.configure(Some(&BrownoutOptions::default()));
         let states = [89, 90, 61, 60, 89].map(|load| brownout.evaluate(load, 100));
         assert_eq!(states, [false, true, true, false, false]);
+        assert_eq!(brownout.take_change(), None, "it went on and off again");
         brownout.evaluate(95, 100);
+        assert_eq!([brownout.take_change(), brownout.take_change()], [Some(true), None]);
         brownout.configure(None);
         assert!(!brownout.is_active());
     }

@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::adaptive::{Adaptive, AdaptiveOptions};
 use super::brownout::{Brownout, BrownoutOptions};
+use super::heads::Heads;
 use super::line::{Bells, Line};
 use super::share::{ClientShare, Limited, ShareOfPlace};
 use crate::outcome::Reason;
@@ -164,16 +165,26 @@ impl Process {
         }
     }
 
-    /// Response headers came in time or late.
-    pub(crate) fn on_head(&self, latency: Duration, now: Nanos) {
-        if self.adaptive.on_head(latency, self.in_flight(), now) && self.queued() > 0 {
+    /// The adaptive limit as last logged and as it is, when a line about it is due. To exactly one caller.
+    pub fn take_limit_change(&self, now: Nanos) -> Option<(u32, u32)> {
+        self.adaptive.take_change(now)
+    }
+
+    /// Whether brownout went on or off since the last call. To exactly one caller.
+    pub fn take_brownout_change(&self) -> Option<bool> {
+        self.brownout.take_change()
+    }
+
+    /// Lets the adaptive limit rise with time. Those who wait for it are called.
+    pub(super) fn advance(&self, now: Nanos) {
+        if self.adaptive.is_enabled() && self.adaptive.advance(now) && self.queued() > 0 {
             self.ring_oldest(&self.line);
         }
     }
 
-    /// An upstream timed out.
-    pub(crate) fn on_timeout(&self, now: Nanos) {
-        self.adaptive.on_timeout(now);
+    /// When the adaptive limit may rise next.
+    pub(super) fn next_rise(now: Nanos) -> Nanos {
+        Adaptive::window_end(now)
     }
 
     /// Looks at brownout; whether it is on.
@@ -205,6 +216,7 @@ pub struct Scope {
     queue_cap: AtomicU32,
     max_wait: AtomicU64,
     core: AtomicBool,
+    heads: Heads,
     /// Workers whose first waiter needs a permit of this upstream.
     pub(super) permits: Line,
     /// Workers whose first waiter has a permit and needs a backend.
@@ -226,6 +238,7 @@ impl Scope {
             queue_cap: AtomicU32::new(0),
             max_wait: AtomicU64::new(0),
             core: AtomicBool::new(false),
+            heads: Heads::new(workers),
             permits: Line::new(workers),
             backends: Line::new(workers),
             held_back: Line::new(workers),
@@ -262,6 +275,37 @@ impl Scope {
     /// Requests waiting for this upstream.
     pub fn queued(&self) -> u32 {
         self.queued.load(Relaxed)
+    }
+
+    /// Response headers came after `latency`: for the adaptive limit.
+    pub(crate) fn on_head(&self, worker: usize, latency: Duration, now: Nanos) {
+        if self.process.adaptive.is_enabled() {
+            self.advance(now);
+            self.heads.on_head(worker, latency, self.process.in_flight());
+        }
+    }
+
+    /// No response headers came within a limit that the operator set: for the adaptive limit.
+    pub(crate) fn on_timeout(&self, worker: usize, now: Nanos) {
+        if self.process.adaptive.is_enabled() {
+            self.advance(now);
+            self.heads.on_timeout(worker, self.process.in_flight());
+        }
+    }
+
+    /// Closes the window of this upstream that has ended, and lets the adaptive limit go with the time.
+    pub(super) fn advance(&self, now: Nanos) {
+        if self.process.adaptive.is_enabled() {
+            self.heads.advance(now, &self.process.adaptive);
+            self.process.advance(now);
+        }
+    }
+
+    /// A request got its permit on this worker.
+    pub(super) fn on_granted(&self, worker: usize) {
+        if self.process.adaptive.is_enabled() {
+            self.heads.on_in_flight(worker, self.process.in_flight());
+        }
     }
 
     pub(super) fn is_core(&self) -> bool {

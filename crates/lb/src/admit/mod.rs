@@ -1,4 +1,4 @@
-//! Whether a request may go now: policy, brownout, limits, queues and budgets (behaviour 3 and 10.1-10.3).
+//! Whether a request may go now: policy, brownout, limits, queues and budgets.
 //!
 //! [`Process`] and one [`Scope`] per upstream are shared and outlive a reload; the [`Queue`] belongs to one worker. A
 //! [`Permit`] is held until its exchange has ended on both sides and returns by drop. Nothing here waits or sleeps: the
@@ -8,6 +8,7 @@ mod adaptive;
 mod body;
 mod brownout;
 mod connections;
+mod heads;
 mod limit;
 mod line;
 mod policy;

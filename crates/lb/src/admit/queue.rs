@@ -167,6 +167,7 @@ impl Queue {
         deadline: Nanos,
         now: Nanos,
     ) -> Admission {
+        scope.advance(now);
         if self.process.evaluate_brownout() && !scope.is_core() {
             return Admission::Refused(Reason::Brownout);
         }
@@ -175,7 +176,10 @@ impl Queue {
             _ if is_over_share => Limit::Upstream,
             Some(limit) => limit,
             None => match scope.acquire() {
-                Ok(permit) => return Admission::Granted(permit.for_client(client)),
+                Ok(permit) => {
+                    scope.on_granted(self.worker);
+                    return Admission::Granted(permit.for_client(client));
+                }
                 Err(limit) => limit,
             },
         };
@@ -256,6 +260,7 @@ impl Queue {
     /// The next piece of news; call until there is none. Nearly free while nobody waits.
     pub fn poll(&mut self, now: Nanos) -> Option<Wake> {
         if self.ready.is_empty() && !self.locals.is_empty() {
+            self.process.advance(now);
             let called = self.process.bells.answer(self.worker) | self.freed.take();
             if now >= self.due {
                 self.expire(now);
@@ -269,6 +274,10 @@ impl Queue {
                 if self.locals.is_empty() {
                     self.due = Nanos::NEVER;
                 }
+            }
+            if self.locals.iter().any(|local| local.blocked == Limit::Adaptive && !local.permits.is_empty()) {
+                // That limit rises by itself.
+                self.due = self.due.min(Process::next_rise(now));
             }
         }
         self.ready.pop_front()
@@ -319,6 +328,9 @@ impl Queue {
             }
         }
         self.due = self.due.min(waited.until);
+        if limit == Limit::Adaptive {
+            self.due = self.due.min(Process::next_rise(now));
+        }
         // Shown first, then tried once more: see `line`.
         self.show();
         self.again = true;
@@ -362,6 +374,7 @@ impl Queue {
             match outcome {
                 Ok(permit) => {
                     local.scope.leave_queue();
+                    local.scope.on_granted(self.worker);
                     if let Some(Entry { ticket, waited, client, .. }) = local.permits.remove(first) {
                         let permit = permit.for_client(client.as_ref());
                         self.ready.push_back(Wake::Granted { ticket, permit, waited });

@@ -1,28 +1,43 @@
-//! The circuit breaker of one backend (behaviour 10.5): closed, open, half-open, in three atomics.
+//! The circuit breaker of one backend: closed, open, half-open, in a few atomics.
 //!
-//! Shared by all workers. `pool` asks it before an attempt and tells it the result; it never decides who is tried instead.
+//! Shared by all workers. `pool` asks it before an attempt, tells it the result, and decides whether it may open at all:
+//! that depends on the other circuits of the pool.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::time::Nanos;
 
+/// Longest time that a circuit stays open, as a multiple of `open_ms`.
+const LONGEST_OPEN: u32 = 6;
+/// Doublings after which that is reached.
+const DOUBLINGS: u32 = 3;
+
 /// `circuit_breaker` of the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct BreakerOptions {
     /// Consecutive failures that open it.
     pub failure_threshold: u32,
-    /// How long it stays open before probes may go.
+    /// How long it stays open before probes may go; doubles with each reopening, up to six times this.
     pub open: Duration,
     /// Probes at a time while half-open.
     pub half_open_max_probes: u32,
+    /// Share of a pool, by count, whose circuits may be open together. Below 100 a pool's only backend keeps its circuit
+    /// closed.
+    pub max_open_percent: u32,
     /// Whether a status of 500 or above is a failure.
     pub count_5xx: bool,
 }
 
 impl Default for BreakerOptions {
     fn default() -> Self {
-        Self { failure_threshold: 3, open: Duration::from_secs(30), half_open_max_probes: 1, count_5xx: false }
+        Self {
+            failure_threshold: 3,
+            open: Duration::from_secs(5),
+            half_open_max_probes: 1,
+            max_open_percent: 50,
+            count_5xx: false,
+        }
     }
 }
 
@@ -46,12 +61,25 @@ pub(crate) enum Pass {
     Probe,
 }
 
+/// What a failure means for the circuit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Count {
+    /// It stays as it is.
+    Unchanged,
+    /// The threshold is reached: [`Breaker::open`] is to be called, if the pool permits.
+    Reached,
+    /// A probe failed and has opened it again.
+    Reopened,
+}
+
 /// The breaker of one backend. `open_until` is 0 while it is closed.
 #[derive(Debug, Default)]
 pub struct Breaker {
     failures: AtomicU32,
     open_until: AtomicU64,
     probes: AtomicU32,
+    /// How often it opened again since it was closed.
+    reopenings: AtomicU32,
 }
 
 impl Breaker {
@@ -62,6 +90,11 @@ impl Breaker {
             until if now.get() < until => Circuit::Open,
             _ => Circuit::HalfOpen,
         }
+    }
+
+    /// Whether it is closed.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.open_until.load(Relaxed) == 0
     }
 
     /// Whether [`Breaker::enter`] would let an attempt pass.
@@ -90,31 +123,46 @@ impl Breaker {
         self.probes.fetch_sub(1, Relaxed);
     }
 
-    /// An attempt succeeded. Only a probe closes the circuit: other answers are from before it opened.
-    pub(crate) fn on_success(&self, pass: Pass) {
-        if pass == Pass::Probe {
-            self.open_until.store(0, Relaxed);
-            self.failures.store(0, Relaxed);
-        } else if self.failures.load(Relaxed) != 0 {
+    /// An attempt succeeded. Returns true if this closed the circuit: only a probe does, other answers are from before it
+    /// opened.
+    pub(crate) fn on_success(&self, pass: Pass) -> bool {
+        if self.failures.load(Relaxed) != 0 {
             self.failures.store(0, Relaxed);
         }
+        pass == Pass::Probe && self.close()
     }
 
-    /// An attempt failed; true if this opened the circuit.
-    pub(crate) fn on_failure(&self, pass: Pass, now: Nanos, options: &BreakerOptions) -> bool {
-        let until = (now + options.open).get().max(1);
+    /// Closes the circuit. Returns true if it was open.
+    pub(crate) fn close(&self) -> bool {
+        self.failures.store(0, Relaxed);
+        self.reopenings.store(0, Relaxed);
+        self.open_until.swap(0, Relaxed) != 0
+    }
+
+    /// An attempt failed.
+    pub(crate) fn on_failure(&self, pass: Pass, now: Nanos, options: &BreakerOptions) -> Count {
         if pass == Pass::Probe {
-            self.open_until.store(until, Relaxed);
-            return true;
+            let times = self.reopenings.fetch_add(1, Relaxed).saturating_add(1);
+            let factor = (1 << times.min(DOUBLINGS)).min(LONGEST_OPEN);
+            self.open_until.store((now + options.open * factor).get().max(1), Relaxed);
+            return Count::Reopened;
         }
-        if self.open_until.load(Relaxed) != 0 {
-            return false;
+        if !self.is_closed() {
+            return Count::Unchanged;
         }
-        if self.failures.fetch_add(1, Relaxed).saturating_add(1) < options.failure_threshold {
+        // What the threshold has reached stays there: should the pool not permit it now, the next failure asks again.
+        let failures = self.failures.fetch_add(1, Relaxed).saturating_add(1);
+        if failures < options.failure_threshold { Count::Unchanged } else { Count::Reached }
+    }
+
+    /// Opens a closed circuit. Returns false if it was open already.
+    pub(crate) fn open(&self, now: Nanos, options: &BreakerOptions) -> bool {
+        let until = (now + options.open).get().max(1);
+        if self.open_until.compare_exchange(0, until, Relaxed, Relaxed).is_err() {
             return false;
         }
         self.failures.store(0, Relaxed);
-        self.open_until.store(until, Relaxed);
+        self.reopenings.store(0, Relaxed);
         true
     }
 }
@@ -129,47 +177,76 @@ mod tests {
         BreakerOptions { half_open_max_probes: probes, open: Duration::from_millis(100), ..Default::default() }
     }
 
+    /// Fails one ordinary attempt and opens the circuit if that is due.
+    fn fail(breaker: &Breaker, now: Nanos, options: &BreakerOptions) -> bool {
+        breaker.on_failure(Pass::Normal, now, options) == Count::Reached && breaker.open(now, options)
+    }
+
     #[test]
     fn opens_on_consecutive_failures_only() {
         let (breaker, options) = (Breaker::default(), options(1));
-        breaker.on_failure(Pass::Normal, AT(1), &options);
-        breaker.on_failure(Pass::Normal, AT(1), &options);
+        fail(&breaker, AT(1), &options);
+        fail(&breaker, AT(1), &options);
         breaker.on_success(Pass::Normal);
-        assert!(!breaker.on_failure(Pass::Normal, AT(1), &options));
-        assert!(!breaker.on_failure(Pass::Normal, AT(1), &options));
+        assert!(!fail(&breaker, AT(1), &options));
+        assert!(!fail(&breaker, AT(1), &options));
         assert_eq!(breaker.state(AT(1)), Circuit::Closed);
-        assert!(breaker.on_failure(Pass::Normal, AT(1), &options));
+        assert!(fail(&breaker, AT(1), &options));
         assert_eq!(breaker.state(AT(100)), Circuit::Open);
         assert_eq!(breaker.enter(AT(100), &options), None);
         assert_eq!(breaker.state(AT(101)), Circuit::HalfOpen);
     }
 
     #[test]
-    fn half_open_lets_a_bounded_number_pass_and_a_cancelled_probe_gives_its_place_back() {
+    fn half_open_lets_a_bounded_number_pass_and_a_cancelled_probe_gives_its_slot_back() {
         let (breaker, options) = (Breaker::default(), options(2));
-        (0..3).for_each(|_| _ = breaker.on_failure(Pass::Normal, AT(1), &options));
+        (0..3).for_each(|_| _ = fail(&breaker, AT(1), &options));
         assert_eq!(breaker.enter(AT(200), &options), Some(Pass::Probe));
         assert_eq!(breaker.enter(AT(200), &options), Some(Pass::Probe));
         assert!(!breaker.admits(AT(200), &options));
         assert_eq!(breaker.enter(AT(200), &options), None);
         breaker.leave();
         assert_eq!(breaker.enter(AT(200), &options), Some(Pass::Probe));
-        assert!(breaker.on_failure(Pass::Probe, AT(200), &options));
+        assert_eq!(breaker.on_failure(Pass::Probe, AT(200), &options), Count::Reopened);
         breaker.leave();
-        assert_eq!(breaker.state(AT(299)), Circuit::Open);
+        assert_eq!(breaker.state(AT(399)), Circuit::Open);
         // The other probe, still out, answers: one success closes it.
-        breaker.on_success(Pass::Probe);
+        assert!(breaker.on_success(Pass::Probe));
         breaker.leave();
-        assert_eq!(breaker.enter(AT(299), &options), Some(Pass::Normal));
+        assert_eq!(breaker.enter(AT(399), &options), Some(Pass::Normal));
+    }
+
+    #[test]
+    fn each_reopening_doubles_the_time_up_to_six_times() {
+        let (breaker, options) = (Breaker::default(), options(1));
+        (0..3).for_each(|_| _ = fail(&breaker, AT(0), &options));
+        let mut now = 100;
+        for expected in [200, 400, 600, 600] {
+            assert_eq!(breaker.state(AT(now)), Circuit::HalfOpen);
+            breaker.on_failure(Pass::Probe, AT(now), &options);
+            assert_eq!(breaker.state(AT(now + expected - 1)), Circuit::Open, "{expected}");
+            now += expected;
+        }
+        breaker.on_success(Pass::Probe);
+        (0..3).for_each(|_| _ = fail(&breaker, AT(now), &options));
+        assert_eq!(breaker.state(AT(now + 100)), Circuit::HalfOpen, "a success forgets the reopenings");
     }
 
     #[test]
     fn answers_from_before_the_opening_neither_close_nor_prolong_it() {
         let (breaker, options) = (Breaker::default(), options(1));
-        (0..3).for_each(|_| _ = breaker.on_failure(Pass::Normal, AT(1), &options));
+        (0..3).for_each(|_| _ = fail(&breaker, AT(1), &options));
         breaker.on_success(Pass::Normal);
-        assert!(!breaker.on_failure(Pass::Normal, AT(50), &options));
+        assert!(!fail(&breaker, AT(50), &options));
         assert_eq!(breaker.state(AT(100)), Circuit::Open);
         assert_eq!(breaker.state(AT(101)), Circuit::HalfOpen);
+    }
+
+    #[test]
+    fn a_circuit_that_may_not_open_asks_again_at_the_next_failure() {
+        let (breaker, options) = (Breaker::default(), options(1));
+        let counts = [0; 4].map(|_| breaker.on_failure(Pass::Normal, AT(1), &options));
+        assert_eq!(counts, [Count::Unchanged, Count::Unchanged, Count::Reached, Count::Reached]);
+        assert!(breaker.is_closed());
     }
 }

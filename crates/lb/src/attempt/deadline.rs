@@ -86,6 +86,15 @@ pub enum Expiry {
 }
 
 impl Expiry {
+    /// How long was waited for it, if it is the backend's silence.
+    pub const fn silence(self, options: &PhaseOptions) -> Option<Duration> {
+        match self {
+            Self::FirstByte => Some(options.first_byte),
+            Self::BodyIdle => Some(options.body_idle),
+            Self::Upload | Self::TunnelIdle | Self::Lifetime => None,
+        }
+    }
+
     /// The answer while no response has begun; `None` where one must have.
     pub const fn reason(self) -> Option<Reason> {
         match self {

@@ -1,10 +1,31 @@
-//! How an attempt failed before response headers, and what had been sent by then (behaviour 10.6).
+//! How an attempt failed, what had been sent by then, and what the failure may be booked as.
 //!
-//! Words only: `transport` reports them, `plan` decides by them.
+//! Data only: `transport` reports it, `plan` decides by it.
 
 use crate::outcome::{Reason, Retry};
 
-/// How an attempt failed before its response headers.
+/// What the peer's error code says about who caused a reset or the end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorCode {
+    /// INTERNAL_ERROR: the backend says that it failed.
+    Internal,
+    /// PROTOCOL_ERROR, ENHANCE_YOUR_CALM, HTTP_1_1_REQUIRED or CANCEL: the backend objects to the request. A client can
+    /// provoke it with what it sends, so it never marks a backend, and the same request would fail elsewhere too.
+    Rejected,
+    /// Any other code, NO_ERROR included.
+    Other,
+}
+
+/// What a failure counts as against its backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Blame {
+    /// The word in the line of the transition.
+    pub word: &'static str,
+    /// Whether it counts for the circuit too; for passive health it always does.
+    pub opens_circuit: bool,
+}
+
+/// How an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailureKind {
     /// GOAWAY excludes the stream, or a pooled connection was found closed before a byte left.
@@ -24,9 +45,12 @@ pub enum FailureKind {
     /// `REFUSED_STREAM`.
     RefusedStream,
     /// Any other reset of the stream.
-    Reset,
-    /// The connection broke.
-    ConnectionLost,
+    Reset(ErrorCode),
+    /// The connection broke. The number names the connection: its loss counts once, however many requests were on it.
+    ConnectionLost(u64),
+    /// The backend ended the connection with a GOAWAY that objects to something that was sent on it
+    /// ([`ErrorCode::Rejected`]). The request may be the one it objects to or a bystander.
+    ConnectionRejected,
     /// No response headers in time; the machine also finds this by itself in `on_timer`.
     ResponseTimeout,
     /// A malformed response.
@@ -48,7 +72,10 @@ impl FailureKind {
             Self::Unreachable => Reason::UpstreamUnreachable,
             Self::Tls => Reason::UpstreamTls,
             Self::Certificate => Reason::UpstreamCertificate,
-            Self::Reset | Self::ConnectionLost => Reason::UpstreamReset,
+            Self::Reset(ErrorCode::Rejected) => Reason::UpstreamRejected,
+            Self::Reset(ErrorCode::Internal | ErrorCode::Other)
+            | Self::ConnectionLost(_)
+            | Self::ConnectionRejected => Reason::UpstreamReset,
             Self::ResponseTimeout => Reason::ResponseTimeout,
             Self::Malformed => Reason::UpstreamProtocol,
             Self::HeadersTooLarge => Reason::ResponseHeadersTooLarge,
@@ -72,27 +99,32 @@ impl FailureKind {
         )
     }
 
-    /// What it counts as against the backend; `None` if it does not.
+    /// What it counts as against the backend; `None` if it never does.
     ///
-    /// The words are those of `spooky_backend_failures_total` and of the transition line.
-    pub const fn booked_as(self) -> Option<&'static str> {
-        match self {
-            // The limit on heads is Spooky's own, and what a client asks for can make a head exceed it.
-            Self::Unprocessed | Self::Local(_) | Self::HeadersTooLarge => None,
-            Self::Dns => Some("dns"),
-            Self::ConnectRefused | Self::ConnectTimeout | Self::Unreachable => Some("connect"),
-            Self::Tls | Self::Certificate => Some("tls"),
-            Self::RefusedStream | Self::Reset | Self::ConnectionLost => Some("reset"),
-            Self::ResponseTimeout => Some("timeout"),
-            Self::Malformed => Some("protocol"),
-        }
+    /// The resets and losses that a client can provoke by what it sends are `None`, as is a head above Spooky's own limit.
+    pub const fn blame(self) -> Option<Blame> {
+        let (word, opens_circuit) = match self {
+            Self::Unprocessed
+            | Self::RefusedStream
+            | Self::Reset(ErrorCode::Rejected | ErrorCode::Other)
+            | Self::ConnectionRejected
+            | Self::HeadersTooLarge
+            | Self::Local(_) => return None,
+            Self::Dns => ("dns", false),
+            Self::ConnectRefused | Self::ConnectTimeout | Self::Unreachable => ("connect", false),
+            Self::Tls | Self::Certificate => ("tls", true),
+            Self::Reset(ErrorCode::Internal) | Self::ConnectionLost(_) => ("reset", true),
+            Self::ResponseTimeout => ("timeout", true),
+            Self::Malformed => ("protocol", false),
+        };
+        Some(Blame { word, opens_circuit })
     }
 
     /// Reason label of `spooky_retry_attempts_total` for the attempt that follows it.
     pub const fn retry_label(self) -> &'static str {
         match self {
             Self::ResponseTimeout | Self::ConnectTimeout => "timeout",
-            Self::Reset | Self::ConnectionLost => "transport",
+            Self::Reset(_) | Self::ConnectionLost(_) | Self::ConnectionRejected => "transport",
             _ => "pool",
         }
     }

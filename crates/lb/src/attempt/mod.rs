@@ -4,6 +4,7 @@
 //! on backends and books each of them exactly once. It sends nothing and arms no timer: [`Attempt::timer`] says when to
 //! call [`Attempt::on_timer`].
 
+mod backends;
 pub mod breaker;
 mod deadline;
 mod failure;
@@ -14,7 +15,7 @@ mod retry;
 mod step;
 
 pub use deadline::{BodyKind, Deadlines, Expiry, PhaseOptions, UploadWait};
-pub use failure::{FailureKind, Sent};
+pub use failure::{Blame, ErrorCode, FailureKind, Sent};
 pub use hedge::{HedgeOptions, HedgeResult};
 pub use plan::Attempt;
 pub use retry::{Budget, BudgetOptions};
@@ -35,7 +36,7 @@ pub struct AttemptOptions {
 
 impl Default for AttemptOptions {
     fn default() -> Self {
-        Self { max_retries: 2, response_timeout: Duration::from_secs(2), total_timeout: Duration::from_secs(35) }
+        Self { max_retries: 2, response_timeout: Duration::from_secs(30), total_timeout: Duration::from_secs(90) }
     }
 }
 

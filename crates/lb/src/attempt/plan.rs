@@ -5,13 +5,14 @@
 
 use std::time::Duration;
 
+use super::backends::BackendSet;
 use super::deadline::UploadWait;
-use super::failure::{FailureKind, Sent};
+use super::failure::{ErrorCode, FailureKind, Sent};
 use super::hedge::{Hedge, HedgeResult};
 use super::step::{Cx, Denied, Progress, Request, SlotId, Step};
 use crate::admit::ClientShare;
 use crate::balance::Order;
-use crate::outcome::{Reason, Reset, Retry};
+use crate::outcome::{Reason, Retry};
 use crate::pool::{Lease, Verdict};
 use crate::time::Nanos;
 use crate::upstream::{Pick, Upstream};
@@ -22,6 +23,8 @@ const MAX_RESENDS: u8 = 5;
 const SAME_BACKEND_REST: Duration = Duration::from_millis(25);
 /// Doublings of that rest: 25 ms to 1.6 s.
 const SAME_BACKEND_DOUBLINGS: u32 = 6;
+/// A backend that answered a request well less than this long ago is not to blame for a stream that it resets.
+const RESET_GRACE: Duration = Duration::from_secs(1);
 /// Attempts that run at the same time: one, and a hedge beside it.
 const SLOTS: usize = 2;
 /// The slot of the hedge; whatever runs alone sits in the other.
@@ -32,8 +35,10 @@ const HEDGE_SLOT: SlotId = SlotId(1);
 struct Slot {
     lease: Lease,
     started: Nanos,
-    /// When the request head left, or the backend last took body bytes; `None` while connecting.
+    /// When the request head left; `None` while connecting.
     sent: Option<Nanos>,
+    /// When the request head left, or the backend last took body bytes: the response timeout runs from here.
+    waiting_since: Option<Nanos>,
     /// The upload waits for the client or for Spooky: the backend cannot be blamed for its silence.
     is_paused: bool,
 }
@@ -41,7 +46,7 @@ struct Slot {
 impl Slot {
     /// Since when the backend alone is waited for.
     fn awaited_since(&self) -> Option<Nanos> {
-        self.sent.filter(|_| !self.is_paused)
+        self.waiting_since.filter(|_| !self.is_paused)
     }
 }
 
@@ -80,12 +85,18 @@ pub struct Attempt {
     client: Option<ClientShare>,
     idempotent: bool,
     total_deadline: Nanos,
+    /// The client chose that deadline: that it passes says nothing about the backend.
+    is_client_deadline: bool,
     /// The upload has not ended: the total deadline is not running yet, unless it was limited.
     uploading: bool,
     /// Part of the body was sent and is no longer held.
     body_gone: bool,
     /// The last failure: decides what follows once no attempt runs.
     failed: Option<Failed>,
+    /// Backends that this request has counted against: once each.
+    booked: BackendSet,
+    /// Backends that did not answer this request in time: they are not asked again.
+    timed_out: BackendSet,
     hedge: Hedge,
     resends: u8,
     rests: u32,
@@ -104,9 +115,12 @@ impl Attempt {
             idempotent: is_idempotent(request.method),
             // With a body the clock starts when the upload ends (behaviour 6).
             total_deadline: if request.has_body { Nanos::NEVER } else { now + total },
+            is_client_deadline: false,
             uploading: request.has_body,
             body_gone: false,
             failed: None,
+            booked: BackendSet::default(),
+            timed_out: BackendSet::default(),
             hedge: Hedge::new(request, upstream.options().hedge.as_ref()),
             resends: 0,
             rests: 0,
@@ -157,6 +171,7 @@ impl Attempt {
     pub fn on_sent(&mut self, cx: &mut Cx<'_>, slot: SlotId) {
         if let Some(running) = self.slot_mut(slot) {
             running.sent = Some(cx.now);
+            running.waiting_since = Some(cx.now);
             cx.upstream.on_connected(running.lease.index());
         }
     }
@@ -164,10 +179,10 @@ impl Attempt {
     /// The upload now waits for `wait`; `has_taken`: the backend took body bytes. Its time to answer begins anew with every
     /// byte that it takes, and does not run while others are waited for.
     pub fn on_upload(&mut self, slot: SlotId, wait: UploadWait, has_taken: bool, now: Nanos) {
-        if let Some(Slot { sent: Some(sent), is_paused, .. }) = self.slot_mut(slot) {
+        if let Some(Slot { waiting_since: Some(since), is_paused, .. }) = self.slot_mut(slot) {
             let was_paused = std::mem::replace(is_paused, wait != UploadWait::Backend);
             if has_taken || (was_paused && !*is_paused) {
-                *sent = now;
+                *since = now;
             }
         }
     }
@@ -176,7 +191,11 @@ impl Attempt {
     pub fn on_upload_end(&mut self, cx: &Cx<'_>) {
         if self.uploading {
             self.uploading = false;
-            self.limit_total(cx.now + cx.upstream.options().attempt.total_timeout);
+            let deadline = cx.now + cx.upstream.options().attempt.total_timeout;
+            if deadline < self.total_deadline {
+                self.total_deadline = deadline;
+                self.is_client_deadline = false;
+            }
         }
     }
 
@@ -190,9 +209,12 @@ impl Attempt {
         self.body_gone = true;
     }
 
-    /// Shortens the total deadline, as `grpc-timeout` does.
+    /// Shortens the total deadline to one that the client chose (`grpc-timeout`).
     pub fn limit_total(&mut self, deadline: Nanos) {
-        self.total_deadline = self.total_deadline.min(deadline);
+        if deadline < self.total_deadline {
+            self.total_deadline = deadline;
+            self.is_client_deadline = true;
+        }
     }
 
     /// When the answer must have begun, over all attempts and waits; [`Nanos::NEVER`] while the upload goes on.
@@ -208,7 +230,7 @@ impl Attempt {
             && self.resends < MAX_RESENDS
             && let Some(running) = self.slot_mut(slot)
         {
-            running.sent = None;
+            (running.sent, running.waiting_since) = (None, None);
             let backend = running.lease.index();
             self.resends += 1;
             return Step::Resend { slot, backend };
@@ -226,6 +248,9 @@ impl Attempt {
         let Some(running) = self.slots.get_mut(slot.index()).and_then(Option::as_mut) else { return Step::Wait };
         let elapsed = cx.now - running.sent.unwrap_or(running.started);
         let (backend, doubtful) = (running.lease.index(), running.lease.is_probe());
+        if let Some(member) = cx.upstream.pool().members().get(backend) {
+            member.state.on_head(cx.now);
+        }
         // A head that comes while the client is waited for says nothing about the backend's speed.
         if !running.is_paused {
             if let Some(member) = cx.upstream.pool().members().get(backend) {
@@ -236,8 +261,8 @@ impl Attempt {
         // A backend in doubt gets its verdict now; else a good answer counts once it is complete. Errors count at once.
         let settled = doubtful || status >= 500;
         if settled {
-            let transition = running.lease.settle(cx.upstream.pool(), Verdict::Answered(status), cx.now);
-            cx.upstream.tell(backend, transition);
+            let settled = running.lease.settle(cx.upstream.pool(), Verdict::Answered(status), cx.now);
+            cx.upstream.tell(backend, settled);
         }
         self.state = State::Responding { winner: slot, settled };
         if let Hedge::Started(at) = self.hedge {
@@ -249,21 +274,35 @@ impl Attempt {
 
     /// The response was passed on completely.
     pub fn on_complete(&mut self, cx: &mut Cx<'_>) {
-        self.end(cx, Verdict::Answered(200));
+        if let State::Responding { winner, settled: false } = self.state
+            && let Some(running) = self.slot_mut(winner)
+        {
+            let settled = running.lease.settle(cx.upstream.pool(), Verdict::Answered(200), cx.now);
+            let backend = running.lease.index();
+            cx.upstream.tell(backend, settled);
+        }
+        self.abort();
     }
 
-    /// The response was cut off after its headers. Faults of the client count for nothing.
-    pub fn on_reset(&mut self, cx: &mut Cx<'_>, reset: Reset) {
-        if reset.counts_against_backend() {
-            let word = match reset {
-                Reset::UpstreamProtocol => "protocol",
-                Reset::FirstByteTimeout | Reset::BodyIdleTimeout => "timeout",
-                _ => "reset",
-            };
-            self.end(cx, Verdict::Failed(word));
-        } else {
-            self.abort();
+    /// The response broke off after its headers.
+    pub fn on_broken(&mut self, cx: &mut Cx<'_>, kind: FailureKind) {
+        if let State::Responding { winner, .. } = self.state
+            && let Some(slot) = self.slots.get_mut(winner.index()).and_then(Option::take)
+        {
+            let since = slot.sent.unwrap_or(slot.started);
+            self.book(cx, slot, kind, since);
         }
+        self.abort();
+    }
+
+    /// The backend has sent nothing more of the response since `since`, for longer than the operator allows.
+    pub fn on_silence(&mut self, cx: &mut Cx<'_>, since: Nanos) {
+        if let State::Responding { winner, .. } = self.state
+            && let Some(slot) = self.slots.get_mut(winner.index()).and_then(Option::take)
+        {
+            self.book(cx, slot, FailureKind::ResponseTimeout, since);
+        }
+        self.abort();
     }
 
     /// The client went away, or the exchange ends for a local reason: all places are given back, nothing is booked.
@@ -312,7 +351,7 @@ impl Attempt {
             State::Over => Step::Done,
             State::Responding { winner, .. } => self.cancel_other(Some(winner)).unwrap_or(Step::Done),
             State::Resting { .. } | State::Running if cx.now >= self.total_deadline => {
-                if self.slots.iter().any(Option::is_some) {
+                if !self.is_client_deadline && self.slots.iter().any(Option::is_some) {
                     cx.upstream.on_timeout(cx.now);
                 }
                 self.cancel_other(None).unwrap_or_else(|| self.answer(Reason::TotalTimeout))
@@ -358,7 +397,7 @@ impl Attempt {
         let backend = lease.index();
         let Some(index) = self.slots.iter().position(Option::is_none) else { return Step::Wait };
         if let Some(slot) = self.slots.get_mut(index) {
-            *slot = Some(Slot { lease, started: now, sent: None, is_paused: false });
+            *slot = Some(Slot { lease, started: now, sent: None, waiting_since: None, is_paused: false });
         }
         self.progress.attempts += 1;
         self.state = State::Running;
@@ -368,24 +407,42 @@ impl Attempt {
 
     /// Ends an attempt as failed and books it.
     fn fail(&mut self, cx: &mut Cx<'_>, slot: SlotId, kind: FailureKind, sent: Sent) {
-        let Some(mut ended) = self.slots.get_mut(slot.index()).and_then(Option::take) else { return };
+        let Some(ended) = self.slots.get_mut(slot.index()).and_then(Option::take) else { return };
         let backend = ended.lease.index();
         self.failed = Some(Failed { kind, sent, backend });
-        if let Some(word) = kind.booked_as() {
-            let pool = cx.upstream.pool();
-            if let Some(member) = pool.members().get(backend) {
-                let elapsed = cx.now - ended.sent.unwrap_or(ended.started);
-                let least = cx.upstream.options().attempt.response_timeout;
-                member.state.latency.observe(elapsed.max(least), cx.now);
-            }
-            let transition = ended.lease.settle(pool, Verdict::Failed(word), cx.now);
-            cx.upstream.tell(backend, transition);
+        let started = ended.sent.unwrap_or(ended.started);
+        if kind.blame().is_some()
+            && let Some(member) = cx.upstream.pool().members().get(backend)
+        {
+            let least = cx.upstream.options().attempt.response_timeout;
+            member.state.latency.observe((cx.now - started).max(least), cx.now);
         }
         if kind == FailureKind::ResponseTimeout {
+            self.timed_out.insert(backend);
             cx.upstream.on_timeout(cx.now);
         }
-        if kind.is_connect() {
-            cx.upstream.on_connect_failure(backend, cx.now, cx.rng);
+        self.book(cx, ended, kind, started);
+    }
+
+    /// Books a failure to its backend, if the backend is to blame and was not blamed for this request before. `since` is
+    /// when the request was sent or, for a silence, when that began.
+    fn book(&mut self, cx: &mut Cx<'_>, mut slot: Slot, kind: FailureKind, since: Nanos) {
+        let backend = slot.lease.index();
+        let Some(blame) = kind.blame() else { return };
+        let Some(state) = cx.upstream.pool().members().get(backend).map(|member| &member.state) else { return };
+        let is_new = match kind {
+            // A slow URL is no sick backend: it counts only while nobody else gets an answer either.
+            FailureKind::ResponseTimeout => state.is_silent_since(since),
+            FailureKind::Reset(ErrorCode::Internal) => {
+                state.is_failing_since(since) && !state.succeeded_within(RESET_GRACE, cx.now)
+            }
+            FailureKind::ConnectionLost(connection) => cx.upstream.on_connection_lost(backend, connection),
+            kind if kind.is_connect() => cx.upstream.on_connect_failure(backend, cx.now, cx.rng),
+            _ => true,
+        };
+        if is_new && self.booked.insert(backend) {
+            let settled = slot.lease.settle(cx.upstream.pool(), Verdict::Failed(blame), cx.now);
+            cx.upstream.tell(backend, settled);
         }
     }
 
@@ -406,14 +463,13 @@ impl Attempt {
         }
         let mut pick = cx.upstream.pick(&mut self.order, self.client.as_ref(), cx.now, cx.rng);
         if matches!(pick, Pick::Exhausted) {
-            // All were tried: the order begins anew, without the one that just failed.
-            self.order.restart();
-            self.order.exclude(backend);
-            pick = cx.upstream.pick(&mut self.order, self.client.as_ref(), cx.now, cx.rng);
+            pick = self.pick_other(cx, backend);
         }
         match pick {
             Pick::Lease(lease) => self.retry(cx, lease, kind.reason()),
             Pick::Full | Pick::ClientFull | Pick::Refused(_) => self.deny(Denied::NoAlternate, kind.reason()),
+            // Another attempt would only make the client wait as long again, and the backend work for nothing.
+            Pick::Exhausted if !self.timed_out.is_empty() => self.deny(Denied::NoAlternate, kind.reason()),
             Pick::Exhausted => {
                 let rest = SAME_BACKEND_REST * (1 << self.rests.min(SAME_BACKEND_DOUBLINGS));
                 self.rests += 1;
@@ -423,14 +479,27 @@ impl Attempt {
         }
     }
 
-    /// The rest is over: every backend may be tried again.
+    /// The rest is over: the same backend again, unless another can be taken by now.
     fn try_again(&mut self, cx: &mut Cx<'_>) -> Step {
-        self.order.restart();
-        let reason = self.failed.map_or(Reason::Internal, |failed| failed.kind.reason());
-        match cx.upstream.pick(&mut self.order, self.client.as_ref(), cx.now, cx.rng) {
-            Pick::Lease(lease) => self.retry(cx, lease, reason),
-            _ => self.deny(Denied::NoAlternate, reason),
+        let Some(Failed { kind, backend, .. }) = self.failed else { return self.answer(Reason::Internal) };
+        let mut pick = self.pick_other(cx, backend);
+        if matches!(pick, Pick::Exhausted) {
+            self.order.restart();
+            pick = cx.upstream.pick(&mut self.order, self.client.as_ref(), cx.now, cx.rng);
         }
+        match pick {
+            Pick::Lease(lease) => self.retry(cx, lease, kind.reason()),
+            _ => self.deny(Denied::NoAlternate, kind.reason()),
+        }
+    }
+
+    /// All backends were tried: begins the order anew, without the one that just failed and those that did not answer in
+    /// time.
+    fn pick_other(&mut self, cx: &mut Cx<'_>, failed: usize) -> Pick {
+        self.order.restart();
+        self.timed_out.iter().for_each(|backend| self.order.exclude(backend));
+        self.order.exclude(failed);
+        cx.upstream.pick(&mut self.order, self.client.as_ref(), cx.now, cx.rng)
     }
 
     /// Starts the next attempt if the budget has a place for it.
@@ -479,19 +548,6 @@ impl Attempt {
         let index = (0..SLOTS).find(|&n| other(n) && self.slots.get(n).is_some_and(Option::is_some))?;
         self.slots.get_mut(index).map(Option::take)?;
         Some(Step::Cancel { slot: SlotId(index as u8) })
-    }
-
-    /// Books the end of a response, unless its headers were booked already; a later failure counts in any case.
-    fn end(&mut self, cx: &mut Cx<'_>, verdict: Verdict) {
-        let State::Responding { winner, settled } = self.state else { return self.abort() };
-        if let Some(running) = self.slot_mut(winner)
-            && (!settled || matches!(verdict, Verdict::Failed(_)))
-        {
-            let transition = running.lease.settle(cx.upstream.pool(), verdict, cx.now);
-            let backend = running.lease.index();
-            cx.upstream.tell(backend, transition);
-        }
-        self.abort();
     }
 }
 

@@ -160,11 +160,17 @@ impl View<'_> {
         self.pool.members().get(index)?.state.latency.micros()
     }
 
+    /// Whether the last attempt to connect to it failed so recently that another is preferred. A successful probe since
+    /// then ends that.
+    fn is_passed_over(&self, index: usize) -> bool {
+        let Some(backoff) = self.backoff.get(index).filter(|backoff| backoff.until > self.now) else { return false };
+        self.pool.members().get(index).is_some_and(|member| member.state.health.revived() == backoff.revived)
+    }
+
     /// Whether this exchange may take the backend now.
     #[inline]
     pub fn is_usable(&self, index: usize) -> bool {
-        let resting = self.backoff.get(index).is_some_and(|backoff| backoff.until > self.now);
-        !resting
+        !self.is_passed_over(index)
             && (self.order.is_fresh() || !self.order.is_tried(index))
             && !self.client.is_some_and(|client| self.pool.is_held_by(client, index))
             && self.pool.check(index, self.now, self.panic).is_ok()

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::*;
+use crate::pool::tests::LOST;
 use crate::pool::tests::{pool, specs};
 use crate::pool::{Lease, PoolOptions, Spec, Verdict};
 
@@ -201,7 +202,7 @@ fn keys_come_back_at_once_while_others_start_slowly() {
         let settle = |picker: &Picker, verdict, now| {
             picker.pool.lease(0, now, false).unwrap().settle(&picker.pool, verdict, now);
         };
-        (0..3).for_each(|_| settle(&picker, Verdict::Failed("reset"), NOW));
+        (0..3).for_each(|_| settle(&picker, LOST, NOW));
         settle(&picker, Verdict::Answered(200), back);
         let mut taken = 0;
         for number in 0..1000_u64 {

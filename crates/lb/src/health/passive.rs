@@ -1,4 +1,4 @@
-//! What real requests say of a backend (behaviour 9, passive).
+//! What real requests say of a backend: passive health.
 //!
 //! Fed by `attempt` when an attempt settles; client aborts and local refusals never reach it.
 
@@ -23,7 +23,7 @@ pub struct PassiveOptions {
 
 impl Default for PassiveOptions {
     fn default() -> Self {
-        Self { failure_threshold: 3, success_threshold: 1, cooldown: Duration::from_secs(10), count_5xx: true }
+        Self { failure_threshold: 3, success_threshold: 1, cooldown: Duration::from_secs(10), count_5xx: false }
     }
 }
 
@@ -38,31 +38,29 @@ impl Health {
         self.trial.store(false, Relaxed);
     }
 
-    /// A request failed on it.
-    pub(crate) fn on_request_failure(
-        &self,
-        trial: bool,
-        reason: &'static str,
-        now: Nanos,
-        options: &PassiveOptions,
-    ) -> Option<Transition> {
+    /// A request failed on it. Returns true when the threshold is reached: [`Health::eject`] is to be called, if the pool
+    /// permits. If it does not, the next failure asks again.
+    pub(crate) fn on_request_failure(&self, trial: bool, now: Nanos, options: &PassiveOptions) -> bool {
         if trial {
             self.trial_successes.store(0, Relaxed);
             self.passive_until.store((now + options.cooldown).get(), Relaxed);
-            return None;
+            return false;
         }
-        if !self.passive_up() {
-            // Requests from before the fall change nothing: the cooldown runs.
-            return None;
-        }
-        let failures = self.passive_failures.fetch_add(1, Relaxed).saturating_add(1);
-        if failures < options.failure_threshold {
-            return None;
-        }
+        // Requests from before the ejection change nothing: the cooldown runs.
+        self.passive_up() && self.passive_failures.fetch_add(1, Relaxed).saturating_add(1) >= options.failure_threshold
+    }
+
+    /// Takes the backend out for the cooldown.
+    pub(crate) fn eject(&self, reason: &'static str, now: Nanos, options: &PassiveOptions) -> Option<Transition> {
         self.passive_failures.store(0, Relaxed);
         self.trial_successes.store(0, Relaxed);
         self.passive_until.store((now + options.cooldown).get(), Relaxed);
         self.mark_down(PASSIVE_DOWN, now, reason)
+    }
+
+    /// Undoes [`Health::eject`], when another worker ejected one too many at the same moment.
+    pub(crate) fn undo_eject(&self) {
+        self.flags.fetch_and(!PASSIVE_DOWN, Relaxed);
     }
 
     /// A request succeeded on it.

@@ -14,6 +14,11 @@ fn probed() -> (Health, Prober) {
 }
 
 const DOWN: Option<Transition> = Some(Transition { healthy: false, reason: "probe" });
+/// A failed request; the pool permits every ejection.
+fn fail(health: &Health, reason: &'static str, now: Nanos, options: &PassiveOptions) -> Option<Transition> {
+    health.on_request_failure(false, now, options).then(|| health.eject(reason, now, options)).flatten()
+}
+
 const UP: Option<Transition> = Some(Transition { healthy: true, reason: "probe" });
 
 #[test]
@@ -56,13 +61,10 @@ fn requests_and_probes_count_apart() {
     assert_eq!(prober.on_result(&health, false, AT(4)), DOWN);
 
     let (health, mut prober) = probed();
-    health.on_request_failure(false, "reset", AT(1), &passive);
-    health.on_request_failure(false, "reset", AT(2), &passive);
+    fail(&health, "reset", AT(1), &passive);
+    fail(&health, "reset", AT(2), &passive);
     prober.on_result(&health, true, AT(3));
-    assert_eq!(
-        health.on_request_failure(false, "reset", AT(4), &passive),
-        Some(Transition { healthy: false, reason: "reset" })
-    );
+    assert_eq!(fail(&health, "reset", AT(4), &passive), Some(Transition { healthy: false, reason: "reset" }));
 }
 
 #[test]
@@ -70,7 +72,7 @@ fn with_probes_a_passive_rest_ends_with_the_next_good_probe_after_the_cooldown()
     let (health, mut prober) = probed();
     let passive = PassiveOptions::default();
     prober.on_result(&health, true, AT(0));
-    (0..3).for_each(|_| _ = health.on_request_failure(false, "timeout", AT(100), &passive));
+    (0..3).for_each(|_| _ = fail(&health, "timeout", AT(100), &passive));
     assert_eq!(health.fitness(AT(20_000)), Fitness::Unhealthy, "no trial request where probes decide");
     assert_eq!(prober.on_result(&health, true, AT(10_099)), None);
     assert_eq!(prober.on_result(&health, true, AT(10_100)), UP);
@@ -81,7 +83,7 @@ fn both_sources_must_agree() {
     let (health, mut prober) = probed();
     let passive = PassiveOptions::default();
     prober.on_result(&health, true, AT(0));
-    (0..3).for_each(|_| _ = health.on_request_failure(false, "timeout", AT(1), &passive));
+    (0..3).for_each(|_| _ = fail(&health, "timeout", AT(1), &passive));
     (0..3).for_each(|_| assert_eq!(prober.on_result(&health, false, AT(2)), None));
     assert!(!health.active_up() && !health.passive_up());
     assert_eq!(prober.on_result(&health, true, AT(20_000)), None, "passive is over, active not yet");

@@ -114,11 +114,6 @@ impl Reset {
         }
     }
 
-    /// Whether it is booked to the backend as a failed attempt.
-    pub const fn counts_against_backend(self) -> bool {
-        matches!(self, Self::UpstreamReset | Self::UpstreamProtocol | Self::FirstByteTimeout | Self::BodyIdleTimeout)
-    }
-
     /// `error=` in the access line.
     pub const fn error(self) -> ErrorKind {
         match self {

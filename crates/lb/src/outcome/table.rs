@@ -16,7 +16,7 @@ pub struct Row {
     pub fault: Fault,
     /// For which methods the failure behind it is retried.
     pub retry: Retry,
-    /// Whether the failure is booked to the backend (passive health, breaker, latency).
+    /// Whether such a failure may be booked to the backend (passive health, breaker); `attempt` judges each case.
     pub counts_against_backend: bool,
     /// `error` of the `proxy-status` field (RFC 9209 section 2.3).
     pub proxy_error: &'static str,
@@ -112,9 +112,11 @@ reasons! {
     /// The backend's certificate does not verify.
     UpstreamCertificate: 502 "upstream error" Backend AnyMethod counts=true "tls_certificate_error" "certificate rejected" "tls_certificate" Tls Warn retry_after=false;
     /// The backend refused the stream without acting on it (`REFUSED_STREAM`), or kept closing connections first.
-    UpstreamRefusedStream: 502 "upstream error" Backend AnyMethod counts=true "connection_terminated" "stream refused" "refused_stream" Transport Warn retry_after=false;
+    UpstreamRefusedStream: 502 "upstream error" Backend AnyMethod counts=false "connection_terminated" "stream refused" "refused_stream" Transport Warn retry_after=false;
     /// The stream was reset or its connection lost before response headers.
     UpstreamReset: 502 "upstream error" Backend Idempotent counts=true "connection_terminated" "connection terminated" "reset" Transport Warn retry_after=false;
+    /// The backend objected to the request by a reset (PROTOCOL_ERROR, ENHANCE_YOUR_CALM, HTTP_1_1_REQUIRED, CANCEL).
+    UpstreamRejected: 502 "upstream error" Backend Never counts=false "connection_terminated" "request rejected by reset" "rejected" Transport Warn retry_after=false;
     /// The response is malformed.
     UpstreamProtocol: 502 "upstream protocol error" Backend Never counts=true "http_protocol_error" "malformed response" "protocol" Protocol Warn retry_after=false;
     /// Response headers above `max_response_headers_bytes`.

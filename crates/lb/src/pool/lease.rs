@@ -4,11 +4,12 @@
 //! count going down: that is what client aborts, losers of a hedge and requests never sent do (behaviour 1.3, 1.4).
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering::SeqCst;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use super::{Backend, Bar, Member, Pool};
 use crate::admit::{ClientShare, Limited, ShareOfPlace};
-use crate::attempt::breaker::Pass;
+use crate::attempt::Blame;
+use crate::attempt::breaker::{Circuit, Pass};
 use crate::health::{Fitness, Transition};
 use crate::time::Nanos;
 
@@ -28,8 +29,17 @@ pub struct Lease {
 pub enum Verdict {
     /// Answered with this status.
     Answered(u16),
-    /// Failed; the word is the reason of a transition.
-    Failed(&'static str),
+    /// Failed, and the backend is to blame.
+    Failed(Blame),
+}
+
+/// What a verdict has changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Settled {
+    /// The backend became healthy or unhealthy.
+    pub health: Option<Transition>,
+    /// Its circuit opened ([`Circuit::Open`]) or closed.
+    pub circuit: Option<Circuit>,
 }
 
 impl Lease {
@@ -50,36 +60,48 @@ impl Lease {
     }
 
     /// Books the verdict; the lease then goes on to count as in flight, no more.
-    pub(crate) fn settle(&mut self, pool: &Pool, verdict: Verdict, now: Nanos) -> Option<Transition> {
-        let member = pool.members.get(self.index)?;
-        let (circuit, health) = match verdict {
-            Verdict::Failed(reason) => (Some(reason), Some(reason)),
-            Verdict::Answered(status) if status >= 500 => {
-                let by_circuit = pool.options.breaker.as_ref().is_some_and(|options| options.count_5xx);
-                let by_health = member.spec.passive.as_ref().is_some_and(|options| options.count_5xx);
-                (by_circuit.then_some("5xx"), by_health.then_some("5xx"))
-            }
-            Verdict::Answered(_) => (None, None),
-        };
-        self.settle_circuit(pool, circuit.is_some(), now);
-        self.settle_health(member, health, now)
-    }
-
-    fn settle_circuit(&mut self, pool: &Pool, failed: bool, now: Nanos) {
-        if let Some(options) = &pool.options.breaker {
-            if failed {
-                self.backend.breaker.on_failure(self.pass, now, options);
-            } else {
-                self.backend.breaker.on_success(self.pass);
-            }
+    pub(crate) fn settle(&mut self, pool: &Pool, verdict: Verdict, now: Nanos) -> Settled {
+        let Some(member) = pool.members.get(self.index) else { return Settled::default() };
+        let is_error = matches!(verdict, Verdict::Answered(status) if status >= 500);
+        if matches!(verdict, Verdict::Answered(_)) && !is_error {
+            self.backend.last_success.store(now.get(), Relaxed);
         }
+        let counts_for_circuit = match verdict {
+            Verdict::Failed(blame) => blame.opens_circuit.then_some(true),
+            Verdict::Answered(_) => {
+                Some(is_error && pool.options.breaker.as_ref().is_some_and(|options| options.count_5xx))
+            }
+        };
+        let failed_health = match verdict {
+            Verdict::Failed(blame) => Some(blame.word),
+            Verdict::Answered(_) => {
+                let counts = is_error && member.spec.passive.as_ref().is_some_and(|options| options.count_5xx);
+                counts.then_some("5xx")
+            }
+        };
+        let circuit = counts_for_circuit.and_then(|failed| self.settle_circuit(pool, failed, now));
         self.leave_circuit();
+        Settled { health: self.settle_health(pool, member, failed_health, now), circuit }
     }
 
-    fn settle_health(&mut self, member: &Member, failed: Option<&'static str>, now: Nanos) -> Option<Transition> {
+    fn settle_circuit(&mut self, pool: &Pool, failed: bool, now: Nanos) -> Option<Circuit> {
+        if failed {
+            return pool.on_circuit_failure(self.index, self.pass, now).then_some(Circuit::Open);
+        }
+        let closed = pool.options.breaker.is_some() && self.backend.breaker.on_success(self.pass);
+        closed.then_some(Circuit::Closed)
+    }
+
+    fn settle_health(
+        &mut self,
+        pool: &Pool,
+        member: &Member,
+        failed: Option<&'static str>,
+        now: Nanos,
+    ) -> Option<Transition> {
         let health = &self.backend.health;
         let transition = member.spec.passive.as_ref().and_then(|options| match failed {
-            Some(reason) => health.on_request_failure(self.trial, reason, now, options),
+            Some(reason) => pool.on_passive_failure(self.index, self.trial, reason, now, options),
             None => health.on_request_success(self.trial, now, options),
         });
         self.leave_trial();

@@ -5,13 +5,14 @@
 
 mod latency;
 mod lease;
+mod service;
 
-use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub use latency::PeakEwma;
-pub use lease::{Lease, Verdict};
+pub use lease::{Lease, Settled, Verdict};
 
 use crate::admit::Scope;
 use crate::attempt::breaker::{Breaker, BreakerOptions};
@@ -47,6 +48,8 @@ pub struct PoolOptions {
     pub slow_start: Duration,
     /// Below this share of healthy backends health is ignored; 0: never.
     pub panic_threshold_percent: u32,
+    /// Share of the pool, by count, that passive health may take out together; a pool's only backend always stays.
+    pub max_ejected_percent: u32,
     /// `None` when circuit breakers are off.
     pub breaker: Option<BreakerOptions>,
 }
@@ -54,10 +57,11 @@ pub struct PoolOptions {
 impl Default for PoolOptions {
     fn default() -> Self {
         Self {
-            inflight_limit: 64,
+            inflight_limit: 256,
             client_limit: u32::MAX,
             slow_start: Duration::from_secs(10),
             panic_threshold_percent: 0,
+            max_ejected_percent: 50,
             breaker: Some(BreakerOptions::default()),
         }
     }
@@ -74,6 +78,10 @@ pub struct Backend {
     pub breaker: Breaker,
     /// Its response time.
     pub latency: PeakEwma,
+    /// When it last sent a response head to anyone; 0 when it never did.
+    last_head: AtomicU64,
+    /// When it last completed a response with a status below 500.
+    last_success: AtomicU64,
     /// Outlives pools: a place that returns late calls the waiters of today.
     scope: OnceLock<Arc<Scope>>,
 }
@@ -82,6 +90,28 @@ impl Backend {
     /// Attempts that are on it now, in the whole process.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Relaxed)
+    }
+
+    /// A response head came from it, for whichever request.
+    pub(crate) fn on_head(&self, now: Nanos) {
+        self.last_head.store(now.get(), Relaxed);
+    }
+
+    /// Whether it has sent no response head to anyone after `since`: a slow answer then is a sign of a sick backend and not
+    /// of a slow URL.
+    pub(crate) fn is_silent_since(&self, since: Nanos) -> bool {
+        self.last_head.load(Relaxed) <= since.get()
+    }
+
+    /// Whether it has answered no request well after `since`.
+    pub(crate) fn is_failing_since(&self, since: Nanos) -> bool {
+        self.last_success.load(Relaxed) <= since.get()
+    }
+
+    /// Whether it has answered a request well less than `grace` ago.
+    pub(crate) fn succeeded_within(&self, grace: Duration, now: Nanos) -> bool {
+        let last = self.last_success.load(Relaxed);
+        last != 0 && now.elapsed_since(Nanos::new(last)) < grace
     }
 }
 

@@ -1,6 +1,8 @@
 //! Books of a pool: places, verdicts, slow start, panic, state over a reload.
 
 use super::*;
+use crate::attempt::breaker::{BreakerOptions, Circuit};
+use crate::attempt::{Blame, FailureKind};
 use crate::health::Transition;
 use crate::time::Nanos;
 
@@ -35,41 +37,62 @@ fn places_are_bounded_and_return_by_drop() {
     assert_eq!(pool.members()[0].state.in_flight(), 0);
 }
 
+/// A failure that counts for health and circuit alike.
+pub(crate) const LOST: Verdict = Verdict::Failed(Blame { word: "reset", opens_circuit: true });
+
+/// A pool in which nothing bounds how many backends are out of service.
+fn unbounded(weights: &[u32], options: PoolOptions) -> Pool {
+    let breaker = options.breaker.map(|breaker| BreakerOptions { max_open_percent: 100, ..breaker });
+    pool(weights, PoolOptions { max_ejected_percent: 100, breaker, ..options })
+}
+
+fn without_breaker() -> PoolOptions {
+    PoolOptions { breaker: None, ..Default::default() }
+}
+
+fn settle(pool: &Pool, index: usize, verdict: Verdict, now: Nanos) -> Settled {
+    pool.lease(index, now, false).unwrap().settle(pool, verdict, now)
+}
+
+fn fail_thrice(pool: &Pool, index: usize) {
+    (0..3).for_each(|_| _ = settle(pool, index, LOST, NOW));
+}
+
 #[test]
 fn failures_make_a_backend_unhealthy_once_and_one_trial_brings_it_back() {
-    let pool = pool(&[1], PoolOptions { breaker: None, ..Default::default() });
-    let fail = |now| pool.lease(0, now, false).unwrap().settle(&pool, Verdict::Failed("reset"), now);
-    assert_eq!((fail(NOW), fail(NOW)), (None, None));
-    assert_eq!(fail(NOW), Some(Transition { healthy: false, reason: "reset" }));
+    let pool = pool(&[1, 1], without_breaker());
+    assert_eq!([0; 2].map(|_| settle(&pool, 0, LOST, NOW).health), [None, None]);
+    assert_eq!(settle(&pool, 0, LOST, NOW).health, Some(Transition { healthy: false, reason: "reset" }));
     assert_eq!(pool.lease(0, NOW, false).unwrap_err(), Bar::Unfit);
     let later = Nanos::from_millis(11_000);
     let mut trial = pool.lease(0, later, false).unwrap();
     assert!(trial.is_probe());
     assert_eq!(pool.lease(0, later, false).unwrap_err(), Bar::Unfit, "one trial at a time");
-    assert_eq!(trial.settle(&pool, Verdict::Answered(204), later), Some(Transition { healthy: true, reason: "trial" }));
+    let settled = trial.settle(&pool, Verdict::Answered(204), later);
+    assert_eq!(settled.health, Some(Transition { healthy: true, reason: "trial" }));
     drop(trial);
     assert!(pool.lease(0, later, false).is_ok_and(|lease| !lease.is_probe()));
 }
 
 #[test]
-fn a_trial_that_is_dropped_gives_its_place_back_and_one_that_fails_rests_anew() {
-    let pool = pool(&[1], PoolOptions { breaker: None, ..Default::default() });
-    (0..3).for_each(|_| _ = pool.lease(0, NOW, false).unwrap().settle(&pool, Verdict::Failed("reset"), NOW));
+fn a_trial_that_is_dropped_gives_its_slot_back_and_one_that_fails_starts_the_cooldown_anew() {
+    let pool = pool(&[1, 1], without_breaker());
+    fail_thrice(&pool, 0);
     let at = |ms| Nanos::from_millis(ms);
     drop(pool.lease(0, at(11_000), false).unwrap());
     let mut trial = pool.lease(0, at(11_000), false).unwrap();
-    assert_eq!(trial.settle(&pool, Verdict::Failed("reset"), at(12_000)), None);
+    assert_eq!(trial.settle(&pool, LOST, at(12_000)), Settled::default());
     drop(trial);
     assert_eq!(pool.lease(0, at(21_999), false).unwrap_err(), Bar::Unfit);
     assert!(pool.lease(0, at(22_000), false).is_ok());
 }
 
 #[test]
-fn a_probe_of_an_open_circuit_gives_its_place_back_when_it_is_dropped() {
-    let mut specs = specs(&[1]);
+fn a_probe_of_an_open_circuit_gives_its_slot_back_when_it_is_dropped() {
+    let mut specs = specs(&[1, 1]);
     specs[0].passive = None;
     let pool = Pool::build(specs, PoolOptions::default(), None);
-    (0..3).for_each(|_| _ = pool.lease(0, NOW, false).unwrap().settle(&pool, Verdict::Failed("reset"), NOW));
+    assert_eq!([0; 3].map(|_| settle(&pool, 0, LOST, NOW).circuit), [None, None, Some(Circuit::Open)]);
     assert_eq!(pool.lease(0, NOW, false).unwrap_err(), Bar::Open);
     let later = Nanos::from_millis(31_000);
     let probe = pool.lease(0, later, false).unwrap();
@@ -77,37 +100,105 @@ fn a_probe_of_an_open_circuit_gives_its_place_back_when_it_is_dropped() {
     assert_eq!(pool.lease(0, later, false).unwrap_err(), Bar::Open, "one probe at a time");
     drop(probe);
     let mut probe = pool.lease(0, later, false).unwrap();
-    assert_eq!(probe.settle(&pool, Verdict::Answered(200), later), None);
+    assert_eq!(probe.settle(&pool, Verdict::Answered(200), later).circuit, Some(Circuit::Closed));
     assert!(pool.lease(0, later, false).is_ok_and(|lease| !lease.is_probe()), "the circuit is closed again");
 }
 
 #[test]
-fn server_errors_count_for_health_and_not_for_the_breaker_by_default() {
-    let pool = pool(&[1], PoolOptions::default());
-    let answer = |status| pool.lease(0, NOW, false).unwrap().settle(&pool, Verdict::Answered(status), NOW);
-    assert_eq!((answer(500), answer(499), answer(503), answer(599)), (None, None, None, None));
-    assert_eq!(answer(500), Some(Transition { healthy: false, reason: "5xx" }));
-    assert_eq!(pool.members()[0].state.breaker.state(NOW), crate::attempt::breaker::Circuit::Closed);
+fn server_errors_count_only_where_they_are_told_to() {
+    let answer = |pool: &Pool, status| settle(pool, 0, Verdict::Answered(status), NOW);
+    let all = pool(&[1, 1], PoolOptions::default());
+    assert!((0..100).all(|_| answer(&all, 500) == Settled::default()));
+
+    let mut specs = specs(&[1, 1]);
+    specs[0].passive = Some(PassiveOptions { count_5xx: true, ..Default::default() });
+    let pool = Pool::build(specs, PoolOptions::default(), None);
+    assert!([500, 499, 503, 599].iter().all(|&status| answer(&pool, status).health.is_none()));
+    let settled = answer(&pool, 500);
+    assert_eq!(settled.health, Some(Transition { healthy: false, reason: "5xx" }));
+    assert_eq!(settled.circuit, None);
+}
+
+#[test]
+fn failures_to_connect_count_for_health_and_never_for_the_circuit() {
+    let pool = pool(&[1, 1], PoolOptions::default());
+    let failed = Verdict::Failed(FailureKind::ConnectRefused.blame().unwrap());
+    let settled = [0; 3].map(|_| settle(&pool, 0, failed, NOW));
+    assert!(settled[2].health.is_some());
+    assert!(pool.members()[0].state.breaker.is_closed());
+}
+
+#[test]
+fn a_share_of_the_pool_stays_in_service_whatever_fails() {
+    for (backends, percent, out) in
+        [(1, 50, 0), (1, 99, 0), (2, 50, 1), (3, 50, 1), (3, 67, 2), (4, 50, 2), (3, 0, 0), (3, 100, 3), (1, 100, 1)]
+    {
+        let breaker = Some(BreakerOptions { max_open_percent: percent, ..Default::default() });
+        let options = PoolOptions { max_ejected_percent: percent, breaker, ..Default::default() };
+        let pool = pool(&vec![1; backends], options);
+        for round in 0..5 {
+            for index in 0..backends {
+                (0..3).for_each(|_| {
+                    if let Ok(mut lease) = pool.lease(index, NOW, false) {
+                        lease.settle(&pool, LOST, NOW);
+                    }
+                });
+            }
+            let ejected = if backends == 1 { 0 } else { out };
+            assert_eq!(backends - pool.healthy(), ejected, "{backends} {percent} {round}");
+            let open = pool.members().iter().filter(|member| !member.state.breaker.is_closed()).count();
+            // What is unhealthy gets no request, so its circuit stays as it was.
+            assert_eq!(open, out, "{backends} {percent} {round}");
+        }
+    }
+}
+
+#[test]
+fn passive_health_and_circuits_together_never_take_the_last_backend() {
+    let mut specs = specs(&[1; 4]);
+    // Two whose circuits open, two that are ejected.
+    (0..2).for_each(|n| specs[n].passive = None);
+    let pool = Pool::build(specs, PoolOptions::default(), None);
+    (0..4).for_each(|index| fail_thrice(&pool, index));
+    let serving = || (0..4).filter(|&index| pool.lease(index, NOW, false).is_ok()).count();
+    assert_eq!(serving(), 1, "{pool:?}");
+    // The other three return; the last one is then not spared any more.
+    let later = Nanos::from_millis(31_000);
+    (0..4).for_each(|index| _ = settle(&pool, index, Verdict::Answered(200), later));
+    assert_eq!(pool.healthy(), 4);
+    (0..3).for_each(|_| _ = pool.lease(3, later, false).unwrap().settle(&pool, LOST, later));
+    assert_eq!(pool.healthy(), 3);
+}
+
+#[test]
+fn a_backend_that_probes_or_an_operator_took_out_does_not_serve_for_another() {
+    let pool = pool(&[1; 4], without_breaker());
+    (1..4).for_each(|index| _ = pool.members()[index].state.health.set_draining(true));
+    fail_thrice(&pool, 0);
+    assert_eq!(pool.healthy(), 4, "the others are drained");
+    pool.members()[3].state.health.set_draining(false);
+    settle(&pool, 0, LOST, NOW);
+    assert_eq!(pool.healthy(), 3, "the next failure asks again");
 }
 
 #[test]
 fn slow_start_has_ten_equal_steps_and_none_at_start() {
-    let pool = pool(&[7], PoolOptions { breaker: None, slow_start: Duration::from_secs(1), ..Default::default() });
+    let options = PoolOptions { slow_start: Duration::from_secs(1), ..without_breaker() };
+    let pool = pool(&[7, 7], options);
     assert_eq!(pool.effective_weight(0, NOW), 70);
-    (0..3).for_each(|_| _ = pool.lease(0, NOW, false).unwrap().settle(&pool, Verdict::Failed("reset"), NOW));
+    fail_thrice(&pool, 0);
     let back = Nanos::from_millis(20_000);
-    pool.lease(0, back, false).unwrap().settle(&pool, Verdict::Answered(200), back);
+    settle(&pool, 0, Verdict::Answered(200), back);
     let weights: Vec<u32> = (0..12).map(|n| pool.effective_weight(0, Nanos::from_millis(20_000 + n * 100))).collect();
     assert_eq!(weights, [7, 14, 21, 28, 35, 42, 49, 56, 63, 70, 70, 70]);
 }
 
 #[test]
 fn panic_ignores_health_but_not_a_drain() {
-    let pool = pool(&[1, 1, 1], PoolOptions { breaker: None, panic_threshold_percent: 50, ..Default::default() });
-    let kill = |n| (0..3).for_each(|_| _ = pool.lease(n, NOW, false).unwrap().settle(&pool, Verdict::Failed("x"), NOW));
-    kill(0);
+    let pool = unbounded(&[1, 1, 1], PoolOptions { panic_threshold_percent: 50, ..without_breaker() });
+    fail_thrice(&pool, 0);
     assert!(!pool.in_panic());
-    kill(1);
+    fail_thrice(&pool, 1);
     assert!(pool.in_panic());
     assert!(pool.lease(0, NOW, true).is_ok());
     assert!(pool.members()[1].state.health.set_draining(true));

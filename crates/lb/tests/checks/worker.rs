@@ -70,7 +70,7 @@ impl Worker {
             table: table(100),
             queue: Queue::new(Arc::clone(&shared.process), worker),
             scope: Arc::clone(&shared.scope),
-            upstream: Upstream::new(Arc::clone(&shared.pool), options).with_budgets(worker, route, process),
+            upstream: Upstream::new(Arc::clone(&shared.pool), options).on_worker(worker).with_budgets(route, process),
             rng: Rng::seeded(worker as u64),
             scratch: Vec::new(),
             now: Nanos::from_millis(1000),

@@ -1,6 +1,6 @@
 //! How the simulated backends behave, and how that changes.
 
-use spooky_lb::attempt::FailureKind;
+use spooky_lb::attempt::{ErrorCode, FailureKind};
 use spooky_lb::rng::Rng;
 
 /// What a backend does with a request.
@@ -24,6 +24,10 @@ pub(crate) enum Behaviour {
     Truncating,
     /// Closes connections before processing.
     Closing,
+    /// Objects to requests.
+    Rejecting,
+    /// Breaks connections.
+    Breaking,
 }
 
 /// What will come of one attempt.
@@ -40,7 +44,7 @@ pub(crate) enum Fate {
 impl Behaviour {
     /// A behaviour, healthy more often than not.
     pub(crate) fn draw(rng: &mut Rng) -> Self {
-        match rng.below(20) {
+        match rng.below(24) {
             0 | 1 => Self::Slow,
             2 => Self::Refusing,
             3 => Self::Mute,
@@ -49,6 +53,8 @@ impl Behaviour {
             6 => Self::Erroring,
             7 => Self::Truncating,
             8 => Self::Closing,
+            9 => Self::Rejecting,
+            10 => Self::Breaking,
             _ => Self::Fast,
         }
     }
@@ -65,7 +71,12 @@ impl Behaviour {
             Self::Mute => Fate::Silence,
             Self::BlackHole => Fate::Fail { after: 500, kind: FailureKind::ConnectTimeout, sent: false },
             Self::Resetting if rng.percent(50) => head(quick, 200, false),
-            Self::Resetting => Fate::Fail { after: quick, kind: FailureKind::Reset, sent: true },
+            Self::Resetting => Fate::Fail { after: quick, kind: FailureKind::Reset(ErrorCode::Internal), sent: true },
+            Self::Rejecting | Self::Breaking if rng.percent(50) => head(quick, 200, false),
+            Self::Rejecting => Fate::Fail { after: quick, kind: FailureKind::Reset(ErrorCode::Rejected), sent: true },
+            Self::Breaking => {
+                Fate::Fail { after: quick, kind: FailureKind::ConnectionLost(rng.next_u64()), sent: true }
+            }
             Self::Erroring => head(quick, 503, false),
             Self::Truncating => head(quick, 200, true),
             Self::Closing if rng.percent(30) => head(quick, 200, false),

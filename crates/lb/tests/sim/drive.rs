@@ -5,7 +5,7 @@ use std::time::Duration;
 use spooky_lb::admit::{Admission, Permit, Ticket, Waited, Wake};
 use spooky_lb::attempt::{Attempt, Cx, FailureKind, Request, Sent, SlotId, Step};
 use spooky_lb::balance::key;
-use spooky_lb::outcome::{Reason, Reset};
+use spooky_lb::outcome::Reason;
 use spooky_lb::time::Nanos;
 
 use crate::backend::Fate;
@@ -46,6 +46,8 @@ pub(crate) struct Exchange {
     pub(crate) since: Nanos,
     pub(crate) waited: Option<Waited>,
     pub(crate) failed: Option<Failed>,
+    /// Backends that did not answer it in time.
+    pub(crate) timed_out: Vec<String>,
     pub(crate) responding: Option<SlotId>,
     pub(crate) deadline: Nanos,
     pub(crate) armed: Nanos,
@@ -89,6 +91,7 @@ impl World {
             since: now,
             waited: None,
             failed: None,
+            timed_out: Vec::new(),
             responding: None,
             deadline: now + Duration::from_secs(3),
             armed: Nanos::NEVER,
@@ -239,7 +242,7 @@ impl World {
         let upstream = &mut self.generations[exchange.generation].upstreams[exchange.worker][exchange.upstream];
         let mut cx = Cx { now, upstream, rng: &mut self.rng };
         if broken {
-            exchange.attempt.on_reset(&mut cx, Reset::UpstreamReset);
+            exchange.attempt.on_broken(&mut cx, FailureKind::ConnectionLost(id));
             self.shadow.totals.broken += 1;
         } else {
             exchange.attempt.on_complete(&mut cx);
@@ -282,6 +285,7 @@ impl World {
         if let Step::Cancel { slot } = step {
             let exchange = self.exchanges.get_mut(&id).unwrap();
             let address = exchange.slots[slot.index()].as_ref().unwrap().address.clone();
+            exchange.timed_out.push(address.clone());
             exchange.failed = Some(Failed { kind: FailureKind::ResponseTimeout, sent: Sent::Replayable, address });
         }
         self.perform(id, step);

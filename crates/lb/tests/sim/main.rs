@@ -11,6 +11,7 @@
     reason = "a test: a broken invariant ends it"
 )]
 
+mod adaptive;
 mod backend;
 mod drive;
 mod shadow;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use spooky_lb::admit::{Limit, client_limit};
 use spooky_lb::attempt::breaker::Circuit;
-use spooky_lb::attempt::{FailureKind, Sent};
+use spooky_lb::attempt::{ErrorCode, FailureKind, Sent};
 use spooky_lb::outcome::Reason;
 use spooky_lb::pool::Member;
 use spooky_lb::time::Nanos;
@@ -87,6 +87,7 @@ impl Totals {
             Reason::NoHealthyBackend,
             Reason::ResponseTimeout,
             Reason::UpstreamReset,
+            Reason::UpstreamRejected,
             Reason::UpstreamRefused,
             Reason::UpstreamConnectTimeout,
         ];
@@ -207,6 +208,8 @@ impl World {
             assert_ne!(failed.sent, Sent::Gone, "a body that is gone: {context}");
             assert!(may_follow(failed.kind, exchange.method), "{:?} {} {context}", failed.kind, exchange.method);
             let same = pool.members()[backend].spec.address == failed.address;
+            let again = exchange.timed_out.contains(&pool.members()[backend].spec.address);
+            assert!(!again, "again to a backend that did not answer in time: {context}");
             assert!(!same || !healthy_left || pool.members().len() == 1, "the same backend again: {context}");
         }
         if hedge {
@@ -297,7 +300,7 @@ impl World {
     }
 }
 
-/// The table of behaviour 10.6, written once more.
+/// Which failures may be followed by another attempt, written once more.
 fn may_follow(kind: FailureKind, method: &str) -> bool {
     match kind {
         FailureKind::Unprocessed
@@ -308,9 +311,13 @@ fn may_follow(kind: FailureKind, method: &str) -> bool {
         | FailureKind::Tls
         | FailureKind::Certificate
         | FailureKind::RefusedStream => true,
-        FailureKind::Reset | FailureKind::ConnectionLost | FailureKind::ResponseTimeout => {
-            ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"].contains(&method)
-        }
-        FailureKind::Malformed | FailureKind::HeadersTooLarge | FailureKind::Local(_) => false,
+        FailureKind::Reset(ErrorCode::Internal | ErrorCode::Other)
+        | FailureKind::ConnectionLost(_)
+        | FailureKind::ConnectionRejected
+        | FailureKind::ResponseTimeout => ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"].contains(&method),
+        FailureKind::Reset(ErrorCode::Rejected)
+        | FailureKind::Malformed
+        | FailureKind::HeadersTooLarge
+        | FailureKind::Local(_) => false,
     }
 }

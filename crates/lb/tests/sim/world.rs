@@ -39,6 +39,7 @@ pub(crate) struct Plan {
     pub(crate) budget: BudgetOptions,
     pub(crate) max_retries: u32,
     pub(crate) breaker: BreakerOptions,
+    pub(crate) max_ejected_percent: u32,
     pub(crate) process: ProcessOptions,
     pub(crate) panic_threshold_percent: u32,
 }
@@ -64,8 +65,10 @@ impl Plan {
             breaker: BreakerOptions {
                 open: Duration::from_millis(500 + rng.below(3000)),
                 half_open_max_probes: 1 + rng.below(3) as u32,
+                max_open_percent: if rng.percent(40) { 100 } else { 50 },
                 ..Default::default()
             },
+            max_ejected_percent: if rng.percent(40) { 100 } else { 50 },
             process: ProcessOptions {
                 inflight_limit: limit,
                 queue_cap: 20 + rng.below(40) as u32,
@@ -330,6 +333,7 @@ impl World {
                 client_limit: client_limit(limit, SHARE_PERCENT),
                 slow_start: Duration::from_millis(self.rng.below(2000)),
                 panic_threshold_percent: self.plan.panic_threshold_percent,
+                max_ejected_percent: self.plan.max_ejected_percent,
                 breaker: self.rng.percent(80).then_some(self.plan.breaker),
             };
             let now = self.now();
@@ -344,11 +348,9 @@ impl World {
         let upstreams = (0..WORKERS).map(|worker| {
             let build = |upstream: usize| {
                 let options = self.upstream_options(generation, upstream);
-                Upstream::new(Arc::clone(&pools[upstream]), options).with_budgets(
-                    worker,
-                    Arc::clone(&self.budgets[upstream]),
-                    Arc::clone(&self.process_budget),
-                )
+                Upstream::new(Arc::clone(&pools[upstream]), options)
+                    .on_worker(worker)
+                    .with_budgets(Arc::clone(&self.budgets[upstream]), Arc::clone(&self.process_budget))
             };
             (0..UPSTREAMS).map(build).collect()
         });

@@ -231,22 +231,27 @@ fn of_several_full_limits_the_first_in_order_gives_the_reason() {
 }
 
 #[test]
-fn the_adaptive_limit_is_waited_for_and_a_rise_lets_waiters_go() {
+fn the_adaptive_limit_is_waited_for_and_time_lets_waiters_go() {
     let adaptive =
         AdaptiveOptions { min_limit: 1, max_limit: 2, decrease_step: 1, increase_step: 1, ..Default::default() };
     let options = ProcessOptions { adaptive: Some(adaptive), brownout: None, ..Default::default() };
     let process = Process::new(1, &options);
     let scope = Scope::new(Arc::clone(&process), 1, &ScopeOptions::default());
     let mut queue = Queue::new(Arc::clone(&process), 0);
-    process.on_timeout(AT(1000));
-    let _one = granted(queue.admit(&scope, None, Nanos::NEVER, AT(1000)));
-    let ticket = queued(queue.admit(&scope, None, Nanos::NEVER, AT(1000)));
-    assert!(queue.poll(AT(1000)).is_none());
-    process.on_head(Duration::from_millis(1), AT(1001));
-    let second = next_grant(&mut queue, AT(1001)).unwrap();
+    let both =
+        [granted(queue.admit(&scope, None, Nanos::NEVER, AT(1000))), granted(queue.admit(&scope, None, Nanos::NEVER, AT(1000)))];
+    (0..10).for_each(|_| scope.on_timeout(0, AT(1000)));
+    let ticket = queued(queue.admit(&scope, None, Nanos::NEVER, AT(1100)));
+    assert_eq!(process.adaptive_limit(), Some(1), "a window in which all timed out");
+    let [one, _two] = both;
+    drop(one);
+    assert!(queue.poll(AT(1100)).is_none());
+    assert_eq!(queue.due(), AT(1200), "when the limit may rise");
+    assert!(queue.poll(AT(1199)).is_none());
+    let second = next_grant(&mut queue, AT(1200)).unwrap();
     assert_eq!(second.0, ticket);
-    queued(queue.admit(&scope, None, Nanos::NEVER, AT(1001)));
-    assert!(matches!(queue.poll(AT(1501)), Some(Wake::Refused { reason: Reason::AdaptiveAdmission, .. })));
+    queued(queue.admit(&scope, None, Nanos::NEVER, AT(1201)));
+    assert!(matches!(queue.poll(AT(1701)), Some(Wake::Refused { reason: Reason::AdaptiveAdmission, .. })));
 }
 
 /// The counts of an upstream of which one client may hold so many places.
