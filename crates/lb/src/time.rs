@@ -46,6 +46,12 @@ impl Nanos {
         self.0 / 1_000_000
     }
 
+    /// So much before; not before the epoch.
+    #[must_use]
+    pub fn earlier(self, by: Duration) -> Self {
+        Self(self.0.saturating_sub(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
     /// Time passed since `earlier`; zero when that lies ahead.
     pub const fn elapsed_since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))

@@ -35,6 +35,9 @@ pub enum FailureKind {
     NoCommonProtocol,
     /// The connection ended while the request was on it.
     ConnectionLost(io::ErrorKind),
+    /// The peer ended the connection with a GOAWAY of this code, which is an error (RFC 9113 section 6.8), while the request
+    /// was on it. It may be about another request.
+    Ended(Code),
     /// The peer did not answer a keepalive PING.
     KeepaliveTimeout,
     /// GOAWAY excluded the request (RFC 9113 6.8); not a fault of the backend.
@@ -66,6 +69,7 @@ impl fmt::Display for FailureKind {
             Self::NoCommonProtocol => f.write_str("peer did not agree to h2 by ALPN"),
             Self::ConnectionLost(io::ErrorKind::UnexpectedEof) => f.write_str("connection closed"),
             Self::ConnectionLost(kind) => write!(f, "connection lost: {kind}"),
+            Self::Ended(code) => write!(f, "connection ended by peer: {code}"),
             Self::KeepaliveTimeout => f.write_str("keepalive timed out"),
             Self::GoAway => f.write_str("connection is going away"),
             Self::Reset(code) => write!(f, "stream error received: {}", Explained(*code)),
@@ -113,6 +117,9 @@ pub struct Failure {
     pub processed: Processed,
     /// The head of the response had been delivered.
     pub head_received: bool,
+    /// Names the connection that the request was on, 0 if it was on none: requests that were lost with one connection have
+    /// the same number. Not used again within 2^32 connections of a worker.
+    pub connection: u64,
 }
 
 impl Failure {

@@ -10,6 +10,7 @@ use super::{
 use spooky_lb::{
     admit::{ClientShare, Wake},
     attempt::{Attempt, SlotId, Step},
+    time::Nanos,
 };
 use std::{
     task::Waker,
@@ -40,6 +41,7 @@ impl Exchanges {
         while let Some(wake) = self.queue.poll(now) {
             self.on_wake(sides, wake);
         }
+        self.log_limits(now);
         if !self.capped.is_empty() && !self.state.bodies.is_full() {
             for tag in std::mem::take(&mut self.capped) {
                 if let Some((key, _)) = self.find(tag) {
@@ -48,6 +50,22 @@ impl Exchanges {
             }
         }
         self.look_again = (!self.capped.is_empty()).then(|| sides.now + LOOK_AGAIN);
+    }
+
+    /// Logs changes of the adaptive limit and of brownout, once in the process.
+    fn log_limits(&self, now: Nanos) {
+        let process = &self.state.process;
+        if let Some((old, new)) = process.take_limit_change(now) {
+            tracing::info!("Adaptive limit changed from {old} to {new} requests in flight");
+        }
+        match process.take_brownout_change() {
+            Some(true) => tracing::warn!(
+                "Brownout began with {} requests in flight: only core routes are served",
+                process.in_flight()
+            ),
+            Some(false) => tracing::info!("Brownout ended: all routes are served again"),
+            None => {}
+        }
     }
 
     fn on_wake(&mut self, sides: &mut Sides<'_>, wake: Wake) {

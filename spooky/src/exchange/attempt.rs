@@ -7,7 +7,7 @@ use super::{
 };
 use spooky_bridge::{h2, message::rewrite};
 use spooky_lb::{
-    attempt::{Attempt, Cx, FailureKind as Kind, SlotId, Step},
+    attempt::{Attempt, Cx, ErrorCode, FailureKind as Kind, SlotId, Step},
     outcome::Reason,
     time::Nanos,
 };
@@ -135,11 +135,13 @@ impl Exchanges {
 }
 
 /// What a failure of the transport means to the machine.
-fn kind_of(failure: &Failure) -> Kind {
+pub(super) fn kind_of(failure: &Failure) -> Kind {
     let is_unprocessed = failure.processed == Processed::No;
     match failure.kind {
         FailureKind::GoAway => Kind::Unprocessed,
-        FailureKind::ConnectionLost(_) | FailureKind::KeepaliveTimeout if is_unprocessed => Kind::Unprocessed,
+        FailureKind::ConnectionLost(_) | FailureKind::Ended(_) | FailureKind::KeepaliveTimeout if is_unprocessed => {
+            Kind::Unprocessed
+        }
         FailureKind::Dns => Kind::Dns,
         FailureKind::Refused => Kind::ConnectRefused,
         FailureKind::ConnectTimeout => Kind::ConnectTimeout,
@@ -147,13 +149,26 @@ fn kind_of(failure: &Failure) -> Kind {
         FailureKind::TlsCertificate => Kind::Certificate,
         FailureKind::TlsProtocol | FailureKind::NoCommonProtocol => Kind::Tls,
         FailureKind::Reset(_) if is_unprocessed => Kind::RefusedStream,
-        FailureKind::Reset(_) => Kind::Reset,
+        FailureKind::Reset(code) => Kind::Reset(error_code(code)),
+        FailureKind::Ended(code) if code != h2::Code::INTERNAL_ERROR => Kind::ConnectionRejected,
         FailureKind::Malformed(_) => Kind::Malformed,
         FailureKind::ResponseHeadersTooLarge => Kind::HeadersTooLarge,
         FailureKind::RequestHeadersTooLarge => Kind::Local(Reason::HeadersTooLarge),
-        FailureKind::ConnectionLost(_) | FailureKind::KeepaliveTimeout | FailureKind::Protocol(_) => {
-            Kind::ConnectionLost
-        }
+        FailureKind::ConnectionLost(_)
+        | FailureKind::Ended(_)
+        | FailureKind::KeepaliveTimeout
+        | FailureKind::Protocol(_) => Kind::ConnectionLost(failure.connection),
         _ => Kind::Local(Reason::Internal),
+    }
+}
+
+/// Who caused a reset, by its code (RFC 9113 section 7).
+fn error_code(code: h2::Code) -> ErrorCode {
+    match code {
+        h2::Code::INTERNAL_ERROR => ErrorCode::Internal,
+        h2::Code::PROTOCOL_ERROR | h2::Code::ENHANCE_YOUR_CALM | h2::Code::HTTP_1_1_REQUIRED | h2::Code::CANCEL => {
+            ErrorCode::Rejected
+        }
+        _ => ErrorCode::Other,
     }
 }

@@ -1,6 +1,6 @@
 //! The ends of an exchange: complete, answered by us, cut off, or abandoned by the client. Each settles it exactly once.
 
-use super::{Exchanges, Sides, local::Asked, log, state::Response};
+use super::{Exchanges, Sides, attempt::kind_of, local::Asked, log, state::Response};
 use spooky_bridge::{h2, h3::Code, message::local};
 use spooky_edge::Abort;
 use spooky_lb::outcome::{Reason, Reset};
@@ -45,13 +45,15 @@ impl Exchanges {
             FailureKind::ResponseHeadersTooLarge => Reset::ResponseTrailersTooLarge,
             _ => Reset::UpstreamReset,
         };
+        let kind = kind_of(failure);
+        self.ask(sides, key, |attempt, cx| attempt.on_broken(cx, kind));
         self.end_with(sides, key, reset, reset_code(failure));
     }
 
     fn end_with(&mut self, sides: &mut Sides<'_>, key: usize, reset: Reset, code: Code) {
         let Some(exchange) = self.table.get(key) else { return };
         let client = exchange.client;
-        self.ask(sides, key, |attempt, cx| attempt.on_reset(cx, reset));
+        tracing::debug!("request {} cut off: {}", exchange.id_text(), reset.label());
         self.settle(sides, key);
         if let Some(edge) = sides.edge(client) {
             edge.reset(client.stream, code);

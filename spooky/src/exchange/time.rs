@@ -78,10 +78,11 @@ impl Exchanges {
                 }
                 Overdue::Phase(expiry) => {
                     log::expired(exchange, expiry, sides.now);
-                    match expiry.reason().filter(|_| !has_begun) {
-                        Some(reason) => self.fail(sides, key, reason),
-                        None => self.cut(sides, key, expiry.reset()),
+                    if let Some(reason) = expiry.reason().filter(|_| !has_begun) {
+                        return self.fail(sides, key, reason);
                     }
+                    self.blame_silence(sides, key, at, expiry);
+                    self.cut(sides, key, expiry.reset());
                 }
                 Overdue::Attempt => {
                     let running = exchange.running();
@@ -93,6 +94,16 @@ impl Exchanges {
                 }
             },
             _ => self.arm(key),
+        }
+    }
+
+    /// Books the silence of a backend that has lasted until `at`.
+    fn blame_silence(&mut self, sides: &Sides<'_>, key: usize, at: Instant, expiry: Expiry) {
+        let at = self.nanos(at);
+        let Some(exchange) = self.table.get(key) else { return };
+        let Some(upstream) = exchange.snapshot.upstreams.get(exchange.upstream) else { return };
+        if let Some(silence) = expiry.silence(&upstream.phases) {
+            self.ask(sides, key, |attempt, cx| attempt.on_silence(cx, at.earlier(silence)));
         }
     }
 

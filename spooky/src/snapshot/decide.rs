@@ -67,7 +67,8 @@ fn process_options(config: &Config) -> ProcessOptions {
             increase_step: count(adaptive.increase_step),
             high_latency: adaptive.high_latency_ms,
         }),
-        brownout: brownout.enabled.then(|| BrownoutOptions {
+        // Without core routes there is nothing to favour.
+        brownout: (brownout.enabled && !brownout.core_routes.is_empty()).then(|| BrownoutOptions {
             trigger_percent: u32::from(brownout.trigger_inflight_percent),
             recover_percent: u32::from(brownout.recover_inflight_percent),
         }),
@@ -137,10 +138,12 @@ pub(super) fn pool(config: &Config, upstream: &spooky_config::Upstream, previous
         client_limit: client_limit(limit, u32::from(config.performance.max_client_share_percent)),
         slow_start: upstream.load_balancing.slow_start_ms,
         panic_threshold_percent: u32::from(upstream.load_balancing.panic_threshold_percent),
+        max_ejected_percent: u32::from(upstream.passive_health.max_ejected_percent),
         breaker: breaker.enabled.then(|| BreakerOptions {
             failure_threshold: count(breaker.failure_threshold),
             open: breaker.open_ms,
             half_open_max_probes: count(breaker.half_open_max_probes),
+            max_open_percent: u32::from(breaker.max_open_percent),
             count_5xx: breaker.count_5xx,
         }),
     };

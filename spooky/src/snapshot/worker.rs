@@ -5,7 +5,11 @@
 
 use super::Snapshot;
 use spooky_config::Config;
-use spooky_lb::{health::Transition, upstream::Upstream};
+use spooky_lb::{
+    attempt::breaker::Circuit,
+    health::Transition,
+    upstream::{Change, Upstream},
+};
 use spooky_transport::{BackendId, Transport};
 use std::{
     cell::{Cell, RefCell, RefMut},
@@ -47,9 +51,9 @@ impl WorkerSnapshot {
             let ids: Vec<_> = compiled.backends.iter().map(|spec| transport.add_backend(spec)).collect();
             by_backend_id.extend(ids.iter().enumerate().map(|(at, id)| (*id, (backend_ids.len(), at))));
             backend_ids.push(ids);
-            let upstream = Upstream::new(compiled.pool.clone(), compiled.options.clone());
+            let upstream = Upstream::new(compiled.pool.clone(), compiled.options.clone()).on_worker(worker);
             balanced.push(RefCell::new(match compiled.budgets.clone() {
-                Some([route, process]) => upstream.with_budgets(worker, route, process),
+                Some([route, process]) => upstream.with_budgets(route, process),
                 None => upstream,
             }));
         }
@@ -86,10 +90,13 @@ impl WorkerSnapshot {
         }
     }
 
-    /// Logs the transitions that this worker's requests caused in an upstream.
+    /// Logs what this worker's requests changed about the backends of an upstream.
     pub(crate) fn log_transitions(&self, number: usize, upstream: &mut Upstream) {
         while let Some(news) = upstream.take_news() {
-            log_transition(&self.config, number, news.backend, news.transition);
+            match news.change {
+                Change::Health(transition) => log_transition(&self.config, number, news.backend, transition),
+                Change::Circuit(circuit) => log_circuit(&self.config, number, news.backend, circuit),
+            }
         }
     }
 
@@ -112,6 +119,18 @@ impl WorkerSnapshot {
         let upstream = self.config.upstreams.get(*upstream)?;
         let backend = upstream.backends.get(*backend)?;
         Some((&upstream.name, &backend.id, &backend.address.written))
+    }
+}
+
+/// Logs that the circuit of a backend has opened or closed.
+fn log_circuit(config: &Config, upstream: usize, backend: usize, circuit: Circuit) {
+    let Some(upstream) = config.upstreams.get(upstream) else { return };
+    let Some(backend) = upstream.backends.get(backend) else { return };
+    let (address, upstream, name) = (&backend.address.written, &upstream.name, &backend.id);
+    if circuit == Circuit::Closed {
+        tracing::info!("Circuit of backend {address} closed upstream={upstream} id={name}");
+    } else {
+        tracing::warn!("Circuit of backend {address} opened upstream={upstream} id={name}");
     }
 }
 

@@ -214,27 +214,34 @@ async fn brownout_serves_core_routes_only_until_the_load_is_gone() {
 }
 
 #[tokio::test]
-async fn late_answers_lower_the_adaptive_limit() {
+async fn windows_of_timeouts_lower_the_adaptive_limit_and_time_raises_it() {
     let origin = Origin::h2c().await;
     let proxy = Proxy::start(|settings| {
-        settings.upstream("all", "/", &[origin.url()]).block(
-            "resilience:\n  route_queue: { max_wait_ms: 0 }\n  brownout: { enabled: false }\n  adaptive_admission: \
-             { min_limit: 1, max_limit: 2, decrease_step: 5, high_latency_ms: 1 }",
+        settings.upstream_with("all", "/", &[origin.url()], "timeouts: { connect_ms: 300, response_ms: 300 }").block(
+            "resilience:\n  route_queue: { max_wait_ms: 0 }\n  adaptive_admission: \
+                 { min_limit: 1, max_limit: 40, decrease_step: 39, increase_step: 1 }",
         )
     })
     .await;
     let connection = proxy.connect().await;
-    let (one, two) = (held(&connection, &origin).await, held(&connection, &origin).await);
-    // Far more round trips than the millisecond after which an answer is late.
-    for _ in 0..50 {
-        assert_shed(&connection.get("/").await.unwrap(), "adaptive admission overload", "adaptive_admission");
+    let mut slow = JoinSet::new();
+    for _ in 0..20 {
+        let connection = connection.clone();
+        slow.spawn(async move { connection.post("/hold", "").await.unwrap().status });
     }
-    origin.open_gate();
-    assert!(one.await.unwrap().is_ok() && two.await.unwrap().is_ok());
-    // Now one is enough to fill it, and it is never answered: nothing raises the limit again.
-    let _silent = opened(&connection, "/hold").await;
-    origin.journal().until("the request to arrive", |record| record.requests.len() == 3).await;
-    assert_shed(&connection.get("/").await.unwrap(), "adaptive admission overload", "adaptive_admission");
+    let statuses = slow.join_all().await;
+    assert!(statuses.iter().all(|status| *status == StatusCode::SERVICE_UNAVAILABLE), "{statuses:?}");
+    // The window is judged by whoever comes after it, and that is told.
+    wait::until(wait::BOUND, "the limit to be lowered", || async {
+        connection.get("/").await.unwrap();
+        (proxy.count("Adaptive limit changed from 40 to ") == 1).then_some(())
+    })
+    .await;
+    wait::until(wait::BOUND, "the limit to rise for two at a time", || async {
+        let (one, two) = tokio::join!(Box::pin(connection.get("/")), Box::pin(connection.get("/")));
+        (one.unwrap().status == StatusCode::OK && two.unwrap().status == StatusCode::OK).then_some(())
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -5,11 +5,10 @@ use http::{Request, StatusCode};
 use spooky_testkit::client::Failure;
 use spooky_testkit::origin::Origin;
 use spooky_testkit::origin::handler::fixed;
-use spooky_testkit::rogue::{Fault, Rogue, Step, fields};
+use spooky_testkit::rogue::{Fault, Rogue, Script, Step, answer, fields};
 use spooky_testkit::{port, wait};
 use tokio::task::JoinSet;
 
-use crate::door::Door;
 use crate::proxy::Proxy;
 
 #[tokio::test]
@@ -105,22 +104,24 @@ async fn neither_bodies_nor_unsafe_methods_nor_other_routes_are_hedged() {
 
 #[tokio::test]
 async fn an_open_circuit_refuses_at_once_and_closes_after_a_success() {
-    let (at, origin) = (port::free(), Origin::h2c().await);
-    let url = format!("http://{at}");
+    // Breaks its connection for one path, and serves the others.
+    let pages = vec![("/break", vec![Step::Close])];
+    let rogue = Rogue::start(Fault::Script(Script { pages, ..Script::from(answer(5)) })).await;
     let start = |open: &'static str| {
-        let backends = [url.clone()];
+        let backends = [rogue.url()];
         Proxy::start(move |settings| {
             settings.upstream_with("all", "/", &backends, "passive_health: { enabled: false }").block(&format!(
                 "resilience:\n  retry_budget: {{ max_retries: 0 }}\n  \
-                 circuit_breaker: {{ failure_threshold: 2, open_ms: {open} }}"
+                 circuit_breaker: {{ failure_threshold: 2, open_ms: {open}, max_open_percent: 100 }}"
             ))
         })
     };
     let proxy = start("60s").await;
     let connection = proxy.connect().await;
     for _ in 0..2 {
-        assert_eq!(connection.get("/").await.unwrap().text(), "upstream error\n");
+        assert_eq!(connection.get("/break").await.unwrap().text(), "upstream error\n");
     }
+    proxy.logged(&format!("Circuit of backend {} opened upstream=all id=b1", rogue.url()), 1).await;
     for _ in 0..3 {
         let reply = connection.get("/").await.unwrap();
         assert_eq!(reply.text(), "backend circuit open, retry later\n");
@@ -130,13 +131,13 @@ async fn an_open_circuit_refuses_at_once_and_closes_after_a_success() {
     let proxy = start("100").await;
     let connection = proxy.connect().await;
     for _ in 0..2 {
-        assert_eq!(connection.get("/").await.unwrap().text(), "upstream error\n");
+        assert_eq!(connection.get("/break").await.unwrap().text(), "upstream error\n");
     }
-    let _door = Door::open(at, origin.addr()).await;
     wait::until(wait::BOUND, "the circuit to close", || async {
         (connection.get("/").await.unwrap().status == StatusCode::OK).then_some(())
     })
     .await;
+    proxy.logged(&format!("Circuit of backend {} closed upstream=all id=b1", rogue.url()), 1).await;
     let mut requests = JoinSet::new();
     for _ in 0..20 {
         let connection = connection.clone();

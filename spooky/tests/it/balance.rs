@@ -204,7 +204,8 @@ async fn in_panic_health_is_ignored() {
     let other = Origin::with(fixed(StatusCode::INTERNAL_SERVER_ERROR, "broken")).await;
     let backends = [failing.url(), other.url()];
     let proxy = Proxy::start(|settings| {
-        let health = "passive_health: { failure_threshold: 1, cooldown_ms: 60s, count_5xx: true }";
+        let health =
+            "passive_health: { failure_threshold: 1, cooldown_ms: 60s, count_5xx: true, max_ejected_percent: 100 }";
         let panic = format!("{health}\nload_balancing: {{ type: rr, panic_threshold_percent: 50 }}");
         settings.upstream_with("calm", "/", &backends, health).upstream_with("panic", "/panic", &backends, &panic)
     })

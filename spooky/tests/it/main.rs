@@ -14,6 +14,7 @@ mod address;
 mod admission;
 mod attempts;
 mod balance;
+mod blame;
 mod cli;
 mod demo;
 mod door;

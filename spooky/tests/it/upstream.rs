@@ -69,9 +69,8 @@ async fn until_served(connection: &Connection) {
 async fn a_backend_that_is_down_is_502_and_one_line_until_it_is_back() {
     let (at, origin) = (port::free(), Origin::h2c().await);
     let url = format!("http://{at}");
-    let health = "passive_health: { failure_threshold: 3, cooldown_ms: 300 }";
     let backends = [url.clone()];
-    let proxy = Proxy::start(|settings| settings.upstream_with("all", "/", &backends, health).block(NO_BREAKER)).await;
+    let proxy = Proxy::before(&backends).await;
     let connection = proxy.connect().await;
     for round in 1..=2 {
         let reply = connection.get("/").await.unwrap();
@@ -81,12 +80,12 @@ async fn a_backend_that_is_down_is_502_and_one_line_until_it_is_back() {
         for _ in 0..20 {
             let reply = connection.get("/").await.unwrap();
             let (status, text, _) = verdict(&reply);
-            assert!([(502, "upstream error\n"), (503, "no healthy servers\n")].contains(&(status, text)), "{text}");
+            assert_eq!((status, text), (502, "upstream error\n"));
         }
-        proxy.logged(&format!("Backend {url} became unhealthy"), round).await;
+        proxy.logged(&format!("Backend {url} became unreachable"), round).await;
         let door = Door::open(at, origin.addr()).await;
         until_served(&connection).await;
-        proxy.logged(&format!("Backend {url} became healthy"), round).await;
+        proxy.logged(&format!("Backend {url} became reachable"), round).await;
         door.close().await;
     }
 }
@@ -94,26 +93,32 @@ async fn a_backend_that_is_down_is_502_and_one_line_until_it_is_back() {
 #[tokio::test]
 async fn answers_and_silence_that_make_a_backend_unhealthy_are_told_at_once() {
     let failing = Origin::with(fixed(StatusCode::INTERNAL_SERVER_ERROR, "broken")).await;
-    let mute = Origin::h2c().await;
+    let (mute, good) = (Origin::h2c().await, Origin::with(fixed(StatusCode::OK, "good")).await);
     let proxy = Proxy::start(|settings| {
         let health = "passive_health: { failure_threshold: 2, cooldown_ms: 60s, count_5xx: true }";
         let silent = format!("{health}\ntimeouts: {{ connect_ms: 100, response_ms: 100 }}");
         settings
-            .upstream_with("failing", "/failing", &[failing.url()], health)
-            .upstream_with("silent", "/hold", &[mute.url()], &silent)
+            .upstream_with("failing", "/failing", &[failing.url(), good.url()], health)
+            .upstream_with("silent", "/hold", &[mute.url(), good.url()], &silent)
             .block(NO_BREAKER)
     })
     .await;
     let connection = proxy.connect().await;
     for _ in 0..2 {
         assert_eq!(connection.get("/failing").await.unwrap().text(), "broken");
+        assert_eq!(connection.get("/failing").await.unwrap().text(), "good");
     }
-    proxy.logged(&format!("Backend {} became unhealthy upstream=failing", failing.url()), 1).await;
-    assert_eq!(connection.get("/failing").await.unwrap().text(), "no healthy servers\n");
+    proxy.logged(&format!("Backend {} became unhealthy upstream=failing id=b1 reason=5xx", failing.url()), 1).await;
     for _ in 0..2 {
         assert_eq!(connection.post("/hold", "").await.unwrap().text(), "upstream timeout\n");
+        assert_eq!(connection.post("/hold", "").await.unwrap().text(), "good");
     }
-    proxy.logged(&format!("Backend {} became unhealthy upstream=silent", mute.url()), 1).await;
+    proxy.logged(&format!("Backend {} became unhealthy upstream=silent id=b1 reason=timeout", mute.url()), 1).await;
+    for path in ["/failing", "/hold"] {
+        for _ in 0..4 {
+            assert_eq!(connection.post(path, "").await.unwrap().text(), "good");
+        }
+    }
 }
 
 #[tokio::test]

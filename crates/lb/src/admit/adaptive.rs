@@ -123,10 +123,15 @@ impl Adaptive {
         if peak <= min || self.lowered.fetch_max(window, Relaxed) >= window {
             return;
         }
-        // Another upstream has closed this window before and raised the limit for it.
-        let raised = if self.window.load(Relaxed) > window { self.increase.load(Relaxed) } else { 0 };
-        let step = self.decrease.load(Relaxed);
-        let lowered = |limit: u32| Some(limit.saturating_sub(raised).min(peak).saturating_sub(step).max(min));
+        // The limit may have risen for this window and for those since, if the upstream was silent since then or another
+        // one was faster. It ends as if the window had been judged at once.
+        let passed = u32::try_from(self.window.load(Relaxed).saturating_sub(window)).unwrap_or(u32::MAX);
+        let rise = |windows: u32| windows.saturating_mul(self.increase.load(Relaxed));
+        let (step, max) = (self.decrease.load(Relaxed), self.max.load(Relaxed));
+        let lowered = |limit: u32| {
+            let then = limit.saturating_sub(rise(passed)).min(peak).saturating_sub(step).max(min);
+            Some(then.saturating_add(rise(passed.saturating_sub(1))).min(max))
+        };
         // The closure always yields a value, so the update cannot fail.
         let _ = self.limit.fetch_update(Relaxed, Relaxed, lowered);
     }
@@ -220,6 +225,10 @@ mod tests {
         assert_eq!(adaptive.limit(), Some(116));
         adaptive.lower(window_of(AT(1100)), 300);
         assert_eq!(adaptive.limit(), Some(84));
+        // One that is judged half a second late has been made up for.
+        adaptive.advance(AT(1800));
+        adaptive.lower(window_of(AT(1300)), 116);
+        assert_eq!(adaptive.limit(), Some(84 + 64));
     }
 
     #[test]

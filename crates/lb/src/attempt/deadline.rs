@@ -91,7 +91,12 @@ impl Expiry {
         match self {
             Self::FirstByte => Some(options.first_byte),
             Self::BodyIdle => Some(options.body_idle),
-            Self::Upload | Self::TunnelIdle | Self::Lifetime => None,
+            Self::Upload
+            | Self::UploadRate
+            | Self::ClientStall
+            | Self::DownloadRate
+            | Self::TunnelIdle
+            | Self::Lifetime => None,
         }
     }
 

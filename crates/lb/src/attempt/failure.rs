@@ -7,12 +7,12 @@ use crate::outcome::{Reason, Retry};
 /// What the peer's error code says about who caused a reset or the end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorCode {
-    /// INTERNAL_ERROR: the backend says that it failed.
+    /// `INTERNAL_ERROR`: the backend says that it failed.
     Internal,
-    /// PROTOCOL_ERROR, ENHANCE_YOUR_CALM, HTTP_1_1_REQUIRED or CANCEL: the backend objects to the request. A client can
+    /// `PROTOCOL_ERROR`, `ENHANCE_YOUR_CALM`, `HTTP_1_1_REQUIRED` or `CANCEL`: the backend objects to the request. A client can
     /// provoke it with what it sends, so it never marks a backend, and the same request would fail elsewhere too.
     Rejected,
-    /// Any other code, NO_ERROR included.
+    /// Any other code, `NO_ERROR` included.
     Other,
 }
 

@@ -115,7 +115,7 @@ reasons! {
     UpstreamRefusedStream: 502 "upstream error" Backend AnyMethod counts=false "connection_terminated" "stream refused" "refused_stream" Transport Warn retry_after=false;
     /// The stream was reset or its connection lost before response headers.
     UpstreamReset: 502 "upstream error" Backend Idempotent counts=true "connection_terminated" "connection terminated" "reset" Transport Warn retry_after=false;
-    /// The backend objected to the request by a reset (PROTOCOL_ERROR, ENHANCE_YOUR_CALM, HTTP_1_1_REQUIRED, CANCEL).
+    /// The backend objected to the request by a reset (`PROTOCOL_ERROR`, `ENHANCE_YOUR_CALM`, `HTTP_1_1_REQUIRED`, `CANCEL`).
     UpstreamRejected: 502 "upstream error" Backend Never counts=false "connection_terminated" "request rejected by reset" "rejected" Transport Warn retry_after=false;
     /// The response is malformed.
     UpstreamProtocol: 502 "upstream protocol error" Backend Never counts=true "http_protocol_error" "malformed response" "protocol" Protocol Warn retry_after=false;

@@ -2,7 +2,7 @@
 //!
 //! Owns the dispatch from a [`Fault`] to what is done on the wire. Called by the accept loop only.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -69,8 +69,9 @@ async fn follow(mut wire: Wire, script: Script, journal: Journal, refuse: impl F
         return;
     }
     let stage = Stage { steps: script.answer.into(), pen: wire.pen.clone(), journal, closed: Arc::default() };
+    let pages: Vec<(_, Arc<[Step]>)> = script.pages.into_iter().map(|(path, steps)| (path, steps.into())).collect();
     let mut answers = JoinSet::new();
-    let mut waiting = HashSet::new();
+    let mut waiting = HashMap::new();
     loop {
         // The reader is dropped only when the connection ends: it may be in the middle of an event.
         let event = tokio::select! {
@@ -88,8 +89,10 @@ async fn follow(mut wire: Wire, script: Script, journal: Journal, refuse: impl F
                     perform(&instead, stream, &wire.pen).await;
                     continue;
                 }
+                let page = pages.iter().find(|(path, _)| *path == entry.path);
+                let steps = page.map_or(&stage.steps, |(_, steps)| steps);
+                waiting.insert(stream, steps.clone());
                 stage.journal.note(|record| record.requests.push(entry));
-                waiting.insert(stream);
                 (stream, end)
             }
             Some(Event::Body { stream, end, .. }) => (stream, end),
@@ -98,8 +101,10 @@ async fn follow(mut wire: Wire, script: Script, journal: Journal, refuse: impl F
                 continue;
             }
         };
-        if (end || !script.after_request) && waiting.remove(&stream) {
-            answers.spawn(stage.clone().answer(stream));
+        if (end || !script.after_request)
+            && let Some(steps) = waiting.remove(&stream)
+        {
+            answers.spawn(Stage { steps, ..stage.clone() }.answer(stream));
         }
     }
 }

@@ -58,12 +58,21 @@ pub struct Script {
     pub opening: Vec<Step>,
     /// Sent for each request.
     pub answer: Vec<Step>,
+    /// Sent instead for requests with one of these paths.
+    pub pages: Vec<(&'static str, Vec<Step>)>,
 }
 
 impl From<Vec<Step>> for Script {
     /// Default settings, credit, and an answer as soon as the request's head is there.
     fn from(answer: Vec<Step>) -> Self {
-        Self { settings: Vec::new(), credit: true, after_request: false, opening: Vec::new(), answer }
+        Self {
+            settings: Vec::new(),
+            credit: true,
+            after_request: false,
+            opening: Vec::new(),
+            answer,
+            pages: Vec::new(),
+        }
     }
 }
 

@@ -88,6 +88,8 @@ pub(crate) struct Connection {
     pub(crate) foreign: Option<&'static str>,
     /// The highest stream that the peer's GOAWAY left.
     last_stream: Option<u32>,
+    /// The code of the peer's last GOAWAY, if it is an error.
+    pub(crate) error: Option<Code>,
     /// Bytes of output that the socket took.
     written: u64,
     /// The TLS layer may hold bytes back.
@@ -116,6 +118,7 @@ impl Connection {
             is_found_cleartext: false,
             foreign: None,
             last_stream: None,
+            error: None,
             written: 0,
             unflushed: false,
             dirty: false,
@@ -229,8 +232,9 @@ impl Connection {
                         self.phase = Phase::Open;
                     }
                 }
-                Event::GoAway { last, .. } => {
+                Event::GoAway { last, code } => {
                     counters.goaways += 1;
+                    self.error = Some(code).filter(|code| *code != Code::NO_ERROR);
                     self.phase = Phase::Retiring;
                     self.last_stream = Some(last);
                 }

@@ -212,6 +212,12 @@ impl Transport {
     /// Fails the requests of a connection that is about to go.
     fn fail_streams(&mut self, key: SlotKey, kind: FailureKind) {
         let Some(connection) = self.slots.h2(key) else { return };
+        let kind = match (kind, connection.error) {
+            // Alone on it, the request is what the peer objects to.
+            (FailureKind::ConnectionLost(_), Some(code)) if connection.client.active() == 1 => FailureKind::Reset(code),
+            (FailureKind::ConnectionLost(_), Some(code)) => FailureKind::Ended(code),
+            (kind, _) => kind,
+        };
         for (tag, ..) in connection.client.tags() {
             let handle = RequestHandle::from_wire(tag);
             let unsent = match self.requests.get(handle).map(|entry| &entry.place) {

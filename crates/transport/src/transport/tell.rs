@@ -8,7 +8,7 @@ use super::Transport;
 use crate::{
     event::Event,
     failure::{Failure, FailureKind, Processed},
-    requests::RequestHandle,
+    requests::{Place, RequestHandle},
 };
 
 /// An event on its way to the owner, who may end the request before it gets there.
@@ -112,7 +112,11 @@ impl Transport {
             return None;
         }
         self.counters.requests_failed += 1;
-        let failure = Failure { kind, processed, head_received: entry.head_received };
+        let connection = match entry.place {
+            Place::Stream { connection, .. } => u64::from(connection.generation),
+            Place::Waiting(_) | Place::Unplaced => 0,
+        };
+        let failure = Failure { kind, processed, head_received: entry.head_received, connection };
         Some(Event::Failed { tag: entry.tag, failure })
     }
 }

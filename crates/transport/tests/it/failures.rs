@@ -138,10 +138,48 @@ async fn a_connection_that_ends_mid_response_fails_its_requests() {
     peer.await.unwrap();
     assert_eq!(worker.answers[&1].body, b"half an ans");
     let lost = FailureKind::ConnectionLost(io::ErrorKind::UnexpectedEof);
-    let expected = |head_received| Failure { kind: lost, processed: Processed::Unknown, head_received };
+    let connection = failure(&worker, 1).connection;
+    assert_ne!(connection, 0);
+    let expected = |head_received| Failure { kind: lost, processed: Processed::Unknown, head_received, connection };
     assert_eq!((failure(&worker, 1), failure(&worker, 2)), (expected(true), expected(false)));
     assert_eq!(worker.transport.counters().connections_lost, 1);
     assert!(worker.downs.is_empty(), "a lost connection is not yet a backend that is down");
+}
+
+/// What a peer says in its last GOAWAY is about one of the requests on the connection: surely if there is only one.
+#[tokio::test]
+async fn a_connection_that_the_peer_ends_with_an_error_says_which_and_each_has_its_number() {
+    let (listener, addr) = raw::listen().await;
+    let mut worker = Worker::new(Options::default());
+    let backend = worker.backend(addr);
+    let mut numbers = Vec::new();
+    for (tags, code) in [(vec![1], 1_u32), (vec![2, 3], 1), (vec![4, 5], 0)] {
+        for &tag in &tags {
+            worker.get(backend, "/", tag);
+        }
+        let count = tags.len();
+        let listener = &listener;
+        let peer = async move {
+            let mut peer = Peer::accept(listener, &[]).await;
+            for _ in 0..count {
+                peer.wait_for(raw::HEADERS).await.unwrap();
+            }
+            let payload = [u32::MAX >> 1, code].map(u32::to_be_bytes).concat();
+            peer.send(raw::GOAWAY, 0, 0, &payload).await;
+        };
+        tokio::join!(worker.finish(tags.clone()), peer);
+        let expected = match (code, count) {
+            (0, _) => FailureKind::ConnectionLost(io::ErrorKind::UnexpectedEof),
+            (_, 1) => FailureKind::Reset(Code::PROTOCOL_ERROR),
+            _ => FailureKind::Ended(Code::PROTOCOL_ERROR),
+        };
+        let failures: Vec<_> = tags.iter().map(|&tag| failure(&worker, tag)).collect();
+        assert!(failures.iter().all(|failure| failure.kind == expected), "{code}: {failures:?}");
+        assert!(failures.iter().all(|failure| failure.connection == failures[0].connection), "{failures:?}");
+        numbers.push(failures[0].connection);
+    }
+    numbers.dedup();
+    assert_eq!(numbers.len(), 3, "{numbers:?}");
 }
 
 /// The socket is full when the second request comes: of that one the peer cannot have seen anything.
