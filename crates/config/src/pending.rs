@@ -52,11 +52,6 @@ const PROTECTIONS: &[(&str, &str)] = &[
         "performance.response_buffer_global_cap_bytes",
         "unacknowledged response bytes are bounded for each connection, not for the process",
     ),
-    (
-        "upstream.*.passive_health.max_ejected_percent",
-        "failed requests can make all backends of an upstream unhealthy together",
-    ),
-    ("resilience.circuit_breaker.max_open_percent", "the circuits of all backends of an upstream can open together"),
     ("security.sandbox", "the process runs without Landlock and seccomp"),
 ];
 

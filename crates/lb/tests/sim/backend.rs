@@ -70,9 +70,8 @@ impl Behaviour {
             Self::Refusing => Fate::Fail { after: 1, kind: FailureKind::ConnectRefused, sent: false },
             Self::Mute => Fate::Silence,
             Self::BlackHole => Fate::Fail { after: 500, kind: FailureKind::ConnectTimeout, sent: false },
-            Self::Resetting if rng.percent(50) => head(quick, 200, false),
+            Self::Resetting | Self::Rejecting | Self::Breaking if rng.percent(50) => head(quick, 200, false),
             Self::Resetting => Fate::Fail { after: quick, kind: FailureKind::Reset(ErrorCode::Internal), sent: true },
-            Self::Rejecting | Self::Breaking if rng.percent(50) => head(quick, 200, false),
             Self::Rejecting => Fate::Fail { after: quick, kind: FailureKind::Reset(ErrorCode::Rejected), sent: true },
             Self::Breaking => {
                 Fate::Fail { after: quick, kind: FailureKind::ConnectionLost(rng.next_u64()), sent: true }
