@@ -53,7 +53,7 @@ impl Exchanges {
     fn end_with(&mut self, sides: &mut Sides<'_>, key: usize, reset: Reset, code: Code) {
         let Some(exchange) = self.table.get(key) else { return };
         let client = exchange.client;
-        tracing::debug!("request {} cut off: {}", exchange.id_text(), reset.label());
+        log::cut_off(exchange, reset);
         self.settle(sides, key);
         if let Some(edge) = sides.edge(client) {
             edge.reset(client.stream, code);

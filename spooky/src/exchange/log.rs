@@ -9,7 +9,7 @@ use spooky_bridge::message::{Fields, Known, Method, RequestHead};
 use spooky_edge::Abort;
 use spooky_lb::{
     attempt::{Expiry, SlotId},
-    outcome::Reason,
+    outcome::{Reason, Reset},
     time::Nanos,
 };
 use spooky_telemetry::{Escaped, limited};
@@ -40,6 +40,11 @@ pub(super) fn refused(head: &RequestHead, reason: Reason) {
 pub(super) fn answered(status: u16, reason: Reason, request_id: &[u8]) {
     let details = reason.row().details;
     tracing::debug!("Answered by Spooky: status={status} reason={details:?} request_id={}", Escaped(request_id));
+}
+
+/// A response that has begun is cut off.
+pub(super) fn cut_off(exchange: &Exchange, reset: Reset) {
+    tracing::debug!("Response cut off: reason={} request_id={}", reset.label(), Escaped(exchange.request_id()));
 }
 
 /// An attempt is sent to a backend.

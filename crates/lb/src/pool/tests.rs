@@ -40,12 +40,6 @@ fn places_are_bounded_and_return_by_drop() {
 /// A failure that counts for health and circuit alike.
 pub(crate) const LOST: Verdict = Verdict::Failed(Blame { word: "reset", opens_circuit: true });
 
-/// A pool in which nothing bounds how many backends are out of service.
-fn unbounded(weights: &[u32], options: PoolOptions) -> Pool {
-    let breaker = options.breaker.map(|breaker| BreakerOptions { max_open_percent: 100, ..breaker });
-    pool(weights, PoolOptions { max_ejected_percent: 100, breaker, ..options })
-}
-
 fn without_breaker() -> PoolOptions {
     PoolOptions { breaker: None, ..Default::default() }
 }
@@ -195,7 +189,8 @@ fn slow_start_has_ten_equal_steps_and_none_at_start() {
 
 #[test]
 fn panic_ignores_health_but_not_a_drain() {
-    let pool = unbounded(&[1, 1, 1], PoolOptions { panic_threshold_percent: 50, ..without_breaker() });
+    let options = PoolOptions { panic_threshold_percent: 50, max_ejected_percent: 100, ..without_breaker() };
+    let pool = pool(&[1, 1, 1], options);
     fail_thrice(&pool, 0);
     assert!(!pool.in_panic());
     fail_thrice(&pool, 1);
