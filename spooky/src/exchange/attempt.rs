@@ -138,6 +138,16 @@ impl Exchanges {
 pub(super) fn kind_of(failure: &Failure) -> Kind {
     let is_unprocessed = failure.processed == Processed::No;
     match failure.kind {
+        // It waited for a connection, and that ended before it took requests.
+        FailureKind::GoAway
+        | FailureKind::ConnectionLost(_)
+        | FailureKind::Ended(_)
+        | FailureKind::KeepaliveTimeout
+        | FailureKind::Protocol(_)
+            if failure.connection == 0 =>
+        {
+            Kind::Unreachable
+        }
         FailureKind::GoAway => Kind::Unprocessed,
         FailureKind::ConnectionLost(_) | FailureKind::Ended(_) | FailureKind::KeepaliveTimeout if is_unprocessed => {
             Kind::Unprocessed
