@@ -168,7 +168,7 @@ impl World {
     }
 
     fn arrive(&mut self) {
-        match self.queue.admit(&self.scope, Nanos::NEVER, self.now) {
+        match self.queue.admit(&self.scope, None, Nanos::NEVER, self.now) {
             Admission::Granted(permit) => self.start(permit),
             Admission::Queued(_) => panic!("nobody waits here"),
             Admission::Refused(_) => self.refused += 1,

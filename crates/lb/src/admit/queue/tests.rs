@@ -238,8 +238,10 @@ fn the_adaptive_limit_is_waited_for_and_time_lets_waiters_go() {
     let process = Process::new(1, &options);
     let scope = Scope::new(Arc::clone(&process), 1, &ScopeOptions::default());
     let mut queue = Queue::new(Arc::clone(&process), 0);
-    let both =
-        [granted(queue.admit(&scope, None, Nanos::NEVER, AT(1000))), granted(queue.admit(&scope, None, Nanos::NEVER, AT(1000)))];
+    let both = [
+        granted(queue.admit(&scope, None, Nanos::NEVER, AT(1000))),
+        granted(queue.admit(&scope, None, Nanos::NEVER, AT(1000))),
+    ];
     (0..10).for_each(|_| scope.on_timeout(0, AT(1000)));
     let ticket = queued(queue.admit(&scope, None, Nanos::NEVER, AT(1100)));
     assert_eq!(process.adaptive_limit(), Some(1), "a window in which all timed out");

@@ -197,7 +197,7 @@ fn the_deadline_of_a_client_lowers_no_limit_and_that_of_the_operator_does() {
         let joined = pool(&[1, 1], PoolOptions::default()).with_scope(&scope);
         bench.upstream = Upstream::new(Arc::new(joined), options);
         let mut queue = Queue::new(Arc::clone(&process), 0);
-        let mut admit = |bench: &Bench| match queue.admit(&scope, Nanos::NEVER, bench.now) {
+        let mut admit = |bench: &Bench| match queue.admit(&scope, None, Nanos::NEVER, bench.now) {
             crate::admit::Admission::Granted(permit) => permit,
             other => panic!("{other:?}"),
         };
