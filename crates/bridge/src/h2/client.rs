@@ -5,12 +5,12 @@
 use std::collections::VecDeque;
 
 use super::{
-    Code, Config, ConnectionError, Output, StreamId,
+    Code, Config, ConnectionError, Event, Output, StreamId,
     block::Block,
-    data::Payload,
     flow::{DEFAULT_WINDOW, MAX_WINDOW, ReceiveWindow, SendWindow},
     frame::{self, MAX_MAX_FRAME_SIZE, MIN_MAX_FRAME_SIZE},
     guard::Guard,
+    payload::Payload,
     settings::{self, PeerSettings},
     stream::{Response, Stream, Streams, Waiting},
 };
@@ -35,6 +35,9 @@ pub(super) enum Phase {
     /// Nothing is read any more.
     Failed(ConnectionError),
 }
+
+/// What a frame leads to.
+pub(super) type Step = Result<Option<Event>, ConnectionError>;
 
 /// A connection to an HTTP/2 server.
 #[derive(Debug)]
@@ -150,6 +153,13 @@ impl Client {
         }
     }
 
+    /// Ends a stream for a fault of the peer.
+    pub(super) fn malformed(&mut self, id: StreamId, code: Code, reason: &'static str) -> Option<Event> {
+        let tag = self.streams.get(id)?.tag;
+        self.reset(id, code);
+        Some(Event::Malformed { tag, id, reason })
+    }
+
     /// The owner consumed `n` bytes of the response body: the peer may send as many more.
     pub fn release(&mut self, id: StreamId, n: usize) {
         let Some(stream) = self.streams.get_mut(id) else { return };
@@ -161,7 +171,7 @@ impl Client {
         }
     }
 
-    /// Queues a PING; the answer is [`super::Event::Pong`] with the same payload.
+    /// Queues a PING; the answer is [`Event::Pong`] with the same payload.
     pub fn ping(&mut self, payload: u64) {
         frame::put_ping(self.output.tail(), false, payload);
     }

@@ -2,10 +2,9 @@
 
 use super::{
     Client, Code, ConnectionError, Event, StreamId,
-    client::Phase,
+    client::{Phase, Step},
     flow::MAX_WINDOW,
     frame::{self, Header, flag},
-    receive::Step,
     stream::{Response, Waiting},
 };
 

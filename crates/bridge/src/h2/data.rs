@@ -5,6 +5,7 @@ use bytes::{Buf as _, Bytes, BytesMut};
 use super::{
     Client, Code, ConnectionError, Event, StreamId,
     frame::{self, HEADER_LEN, Header, flag},
+    payload::Payload,
     section::wrong_length,
     stream::{Request, Response},
 };
@@ -12,19 +13,6 @@ use super::{
 /// A payload of DATA below this is copied out of the read buffer, so that it does not keep all of it alive; and of a longer
 /// one no smaller part is handed out.
 const MIN_SLICE: usize = 1024;
-
-/// The rest of a DATA frame.
-#[derive(Debug)]
-pub(super) struct Payload {
-    /// The stream, `None` if the bytes are of no use to anyone.
-    stream: Option<StreamId>,
-    /// Bytes of body still to come.
-    left: usize,
-    /// Bytes of padding after them.
-    padding: usize,
-    /// The body ends with this frame.
-    end: bool,
-}
 
 /// What becomes of the bytes of a DATA frame.
 enum Admitted {

@@ -13,6 +13,7 @@ mod flow;
 mod frame;
 mod guard;
 mod output;
+mod payload;
 mod receive;
 mod section;
 mod send;

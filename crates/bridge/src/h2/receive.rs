@@ -6,13 +6,10 @@
 use bytes::{Buf as _, BytesMut};
 
 use super::{
-    Client, Code, ConnectionError, Event, StreamId,
-    client::Phase,
+    Client, Code, ConnectionError, Event,
+    client::{Phase, Step},
     frame::{self, HEADER_LEN, Header, Kind, flag},
 };
-
-/// What a frame leads to.
-pub(super) type Step = Result<Option<Event>, ConnectionError>;
 
 impl Client {
     /// Takes one event out of `input`, which begins with the first unread byte of the connection; what was read is removed
@@ -114,12 +111,5 @@ impl Client {
                 Ok(None)
             }
         }
-    }
-
-    /// Ends a stream for a fault of the peer.
-    pub(super) fn malformed(&mut self, id: StreamId, code: Code, reason: &'static str) -> Option<Event> {
-        let tag = self.streams.get(id)?.tag;
-        self.reset(id, code);
-        Some(Event::Malformed { tag, id, reason })
     }
 }

@@ -3,9 +3,9 @@
 use super::{
     Client, Code, ConnectionError, Event, StreamId,
     block::{self, Block},
+    client::Step,
     frame::{self, Header, flag},
     guard::MAX_INTERIM,
-    receive::Step,
     stream::{Request, Response},
 };
 use crate::message::{

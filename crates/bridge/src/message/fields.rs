@@ -3,7 +3,10 @@
 //! Decoders append through [`Fields::open`], rules edit in place, encoders iterate. Names that the product or the static
 //! tables know are an enum ([`Known`]); only the others take room in the arena. Must not judge what it stores.
 
-use super::{check::FIELD_OVERHEAD, name::Known};
+use super::name::Known;
+
+/// What each field counts beyond its name and value in the size of a section (RFC 9113 6.5.2, RFC 9114 4.2.2).
+pub const FIELD_OVERHEAD: usize = 32;
 
 /// A field name: one of the well-known ones, or its bytes (lower case as on the wire).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,6 +1,9 @@
 //! Fields that are for one connection only (RFC 9110 7.6.1): which they are, and what `connection` names besides.
 
-use super::{Field, Fields, Known, reserved};
+use super::{
+    Field, Fields,
+    name::{Known, folds_to},
+};
 
 /// Whether a field of this name never goes beyond the next connection.
 pub fn is_hop_by_hop(name: Known) -> bool {
@@ -29,9 +32,7 @@ impl Named {
         let tokens = fields.all(Known::Connection).flat_map(|value| value.split(|byte| *byte == b','));
         let names = tokens.map(|token| token.trim_ascii().to_ascii_lowercase());
         let is_removable = |name: &Vec<u8>| {
-            !name.is_empty()
-                && !is_protected(name)
-                && !subject_header.is_some_and(|header| reserved::folds_to(name, header))
+            !name.is_empty() && !is_protected(name) && !subject_header.is_some_and(|header| folds_to(name, header))
         };
         Self(names.filter(is_removable).collect())
     }

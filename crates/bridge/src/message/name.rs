@@ -169,9 +169,19 @@ const fn hash(bytes: &[u8]) -> usize {
     (mixed.wrapping_mul(0x9e37_79b1) >> 20) as usize
 }
 
+/// Returns whether two names are the same when `_` is read as `-`.
+pub fn folds_to(name: &[u8], other: &[u8]) -> bool {
+    name.len() == other.len() && name.iter().zip(other).all(|(left, right)| fold(*left) == fold(*right))
+}
+
+/// Reads `_` as `-`.
+pub(super) fn fold(byte: u8) -> u8 {
+    if byte == b'_' { b'-' } else { byte }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::Known;
+    use super::{Known, folds_to};
 
     #[test]
     fn every_name_finds_itself() {
@@ -180,5 +190,11 @@ mod tests {
         }
         assert_eq!(Known::lookup(b"Accept"), None);
         assert_eq!(Known::lookup(b""), None);
+    }
+
+    #[test]
+    fn names_that_differ_in_underscores_are_the_same() {
+        assert!(folds_to(b"x_client-subject", b"x-client_subject"));
+        assert!(!folds_to(b"x_client", b"x-clients") && !folds_to(b"xaclient", b"x-client"));
     }
 }

@@ -7,7 +7,8 @@ use super::{
     Field, Fields, Known, Method, Name, Protocol, RequestHead, ResponseHead,
     forwarded::{self, Client, ForwardedMode, Present},
     hop::{Named, accepts_trailers, is_hop_by_hop},
-    reserved::{folds_to, is_alias, is_reserved},
+    name::folds_to,
+    reserved::{is_alias, is_reserved},
     trace::is_traceparent,
 };
 

@@ -1,6 +1,6 @@
 //! Names and values of single fields (RFC 9110 5, RFC 9114 4.2).
 
-use super::{CheckError, malformed};
+use super::error::{CheckError, malformed};
 use crate::message::{Field, Fields, Known, Name};
 
 /// Checks fields of one section. What is rare is looked for in all bytes of the section at once.

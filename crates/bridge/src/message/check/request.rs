@@ -1,9 +1,9 @@
 //! Requests: malformed, too large, invalid, in this order.
 
 use super::{
-    CheckError, Details, HeadLimits, Refused, RequestRules, check_limits,
+    HeadLimits, RequestRules, check_limits,
+    error::{CheckError, Details, Refused, malformed},
     field::{CONNECTION_SPECIFIC, Scanner, is_connection_specific, is_token, merge_content_length, size_of},
-    malformed,
     target::{authority, is_ambiguous, is_path, is_same_authority},
 };
 use crate::message::{Fields, Known, Method, Name, Protocol, RequestHead};

@@ -1,11 +1,11 @@
 //! Responses of backends.
 
 use super::{
-    CheckError, FIELD_OVERHEAD,
+    error::{CheckError, malformed},
     field::{CONNECTION_SPECIFIC, Scanner, is_connection_specific, merge_content_length, size_of},
-    malformed, trailer_fields,
+    trailer_fields,
 };
-use crate::message::{Fields, Known, Name, Protocol, ResponseHead};
+use crate::message::{Fields, Known, Name, Protocol, ResponseHead, fields::FIELD_OVERHEAD};
 use std::fmt;
 
 /// Why a backend's response is not passed on: 502 `upstream protocol error`.
