@@ -20,8 +20,8 @@ mod socket;
 pub use interface::{InterfaceMtus, MIN_MTU, interface_mtu};
 pub use ready::AsyncUdp;
 pub use recv::{Datagram, Drain, RECV_BATCH, RecvBatch};
-pub use send::{MAX_BURSTS, MAX_PENDING_BYTES, SendBatch, SendOutcome, Transmit};
-pub use socket::{SendStats, UdpOptions, UdpSocket};
+pub use send::{MAX_BURSTS, MAX_PENDING_BYTES, SendBatch, SendOutcome, SendStats, Transmit};
+pub use socket::{UdpOptions, UdpSocket};
 
 #[cfg(test)]
 mod tests;

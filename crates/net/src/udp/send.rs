@@ -12,7 +12,6 @@ use super::address::{Family, Name};
 use super::control::{Control, Outgoing};
 use super::gso::{self, Gso};
 use super::messages::{CALL_MESSAGES, Messages};
-use super::socket::SendStats;
 
 /// Buffers that a batch holds at most.
 pub const MAX_BURSTS: usize = 32;
@@ -41,6 +40,23 @@ pub enum SendOutcome {
     Done,
     /// The socket's buffer is full; the rest waits in the batch for the socket to become writable.
     Blocked,
+}
+
+/// What became of everything that was sent. Counts only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SendStats {
+    /// Datagrams that the kernel took.
+    pub datagrams: u64,
+    /// Payload bytes in them.
+    pub bytes: u64,
+    /// System calls made.
+    pub calls: u64,
+    /// Bursts that the kernel refused to split and that were sent one by one.
+    pub gso_fallbacks: u64,
+    /// Datagrams dropped because they exceed the MTU of the interface: path MTU probes, normally.
+    pub too_big: u64,
+    /// Datagrams dropped because their destination or source cannot be used now, or the kernel had no memory.
+    pub dropped: u64,
 }
 
 #[derive(Clone, Debug)]

@@ -11,7 +11,7 @@ use super::address::Family;
 use super::control::{SOL_UDP, UDP_GRO, UDP_SEGMENT};
 use super::gso::Gso;
 use super::recv::RecvBatch;
-use super::send::{Output, SendBatch, SendOutcome};
+use super::send::{Output, SendBatch, SendOutcome, SendStats};
 use crate::sockopt;
 
 /// What a socket is asked to be.
@@ -23,23 +23,6 @@ pub struct UdpOptions {
     pub send_buffer: usize,
     /// Several sockets share the address (`SO_REUSEPORT`); see [`crate::steer`].
     pub reuseport: bool,
-}
-
-/// What became of everything that was sent. Counts only grow.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SendStats {
-    /// Datagrams that the kernel took.
-    pub datagrams: u64,
-    /// Payload bytes in them.
-    pub bytes: u64,
-    /// System calls made.
-    pub calls: u64,
-    /// Bursts that the kernel refused to split and that were sent one by one.
-    pub gso_fallbacks: u64,
-    /// Datagrams dropped because they exceed the MTU of the interface: path MTU probes, normally.
-    pub too_big: u64,
-    /// Datagrams dropped because their destination or source cannot be used now, or the kernel had no memory.
-    pub dropped: u64,
 }
 
 /// A non-blocking UDP socket. Datagrams are never fragmented (DF is set), so that path MTU discovery can work.
