@@ -10,7 +10,7 @@ use h3::quic::ConnectionErrorIncoming;
 use h3_quinn::{BidiStream, RecvStream, SendStream};
 use http::{HeaderMap, Response};
 
-use super::connection::Reply;
+use super::reply::Reply;
 use crate::pattern::{Pattern, Sum};
 use crate::wait;
 

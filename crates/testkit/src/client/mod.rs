@@ -10,6 +10,7 @@ mod first;
 pub mod frame;
 pub mod qpack;
 pub mod raw;
+mod reply;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -19,8 +20,9 @@ use std::time::Duration;
 use quinn::crypto::rustls::QuicClientConfig;
 use quinn::{ClientConfig, ConnectionId, Endpoint, TransportConfig};
 
-pub use self::connection::{Connection, Reply, get};
+pub use self::connection::{Connection, get};
 pub use self::exchange::{Exchange, Failure, Reading, Sending};
+pub use self::reply::Reply;
 use crate::certs::Authority;
 use crate::wait;
 

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until};
 
-use super::{Conditions, Counts};
+use super::conditions::{Conditions, Counts};
 use crate::rng::Rng;
 
 /// Datagrams that may wait in one direction; more are lost, as in a real queue.

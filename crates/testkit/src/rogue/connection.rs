@@ -10,16 +10,15 @@ use tokio::net::TcpStream;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+use super::fault::{Fault, Script};
 use super::pen::{Pen, setting};
-use super::step::{Done, Step, answer, perform};
+use super::step::{BODY_BYTES, Done, Step, answer, perform};
 use super::wire::{Event, Wire};
-use super::{Fault, Script, flood, goaway};
+use super::{flood, goaway};
 use crate::journal::Journal;
 
 /// `REFUSED_STREAM` (RFC 9113 section 7).
 pub(super) const REFUSED_STREAM: u32 = 7;
-/// Body of a correct answer, bytes.
-pub(super) const BODY_BYTES: usize = 5;
 
 pub(super) async fn treat(tcp: TcpStream, fault: Fault, journal: Journal, number: usize) {
     let mut wire = Wire::new(tcp, journal.clone(), number);

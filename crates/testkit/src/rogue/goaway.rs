@@ -5,9 +5,8 @@
 
 use std::collections::HashSet;
 
-use super::connection::BODY_BYTES;
 use super::pen::{flag, goaway, kind};
-use super::step::{answer, perform};
+use super::step::{BODY_BYTES, answer, perform};
 use super::wire::{Event, Wire};
 use crate::journal::Journal;
 

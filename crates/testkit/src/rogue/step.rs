@@ -9,6 +9,9 @@ use bytes::Bytes;
 
 use super::pen::{Pen, block, flag, frame, kind};
 
+/// Body of a correct answer, bytes.
+pub(super) const BODY_BYTES: usize = 5;
+
 /// The stream that a frame is put on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum On {
