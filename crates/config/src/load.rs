@@ -4,9 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::file::config::Config;
-use crate::problem::{Problem, Problems, Severity};
+use crate::problem::{Problem, Problems, Severity, Untold};
 use crate::source;
-use crate::spec::reader::Untold;
 use crate::spec::text::{Text, text};
 use crate::spec::{Key, Reader, Value};
 use crate::world::{Mode, check_world};

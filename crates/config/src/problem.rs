@@ -3,7 +3,6 @@
 
 use std::fmt;
 
-use crate::spec::reader::Untold;
 use crate::yaml::Place;
 use crate::yaml::emit::Shown;
 
@@ -100,6 +99,13 @@ impl fmt::Display for Problem {
             None => Ok(()),
         }
     }
+}
+
+/// How many problems there are beyond those that are told.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Untold {
+    pub(crate) errors: usize,
+    pub(crate) warnings: usize,
 }
 
 /// Problems of one file, ordered by position, with the text that they point into.

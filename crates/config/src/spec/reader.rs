@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::key::{Key, Rule};
 use super::text::{Text, fill, text};
-use crate::problem::{Problem, Severity};
+use crate::problem::{Problem, Severity, Untold};
 use crate::yaml::{Node, Place, Scalar, Tree};
 
 /// The environment, as a function so that loading stays pure.
@@ -37,13 +37,6 @@ pub(crate) struct Count {
     told: usize,
     /// Beyond the limit.
     untold: usize,
-}
-
-/// How many problems there are beyond those that are told.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Untold {
-    pub(crate) errors: usize,
-    pub(crate) warnings: usize,
 }
 
 /// State of the pass.
