@@ -32,7 +32,7 @@ pub(super) fn check(file: &File) -> Vec<Problem> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tidy::sample;
+    use crate::tidy::file::sample;
 
     #[test]
     fn deciding_code_has_no_clock() {

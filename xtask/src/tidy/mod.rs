@@ -4,14 +4,16 @@
 //! graph) to problems, with a test that shows it failing. Called by `main` and by `ci`.
 
 mod clock;
+mod file;
 mod layers;
 mod rooms;
 mod size;
 mod source;
 mod words;
 
-use std::fmt;
 use std::path::Path;
+
+use file::{File, Problem};
 
 /// Folders that hold no source of ours. In a worktree `.git` is a file.
 const SKIPPED: [&str; 6] = [".git", "target", "corpus", "artifacts", "node_modules", "venv"];
@@ -20,43 +22,6 @@ const TEXT: [&str; 13] =
     ["rs", "md", "toml", "yaml", "yml", "json", "py", "sh", "service", "conf", "html", "txt", "lock"];
 /// Largest file that is read, bytes; larger ones are data.
 const MAX_FILE_BYTES: u64 = 4 << 20;
-
-/// A broken rule.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Problem {
-    place: String,
-    line: usize,
-    text: String,
-}
-
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.place, self.line, self.text)
-    }
-}
-
-/// A file of the tree.
-#[derive(Debug)]
-pub(crate) struct File {
-    /// From the root, with `/`.
-    path: String,
-    text: String,
-}
-
-impl File {
-    fn problem(&self, line: usize, text: impl Into<String>) -> Problem {
-        Problem { place: self.path.clone(), line, text: text.into() }
-    }
-
-    fn is_rust(&self) -> bool {
-        Path::new(&self.path).extension().is_some_and(|extension| extension == "rs")
-    }
-
-    /// Lines with their numbers, from 1.
-    fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
-        self.text.lines().enumerate().map(|(index, line)| (index + 1, line))
-    }
-}
 
 pub(crate) fn run(root: &Path) -> Result<(), String> {
     eprintln!("==> tidy");
@@ -125,13 +90,9 @@ fn read(root: &Path, path: &Path) -> Result<File, String> {
 }
 
 #[cfg(test)]
-pub(crate) fn sample(path: &str, text: &str) -> File {
-    File { path: path.to_owned(), text: text.to_owned() }
-}
-
-#[cfg(test)]
 mod tests {
     use super::*;
+    use file::sample;
 
     #[test]
     fn all_rules_run_on_a_file() {

@@ -31,7 +31,7 @@ fn begins(text: &str, path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tidy::sample;
+    use crate::tidy::file::sample;
 
     #[test]
     fn the_demo_keeps_its_client() {

@@ -61,7 +61,7 @@ impl<'ast> Visit<'ast> for Functions<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tidy::sample;
+    use crate::tidy::file::sample;
 
     fn functions(text: &str) -> Vec<Problem> {
         check_functions(&sample("a.rs", text), &syn::parse_file(text).unwrap())

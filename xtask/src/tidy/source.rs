@@ -107,7 +107,7 @@ impl<'ast> Visit<'ast> for Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tidy::sample;
+    use crate::tidy::file::sample;
 
     fn tree(path: &str, text: &str) -> Vec<String> {
         let problems = check_tree(&sample(path, text), &syn::parse_file(text).unwrap());

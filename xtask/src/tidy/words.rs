@@ -59,7 +59,7 @@ fn has_path(text: &str, path: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tidy::sample;
+    use crate::tidy::file::sample;
 
     fn texts(path: &str, text: &str) -> Vec<String> {
         check(&sample(path, text)).into_iter().map(|problem| problem.text).collect()

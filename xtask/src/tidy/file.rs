@@ -1,0 +1,46 @@
+//! What rules look at and what they find: a file, and a problem with its place. Used by every rule.
+
+use std::fmt;
+use std::path::Path;
+
+/// A broken rule.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Problem {
+    pub(super) place: String,
+    pub(super) line: usize,
+    pub(super) text: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}: {}", self.place, self.line, self.text)
+    }
+}
+
+/// A file of the tree.
+#[derive(Debug)]
+pub(crate) struct File {
+    /// From the root, with `/`.
+    pub(super) path: String,
+    pub(super) text: String,
+}
+
+impl File {
+    pub(super) fn problem(&self, line: usize, text: impl Into<String>) -> Problem {
+        Problem { place: self.path.clone(), line, text: text.into() }
+    }
+
+    pub(super) fn is_rust(&self) -> bool {
+        Path::new(&self.path).extension().is_some_and(|extension| extension == "rs")
+    }
+
+    /// Lines with their numbers, from 1.
+    pub(super) fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
+        self.text.lines().enumerate().map(|(index, line)| (index + 1, line))
+    }
+}
+
+#[cfg(test)]
+pub(crate) fn sample(path: &str, text: &str) -> File {
+    File { path: path.to_owned(), text: text.to_owned() }
+}
