@@ -5,7 +5,7 @@
 //! is carried from one snapshot to the next by name.
 
 use crate::{restart::WorkerCount, start_error::StartError};
-use spooky_edge::QuicKeys;
+use spooky_edge::{QuicKeys, ResponseBudget};
 use spooky_lb::{
     admit::{AddressValidation, BodyBudget, ConnectionLimits, Process, ProcessOptions, RateOptions},
     attempt::{Budget, BudgetOptions},
@@ -25,6 +25,8 @@ pub(crate) struct State {
     pub(crate) process: Arc<Process>,
     /// Request-body bytes that no backend has taken.
     pub(crate) bodies: Arc<BodyBudget>,
+    /// Response bytes that clients have not acknowledged, and those that wait before them.
+    pub(crate) responses: Arc<ResponseBudget>,
     /// Client connections.
     pub(crate) connections: Arc<ConnectionLimits>,
     /// The retry budget of the process.
@@ -40,6 +42,8 @@ pub(crate) struct ProcessLimits {
     pub(crate) process: ProcessOptions,
     /// `request_buffer_global_cap_bytes`.
     pub(crate) body_bytes: u64,
+    /// `response_buffer_global_cap_bytes`.
+    pub(crate) response_bytes: u64,
     /// `max_active_connections`.
     pub(crate) connections: u32,
     /// `max_connections_per_ip`.
@@ -59,6 +63,7 @@ impl State {
             running_workers: WorkerCount::new(usize::from(workers)),
             process: Process::new(usize::from(workers), &limits.process),
             bodies: Arc::new(BodyBudget::new(limits.body_bytes)),
+            responses: Arc::new(ResponseBudget::new(limits.response_bytes)),
             connections: Arc::new(ConnectionLimits::default()),
             retries: Arc::new(Budget::new(usize::from(workers), &limits.retries)),
             resumption: Resumption::new().map_err(|error| StartError(error.to_string()))?,
@@ -72,6 +77,7 @@ impl State {
     pub(crate) fn configure(&self, limits: &ProcessLimits) {
         self.process.configure(&limits.process);
         self.bodies.set_cap(limits.body_bytes);
+        self.responses.set_cap(limits.response_bytes);
         let (total, per_ip, rate) = (limits.connections, limits.connections_per_ip, limits.connection_rate);
         self.connections.configure(total, per_ip, rate, limits.address_validation);
         self.retries.configure(&limits.retries);

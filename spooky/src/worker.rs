@@ -11,6 +11,7 @@ use crate::{
 };
 use spooky_config::Config;
 use spooky_net::{
+    heap,
     inbox::{Inbox, Inboxes},
     timer::Timer,
     udp::{Datagram, UdpOptions},
@@ -28,6 +29,8 @@ use std::{
 const PASSED_PER_TURN: usize = 512;
 /// How often it is said at most that the inbox was full.
 const TELL_EVERY: Duration = Duration::from_secs(1);
+/// A worker that had nothing to do for so long gives unused memory back to the system.
+const IDLE: Duration = Duration::from_secs(1);
 
 /// How far the worker is on its way out.
 enum Life {
@@ -55,6 +58,8 @@ pub(crate) struct Worker {
     number: usize,
     /// When it was last said that the inbox was full.
     told: Option<Instant>,
+    /// When the worker counts as idle; `None` once it has given its memory back.
+    idle_at: Option<Instant>,
     timer: Timer,
     life: Life,
 }
@@ -83,6 +88,7 @@ impl Worker {
             inboxes,
             number,
             told: None,
+            idle_at: None,
             timer: Timer::new()?,
             life: Life::Running,
         })
@@ -115,10 +121,21 @@ impl Worker {
         if self.live(cx, now) {
             return Poll::Ready(());
         }
+        self.rest(now);
         if more || !self.arm(cx, now) {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+
+    /// Gives memory back if nothing has happened for a while: this turn is then the timer's.
+    fn rest(&mut self, now: Instant) {
+        if self.idle_at.is_some_and(|at| now >= at) {
+            heap::give_back();
+            self.idle_at = None;
+        } else {
+            self.idle_at = Some(now + IDLE);
+        }
     }
 
     /// Takes what arrived for this worker at the sockets of others. True if there may be more.
@@ -169,7 +186,13 @@ impl Worker {
             Life::Draining { until } => Some(until),
             Life::Running | Life::Closing => None,
         };
-        let others = [self.transport.next_deadline(), self.exchanges.deadline(), self.listeners.removal_due(now), life];
+        let others = [
+            self.transport.next_deadline(),
+            self.exchanges.deadline(),
+            self.listeners.removal_due(now),
+            life,
+            self.idle_at,
+        ];
         let deadline = edges.chain(others.into_iter().flatten()).min();
         if self.timer.set(deadline).is_err() {
             return false;

@@ -1,4 +1,4 @@
-//! Where the padding at the end of a QUIC packet begins.
+//! Where the padding at the end of a QUIC packet begins, and how much data of streams is before it.
 //!
 //! Clients fill packets up with PADDING frames, which are one zero byte each (RFC 9000 section 19.1): their first packets by
 //! rule, others by habit, so that a batch has packets of one size. Whoever reads such a packet frame by frame makes a
@@ -7,7 +7,7 @@
 
 use crate::h3::frame::read_varint;
 
-/// Shorter padding is left where it is: walking the frames would cost more.
+/// Shorter padding is left where it is.
 const WORTH_IT: usize = 32;
 /// Zeros are looked for in pieces of this size, which the processor compares at once.
 const CHUNK: usize = 64;
@@ -16,25 +16,50 @@ const CHALLENGE: usize = 8;
 /// Length of a stateless reset token (RFC 9000 section 10.3).
 const RESET_TOKEN: usize = 16;
 
+/// The place of a STREAM frame's data in its stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StreamFrame {
+    /// The number of the stream.
+    pub stream: u64,
+    /// Where its data begins.
+    pub offset: u64,
+    /// Bytes of data.
+    pub length: u64,
+    /// The stream ends with it.
+    pub is_last: bool,
+}
+
 /// Length of the plaintext `payload` of a QUIC packet without the PADDING frames at its end.
+pub fn length_without(payload: &[u8]) -> usize {
+    walk(payload, |_| {})
+}
+
+/// Tells `on_stream` the STREAM frames of a QUIC packet with this plaintext, and gives its length without the PADDING frames
+/// at its end.
 ///
 /// Never 0 for a payload that is not empty, since a packet without frames would be an error (RFC 9000 section 12.4): of one
 /// that is all padding, a byte stays. Everything is kept when the padding is short, or when a frame before it is unknown
 /// or malformed, so that whoever parses the payload sees the error as it was sent.
-pub fn length_without(payload: &[u8]) -> usize {
+pub fn walk(payload: &[u8], mut on_stream: impl FnMut(StreamFrame)) -> usize {
     let content = up_to_zeros(payload);
-    if payload.len() - content < WORTH_IT {
-        return payload.len();
-    }
     let mut rest = payload;
     while payload.len() - rest.len() < content {
         let Some((&kind, after)) = rest.split_first() else { break };
-        match if kind == 0 { Some(after) } else { skip(kind, after) } {
+        let next = match kind {
+            0 => Some(after),
+            0x08..=0x0f => stream(kind, after).map(|(frame, next)| {
+                on_stream(frame);
+                next
+            }),
+            _ => skip(kind, after),
+        };
+        match next {
             Some(next) => rest = next,
             None => return payload.len(),
         }
     }
-    (payload.len() - rest.len()).max(1)
+    let length = payload.len() - rest.len();
+    if rest.len() < WORTH_IT { payload.len() } else { length.max(1) }
 }
 
 /// Length of `bytes` without the zeros at their end.
@@ -65,8 +90,6 @@ fn skip(kind: u8, frame: &[u8]) -> Option<&[u8]> {
         0x06 => counted(integers(1, frame)?),
         // NEW_TOKEN
         0x07 => counted(frame),
-        // STREAM
-        0x08..=0x0f => stream(kind, frame),
         // MAX_DATA, MAX_STREAMS, DATA_BLOCKED, STREAMS_BLOCKED, RETIRE_CONNECTION_ID
         0x10 | 0x12..=0x14 | 0x16 | 0x17 | 0x19 => integers(1, frame),
         // NEW_CONNECTION_ID
@@ -101,11 +124,15 @@ fn ack(frame: &[u8]) -> Option<&[u8]> {
     integers(ranges.checked_mul(2)?.checked_add(1)?, frame)
 }
 
-/// A stream's data goes to the end of the packet if its length is not given.
-fn stream(kind: u8, frame: &[u8]) -> Option<&[u8]> {
-    let (has_offset, has_length) = (kind & 0x04 != 0, kind & 0x02 != 0);
-    let frame = integers(1 + u64::from(has_offset), frame)?;
-    if has_length { counted(frame) } else { Some(&[]) }
+/// A STREAM frame, given what follows its type, and what follows the frame. A stream's data goes to the end of the packet if
+/// its length is not given.
+fn stream(kind: u8, mut frame: &[u8]) -> Option<(StreamFrame, &[u8])> {
+    let (has_offset, has_length, is_last) = (kind & 0x04 != 0, kind & 0x02 != 0, kind & 0x01 != 0);
+    let stream = read_varint(&mut frame)?;
+    let offset = if has_offset { read_varint(&mut frame)? } else { 0 };
+    let length = if has_length { read_varint(&mut frame)? } else { frame.len() as u64 };
+    let next = frame.get(usize::try_from(length).ok()?..)?;
+    Some((StreamFrame { stream, offset, length, is_last }, next))
 }
 
 fn new_connection_id(frame: &[u8]) -> Option<&[u8]> {

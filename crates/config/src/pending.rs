@@ -17,7 +17,6 @@ pub const NOT_IN_EFFECT: &[(&str, Option<&str>)] = &[
     ("performance.control_plane_threads", None),
     ("performance.packet_shards_per_worker", Some("1")),
     ("performance.tcp_idle_timeout_ms", None),
-    ("performance.response_buffer_global_cap_bytes", None),
     ("performance.h2_pool_max_idle_per_backend", None),
     ("performance.backend_dns_refresh_enabled", Some("false")),
     ("performance.backend_dns_refresh_interval_ms", None),
@@ -47,13 +46,7 @@ pub const NOT_IN_EFFECT: &[(&str, Option<&str>)] = &[
 
 /// Keys of the list above that protect the process, its backends or other clients and are on by default: they are warned of
 /// whether or not a file writes them. With what happens without them.
-const PROTECTIONS: &[(&str, &str)] = &[
-    (
-        "performance.response_buffer_global_cap_bytes",
-        "unacknowledged response bytes are bounded for each connection, not for the process",
-    ),
-    ("security.sandbox", "the process runs without Landlock and seccomp"),
-];
+const PROTECTIONS: &[(&str, &str)] = &[("security.sandbox", "the process runs without Landlock and seccomp")];
 
 const NO_EFFECT: Text = text("<key> has no effect").warning();
 const NOT_BUILT: Text = NO_EFFECT.hint("this version reads and checks the key, but does not act on it");

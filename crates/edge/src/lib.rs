@@ -4,12 +4,14 @@
 //! answers through its methods, and lets it fill send batches. It does no I/O of its own and knows no backend.
 #![forbid(unsafe_code)]
 
+mod budget;
 mod event;
 mod h3;
 mod limiter;
 mod quic;
 mod settings;
 
+pub use budget::ResponseBudget;
 pub use event::{Abort, BodyRead, Event, EventKind, StreamRef};
 pub use h3::Body;
 pub use limiter::{Admission, ConnectionLimiter, Place};

@@ -1,11 +1,13 @@
 //! What an [`Edge`](crate::Edge) needs to know, and its translation for the QUIC engine.
 
+use crate::budget::ResponseBudget;
 use crate::h3::SessionSettings;
 use crate::limiter::ConnectionLimiter;
 use crate::quic::QuicKeys;
 use crate::quic::cid::{FirstCid, WorkerCids};
-use crate::quic::congestion::PathControllerFactory;
+use crate::quic::congestion::{LastLog, PathControllerFactory};
 use crate::quic::migration::Sedentary;
+use crate::quic::outgoing::INITIAL_BUFFER;
 use crate::quic::trim::Trimmed;
 use crate::quic::version::QUIC_V1;
 use quinn_proto::{
@@ -57,8 +59,12 @@ pub struct EdgeSettings {
     pub max_udp_payload: u16,
     /// `quic_active_migration`. Clients that are forbidden to change their address may still have it changed for them.
     pub active_migration: bool,
-    /// Bytes of unacknowledged response data that one connection may hold.
-    pub send_window: u64,
+    /// What bounds the response bytes that wait for all clients of the process: `response_buffer_global_cap_bytes`.
+    pub responses: Arc<ResponseBudget>,
+    /// Bytes of interim heads that may wait for the client of one stream: `stream_buffer_bytes`.
+    pub stream_buffer: usize,
+    /// How long a client may acknowledge nothing of what was sent: `client_stall_timeout_ms`.
+    pub stall_timeout: Duration,
     /// Limits of request heads.
     pub head_limits: HeadLimits,
     /// Rules of request heads.
@@ -110,15 +116,16 @@ impl EdgeSettings {
             rules: self.rules,
             header_timeout: self.header_timeout,
             stream_window: self.max_stream_data,
+            stream_buffer: self.stream_buffer,
         }
     }
 
-    pub(crate) fn server_config(&self) -> Result<ServerConfig, EdgeError> {
+    pub(crate) fn server_config(&self, log: &LastLog) -> Result<ServerConfig, EdgeError> {
         let crypto = QuicServerConfig::try_from(self.tls.clone()).map_err(|_| EdgeError::NoInitialCipher)?;
         let crypto = Arc::new(Trimmed(Arc::new(crypto)));
         let mut config =
             ServerConfig::with_crypto(if self.active_migration { crypto } else { Arc::new(Sedentary(crypto)) });
-        config.transport_config(Arc::new(self.transport_config()?));
+        config.transport_config(Arc::new(self.transport_config(log)?));
         config.max_incoming(MAX_INCOMING).token_key(self.keys.tokens.clone());
         config.retry_token_lifetime(RETRY_TOKEN_LIFETIME);
         let mut tokens = ValidationTokenConfig::default();
@@ -127,7 +134,7 @@ impl EdgeSettings {
         Ok(config)
     }
 
-    fn transport_config(&self) -> Result<TransportConfig, EdgeError> {
+    fn transport_config(&self, log: &LastLog) -> Result<TransportConfig, EdgeError> {
         let number = |key, value| VarInt::from_u64(value).map_err(|_| EdgeError::OutOfRange(key));
         let idle = IdleTimeout::try_from(self.idle_timeout);
         let mut mtu = MtuDiscoveryConfig::default();
@@ -138,7 +145,7 @@ impl EdgeSettings {
             .max_concurrent_uni_streams(number("quic_initial_max_streams_uni", self.max_streams_uni)?)
             .stream_receive_window(number("quic_initial_max_stream_data", self.max_stream_data)?)
             .receive_window(number("quic_initial_max_data", self.max_data)?)
-            .send_window(self.send_window)
+            .send_window(INITIAL_BUFFER)
             .max_idle_timeout(Some(idle.map_err(|_| EdgeError::OutOfRange("quic_max_idle_timeout_ms"))?))
             .packet_threshold(PACKET_THRESHOLD)
             .time_threshold(TIME_THRESHOLD)
@@ -146,7 +153,7 @@ impl EdgeSettings {
             .initial_mtu(INITIAL_MTU.min(self.max_udp_payload).max(1200))
             .mtu_discovery_config(Some(mtu))
             .datagram_receive_buffer_size(None)
-            .congestion_controller_factory(Arc::new(PathControllerFactory));
+            .congestion_controller_factory(Arc::new(PathControllerFactory(log.clone())));
         Ok(transport)
     }
 }

@@ -4,6 +4,7 @@
 //! connection id, no HTTP and no configuration file: callers pass plain option structs. `edge` and the worker call
 //! [`udp`], [`steer`], [`inbox`] and [`timer`]; `transport` and the probes share [`timer::Deadlines`]; the runtime calls the rest.
 
+pub mod heap;
 pub mod inbox;
 pub mod steer;
 pub mod sys;

@@ -22,8 +22,10 @@ pub struct Options {
     pub keepalive_interval: Option<Duration>,
     /// Silence after that PING before the connection is given up.
     pub keepalive_timeout: Duration,
-    /// Response bytes that one stream may hold (`stream_buffer_bytes`).
+    /// Response bytes that a backend may send on a stream before it is known how fast the client takes them.
     pub stream_window: u32,
+    /// Response bytes that one stream may hold at most (`stream_buffer_bytes`).
+    pub max_stream_window: u32,
     /// Response bytes on the wire over all streams of one connection.
     pub connection_window: u32,
     /// Largest head of a response: names, values and 32 bytes for each field (`max_response_headers_bytes`).
@@ -41,7 +43,8 @@ impl Default for Options {
             idle_timeout: Duration::from_secs(90),
             keepalive_interval: Some(Duration::from_secs(20)),
             keepalive_timeout: Duration::from_secs(10),
-            stream_window: 256 * 1024,
+            stream_window: 32 * 1024,
+            max_stream_window: 256 * 1024,
             connection_window: 16 * 1024 * 1024,
             max_header_bytes: 65_536,
             seed: 0,

@@ -102,6 +102,11 @@ impl Exchanges {
 
     /// The request is on a connection.
     pub(super) fn on_sent(&mut self, sides: &mut Sides<'_>, key: usize, slot: SlotId) {
+        if let Some(exchange) = self.table.get_mut(key)
+            && let Some(handle) = exchange.handle(slot).and_then(|place| *place)
+        {
+            exchange.size_window(sides, handle);
+        }
         self.ask(sides, key, |attempt, cx| attempt.on_sent(cx, slot));
         self.pump_upload(sides, key);
         self.arm(key);

@@ -18,6 +18,7 @@ use spooky_lb::{
     outcome::{Reason, Reset},
     time::Nanos,
 };
+use spooky_transport::RequestHandle;
 
 /// The context of a response to a request of this method. Backends are spoken to over HTTP/2; on HTTP/3 no `alt-svc` is
 /// needed.
@@ -52,7 +53,8 @@ impl Exchanges {
             return self.fail(sides, key, Reason::ResponseBodyTooLarge);
         }
         let body = if !has_body || end { Body::None } else { Body::of(head.content_length) };
-        exchange.upload.replay.forget();
+        exchange.upload.forget_replay();
+        exchange.forget_large_head();
         exchange.response = Response::Streaming { winner: slot, received: 0, unaccepted: 0, is_tunnel };
         let kind = if is_tunnel { BodyKind::Tunnel } else { kind_of(&head) };
         let (client, status) = (exchange.client, head.status);
@@ -181,12 +183,22 @@ fn kind_of(head: &ResponseHead) -> BodyKind {
 }
 
 impl Exchange {
+    /// The client's connection took bytes: the backend may send as many more, or as the connection has come to take.
     fn give_credit(&self, sides: &mut Sides<'_>, bytes: usize) {
         if let Response::Streaming { winner, .. } = self.response
             && let Some(Some(handle)) = self.handles.get(winner.index())
             && bytes > 0
         {
+            self.size_window(sides, *handle);
             sides.transport.release(*handle, bytes);
+        }
+    }
+
+    /// The backend may send ahead what the client's connection has room for.
+    pub(super) fn size_window(&self, sides: &mut Sides<'_>, handle: RequestHandle) {
+        if let Some(edge) = sides.edge(self.client) {
+            let share = edge.stream_share(self.client.stream);
+            sides.transport.resize(handle, share);
         }
     }
 

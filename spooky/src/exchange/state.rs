@@ -1,8 +1,8 @@
 //! One exchange: a client's request, the attempts to have it answered, the response on its way back.
 
 use crate::snapshot::WorkerSnapshot;
-use bytes::Bytes;
-use spooky_bridge::message::{Fields, Method, RequestHead};
+use bytes::{Bytes, BytesMut};
+use spooky_bridge::message::{Fields, Known, Method, RequestHead};
 use spooky_edge::StreamRef;
 use spooky_lb::{
     admit::{BodyShare, Permit, Ticket, Waited},
@@ -22,10 +22,13 @@ pub(crate) struct Client {
 /// Body bytes up to this many are kept until the response head, so that another backend can be tried (behaviour 10.6).
 const MAX_REPLAY: usize = 64 * 1024;
 
-/// What was read of the upload, as far as it may have to be sent again.
+/// What was read of the upload, as far as it may have to be sent again. It is copied: a part of what came would keep all of
+/// the datagrams that it came in.
 #[derive(Default)]
 pub(crate) struct Replay {
-    chunks: Vec<Bytes>,
+    /// What was sent again once, in the pieces in which that was done.
+    again: Vec<Bytes>,
+    kept: BytesMut,
     bytes: usize,
     is_lost: bool,
 }
@@ -37,8 +40,16 @@ impl Replay {
         if self.bytes > MAX_REPLAY {
             self.forget();
         } else if !self.is_lost {
-            self.chunks.push(chunk.clone());
+            self.kept.extend_from_slice(chunk);
         }
+    }
+
+    /// All that was read so far.
+    fn rewind(&mut self) -> VecDeque<Bytes> {
+        if !self.kept.is_empty() {
+            self.again.push(self.kept.split().freeze());
+        }
+        self.again.iter().cloned().collect()
     }
 
     /// Whether what was sent can never be sent again.
@@ -49,7 +60,8 @@ impl Replay {
     /// No attempt will follow: frees the memory.
     pub(crate) fn forget(&mut self) {
         self.is_lost = true;
-        self.chunks = Vec::new();
+        self.again = Vec::new();
+        self.kept = BytesMut::new();
     }
 }
 
@@ -116,9 +128,41 @@ impl Upload {
         }
     }
 
-    /// Bytes of the body that are held because no backend has taken them, for the budget.
-    pub(crate) fn hold(&mut self, bytes: usize) -> bool {
-        self.share.as_mut().is_none_or(|share| share.take(bytes as u64))
+    /// Takes a chunk that was read and waits for a backend; it may have to be kept for another attempt if `is_kept`. False if
+    /// the budget has no room for it.
+    pub(crate) fn take(&mut self, chunk: Bytes, is_kept: bool) -> bool {
+        let bytes = chunk.len() as u64;
+        if self.share.as_mut().is_some_and(|share| !share.take(bytes)) {
+            self.forget_replay();
+            if self.share.as_mut().is_some_and(|share| !share.take(bytes)) {
+                return false;
+            }
+        }
+        let was_lost = self.replay.is_lost();
+        if is_kept {
+            self.replay.keep(&chunk);
+        }
+        self.waiting.push_back(chunk);
+        if self.replay.is_lost() && !was_lost {
+            self.count_held();
+        }
+        true
+    }
+
+    /// No attempt will follow: frees what was kept for one.
+    pub(crate) fn forget_replay(&mut self) {
+        if !self.replay.is_lost() {
+            self.replay.forget();
+            self.count_held();
+        }
+    }
+
+    /// Gives back what the budget counted for bytes that are kept no longer and have left.
+    fn count_held(&mut self) {
+        let waiting = self.waiting.iter().map(|chunk| chunk.len() as u64).sum();
+        if let Some(share) = &mut self.share {
+            share.give_back(share.held().saturating_sub(waiting));
+        }
     }
 
     /// So many bytes of the body wait with the client's connection; false if the budget has no room for them.
@@ -126,15 +170,22 @@ impl Upload {
         self.share.as_mut().is_none_or(|share| share.set_unread(bytes))
     }
 
-    /// How many bytes may be read although the budget may be used up.
-    pub(crate) fn readable(&self) -> usize {
-        self.share.as_ref().map_or(usize::MAX, |share| usize::try_from(share.readable()).unwrap_or(usize::MAX))
+    /// How many bytes may be read although the budget may be used up. What is kept for another attempt gives way before
+    /// the upload stops: else it could wait for itself.
+    pub(crate) fn readable(&mut self) -> usize {
+        let readable = |share: &Option<BodyShare>| {
+            share.as_ref().map_or(usize::MAX, |share| usize::try_from(share.readable()).unwrap_or(usize::MAX))
+        };
+        if readable(&self.share) == 0 {
+            self.forget_replay();
+        }
+        readable(&self.share)
     }
 
-    /// The backend has taken so many.
+    /// The backend has taken so many. They count until they are not kept for another attempt either.
     pub(crate) fn let_go(&mut self, bytes: usize) {
         self.taken += bytes as u64;
-        if let Some(share) = &mut self.share {
+        if let Some(share) = self.share.as_mut().filter(|_| self.replay.is_lost) {
             share.give_back(bytes as u64);
         }
     }
@@ -151,7 +202,7 @@ impl Upload {
     /// Makes it ready to be sent from its beginning.
     pub(crate) fn rewind(&mut self) {
         if !self.is_absent {
-            self.waiting = self.replay.chunks.iter().cloned().collect();
+            self.waiting = self.replay.rewind();
             self.is_sent = false;
         }
     }
@@ -244,7 +295,22 @@ pub(crate) struct Exchange {
     pub(crate) entered: Option<Instant>,
 }
 
+/// Field sections up to this size are kept to the end of their exchange: that is cheaper than to free them early.
+const SMALL_HEAD: usize = 2 * 1024;
+
 impl Exchange {
+    /// No attempt will follow: of a large head only what names the request in the log is kept. A client can have many of them
+    /// answered, and then take its time with the answers.
+    pub(crate) fn forget_large_head(&mut self) {
+        if self.head.fields.memory() > SMALL_HEAD {
+            let mut kept = Fields::default();
+            if let Some(id) = self.head.fields.first(Known::XRequestId) {
+                kept.push(Known::XRequestId, id);
+            }
+            self.head.fields = kept;
+        }
+    }
+
     pub(crate) fn handle(&mut self, slot: SlotId) -> Option<&mut Option<RequestHandle>> {
         self.handles.get_mut(slot.index())
     }

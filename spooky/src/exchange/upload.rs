@@ -154,13 +154,9 @@ fn pump(exchange: &mut Exchange, sides: &mut Sides<'_>, handle: RequestHandle) -
                 if upload.received > exchange.snapshot.limits.max_request_body && !exchange.response.is_tunnel() {
                     return Pumped::TooLarge;
                 }
-                if !upload.hold(data.len()) {
+                if !upload.take(data, matches!(exchange.response, Response::Awaited)) {
                     return Pumped::OverBudget;
                 }
-                if matches!(exchange.response, Response::Awaited) {
-                    upload.replay.keep(&data);
-                }
-                upload.waiting.push_back(data);
             }
             BodyRead::Trailers(mut fields) => {
                 rewrite::request_trailers(&mut fields, listener.subject_header.as_deref().map(str::as_bytes));

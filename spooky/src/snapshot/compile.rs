@@ -18,10 +18,6 @@ use spooky_net::tls::{CertificateFiles, NamedFiles, Store, client, server};
 use spooky_transport::{BackendSpec, Options, Scheme};
 use std::sync::Arc;
 
-/// Response data that one client connection may hold unacknowledged. Bounds what a client that reads but never
-/// acknowledges costs; enough for 1 Gbit/s at 60 ms.
-const SEND_WINDOW: u64 = 8 * 1024 * 1024;
-
 /// Compiles a configuration. Upstreams and backends that are in `previous` too keep their counts and their health.
 /// Nothing takes effect before the workers have the result and [`State::configure`] has its limits.
 pub(crate) fn compile(config: Config, state: &State, previous: Option<&Snapshot>) -> Result<Arc<Snapshot>, StartError> {
@@ -190,7 +186,9 @@ pub(crate) fn edge_settings(
         max_streams_uni: performance.quic_initial_max_streams_uni as u64,
         max_udp_payload,
         active_migration: performance.quic_active_migration,
-        send_window: SEND_WINDOW,
+        responses: state.responses.clone(),
+        stream_buffer: usize::try_from(performance.stream_buffer_bytes).unwrap_or(usize::MAX),
+        stall_timeout: performance.client_stall_timeout_ms,
         header_timeout: performance.client_header_timeout_ms,
         head_limits: HeadLimits {
             max_fields: protocol.max_headers_count,
@@ -280,14 +278,17 @@ fn certificate_files(listener: &Listener) -> (Option<CertificateFiles>, Vec<Name
 /// The settings of a worker's backend side, and of the probes.
 pub(crate) fn transport_options(config: &Config, seed: u64) -> Options {
     let performance = &config.performance;
+    let options = Options::default();
+    let max_stream_window = u32::try_from(performance.stream_buffer_bytes).unwrap_or(u32::MAX >> 1);
     Options {
         connections_per_backend: performance.h2_connections_per_backend,
         idle_timeout: performance.h2_pool_idle_timeout_ms,
         keepalive_interval: Some(performance.h2_keepalive_interval_ms).filter(|interval| !interval.is_zero()),
-        stream_window: u32::try_from(performance.stream_buffer_bytes).unwrap_or(u32::MAX >> 1),
+        stream_window: options.stream_window.min(max_stream_window),
+        max_stream_window,
         max_header_bytes: u32::try_from(performance.max_response_headers_bytes).unwrap_or(u32::MAX),
         seed,
-        ..Options::default()
+        ..options
     }
 }
 

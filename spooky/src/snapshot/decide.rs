@@ -23,6 +23,7 @@ pub(crate) fn process_limits(config: &Config) -> ProcessLimits {
     ProcessLimits {
         process: process_options(config),
         body_bytes: performance.request_buffer_global_cap_bytes,
+        response_bytes: performance.response_buffer_global_cap_bytes,
         connections: count(performance.max_active_connections),
         connections_per_ip: count(performance.max_connections_per_ip),
         connection_rate: RateOptions {

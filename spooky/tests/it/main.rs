@@ -26,6 +26,7 @@ mod health;
 mod interop;
 mod life;
 mod log;
+mod memory;
 mod message;
 mod overload;
 mod policy;

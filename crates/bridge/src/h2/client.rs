@@ -171,6 +171,17 @@ impl Client {
         }
     }
 
+    /// The stream's window shall have `size` bytes from now on: those that the peer may send and those that were not
+    /// released. It grows at once, and shrinks as bytes are released.
+    pub fn resize(&mut self, id: StreamId, size: u32) {
+        let Some(stream) = self.streams.get_mut(id).filter(|stream| !matches!(stream.response, Response::Done)) else {
+            return;
+        };
+        if let Some(increment) = stream.receive_window.resize(size) {
+            frame::put_window_update(self.output.tail(), id.0, increment);
+        }
+    }
+
     /// Queues a PING; the answer is [`Event::Pong`] with the same payload.
     pub fn ping(&mut self, payload: u64) {
         frame::put_ping(self.output.tail(), false, payload);

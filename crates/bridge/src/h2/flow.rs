@@ -39,12 +39,14 @@ pub(super) struct ReceiveWindow {
     size: u32,
     left: u32,
     due: u32,
+    /// What `size` is on its way to. It falls as bytes are consumed: credit that was given cannot be taken back.
+    target: u32,
 }
 
 impl ReceiveWindow {
     /// A window of `size` bytes, all of it open.
     pub(super) fn new(size: u32) -> Self {
-        Self { size, left: size, due: 0 }
+        Self { size, left: size, due: 0, target: size }
     }
 
     /// Bytes that the peer may still send.
@@ -58,11 +60,25 @@ impl ReceiveWindow {
         Some(())
     }
 
+    /// The window shall have `size` bytes. Returns the increment to announce if that is worth a frame.
+    pub(super) fn resize(&mut self, size: u32) -> Option<u32> {
+        self.target = size.clamp(1, MAX_WINDOW);
+        self.give_back(0)
+    }
+
     /// `n` of the bytes sent were consumed. Returns the increment to announce once that is worth a frame: half of the window,
     /// so that the peer hears of it before it has to stop.
     pub(super) fn give_back(&mut self, n: u32) -> Option<u32> {
         // What is due is never more than what was taken, whatever the caller claims.
         self.due = self.due.saturating_add(n).min(self.size - self.left.min(self.size));
+        if self.size < self.target {
+            self.due += self.target - self.size;
+            self.size = self.target;
+        } else {
+            let withheld = self.due.min(self.size - self.target);
+            self.due -= withheld;
+            self.size -= withheld;
+        }
         if self.due < self.size.div_ceil(2) || self.due == 0 {
             return None;
         }
@@ -85,6 +101,24 @@ mod tests {
         assert_eq!(window.shift(81), None);
         assert_eq!(window.shift(80), Some(()));
         assert_eq!(window.room(), MAX_WINDOW as usize);
+    }
+
+    #[test]
+    fn a_window_grows_at_once_and_shrinks_as_bytes_are_consumed() {
+        let mut window = ReceiveWindow::new(100);
+        assert_eq!(window.resize(150), None, "not worth a frame yet");
+        assert_eq!(window.resize(250), Some(150));
+        assert_eq!(window.left(), 250);
+        assert_eq!(window.take(250), Some(()));
+        assert_eq!(window.resize(60), None);
+        assert_eq!(window.give_back(100), None, "withheld");
+        assert_eq!(window.give_back(90), None, "withheld");
+        assert_eq!(window.give_back(30), Some(30));
+        assert_eq!(window.give_back(30), Some(30));
+        assert_eq!((window.left(), window.size), (60, 60));
+        assert_eq!(window.resize(0), None);
+        assert_eq!(window.take(60), Some(()));
+        assert_eq!(window.give_back(60), Some(1), "a window never closes for good");
     }
 
     #[test]

@@ -77,6 +77,11 @@ impl Fields {
         Self { arena: Vec::with_capacity(1024), entries: Vec::with_capacity(32) }
     }
 
+    /// Bytes that it has reserved.
+    pub fn memory(&self) -> usize {
+        self.arena.capacity() + self.entries.capacity() * size_of::<Entry>()
+    }
+
     /// Forgets all fields and keeps the memory.
     pub fn clear(&mut self) {
         self.arena.clear();

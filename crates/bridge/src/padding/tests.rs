@@ -1,6 +1,6 @@
 //! Packets of every kind of frame, with and without padding.
 
-use super::{WORTH_IT, length_without};
+use super::{StreamFrame, WORTH_IT, length_without, walk};
 
 /// One of each frame, as short as it can be or with what makes its length vary.
 const FRAMES: [(&str, &[u8]); 25] = [
@@ -88,4 +88,21 @@ fn what_is_short_unknown_or_malformed_is_left_as_it_is() {
         let payload = padded(&[&[0x01], frame], 100);
         assert_eq!(length_without(&payload), payload.len(), "{what}");
     }
+}
+
+#[test]
+fn streams_are_told_where_their_data_is() {
+    let payload = padded(&[&[0x01], &[0x0f, 4, 0x40, 200, 2, 7, 7], &[0x0a, 8, 1, 7], &[0x0b, 12, 0]], 40);
+    let mut seen = Vec::new();
+    assert_eq!(walk(&payload, |frame| seen.push(frame)), 15);
+    let frame = |stream, offset, length, is_last| StreamFrame { stream, offset, length, is_last };
+    assert_eq!(seen, [frame(4, 200, 2, true), frame(8, 0, 1, false), frame(12, 0, 0, true)]);
+    // Without a length the data goes to the end, zeros and all.
+    seen.clear();
+    assert_eq!(walk(&padded(&[&[0x08, 0, 7]], 50), |frame| seen.push(frame)), 53);
+    assert_eq!(seen, [frame(0, 0, 51, false)]);
+    // Nor more than is there.
+    seen.clear();
+    assert_eq!(walk(&[0x0a, 0, 9, 1], |frame| seen.push(frame)), 4);
+    assert_eq!(seen, []);
 }

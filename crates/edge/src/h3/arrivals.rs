@@ -1,41 +1,24 @@
-//! How much of a request body may lie unread in the QUIC engine, which does not tell: for the budget of request bodies.
+//! How much of a request lies unread in the QUIC engine, which does not tell: for the budget of request bodies.
 //!
-//! It is bounded three ways, and the least counts: one datagram for each STREAM frame that came, all datagrams of the
-//! connection since the body was last read to its end, and the credit that the client has. A client that fills its
-//! packets is counted to within a few percent; one that sends many small pieces at most by its credit.
+//! The frames are counted where packets are decrypted. What they brought is bounded two ways, and the less counts: the bytes
+//! of all frames, some of which may have come twice, and the distance from what was read to the last byte that came, in
+//! which there may be gaps. Padding and frames of other streams are charged to nobody.
 
-/// The datagrams of a connection.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Received {
-    bytes: u64,
-    /// Bytes of the largest.
-    largest: u64,
-}
+use spooky_bridge::padding::StreamFrame;
 
-impl Received {
-    /// One more of so many bytes.
-    pub(crate) fn add(&mut self, bytes: u64) {
-        self.bytes += bytes;
-        self.largest = self.largest.max(bytes);
-    }
-}
-
-/// What came of one body since it was last read as far as it had come.
-#[derive(Clone, Copy, Default)]
+/// What came on one stream and how much of it was read.
+#[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Arrivals {
-    frames: u64,
-    /// Bytes of datagrams that the connection had received before the first of these frames.
-    before: u64,
+    received: u64,
+    end: u64,
     read: u64,
 }
 
 impl Arrivals {
-    /// A frame came after all that is in `before`.
-    pub(super) fn on_frame(&mut self, before: Received) {
-        if self.frames == 0 {
-            self.before = before.bytes;
-        }
-        self.frames += 1;
+    /// A frame came.
+    pub(super) fn on_frame(&mut self, frame: &StreamFrame) {
+        self.received = self.received.saturating_add(frame.length);
+        self.end = self.end.max(frame.offset.saturating_add(frame.length));
     }
 
     /// So many bytes were read.
@@ -43,16 +26,44 @@ impl Arrivals {
         self.read += bytes as u64;
     }
 
-    /// There is no more to be read for now.
-    pub(super) fn clear(&mut self) {
-        *self = Self::default();
+    /// All that can be read was.
+    pub(super) fn on_drained(&mut self) {
+        // What came twice is no more of a reserve for later: only what is beyond a gap can still be there.
+        self.received = self.received.min(self.end.max(self.read));
     }
 
-    /// At most so many bytes wait to be read; `credit` is what the client may send beyond what was read.
-    pub(super) fn unread(&self, received: Received, credit: u64) -> u64 {
-        let by_frames = self.frames.saturating_mul(received.largest);
-        let by_bytes = received.bytes.saturating_sub(self.before);
-        by_frames.min(by_bytes).saturating_sub(self.read).min(credit)
+    /// At most so many bytes wait to be read; the client may send no more than `credit` beyond what was read.
+    pub(super) fn unread(&self, credit: u64) -> u64 {
+        self.received.min(self.end).saturating_sub(self.read).min(credit)
+    }
+}
+
+/// Frames of streams that the engine has not announced yet: it does so in the same turn.
+#[derive(Debug, Default)]
+pub(crate) struct Unannounced(Vec<(u64, Arrivals)>);
+
+/// More streams in one turn are not remembered: their first bytes are then not counted.
+const MAX_UNANNOUNCED: usize = 256;
+
+impl Unannounced {
+    pub(super) fn on_frame(&mut self, frame: &StreamFrame) {
+        let found = self.0.iter_mut().rev().find(|entry| entry.0 == frame.stream);
+        if let Some((_, arrivals)) = found {
+            arrivals.on_frame(frame);
+        } else if self.0.len() < MAX_UNANNOUNCED {
+            let mut arrivals = Arrivals::default();
+            arrivals.on_frame(frame);
+            self.0.push((frame.stream, arrivals));
+        }
+    }
+
+    /// What came on a stream that is announced now.
+    pub(super) fn take(&mut self, stream: u64) -> Arrivals {
+        self.0.iter().find(|entry| entry.0 == stream).map_or_else(Arrivals::default, |entry| entry.1)
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.0.clear();
     }
 }
 
@@ -60,33 +71,45 @@ impl Arrivals {
 mod tests {
     use super::*;
 
-    fn received(bytes: u64) -> Received {
-        Received { bytes, largest: 1_200 }
+    fn frame(stream: u64, offset: u64, length: u64) -> StreamFrame {
+        StreamFrame { stream, offset, length, is_last: false }
     }
 
     #[test]
-    fn the_least_of_three_bounds_counts() {
+    fn a_stream_is_charged_for_its_own_bytes_and_once() {
         let mut body = Arrivals::default();
-        assert_eq!(body.unread(received(9_000), 5_000), 0, "nothing came for it");
-        body.on_frame(received(1_000));
-        assert_eq!(body.unread(received(1_900), 5_000), 900, "all that the connection received since");
-        assert_eq!(body.unread(received(9_000), 5_000), 1_200, "a frame is no larger than a datagram");
-        for _ in 0..9 {
-            body.on_frame(received(9_000));
-        }
-        assert_eq!(body.unread(received(100_000), 5_000), 5_000, "the client's credit");
-        body.on_read(8_000);
-        assert_eq!(body.unread(received(100_000), 5_000), 4_000);
-        body.clear();
-        assert_eq!(body.unread(received(100_000), 5_000), 0);
+        assert_eq!(body.unread(5_000), 0);
+        body.on_frame(&frame(0, 0, 1_000));
+        body.on_read(300);
+        body.on_frame(&frame(0, 1_000, 1));
+        assert_eq!(body.unread(5_000), 701);
+        body.on_frame(&frame(0, 0, 1_000));
+        assert_eq!(body.unread(5_000), 701, "what came again is not charged");
+        body.on_read(701);
+        body.on_drained();
+        assert_eq!(body.unread(5_000), 0);
+        body.on_frame(&frame(0, 1_001, 20));
+        assert_eq!(body.unread(5_000), 20);
+        assert_eq!(body.unread(7), 7, "the client's credit");
     }
 
     #[test]
-    fn the_largest_datagram_is_remembered() {
-        let mut received = Received::default();
-        for bytes in [100, 1_452, 30] {
-            received.add(bytes);
+    fn a_gap_is_charged_to_nobody() {
+        let mut body = Arrivals::default();
+        body.on_frame(&frame(0, 900_000, 1));
+        assert_eq!(body.unread(1_000_000), 1);
+    }
+
+    #[test]
+    fn frames_that_come_before_their_stream_are_kept_for_it() {
+        let mut early = Unannounced::default();
+        for stream in 0..1_000 {
+            early.on_frame(&frame(stream, 0, 3));
+            early.on_frame(&frame(stream, 3, 4));
         }
-        assert_eq!((received.bytes, received.largest), (1_582, 1_452));
+        assert_eq!(early.0.len(), MAX_UNANNOUNCED);
+        assert_eq!((early.take(9).unread(100), early.take(999).unread(100)), (7, 0));
+        early.clear();
+        assert_eq!(early.take(9).unread(100), 0);
     }
 }

@@ -18,10 +18,21 @@ struct Piece {
     body: usize,
 }
 
+/// What QUIC took of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Taken {
+    /// Bytes.
+    pub(super) all: usize,
+    /// Bytes of body.
+    pub(super) body: usize,
+}
+
 /// What waits, in order.
 #[derive(Default)]
 pub(super) struct Backlog {
     pieces: VecDeque<Piece>,
+    /// Bytes in all of it.
+    bytes: usize,
     /// The small ones behind them.
     gathered: Vec<u8>,
     gathered_body: usize,
@@ -30,6 +41,11 @@ pub(super) struct Backlog {
 impl Backlog {
     pub(super) fn is_empty(&self) -> bool {
         self.pieces.is_empty() && self.gathered.is_empty()
+    }
+
+    /// Bytes that wait.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     pub(super) fn clear(&mut self) {
@@ -43,6 +59,7 @@ impl Backlog {
             self.gather(&bytes, body);
         } else {
             self.close();
+            self.bytes += body;
             self.pieces.push_back(Piece { bytes, body });
         }
     }
@@ -53,6 +70,7 @@ impl Backlog {
     }
 
     fn gather(&mut self, bytes: &[u8], body: usize) {
+        self.bytes += bytes.len();
         self.gathered.extend_from_slice(bytes);
         self.gathered_body += body;
         if self.gathered.len() >= GATHERED {
@@ -61,10 +79,10 @@ impl Backlog {
     }
 
     /// Offers what waits to `write`, which takes bytes off the front of its argument and gives their number, or `None` if it
-    /// can take nothing now. The result is the number of body bytes that were taken. In a gathered piece they count first:
-    /// the credit for one piece may come a little early, never twice.
-    pub(super) fn write(&mut self, mut write: impl FnMut(&mut Bytes) -> Option<usize>) -> usize {
-        let mut taken = 0;
+    /// can take nothing now. The body bytes of a gathered piece count as taken first: the credit for one piece may come a
+    /// little early, never twice.
+    pub(super) fn write(&mut self, mut write: impl FnMut(&mut Bytes) -> Option<usize>) -> Taken {
+        let mut taken = Taken::default();
         loop {
             if self.pieces.is_empty() {
                 self.close();
@@ -74,7 +92,9 @@ impl Backlog {
             let Some(written) = write(&mut front.bytes) else { return taken };
             let body = written.min(front.body);
             front.body -= body;
-            taken += body;
+            self.bytes -= written;
+            taken.body += body;
+            taken.all += written;
             // After a partial write the next one fails as blocked, which is what asks QUIC for `Writable`.
             if written == before {
                 self.pieces.pop_front();
@@ -102,15 +122,13 @@ mod tests {
         for _ in 0..65_536 {
             backlog.push_framing(b"\x00\x01");
             backlog.push_body(Bytes::from_static(b"x"));
-            assert_eq!(backlog.write(|_| None), 0);
+            assert_eq!(backlog.write(|_| None), Taken::default());
         }
         assert!(backlog.pieces.len() <= 1 + 3 * 65_536 / GATHERED, "{} pieces", backlog.pieces.len());
-        let mut all = 0;
-        let body = backlog.write(|bytes| {
-            all += bytes.len();
-            Some(mem::take(bytes).len())
-        });
-        assert_eq!((all, body, backlog.is_empty()), (3 * 65_536, 65_536, true));
+        assert_eq!(backlog.bytes(), 3 * 65_536);
+        let taken = backlog.write(|bytes| Some(mem::take(bytes).len()));
+        assert_eq!(taken, Taken { all: 3 * 65_536, body: 65_536 });
+        assert_eq!((backlog.bytes(), backlog.is_empty()), (0, true));
     }
 
     #[test]
@@ -135,7 +153,7 @@ mod tests {
                 backlog.push_framing(&piece);
             }
             let mut room = random(1500);
-            credit += backlog.write(|bytes| {
+            let taken = backlog.write(|bytes| {
                 let taken = bytes.len().min(room);
                 if taken == 0 {
                     return None;
@@ -145,13 +163,16 @@ mod tests {
                 bytes.advance(taken);
                 Some(taken)
             });
+            credit += taken.body;
             assert!(credit <= body);
+            assert_eq!(backlog.bytes(), sent.len() - got.len());
         }
-        credit += backlog.write(|bytes| {
+        let rest = backlog.write(|bytes| {
             got.extend_from_slice(bytes);
             Some(mem::take(bytes).len())
         });
-        assert!(got == sent && backlog.is_empty());
+        credit += rest.body;
+        assert!(got == sent && backlog.is_empty() && backlog.bytes() == 0);
         assert_eq!(credit, body);
     }
 }

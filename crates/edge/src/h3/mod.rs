@@ -9,7 +9,6 @@ mod staging;
 mod stream;
 mod untyped;
 
-pub(crate) use arrivals::Received;
 pub(crate) use session::{Origin, Session, SessionSettings};
 pub(crate) use staging::Staging;
 pub use stream::Body;

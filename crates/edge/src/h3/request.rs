@@ -1,6 +1,6 @@
 //! The receiving half of request streams: heads become events, bodies are read when the exchange asks.
 
-use super::{session::Session, stream::Intake};
+use super::{arrivals::Arrivals, session::Session, stream::Intake};
 use crate::event::{Abort, BodyRead, Event, EventKind, StreamRef};
 use bytes::Bytes;
 use quinn_proto::{Connection, ReadError, ReadableError, StreamId};
@@ -12,6 +12,9 @@ use spooky_bridge::{
     },
 };
 use std::{collections::VecDeque, time::Instant};
+
+/// Fewer bytes than this are copied where they wait.
+const SMALL: usize = 1024;
 
 /// What one attempt to read a head gave.
 enum HeadRead {
@@ -27,7 +30,7 @@ impl Session {
         let Some(stream) = self.streams.get_mut(slot as usize) else { return };
         let Intake::Head { frames, until } = &mut stream.intake else { return };
         let until = *until;
-        let read = collect_head(quic, stream.id, frames, &self.settings.limits);
+        let read = collect_head(quic, stream.id, frames, &self.settings.limits, &mut stream.arrivals);
         if let Err(error) = self.h3.note_frames(frames.take_counts(), self.elapsed) {
             return self.fail(quic, error.code, error.reason, events);
         }
@@ -162,7 +165,7 @@ impl Session {
                     *rest = bytes;
                 }
                 Chunk::Pending => {
-                    stream.arrivals.clear();
+                    stream.arrivals.on_drained();
                     return BodyRead::Pending;
                 }
                 Chunk::Reset(code) => {
@@ -225,12 +228,23 @@ fn body_intake(intake: &mut Intake, rest: Bytes, length: Option<u64>, end: bool)
         return Intake::Done;
     }
     match std::mem::replace(intake, Intake::Done) {
-        Intake::Head { frames, .. } => Intake::Body { frames, rest, length: BodyLength::new(length) },
+        Intake::Head { frames, .. } => Intake::Body { frames, rest: own(rest), length: BodyLength::new(length) },
         other => other,
     }
 }
 
-fn collect_head(quic: &mut Connection, id: StreamId, frames: &mut RecvStream, limits: &check::HeadLimits) -> HeadRead {
+/// The bytes, which may lie unread for long: a few of them must not keep a datagram, or several, in memory.
+fn own(bytes: Bytes) -> Bytes {
+    if bytes.len() < SMALL { Bytes::copy_from_slice(&bytes) } else { bytes }
+}
+
+fn collect_head(
+    quic: &mut Connection,
+    id: StreamId,
+    frames: &mut RecvStream,
+    limits: &check::HeadLimits,
+    arrivals: &mut Arrivals,
+) -> HeadRead {
     let mut stream = quic.recv_stream(id);
     let Ok(mut chunks) = stream.read(true) else { return HeadRead::Pending };
     let mut found: Option<Fields> = None;
@@ -238,6 +252,7 @@ fn collect_head(quic: &mut Connection, id: StreamId, frames: &mut RecvStream, li
         match chunks.next(usize::MAX) {
             Ok(Some(chunk)) => {
                 let mut bytes = chunk.bytes;
+                arrivals.on_read(bytes.len());
                 if let Some(fields) = found {
                     return HeadRead::Complete { fields, rest: bytes, end: false };
                 }

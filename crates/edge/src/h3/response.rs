@@ -14,10 +14,16 @@ use spooky_bridge::{
 };
 
 impl Session {
-    /// Encodes an interim response.
+    /// Encodes an interim response, unless the client has not taken those before it: the backend is not held back by what
+    /// waits of them, and a client that does not read them needs no more.
     pub(crate) fn interim(&mut self, reference: StreamRef, head: &ResponseHead, out: &mut Vec<u8>) {
-        if self.find(reference).is_some() {
+        let limit = self.settings.stream_buffer;
+        if let Some(stream) = self.find(reference) {
+            let before = out.len();
             h3::encode_response(out, head);
+            if stream.backlog.bytes() + out.len() > limit {
+                out.truncate(before);
+            }
         }
     }
 
@@ -61,7 +67,10 @@ impl Session {
         staged.clear();
         let Some(stream) = self.find(reference) else { return data.len() };
         stream.backlog.push_body(data);
-        taken + stream.write_backlog(quic)
+        let written = stream.write_backlog(quic);
+        self.note_written(written.all);
+        self.has_backlog = true;
+        taken + written.body
     }
 
     /// Hands the staged bytes to QUIC, or to the backlog before it; gives how many body bytes of the backlog QUIC took.
@@ -71,16 +80,23 @@ impl Session {
         if !staged.is_of(reference) || bytes.is_empty() {
             return 0;
         }
+        let mut written = 0;
         if stream.backlog.is_empty()
-            && let Ok(written) = quic.send_stream(stream.id).write(bytes)
+            && let Ok(taken) = quic.send_stream(stream.id).write(bytes)
         {
+            written = taken;
             bytes = bytes.get(written..).unwrap_or_default();
         }
-        if bytes.is_empty() {
-            return 0;
+        let mut body = 0;
+        if !bytes.is_empty() {
+            stream.backlog.push_framing(bytes);
+            let taken = stream.write_backlog(quic); // registers the interest in `Writable`
+            written += taken.all;
+            body = taken.body;
+            self.has_backlog = true;
         }
-        stream.backlog.push_framing(bytes);
-        stream.write_backlog(quic) // registers the interest in `Writable`
+        self.note_written(written);
+        body
     }
 
     /// Ends the response, without a HEADERS frame for trailers that have no field: clients have closed the connection on an

@@ -2,7 +2,7 @@
 //!
 //! What happens on a request stream in detail is in `request.rs` (receiving) and `response.rs` (sending).
 
-use super::arrivals::Received;
+use super::arrivals::Unannounced;
 use super::stream::{Intake, Output, Stream, varint};
 use super::untyped::Untyped;
 use crate::event::{Abort, Event, EventKind, StreamRef};
@@ -12,6 +12,7 @@ use slab::Slab;
 use spooky_bridge::{
     h3::{self, Code, UniEvent},
     message::check::{HeadLimits, RequestRules},
+    padding::StreamFrame,
 };
 use std::{
     collections::{HashMap, VecDeque},
@@ -28,6 +29,8 @@ pub(crate) struct SessionSettings {
     pub(crate) header_timeout: Duration,
     /// Credit of a stream, bytes.
     pub(crate) stream_window: u64,
+    /// Bytes of interim heads that may wait for the client of one stream.
+    pub(crate) stream_buffer: usize,
 }
 
 /// Where a session's streams come from.
@@ -76,8 +79,12 @@ pub(crate) struct Session {
     pub(super) elapsed: Duration,
     /// What the exchange keeps for this connection, by name; most connections have nothing here.
     kept: Vec<(u64, u64)>,
-    /// What the connection had received when the session was last told what is new.
-    received: Received,
+    /// What came on streams that the engine has not announced yet.
+    unannounced: Unannounced,
+    /// Bytes that were given to QUIC.
+    written: u64,
+    /// Bytes may wait for QUIC.
+    pub(super) has_backlog: bool,
     /// When the first of the heads that are not complete is overdue, or was before it became complete.
     pub(super) head_due: Option<Instant>,
     untyped: Untyped,
@@ -110,7 +117,9 @@ impl Session {
             started: now,
             elapsed: Duration::ZERO,
             kept: Vec::new(),
-            received: Received::default(),
+            unannounced: Unannounced::default(),
+            written: 0,
+            has_backlog: false,
             head_due: None,
             untyped: Untyped::default(),
         }
@@ -168,6 +177,31 @@ impl Session {
             self.stop_uni(quic, id, Code::STREAM_CREATION_ERROR, events);
         }
         self.reset_slow_heads(quic, now, events);
+    }
+
+    /// Bytes that were given to QUIC so far.
+    pub(crate) fn written(&self) -> u64 {
+        self.written
+    }
+
+    /// QUIC took so many bytes.
+    pub(super) fn note_written(&mut self, bytes: usize) {
+        self.written += bytes as u64;
+    }
+
+    /// Bytes that wait for QUIC.
+    pub(crate) fn waiting(&mut self) -> u64 {
+        if !self.has_backlog {
+            return 0;
+        }
+        let waiting = self.streams.iter().map(|(_, stream)| stream.backlog.bytes() as u64).sum();
+        self.has_backlog = waiting > 0;
+        waiting
+    }
+
+    /// Streams whose request or answer is under way.
+    pub(crate) fn open_streams(&self) -> usize {
+        self.streams.len()
     }
 
     /// No request is open.
@@ -244,7 +278,9 @@ impl Session {
             let number = u64::from(id);
             self.next_request = self.next_request.max(number + 4);
             self.serial = self.serial.wrapping_add(1);
-            let slot = self.streams.insert(Stream::new(id, self.serial, now + self.settings.header_timeout)) as u32;
+            let mut stream = Stream::new(id, self.serial, now + self.settings.header_timeout);
+            stream.arrivals = self.unannounced.take(number);
+            let slot = self.streams.insert(stream) as u32;
             self.by_id.insert(number, slot);
             if matches!(self.drain, Drain::Final { limit } if number >= limit) {
                 if let Some(stream) = self.streams.get_mut(slot as usize) {
@@ -263,9 +299,6 @@ impl Session {
         if matches!(intake, Some(Intake::Head { .. })) {
             self.read_head(quic, slot, events);
         } else if matches!(intake, Some(Intake::Body { .. })) {
-            if let Some(stream) = self.streams.get_mut(slot as usize) {
-                stream.arrivals.on_frame(self.received);
-            }
             if self.take_reset(quic, id, slot, events) {
                 self.count_ended_by_client(quic, events);
             } else {
@@ -298,11 +331,12 @@ impl Session {
         let taken = stream.write_backlog(quic);
         // Also when only framing moved: the client has made room.
         if had_unsent {
-            events.push_back(Event { stream: reference, kind: EventKind::Accepted(taken) });
+            events.push_back(Event { stream: reference, kind: EventKind::Accepted(taken.body) });
         }
         if was_ending && matches!(stream.output, Output::Done) {
             events.push_back(Event { stream: reference, kind: EventKind::Sent });
         }
+        self.note_written(taken.all);
     }
 
     /// Whether that cancelled the request: it does nothing to one that is over, or that was cancelled by a reset before.
@@ -317,9 +351,18 @@ impl Session {
         true
     }
 
-    /// All events are taken; the connection has received so much.
-    pub(crate) fn on_served(&mut self, received: Received) {
-        self.received = received;
+    /// A STREAM frame of a request came.
+    pub(crate) fn on_frame(&mut self, frame: &StreamFrame) {
+        let slot = self.by_id.get(&frame.stream).copied();
+        match slot.and_then(|slot| self.streams.get_mut(slot as usize)) {
+            Some(stream) => stream.arrivals.on_frame(frame),
+            None => self.unannounced.on_frame(frame),
+        }
+    }
+
+    /// All events are taken: every stream that has begun is known.
+    pub(crate) fn on_served(&mut self) {
+        self.unannounced.clear();
     }
 
     /// At most so many body bytes of a stream have arrived and were not read.
@@ -328,9 +371,7 @@ impl Session {
             return 0;
         };
         match &found.intake {
-            Intake::Body { rest, .. } => {
-                rest.len() as u64 + found.arrivals.unread(self.received, self.settings.stream_window)
-            }
+            Intake::Body { rest, .. } => rest.len() as u64 + found.arrivals.unread(self.settings.stream_window),
             Intake::Head { .. } | Intake::Done => 0,
         }
     }
@@ -380,7 +421,7 @@ impl Session {
     }
 
     /// Closes the connection with an HTTP/3 error.
-    pub(super) fn fail(
+    pub(crate) fn fail(
         &mut self,
         quic: &mut Connection,
         code: Code,
@@ -415,7 +456,8 @@ impl Session {
         let Some(id) = self.control else { return };
         if !self.control_backlog.is_empty() {
             // Blocked: `Writable` follows. Stopped: the connection fails by that event.
-            let _ = quic.send_stream(id).write_chunks(std::slice::from_mut(&mut self.control_backlog));
+            let written = quic.send_stream(id).write_chunks(std::slice::from_mut(&mut self.control_backlog));
+            self.note_written(written.map_or(0, |written| written.bytes));
         }
     }
 

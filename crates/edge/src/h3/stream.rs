@@ -1,6 +1,9 @@
 //! One request stream: the receiving half with its head and body, the sending half with what QUIC has not taken yet.
 
-use super::{arrivals::Arrivals, backlog::Backlog};
+use super::{
+    arrivals::Arrivals,
+    backlog::{Backlog, Taken},
+};
 use bytes::Bytes;
 use quinn_proto::StreamId;
 use spooky_bridge::{
@@ -94,8 +97,8 @@ impl Stream {
         !self.backlog.is_empty()
     }
 
-    /// Gives QUIC what waits; gives the number of body bytes that it took.
-    pub(crate) fn write_backlog(&mut self, quic: &mut quinn_proto::Connection) -> usize {
+    /// Gives QUIC what waits, and says how much it took.
+    pub(super) fn write_backlog(&mut self, quic: &mut quinn_proto::Connection) -> Taken {
         let taken = self.backlog.write(|bytes| {
             // Blocked: `Writable` follows. Stopped: its own event follows.
             quic.send_stream(self.id).write_chunks(std::slice::from_mut(bytes)).ok().map(|written| written.bytes)

@@ -4,11 +4,13 @@ use super::{
     conn::{Conn, Handshake},
     drops::{Dropped, Header},
     endpoint::{Edge, mark},
+    outgoing::Outgoing,
     share::Share,
+    trim,
 };
 use crate::{
     Admission, Place,
-    h3::{self, Origin, Session},
+    h3::{Origin, Session},
 };
 use quinn_proto::{ConnectionHandle, EndpointEvent, Incoming, Transmit};
 use std::{cell::OnceCell, net::SocketAddr, time::Instant};
@@ -59,7 +61,10 @@ impl Edge {
     ) {
         let (peer, local_ip) = (incoming.remote_address(), incoming.local_ip());
         self.first_cid.take(); // ids that running connections were given since
-        match self.endpoint.accept(incoming, now, &mut reply, Some(self.server.clone())) {
+        let accepted = self.endpoint.accept(incoming, now, &mut reply, Some(self.server.clone()));
+        let log = self.last_log.take().unwrap_or_default();
+        trim::take_streams(|_| {}); // the first packets have no data of streams that would count
+        match accepted {
             Ok((handle, quic)) => {
                 tracing::debug!("Creating new connection from {peer}");
                 let index = handle.0;
@@ -74,7 +79,7 @@ impl Edge {
                     quic,
                     session,
                     dirty: false,
-                    received: h3::Received::default(),
+                    outgoing: Outgoing::new(self.responses.clone(), log, self.stall_timeout, now),
                     armed: None,
                     keep_alive: now + self.keep_alive_every,
                     keep_alive_every: self.keep_alive_every,

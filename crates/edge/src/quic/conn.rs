@@ -1,10 +1,10 @@
 //! One client connection: the QUIC machine, the HTTP/3 session on it, and what the endpoint must remember of both.
 
+use super::congestion::LastLog;
+use super::outgoing::{Outgoing, Path, Patience};
 use super::share::Share;
-use crate::{
-    ConnectionLimiter, Event as StreamEvent, Place,
-    h3::{Received, Session},
-};
+use super::trim;
+use crate::{ConnectionLimiter, Event as StreamEvent, Place, h3::Session};
 use bytes::Bytes;
 use quinn_proto::{Connection, ConnectionEvent, Event, VarInt, crypto::rustls::HandshakeData};
 use rustls::pki_types::CertificateDer;
@@ -25,8 +25,8 @@ pub(crate) struct Conn {
     pub(crate) session: Session,
     /// It is on the list of connections that the next pass serves.
     pub(crate) dirty: bool,
-    /// Its datagrams so far.
-    pub(crate) received: Received,
+    /// What it buffers for its client.
+    pub(crate) outgoing: Outgoing,
     /// The earliest deadline entered for it.
     pub(crate) armed: Option<Instant>,
     /// When a keep-alive is due although the client is silent, because requests are open.
@@ -67,6 +67,22 @@ impl Conn {
         self.server_name.get_or_init(|| server_name(&self.quic)).as_deref()
     }
 
+    /// Lets the engine take as much as the connection may buffer now. To be called before its events are taken.
+    pub(crate) fn resize(&mut self, now: Instant) {
+        let Self { quic, session, outgoing, .. } = self;
+        let path = Path { window: quic.congestion_state().window(), min_rtt: quic.min_rtt() };
+        if let Some(window) = outgoing.resize(now, path, session.waiting(), || quic.stats().frame_tx.stream) {
+            quic.set_send_window(window);
+        }
+    }
+
+    /// Notes what it holds after all was sent that could be.
+    pub(crate) fn settle(&mut self, now: Instant) {
+        let Self { quic, session, outgoing, .. } = self;
+        let is_empty = quic.streams().send_streams() <= 1;
+        outgoing.settle(now, session.written(), session.waiting(), is_empty, || quic.stats().frame_tx.stream);
+    }
+
     /// The moment at which something must be done even if nothing arrives.
     pub(crate) fn deadline(&mut self) -> Option<Instant> {
         let quic = self.quic.poll_timeout();
@@ -75,7 +91,7 @@ impl Conn {
         }
         let keep_alive = (!self.session.is_idle()).then_some(self.keep_alive);
         let handshake = self.handshake.as_ref().map(|handshake| handshake.until);
-        let session = [self.session.drain_at(), self.session.slow_stream_due()];
+        let session = [self.session.drain_at(), self.session.slow_stream_due(), self.outgoing.deadline()];
         [quic, keep_alive, handshake].into_iter().chain(session).flatten().min()
     }
 
@@ -85,11 +101,17 @@ impl Conn {
     }
 
     /// Processes a packet of `len` bytes, which puts off the keep-alive.
-    pub(crate) fn process(&mut self, event: ConnectionEvent, len: u64, now: Instant) {
+    pub(crate) fn process(&mut self, event: ConnectionEvent, len: u64, now: Instant, last_log: &LastLog) {
         let before = Instant::now();
+        let address = self.quic.remote_address();
         self.quic.handle_event(event);
+        if self.quic.remote_address() != address
+            && let Some(log) = last_log.take()
+        {
+            self.outgoing.follow(log);
+        }
         self.share.charge(before.elapsed(), len);
-        self.received.add(len);
+        trim::take_streams(|frame| self.session.on_frame(frame));
         self.keep_alive = now + self.keep_alive_every;
     }
 
@@ -120,6 +142,11 @@ impl Conn {
         self.quic.handle_timeout(now);
         if !self.quic.is_closed() {
             self.session.stop_slow_streams(&mut self.quic, now, events);
+            match self.outgoing.on_time(now) {
+                Patience::Fine => {}
+                Patience::Ask => self.quic.ping(),
+                Patience::Over => self.session.fail(&mut self.quic, Code::INTERNAL_ERROR, STALLED, events),
+            }
         }
         if now >= self.keep_alive {
             if !self.session.is_idle() && !self.quic.is_closed() {
@@ -134,6 +161,9 @@ fn server_name(quic: &Connection) -> Option<Box<str>> {
     let data = quic.crypto_session().handshake_data()?.downcast::<HandshakeData>().ok()?;
     data.server_name.map(|name| spooky_net::tls::normal_name(&name).into_boxed_str())
 }
+
+/// Why a connection is closed whose client acknowledges nothing (RFC 9114 section 8.1 has no code for that).
+const STALLED: &str = "nothing acknowledged for client_stall_timeout_ms";
 
 fn subject(quic: &Connection) -> Option<Box<str>> {
     let chain = quic.crypto_session().peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;

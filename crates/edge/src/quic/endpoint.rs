@@ -4,12 +4,14 @@
 
 use super::{
     cid::FirstCid,
+    congestion::LastLog,
     conn::Conn,
     drops::{Dropped, Drops, Header},
     resets::ResetRate,
     share::Turn,
     version,
 };
+use crate::budget::ResponseBudget;
 use crate::{
     ConnectionLimiter,
     event::{BodyRead, Event, StreamRef},
@@ -60,6 +62,9 @@ pub struct Edge {
     pub(super) draining: bool,
     pub(super) epoch: u32,
     pub(super) first_cid: FirstCid,
+    pub(super) last_log: LastLog,
+    pub(super) responses: Arc<ResponseBudget>,
+    pub(super) stall_timeout: Duration,
 }
 
 /// Bytes of the smallest datagram that means anything in QUIC: a stateless reset (RFC 9000 section 10.3).
@@ -70,7 +75,8 @@ const KEEP_ALIVES_PER_IDLE_TIMEOUT: u32 = 3;
 impl Edge {
     /// An edge without connections.
     pub fn new(settings: &EdgeSettings) -> Result<Self, EdgeError> {
-        let server = Arc::new(settings.server_config()?);
+        let last_log = LastLog::default();
+        let server = Arc::new(settings.server_config(&last_log)?);
         let first_cid = FirstCid::default();
         let endpoint_config = settings.endpoint_config(&first_cid);
         let max_datagram = usize::try_from(endpoint_config.get_max_udp_payload_size()).unwrap_or(usize::MAX);
@@ -97,6 +103,9 @@ impl Edge {
             draining: false,
             epoch: 0,
             first_cid,
+            last_log,
+            responses: settings.responses.clone(),
+            stall_timeout: settings.stall_timeout,
         })
     }
 
@@ -145,7 +154,7 @@ impl Edge {
         let Some(conn) = self.conns.get_mut(index as usize).and_then(Option::as_mut) else { return };
         match conn.share.take(event, len, now) {
             Turn::Now(event) => {
-                conn.process(event, len, now);
+                conn.process(event, len, now, &self.last_log);
                 mark(&mut self.dirty, conn, index);
             }
             Turn::Waits { is_first: true } => self.crowded.push(index),
@@ -160,7 +169,7 @@ impl Edge {
         crowded.retain(|&index| {
             let Some(conn) = conns.get_mut(index as usize).and_then(Option::as_mut) else { return false };
             while let Some((event, len)) = conn.share.next(now) {
-                conn.process(event, len, now);
+                conn.process(event, len, now, &self.last_log);
                 mark(dirty, conn, index);
             }
             conn.share.has_waiting()
@@ -195,13 +204,14 @@ impl Edge {
         for at in 0..self.dirty.len() {
             let Some(&index) = self.dirty.get(at) else { break };
             let Some(conn) = self.conns.get_mut(index as usize).and_then(Option::as_mut) else { continue };
+            conn.resize(now);
             let mut taken = 0;
             while let Some(event) = conn.quic.poll() {
                 conn.note_handshake(&event, now, &*self.limiter);
                 conn.session.on_event(&mut conn.quic, &event, now, &mut self.events);
                 taken += 1;
             }
-            conn.session.on_served(conn.received);
+            conn.session.on_served();
             conn.share.charge_events(taken);
         }
     }
@@ -261,6 +271,7 @@ impl Edge {
             }
             return;
         }
+        conn.settle(now);
         if let Some(at) = conn.deadline() {
             self.deadlines.arm(index, at, &mut conn.armed);
         }
@@ -356,6 +367,12 @@ impl Edge {
         self.session(stream).is_some_and(|session| session.has_unsent(stream))
     }
 
+    /// Bytes of one answer that may be on their way from its backend to this client, those that wait here included.
+    pub fn stream_share(&self, stream: StreamRef) -> usize {
+        let conn = self.conns.get(stream.conn as usize).and_then(Option::as_ref);
+        conn.map_or(0, |conn| conn.outgoing.stream_share(conn.session.open_streams()))
+    }
+
     fn lose_streams(&mut self, index: u32) {
         let Self { conns, events, .. } = self;
         if let Some(conn) = conns.get_mut(index as usize).and_then(Option::as_mut) {
@@ -365,6 +382,7 @@ impl Edge {
 
     /// Sends an interim response (1xx).
     pub fn interim(&mut self, stream: StreamRef, head: &ResponseHead) {
+        self.flush(); // so that only what QUIC does not take counts as waiting
         self.stage(stream, |session, out| session.interim(stream, head, out));
     }
 
@@ -424,13 +442,15 @@ impl Edge {
     ///
     /// Errors: as [`Edge::new`]; nothing is changed then.
     pub fn configure(&mut self, settings: &EdgeSettings) -> Result<(), EdgeError> {
-        let server = Arc::new(settings.server_config()?);
+        let server = Arc::new(settings.server_config(&self.last_log)?);
         self.endpoint.set_server_config(Some(server.clone()));
         self.server = server;
         self.session = Rc::new(settings.session());
         self.certificates = settings.certificates.clone();
         self.limiter = settings.limiter.clone();
         self.handshake_timeout = settings.handshake_timeout;
+        self.responses = settings.responses.clone();
+        self.stall_timeout = settings.stall_timeout;
         self.keep_alive_every = settings.idle_timeout / KEEP_ALIVES_PER_IDLE_TIMEOUT;
         for conn in self.conns.iter_mut().flatten() {
             conn.session.configure(&self.session);

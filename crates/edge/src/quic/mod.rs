@@ -8,6 +8,7 @@ mod drops;
 mod endpoint;
 mod keys;
 pub(crate) mod migration;
+pub(crate) mod outgoing;
 mod resets;
 mod share;
 pub(crate) mod trim;

@@ -1,8 +1,12 @@
-//! TLS for QUIC whose packets come out of decryption without the padding at their end.
+//! TLS for QUIC whose packets come out of decryption without the padding at their end, and counted.
 //!
 //! The QUIC engine takes PADDING for a frame a byte and goes through all the frame loop for each; at 12 ns a byte that is a
 //! sixth of what a lone request costs. The keys are the one place where a packet can be shortened before it gets there.
 //! Everything else is the engine's own TLS, unchanged.
+//!
+//! It is also the one place that sees what packets bring: the engine neither tells how much data of a stream waits in it,
+//! nor, once a packet is shortened, does it know how much memory that data keeps. So the frames of request streams are noted here
+//! ([`take_streams`]), and data that is little beside what it came in is copied out of it.
 
 use bytes::BytesMut;
 use quinn_proto::{
@@ -13,8 +17,52 @@ use quinn_proto::{
     },
     transport_parameters::TransportParameters,
 };
-use spooky_bridge::padding;
-use std::{any::Any, sync::Arc};
+use spooky_bridge::padding::{self, StreamFrame};
+use std::{
+    any::Any,
+    cell::RefCell,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+};
+
+thread_local! {
+    /// STREAM frames of the packets that this thread has decrypted since they were last taken. The keys belong to the
+    /// engine, which hands out nothing of them: this is the way past it.
+    static STREAMS: RefCell<Vec<StreamFrame>> = const { RefCell::new(Vec::new()) };
+}
+
+/// Gives `on_frame` the frames of request streams that came since this was last called.
+pub(crate) fn take_streams(on_frame: impl FnMut(&StreamFrame)) {
+    STREAMS.with_borrow_mut(|frames| {
+        frames.iter().for_each(on_frame);
+        frames.clear();
+    });
+}
+
+/// Frames noted before they are taken, at most; more are not counted. Several packets can come in a datagram, and those that
+/// came before their keys are decrypted together.
+const MAX_NOTED: usize = 4096;
+
+fn note(frame: StreamFrame) {
+    STREAMS.with_borrow_mut(|frames| {
+        let has_room = frames.len() < MAX_NOTED;
+        match frames.last_mut() {
+            Some(last) if last.stream == frame.stream && last.offset.saturating_add(last.length) == frame.offset => {
+                last.length = last.length.saturating_add(frame.length);
+            }
+            _ if has_room => frames.push(frame),
+            _ => {}
+        }
+    });
+}
+
+/// Whether the data of the frame may wait to be read: not that of a request which is complete with it, and begins at once.
+fn may_wait(frame: &StreamFrame) -> bool {
+    let is_request = frame.stream.is_multiple_of(4); // bidirectional, of the client (RFC 9000 section 2.1)
+    is_request && frame.length > 0 && !(frame.offset == 0 && frame.is_last)
+}
 
 /// A TLS configuration whose sessions trim what they decrypt.
 pub(crate) struct Trimmed<C>(pub(crate) Arc<C>);
@@ -100,32 +148,68 @@ fn trim_remote(keys: KeyPair<Box<dyn PacketKey>>) -> KeyPair<Box<dyn PacketKey>>
 }
 
 fn trim_key(key: Box<dyn PacketKey>) -> Box<dyn PacketKey> {
-    Box::new(TrimmedKey(key))
+    Box::new(TrimmedKey { key, received: AtomicU64::new(0), waiting: AtomicU64::new(0) })
 }
 
-struct TrimmedKey(Box<dyn PacketKey>);
+/// Bytes after which older packets count half.
+const RECENT: u64 = 256 * 1024;
+
+struct TrimmedKey {
+    key: Box<dyn PacketKey>,
+    /// Bytes of recent packets.
+    received: AtomicU64,
+    /// Bytes of data in them that may wait to be read. Packets lie several to a buffer, so one with much data among others
+    /// with none keeps as much memory as one with little.
+    waiting: AtomicU64,
+}
+
+impl TrimmedKey {
+    /// Whether less than half of what this connection sends lately is data that may wait; `waiting` of `received` bytes are
+    /// those of one more packet.
+    fn is_sparse(&self, received: usize, waiting: u64) -> bool {
+        let mut all = self.received.load(Relaxed) + received as u64;
+        let mut data = self.waiting.load(Relaxed) + waiting;
+        if all > RECENT {
+            (all, data) = (all / 2, data / 2);
+        }
+        self.received.store(all, Relaxed);
+        self.waiting.store(data, Relaxed);
+        data * 2 < all
+    }
+}
 
 impl PacketKey for TrimmedKey {
     fn encrypt(&self, packet: u64, buf: &mut [u8], header_len: usize) {
-        self.0.encrypt(packet, buf, header_len);
+        self.key.encrypt(packet, buf, header_len);
     }
 
     fn decrypt(&self, packet: u64, header: &[u8], payload: &mut BytesMut) -> Result<(), CryptoError> {
-        self.0.decrypt(packet, header, payload)?;
-        payload.truncate(padding::length_without(payload));
+        self.key.decrypt(packet, header, payload)?;
+        let received = payload.len();
+        let mut waiting = 0;
+        let length = padding::walk(payload, |frame| {
+            if may_wait(&frame) {
+                waiting += frame.length;
+                note(frame);
+            }
+        });
+        payload.truncate(length);
+        if self.is_sparse(received, waiting) && waiting > 0 {
+            *payload = BytesMut::from(payload.as_ref());
+        }
         Ok(())
     }
 
     fn tag_len(&self) -> usize {
-        self.0.tag_len()
+        self.key.tag_len()
     }
 
     fn confidentiality_limit(&self) -> u64 {
-        self.0.confidentiality_limit()
+        self.key.confidentiality_limit()
     }
 
     fn integrity_limit(&self) -> u64 {
-        self.0.integrity_limit()
+        self.key.integrity_limit()
     }
 }
 
@@ -151,7 +235,56 @@ mod tests {
         let mut payload = BytesMut::from(packet.get(header.len()..).unwrap());
         receiver.decrypt(7, header, &mut payload).unwrap();
         assert_eq!(payload, frames.as_slice());
+        assert_eq!(taken(), []);
         let mut forged = BytesMut::from(packet.get(header.len()..).unwrap());
         receiver.decrypt(8, header, &mut forged).unwrap_err();
+    }
+    fn taken() -> Vec<StreamFrame> {
+        let mut taken = Vec::new();
+        take_streams(|frame| taken.push(*frame));
+        taken
+    }
+
+    /// What comes of a packet with these frames, which lies in a larger buffer, and whether it is still in that buffer.
+    fn received(receiver: &dyn PacketKey, sender: &dyn PacketKey, frames: &[u8]) -> (BytesMut, bool) {
+        let mut packet = [frames, &[0; 16]].concat();
+        sender.encrypt(7, &mut packet, 0);
+        let mut buffer = BytesMut::with_capacity(64 * 1024);
+        buffer.extend_from_slice(&packet);
+        let before = buffer.as_ptr();
+        let mut payload = buffer.split();
+        receiver.decrypt(7, b"", &mut payload).unwrap();
+        let is_inside = payload.as_ptr() == before;
+        (payload, is_inside)
+    }
+
+    #[test]
+    fn little_data_in_much_padding_is_copied_and_much_is_not() {
+        let (client, server) = (keys(rustls::Side::Client), keys(rustls::Side::Server));
+        let sender: Box<dyn PacketKey> = Box::new(client.local.packet);
+        let receiver = trim_key(Box::new(server.remote.packet));
+        let frame = |stream, offset, length, is_last| StreamFrame { stream, offset, length, is_last };
+        let full = [&[0x0a, 4, 0x44, 0xb0], [7; 1200].as_slice()].concat();
+        for _ in 0..9 {
+            let (payload, is_inside) = received(&*receiver, &*sender, &full);
+            assert!(payload == full && is_inside, "an ordinary upload");
+            assert_eq!(taken(), [frame(4, 0, 1200, false)]);
+        }
+        let whole = [&[0x0b, 8, 30], [7; 30].as_slice(), &[0; 1000]].concat();
+        assert!(received(&*receiver, &*sender, &whole).1, "a request that is read at once");
+        assert_eq!(taken(), []);
+        let sparse = [&[0x0e, 4, 1, 2, 7, 7], [0; 1200].as_slice()].concat();
+        let copied = (0..20).filter(|_| !received(&*receiver, &*sender, &sparse).1).count();
+        assert!((8..20).contains(&copied), "{copied} of 20, once there is more of them than of the upload");
+        assert_eq!(taken().first(), Some(&frame(4, 1, 2, false)));
+        // Full packets among empty ones keep the memory of those.
+        let ping = [&[1], [0; 1200].as_slice()].concat();
+        let mut inside = 0;
+        for _ in 0..100 {
+            received(&*receiver, &*sender, &ping);
+            received(&*receiver, &*sender, &ping);
+            inside += usize::from(received(&*receiver, &*sender, &full).1);
+        }
+        assert!(inside < 20, "{inside} of 100");
     }
 }

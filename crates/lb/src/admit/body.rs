@@ -1,7 +1,7 @@
 //! The budget of request-body bytes held anywhere in the process (behaviour 5.3).
 //!
-//! A byte counts from its arrival until the backend connection took it: first as unread, with the client's connection, then
-//! as held. Each exchange holds a [`BodyShare`], which gives back whatever is left when it is dropped.
+//! A byte counts from its arrival until the backend connection took it, or as long as it is kept for another attempt: first as
+//! unread, with the client's connection, then as held. Each exchange holds a [`BodyShare`], which gives back whatever is left when it is dropped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};

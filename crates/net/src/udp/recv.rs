@@ -3,7 +3,7 @@
 //! The kernel writes into one slot per message, of which only the pages that packets reach are ever touched. A message
 //! of many coalesced datagrams leaves with its slot, without a copy. A small one is copied, when it is taken, into a
 //! chunk that its predecessors share. Either way it costs no allocation as long as the upper layers let go of earlier
-//! ones, and pins at most 64 KiB however long they keep it.
+//! ones, and pins a few datagrams of others, or its own message, however long they keep it.
 
 use std::io;
 use std::mem::zeroed;
@@ -24,8 +24,9 @@ pub const RECV_BATCH: usize = 32;
 const MESSAGE_SPACE: usize = 1 << 16;
 /// Messages from this size on leave with their slot; below, a copy costs less than the memory that they would pin.
 const HANDED_OVER: usize = 1 << 14;
-/// Size of the chunks that smaller messages are copied to.
-const CHUNK: usize = 1 << 15;
+/// Size of the chunks that smaller messages are copied to: a few datagrams, so that one which is kept for long keeps few of
+/// other clients with it.
+const CHUNK: usize = 1 << 12;
 /// How often a call is repeated after an error that belongs to some earlier datagram.
 const MAX_ATTEMPTS: usize = 8;
 

@@ -117,6 +117,18 @@ impl Transport {
         }
     }
 
+    /// The response may have `size` bytes on the way and not released, at most what [`crate::Options::max_stream_window`]
+    /// says. It grows at once, and shrinks as bytes are released.
+    pub fn resize(&mut self, request: RequestHandle, size: usize) {
+        let size = u32::try_from(size).unwrap_or(u32::MAX).min(self.options.max_stream_window);
+        if let Some((key, connection, stream)) = self.stream(request) {
+            connection.client.resize(stream, size);
+            if connection.has_output() {
+                self.mark_dirty(key);
+            }
+        }
+    }
+
     /// Ends the request; no event of it follows. The backend hears `code` unless it never heard of the request, or both
     /// sides were complete.
     pub fn reset(&mut self, request: RequestHandle, code: Code) {

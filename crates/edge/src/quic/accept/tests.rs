@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::quic::cid::FirstCid;
+use crate::quic::congestion::LastLog;
 use crate::{ConnectionLimiter, EdgeSettings, QuicKeys};
 use bytes::BytesMut;
 use quinn_proto::{
@@ -60,7 +61,9 @@ fn settings(handshakes: &Arc<()>) -> EdgeSettings {
         max_streams_uni: 100,
         max_udp_payload: 1452,
         active_migration: true,
-        send_window: 1 << 20,
+        responses: Arc::new(crate::ResponseBudget::new(1 << 20)),
+        stream_buffer: 1 << 16,
+        stall_timeout: Duration::from_secs(30),
         head_limits: HeadLimits { max_fields: 100, max_bytes: 1 << 14 },
         rules: RequestRules::new(Protocol::Http3),
         header_timeout: HANDSHAKE,
@@ -94,7 +97,7 @@ fn a_retry_token_proves_one_address_for_thirty_seconds() {
     let [server_address, client_address, other_port] = addresses;
     let settings = settings(&handshakes);
     let clock = Arc::new(Clock(Mutex::new(GIVEN)));
-    let mut config = settings.server_config().unwrap();
+    let mut config = settings.server_config(&LastLog::default()).unwrap();
     config.time_source(clock.clone());
     let endpoint_config = Arc::new(settings.endpoint_config(&FirstCid::default()));
     let mut server = Endpoint::new(endpoint_config, Some(Arc::new(config)), true, None);

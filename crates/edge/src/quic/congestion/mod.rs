@@ -11,12 +11,15 @@
 //!
 //! All state is of fixed size; an acknowledgement costs a few additions, the end of a round trip a few divisions.
 
+mod log;
 mod model;
 mod rate;
 mod round;
 mod rtt;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use log::{LastLog, PathLog};
 
 use model::Model;
 use quinn_proto::{
@@ -38,17 +41,19 @@ const SHORT_PATH: Duration = Duration::from_millis(2);
 const INITIAL_PACKETS: u64 = 32;
 
 /// Makes the controller of a new path.
-pub(crate) struct PathControllerFactory;
+#[derive(Default)]
+pub(crate) struct PathControllerFactory(pub(crate) LastLog);
 
 impl ControllerFactory for PathControllerFactory {
     fn build(self: Arc<Self>, now: Instant, current_mtu: u16) -> Box<dyn Controller> {
-        Box::new(PathController::new(now, current_mtu))
+        Box::new(PathController::new(now, current_mtu, self.0.make()))
     }
 }
 
 /// The controller of one path.
 #[derive(Clone, Debug)]
 struct PathController {
+    log: Arc<PathLog>,
     law: Law,
     mtu: u16,
     initial_window: u64,
@@ -62,14 +67,15 @@ enum Law {
 }
 
 impl PathController {
-    fn new(now: Instant, mtu: u16) -> Self {
+    fn new(now: Instant, mtu: u16, log: Arc<PathLog>) -> Self {
         let initial_window = INITIAL_PACKETS * u64::from(mtu);
-        Self { law: Law::Long(Box::new(Model::new(now, mtu.into(), initial_window))), mtu, initial_window }
+        Self { log, law: Law::Long(Box::new(Model::new(now, mtu.into(), initial_window))), mtu, initial_window }
     }
 }
 
 impl Controller for PathController {
     fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: &RttEstimator) {
+        self.log.on_ack(bytes);
         match &mut self.law {
             Law::Long(model) => model.on_ack(now, sent, bytes),
             Law::Short(cubic) => cubic.on_ack(now, sent, bytes, app_limited, rtt),
@@ -77,6 +83,7 @@ impl Controller for PathController {
     }
 
     fn on_end_acks(&mut self, now: Instant, in_flight: u64, app_limited: bool, largest_packet_num_acked: Option<u64>) {
+        self.log.on_end_acks(in_flight);
         match &mut self.law {
             Law::Long(model) => {
                 model.on_end_acks(now, in_flight, app_limited);

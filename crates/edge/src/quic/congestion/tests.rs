@@ -184,7 +184,7 @@ fn a_path_of_less_than_a_millisecond_is_cubics_and_used() {
 #[test]
 fn persistent_congestion_begins_anew_with_two_packets() {
     let start = Instant::now();
-    let mut controller = Arc::new(PathControllerFactory).build(start, 1350);
+    let mut controller = Arc::new(PathControllerFactory::default()).build(start, 1350);
     assert_eq!(controller.window(), controller.initial_window());
     controller.on_congestion_event(start + ms(900), start, true, 40_000);
     assert_eq!(controller.window(), 2 * 1350);

@@ -282,7 +282,7 @@ fn configs() -> (ClientConfig, [Arc<ServerConfig>; 2]) {
     let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ED25519).unwrap();
     let cert: CertificateDer<'static> =
         rcgen::CertificateParams::new(vec!["sim".into()]).unwrap().self_signed(&key).unwrap().into();
-    let ours: Arc<dyn ControllerFactory + Send + Sync> = Arc::new(PathControllerFactory);
+    let ours: Arc<dyn ControllerFactory + Send + Sync> = Arc::new(PathControllerFactory::default());
     let servers = [ours, Arc::new(CubicConfig::default())].map(|factory| {
         let key = PrivatePkcs8KeyDer::from(key.serialize_der());
         let mut config = ServerConfig::with_single_cert(vec![cert.clone()], key.into()).unwrap();

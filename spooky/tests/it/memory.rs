@@ -1,0 +1,237 @@
+//! What clients can make the process hold: answers that are never acknowledged, bytes that come one in a datagram, heads
+//! that nobody takes. Each with another client, which loses nothing.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+
+use http::{Request, Response, StatusCode};
+use hyper::body::{Body as HttpBody, Bytes, Frame};
+use spooky_testkit::client::frame::{self, kind};
+use spooky_testkit::client::{Client, raw};
+use spooky_testkit::link::{Conditions, Link};
+use spooky_testkit::origin::handler::{boxed, handle};
+use spooky_testkit::origin::{Origin, PatternBody};
+use spooky_testkit::pattern::{Pattern, sha256};
+use spooky_testkit::rogue::{Fault, Rogue, Script, Step, answer, fields};
+use spooky_testkit::wait;
+use tokio::task::JoinSet;
+
+use crate::proxy::{LONG, NAME, Proxy};
+
+const LARGE: &str = "max_request_body_bytes: 1GiB\nmax_response_body_bytes: 1GiB";
+const OTHER: u64 = 5_000_000;
+
+/// A body without end that counts what was taken of it.
+struct Counted(PatternBody, Arc<AtomicU64>);
+
+impl HttpBody for Counted {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        let polled = Pin::new(&mut self.0).poll_frame(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            self.1.fetch_add(frame.data_ref().map_or(0, Bytes::len) as u64, Ordering::Relaxed);
+        }
+        polled
+    }
+}
+
+/// An origin with a body of `OTHER` bytes everywhere, and at `/endless` one whose bytes are counted.
+async fn endless() -> (Origin, Arc<AtomicU64>) {
+    let taken = Arc::new(AtomicU64::new(0));
+    let counter = taken.clone();
+    let origin = Origin::with(handle(move |request| {
+        let is_endless = request.uri().path() == "/endless";
+        let len = if is_endless { 200_000_000 } else { OTHER };
+        let counter = if is_endless { counter.clone() } else { Arc::default() };
+        async move { Response::new(boxed(Counted(PatternBody::sized(len, len), counter))) }
+    }))
+    .await;
+    (origin, taken)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn clients_that_vanish_in_a_download_cost_a_small_window_and_are_closed() {
+    const VANISH: usize = 20;
+    let (origin, taken) = endless().await;
+    let proxy = Proxy::start(|settings| {
+        let limits = format!("{LARGE}\nclient_stall_timeout_ms: 3s");
+        settings.upstream("all", "/", &[origin.url()]).performance(&limits)
+    })
+    .await;
+    let other = proxy.connect().await;
+    assert_eq!(other.get("/").await.unwrap().body.len() as u64, OTHER);
+    let before = proxy.resident_bytes();
+    let link = Link::start(proxy.settings.addr(), Conditions::clean()).await;
+    let client = proxy.client();
+    let (mut gone, read, begun) = (JoinSet::new(), Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    for _ in 0..VANISH {
+        let (connection, read, begun) = (client.connect(link.addr(), NAME).await, read.clone(), begun.clone());
+        gone.spawn(async move {
+            let request = Request::get("https://localhost/endless").body(()).unwrap();
+            let mut exchange = connection.open(request).await.unwrap();
+            exchange.sending.finish().await.unwrap();
+            assert_eq!(exchange.reading.head().await.unwrap().status(), StatusCode::OK);
+            begun.fetch_add(1, Ordering::Relaxed);
+            while let Ok(Some(data)) = exchange.reading.data().await {
+                read.fetch_add(data.len() as u64, Ordering::Relaxed);
+            }
+        });
+    }
+    let has_begun = || async { (begun.load(Ordering::Relaxed) == VANISH as u64).then_some(()) };
+    wait::until(LONG, "the downloads to be under way", has_begun).await;
+    drop(link);
+    let whole = other.get("/").await.unwrap();
+    assert_eq!(sha256(&whole.body), Pattern::sha256(OTHER, OTHER));
+    // What has reached the clients and was not read, what waits for them, and what the origin and the kernel hold.
+    let offered = taken.load(Ordering::Relaxed) - read.load(Ordering::Relaxed);
+    assert!(offered < VANISH as u64 * (3 << 20), "the origin got rid of {offered} bytes");
+    let grown = proxy.resident_bytes().saturating_sub(before);
+    assert!(grown < VANISH as u64 * (2 << 20), "memory grew by {grown} bytes");
+    // The connections are closed, although nobody is there to hear it, and the backend with them.
+    origin.journal().until("the end of all downloads", |record| record.cancelled == VANISH).await;
+    gone.shutdown().await;
+    assert_eq!(other.get("/").await.unwrap().body.len() as u64, OTHER, "the other goes on");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_budget_for_answers_below_every_need_slows_downloads_and_loses_nothing() {
+    let (origin, _) = endless().await;
+    let proxy = Proxy::start(|settings| {
+        let limits = format!("{LARGE}\nresponse_buffer_global_cap_bytes: 1000");
+        settings.upstream("all", "/", &[origin.url()]).performance(&limits)
+    })
+    .await;
+    let (one, two) = (proxy.connect().await, proxy.connect().await);
+    let both = Box::pin(async { tokio::join!(one.get("/"), two.get("/")) });
+    let (one, two) = wait::within_time(LONG, "two downloads", both).await;
+    for whole in [one.unwrap(), two.unwrap()] {
+        assert_eq!(sha256(&whole.body), Pattern::sha256(OTHER, OTHER));
+    }
+}
+
+/// A connection whose datagrams are all filled up with padding.
+async fn padding(proxy: &Proxy) -> raw::Connection {
+    let client = Client::tuned(&proxy.authority, |transport| {
+        transport.pad_to_mtu(true);
+    });
+    let connection = client.connect_raw(proxy.settings.addr(), NAME).await;
+    connection.greet().await;
+    connection
+}
+
+fn post(path: &str) -> Bytes {
+    let head = [(":method", "POST"), (":scheme", "https"), (":authority", "localhost"), (":path", path)];
+    frame::headers(&head)
+}
+
+/// Sends so many bytes of body, each in a DATA frame and a datagram of its own.
+async fn trickle(connection: &raw::Connection, request: &mut raw::Request, bytes: usize) {
+    let datagrams = || connection.quic().stats().udp_tx.datagrams;
+    for _ in 0..bytes {
+        let before = datagrams();
+        request.write(&frame::frame(kind::DATA, b"x")).await;
+        wait::within("the datagram to be sent", async {
+            while datagrams() == before {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_byte_in_a_datagram_costs_a_byte() {
+    const BYTES: usize = 8_000;
+    let origin = Origin::h2c().await;
+    // It takes the body and does not answer before its end: what came is kept for another attempt.
+    let patient = Rogue::start(Fault::Script(Script { after_request: true, ..answer(5).into() })).await;
+    let proxy = Proxy::start(|settings| {
+        settings.upstream("patient", "/patient", &[patient.url()]).upstream("all", "/", &[origin.url()])
+    })
+    .await;
+    let (connection, other) = (padding(&proxy).await, proxy.connect().await);
+    assert_eq!(other.get("/").await.unwrap().text(), "hello");
+    let before = proxy.resident_bytes();
+    let mut request = connection.request(&post("/patient"), false).await;
+    trickle(&connection, &mut request, BYTES).await;
+    patient.journal().until("the body", |record| record.body_bytes == BYTES as u64).await;
+    let datagrams = connection.quic().stats().udp_tx.bytes;
+    assert!(datagrams > 9_000_000, "{datagrams} bytes of datagrams: they are not padded");
+    let grown = proxy.resident_bytes().saturating_sub(before);
+    assert!(grown < 4_500_000, "memory grew by {grown} bytes for {BYTES}");
+    request.end();
+    assert_eq!(request.answer().await.unwrap().statuses(), ["200"]);
+    assert_eq!(other.get("/").await.unwrap().text(), "hello");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn padding_is_charged_to_nobody() {
+    const STREAMS: usize = 20;
+    const BYTES: usize = 60;
+    let rogue = Rogue::start(Fault::Script(Script { credit: false, after_request: true, ..answer(5).into() })).await;
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::start(|settings| {
+        settings
+            .upstream("stuck", "/stuck", &[rogue.url()])
+            .upstream("all", "/", &[origin.url()])
+            .performance("request_buffer_global_cap_bytes: 900000")
+    })
+    .await;
+    let connection = padding(&proxy).await;
+    let mut first = connection.request(&post("/stuck"), false).await;
+    first.write(&frame::frame(kind::DATA, &vec![0; 65_535])).await;
+    rogue.journal().until("the backend's window to be full", |record| record.body_bytes == 65_535).await;
+    let mut stuck = Vec::new();
+    for _ in 0..STREAMS {
+        let mut request = connection.request(&post("/stuck"), false).await;
+        trickle(&connection, &mut request, BYTES).await;
+        stuck.push(request);
+    }
+    rogue.journal().until("all requests", |record| record.requests.len() > STREAMS).await;
+    // 1 200 bytes of bodies wait, in more than a megabyte of datagrams: there is room for the upload of another.
+    let sent = connection.quic().stats().udp_tx.bytes;
+    assert!(sent > 1_200_000, "{sent} bytes of datagrams: they are not padded");
+    let other = proxy.connect().await;
+    let body = Pattern::bytes(3, 300_000);
+    assert_eq!(other.post("/echo", body.clone()).await.unwrap().body, body);
+    for request in &mut stuck {
+        request.reset(0x10c);
+    }
+    let is_cancelled = |resets: &[(u32, u32)]| resets.iter().filter(|(_, code)| *code == 8).count() == STREAMS;
+    rogue.journal().until("every upload to have gone on until now", |record| is_cancelled(&record.resets)).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn interim_heads_that_the_client_does_not_take_are_bounded() {
+    const HEADS: usize = 12;
+    let value = "v".repeat(15_000);
+    let hint = Step::Head(fields(&[(":status", "103"), ("link", &value)]), false);
+    let mut steps = vec![hint; HEADS];
+    steps.extend(answer(5));
+    let rogue = Rogue::start(Fault::Script(steps.into())).await;
+    let proxy = Proxy::start(|settings| {
+        settings.upstream("all", "/", &[rogue.url()]).performance("stream_buffer_bytes: 64KiB")
+    })
+    .await;
+    // The client takes 10 000 bytes of the stream, and no more until it is asked to.
+    let client = Client::tuned(&proxy.authority, |transport| {
+        transport.stream_receive_window(10_000_u32.into());
+    });
+    let connection = client.connect_raw(proxy.settings.addr(), NAME).await;
+    connection.greet().await;
+    let head = [(":method", "GET"), (":scheme", "https"), (":authority", "localhost"), (":path", "/")];
+    let mut request = connection.request(&frame::headers(&head), true).await;
+    rogue.journal().until("the request", |record| record.requests.len() == 1).await;
+    let other = proxy.greeted().await;
+    let mut other = other.request(&frame::headers(&head), true).await;
+    assert_eq!(other.answer().await.unwrap().statuses().len(), HEADS + 1, "another takes them, and gets all");
+    let answer = request.answer().await.unwrap();
+    let statuses = answer.statuses();
+    let hints = statuses.iter().filter(|status| **status == "103").count();
+    assert_eq!((statuses.last(), answer.body.len()), (Some(&"200"), 5));
+    assert!((1..=6).contains(&hints), "{hints} interim heads of 15 kB were kept, within 64 KiB");
+}
