@@ -1,8 +1,8 @@
 //! What a thousand reloads cost: `cargo run --release -p spooky --example reloads -- target/release/spooky`.
 //!
-//! Two workers under the load of eight connections. Each reload changes a timeout, and every second one adds a
-//! backend and a listener that the next one removes. Prints the resident memory after each hundred, and ends with an error if a request is lost or a
-//! connection closed.
+//! Two workers under the load of eight connections. Each reload changes a timeout, and every second one adds a backend and a
+//! listener that the next one removes. Prints the resident memory after each hundred, and ends with an error if a request is
+//! lost or a connection closed.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a measurement: a broken assumption ends it")]
 
 use rustix::process::Signal;
