@@ -4,7 +4,7 @@
 
 use crate::{
     control::{Control, Seen},
-    exchange::{Clock, Exchanges, Sides},
+    exchange::{Clock, Exchanges, RequestCounts, Sides},
     listener::{Ingress, Listeners},
     snapshot::{Snapshot, WorkerSnapshot, transport_options},
     state::State,
@@ -235,7 +235,14 @@ impl Worker {
                 }
                 false
             }
-            Life::Closing => true,
+            Life::Closing => {
+                let RequestCounts { total, success, failure, cancelled } = self.exchanges.counts();
+                let number = self.number;
+                tracing::info!(
+                    "worker-{number}: stopped, requests={total} success={success} failure={failure} cancelled={cancelled}"
+                );
+                true
+            }
         }
     }
 }

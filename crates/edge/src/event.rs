@@ -48,6 +48,13 @@ pub enum EventKind {
         /// Why, with all that was received.
         refusal: Box<Refused>,
     },
+    /// A complete head that is malformed; its stream was reset.
+    Malformed {
+        /// All that was received.
+        fields: Box<Fields>,
+        /// What is wrong, for the log.
+        reason: &'static str,
+    },
     /// There may be more of the request body to read.
     Readable,
     /// QUIC took this many body bytes that had been waiting.
@@ -69,6 +76,8 @@ pub enum Abort {
     Malformed(&'static str),
     /// The connection is gone.
     Lost,
+    /// The connection was closed by [`crate::Edge::close`].
+    Closed,
 }
 
 /// What reading a request body gives.

@@ -4,6 +4,7 @@
 
 use super::{
     Exchanges, Sides,
+    end::Outcome,
     state::{Client, Exchange, Place, Seat},
     tag_of,
 };
@@ -95,7 +96,7 @@ impl Exchanges {
             }
             Wake::Refused { reason, .. } => {
                 self.waiting.remove(&ticket);
-                self.fail(sides, key, reason);
+                self.end(sides, key, Outcome::Answer(reason));
             }
         }
     }
@@ -113,7 +114,7 @@ impl Exchanges {
                 self.waiting.insert(ticket, tag_of(key, exchange.serial, SlotId::FIRST));
                 self.arm(key);
             }
-            Err(reason) => self.fail(sides, key, reason),
+            Err(reason) => self.end(sides, key, Outcome::Answer(reason)),
         }
     }
 

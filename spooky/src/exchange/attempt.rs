@@ -1,7 +1,9 @@
 //! The hands of `lb::attempt`: what the machine decides is done here, what happens is told to it.
 
 use super::{
-    Exchanges, Sides, log,
+    Exchanges, Sides,
+    end::Outcome,
+    log,
     state::{Exchange, Response},
     tag_of,
 };
@@ -9,25 +11,21 @@ use spooky_bridge::{h2, message::rewrite};
 use spooky_lb::{
     attempt::{Attempt, Cx, ErrorCode, FailureKind as Kind, SlotId, Step},
     outcome::Reason,
+    rng::Rng,
     time::Nanos,
 };
 use spooky_transport::{Failure, FailureKind, Processed, Unsent};
 
 impl Exchanges {
-    /// Asks the machine of an exchange, and logs what its answer has changed about the backends' health.
+    /// Asks the machine of an exchange.
     pub(super) fn ask<T>(
         &mut self,
         sides: &Sides<'_>,
         key: usize,
         question: impl FnOnce(&mut Attempt, &mut Cx<'_>) -> T,
     ) -> Option<T> {
-        let exchange = self.table.get_mut(key)?;
-        let now = Nanos::since(self.state.epoch, sides.now);
-        let Exchange { snapshot, upstream: number, attempt, .. } = exchange;
-        let mut upstream = snapshot.upstream(*number)?;
-        let answer = question(attempt, &mut Cx { now, upstream: &mut upstream, rng: self.clock.rng() });
-        snapshot.log_transitions(*number, &mut upstream);
-        Some(answer)
+        let now = self.nanos(sides.now);
+        self.table.get_mut(key)?.ask(now, self.clock.rng(), question)
     }
 
     /// Does what the machine says until it waits.
@@ -59,7 +57,7 @@ impl Exchanges {
         {
             exchange.snapshot.log_unhealthy(exchange.upstream, sides.now);
         }
-        self.fail(sides, key, reason);
+        self.end(sides, key, Outcome::Answer(reason));
     }
 
     /// Sends the request to a backend. Gives the next step if that fails at once.
@@ -134,8 +132,24 @@ impl Exchanges {
             self.perform(sides, key, step);
         } else {
             log::failed(exchange, slot, "body", failure, sides.now);
-            self.break_off(sides, key, failure);
+            self.end(sides, key, Outcome::broken_off(failure));
         }
+    }
+}
+
+impl Exchange {
+    /// Asks the machine, and logs what its answer has changed about the backends' health.
+    pub(super) fn ask<T>(
+        &mut self,
+        now: Nanos,
+        rng: &mut Rng,
+        question: impl FnOnce(&mut Attempt, &mut Cx<'_>) -> T,
+    ) -> Option<T> {
+        let Self { snapshot, upstream: number, attempt, .. } = self;
+        let mut upstream = snapshot.upstream(*number)?;
+        let answer = question(attempt, &mut Cx { now, upstream: &mut upstream, rng });
+        snapshot.log_transitions(*number, &mut upstream);
+        Some(answer)
     }
 }
 

@@ -1,7 +1,9 @@
 //! The response on its way to the client: passed on as it comes, credit given back for what QUIC took.
 
 use super::{
-    Exchanges, Sides, log,
+    Exchanges, Sides,
+    end::Outcome,
+    log,
     state::{Exchange, Response},
 };
 use bytes::Bytes;
@@ -50,7 +52,7 @@ impl Exchanges {
         rewrite::to_client(&mut head, &from_h2(exchange.method));
         let (has_body, is_tunnel) = (head.has_body(exchange.method), head.opens_tunnel(exchange.method));
         if has_body && head.content_length.zip(limit).is_some_and(|(length, limit)| length > limit) {
-            return self.fail(sides, key, Reason::ResponseBodyTooLarge);
+            return self.end(sides, key, Outcome::Answer(Reason::ResponseBodyTooLarge));
         }
         let body = if !has_body || end { Body::None } else { Body::of(head.content_length) };
         exchange.upload.forget_replay();
@@ -58,6 +60,7 @@ impl Exchanges {
         exchange.response = Response::Streaming { winner: slot, received: 0, unaccepted: 0, is_tunnel };
         let kind = if is_tunnel { BodyKind::Tunnel } else { kind_of(&head) };
         let (client, status) = (exchange.client, head.status);
+        exchange.status = Some(status);
         log::response(exchange, slot, status, Nanos::since(self.state.epoch, sides.now));
         self.stick(sides, key, slot);
         self.mark_time(sides, key, |deadlines, phases, now| deadlines.on_head(phases, kind, now));
@@ -94,7 +97,7 @@ impl Exchanges {
         let length = data.len();
         *received += length as u64;
         if limit.is_some_and(|limit| *received > limit) && !*is_tunnel {
-            return self.cut(sides, key, Reset::ResponseBodyTooLarge);
+            return self.end(sides, key, Outcome::cut(Reset::ResponseBodyTooLarge));
         }
         let client = exchange.client;
         let Some(edge) = sides.listeners.get_mut(client.listener).map(|listener| &mut listener.edge) else { return };
@@ -153,7 +156,7 @@ impl Exchanges {
         // The backend's place is free for others; what the client still has to read holds only the other permits.
         self.ask(sides, key, Attempt::on_complete);
         if is_sent {
-            return self.settle(sides, key);
+            return self.end(sides, key, Outcome::Complete);
         }
         self.mark_time(sides, key, |deadlines, phases, now| {
             deadlines.on_upload(phases, UploadWait::Proxy, 0, now);
@@ -167,7 +170,7 @@ impl Exchanges {
         let Some(exchange) = self.table.get_mut(key) else { return };
         match &mut exchange.response {
             Response::HalfClosed { is_sent } if !exchange.upload.is_sent => *is_sent = true,
-            _ => self.settle(sides, key),
+            _ => self.end(sides, key, Outcome::Complete),
         }
     }
 }

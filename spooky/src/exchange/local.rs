@@ -19,8 +19,8 @@ pub(super) struct Asked<'a> {
 }
 
 impl Exchanges {
-    /// Answers a request that no exchange stands for (any more).
-    pub(super) fn answer(&mut self, sides: &mut Sides<'_>, client: Client, reason: Reason, asked: Asked<'_>) {
+    /// Answers a request that ends.
+    pub(super) fn answer(&mut self, sides: &mut Sides<'_>, client: Client, reason: Reason, asked: &Asked<'_>) {
         let generated = self.clock.request_id();
         let kept = Some(asked.request_id).filter(|id| request_id::is_acceptable(id));
         let (row, snapshot) = (reason.row(), &self.snapshot);

@@ -43,8 +43,8 @@ pub(super) fn answered(status: u16, reason: Reason, request_id: &[u8]) {
 }
 
 /// A response that has begun is cut off.
-pub(super) fn cut_off(exchange: &Exchange, reset: Reset) {
-    tracing::debug!("Response cut off: reason={} request_id={}", reset.label(), Escaped(exchange.request_id()));
+pub(super) fn cut_off(request_id: &[u8], reset: Reset) {
+    tracing::debug!("Response cut off: reason={} request_id={}", reset.label(), Escaped(request_id));
 }
 
 /// An attempt is sent to a backend.
@@ -105,9 +105,9 @@ pub(super) fn expired(exchange: &Exchange, expiry: Expiry, now: Instant) {
     timeout(exchange, exchange.answering_backend(), phase, now);
 }
 
-/// The client has ended a request.
-pub(super) fn aborted(exchange: &Exchange, abort: Abort) {
-    let id = || Escaped(exchange.request_id());
+/// A request has ended with the client's stream.
+pub(super) fn aborted(request_id: &[u8], abort: Abort) {
+    let id = || Escaped(request_id);
     match abort {
         Abort::Reset(code) => tracing::debug!("Request reset by the client: code={code:#x} request_id={}", id()),
         Abort::Stopped(code) => {
@@ -116,6 +116,7 @@ pub(super) fn aborted(exchange: &Exchange, abort: Abort) {
         Abort::Malformed(reason) => {
             tracing::debug!("Request ended, it breaks the protocol: {reason} request_id={}", id());
         }
+        Abort::Closed => tracing::debug!("Request cut off, the drain has ended: request_id={}", id()),
         Abort::Lost => tracing::debug!("Request ended with the client's connection: request_id={}", id()),
     }
 }

@@ -1,7 +1,7 @@
 //! The one place where the client side and the backend side meet.
 //!
 //! Every request of every client protocol becomes an [`Exchange`] here: routed, admitted, sent to a backend, answered, and
-//! settled exactly once. The worker calls [`Exchanges`] with the events of both sides; decisions are asked from `lb`.
+//! ended exactly once, in `end`. The worker calls [`Exchanges`] with the events of both sides; decisions are asked from `lb`.
 
 mod admission;
 mod attempt;
@@ -17,9 +17,11 @@ mod upload;
 mod wheel;
 
 pub(crate) use clock::Clock;
+pub(crate) use end::RequestCounts;
 pub(crate) use state::Client;
 
 use crate::{listener::Listeners, snapshot::WorkerSnapshot, state::State};
+use end::Outcome;
 use slab::Slab;
 use spooky_bridge::message::rewrite;
 use spooky_edge::{Edge, Event as ClientEvent, EventKind};
@@ -50,6 +52,7 @@ impl Sides<'_> {
 /// All exchanges of a worker.
 pub(crate) struct Exchanges {
     table: Slab<Exchange>,
+    counts: RequestCounts,
     serial: u32,
     wheel: Wheel,
     state: Arc<State>,
@@ -88,6 +91,7 @@ impl Exchanges {
             look_again: None,
             waker: None,
             table: Slab::with_capacity(256),
+            counts: RequestCounts::default(),
             serial: 0,
             wheel: Wheel::new(now),
             state,
@@ -120,18 +124,26 @@ impl Exchanges {
         self.clock.advance(now);
     }
 
+    /// What became of the requests.
+    pub(crate) fn counts(&self) -> RequestCounts {
+        self.counts
+    }
+
     /// Takes an event of a client's stream.
     pub(crate) fn on_client(&mut self, sides: &mut Sides<'_>, listener: usize, event: ClientEvent) {
         let client = Client { listener, stream: event.stream };
         match event.kind {
             EventKind::Request { head, end, peer, .. } => self.start(sides, client, head, end, peer),
             EventKind::Refused { refusal } => self.refuse(sides, client, &refusal),
+            EventKind::Malformed { fields, reason } => self.refuse_malformed(sides, client, &fields, reason),
             EventKind::Readable => self.with(sides, client, Self::pump_upload),
             EventKind::Accepted(bytes) => {
                 self.with(sides, client, |this, sides, key| this.on_accepted(sides, key, bytes));
             }
             EventKind::Sent => self.with(sides, client, Self::on_all_sent),
-            EventKind::Aborted(abort) => self.with(sides, client, |this, sides, key| this.abandon(sides, key, abort)),
+            EventKind::Aborted(abort) => {
+                self.with(sides, client, |this, sides, key| this.end(sides, key, Outcome::Aborted(abort)));
+            }
         }
         if let Some(edge) = sides.edge(client) {
             edge.release(client.stream);

@@ -2,6 +2,7 @@
 
 use super::{
     Exchanges, SERIALS, Sides,
+    end::{Ended, Outcome},
     local::Asked,
     log,
     state::{Client, Exchange, Place, Response, Seat, Upload},
@@ -10,10 +11,11 @@ use super::{
 use spooky_bridge::message::{
     Fields, Known, Method, Protocol, RequestHead,
     check::{CheckError, Details, Refused},
-    forwarded::Client as ForwardedClient,
+    forwarded::{Client as ForwardedClient, ForwardedMode},
     local, request_id,
     rewrite::{self, RequestContext},
 };
+use spooky_edge::Abort;
 use spooky_lb::{
     admit::{Admission, BodyShare},
     attempt::{Attempt, Deadlines, Request, SlotId},
@@ -28,6 +30,10 @@ struct Admitted {
     attempt: Attempt,
     seat: Seat,
     body: Option<BodyShare>,
+    deadlines: Deadlines,
+    forwarded: ForwardedMode,
+    /// The listener's.
+    port: u16,
 }
 
 impl Exchanges {
@@ -41,15 +47,17 @@ impl Exchanges {
         peer: SocketAddr,
     ) {
         log::request(&head);
+        self.counts.on_request();
         let admitted = match self.admit(sides, client, &head, end, peer) {
             Ok(admitted) => admitted,
             Err(reason) => {
                 log::refused(&head, reason);
-                return self.answer(sides, client, reason, asked(head.method, &head.fields));
+                let asked = asked(head.method, &head.fields);
+                return self.finish(sides, Ended::Refused(client, asked), Outcome::Answer(reason));
             }
         };
         let ticket = admitted.seat.ticket();
-        let Some(key) = self.enter(sides, client, admitted, head, peer) else { return };
+        let key = self.enter(sides, client, admitted, head, peer);
         if let Some(ticket) = ticket {
             self.waiting.insert(ticket, tag_of(key, self.serial, SlotId::FIRST));
             self.arm(key);
@@ -86,14 +94,16 @@ impl Exchanges {
         let share = self.client_share(client);
         let attempt = self.attempt(sides, client, number, head, end, peer).ok_or(Reason::Internal)?;
         let attempt = attempt.for_client(share.clone());
+        let port = sides.listeners.get(client.listener).ok_or(Reason::Internal)?.port;
         let compiled = self.snapshot.upstreams.get(number).ok_or(Reason::Internal)?;
+        let (deadlines, forwarded) = (Deadlines::new(&compiled.phases, now), compiled.forwarded);
         let body = if end { None } else { Some(self.state.bodies.open().ok_or(Reason::RequestBufferCap)?) };
         let seat = match self.queue.admit(&compiled.scope, Some(&share), attempt.total_deadline(), now) {
             Admission::Granted(permit) => Seat::Held { permit, place: Place::Seated(None) },
             Admission::Queued(ticket) => Seat::Queued(ticket),
             Admission::Refused(reason) => return Err(reason),
         };
-        Ok(Admitted { route, attempt, seat, body })
+        Ok(Admitted { route, attempt, seat, body, deadlines, forwarded, port })
     }
 
     /// The route of a request, or the reason why there is none.
@@ -153,20 +163,16 @@ impl Exchanges {
         admitted: Admitted,
         mut head: RequestHead,
         peer: SocketAddr,
-    ) -> Option<usize> {
-        let now = self.nanos(sides.now);
-        let snapshot = self.snapshot.clone();
-        let compiled = snapshot.upstreams.get(admitted.route.upstream)?;
-        let listener = sides.listeners.get(client.listener)?;
-        let from = ForwardedClient::new(peer.ip(), listener.port);
+    ) -> usize {
+        let from = ForwardedClient::new(peer.ip(), admitted.port);
         let new_id = request_id::accepted(&head.fields).is_none().then(|| self.clock.request_id());
         let context = RequestContext {
             protocol: Protocol::Http3,
             client: &from,
-            forwarded: compiled.forwarded,
+            forwarded: admitted.forwarded,
             request_id: new_id.as_ref().map(<[u8; 36]>::as_slice),
             is_early: false,
-            subject: listener.subject(client.stream),
+            subject: sides.listeners.get(client.listener).and_then(|listener| listener.subject(client.stream)),
         };
         let is_exempt = head.method == Method::Connect || local::is_grpc(&head.fields);
         rewrite::to_backend(&mut head, &context);
@@ -180,25 +186,43 @@ impl Exchanges {
             head,
             attempt: admitted.attempt,
             seat: admitted.seat,
-            deadlines: Deadlines::new(&compiled.phases, now).without_rate(is_exempt),
-            snapshot,
+            deadlines: admitted.deadlines.without_rate(is_exempt),
+            snapshot: self.snapshot.clone(),
             handles: [None, None],
             upload: Upload::new(admitted.body),
             response: Response::Awaited,
+            status: None,
             entered: None,
         };
         let key = self.table.insert(exchange);
         if let Some(edge) = sides.edge(client) {
             edge.bind(client.stream, tag_of(key, self.serial, SlotId::FIRST));
         }
-        Some(key)
+        key
     }
 
     /// Answers a request whose head broke a rule that has an answer.
     pub(super) fn refuse(&mut self, sides: &mut Sides<'_>, client: Client, refused: &Refused) {
-        log::invalid_request(&refused.fields);
-        let method = Method::from_bytes(refused.fields.first(Known::Method).unwrap_or_default());
-        self.answer(sides, client, reason_of(&refused.error), asked(method, &refused.fields));
+        let outcome = Outcome::Answer(reason_of(&refused.error));
+        self.refuse_head(sides, client, &refused.fields, outcome);
+    }
+
+    /// Takes note of a request whose stream was reset because its head is malformed.
+    pub(super) fn refuse_malformed(
+        &mut self,
+        sides: &mut Sides<'_>,
+        client: Client,
+        fields: &Fields,
+        reason: &'static str,
+    ) {
+        self.refuse_head(sides, client, fields, Outcome::Aborted(Abort::Malformed(reason)));
+    }
+
+    fn refuse_head(&mut self, sides: &mut Sides<'_>, client: Client, fields: &Fields, outcome: Outcome) {
+        log::invalid_request(fields);
+        self.counts.on_request();
+        let method = Method::from_bytes(fields.first(Known::Method).unwrap_or_default());
+        self.finish(sides, Ended::Refused(client, asked(method, fields)), outcome);
     }
 }
 

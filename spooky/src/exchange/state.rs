@@ -291,6 +291,8 @@ pub(crate) struct Exchange {
     pub(crate) handles: [Option<RequestHandle>; 2],
     pub(crate) upload: Upload,
     pub(crate) response: Response,
+    /// Of the response, once its head has come.
+    pub(crate) status: Option<u16>,
     /// The earliest deadline that was entered into the wheel and has not come.
     pub(crate) entered: Option<Instant>,
 }

@@ -1,7 +1,9 @@
 //! Deadlines of exchanges (behaviour 6): one per exchange in the wheel, the nearest of those that run.
 
 use super::{
-    Exchanges, Sides, log,
+    Exchanges, Sides,
+    end::Outcome,
+    log,
     state::{Exchange, Response},
     tag_of,
     wheel::Due,
@@ -78,11 +80,11 @@ impl Exchanges {
                 }
                 Overdue::Phase(expiry) => {
                     log::expired(exchange, expiry, sides.now);
-                    if let Some(reason) = expiry.reason().filter(|_| !has_begun) {
-                        return self.fail(sides, key, reason);
-                    }
-                    self.blame_silence(sides, key, at, expiry);
-                    self.cut(sides, key, expiry.reset());
+                    let outcome = match expiry.reason().filter(|_| !has_begun) {
+                        Some(reason) => Outcome::Answer(reason),
+                        None => Outcome::overdue(expiry, self.silent_since(key, at, expiry)),
+                    };
+                    self.end(sides, key, outcome);
                 }
                 Overdue::Attempt => {
                     let running = exchange.running();
@@ -97,14 +99,11 @@ impl Exchanges {
         }
     }
 
-    /// Books the silence of a backend that has lasted until `at`.
-    fn blame_silence(&mut self, sides: &Sides<'_>, key: usize, at: Instant, expiry: Expiry) {
-        let at = self.nanos(at);
-        let Some(exchange) = self.table.get(key) else { return };
-        let Some(upstream) = exchange.snapshot.upstreams.get(exchange.upstream) else { return };
-        if let Some(silence) = expiry.silence(&upstream.phases) {
-            self.ask(sides, key, |attempt, cx| attempt.on_silence(cx, at.earlier(silence)));
-        }
+    /// Since when the backend has been silent, if it is its silence that has expired at `at`.
+    fn silent_since(&self, key: usize, at: Instant, expiry: Expiry) -> Option<Nanos> {
+        let exchange = self.table.get(key)?;
+        let upstream = exchange.snapshot.upstreams.get(exchange.upstream)?;
+        Some(self.nanos(at).earlier(expiry.silence(&upstream.phases)?))
     }
 
     /// Tells an exchange's deadlines that something has happened.

@@ -2,6 +2,7 @@
 
 use super::{
     Exchanges, Sides,
+    end::Outcome,
     state::{Exchange, Response, Upload, UploadEnd},
     tag_of,
 };
@@ -70,10 +71,10 @@ impl Exchanges {
         let wait = pumped.waits_for();
         self.mark_time(sides, key, |deadlines, phases, now| deadlines.on_upload(phases, wait, received, now));
         match pumped {
-            Pumped::Failed(abort) => return self.abandon(sides, key, abort),
-            Pumped::TooLarge => return self.fail(sides, key, Reason::BodyTooLarge),
-            Pumped::TrailersTooLarge => return self.fail(sides, key, Reason::HeadersTooLarge),
-            Pumped::OverBudget => return self.fail(sides, key, Reason::RequestBufferCap),
+            Pumped::Failed(abort) => return self.end(sides, key, Outcome::Aborted(abort)),
+            Pumped::TooLarge => return self.end(sides, key, Outcome::Answer(Reason::BodyTooLarge)),
+            Pumped::TrailersTooLarge => return self.end(sides, key, Outcome::Answer(Reason::HeadersTooLarge)),
+            Pumped::OverBudget => return self.end(sides, key, Outcome::Answer(Reason::RequestBufferCap)),
             Pumped::Capped => self.wait_for_budget(key),
             Pumped::Done | Pumped::Blocked | Pumped::Starved => {}
         }
@@ -95,7 +96,7 @@ impl Exchanges {
             let is_sent = *is_sent;
             self.ask(sides, key, Attempt::on_complete);
             if is_sent {
-                return self.settle(sides, key);
+                return self.end(sides, key, Outcome::Complete);
             }
         }
         self.arm(key);
@@ -117,7 +118,7 @@ impl Exchanges {
         let Some(exchange) = self.table.get_mut(key) else { return };
         let unread = sides.edge(exchange.client).map_or(0, |edge| edge.unread(exchange.client.stream));
         if !exchange.upload.count_unread(unread) {
-            self.fail(sides, key, Reason::RequestBufferCap);
+            self.end(sides, key, Outcome::Answer(Reason::RequestBufferCap));
         }
     }
 

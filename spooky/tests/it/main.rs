@@ -18,6 +18,7 @@ mod blame;
 mod cli;
 mod demo;
 mod door;
+mod endings;
 mod environment;
 mod flood;
 mod forward;

@@ -21,6 +21,15 @@ const PATIENCE: &str = "backend_connect_timeout_ms: 5s";
 /// What the certificate of the proxy is for.
 pub(crate) const NAME: &str = "localhost";
 
+/// What a worker says of its requests when it stops.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct RequestCounts {
+    pub(crate) total: u64,
+    pub(crate) success: u64,
+    pub(crate) failure: u64,
+    pub(crate) cancelled: u64,
+}
+
 /// A running Spooky.
 pub(crate) struct Proxy {
     pub(crate) program: Program,
@@ -111,11 +120,48 @@ impl Proxy {
         self.logged(&format!("Configuration reloaded (generation={generation})"), 1).await;
     }
 
-    /// Ends the process by SIGTERM and holds it to its promises: status 0, and the last line says so.
+    /// Ends the process by SIGTERM and holds it to its promises: status 0, the last line says so, and every request has
+    /// ended once.
     pub(crate) async fn stop(mut self) {
+        self.end().await;
+    }
+
+    /// The same, once what a client has sent on its connection was taken; gives the counts.
+    pub(crate) async fn stop_counted(mut self, connection: raw::Connection) -> RequestCounts {
+        connection.quic().close(0x100u32.into(), b"done");
+        self.end().await;
+        self.request_counts()
+    }
+
+    async fn end(&mut self) {
         let status = self.program.stop().await;
         assert_eq!(status.code(), Some(0), "{}", self.program.output());
         self.program.line("Spooky shutdown complete").await;
+        self.program.rest().await;
+        if ["info", "haunt"].iter().any(|level| self.settings.text().contains(&format!("log: {{ level: {level} }}"))) {
+            let RequestCounts { total, success, failure, cancelled } = self.request_counts();
+            assert_eq!(total, success + failure + cancelled, "{}", self.program.output());
+        }
+    }
+
+    /// The sums of what its workers have logged when they stopped.
+    pub(crate) fn request_counts(&self) -> RequestCounts {
+        let output = self.program.output();
+        let lines: Vec<_> = output.lines().filter(|line| line.contains(": stopped, requests=")).collect();
+        assert!(!lines.is_empty(), "{output}");
+        let sum = |key: &str| -> u64 {
+            let values = lines.iter().map(|line| {
+                let value = line.split(' ').find_map(|word| word.strip_prefix(key)).expect("each of the counts");
+                value.parse::<u64>().expect("a number")
+            });
+            values.sum()
+        };
+        RequestCounts {
+            total: sum("requests="),
+            success: sum("success="),
+            failure: sum("failure="),
+            cancelled: sum("cancelled="),
+        }
     }
 }
 

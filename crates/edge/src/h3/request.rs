@@ -94,8 +94,8 @@ impl Session {
         let stream_ref = self.reference(slot);
         let head = match checked {
             Ok(head) => head,
-            Err(Refused { error: CheckError::Malformed { .. }, .. }) => {
-                return self.refuse_stream(quic, slot, Code::MESSAGE_ERROR, events);
+            Err(Refused { error: CheckError::Malformed { reason, .. }, fields }) => {
+                return self.refuse_malformed(quic, slot, fields, reason, events);
             }
             Err(refusal) => {
                 let Some(stream) = self.streams.get_mut(slot as usize) else { return };
@@ -105,13 +105,27 @@ impl Session {
             }
         };
         if end && head.content_length.is_some_and(|length| length > 0) {
-            return self.refuse_stream(quic, slot, Code::MESSAGE_ERROR, events);
+            return self.refuse_malformed(quic, slot, head.fields, TOO_SHORT, events);
         }
         let Some(stream) = self.streams.get_mut(slot as usize) else { return };
         stream.intake = body_intake(&mut stream.intake, rest, head.content_length, end);
         let (peer, local_ip) = (self.origin.peer, self.origin.local_ip);
         let kind = EventKind::Request { head, end, peer, local_ip };
         events.push_back(Event { stream: stream_ref, kind });
+    }
+
+    /// Resets a stream because of its head, and says so.
+    fn refuse_malformed(
+        &mut self,
+        quic: &mut Connection,
+        slot: u32,
+        fields: Fields,
+        reason: &'static str,
+        events: &mut VecDeque<Event>,
+    ) {
+        let kind = EventKind::Malformed { fields: Box::new(fields), reason };
+        events.push_back(Event { stream: self.reference(slot), kind });
+        self.refuse_stream(quic, slot, Code::MESSAGE_ERROR, events);
     }
 
     fn fail_stream(&mut self, quic: &mut Connection, slot: u32, error: Error, events: &mut VecDeque<Event>) {

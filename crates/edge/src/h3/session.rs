@@ -245,7 +245,7 @@ impl Session {
         self.elapsed = now.saturating_duration_since(self.started);
         match event {
             quinn_proto::Event::Connected => self.open_control(quic),
-            quinn_proto::Event::ConnectionLost { .. } => self.lose_streams(events),
+            quinn_proto::Event::ConnectionLost { .. } => self.lose_streams(Abort::Lost, events),
             quinn_proto::Event::Stream(StreamEvent::Opened { dir: Dir::Bi }) => self.accept_requests(quic, now, events),
             quinn_proto::Event::Stream(StreamEvent::Opened { dir: Dir::Uni }) => {
                 while let Some(id) = quic.streams().accept(Dir::Uni) {
@@ -409,14 +409,14 @@ impl Session {
     }
 
     /// The connection is over: every open request is told.
-    pub(crate) fn lose_streams(&mut self, events: &mut VecDeque<Event>) {
+    pub(crate) fn lose_streams(&mut self, abort: Abort, events: &mut VecDeque<Event>) {
         let (conn, epoch) = (self.origin.conn, self.origin.epoch);
         for (slot, stream) in &mut self.streams {
             stream.intake = Intake::Done;
             stream.output = Output::Done;
             stream.backlog.clear();
             let stream = StreamRef { conn, epoch, slot: slot as u32, serial: stream.serial };
-            events.push_back(Event { stream, kind: EventKind::Aborted(Abort::Lost) });
+            events.push_back(Event { stream, kind: EventKind::Aborted(abort) });
         }
     }
 
@@ -429,7 +429,7 @@ impl Session {
         events: &mut VecDeque<Event>,
     ) {
         quic.close(Instant::now(), varint(code), Bytes::from_static(reason.as_bytes()));
-        self.lose_streams(events);
+        self.lose_streams(Abort::Lost, events);
     }
 
     fn open_control(&mut self, quic: &mut Connection) {
@@ -553,11 +553,12 @@ impl Session {
         self.send_control(quic, &frame);
     }
 
-    /// Resets every open request.
-    pub(crate) fn abandon(&mut self, quic: &mut Connection, code: Code) {
+    /// Resets every open request, and says so.
+    pub(crate) fn abandon(&mut self, quic: &mut Connection, code: Code, events: &mut VecDeque<Event>) {
         for (_, stream) in &mut self.streams {
             stream.reset(quic, code);
         }
+        self.lose_streams(Abort::Closed, events);
     }
 }
 

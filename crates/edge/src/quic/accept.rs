@@ -9,7 +9,7 @@ use super::{
     trim,
 };
 use crate::{
-    Admission, Place,
+    Abort, Admission, Place,
     h3::{Origin, Session},
 };
 use quinn_proto::{ConnectionHandle, EndpointEvent, Incoming, Transmit};
@@ -110,7 +110,7 @@ impl Edge {
     pub(super) fn drop_handshake(&mut self, now: Instant, index: u32) {
         let Some(mut conn) = self.conns.get_mut(index as usize).and_then(Option::take) else { return };
         self.open -= 1;
-        conn.session.lose_streams(&mut self.events);
+        conn.session.lose_streams(Abort::Lost, &mut self.events);
         self.endpoint.handle_event(ConnectionHandle(index as usize), EndpointEvent::drained());
         self.drops.note(Dropped::SlowHandshake, conn.quic.remote_address(), &Header::default(), now);
     }

@@ -14,7 +14,7 @@ use super::{
 use crate::budget::ResponseBudget;
 use crate::{
     ConnectionLimiter,
-    event::{BodyRead, Event, StreamRef},
+    event::{Abort, BodyRead, Event, StreamRef},
     h3::{self, Body, Session, SessionSettings},
     settings::{EdgeError, EdgeSettings},
 };
@@ -353,7 +353,7 @@ impl Edge {
                 }
                 read
             }
-            None => BodyRead::Aborted(crate::Abort::Lost),
+            None => BodyRead::Aborted(Abort::Lost),
         }
     }
 
@@ -376,7 +376,7 @@ impl Edge {
     fn lose_streams(&mut self, index: u32) {
         let Self { conns, events, .. } = self;
         if let Some(conn) = conns.get_mut(index as usize).and_then(Option::as_mut) {
-            conn.session.lose_streams(events);
+            conn.session.lose_streams(Abort::Lost, events);
         }
     }
 
@@ -461,25 +461,26 @@ impl Edge {
     /// Refuses new connections and lets those that exist finish: GOAWAY in two steps (RFC 9114 5.2).
     pub fn drain(&mut self, now: Instant) {
         self.draining = true;
-        self.for_each(|conn| {
+        self.for_each(|conn, _| {
             conn.session.drain_step(&mut conn.quic, now);
         });
     }
 
-    /// Ends all connections with `H3_NO_ERROR` after resetting open requests with `H3_REQUEST_CANCELLED`.
+    /// Ends all connections with `H3_NO_ERROR` after resetting open requests with `H3_REQUEST_CANCELLED`. An event says so
+    /// of each of them.
     pub fn close(&mut self, now: Instant) {
         let code = VarInt::from_u64(Code::NO_ERROR.0).unwrap_or_default();
-        self.for_each(|conn| {
-            conn.session.abandon(&mut conn.quic, Code::REQUEST_CANCELLED);
+        self.for_each(|conn, events| {
+            conn.session.abandon(&mut conn.quic, Code::REQUEST_CANCELLED, events);
             conn.quic.close(now, code, Bytes::new());
         });
     }
 
-    fn for_each(&mut self, mut act: impl FnMut(&mut Conn)) {
-        let Self { conns, dirty, .. } = self;
+    fn for_each(&mut self, mut act: impl FnMut(&mut Conn, &mut VecDeque<Event>)) {
+        let Self { conns, dirty, events, .. } = self;
         for (index, conn) in conns.iter_mut().enumerate() {
             if let Some(conn) = conn {
-                act(conn);
+                act(conn, events);
                 mark(dirty, conn, index as u32);
             }
         }
