@@ -67,7 +67,7 @@ async fn what_is_answered_counts_as_success_or_failure() {
     }
     // Reset by the backend, perhaps before its head was passed on.
     let broken = connection.request(&head("GET", "/abort/10", &[]), true).await.answer().await;
-    assert_eq!(broken.map(|answer| answer.statuses().join(" ")).unwrap_or("502".to_owned()), "502");
+    assert_eq!(broken.map_or("502".to_owned(), |answer| answer.statuses().join(" ")), "502");
     failure += 1;
     // Uploads that are refused, and one that contradicts its length.
     for (bytes, body, status) in [
@@ -155,4 +155,25 @@ async fn what_waits_in_vain_counts_as_failure() {
     first.await.unwrap().unwrap_err();
     proxy.program.rest().await;
     assert_eq!(proxy.request_counts(), RequestCounts { total: 2, success: 0, failure: 2, cancelled: 0 });
+}
+
+/// The last bytes of a response leave after the backend has ended it; that the client's connection has taken them ends the
+/// request.
+#[tokio::test]
+async fn a_response_that_is_read_late_ends_its_request() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::start(|settings| {
+        settings.upstream("all", "/", &[origin.url()]).performance("per_backend_inflight_limit: 1")
+    })
+    .await;
+    let (reader, other) = (proxy.greeted().await, proxy.connect().await);
+    // More than the window of the client's stream, and little enough that all of it is with Spooky before it is read.
+    let mut request = reader.request(&head("GET", "/bytes/1400000", &[]), true).await;
+    origin.journal().until("the response to be sent", |record| record.completed == 1).await;
+    // Waits for the place at the backend, which is free once the backend's side has ended.
+    assert_eq!(other.get("/").await.unwrap().status, StatusCode::OK);
+    assert_eq!(request.answer().await.unwrap().body.len(), 1_400_000);
+    drop(other);
+    let counts = proxy.stop_counted(reader).await;
+    assert_eq!(counts, RequestCounts { total: 2, success: 2, failure: 0, cancelled: 0 });
 }
