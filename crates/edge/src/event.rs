@@ -25,8 +25,17 @@ impl StreamRef {
 pub struct Event {
     /// The stream.
     pub stream: StreamRef,
+    /// What the exchange has set for it by [`crate::Edge::set_tag`].
+    pub tag: Option<u64>,
     /// What happened.
     pub kind: EventKind,
+}
+
+impl Event {
+    /// An event that waits to be taken; the tag is filled in then, since it may be set until then.
+    pub(crate) fn new(stream: StreamRef, kind: EventKind) -> Self {
+        Self { stream, tag: None, kind }
+    }
 }
 
 /// The kinds of [`Event`].

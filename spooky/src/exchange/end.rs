@@ -166,9 +166,6 @@ impl Exchanges {
             }
             Outcome::Aborted(abort) => {
                 log::aborted(ended.asked().request_id, abort);
-                if let Some(edge) = sides.edge(client) {
-                    edge.release(client.stream);
-                }
             }
         }
     }

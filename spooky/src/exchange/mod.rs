@@ -131,29 +131,19 @@ impl Exchanges {
 
     /// Takes an event of a client's stream.
     pub(crate) fn on_client(&mut self, sides: &mut Sides<'_>, listener: usize, event: ClientEvent) {
-        let client = Client { listener, stream: event.stream };
-        match event.kind {
-            EventKind::Request { head, end, peer, .. } => self.start(sides, client, head, end, peer),
-            EventKind::Refused { refusal } => self.refuse(sides, client, &refusal),
-            EventKind::Malformed { fields, reason } => self.refuse_malformed(sides, client, &fields, reason),
-            EventKind::Readable => self.with(sides, client, Self::pump_upload),
-            EventKind::Accepted(bytes) => {
-                self.with(sides, client, |this, sides, key| this.on_accepted(sides, key, bytes));
-            }
-            EventKind::Sent => self.with(sides, client, Self::on_all_sent),
-            EventKind::Aborted(abort) => {
-                self.with(sides, client, |this, sides, key| this.end(sides, key, Outcome::Aborted(abort)));
-            }
-        }
-        if let Some(edge) = sides.edge(client) {
-            edge.release(client.stream);
-        }
-    }
-
-    fn with(&mut self, sides: &mut Sides<'_>, client: Client, act: impl FnOnce(&mut Self, &mut Sides<'_>, usize)) {
-        let tag = sides.edge(client).and_then(|edge| edge.tag(client.stream));
-        if let Some((key, _)) = tag.and_then(|tag| self.find(tag)) {
-            act(self, sides, key);
+        let ClientEvent { stream, tag, kind } = event;
+        let client = Client { listener, stream };
+        let key = tag.and_then(|tag| self.find(tag)).map(|(key, _)| key);
+        match (kind, key) {
+            (EventKind::Request { head, end, peer, .. }, _) => self.start(sides, client, head, end, peer),
+            (EventKind::Refused { refusal }, _) => self.refuse(sides, client, &refusal),
+            (EventKind::Malformed { fields, reason }, _) => self.refuse_malformed(sides, client, &fields, reason),
+            (EventKind::Readable, Some(key)) => self.pump_upload(sides, key),
+            (EventKind::Accepted(bytes), Some(key)) => self.on_accepted(sides, key, bytes),
+            (EventKind::Sent, Some(key)) => self.on_all_sent(sides, key),
+            (EventKind::Aborted(abort), Some(key)) => self.end(sides, key, Outcome::Aborted(abort)),
+            // Of a request that has ended.
+            (EventKind::Readable | EventKind::Accepted(_) | EventKind::Sent | EventKind::Aborted(_), None) => {}
         }
     }
 

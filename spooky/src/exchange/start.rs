@@ -196,7 +196,7 @@ impl Exchanges {
         };
         let key = self.table.insert(exchange);
         if let Some(edge) = sides.edge(client) {
-            edge.bind(client.stream, tag_of(key, self.serial, SlotId::FIRST));
+            edge.set_tag(client.stream, tag_of(key, self.serial, SlotId::FIRST));
         }
         key
     }

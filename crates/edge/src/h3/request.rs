@@ -101,7 +101,7 @@ impl Session {
                 let Some(stream) = self.streams.get_mut(slot as usize) else { return };
                 stream.intake = body_intake(&mut stream.intake, rest, None, end);
                 let kind = EventKind::Refused { refusal: Box::new(refusal) };
-                return events.push_back(Event { stream: stream_ref, kind });
+                return events.push_back(Event::new(stream_ref, kind));
             }
         };
         if end && head.content_length.is_some_and(|length| length > 0) {
@@ -111,7 +111,7 @@ impl Session {
         stream.intake = body_intake(&mut stream.intake, rest, head.content_length, end);
         let (peer, local_ip) = (self.origin.peer, self.origin.local_ip);
         let kind = EventKind::Request { head, end, peer, local_ip };
-        events.push_back(Event { stream: stream_ref, kind });
+        events.push_back(Event::new(stream_ref, kind));
     }
 
     /// Resets a stream because of its head, and says so.
@@ -124,7 +124,7 @@ impl Session {
         events: &mut VecDeque<Event>,
     ) {
         let kind = EventKind::Malformed { fields: Box::new(fields), reason };
-        events.push_back(Event { stream: self.reference(slot), kind });
+        events.push_back(Event::new(self.reference(slot), kind));
         self.refuse_stream(quic, slot, Code::MESSAGE_ERROR, events);
     }
 
@@ -137,6 +137,14 @@ impl Session {
 
     /// Reads body bytes, at most `max` from the connection.
     pub(crate) fn read_body(&mut self, quic: &mut Connection, reference: StreamRef, max: usize) -> BodyRead {
+        let read = self.read_counted(quic, reference, max);
+        if matches!(read, BodyRead::End | BodyRead::Aborted(_)) && self.find(reference).is_some() {
+            self.sweep(reference.slot);
+        }
+        read
+    }
+
+    fn read_counted(&mut self, quic: &mut Connection, reference: StreamRef, max: usize) -> BodyRead {
         let read = self.read_part(quic, reference, max);
         let Some(stream) = self.find(reference) else { return read };
         let Intake::Body { frames, .. } = &mut stream.intake else { return read };

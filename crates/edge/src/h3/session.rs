@@ -209,15 +209,20 @@ impl Session {
         self.streams.is_empty()
     }
 
-    pub(crate) fn bind(&mut self, stream: StreamRef, tag: u64) {
+    pub(crate) fn set_tag(&mut self, stream: StreamRef, tag: u64) {
         if let Some(found) = self.find(stream) {
             found.tag = Some(tag);
         }
     }
 
-    pub(crate) fn tag(&self, stream: StreamRef) -> Option<u64> {
-        let found = self.streams.get(stream.slot as usize)?;
-        if self.origin.epoch == stream.epoch && found.serial == stream.serial { found.tag } else { None }
+    /// Completes an event that is taken now. The stream is forgotten with the last event of it, and not before.
+    pub(crate) fn on_taken(&mut self, event: &mut Event) {
+        let Some(found) = self.find(event.stream) else { return };
+        event.tag = found.tag;
+        if matches!(event.kind, EventKind::Sent | EventKind::Aborted(_)) {
+            found.is_last_event_waiting = false;
+            self.sweep(event.stream.slot);
+        }
     }
 
     pub(super) fn find(&mut self, stream: StreamRef) -> Option<&mut Stream> {
@@ -302,7 +307,7 @@ impl Session {
             if self.take_reset(quic, id, slot, events) {
                 self.count_ended_by_client(quic, events);
             } else {
-                events.push_back(Event { stream: self.reference(slot), kind: EventKind::Readable });
+                events.push_back(Event::new(self.reference(slot), EventKind::Readable));
             }
         }
     }
@@ -314,8 +319,9 @@ impl Session {
         if let Some(stream) = self.streams.get_mut(slot as usize) {
             stream.intake = Intake::Done;
             stream.reset(quic, Code::REQUEST_CANCELLED);
+            stream.is_last_event_waiting = true;
         }
-        events.push_back(Event { stream: reference, kind: EventKind::Aborted(Abort::Reset(code.into_inner())) });
+        events.push_back(Event::new(reference, EventKind::Aborted(Abort::Reset(code.into_inner()))));
         true
     }
 
@@ -331,10 +337,11 @@ impl Session {
         let taken = stream.write_backlog(quic);
         // Also when only framing moved: the client has made room.
         if had_unsent {
-            events.push_back(Event { stream: reference, kind: EventKind::Accepted(taken.body) });
+            events.push_back(Event::new(reference, EventKind::Accepted(taken.body)));
         }
         if was_ending && matches!(stream.output, Output::Done) {
-            events.push_back(Event { stream: reference, kind: EventKind::Sent });
+            stream.is_last_event_waiting = true;
+            events.push_back(Event::new(reference, EventKind::Sent));
         }
         self.note_written(taken.all);
     }
@@ -347,7 +354,8 @@ impl Session {
             return false;
         }
         stream.reset(quic, Code::REQUEST_CANCELLED);
-        events.push_back(Event { stream: self.reference(slot), kind: EventKind::Aborted(Abort::Stopped(code)) });
+        stream.is_last_event_waiting = true;
+        events.push_back(Event::new(self.reference(slot), EventKind::Aborted(Abort::Stopped(code))));
         true
     }
 
@@ -389,13 +397,6 @@ impl Session {
         }
     }
 
-    /// A stream is over for the exchange too: forget it.
-    pub(crate) fn release(&mut self, stream: StreamRef) {
-        if self.find(stream).is_some() {
-            self.sweep(stream.slot);
-        }
-    }
-
     /// Forgets a stream if nothing more can happen on it.
     pub(super) fn sweep(&mut self, slot: u32) {
         if self.streams.get(slot as usize).is_some_and(Stream::is_over) {
@@ -415,8 +416,9 @@ impl Session {
             stream.intake = Intake::Done;
             stream.output = Output::Done;
             stream.backlog.clear();
+            stream.is_last_event_waiting = true;
             let stream = StreamRef { conn, epoch, slot: slot as u32, serial: stream.serial };
-            events.push_back(Event { stream, kind: EventKind::Aborted(abort) });
+            events.push_back(Event::new(stream, EventKind::Aborted(abort)));
         }
     }
 

@@ -67,6 +67,8 @@ pub(crate) struct Stream {
     pub(super) backlog: Backlog,
     /// The end of the response does not end the upload.
     pub(crate) is_tunnel: bool,
+    /// `Sent` or `Aborted` waits to be taken, and must then find the tag.
+    pub(crate) is_last_event_waiting: bool,
     /// What QUIC may hold of the body.
     pub(crate) arrivals: Arrivals,
 }
@@ -83,13 +85,14 @@ impl Stream {
             body: Body::None,
             backlog: Backlog::default(),
             is_tunnel: false,
+            is_last_event_waiting: false,
             arrivals: Arrivals::default(),
         }
     }
 
-    /// Nothing more can happen on it.
+    /// Nothing more can happen on it, and nothing of it waits to be told.
     pub(crate) fn is_over(&self) -> bool {
-        matches!(self.intake, Intake::Done) && matches!(self.output, Output::Done)
+        matches!(self.intake, Intake::Done) && matches!(self.output, Output::Done) && !self.is_last_event_waiting
     }
 
     /// Whether bytes wait for QUIC to take them.

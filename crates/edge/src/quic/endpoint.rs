@@ -218,7 +218,11 @@ impl Edge {
 
     /// The next event of a stream, if there is one.
     pub fn next_event(&mut self) -> Option<Event> {
-        self.events.pop_front()
+        let mut event = self.events.pop_front()?;
+        if let Some(conn) = self.conns.get_mut(event.stream.conn as usize).and_then(Option::as_mut) {
+            conn.session.on_taken(&mut event);
+        }
+        Some(event)
     }
 
     /// Whether a connection waits for [`Edge::serve`] or [`Edge::transmit`].
@@ -323,22 +327,10 @@ impl Edge {
         session.is_of(stream).then_some(session)
     }
 
-    /// Remembers the exchange's key for a stream.
-    pub fn bind(&mut self, stream: StreamRef, tag: u64) {
+    /// Sets the number that comes with every event of a stream from now on, those that wait to be taken included.
+    pub fn set_tag(&mut self, stream: StreamRef, tag: u64) {
         if let Some((conn, _)) = self.parts(stream) {
-            conn.session.bind(stream, tag);
-        }
-    }
-
-    /// The exchange's key for a stream, if one was bound.
-    pub fn tag(&self, stream: StreamRef) -> Option<u64> {
-        self.conns.get(stream.conn as usize)?.as_ref()?.session.tag(stream)
-    }
-
-    /// The exchange has heard of what happened: a stream that is over is forgotten.
-    pub fn release(&mut self, stream: StreamRef) {
-        if let Some((conn, _)) = self.parts(stream) {
-            conn.session.release(stream);
+            conn.session.set_tag(stream, tag);
         }
     }
 
