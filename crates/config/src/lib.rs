@@ -7,6 +7,7 @@
 
 mod diff;
 mod effective;
+mod examine;
 mod file;
 mod filter;
 mod load;
@@ -24,6 +25,7 @@ mod yaml;
 
 pub use diff::{Change, diff};
 pub use effective::defaults;
+pub use examine::examine;
 pub use file::balancing::{Algorithm, LoadBalancing};
 pub use file::config::Config;
 pub use file::listen::{AltSvc, HttpRedirect, Listener, ProxyProtocol, Tcp, join_host_port};
@@ -41,7 +43,7 @@ pub use file::upstream::{
     PassivePolicy, Route, Timeouts, Upstream,
 };
 pub use filter::LogFilter;
-pub use load::{Loaded, examine, load, parse};
+pub use load::{Loaded, load, parse};
 pub use pending::NOT_IN_EFFECT;
 pub use problem::{Code, Problem, Problems, Severity};
 pub use reference::reference;

@@ -4,11 +4,10 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::file::config::Config;
-use crate::problem::{Problem, Problems, Severity, Untold};
+use crate::problem::{Problem, Problems, Untold};
 use crate::source;
 use crate::spec::text::{Text, text};
 use crate::spec::{Key, Reader, Value};
-use crate::world::{Mode, check_world};
 use crate::yaml::{self, Node, Place, Tree};
 
 const UNREADABLE: Text = text("Failed to read config file '<p>': <reason>");
@@ -33,10 +32,10 @@ pub struct Loaded {
 }
 
 /// What one pass over a file gave.
-struct Reading {
-    problems: Problems,
+pub(crate) struct Reading {
+    pub(crate) problems: Problems,
     /// The values that could be read, with defaults for the others; none if there is no mapping to read.
-    values: Option<(Config, Arc<Node>)>,
+    pub(crate) values: Option<(Config, Arc<Node>)>,
 }
 
 /// Reads and checks a file, with the variables of the process's environment.
@@ -44,30 +43,7 @@ pub fn load(path: &Path) -> Result<Loaded, Problems> {
     read_file(path).valid()
 }
 
-/// Reads and checks a file and what it points to, as [`load`] and [`check_world`] together. In a file that is refused,
-/// what its valid keys point to is looked at all the same, so that everything is told at once; ports are not tried then.
-///
-/// The second value holds all warnings.
-pub fn examine(path: &Path, mode: Mode) -> Result<(Loaded, Problems), Problems> {
-    let Reading { problems, values } = read_file(path);
-    let (wrong, untold) = (problems.errors() > 0, problems.untold());
-    let Some((config, tree)) = values.filter(|_| untold.errors == 0) else { return Err(problems) };
-    let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);
-    let refused: Vec<String> = errors.map(|problem| problem.path.clone()).collect();
-    let loaded = Loaded::new(config, tree, &problems);
-    let mode = if wrong { Mode::Start } else { mode };
-    let about_valid_keys = |found: &Problem| !refused.iter().any(|path| is_within(&found.path, path));
-    let found = check_world(&loaded, mode).into_iter().filter(about_valid_keys).collect();
-    let all = problems.and(found);
-    if all.errors() > 0 { Err(all) } else { Ok((loaded, all)) }
-}
-
-/// Whether the key `path` is `block` or stands in it.
-fn is_within(path: &str, block: &str) -> bool {
-    path.strip_prefix(block).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
-}
-
-fn read_file(path: &Path) -> Reading {
+pub(crate) fn read_file(path: &Path) -> Reading {
     let file = path.display().to_string();
     let env = |name: &str| std::env::var(name).ok();
     let fail = |text: Text, reason: &str| {
@@ -133,7 +109,7 @@ impl Reading {
 }
 
 impl Loaded {
-    fn new(config: Config, tree: Arc<Node>, problems: &Problems) -> Self {
+    pub(crate) fn new(config: Config, tree: Arc<Node>, problems: &Problems) -> Self {
         let (file, source) = (problems.file.clone(), problems.source.clone());
         let warnings = problems.iter().cloned().collect();
         Self { config, warnings, file, source, tree, untold: problems.untold() }

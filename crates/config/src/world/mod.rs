@@ -16,6 +16,7 @@ use crate::load::Loaded;
 use crate::problem::{Problem, Problems};
 use crate::spec::{Reader, Text};
 use crate::value::number::Auto;
+use texts::os_text;
 
 /// Why the world is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -134,12 +135,6 @@ fn read_limited(file: &Path) -> std::io::Result<Vec<u8>> {
         return Err(std::io::Error::other("larger than 16 MiB"));
     }
     Ok(bytes)
-}
-
-/// An error in the system's words, without its number.
-fn os_text(error: &std::io::Error) -> String {
-    let text = error.to_string();
-    text.split_once(" (os error").map_or(text.clone(), |(words, _)| words.to_owned())
 }
 
 #[cfg(test)]

@@ -67,7 +67,13 @@ pub fn key_not_loaded(file: &Path, error: &Error) -> String {
 }
 
 fn not_loaded(text: Text, file: &Path, error: &Error) -> String {
-    fill(text.template, |name| Some(if name == "p" { file.display().to_string() } else { super::os_text(error) }))
+    fill(text.template, |name| Some(if name == "p" { file.display().to_string() } else { os_text(error) }))
+}
+
+/// An error in the system's words, without its number.
+pub(super) fn os_text(error: &Error) -> String {
+    let text = error.to_string();
+    text.split_once(" (os error").map_or(text.clone(), |(words, _)| words.to_owned())
 }
 
 /// All of them: the table of mistakes leaves them to the tests of this module.
