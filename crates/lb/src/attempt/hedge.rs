@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use super::step::Request;
+use super::request::Request;
 use crate::time::Nanos;
 
 /// `hedging` of the configuration, for a route on which it is enabled.

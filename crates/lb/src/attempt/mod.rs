@@ -11,6 +11,7 @@ mod failure;
 mod hedge;
 mod pace;
 mod plan;
+mod request;
 mod retry;
 mod step;
 
@@ -18,8 +19,9 @@ pub use deadline::{BodyKind, Deadlines, Expiry, PhaseOptions, UploadWait};
 pub use failure::{Blame, ErrorCode, FailureKind, Sent};
 pub use hedge::{HedgeOptions, HedgeResult};
 pub use plan::Attempt;
+pub use request::Request;
 pub use retry::{Budget, BudgetOptions};
-pub use step::{Cx, Denied, Progress, Request, SlotId, Step};
+pub use step::{Cx, Denied, Progress, SlotId, Step};
 
 use std::time::Duration;
 

@@ -19,17 +19,6 @@ pub struct Cx<'a> {
     pub rng: &'a mut Rng,
 }
 
-/// What the machine must know of the request.
-#[derive(Clone, Copy, Debug)]
-pub struct Request<'a> {
-    /// Method, as sent.
-    pub method: &'a [u8],
-    /// Whether a body follows or may follow.
-    pub has_body: bool,
-    /// Hash of the balancing key; 0 where the algorithm has none.
-    pub key: u64,
-}
-
 /// Names one running attempt of an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SlotId(pub(super) u8);

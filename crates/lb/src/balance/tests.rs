@@ -6,6 +6,7 @@ use super::*;
 use crate::pool::tests::LOST;
 use crate::pool::tests::{pool, specs};
 use crate::pool::{Lease, PoolOptions, Spec, Verdict};
+use crate::time::Nanos;
 
 const NOW: Nanos = Nanos::from_millis(1000);
 
