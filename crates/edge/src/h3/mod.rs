@@ -2,6 +2,7 @@
 
 mod arrivals;
 mod backlog;
+mod dispatch;
 mod request;
 mod response;
 mod session;

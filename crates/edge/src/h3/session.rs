@@ -1,13 +1,14 @@
 //! The HTTP/3 session of one connection: control streams, the table of request streams, GOAWAY.
 //!
-//! What happens on a request stream in detail is in `request.rs` (receiving) and `response.rs` (sending).
+//! What QUIC tells comes in through `dispatch.rs`; what happens on a request stream in detail is in `request.rs` (receiving)
+//! and `response.rs` (sending).
 
 use super::arrivals::Unannounced;
 use super::stream::{Intake, Output, Stream, varint};
 use super::untyped::Untyped;
 use crate::event::{Abort, Event, EventKind, StreamRef};
 use bytes::Bytes;
-use quinn_proto::{Connection, Dir, ReadError, StreamEvent, StreamId};
+use quinn_proto::{Connection, Dir, ReadError, StreamId};
 use slab::Slab;
 use spooky_bridge::{
     h3::{self, Code, UniEvent},
@@ -45,7 +46,7 @@ pub(crate) struct Origin {
 }
 
 /// How far the session is on its way out (RFC 9114 5.2).
-enum Drain {
+pub(super) enum Drain {
     /// Not asked to.
     No,
     /// The client was told that the end is near; the final id follows.
@@ -68,26 +69,26 @@ pub(crate) struct Session {
     pub(super) settings: Rc<SessionSettings>,
     pub(super) h3: h3::Connection,
     pub(super) streams: Slab<Stream>,
-    by_id: HashMap<u64, u32, BuildHasherDefault<IdHasher>>,
-    serial: u32,
-    control: Option<StreamId>,
+    pub(super) by_id: HashMap<u64, u32, BuildHasherDefault<IdHasher>>,
+    pub(super) serial: u32,
+    pub(super) control: Option<StreamId>,
     control_backlog: Bytes,
-    next_request: u64,
-    drain: Drain,
-    started: Instant,
+    pub(super) next_request: u64,
+    pub(super) drain: Drain,
+    pub(super) started: Instant,
     /// How long after that the last event came.
     pub(super) elapsed: Duration,
     /// What the exchange keeps for this connection, by name; most connections have nothing here.
     kept: Vec<(u64, u64)>,
     /// What came on streams that the engine has not announced yet.
-    unannounced: Unannounced,
+    pub(super) unannounced: Unannounced,
     /// Bytes that were given to QUIC.
     written: u64,
     /// Bytes may wait for QUIC.
     pub(super) has_backlog: bool,
     /// When the first of the heads that are not complete is overdue, or was before it became complete.
     pub(super) head_due: Option<Instant>,
-    untyped: Untyped,
+    pub(super) untyped: Untyped,
 }
 
 impl Session {
@@ -169,16 +170,6 @@ impl Session {
         [self.head_due, self.untyped.due()].into_iter().flatten().min()
     }
 
-    /// Stops the streams that have not said in time what they are, or what they ask for: QUIC then frees what it holds of
-    /// them, and the client gets its credit back.
-    pub(crate) fn stop_slow_streams(&mut self, quic: &mut Connection, now: Instant, events: &mut VecDeque<Event>) {
-        self.elapsed = now.saturating_duration_since(self.started);
-        while let Some(id) = self.untyped.take_due(now) {
-            self.stop_uni(quic, id, Code::STREAM_CREATION_ERROR, events);
-        }
-        self.reset_slow_heads(quic, now, events);
-    }
-
     /// Bytes that were given to QUIC so far.
     pub(crate) fn written(&self) -> u64 {
         self.written
@@ -235,130 +226,6 @@ impl Session {
         StreamRef { conn: self.origin.conn, epoch: self.origin.epoch, slot, serial }
     }
 
-    /// Takes one event of the QUIC machine.
-    pub(crate) fn on_event(
-        &mut self,
-        quic: &mut Connection,
-        event: &quinn_proto::Event,
-        now: Instant,
-        events: &mut VecDeque<Event>,
-    ) {
-        // What was closed a moment ago takes no more requests: nobody would ever hear how they ended.
-        if quic.is_closed() && !matches!(event, quinn_proto::Event::ConnectionLost { .. }) {
-            return;
-        }
-        self.elapsed = now.saturating_duration_since(self.started);
-        match event {
-            quinn_proto::Event::Connected => self.open_control(quic),
-            quinn_proto::Event::ConnectionLost { .. } => self.lose_streams(Abort::Lost, events),
-            quinn_proto::Event::Stream(StreamEvent::Opened { dir: Dir::Bi }) => self.accept_requests(quic, now, events),
-            quinn_proto::Event::Stream(StreamEvent::Opened { dir: Dir::Uni }) => {
-                while let Some(id) = quic.streams().accept(Dir::Uni) {
-                    self.untyped.insert(id, now + self.settings.header_timeout);
-                    self.read_uni(quic, id, events);
-                }
-            }
-            quinn_proto::Event::Stream(StreamEvent::Readable { id }) if id.dir() == Dir::Uni => {
-                self.read_uni(quic, *id, events);
-            }
-            quinn_proto::Event::Stream(StreamEvent::Readable { id }) => self.on_readable(quic, *id, events),
-            quinn_proto::Event::Stream(StreamEvent::Writable { id }) => self.on_writable(quic, *id, events),
-            quinn_proto::Event::Stream(StreamEvent::Stopped { id, error_code }) => {
-                if Some(*id) == self.control {
-                    return self.fail(quic, Code::CLOSED_CRITICAL_STREAM, "control stream stopped", events);
-                }
-                if self.on_stopped(quic, *id, error_code.into_inner(), events) {
-                    self.count_ended_by_client(quic, events);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    fn accept_requests(&mut self, quic: &mut Connection, now: Instant, events: &mut VecDeque<Event>) {
-        while !quic.is_closed()
-            && let Some(id) = quic.streams().accept(Dir::Bi)
-        {
-            self.h3.request_opened(self.elapsed);
-            let number = u64::from(id);
-            self.next_request = self.next_request.max(number + 4);
-            self.serial = self.serial.wrapping_add(1);
-            let mut stream = Stream::new(id, self.serial, now + self.settings.header_timeout);
-            stream.arrivals = self.unannounced.take(number);
-            let slot = self.streams.insert(stream) as u32;
-            self.by_id.insert(number, slot);
-            if matches!(self.drain, Drain::Final { limit } if number >= limit) {
-                if let Some(stream) = self.streams.get_mut(slot as usize) {
-                    stream.reset(quic, Code::REQUEST_REJECTED);
-                }
-                self.sweep(slot);
-                continue;
-            }
-            self.read_head(quic, slot, events);
-        }
-    }
-
-    fn on_readable(&mut self, quic: &mut Connection, id: StreamId, events: &mut VecDeque<Event>) {
-        let Some(slot) = self.slot_of(id) else { return };
-        let intake = self.streams.get(slot as usize).map(|stream| &stream.intake);
-        if matches!(intake, Some(Intake::Head { .. })) {
-            self.read_head(quic, slot, events);
-        } else if matches!(intake, Some(Intake::Body { .. })) {
-            if self.take_reset(quic, id, slot, events) {
-                self.count_ended_by_client(quic, events);
-            } else {
-                events.push_back(Event::new(self.reference(slot), EventKind::Readable));
-            }
-        }
-    }
-
-    /// Whether the client has reset its sending half: told at once, whether or not the exchange reads (behaviour 5.4).
-    fn take_reset(&mut self, quic: &mut Connection, id: StreamId, slot: u32, events: &mut VecDeque<Event>) -> bool {
-        let Ok(Some(code)) = quic.recv_stream(id).received_reset() else { return false };
-        let reference = self.reference(slot);
-        if let Some(stream) = self.streams.get_mut(slot as usize) {
-            stream.intake = Intake::Done;
-            stream.reset(quic, Code::REQUEST_CANCELLED);
-            stream.is_last_event_waiting = true;
-        }
-        events.push_back(Event::new(reference, EventKind::Aborted(Abort::Reset(code.into_inner()))));
-        true
-    }
-
-    fn on_writable(&mut self, quic: &mut Connection, id: StreamId, events: &mut VecDeque<Event>) {
-        if Some(id) == self.control {
-            return self.write_control(quic);
-        }
-        let Some(slot) = self.slot_of(id) else { return };
-        let reference = self.reference(slot);
-        let Some(stream) = self.streams.get_mut(slot as usize) else { return };
-        let was_ending = matches!(stream.output, Output::Ending);
-        let had_unsent = stream.has_unsent();
-        let taken = stream.write_backlog(quic);
-        // Also when only framing moved: the client has made room.
-        if had_unsent {
-            events.push_back(Event::new(reference, EventKind::Accepted(taken.body)));
-        }
-        if was_ending && matches!(stream.output, Output::Done) {
-            stream.is_last_event_waiting = true;
-            events.push_back(Event::new(reference, EventKind::Sent));
-        }
-        self.note_written(taken.all);
-    }
-
-    /// Whether that cancelled the request: it does nothing to one that is over, or that was cancelled by a reset before.
-    fn on_stopped(&mut self, quic: &mut Connection, id: StreamId, code: u64, events: &mut VecDeque<Event>) -> bool {
-        let Some(slot) = self.slot_of(id) else { return false };
-        let Some(stream) = self.streams.get_mut(slot as usize) else { return false };
-        if matches!(stream.output, Output::Done) {
-            return false;
-        }
-        stream.reset(quic, Code::REQUEST_CANCELLED);
-        stream.is_last_event_waiting = true;
-        events.push_back(Event::new(self.reference(slot), EventKind::Aborted(Abort::Stopped(code))));
-        true
-    }
-
     /// A STREAM frame of a request came.
     pub(crate) fn on_frame(&mut self, frame: &StreamFrame) {
         let slot = self.by_id.get(&frame.stream).copied();
@@ -405,7 +272,7 @@ impl Session {
         }
     }
 
-    fn slot_of(&self, id: StreamId) -> Option<u32> {
+    pub(super) fn slot_of(&self, id: StreamId) -> Option<u32> {
         self.by_id.get(&u64::from(id)).copied()
     }
 
@@ -434,7 +301,7 @@ impl Session {
         self.lose_streams(Abort::Lost, events);
     }
 
-    fn open_control(&mut self, quic: &mut Connection) {
+    pub(super) fn open_control(&mut self, quic: &mut Connection) {
         let Some(id) = quic.streams().open(Dir::Uni) else { return };
         self.control = Some(id);
         let mut opening = Vec::with_capacity(32);
@@ -454,7 +321,7 @@ impl Session {
         self.write_control(quic);
     }
 
-    fn write_control(&mut self, quic: &mut Connection) {
+    pub(super) fn write_control(&mut self, quic: &mut Connection) {
         let Some(id) = self.control else { return };
         if !self.control_backlog.is_empty() {
             // Blocked: `Writable` follows. Stopped: the connection fails by that event.
@@ -463,7 +330,7 @@ impl Session {
         }
     }
 
-    fn read_uni(&mut self, quic: &mut Connection, id: StreamId, events: &mut VecDeque<Event>) {
+    pub(super) fn read_uni(&mut self, quic: &mut Connection, id: StreamId, events: &mut VecDeque<Event>) {
         let number = u64::from(id);
         let mut is_over = false;
         let result = {
@@ -495,7 +362,7 @@ impl Session {
     }
 
     /// Stops a unidirectional stream that means nothing here. A flood of them ends the connection.
-    fn stop_uni(&mut self, quic: &mut Connection, id: StreamId, code: Code, events: &mut VecDeque<Event>) {
+    pub(super) fn stop_uni(&mut self, quic: &mut Connection, id: StreamId, code: Code, events: &mut VecDeque<Event>) {
         let _stopped = quic.recv_stream(id).stop(varint(code)); // fails only if the client has ended it
         self.h3.forget_uni(u64::from(id));
         if let Err(error) = self.h3.note_useless_uni(self.elapsed) {
@@ -566,7 +433,7 @@ impl Session {
 
 /// Stream ids are sequential by protocol; one multiplication spreads them well enough.
 #[derive(Default)]
-struct IdHasher(u64);
+pub(super) struct IdHasher(u64);
 
 impl Hasher for IdHasher {
     fn finish(&self) -> u64 {

@@ -9,6 +9,7 @@ mod endpoint;
 mod keys;
 pub(crate) mod migration;
 pub(crate) mod outgoing;
+mod receive;
 mod resets;
 mod share;
 pub(crate) mod trim;

@@ -1,0 +1,144 @@
+//! What the QUIC machine tells of one connection, brought to the stream that it is about.
+
+use super::session::{Drain, Session};
+use super::stream::{Intake, Output, Stream};
+use crate::event::{Abort, Event, EventKind};
+use quinn_proto::{Connection, Dir, StreamEvent, StreamId};
+use spooky_bridge::h3::Code;
+use std::{collections::VecDeque, time::Instant};
+
+impl Session {
+    /// Takes one event of the QUIC machine.
+    pub(crate) fn on_event(
+        &mut self,
+        quic: &mut Connection,
+        event: &quinn_proto::Event,
+        now: Instant,
+        events: &mut VecDeque<Event>,
+    ) {
+        // What was closed a moment ago takes no more requests: nobody would ever hear how they ended.
+        if quic.is_closed() && !matches!(event, quinn_proto::Event::ConnectionLost { .. }) {
+            return;
+        }
+        self.elapsed = now.saturating_duration_since(self.started);
+        match event {
+            quinn_proto::Event::Connected => self.open_control(quic),
+            quinn_proto::Event::ConnectionLost { .. } => self.lose_streams(Abort::Lost, events),
+            quinn_proto::Event::Stream(StreamEvent::Opened { dir: Dir::Bi }) => self.accept_requests(quic, now, events),
+            quinn_proto::Event::Stream(StreamEvent::Opened { dir: Dir::Uni }) => {
+                while let Some(id) = quic.streams().accept(Dir::Uni) {
+                    self.untyped.insert(id, now + self.settings.header_timeout);
+                    self.read_uni(quic, id, events);
+                }
+            }
+            quinn_proto::Event::Stream(StreamEvent::Readable { id }) if id.dir() == Dir::Uni => {
+                self.read_uni(quic, *id, events);
+            }
+            quinn_proto::Event::Stream(StreamEvent::Readable { id }) => self.on_readable(quic, *id, events),
+            quinn_proto::Event::Stream(StreamEvent::Writable { id }) => self.on_writable(quic, *id, events),
+            quinn_proto::Event::Stream(StreamEvent::Stopped { id, error_code }) => {
+                if Some(*id) == self.control {
+                    return self.fail(quic, Code::CLOSED_CRITICAL_STREAM, "control stream stopped", events);
+                }
+                if self.on_stopped(quic, *id, error_code.into_inner(), events) {
+                    self.count_ended_by_client(quic, events);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn accept_requests(&mut self, quic: &mut Connection, now: Instant, events: &mut VecDeque<Event>) {
+        while !quic.is_closed()
+            && let Some(id) = quic.streams().accept(Dir::Bi)
+        {
+            self.h3.request_opened(self.elapsed);
+            let number = u64::from(id);
+            self.next_request = self.next_request.max(number + 4);
+            self.serial = self.serial.wrapping_add(1);
+            let mut stream = Stream::new(id, self.serial, now + self.settings.header_timeout);
+            stream.arrivals = self.unannounced.take(number);
+            let slot = self.streams.insert(stream) as u32;
+            self.by_id.insert(number, slot);
+            if matches!(self.drain, Drain::Final { limit } if number >= limit) {
+                if let Some(stream) = self.streams.get_mut(slot as usize) {
+                    stream.reset(quic, Code::REQUEST_REJECTED);
+                }
+                self.sweep(slot);
+                continue;
+            }
+            self.read_head(quic, slot, events);
+        }
+    }
+
+    fn on_readable(&mut self, quic: &mut Connection, id: StreamId, events: &mut VecDeque<Event>) {
+        let Some(slot) = self.slot_of(id) else { return };
+        let intake = self.streams.get(slot as usize).map(|stream| &stream.intake);
+        if matches!(intake, Some(Intake::Head { .. })) {
+            self.read_head(quic, slot, events);
+        } else if matches!(intake, Some(Intake::Body { .. })) {
+            if self.take_reset(quic, id, slot, events) {
+                self.count_ended_by_client(quic, events);
+            } else {
+                events.push_back(Event::new(self.reference(slot), EventKind::Readable));
+            }
+        }
+    }
+
+    /// Whether the client has reset its sending half: told at once, whether or not the exchange reads (behaviour 5.4).
+    fn take_reset(&mut self, quic: &mut Connection, id: StreamId, slot: u32, events: &mut VecDeque<Event>) -> bool {
+        let Ok(Some(code)) = quic.recv_stream(id).received_reset() else { return false };
+        let reference = self.reference(slot);
+        if let Some(stream) = self.streams.get_mut(slot as usize) {
+            stream.intake = Intake::Done;
+            stream.reset(quic, Code::REQUEST_CANCELLED);
+            stream.is_last_event_waiting = true;
+        }
+        events.push_back(Event::new(reference, EventKind::Aborted(Abort::Reset(code.into_inner()))));
+        true
+    }
+
+    fn on_writable(&mut self, quic: &mut Connection, id: StreamId, events: &mut VecDeque<Event>) {
+        if Some(id) == self.control {
+            return self.write_control(quic);
+        }
+        let Some(slot) = self.slot_of(id) else { return };
+        let reference = self.reference(slot);
+        let Some(stream) = self.streams.get_mut(slot as usize) else { return };
+        let was_ending = matches!(stream.output, Output::Ending);
+        let had_unsent = stream.has_unsent();
+        let taken = stream.write_backlog(quic);
+        // Also when only framing moved: the client has made room.
+        if had_unsent {
+            events.push_back(Event::new(reference, EventKind::Accepted(taken.body)));
+        }
+        if was_ending && matches!(stream.output, Output::Done) {
+            stream.is_last_event_waiting = true;
+            events.push_back(Event::new(reference, EventKind::Sent));
+        }
+        self.note_written(taken.all);
+    }
+
+    /// Whether that cancelled the request: it does nothing to one that is over, or that was cancelled by a reset before.
+    fn on_stopped(&mut self, quic: &mut Connection, id: StreamId, code: u64, events: &mut VecDeque<Event>) -> bool {
+        let Some(slot) = self.slot_of(id) else { return false };
+        let Some(stream) = self.streams.get_mut(slot as usize) else { return false };
+        if matches!(stream.output, Output::Done) {
+            return false;
+        }
+        stream.reset(quic, Code::REQUEST_CANCELLED);
+        stream.is_last_event_waiting = true;
+        events.push_back(Event::new(self.reference(slot), EventKind::Aborted(Abort::Stopped(code))));
+        true
+    }
+
+    /// Stops the streams that have not said in time what they are, or what they ask for: QUIC then frees what it holds of
+    /// them, and the client gets its credit back.
+    pub(crate) fn stop_slow_streams(&mut self, quic: &mut Connection, now: Instant, events: &mut VecDeque<Event>) {
+        self.elapsed = now.saturating_duration_since(self.started);
+        while let Some(id) = self.untyped.take_due(now) {
+            self.stop_uni(quic, id, Code::STREAM_CREATION_ERROR, events);
+        }
+        self.reset_slow_heads(quic, now, events);
+    }
+}

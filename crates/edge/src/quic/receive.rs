@@ -1,0 +1,94 @@
+//! What reaches the connections: datagrams, now or in a later turn, and timers that are due.
+
+use super::{
+    drops::{Dropped, Header},
+    endpoint::{Edge, mark},
+    share::Turn,
+    version,
+};
+use bytes::BytesMut;
+use quinn_proto::{ConnectionEvent, DatagramEvent, EcnCodepoint};
+use spooky_net::timer::disarm;
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Instant,
+};
+
+/// Bytes of the smallest datagram that means anything in QUIC: a stateless reset (RFC 9000 section 10.3).
+const MIN_DATAGRAM: usize = 21;
+impl Edge {
+    /// Takes one datagram. `ecn` holds the two ECN bits of the IP header. `now` is the same for all of one turn.
+    pub fn on_datagram(&mut self, now: Instant, remote: SocketAddr, local_ip: Option<IpAddr>, ecn: u8, data: BytesMut) {
+        let header = Header::of(&data);
+        if !(MIN_DATAGRAM..=self.max_datagram).contains(&data.len()) {
+            return self.drops.note(Dropped::NotQuic, remote, &header, now);
+        }
+        if let Some(answer) = version::negotiate(&data) {
+            return self.negotiate(now, remote, local_ip, answer);
+        }
+        let mut reply = Vec::new();
+        let ecn = EcnCodepoint::from_bits(ecn);
+        let len = data.len() as u64;
+        match self.endpoint.handle(now, remote, local_ip, ecn, data, &mut reply) {
+            Some(DatagramEvent::ConnectionEvent(handle, event)) => {
+                self.on_packet(now, handle.0 as u32, remote, &header, event, len);
+            }
+            Some(DatagramEvent::NewConnection(incoming)) => self.open(now, incoming, &header, reply),
+            Some(DatagramEvent::Response(transmit)) => self.reply(now, transmit, reply),
+            None => self.drops.note(header.reason(), remote, &header, now),
+        }
+    }
+
+    /// Takes a packet of a connection, now or in a later turn.
+    fn on_packet(
+        &mut self,
+        now: Instant,
+        index: u32,
+        remote: SocketAddr,
+        header: &Header,
+        event: ConnectionEvent,
+        len: u64,
+    ) {
+        let Some(conn) = self.conns.get_mut(index as usize).and_then(Option::as_mut) else { return };
+        match conn.share.take(event, len, now) {
+            Turn::Now(event) => {
+                conn.process(event, len, now, &self.last_log);
+                mark(&mut self.dirty, conn, index);
+            }
+            Turn::Waits { is_first: true } => self.crowded.push(index),
+            Turn::Waits { is_first: false } => {}
+            Turn::Dropped => self.drops.note(Dropped::Excess, remote, header, now),
+        }
+    }
+
+    /// Processes packets that waited for this turn, as far as their connections may.
+    fn resume(&mut self, now: Instant) {
+        let Self { crowded, conns, dirty, .. } = self;
+        crowded.retain(|&index| {
+            let Some(conn) = conns.get_mut(index as usize).and_then(Option::as_mut) else { return false };
+            while let Some((event, len)) = conn.share.next(now) {
+                conn.process(event, len, now, &self.last_log);
+                mark(dirty, conn, index);
+            }
+            conn.share.has_waiting()
+        });
+    }
+
+    /// Runs the timers that are due, and takes packets that waited for this turn.
+    pub fn on_time(&mut self, now: Instant) {
+        self.resume(now);
+        while let Some((at, index)) = self.deadlines.pop_due(now) {
+            let Some(conn) = self.conns.get_mut(index as usize).and_then(Option::as_mut) else { continue };
+            disarm(&mut conn.armed, at);
+            match conn.deadline() {
+                Some(real) if real <= now && conn.is_handshake_late(now) => self.drop_handshake(now, index),
+                Some(real) if real <= now => {
+                    conn.on_time(now, &mut self.events);
+                    mark(&mut self.dirty, conn, index);
+                }
+                Some(real) => self.deadlines.arm(index, real, &mut conn.armed),
+                None => {}
+            }
+        }
+    }
+}
