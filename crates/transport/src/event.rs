@@ -6,7 +6,7 @@ use std::{rc::Rc, time::Duration};
 use bytes::Bytes;
 use spooky_bridge::message::{Fields, ResponseHead};
 
-use crate::{BackendId, Failure};
+use crate::{failure::Failure, handle::BackendId};
 
 /// One event. `tag` is the number given to [`crate::Transport::request`].
 #[derive(Debug)]

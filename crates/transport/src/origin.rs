@@ -13,9 +13,8 @@ use std::{
 use crate::{
     backoff::Backoff,
     connect::{Found, Route},
+    handle::{RequestHandle, SlotKey},
     options::{BackendSpec, Protocol, Scheme},
-    requests::RequestHandle,
-    slots::SlotKey,
 };
 
 /// Whether an origin can be reached, as last told to the owner.

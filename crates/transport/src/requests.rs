@@ -8,26 +8,7 @@ use std::time::Instant;
 use slab::Slab;
 use spooky_bridge::{h2::StreamId, message::RequestHead};
 
-use crate::slots::SlotKey;
-
-/// Names a running request. Outlives it harmlessly: calls with the handle of an ended request do nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct RequestHandle {
-    index: u32,
-    generation: u32,
-}
-
-impl RequestHandle {
-    /// The number that a protocol's state machine carries for this request.
-    pub(crate) fn to_wire(self) -> u64 {
-        (u64::from(self.generation) << 32) | u64::from(self.index)
-    }
-
-    /// The handle behind such a number.
-    pub(crate) fn from_wire(wire: u64) -> Self {
-        Self { index: wire as u32, generation: (wire >> 32) as u32 }
-    }
-}
+use crate::handle::{RequestHandle, SlotKey};
 
 /// A request that is on no connection yet.
 #[derive(Debug)]

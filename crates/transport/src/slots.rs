@@ -10,16 +10,10 @@ use spooky_net::timer::{self, Deadlines};
 use crate::{
     connect::Established,
     failure::ConnectFailure,
+    handle::SlotKey,
     pool::h2::Connection,
     wake::{MAX_SLOTS, ReadySet},
 };
-
-/// Names a connection; a slot that is used again has another generation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct SlotKey {
-    pub(crate) index: usize,
-    pub(crate) generation: u32,
-}
 
 /// An attempt under way.
 pub(crate) type Attempt = Pin<Box<dyn Future<Output = Result<Established, ConnectFailure>>>>;

@@ -19,10 +19,10 @@ use spooky_bridge::{
 use crate::{
     counters::Counters,
     failure::{FailureKind, Processed},
+    handle::RequestHandle,
     options::Options,
-    requests::RequestHandle,
+    queued::Queued,
     socket::Socket,
-    transport::Queued,
 };
 
 /// Bytes taken from one socket in one turn; what is left waits for the next, so that no connection starves another.

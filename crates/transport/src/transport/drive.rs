@@ -8,8 +8,9 @@ use std::{
 use super::Transport;
 use crate::{
     failure::{ConnectFailure, FailureKind},
+    handle::SlotKey,
     pool::h2::{Due, Phase, ReadEnd},
-    slots::{Link, SlotKey},
+    slots::Link,
 };
 
 impl Transport {
@@ -88,7 +89,10 @@ impl Transport {
         match &mut slot.link {
             Link::Connecting(attempt) => match attempt.as_mut().poll(&mut cx) {
                 Poll::Pending => {}
-                Poll::Ready(Ok(established)) => self.greet(key, established),
+                Poll::Ready(Ok(established)) => {
+                    self.greet(key, established);
+                    self.read(key);
+                }
                 Poll::Ready(Err(failure)) => self.connect_failed(key, &failure),
             },
             Link::H2(_) => self.read(key),
@@ -96,7 +100,7 @@ impl Transport {
     }
 
     /// Reads from a connection and draws the consequences.
-    pub(super) fn read(&mut self, key: SlotKey) {
+    fn read(&mut self, key: SlotKey) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         let Link::H2(connection) = &mut slot.link else { return };
         let before = connection.phase;

@@ -4,41 +4,19 @@ use std::{net::SocketAddr, rc::Rc, task::Context};
 
 use spooky_bridge::h2::Client;
 
-use super::{Queued, Transport};
+use super::Transport;
 use crate::{
-    connect::{self, Established, Found, Memory},
+    connect::{Established, Found},
     event::Event,
-    failure::{ConnectFailure, FailureKind, Processed},
+    failure::{ConnectFailure, FailureKind},
+    handle::{BackendId, SlotKey},
     origin::Reach,
     pool::h2::{Connection, Due, Phase},
-    slots::{Link, SlotKey},
+    queued::Queued,
+    slots::Link,
 };
 
 impl Transport {
-    /// Begins another connection to an origin, if it may have one.
-    pub(super) fn widen(&mut self, at: usize) {
-        let most = self.options.connections_per_backend.max(1);
-        let Some(origin) = self.origins.get_mut(at) else { return };
-        if self.stopped || !origin.may_connect(most, self.now) {
-            return;
-        }
-        let memory = Memory { addresses: origin.addresses.clone(), found: origin.found, turn: origin.attempts };
-        let attempt = connect::establish(Rc::clone(&origin.route), memory);
-        let Some(slot) = self.slots.insert(at, Box::pin(attempt), &self.ready) else {
-            // Too many connections in this worker. Those that wait go on when one of their own has room.
-            if origin.open.is_empty() {
-                self.fail_waiting(at, FailureKind::Unreachable);
-            }
-            return;
-        };
-        slot.arm(self.now + origin.connect_timeout, &mut self.deadlines);
-        origin.connecting = Some(slot.key);
-        origin.attempts = origin.attempts.wrapping_add(1);
-        origin.slots += 1;
-        self.ready.mark(slot.key.index);
-        self.counters.connects += 1;
-    }
-
     /// TCP and TLS stand: the preface goes out, and the peer has until the deadline of the attempt to answer it.
     pub(super) fn greet(&mut self, key: SlotKey, established: Established) {
         let Some(slot) = self.slots.get_mut(key) else { return };
@@ -51,7 +29,6 @@ impl Transport {
             origin.found = established.found;
         }
         self.mark_dirty(key);
-        self.read(key);
     }
 
     /// The peer's SETTINGS came: the connection takes requests.
@@ -128,14 +105,7 @@ impl Transport {
         self.pump(at);
     }
 
-    fn fail_waiting(&mut self, at: usize, kind: FailureKind) {
-        let Some(origin) = self.origins.get_mut(at) else { return };
-        for handle in origin.waiting.drain(..) {
-            self.events.push_back(Queued::Failed { handle, kind, processed: Processed::No });
-        }
-    }
-
-    fn tell_backends(&mut self, at: usize, event: impl Fn(super::BackendId) -> Event) {
+    fn tell_backends(&mut self, at: usize, event: impl Fn(BackendId) -> Event) {
         for (_, target) in self.targets.iter().filter(|(_, target)| target.origin == at) {
             self.events.push_back(Queued::Backend(event(target.id)));
         }

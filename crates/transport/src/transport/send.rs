@@ -8,12 +8,12 @@ use spooky_bridge::{
     message::{Fields, RequestHead},
 };
 
-use super::{BackendId, Queued, Transport};
+use super::Transport;
 use crate::{
-    failure::{FailureKind, Processed, Unsent},
-    pool::h2::{Connection, Phase},
-    requests::{Place, RequestHandle, Waiting},
-    slots::SlotKey,
+    failure::Unsent,
+    handle::{BackendId, RequestHandle, SlotKey},
+    pool::h2::Connection,
+    requests::{Place, Waiting},
 };
 
 impl Transport {
@@ -150,78 +150,6 @@ impl Transport {
                     self.settle(key);
                 }
             }
-        }
-    }
-
-    /// The open connection of an origin that has the fewest streams and takes another one, and how many it has.
-    fn least_busy(&self, at: usize) -> Option<(SlotKey, usize)> {
-        let mut least: Option<(SlotKey, usize)> = None;
-        for key in &self.origins.get(at)?.open {
-            let Some(connection) = self.slots.h2(*key) else { continue };
-            let busy = connection.client.active();
-            if connection.client.capacity() > 0 && least.is_none_or(|(_, fewest)| busy < fewest) {
-                least = Some((*key, busy));
-            }
-        }
-        least
-    }
-
-    /// Opens a stream for a request that is in the table.
-    fn put_on(&mut self, key: SlotKey, handle: RequestHandle, head: &RequestHead, end: bool) -> Result<(), Refused> {
-        let now = self.now;
-        let connection = self.slots.h2_mut(key).ok_or(Refused::Closing)?;
-        let (stream, at) = connection.open(head, end, handle, now)?;
-        if let Some(entry) = self.requests.get_mut(handle) {
-            entry.place = Place::Stream { connection: key, stream, at };
-        }
-        self.counters.requests += 1;
-        self.mark_dirty(key);
-        Ok(())
-    }
-
-    /// Gives waiting requests of an origin to connections that have room, and asks for another connection if some are left.
-    pub(super) fn pump(&mut self, at: usize) {
-        while let Some(handle) = self.origins.get(at).and_then(|origin| origin.waiting.front().copied()) {
-            let Some((key, _)) = self.least_busy(at) else { return self.widen(at) };
-            if let Some(origin) = self.origins.get_mut(at) {
-                origin.waiting.pop_front();
-            }
-            let Some(entry) = self.requests.get_mut(handle) else { continue };
-            let Place::Waiting(waiting) = std::mem::replace(&mut entry.place, Place::Unplaced) else { continue };
-            let waited = self.now.saturating_duration_since(waiting.since);
-            match self.put_on(key, handle, &waiting.head, waiting.end) {
-                Ok(()) => self.events.push_back(Queued::Sent { handle, waited }),
-                Err(Refused::HeadersTooLarge) => {
-                    self.queue_failure(handle, FailureKind::RequestHeadersTooLarge, Processed::No);
-                }
-                // The connection had room a moment ago: it cannot happen, but a request must not vanish.
-                Err(_) => self.queue_failure(handle, FailureKind::GoAway, Processed::No),
-            }
-        }
-    }
-
-    /// Enters a connection into the list of those to be flushed.
-    pub(super) fn mark_dirty(&mut self, key: SlotKey) {
-        if let Some(connection) = self.slots.h2_mut(key)
-            && !connection.dirty
-        {
-            connection.dirty = true;
-            self.dirty.push(key);
-        }
-    }
-
-    /// Draws the consequences of what happened to a connection: it may have room for waiting requests, or be of no more use.
-    pub(super) fn settle(&mut self, key: SlotKey) {
-        let Some(slot) = self.slots.get_mut(key) else { return };
-        let at = slot.origin;
-        let Some(connection) = self.slots.h2(key) else { return };
-        let (spent, idle) = (connection.is_spent(), connection.client.active() == 0);
-        let open = connection.phase == Phase::Open;
-        let Some(origin) = self.origins.get(at) else { return };
-        if !origin.waiting.is_empty() && open {
-            self.pump(at);
-        } else if spent || idle && open && (self.draining || origin.backends == 0) {
-            self.close(key);
         }
     }
 

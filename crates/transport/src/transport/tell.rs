@@ -1,27 +1,15 @@
 //! What the owner hears: events wait in a queue until it takes them, and it may have ended their request meanwhile.
 
-use std::time::Duration;
-
 use spooky_bridge::h2;
 
 use super::Transport;
 use crate::{
     event::Event,
     failure::{Failure, FailureKind, Processed},
-    requests::{Place, RequestHandle},
+    handle::RequestHandle,
+    queued::Queued,
+    requests::Place,
 };
-
-/// An event on its way to the owner, who may end the request before it gets there.
-pub(crate) enum Queued {
-    /// Of a stream; its tag is a [`RequestHandle`].
-    Stream(h2::Event),
-    /// A request left the queue of its origin.
-    Sent { handle: RequestHandle, waited: Duration },
-    /// A request is lost.
-    Failed { handle: RequestHandle, kind: FailureKind, processed: Processed },
-    /// Of a backend.
-    Backend(Event),
-}
 
 impl Transport {
     /// The next event, in the order of their causes. Call it until it gives none.

@@ -1,0 +1,87 @@
+//! Which backends there are, and the end of all of them: a drain, then a shutdown.
+
+use std::time::Instant;
+
+use super::{Target, Transport};
+use crate::{
+    failure::{FailureKind, Processed},
+    handle::BackendId,
+    options::BackendSpec,
+    origin::Origin,
+};
+
+impl Transport {
+    /// Adds a backend. Nothing is connected before the first request.
+    pub fn add_backend(&mut self, spec: &BackendSpec) -> BackendId {
+        let name = (spec.host.to_ascii_lowercase(), spec.port);
+        let same_name = self.names.entry(name).or_default();
+        let origins = &mut self.origins;
+        let shared = same_name.iter().copied().find(|at| origins.get(*at).is_some_and(|origin| origin.is(spec)));
+        let origin = if let Some(at) = shared {
+            if let Some(origin) = origins.get_mut(at) {
+                origin.backends += 1;
+            }
+            at
+        } else {
+            let at = origins.insert(Origin::new(spec));
+            same_name.push(at);
+            at
+        };
+        let entry = self.targets.vacant_entry();
+        let id = BackendId { index: entry.key() as u32, generation: self.next_target };
+        self.next_target = self.next_target.wrapping_add(1);
+        entry.insert(Target { id, origin, connect_timeout: spec.connect_timeout });
+        id
+    }
+
+    /// Removes a backend. Its running and waiting requests go on; the last of them closes the connections, unless another
+    /// backend shares the origin.
+    pub fn remove_backend(&mut self, backend: BackendId) {
+        let Some(target) = self.target(backend) else { return };
+        let at = target.origin;
+        self.targets.try_remove(backend.index as usize);
+        if let Some(origin) = self.origins.get_mut(at) {
+            origin.backends -= 1;
+            for key in origin.open.clone() {
+                self.settle(key);
+            }
+            self.forget_unused(at);
+        }
+    }
+
+    /// Whether a connection attempt to the backend failed so recently that another one should be preferred (behaviour 9).
+    pub fn is_passed_over(&self, backend: BackendId, now: Instant) -> bool {
+        let origin = self.target(backend).and_then(|target| self.origins.get(target.origin));
+        origin.is_some_and(|origin| origin.open.is_empty() && origin.backoff.is_paused(now))
+    }
+
+    /// A probe reached the backend: it is passed over no longer.
+    pub fn note_reachable(&mut self, backend: BackendId) {
+        if let Some(at) = self.target(backend).map(|target| target.origin)
+            && let Some(origin) = self.origins.get_mut(at)
+        {
+            origin.backoff.succeed();
+        }
+    }
+
+    /// From now on connections are closed as soon as they are idle. Requests are still taken.
+    pub fn drain(&mut self) {
+        self.draining = true;
+        for key in self.slots.keys() {
+            self.settle(key);
+        }
+    }
+
+    /// Closes everything. All requests fail with [`FailureKind::Stopped`], and none is taken any more.
+    pub fn shutdown(&mut self) {
+        self.stopped = true;
+        let waiting: Vec<_> = self.origins.iter_mut().flat_map(|(_, origin)| origin.waiting.drain(..)).collect();
+        for handle in waiting {
+            self.queue_failure(handle, FailureKind::Stopped, Processed::No);
+        }
+        for key in self.slots.keys() {
+            self.fail_streams(key, FailureKind::Stopped);
+            self.close(key);
+        }
+    }
+}
