@@ -4,6 +4,7 @@
 //! graph) to problems, with a test that shows it failing. Called by `main` and by `ci`.
 
 mod clock;
+mod cycles;
 mod file;
 mod layers;
 mod rooms;
@@ -28,6 +29,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     let files = collect(root)?;
     let mut problems: Vec<Problem> = files.iter().flat_map(check).collect();
     problems.extend(layers::check(&layers::packages(root)?));
+    problems.extend(cycles::check(&files));
     problems.sort();
     if problems.is_empty() {
         return Ok(());

@@ -1,0 +1,59 @@
+//! Modules of one crate import each other in one direction only.
+//!
+//! Builds, for each crate of the product, the graph "this file uses what that file defines", and reports every cycle in
+//! it. Re-exports are followed to the file that defines the item, so a `mod.rs` that only gathers its children is no part
+//! of a cycle. An inherent `impl` in another file than its type's counts as a use in the direction of the call. Code for
+//! tests is left out. Called by the list of rules.
+
+#![allow(clippy::indexing_slicing, reason = "indices of modules come from the list of modules itself")]
+
+mod graph;
+mod module;
+mod resolve;
+
+use std::collections::BTreeMap;
+
+use super::{File, Problem};
+use graph::components;
+use module::Module;
+use resolve::Crate;
+
+/// Where crates of the product have their sources.
+const SOURCES: &str = "/src/";
+
+/// Directories whose files may form a cycle. Those of `exchange` implement one type over one state; the entry goes when that
+/// state is split.
+const EXCEPTIONS: [&str; 1] = ["spooky/src/exchange/"];
+
+/// Checks the sources of all crates.
+pub(super) fn check(files: &[File]) -> Vec<Problem> {
+    let mut crates: BTreeMap<&str, Vec<&File>> = BTreeMap::new();
+    for file in files.iter().filter(|file| file.is_rust()) {
+        if let Some((root, inside)) = file.path.split_once(SOURCES)
+            && !inside.starts_with("bin/")
+        {
+            crates.entry(root).or_default().push(file);
+        }
+    }
+    crates.values().flat_map(|files| check_crate(files)).collect()
+}
+
+fn check_crate(files: &[&File]) -> Vec<Problem> {
+    let modules: Vec<Module> = files.iter().filter_map(|file| Module::read(file)).collect();
+    let graph = Crate::new(&modules).uses();
+    let mut problems = Vec::new();
+    for component in components(&graph) {
+        if EXCEPTIONS.iter().any(|directory| component.iter().all(|at| modules[*at].file.starts_with(directory))) {
+            continue;
+        }
+        let names: Vec<&str> = component.iter().map(|at| modules[*at].name.as_str()).collect();
+        let (from, to) = (component[0], component.iter().find(|to| graph[component[0]].contains_key(to)));
+        let line = to.and_then(|to| graph[from].get(to)).copied().unwrap_or(1);
+        let text = format!("modules import each other in a circle: {}", names.join(", "));
+        problems.push(Problem { place: modules[from].file.clone(), line, text });
+    }
+    problems
+}
+
+#[cfg(test)]
+mod tests;
