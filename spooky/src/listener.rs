@@ -52,6 +52,8 @@ pub(crate) struct Listener {
     receive: RecvBatch,
     send: SendBatch,
     removal: Option<Removal>,
+    /// Held as long as the port is in use here.
+    _bound: Arc<OwnedFd>,
 }
 
 /// How far a listener that was removed from the configuration is.
@@ -76,6 +78,7 @@ impl Listener {
             receive: RecvBatch::new(),
             send: SendBatch::new(),
             removal: None,
+            _bound: ingress.socket.clone(),
         })
     }
 

@@ -14,6 +14,7 @@ use spooky_lb::{
     time::Nanos,
 };
 use std::{
+    rc::Rc,
     task::Waker,
     time::{Duration, Instant},
 };
@@ -85,7 +86,8 @@ impl Exchanges {
             Wake::TryBackend(_) => {
                 let step = self.ask(sides, key, Attempt::on_start);
                 if let Some(Step::Full | Step::ClientFull) = step {
-                    return self.queue.keep_waiting(ticket, step == Some(Step::ClientFull));
+                    let is_held_back = step == Some(Step::ClientFull) || self.is_of_earlier_snapshot(key);
+                    return self.queue.keep_waiting(ticket, is_held_back);
                 }
                 self.queue.leave(ticket);
                 self.waiting.remove(&ticket);
@@ -105,6 +107,7 @@ impl Exchanges {
     /// permit in hand.
     pub(super) fn wait_for_backend(&mut self, sides: &mut Sides<'_>, key: usize, is_held_back: bool) {
         let now = self.nanos(sides.now);
+        let is_held_back = is_held_back || self.is_of_earlier_snapshot(key);
         let Some(exchange) = self.table.get_mut(key) else { return };
         let Seat::Held { permit, place } = &mut exchange.seat else { return };
         let Place::Seated(waited) = *place else { return };
@@ -116,6 +119,11 @@ impl Exchanges {
             }
             Err(reason) => self.end(sides, key, Outcome::Answer(reason)),
         }
+    }
+
+    /// Whether a reload has taken place since it began.
+    fn is_of_earlier_snapshot(&self, key: usize) -> bool {
+        self.table.get(key).is_some_and(|exchange| !Rc::ptr_eq(&exchange.snapshot, &self.snapshot))
     }
 
     /// What the client's connection holds of the limits.

@@ -106,6 +106,7 @@ impl Exchanges {
     /// Requests begin with this snapshot from now on.
     pub(crate) fn reload(&mut self, snapshot: WorkerSnapshot) {
         self.retired.push(std::mem::replace(&mut self.snapshot, Rc::new(snapshot)));
+        self.queue.on_reload();
     }
 
     /// Frees the snapshots that no exchange uses any more, and removes their backends from the transport.

@@ -37,7 +37,9 @@ fn attempt(config: Config, file: &Path) -> Result<ExitCode, StartError> {
         let _entered = runtime.enter();
         Signals::of_service().map_err(explain)?
     };
-    Ok(start(config, file)?.wait(&runtime, signals, file))
+    let code = start(config, file)?.wait(&runtime, signals, file);
+    runtime.shutdown_background(); // a reload that was abandoned may still be reading
+    Ok(code)
 }
 
 /// Starts the log, binds everything, opens certificates, gives up root and starts the workers, in this order; on an error

@@ -1,6 +1,6 @@
 //! Reloading the configuration: read, checked and compiled aside, then put into effect as a whole, or not at all.
 //!
-//! Runs on the control plane's thread, one reload after another. Workers and the health checker follow on their own.
+//! Runs beside the thread that waits for signals, one reload after another. Workers and the health checker follow on their own.
 
 use super::threads::Running;
 use crate::{
@@ -23,15 +23,9 @@ impl From<StartError> for ReloadError {
 }
 
 impl Running {
-    /// Puts the file into effect and logs how that went. Returns the number of the configuration that is in effect.
-    pub(crate) fn reload(&mut self, file: &Path) -> Result<u64, ReloadError> {
-        let done = match raise_kept() {
-            // Held while files are read and ports are bound, and by this thread alone.
-            Ok(_raised) => read(file).and_then(|config| self.follow(config)),
-            Err(error) => {
-                Err(ReloadError(vec![format!("Failed to raise the capabilities kept for a reload: {error}")]))
-            }
-        };
+    /// Puts what was read into effect and logs how that went. Returns the number of the configuration that is in effect.
+    pub(crate) fn reload(&mut self, read: Result<Config, ReloadError>) -> Result<u64, ReloadError> {
+        let done = read.and_then(|config| with_kept(|| self.follow(config)));
         match &done {
             Ok(generation) => tracing::info!("Configuration reloaded (generation={generation})"),
             Err(ReloadError(texts)) => {
@@ -67,8 +61,21 @@ impl Running {
     }
 }
 
-/// Reads and checks the file and what it points to. Warnings are logged.
-fn read(file: &Path) -> Result<Config, ReloadError> {
+/// Reads and checks the file and what it points to. Warnings are logged. A file may keep it waiting for ever.
+pub(super) fn read(file: &Path) -> Result<Config, ReloadError> {
+    with_kept(|| examined(file))
+}
+
+/// Does what needs the capabilities kept for a reload: they are held while files are read and ports are bound, and by this
+/// thread alone.
+fn with_kept<T>(act: impl FnOnce() -> Result<T, ReloadError>) -> Result<T, ReloadError> {
+    match raise_kept() {
+        Ok(_raised) => act(),
+        Err(error) => Err(ReloadError(vec![format!("Failed to raise the capabilities kept for a reload: {error}")])),
+    }
+}
+
+fn examined(file: &Path) -> Result<Config, ReloadError> {
     let line = |problem: &Problem| problem.to_string();
     match examine(file, Mode::Start) {
         Ok((loaded, problems)) => {

@@ -3,6 +3,7 @@
 use super::{
     ingress::{Listeners, Plan},
     privileges,
+    reload::read,
     worker_thread::WorkerThread,
 };
 use crate::{
@@ -111,11 +112,20 @@ impl Running {
         let drained = runtime.block_on(async {
             let mut running = self;
             while signals.next().await == Action::Reload {
-                let file = file.to_owned();
-                // Reading files takes time: a stop that is asked for meanwhile is seen afterwards.
+                let path = file.to_owned();
+                // A pipe that nobody writes to, or a file server that hangs, does not keep the process from stopping.
+                let read = tokio::select! {
+                    read = spawn_blocking(move || read(&path)) => read,
+                    () = signals.stop() => {
+                        tracing::warn!("Configuration reload abandoned: {} is still being read", file.display());
+                        break;
+                    }
+                };
+                let Ok(read) = read else { return None }; // a panic, reported by the panic hook
+                // A stop that is asked for meanwhile is seen afterwards.
                 let reloaded = spawn_blocking(move || {
                     // Logged by itself; the process goes on either way.
-                    let _ = running.reload(&file);
+                    let _ = running.reload(read);
                     running
                 });
                 match reloaded.await {

@@ -108,6 +108,11 @@ impl Proxy {
         assert_eq!(self.count(text), times, "lines of the log with: {text}");
     }
 
+    /// Where its configuration file `spooky.yaml` and its certificates are.
+    pub(crate) fn dir(&self) -> &Path {
+        self.files.dir()
+    }
+
     /// Replaces the text of its configuration file.
     pub(crate) fn rewrite(&self, text: &str) {
         std::fs::write(self.files.dir().join("spooky.yaml"), text).expect("write the configuration");

@@ -143,6 +143,83 @@ async fn listeners_come_and_go_and_a_removed_one_drains() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_removed_listener_that_comes_back_while_it_drains_is_refused_for_that_reason() {
+    let origin = Origin::h2c().await;
+    let backends = [origin.url()];
+    let proxy = Proxy::start(|settings| {
+        let settings = settings.upstream("all", "/", &backends).workers(2).level("debug");
+        settings.performance("shutdown_drain_timeout_ms: 60s")
+    })
+    .await;
+    let one = proxy.settings.text();
+    let added = port::free();
+    let two = with_listener(&one, added);
+    proxy.reload(&two, 2).await;
+    let second = proxy.client().connect(added, NAME).await;
+    let request = waiting_at(&origin, &second).await;
+    proxy.reload(&one, 3).await;
+    proxy.reload(&one, 4).await;
+    proxy.logged("Configuration freed (generation=3)", 1).await; // all workers have followed
+    proxy.rewrite(&two);
+    proxy.program.signal(Signal::HUP);
+    proxy.logged("Configuration reload failed: 1 error(s); keeping generation 4", 1).await;
+    proxy.logged("the listener that was removed there still drains", 1).await;
+    origin.open_gate();
+    assert_eq!(request.await.unwrap().0, 200);
+    assert_eq!(second.closed().await, Some(0x100), "H3_NO_ERROR");
+    wait::until(wait::BOUND, "the port to be free", || async { std::net::UdpSocket::bind(added).ok() }).await;
+    proxy.reload(&two, 5).await;
+    assert_eq!(proxy.client().connect(added, NAME).await.get("/").await.unwrap().text(), "hello");
+    proxy.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn requests_that_wait_for_a_removed_backend_do_not_hold_up_those_for_its_successor() {
+    let (main, hanging, successor) = (Origin::h2c().await, Origin::h2c().await, Origin::h2c().await);
+    let (first, second) = ([main.url()], [hanging.url()]);
+    let proxy = Proxy::start(|settings| {
+        settings
+            .upstream("main", "/", &first)
+            .upstream("other", "/gate", &second)
+            .performance("per_backend_inflight_limit: 1")
+            .block("resilience:\n  route_queue: { max_wait_ms: 10m }")
+    })
+    .await;
+    let connection = proxy.connect().await;
+    let request = waiting_at(&hanging, &connection).await;
+    let mut queued = connection.open(http::Request::get("https://localhost/gate").body(()).unwrap()).await.unwrap();
+    queued.sending.finish().await.unwrap();
+    assert_eq!(connection.get("/").await.unwrap().text(), "hello", "what was sent before has arrived");
+    successor.open_gate();
+    proxy.reload(&proxy.settings.text().replace(&hanging.url(), &successor.url()), 2).await;
+    assert_eq!(proxy.connect().await.get("/gate").await.unwrap().text(), "through");
+    hanging.open_gate();
+    assert_eq!(request.await.unwrap().0, 200);
+    assert_eq!(queued.reading.reply().await.unwrap().text(), "through");
+    assert_eq!(hanging.journal().now().requests.len(), 2, "it went where it had begun to wait");
+    proxy.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reload_that_waits_for_a_file_for_ever_does_not_keep_the_process_from_stopping() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::before(&[origin.url()]).await;
+    let connection = proxy.connect().await;
+    let pipe = proxy.dir().join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status().expect("run mkfifo");
+    assert!(made.success());
+    std::fs::rename(&pipe, proxy.dir().join("spooky.yaml")).unwrap();
+    proxy.program.signal(Signal::HUP);
+    // Whoever opens a pipe for writing waits for a reader.
+    let path = proxy.dir().join("spooky.yaml");
+    let open = tokio::task::spawn_blocking(|| std::fs::OpenOptions::new().write(true).open(path).unwrap());
+    let writer = wait::within("the reload to read", open).await.unwrap();
+    assert_eq!(connection.get("/").await.unwrap().text(), "hello");
+    proxy.stop().await;
+    drop(writer);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn health_of_a_backend_that_stays_is_kept_and_a_new_one_is_used_at_once() {
     let (good, dead) = (Origin::h2c().await, format!("http://{}", port::free()));
     let block = "load_balancing: { type: round_robin }\npassive_health: { failure_threshold: 1, cooldown_ms: 1h }";

@@ -75,7 +75,8 @@ struct Entry {
     ticket: Ticket,
     waited: Waited,
     client: Option<ClientShare>,
-    /// It waits for a backend only because its client holds its share of those that have room: others pass it.
+    /// It waits for a backend only because its client holds its share of those that have room, or it waits for those of an
+    /// earlier configuration: others pass it.
     is_held_back: bool,
 }
 
@@ -102,15 +103,10 @@ impl Local {
         self.backends.iter().find(|entry| !entry.is_held_back)
     }
 
-    /// The first request of each client that waits because of its client's share.
-    fn held_back(&self) -> impl Iterator<Item = &Entry> {
-        let held_back = self.backends.iter().filter(|entry| entry.is_held_back).enumerate();
-        held_back
-            .filter(|(at, entry)| {
-                let mut before = self.backends.iter().filter(|other| other.is_held_back).take(*at);
-                !before.any(|other| is_same_client(other.client.as_ref(), entry.client.as_ref()))
-            })
-            .map(|(_, entry)| entry)
+    /// Whether no request before `at` is held back with the same client.
+    fn is_first_of_client(&self, at: usize, entry: &Entry) -> bool {
+        let mut before = self.backends.iter().take(at).filter(|other| other.is_held_back);
+        !before.any(|other| is_same_client(other.client.as_ref(), entry.client.as_ref()))
     }
 }
 
@@ -127,7 +123,7 @@ pub struct Queue {
     ready: VecDeque<Wake>,
     /// Something changed here that may let a waiter go.
     again: bool,
-    /// A client of this worker gave a place back: its requests that wait because of its share may go.
+    /// A client of this worker gave a place back, or one that others pass went on: the next of them may go.
     freed: Rc<Cell<bool>>,
     due: Nanos,
     next_ticket: u64,
@@ -192,7 +188,8 @@ impl Queue {
     }
 
     /// Every usable backend is full (`Step::Full`), or the client holds its share of those that are not
-    /// (`Step::ClientFull`, `is_held_back`): wait with the permit in hand. `waited` is that of an earlier wait.
+    /// (`Step::ClientFull`, `is_held_back`): wait with the permit in hand. `waited` is that of an earlier wait. A request of
+    /// an earlier configuration is held back in any case: nobody else knows when its backends have room.
     pub fn wait_backend(
         &mut self,
         permit: &Permit,
@@ -221,6 +218,16 @@ impl Queue {
         }
     }
 
+    /// A new configuration is in effect. What waits for a backend of the earlier one goes on waiting, but no longer stands
+    /// before requests that may have other backends.
+    pub fn on_reload(&mut self) {
+        for entry in self.locals.iter_mut().flat_map(|local| &mut local.backends) {
+            entry.is_held_back = true;
+        }
+        self.again = true;
+        self.show();
+    }
+
     fn ticket(&mut self) -> Ticket {
         self.next_ticket += 1;
         Ticket(self.next_ticket)
@@ -231,6 +238,9 @@ impl Queue {
         self.ready.retain(|wake| wake.ticket() != ticket);
         let found = self.locals.iter_mut().position(|local| {
             let waiting = local.permits.len() + local.backends.len();
+            if local.backends.iter().any(|entry| entry.ticket == ticket && entry.is_held_back) {
+                self.freed.set(true); // there may be room for the next of its client as well
+            }
             local.permits.retain(|entry| entry.ticket != ticket);
             local.backends.retain(|entry| entry.ticket != ticket);
             local.permits.len() + local.backends.len() < waiting
@@ -390,13 +400,18 @@ impl Queue {
         }
     }
 
-    /// Lets the first that waits for a backend of each upstream try again; if `called`, those that are held back as well.
+    /// Lets the first that waits for a backend of each upstream try again; if `called`, also the first of each client that
+    /// others pass. Whoever waits longer comes first.
     fn offer(&mut self, called: bool) {
         for local in &self.locals {
             let first = local.first_for_backend();
             let first = first.filter(|entry| !local.scope.backends.has_older(self.worker, entry.waited.since));
-            let held_back = called.then(|| local.held_back()).into_iter().flatten();
-            self.ready.extend(first.into_iter().chain(held_back).map(|entry| Wake::TryBackend(entry.ticket)));
+            let first = first.map(|entry| entry.ticket);
+            let tries = local.backends.iter().enumerate().filter(|(at, entry)| {
+                let is_next = called && entry.is_held_back && local.is_first_of_client(*at, entry);
+                is_next || first == Some(entry.ticket)
+            });
+            self.ready.extend(tries.map(|(_, entry)| Wake::TryBackend(entry.ticket)));
         }
     }
 

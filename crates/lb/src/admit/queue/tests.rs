@@ -323,3 +323,70 @@ fn shares_do_not_disturb_the_order_of_those_who_wait_for_the_limit() {
     assert!(queue.poll(AT(5)).is_none());
     queue.leave(third);
 }
+
+/// The one that is told to try a backend now.
+fn try_backend(queue: &mut Queue, now: u64) -> Option<Ticket> {
+    match queue.poll(AT(now))? {
+        Wake::TryBackend(ticket) => Some(ticket),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn as_many_of_one_client_go_on_as_places_came_back_at_once() {
+    let process = process(100);
+    let scope = scope(&process, 10);
+    let mut queue = Queue::new(Arc::clone(&process), 0);
+    let client = queue.new_client();
+    let permits = [1, 2, 3].map(|ms| granted(queue.admit(&scope, Some(&client), Nanos::NEVER, AT(ms))));
+    let [one, two, three] =
+        [0, 1, 2].map(|at| queue.wait_backend(&permits[at], true, None, Nanos::NEVER, AT(4 + at as u64)).unwrap());
+    assert_eq!(try_backend(&mut queue, 7), Some(one), "once more when shown");
+    queue.keep_waiting(one, true);
+    assert_eq!(try_backend(&mut queue, 7), None);
+    // Two places come back before anybody is called.
+    scope.on_backend_free();
+    scope.on_backend_free();
+    assert_eq!(try_backend(&mut queue, 8), Some(one));
+    queue.leave(one);
+    assert_eq!(try_backend(&mut queue, 8), Some(two));
+    queue.leave(two);
+    assert_eq!(try_backend(&mut queue, 8), Some(three));
+    queue.keep_waiting(three, true);
+    assert_eq!(try_backend(&mut queue, 8), None);
+}
+
+#[test]
+fn who_waits_for_backends_of_an_earlier_configuration_is_passed_and_still_called_first() {
+    let process = process(100);
+    let scope = scope(&process, 10);
+    let mut queues = [0, 1].map(|worker| Queue::new(Arc::clone(&process), worker));
+    let client = queues[0].new_client();
+    let permits = [1, 2].map(|ms| granted(queues[0].admit(&scope, Some(&client), Nanos::NEVER, AT(ms))));
+    let old = queues[0].wait_backend(&permits[0], false, None, Nanos::NEVER, AT(3)).unwrap();
+    assert!(scope.has_backend_waiters());
+    queues[0].on_reload();
+    assert!(!scope.has_backend_waiters(), "nobody has to let it go first");
+    assert_eq!(try_backend(&mut queues[0], 4), Some(old), "once more when that has changed");
+    queues[0].keep_waiting(old, true);
+    assert_eq!(try_backend(&mut queues[0], 4), None);
+    // Requests of the new configuration that have to wait as well, here and elsewhere.
+    let new = queues[0].wait_backend(&permits[1], false, None, Nanos::NEVER, AT(5)).unwrap();
+    assert!(scope.has_backend_waiters());
+    let far = queues[1].new_client();
+    let far_permit = granted(queues[1].admit(&scope, Some(&far), Nanos::NEVER, AT(6)));
+    let elsewhere = queues[1].wait_backend(&far_permit, false, None, Nanos::NEVER, AT(6)).unwrap();
+    while let Some(ticket) = try_backend(&mut queues[0], 6) {
+        queues[0].keep_waiting(ticket, ticket == old);
+    }
+    assert_eq!(try_backend(&mut queues[1], 6), None, "younger than the new one of the other worker");
+    scope.on_backend_free();
+    assert_eq!([7, 7, 7].map(|ms| try_backend(&mut queues[0], ms)), [Some(old), Some(new), None], "the oldest first");
+    queues[0].keep_waiting(old, true);
+    queues[0].leave(new);
+    assert_ne!(try_backend(&mut queues[0], 8), Some(new));
+    assert_eq!(try_backend(&mut queues[1], 8), Some(elsewhere));
+    queues[0].leave(old);
+    queues[1].leave(elsewhere);
+    assert_eq!(process.queued(), 0);
+}
