@@ -245,8 +245,10 @@ impl Upstream {
         for index in 0..self.pool.members().len() {
             let bar = self.pool.check(index, now, panic).err();
             let tried = order.is_tried(index);
-            full |= bar == Some(Bar::Full) && !tried;
-            held |= bar.is_none() && !tried && client.is_some_and(|client| self.pool.is_held_by(client, index));
+            let is_held = bar.is_none() && client.is_some_and(|client| self.pool.is_held_by(client, index));
+            held |= is_held && !tried;
+            // Without a bar it has become free since the choice, through another worker: as good as full, the queue asks again.
+            full |= matches!(bar, None | Some(Bar::Full)) && !is_held && !tried;
             open |= bar == Some(Bar::Open);
             usable |= bar.is_none() || bar == Some(Bar::Full);
         }
@@ -288,5 +290,25 @@ impl Upstream {
         if let Some(backoff) = self.backoff.get_mut(backend) {
             *backoff = Backoff::default();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::pool::PoolOptions;
+    use crate::pool::tests::pool;
+
+    #[test]
+    fn a_backend_that_becomes_free_while_others_choose_is_waited_for() {
+        let upstream = Upstream::new(Arc::new(pool(&[1, 1], PoolOptions::default())), UpstreamOptions::default());
+        let mut order = Order::new(0, None);
+        let explain = |order: &Order| upstream.explain(order, None, Nanos::from_millis(1), false);
+        // As if both had been full when the choice was made.
+        assert!(matches!(explain(&order), Pick::Full));
+        order.exclude(0);
+        assert!(matches!(explain(&order), Pick::Full));
+        order.exclude(1);
+        assert!(matches!(explain(&order), Pick::Exhausted), "both were tried");
     }
 }
