@@ -4,6 +4,7 @@ mod bind;
 mod ingress;
 mod limiter;
 mod privileges;
+mod read;
 mod reload;
 mod threads;
 mod worker_thread;

@@ -2,25 +2,16 @@
 //!
 //! Runs beside the thread that waits for signals, one reload after another. Workers and the health checker follow on their own.
 
-use super::threads::Running;
+use super::{
+    read::{ReloadError, with_kept},
+    threads::Running,
+};
 use crate::{
     snapshot::{compile, process_limits},
-    start_error::StartError,
     worker::WorkerSetup,
 };
-use spooky_config::{Change, Config, Mode, Problem, Severity, diff, examine};
-use spooky_net::sys::privileges::raise_kept;
-use std::{path::Path, sync::Arc};
-
-/// Why nothing has changed: one text for each reason, with its place in the file if it has one.
-#[derive(Debug)]
-pub(crate) struct ReloadError(pub(crate) Vec<String>);
-
-impl From<StartError> for ReloadError {
-    fn from(StartError(text): StartError) -> Self {
-        Self(vec![text])
-    }
-}
+use spooky_config::{Change, Config, diff};
+use std::sync::Arc;
 
 impl Running {
     /// Puts what was read into effect and logs how that went. Returns the number of the configuration that is in effect.
@@ -58,39 +49,5 @@ impl Running {
         self.prober.reload(snapshot.clone());
         self.snapshot = snapshot;
         Ok(self.snapshot.generation)
-    }
-}
-
-/// Reads and checks the file and what it points to. Warnings are logged. A file may keep it waiting for ever.
-pub(super) fn read(file: &Path) -> Result<Config, ReloadError> {
-    with_kept(|| examined(file))
-}
-
-/// Does what needs the capabilities kept for a reload: they are held while files are read and ports are bound, and by this
-/// thread alone.
-fn with_kept<T>(act: impl FnOnce() -> Result<T, ReloadError>) -> Result<T, ReloadError> {
-    match raise_kept() {
-        Ok(_raised) => act(),
-        Err(error) => Err(ReloadError(vec![format!("Failed to raise the capabilities kept for a reload: {error}")])),
-    }
-}
-
-fn examined(file: &Path) -> Result<Config, ReloadError> {
-    let line = |problem: &Problem| problem.to_string();
-    match examine(file, Mode::Start) {
-        Ok((loaded, problems)) => {
-            for problem in &problems {
-                tracing::warn!("{}", line(problem));
-            }
-            Ok(loaded.config)
-        }
-        Err(problems) => {
-            let (errors, warnings): (Vec<_>, Vec<_>) =
-                problems.iter().partition(|problem| problem.severity == Severity::Error);
-            for problem in warnings {
-                tracing::warn!("{}", line(problem));
-            }
-            Err(ReloadError(errors.into_iter().map(line).collect()))
-        }
     }
 }

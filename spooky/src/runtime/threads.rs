@@ -3,7 +3,7 @@
 use super::{
     ingress::{Listeners, Plan},
     privileges,
-    reload::read,
+    read::read,
     worker_thread::WorkerThread,
 };
 use crate::{

@@ -1,0 +1,50 @@
+//! Reading the configuration again for a reload: the file and what it points to, with the capabilities that were kept for it.
+
+use crate::start_error::StartError;
+use spooky_config::{Config, Mode, Problem, Severity, examine};
+use spooky_net::sys::privileges::raise_kept;
+use std::path::Path;
+
+/// Why nothing has changed: one text for each reason, with its place in the file if it has one.
+#[derive(Debug)]
+pub(crate) struct ReloadError(pub(crate) Vec<String>);
+
+impl From<StartError> for ReloadError {
+    fn from(StartError(text): StartError) -> Self {
+        Self(vec![text])
+    }
+}
+
+/// Reads and checks the file and what it points to. Warnings are logged. A file may keep it waiting for ever.
+pub(super) fn read(file: &Path) -> Result<Config, ReloadError> {
+    with_kept(|| examined(file))
+}
+
+/// Does what needs the capabilities kept for a reload: they are held while files are read and ports are bound, and by this
+/// thread alone.
+pub(super) fn with_kept<T>(act: impl FnOnce() -> Result<T, ReloadError>) -> Result<T, ReloadError> {
+    match raise_kept() {
+        Ok(_raised) => act(),
+        Err(error) => Err(ReloadError(vec![format!("Failed to raise the capabilities kept for a reload: {error}")])),
+    }
+}
+
+fn examined(file: &Path) -> Result<Config, ReloadError> {
+    let line = |problem: &Problem| problem.to_string();
+    match examine(file, Mode::Start) {
+        Ok((loaded, problems)) => {
+            for problem in &problems {
+                tracing::warn!("{}", line(problem));
+            }
+            Ok(loaded.config)
+        }
+        Err(problems) => {
+            let (errors, warnings): (Vec<_>, Vec<_>) =
+                problems.iter().partition(|problem| problem.severity == Severity::Error);
+            for problem in warnings {
+                tracing::warn!("{}", line(problem));
+            }
+            Err(ReloadError(errors.into_iter().map(line).collect()))
+        }
+    }
+}
