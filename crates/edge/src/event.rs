@@ -1,7 +1,7 @@
 //! What the edge tells the exchange, and the handle by which the exchange answers.
 
 use bytes::Bytes;
-use spooky_bridge::message::{Fields, RequestHead, check::Refused};
+use spooky_bridge::message::{Fields, Protocol, RequestHead, check::Refused};
 use std::net::{IpAddr, SocketAddr};
 
 /// A client's request stream. Copyable and safe to keep: once the stream is gone every call with it does nothing.
@@ -43,6 +43,8 @@ impl Event {
 pub enum EventKind {
     /// A complete, well-formed request head.
     Request {
+        /// What the client speaks.
+        protocol: Protocol,
         /// The head.
         head: RequestHead,
         /// The request has no body: its end came with the head.
@@ -54,11 +56,15 @@ pub enum EventKind {
     },
     /// A head that must be answered with an error before anything else is done with it.
     Refused {
+        /// What the client speaks.
+        protocol: Protocol,
         /// Why, with all that was received.
         refusal: Box<Refused>,
     },
     /// A complete head that is malformed; its stream was reset.
     Malformed {
+        /// What the client speaks.
+        protocol: Protocol,
         /// All that was received.
         fields: Box<Fields>,
         /// What is wrong, for the log.

@@ -113,7 +113,7 @@ impl Load {
 
     fn handle(&mut self, event: Event, total: u64) {
         match event {
-            Event::Head { tag, head, end } => {
+            Event::Head { tag, head, end, .. } => {
                 assert_eq!(head.status / 100, 2, "status");
                 self.end(tag, end, total);
             }

@@ -4,7 +4,7 @@
 use std::{rc::Rc, time::Duration};
 
 use bytes::Bytes;
-use spooky_bridge::message::{Fields, ResponseHead};
+use spooky_bridge::message::{Fields, Protocol, ResponseHead};
 
 use crate::{failure::Failure, handle::BackendId};
 
@@ -22,6 +22,8 @@ pub enum Event {
     Informational {
         /// The request.
         tag: u64,
+        /// What the backend speaks.
+        protocol: Protocol,
         /// The interim head.
         head: ResponseHead,
     },
@@ -29,6 +31,8 @@ pub enum Event {
     Head {
         /// The request.
         tag: u64,
+        /// What the backend speaks.
+        protocol: Protocol,
         /// The head.
         head: ResponseHead,
         /// The response is complete.

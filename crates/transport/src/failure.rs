@@ -4,7 +4,12 @@
 use std::{error::Error, fmt, io};
 
 use rustls::AlertDescription;
-use spooky_bridge::h2::{Code, ConnectionError};
+use spooky_bridge::{
+    h2::{Code, ConnectionError},
+    message::ResetReason,
+};
+
+use crate::reset;
 
 /// Whether the backend may have processed the request (RFC 9110 9.2.2, RFC 9113 8.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,10 +128,10 @@ pub struct Failure {
 }
 
 impl Failure {
-    /// The peer's reset code, if it was a reset.
-    pub fn code(&self) -> Option<Code> {
+    /// What the peer said when it reset the stream or ended the connection, if that is what it did.
+    pub fn reset_reason(&self) -> Option<ResetReason> {
         match self.kind {
-            FailureKind::Reset(code) => Some(code),
+            FailureKind::Reset(code) | FailureKind::Ended(code) => Some(reset::reason(code)),
             _ => None,
         }
     }

@@ -19,6 +19,7 @@ mod origin;
 mod pool;
 mod queued;
 mod requests;
+mod reset;
 mod resolve;
 mod slots;
 mod socket;

@@ -7,7 +7,7 @@ use super::{
     state::{Exchange, Response},
     tag_of,
 };
-use spooky_bridge::{h2, message::rewrite};
+use spooky_bridge::message::{ResetReason, rewrite};
 use spooky_lb::{
     attempt::{Attempt, Cx, ErrorCode, FailureKind as Kind, SlotId, Step},
     outcome::Reason,
@@ -114,7 +114,7 @@ impl Exchanges {
     pub(super) fn cancel(&mut self, sides: &mut Sides<'_>, key: usize, slot: SlotId) {
         let handle = self.table.get_mut(key).and_then(|exchange| exchange.handle(slot)?.take());
         if let Some(handle) = handle {
-            sides.transport.reset(handle, h2::Code::CANCEL);
+            sides.transport.reset(handle, ResetReason::Cancelled);
         }
     }
 
@@ -178,8 +178,8 @@ pub(super) fn kind_of(failure: &Failure) -> Kind {
         FailureKind::TlsCertificate => Kind::Certificate,
         FailureKind::TlsProtocol | FailureKind::NoCommonProtocol => Kind::Tls,
         FailureKind::Reset(_) if is_unprocessed => Kind::RefusedStream,
-        FailureKind::Reset(code) => Kind::Reset(error_code(code)),
-        FailureKind::Ended(code) if code != h2::Code::INTERNAL_ERROR => Kind::ConnectionRejected,
+        FailureKind::Reset(_) => Kind::Reset(error_code(failure)),
+        FailureKind::Ended(_) if failure.reset_reason() != Some(ResetReason::Internal) => Kind::ConnectionRejected,
         FailureKind::Malformed(_) => Kind::Malformed,
         FailureKind::ResponseHeadersTooLarge => Kind::HeadersTooLarge,
         FailureKind::RequestHeadersTooLarge => Kind::Local(Reason::HeadersTooLarge),
@@ -191,13 +191,13 @@ pub(super) fn kind_of(failure: &Failure) -> Kind {
     }
 }
 
-/// Who caused a reset, by its code (RFC 9113 section 7).
-fn error_code(code: h2::Code) -> ErrorCode {
-    match code {
-        h2::Code::INTERNAL_ERROR => ErrorCode::Internal,
-        h2::Code::PROTOCOL_ERROR | h2::Code::ENHANCE_YOUR_CALM | h2::Code::HTTP_1_1_REQUIRED | h2::Code::CANCEL => {
-            ErrorCode::Rejected
-        }
-        _ => ErrorCode::Other,
+/// Who caused a reset, by what the backend said.
+fn error_code(failure: &Failure) -> ErrorCode {
+    match failure.reset_reason() {
+        Some(ResetReason::Internal) => ErrorCode::Internal,
+        Some(
+            ResetReason::Protocol | ResetReason::ExcessiveLoad | ResetReason::VersionFallback | ResetReason::Cancelled,
+        ) => ErrorCode::Rejected,
+        Some(ResetReason::NoError | ResetReason::Refused | ResetReason::Other) | None => ErrorCode::Other,
     }
 }

@@ -7,12 +7,9 @@ use super::{
     state::{Exchange, Response},
 };
 use bytes::Bytes;
-use spooky_bridge::{
-    h2,
-    message::{
-        Fields, Known, Method, Protocol, ResponseHead,
-        rewrite::{self, ResponseContext},
-    },
+use spooky_bridge::message::{
+    Fields, Known, Protocol, ResetReason, ResponseHead,
+    rewrite::{self, ResponseContext},
 };
 use spooky_edge::Body;
 use spooky_lb::{
@@ -22,18 +19,12 @@ use spooky_lb::{
 };
 use spooky_transport::RequestHandle;
 
-/// The context of a response to a request of this method. Backends are spoken to over HTTP/2; on HTTP/3 no `alt-svc` is
-/// needed.
-const fn from_h2(method: Method) -> ResponseContext<'static> {
-    ResponseContext { protocol: Protocol::Http2, method, alt_svc: None }
-}
-
 impl Exchanges {
-    pub(super) fn on_interim(&mut self, sides: &mut Sides<'_>, key: usize, mut head: ResponseHead) {
+    pub(super) fn on_interim(&mut self, sides: &mut Sides<'_>, key: usize, protocol: Protocol, mut head: ResponseHead) {
         let Some(exchange) = self.table.get(key).filter(|found| matches!(found.response, Response::Awaited)) else {
             return;
         };
-        rewrite::to_client(&mut head, &from_h2(exchange.method));
+        rewrite::to_client(&mut head, &ResponseContext { protocol, method: exchange.method, alt_svc: None });
         if let Some(edge) = sides.edge(exchange.client) {
             edge.interim(exchange.client.stream, &head);
         }
@@ -44,12 +35,13 @@ impl Exchanges {
         sides: &mut Sides<'_>,
         key: usize,
         slot: SlotId,
+        protocol: Protocol,
         mut head: ResponseHead,
         end: bool,
     ) {
         let Some(exchange) = self.table.get_mut(key) else { return };
         let limit = exchange.snapshot.limits.max_response_body;
-        rewrite::to_client(&mut head, &from_h2(exchange.method));
+        rewrite::to_client(&mut head, &ResponseContext { protocol, method: exchange.method, alt_svc: None });
         let (has_body, is_tunnel) = (head.has_body(exchange.method), head.opens_tunnel(exchange.method));
         if has_body && head.content_length.zip(limit).is_some_and(|(length, limit)| length > limit) {
             return self.end(sides, key, Outcome::Answer(Reason::ResponseBodyTooLarge));
@@ -210,7 +202,7 @@ impl Exchange {
         let is_sent = self.upload.is_sent;
         for handle in self.handles.iter_mut().filter_map(Option::take) {
             if !is_sent {
-                sides.transport.reset(handle, h2::Code::NO_ERROR);
+                sides.transport.reset(handle, ResetReason::NoError);
             }
         }
     }

@@ -8,7 +8,7 @@ use super::{
     log,
     state::{Client, Exchange, Response},
 };
-use spooky_bridge::{h2, h3::Code, message::local};
+use spooky_bridge::message::{ResetReason, local};
 use spooky_edge::Abort;
 use spooky_lb::{
     attempt::{Expiry, FailureKind},
@@ -29,7 +29,7 @@ pub(super) enum Outcome {
         /// Why.
         reset: Reset,
         /// What the client is told.
-        code: Code,
+        reason: ResetReason,
         /// What the backend that was answering did, if it is to blame.
         fault: Option<BackendFault>,
     },
@@ -49,13 +49,13 @@ pub(super) enum BackendFault {
 impl Outcome {
     /// The response is cut off, and no code says more about it.
     pub(super) const fn cut(reset: Reset) -> Self {
-        Self::Reset { reset, code: Code::INTERNAL_ERROR, fault: None }
+        Self::Reset { reset, reason: ResetReason::Internal, fault: None }
     }
 
     /// A deadline has passed; the backend has been silent since then, if that is why.
     pub(super) fn overdue(expiry: Expiry, silent_since: Option<Nanos>) -> Self {
         let fault = silent_since.map(|since| BackendFault::Silent { since });
-        Self::Reset { reset: expiry.reset(), code: Code::INTERNAL_ERROR, fault }
+        Self::Reset { reset: expiry.reset(), reason: ResetReason::Internal, fault }
     }
 
     /// A backend failed after the response head.
@@ -65,7 +65,7 @@ impl Outcome {
             transport::FailureKind::ResponseHeadersTooLarge => Reset::ResponseTrailersTooLarge,
             _ => Reset::UpstreamReset,
         };
-        Self::Reset { reset, code: reset_code(failure), fault: Some(BackendFault::Failed(kind_of(failure))) }
+        Self::Reset { reset, reason: reset_reason(failure), fault: Some(BackendFault::Failed(kind_of(failure))) }
     }
 
     /// What it is where the response has begun, or has not.
@@ -158,10 +158,10 @@ impl Exchanges {
         match outcome {
             Outcome::Complete => {}
             Outcome::Answer(reason) => self.answer(sides, client, reason, &ended.asked()),
-            Outcome::Reset { reset, code, .. } => {
+            Outcome::Reset { reset, reason, .. } => {
                 log::cut_off(ended.asked().request_id, reset);
                 if let Some(edge) = sides.edge(client) {
-                    edge.reset(client.stream, code);
+                    edge.reset(client.stream, reason);
                 }
             }
             Outcome::Aborted(abort) => {
@@ -182,7 +182,7 @@ impl Exchanges {
         }
         self.leave_queue(exchange);
         for handle in exchange.handles.iter_mut().filter_map(Option::take) {
-            sides.transport.reset(handle, h2::Code::CANCEL);
+            sides.transport.reset(handle, ResetReason::Cancelled);
         }
     }
 }
@@ -215,12 +215,13 @@ fn reset_of(reason: Reason) -> Reset {
 }
 
 /// What the client sees when a response breaks off.
-fn reset_code(failure: &Failure) -> Code {
-    match failure.kind {
-        transport::FailureKind::Reset(h2::Code::CANCEL) => Code::REQUEST_CANCELLED,
-        transport::FailureKind::Reset(h2::Code::ENHANCE_YOUR_CALM) => Code::EXCESSIVE_LOAD,
-        transport::FailureKind::Reset(h2::Code::HTTP_1_1_REQUIRED) => Code::VERSION_FALLBACK,
-        _ => Code::INTERNAL_ERROR,
+fn reset_reason(failure: &Failure) -> ResetReason {
+    match (failure.kind, failure.reset_reason()) {
+        (
+            transport::FailureKind::Reset(_),
+            Some(reason @ (ResetReason::Cancelled | ResetReason::ExcessiveLoad | ResetReason::VersionFallback)),
+        ) => reason,
+        _ => ResetReason::Internal,
     }
 }
 

@@ -5,7 +5,7 @@
 
 use super::state::Exchange;
 use crate::snapshot::KeySource;
-use spooky_bridge::message::{Fields, Known, Method, RequestHead};
+use spooky_bridge::message::{Fields, Known, Method, Protocol, RequestHead};
 use spooky_edge::Abort;
 use spooky_lb::{
     attempt::{Expiry, SlotId},
@@ -17,15 +17,15 @@ use spooky_transport::{Failure, FailureKind};
 use std::{fmt, time::Instant};
 
 /// A request has arrived.
-pub(super) fn request(head: &RequestHead) {
+pub(super) fn request(protocol: Protocol, head: &RequestHead) {
     let target = || if head.method == Method::Connect { head.authority() } else { head.path() };
-    tracing::debug!("HTTP/3 request {} {}", Escaped(head.method_bytes()), Escaped(target()));
+    tracing::debug!("{} request {} {}", protocol.name(), Escaped(head.method_bytes()), Escaped(target()));
 }
 
 /// A request has arrived whose head breaks a rule.
-pub(super) fn invalid_request(fields: &Fields) {
+pub(super) fn invalid_request(protocol: Protocol, fields: &Fields) {
     let first = |name| Escaped(fields.first(name).unwrap_or_default());
-    tracing::debug!("HTTP/3 request {} {}", first(Known::Method), first(Known::Path));
+    tracing::debug!("{} request {} {}", protocol.name(), first(Known::Method), first(Known::Path));
 }
 
 /// A request was refused before it had an exchange.

@@ -136,9 +136,13 @@ impl Exchanges {
         let client = Client { listener, stream };
         let key = tag.and_then(|tag| self.find(tag)).map(|(key, _)| key);
         match (kind, key) {
-            (EventKind::Request { head, end, peer, .. }, _) => self.start(sides, client, head, end, peer),
-            (EventKind::Refused { refusal }, _) => self.refuse(sides, client, &refusal),
-            (EventKind::Malformed { fields, reason }, _) => self.refuse_malformed(sides, client, &fields, reason),
+            (EventKind::Request { protocol, head, end, peer, .. }, _) => {
+                self.start(sides, client, protocol, head, end, peer);
+            }
+            (EventKind::Refused { protocol, refusal }, _) => self.refuse(sides, client, protocol, &refusal),
+            (EventKind::Malformed { protocol, fields, reason }, _) => {
+                self.refuse_malformed(sides, client, protocol, &fields, reason);
+            }
             (EventKind::Readable, Some(key)) => self.pump_upload(sides, key),
             (EventKind::Accepted(bytes), Some(key)) => self.on_accepted(sides, key, bytes),
             (EventKind::Sent, Some(key)) => self.on_all_sent(sides, key),
@@ -165,8 +169,10 @@ impl Exchanges {
         match event {
             UpstreamEvent::Sent { .. } => self.on_sent(sides, key, slot),
             UpstreamEvent::Sendable { .. } => self.pump_upload(sides, key),
-            UpstreamEvent::Informational { head, .. } => self.on_interim(sides, key, head),
-            UpstreamEvent::Head { head, end, .. } => self.on_head(sides, key, slot, head, end),
+            UpstreamEvent::Informational { protocol, head, .. } => self.on_interim(sides, key, protocol, head),
+            UpstreamEvent::Head { protocol, head, end, .. } => {
+                self.on_head(sides, key, slot, protocol, head, end);
+            }
             UpstreamEvent::Data { data, end, .. } => self.on_data(sides, key, data, end),
             UpstreamEvent::Trailers { mut fields, .. } => {
                 rewrite::response_trailers(&mut fields);

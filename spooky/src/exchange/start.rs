@@ -42,11 +42,12 @@ impl Exchanges {
         &mut self,
         sides: &mut Sides<'_>,
         client: Client,
+        protocol: Protocol,
         head: RequestHead,
         end: bool,
         peer: SocketAddr,
     ) {
-        log::request(&head);
+        log::request(protocol, &head);
         self.counts.on_request();
         let admitted = match self.admit(sides, client, &head, end, peer) {
             Ok(admitted) => admitted,
@@ -57,7 +58,7 @@ impl Exchanges {
             }
         };
         let ticket = admitted.seat.ticket();
-        let key = self.enter(sides, client, admitted, head, peer);
+        let key = self.enter(sides, client, protocol, admitted, head, peer);
         if let Some(ticket) = ticket {
             self.waiting.insert(ticket, tag_of(key, self.serial, SlotId::FIRST));
             self.arm(key);
@@ -160,6 +161,7 @@ impl Exchanges {
         &mut self,
         sides: &mut Sides<'_>,
         client: Client,
+        protocol: Protocol,
         admitted: Admitted,
         mut head: RequestHead,
         peer: SocketAddr,
@@ -167,7 +169,7 @@ impl Exchanges {
         let from = ForwardedClient::new(peer.ip(), admitted.port);
         let new_id = request_id::accepted(&head.fields).is_none().then(|| self.clock.request_id());
         let context = RequestContext {
-            protocol: Protocol::Http3,
+            protocol,
             client: &from,
             forwarded: admitted.forwarded,
             request_id: new_id.as_ref().map(<[u8; 36]>::as_slice),
@@ -202,8 +204,9 @@ impl Exchanges {
     }
 
     /// Answers a request whose head broke a rule that has an answer.
-    pub(super) fn refuse(&mut self, sides: &mut Sides<'_>, client: Client, refused: &Refused) {
+    pub(super) fn refuse(&mut self, sides: &mut Sides<'_>, client: Client, protocol: Protocol, refused: &Refused) {
         let outcome = Outcome::Answer(reason_of(&refused.error));
+        log::invalid_request(protocol, &refused.fields);
         self.refuse_head(sides, client, &refused.fields, outcome);
     }
 
@@ -212,14 +215,15 @@ impl Exchanges {
         &mut self,
         sides: &mut Sides<'_>,
         client: Client,
+        protocol: Protocol,
         fields: &Fields,
         reason: &'static str,
     ) {
+        log::invalid_request(protocol, fields);
         self.refuse_head(sides, client, fields, Outcome::Aborted(Abort::Malformed(reason)));
     }
 
     fn refuse_head(&mut self, sides: &mut Sides<'_>, client: Client, fields: &Fields, outcome: Outcome) {
-        log::invalid_request(fields);
         self.counts.on_request();
         let method = Method::from_bytes(fields.first(Known::Method).unwrap_or_default());
         self.finish(sides, Ended::Refused(client, asked(method, fields)), outcome);

@@ -12,13 +12,14 @@ use crate::{
     snapshot::{Snapshot, log_transition, transport_options},
 };
 use schedule::Schedule;
+use spooky_bridge::message::ResetReason;
 use spooky_lb::{
     health::{Readiness, Transition},
     rng::Rng,
     time::Nanos,
 };
 use spooky_net::timer::Timer;
-use spooky_transport::{BackendId, Code, Event, Transport};
+use spooky_transport::{BackendId, Event, Transport};
 use std::{
     collections::HashMap,
     future::poll_fn,
@@ -130,7 +131,7 @@ impl Probes {
 
     fn forget(&mut self, mut watch: Watch) {
         if let Some(handle) = watch.stop() {
-            self.transport.reset(handle, Code::CANCEL);
+            self.transport.reset(handle, ResetReason::Cancelled);
         }
         self.transport.remove_backend(watch.backend);
     }
@@ -211,7 +212,7 @@ impl Probes {
         let at = Nanos::since(self.epoch, now);
         let Some(watch) = self.watches.get_mut(index) else { return };
         if let Some(handle) = watch.stop() {
-            self.transport.reset(handle, Code::CANCEL);
+            self.transport.reset(handle, ResetReason::Cancelled);
         }
         let (upstream, backend) = watch.of;
         let Some(pool) = self.snapshot.upstreams.get(upstream).map(|upstream| &upstream.pool) else { return };

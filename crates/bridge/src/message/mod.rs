@@ -13,6 +13,7 @@ pub mod name;
 pub mod protocol;
 pub mod request_id;
 pub mod reserved;
+pub mod reset_reason;
 pub mod rewrite;
 pub mod trace;
 
@@ -20,3 +21,4 @@ pub use fields::{Field, Fields, Name};
 pub use head::{Method, RequestHead, ResponseHead};
 pub use name::Known;
 pub use protocol::Protocol;
+pub use reset_reason::ResetReason;

@@ -4,6 +4,7 @@ mod arrivals;
 mod backlog;
 mod dispatch;
 mod request;
+mod reset;
 mod response;
 mod session;
 mod staging;

@@ -100,7 +100,7 @@ impl Session {
             Err(refusal) => {
                 let Some(stream) = self.streams.get_mut(slot as usize) else { return };
                 stream.intake = body_intake(&mut stream.intake, rest, None, end);
-                let kind = EventKind::Refused { refusal: Box::new(refusal) };
+                let kind = EventKind::Refused { protocol: self.settings.rules.protocol, refusal: Box::new(refusal) };
                 return events.push_back(Event::new(stream_ref, kind));
             }
         };
@@ -110,7 +110,7 @@ impl Session {
         let Some(stream) = self.streams.get_mut(slot as usize) else { return };
         stream.intake = body_intake(&mut stream.intake, rest, head.content_length, end);
         let (peer, local_ip) = (self.origin.peer, self.origin.local_ip);
-        let kind = EventKind::Request { head, end, peer, local_ip };
+        let kind = EventKind::Request { protocol: self.settings.rules.protocol, head, end, peer, local_ip };
         events.push_back(Event::new(stream_ref, kind));
     }
 
@@ -123,7 +123,8 @@ impl Session {
         reason: &'static str,
         events: &mut VecDeque<Event>,
     ) {
-        let kind = EventKind::Malformed { fields: Box::new(fields), reason };
+        let protocol = self.settings.rules.protocol;
+        let kind = EventKind::Malformed { protocol, fields: Box::new(fields), reason };
         events.push_back(Event::new(self.reference(slot), kind));
         self.refuse_stream(quic, slot, Code::MESSAGE_ERROR, events);
     }

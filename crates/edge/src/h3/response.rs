@@ -1,6 +1,7 @@
 //! The sending half of request streams: heads are staged, bodies are passed on, what QUIC does not take waits.
 
 use super::{
+    reset,
     session::Session,
     staging::{COPY_LIMIT, Staging},
     stream::{Body, Output},
@@ -9,8 +10,8 @@ use crate::event::StreamRef;
 use bytes::Bytes;
 use quinn_proto::Connection;
 use spooky_bridge::{
-    h3::{self, Code},
-    message::{Fields, ResponseHead},
+    h3,
+    message::{Fields, ResetReason, ResponseHead},
 };
 
 impl Session {
@@ -131,9 +132,9 @@ impl Session {
     }
 
     /// Ends the stream with an error.
-    pub(crate) fn reset(&mut self, quic: &mut Connection, reference: StreamRef, code: Code) {
+    pub(crate) fn reset(&mut self, quic: &mut Connection, reference: StreamRef, reason: ResetReason) {
         if let Some(stream) = self.find(reference) {
-            stream.reset(quic, code);
+            stream.reset(quic, reset::code(reason));
             self.sweep(reference.slot);
         }
     }

@@ -20,7 +20,7 @@ use bytes::Bytes;
 use quinn_proto::{ConnectionHandle, Endpoint, ServerConfig, Transmit, VarInt};
 use spooky_bridge::{
     h3::Code,
-    message::{Fields, ResponseHead},
+    message::{Fields, ResetReason, ResponseHead},
 };
 use spooky_config::{host_of, normalize_host};
 use spooky_net::timer::Deadlines;
@@ -338,13 +338,13 @@ impl Edge {
     }
 
     /// Ends the stream in both directions with an error; nothing of it is heard again.
-    pub fn reset(&mut self, stream: StreamRef, code: Code) {
+    pub fn reset(&mut self, stream: StreamRef, reason: ResetReason) {
         if self.staged.is_of(stream) {
             self.staged.clear();
         }
         if let Some((conn, dirty)) = self.parts(stream) {
             mark(dirty, conn, stream.conn);
-            conn.session.reset(&mut conn.quic, stream, code);
+            conn.session.reset(&mut conn.quic, stream, reason);
         }
     }
 

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use spooky_bridge::{
-    h2::{Code, Refused, StreamId},
-    message::{Fields, RequestHead},
+    h2::{Refused, StreamId},
+    message::{Fields, RequestHead, ResetReason},
 };
 
 use super::Transport;
@@ -14,6 +14,7 @@ use crate::{
     handle::{BackendId, RequestHandle, SlotKey},
     pool::h2::Connection,
     requests::{Place, Waiting},
+    reset,
 };
 
 impl Transport {
@@ -129,9 +130,9 @@ impl Transport {
         }
     }
 
-    /// Ends the request; no event of it follows. The backend hears `code` unless it never heard of the request, or both
+    /// Ends the request; no event of it follows. The backend hears `reason` unless it never heard of the request, or both
     /// sides were complete.
-    pub fn reset(&mut self, request: RequestHandle, code: Code) {
+    pub fn reset(&mut self, request: RequestHandle, reason: ResetReason) {
         let Some(entry) = self.requests.remove(request) else { return };
         match entry.place {
             Place::Unplaced => {}
@@ -144,7 +145,7 @@ impl Transport {
             Place::Stream { connection: key, stream, .. } => {
                 if let Some(connection) = self.slots.h2_mut(key) {
                     let before = connection.client.active();
-                    connection.client.reset(stream, code);
+                    connection.client.reset(stream, reset::code(reason));
                     self.counters.resets_sent += (before - connection.client.active()) as u64;
                     self.mark_dirty(key);
                     self.settle(key);

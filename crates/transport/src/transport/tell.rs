@@ -1,6 +1,6 @@
 //! What the owner hears: events wait in a queue until it takes them, and it may have ended their request meanwhile.
 
-use spooky_bridge::h2;
+use spooky_bridge::{h2, message::Protocol};
 
 use super::Transport;
 use crate::{
@@ -39,11 +39,11 @@ impl Transport {
         match event {
             h2::Event::Informational { tag, head, .. } => {
                 let tag = self.requests.get(RequestHandle::from_wire(tag))?.tag;
-                Some(Event::Informational { tag, head })
+                Some(Event::Informational { tag, protocol: Protocol::Http2, head })
             }
             h2::Event::Head { tag, head, end, .. } => {
                 let tag = self.receive(tag, end)?;
-                Some(Event::Head { tag, head, end })
+                Some(Event::Head { tag, protocol: Protocol::Http2, head, end })
             }
             h2::Event::Data { tag, data, end, .. } => {
                 let tag = self.receive(tag, end)?;

@@ -1,6 +1,6 @@
 //! Requests of all kinds that end at random moments: whatever the order, nothing is told after an end and nothing is left.
 
-use spooky_transport::{Code, Options};
+use spooky_transport::Options;
 
 use crate::{
     origin::{self, pattern},
@@ -50,7 +50,7 @@ async fn random_ends_leave_nothing_behind() {
                     break;
                 }
                 let tag = running.swap_remove(random.below(running.len()));
-                worker.cancel(tag, Code::CANCEL);
+                worker.cancel(tag);
             }
             false
         })

@@ -3,6 +3,7 @@
 use std::{io, time::Duration};
 
 use bytes::Bytes;
+use spooky_bridge::message::ResetReason;
 use spooky_transport::{BackendSpec, Code, Failure, FailureKind, Options, Processed};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -228,11 +229,12 @@ async fn resets_carry_their_code_and_whether_the_request_was_processed() {
     });
     worker.finish(1..=3).await;
     let facts = |tag| {
-        (failure(&worker, tag).code().unwrap(), failure(&worker, tag).processed, failure(&worker, tag).head_received)
+        let failure = failure(&worker, tag);
+        (failure.reset_reason().unwrap(), failure.processed, failure.head_received)
     };
-    assert_eq!(facts(1), (Code::REFUSED_STREAM, Processed::No, false));
-    assert_eq!(facts(2), (Code::CANCEL, Processed::Unknown, false));
-    assert_eq!(facts(3), (Code::ENHANCE_YOUR_CALM, Processed::Unknown, true));
+    assert_eq!(facts(1), (ResetReason::Refused, Processed::No, false));
+    assert_eq!(facts(2), (ResetReason::Cancelled, Processed::Unknown, false));
+    assert_eq!(facts(3), (ResetReason::ExcessiveLoad, Processed::Unknown, true));
     let counters = worker.transport.counters();
     assert_eq!((counters.resets_received, counters.connections_now), (3, 1));
     peer.await.unwrap();

@@ -2,7 +2,8 @@
 
 use std::sync::atomic::Ordering;
 
-use spooky_transport::{Code, FailureKind, Options, Processed, Unsent};
+use spooky_bridge::message::ResetReason;
+use spooky_transport::{FailureKind, Options, Processed, Unsent};
 
 use crate::{
     origin, raw,
@@ -87,7 +88,7 @@ async fn the_queue_is_bounded_and_a_waiting_request_leaves_it_at_once() {
     }
     assert!(worker.transport.is_waiting(worker.handles[&1]));
     assert_eq!(worker.try_request(backend, &head("GET", "/", None), true, 9).unwrap_err(), Unsent::QueueFull);
-    worker.transport.reset(worker.handles[&1], Code::CANCEL);
+    worker.transport.reset(worker.handles[&1], ResetReason::Cancelled);
     worker.get(backend, "/", 3);
     let peer = tokio::spawn(async move {
         let mut peer = raw::Peer::accept(&listener, &[(3, 1)]).await; // one stream at a time
@@ -117,7 +118,7 @@ async fn a_reset_reaches_the_backend_and_ends_all_events() {
         peer.wait_for(raw::RST_STREAM).await.unwrap()
     });
     worker.until("the first bytes", |worker| !worker.answers[&1].body.is_empty()).await;
-    worker.transport.reset(worker.handles[&1], Code::CANCEL);
+    worker.transport.reset(worker.handles[&1], ResetReason::Cancelled);
     let reset = worker.during("RST_STREAM", peer).await.unwrap();
     assert_eq!((reset.stream, reset.payload.as_slice()), (1, &8_u32.to_be_bytes()[..]));
     assert!(!worker.answers[&1].is_over());

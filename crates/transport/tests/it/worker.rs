@@ -10,9 +10,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use spooky_bridge::message::{Fields, Known, Method, Name, RequestHead};
+use spooky_bridge::message::{Fields, Known, Method, Name, RequestHead, ResetReason};
 use spooky_transport::{
-    BackendId, BackendSpec, Code, Event, Failure, Options, Protocol, RequestHandle, Scheme, Transport, Unsent,
+    BackendId, BackendSpec, Event, Failure, Options, Protocol, RequestHandle, Scheme, Transport, Unsent,
 };
 
 /// Longest wait for anything in these tests.
@@ -107,8 +107,8 @@ impl Worker {
     }
 
     /// Ends a request early; anything that is told of it afterwards fails the test.
-    pub(crate) fn cancel(&mut self, tag: u64, code: Code) {
-        self.transport.reset(self.handles[&tag], code);
+    pub(crate) fn cancel(&mut self, tag: u64) {
+        self.transport.reset(self.handles[&tag], ResetReason::Cancelled);
         self.uploads.remove(&tag);
         self.answer(tag).complete = true;
     }
@@ -195,7 +195,7 @@ impl Worker {
                 self.upload(tag);
             }
             Event::Informational { tag, .. } => assert!(!self.answer(tag).is_over()),
-            Event::Head { tag, head, end } => {
+            Event::Head { tag, head, end, .. } => {
                 let answer = self.answer(tag);
                 assert_eq!(answer.status, 0, "two heads");
                 answer.status = head.status;
