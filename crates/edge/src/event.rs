@@ -4,8 +4,9 @@ use bytes::Bytes;
 use spooky_bridge::message::{Fields, Protocol, RequestHead, check::Refused};
 use std::net::{IpAddr, SocketAddr};
 
-/// A client's request stream. Copyable and safe to keep: once the stream is gone every call with it does nothing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A client's request stream. Copyable and safe to keep: once the stream is gone every call with it does nothing. The
+/// default refers to no stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamRef {
     pub(crate) conn: u32,
     pub(crate) epoch: u32,

@@ -205,3 +205,6 @@ const SERIALS: u32 = 1 << 31;
 fn tag_of(key: usize, serial: u32, slot: SlotId) -> u64 {
     u64::from(serial) << 33 | (slot.index() as u64) << 32 | key as u64
 }
+
+#[cfg(test)]
+mod tests;
