@@ -51,7 +51,7 @@ const OUTSIDE: [&str; 3] = ["spooky-testkit", "spooky-bench", "xtask"];
 const PEERS: &str = "spooky-testkit";
 
 /// Outside crates (by the first part of their names) that stay in some rooms of the product, and why.
-const ROOMS: [(&str, &[&str], &str); 12] = [
+const ROOMS: [(&str, &[&str], &str); 13] = [
     ("aws-lc-rs", &["spooky-edge"], "keys of QUIC are the edge's, all other cryptography is rustls's"),
     ("quinn-proto", &["spooky-edge"], "QUIC is the edge's"),
     // The client of `spooky demo`; `tidy::rooms` keeps both out of the rest of that crate.
@@ -68,6 +68,11 @@ const ROOMS: [(&str, &[&str], &str); 12] = [
     ("socket2", &["spooky-net"], "sockets are the network's"),
     ("libc", &["spooky-net"], "system calls are the network's"),
     ("nix", &["spooky-config", "spooky-net"], "accounts are looked up to check the file and to become them"),
+    (
+        "rustc-hash",
+        &["spooky-edge"],
+        "what peers may choose freely needs a hash with a secret; stream ids are sequential",
+    ),
     ("crossbeam-queue", &["spooky-net"], "what workers share is one short list"),
 ];
 

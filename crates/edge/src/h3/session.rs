@@ -9,6 +9,7 @@ use super::untyped::Untyped;
 use crate::event::{Abort, Event, EventKind, StreamRef};
 use bytes::Bytes;
 use quinn_proto::{Connection, Dir, ReadError, StreamId};
+use rustc_hash::FxHashMap;
 use slab::Slab;
 use spooky_bridge::{
     h3::{self, Code, UniEvent},
@@ -16,8 +17,7 @@ use spooky_bridge::{
     padding::StreamFrame,
 };
 use std::{
-    collections::{HashMap, VecDeque},
-    hash::{BuildHasherDefault, Hasher},
+    collections::VecDeque,
     net::{IpAddr, SocketAddr},
     rc::Rc,
     time::{Duration, Instant},
@@ -69,7 +69,8 @@ pub(crate) struct Session {
     pub(super) settings: Rc<SessionSettings>,
     pub(super) h3: h3::Connection,
     pub(super) streams: Slab<Stream>,
-    pub(super) by_id: HashMap<u64, u32, BuildHasherDefault<IdHasher>>,
+    /// Stream ids are sequential by protocol, so a hash without a secret spreads them well enough.
+    pub(super) by_id: FxHashMap<u64, u32>,
     pub(super) serial: u32,
     pub(super) control: Option<StreamId>,
     control_backlog: Bytes,
@@ -109,7 +110,7 @@ impl Session {
             settings,
             h3: h3::Connection::new(local),
             streams: Slab::new(),
-            by_id: HashMap::default(),
+            by_id: FxHashMap::default(),
             serial: 0,
             control: None,
             control_backlog: Bytes::new(),
@@ -428,25 +429,5 @@ impl Session {
             stream.reset(quic, code);
         }
         self.lose_streams(Abort::Closed, events);
-    }
-}
-
-/// Stream ids are sequential by protocol; one multiplication spreads them well enough.
-#[derive(Default)]
-pub(super) struct IdHasher(u64);
-
-impl Hasher for IdHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u64(u64::from(*byte));
-        }
-    }
-
-    fn write_u64(&mut self, id: u64) {
-        self.0 = (self.0.rotate_left(5) ^ id).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     }
 }
