@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use spooky_bridge::message::Method;
+
 use super::backends::BackendSet;
 use super::deadline::UploadWait;
 use super::failure::{ErrorCode, FailureKind, Sent};
@@ -113,7 +115,7 @@ impl Attempt {
             slots: [None, None],
             order: Order::new(request.key, None),
             client: None,
-            idempotent: is_idempotent(request.method),
+            idempotent: Method::from_bytes(request.method).is_idempotent(),
             // With a body the clock starts when the upload ends (behaviour 6).
             total_deadline: if request.has_body { Nanos::NEVER } else { now + total },
             is_client_deadline: false,
@@ -550,9 +552,4 @@ impl Attempt {
         self.slots.get_mut(index).map(Option::take)?;
         Some(Step::Cancel { slot: SlotId(index as u8) })
     }
-}
-
-/// RFC 9110 section 9.2.2, without CONNECT.
-fn is_idempotent(method: &[u8]) -> bool {
-    matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"TRACE" | b"PUT" | b"DELETE")
 }
