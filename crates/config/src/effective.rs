@@ -20,11 +20,6 @@ impl Config {
         self.shown().document()
     }
 
-    /// As a JSON object with the same keys.
-    pub fn to_json(&self) -> String {
-        self.shown().json()
-    }
-
     /// As data. `listen` stands for itself and not among `listeners` once more.
     pub(crate) fn shown(&self) -> Shown {
         let mut shown = self.show(&Key::NONE);

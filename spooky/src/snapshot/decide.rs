@@ -92,7 +92,6 @@ pub(super) fn policy(config: &Config) -> Policy {
     Policy::new(PolicyOptions {
         allowed_methods: words(&protocol.allowed_methods),
         denied_path_prefixes: protocol.denied_path_prefixes.clone(),
-        reject_ambiguous_paths: protocol.reject_ambiguous_paths,
         connect: protocol.allow_connect.then(|| ConnectRules {
             allowed_ports: protocol.connect_allowed_ports.clone(),
             allowed_authorities: protocol.connect_allowed_authorities.clone(),

@@ -12,8 +12,6 @@ pub struct PolicyOptions {
     pub allowed_methods: Vec<String>,
     /// Path prefixes that are refused.
     pub denied_path_prefixes: Vec<String>,
-    /// Paths that read differently after decoding are refused.
-    pub reject_ambiguous_paths: bool,
     /// CONNECT, `None` when it is not accepted.
     pub connect: Option<ConnectRules>,
     /// Methods accepted in 0-RTT data.
@@ -34,7 +32,6 @@ pub struct ConnectRules {
 pub struct Policy {
     allowed_methods: Vec<Box<[u8]>>,
     denied: DeniedPrefixes,
-    reject_ambiguous_paths: bool,
     connect: Option<ConnectRules>,
     early_data_methods: Vec<Box<[u8]>>,
     allow: String,
@@ -50,7 +47,6 @@ impl Policy {
         let allow = allow_field(&options.allowed_methods, options.connect.is_some());
         Self {
             denied: DeniedPrefixes::new(options.denied_path_prefixes.iter().map(String::as_str)),
-            reject_ambiguous_paths: options.reject_ambiguous_paths,
             allow,
             allowed_methods: bytes(options.allowed_methods),
             early_data_methods: bytes(options.early_data_methods),
@@ -73,19 +69,6 @@ impl Policy {
     /// Value of the `allow` field of a 405.
     pub fn allow(&self) -> &str {
         &self.allow
-    }
-
-    /// 3.3: encoded slash, backslash or NUL, where they are refused.
-    pub fn check_ambiguity(&self, path: &[u8]) -> Result<(), Reason> {
-        if !self.reject_ambiguous_paths {
-            return Ok(());
-        }
-        let path = path.split(|&byte| byte == b'?').next().unwrap_or_default();
-        let escape = |window: &[u8]| {
-            matches!(window, [b'%', b'2', b'f' | b'F'] | [b'%', b'5', b'c' | b'C'] | [b'%', b'0', b'0'])
-        };
-        let ambiguous = path.contains(&b'\\') || path.windows(3).any(escape);
-        if ambiguous { Err(Reason::AmbiguousPath) } else { Ok(()) }
     }
 
     /// 3.6: the path, on every way in which a backend may read it. `depths` is working space that the caller keeps.
@@ -177,16 +160,6 @@ mod tests {
             assert_eq!(policy.check_connect(bad.as_bytes()), Err(Reason::InvalidConnectTarget), "{bad}");
         }
         assert_eq!(connect_port(b"[::1]:8443"), Some(8443));
-    }
-
-    #[test]
-    fn ambiguous_paths_are_refused_where_configured() {
-        let strict = policy(PolicyOptions { reject_ambiguous_paths: true, ..Default::default() });
-        for path in ["/a%2fb", "/a%2Fb", "/a%5cb", "/a\\b", "/a%00"] {
-            assert_eq!(strict.check_ambiguity(path.as_bytes()), Err(Reason::AmbiguousPath), "{path}");
-            assert_eq!(policy(PolicyOptions::default()).check_ambiguity(path.as_bytes()), Ok(()));
-        }
-        assert_eq!(strict.check_ambiguity(b"/a/b?c=%2f\\"), Ok(()));
     }
 
     #[test]

@@ -119,15 +119,6 @@ impl FailureKind {
         };
         Some(Blame { word, opens_circuit })
     }
-
-    /// Reason label of `spooky_retry_attempts_total` for the attempt that follows it.
-    pub const fn retry_label(self) -> &'static str {
-        match self {
-            Self::ResponseTimeout | Self::ConnectTimeout => "timeout",
-            Self::Reset(_) | Self::ConnectionLost(_) | Self::ConnectionRejected => "transport",
-            _ => "pool",
-        }
-    }
 }
 
 /// What of the request had left when its attempt failed.

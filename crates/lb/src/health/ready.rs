@@ -29,11 +29,6 @@ impl Readiness {
         }
         counted
     }
-
-    /// Whether at least one backend is healthy.
-    pub fn has_backend(&self) -> bool {
-        self.healthy > 0
-    }
 }
 
 #[cfg(test)]
@@ -53,6 +48,5 @@ mod tests {
         prober.on_result(&pools[0].members()[0].state.health, false, Nanos::from_millis(1));
         let ready = Readiness::of(&pools);
         assert_eq!(ready, Readiness { healthy: 1, total: 3, unavailable: vec![1] });
-        assert!(ready.has_backend() && !Readiness::of(&pools[1..]).has_backend());
     }
 }

@@ -176,12 +176,6 @@ impl Reason {
         self.row().text
     }
 
-    /// The whole value of the `proxy-status` field (RFC 9209).
-    pub fn proxy_status(self) -> String {
-        let row = self.row();
-        format!("spooky; error={}; details=\"{}\"", row.proxy_error, row.details)
-    }
-
     /// `reason` label in metrics and `reason=` in the access line.
     pub const fn label(self) -> &'static str {
         self.row().label

@@ -75,8 +75,3 @@ fn grpc_status_follows_the_contract() {
     assert_eq!(Reason::BodyIdle.grpc_status(), 4);
     assert_eq!(Reason::ResponseTimeout.grpc_status(), 4);
 }
-
-#[test]
-fn proxy_status_is_one_structured_item() {
-    assert_eq!(Reason::NoRoute.proxy_status(), "spooky; error=destination_not_found; details=\"no route\"");
-}

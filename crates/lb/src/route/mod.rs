@@ -74,19 +74,5 @@ impl Reason {
     }
 }
 
-impl Reason {
-    /// The word in log and header.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Only => "only",
-            Self::Path => "path",
-            Self::ExactHost => "exact_host",
-            Self::WildcardHost => "wildcard_host",
-            Self::Method => "method",
-            Self::Name => "name",
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests;

@@ -19,7 +19,7 @@ fn form(path: &str) -> String {
 
 fn find(table: &Table, host: &str, path: &str, method: &str) -> Option<(usize, &'static str)> {
     let found = table.lookup(host.as_bytes(), path.as_bytes(), method.as_bytes(), &mut Vec::new());
-    found.map(|m| (m.upstream, m.reason.as_str()))
+    found.map(|m| (m.upstream, m.reason.label()))
 }
 
 #[test]

@@ -55,15 +55,6 @@ impl Transport {
         origin.is_some_and(|origin| origin.open.is_empty() && origin.backoff.is_paused(now))
     }
 
-    /// A probe reached the backend: it is passed over no longer.
-    pub fn note_reachable(&mut self, backend: BackendId) {
-        if let Some(at) = self.target(backend).map(|target| target.origin)
-            && let Some(origin) = self.origins.get_mut(at)
-        {
-            origin.backoff.succeed();
-        }
-    }
-
     /// From now on connections are closed as soon as they are idle. Requests are still taken.
     pub fn drain(&mut self) {
         self.draining = true;
