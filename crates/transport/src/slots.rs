@@ -110,6 +110,16 @@ impl Slots {
         self.slots.iter().map(|(_, slot)| slot.key).collect()
     }
 
+    /// Frees what the connections hold and do not need while they are idle.
+    pub(crate) fn free_unused(&mut self) {
+        for (_, slot) in &mut self.slots {
+            if let Link::H2(connection) = &mut slot.link {
+                connection.free_unused();
+            }
+        }
+        self.slots.shrink_to_fit();
+    }
+
     /// Number of connections.
     pub(crate) fn len(&self) -> usize {
         self.slots.len()

@@ -22,6 +22,8 @@ const USAGE: u8 = 2;
 
 /// Runs the command that the arguments of the process name.
 pub fn main() -> ExitCode {
+    // First of all, while little of the heap is in use. Where the system refuses, the process takes more memory, no more.
+    let _refused = spooky_net::heap::avoid_huge_pages();
     match Arguments::parse().into_command() {
         Command::Run(Run { file, tls_keylog }) => with_file(file, |path| run(path, tls_keylog)),
         Command::Check(Check { file, json }) => with_file(file, |path| check(path, json)),

@@ -120,6 +120,13 @@ impl Exchanges {
         });
     }
 
+    /// Frees memory that was only needed while there was traffic.
+    pub(crate) fn free_unused(&mut self) {
+        self.table.shrink_to_fit();
+        self.capped.shrink_to_fit();
+        self.waiting.shrink_to_fit();
+    }
+
     /// Learns the time of this turn.
     pub(crate) fn advance(&mut self, now: Instant) {
         self.clock.advance(now);

@@ -5,7 +5,7 @@ use super::{
     end::{Ended, Outcome},
     local::Asked,
     log,
-    state::{Client, Exchange, Place, Response, Seat, Upload},
+    state::{Client, Exchange, Place, Response, Seat, Upload, compact_large_head},
     tag_of,
 };
 use spooky_bridge::message::{
@@ -178,6 +178,7 @@ impl Exchanges {
         };
         let is_exempt = head.method == Method::Connect || local::is_grpc(&head.fields);
         rewrite::to_backend(&mut head, &context);
+        compact_large_head(&mut head);
         self.serial = (self.serial + 1) % SERIALS;
         let exchange = Exchange {
             serial: self.serial,

@@ -299,15 +299,28 @@ pub(crate) struct Exchange {
 
 /// Field sections up to this size are kept to the end of their exchange: that is cheaper than to free them early.
 const SMALL_HEAD: usize = 2 * 1024;
+/// Field sections from this size on give back what they have reserved and do not need.
+const LARGE_HEAD: usize = 8 * 1024;
+/// What names the request in the log, and what the form of an answer of our own depends on.
+const KEPT_FIELDS: [Known; 2] = [Known::XRequestId, Known::ContentType];
+
+/// Makes a large head as small as it can be: it may have to wait for a place, and then for the answer.
+pub(super) fn compact_large_head(head: &mut RequestHead) {
+    if head.fields.memory() > LARGE_HEAD {
+        head.fields.compact();
+    }
+}
 
 impl Exchange {
-    /// No attempt will follow: of a large head only what names the request in the log is kept. A client can have many of them
-    /// answered, and then take its time with the answers.
+    /// No attempt will follow: of a large head only what is asked for later is kept. A client can have many of them
+    /// forwarded, and then take its time with the bodies and the answers.
     pub(crate) fn forget_large_head(&mut self) {
         if self.head.fields.memory() > SMALL_HEAD {
             let mut kept = Fields::default();
-            if let Some(id) = self.head.fields.first(Known::XRequestId) {
-                kept.push(Known::XRequestId, id);
+            for name in KEPT_FIELDS {
+                if let Some(value) = self.head.fields.first(name) {
+                    kept.push(name, value);
+                }
             }
             self.head.fields = kept;
         }

@@ -65,6 +65,9 @@ impl Exchanges {
         let pumped = pump(exchange, sides, handle);
         let (received, has_taken) = (exchange.upload.received - received, exchange.upload.taken > taken);
         let is_gone = exchange.upload.replay.is_lost();
+        if is_gone {
+            exchange.forget_large_head();
+        }
         let is_empty = exchange.upload.received == 0 && matches!(exchange.upload.end, UploadEnd::Plain);
         // A later attempt then ends with its head, as if the client had.
         exchange.upload.is_absent |= is_empty;

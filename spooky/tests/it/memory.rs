@@ -113,6 +113,17 @@ async fn a_budget_for_answers_below_every_need_slows_downloads_and_loses_nothing
     }
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_huge_pages_keep_freed_memory() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::start(|settings| settings.upstream("all", "/", &[origin.url()])).await;
+    let status = std::fs::read_to_string(format!("/proc/{}/status", proxy.pid())).unwrap();
+    assert!(status.contains("THP_enabled:\t0"), "{status}");
+    let maps = std::fs::read_to_string(format!("/proc/{}/smaps_rollup", proxy.pid())).unwrap();
+    let huge = maps.lines().find(|line| line.starts_with("AnonHugePages:")).unwrap();
+    assert_eq!(huge.split_whitespace().nth(1), Some("0"), "{maps}");
+}
+
 /// A connection whose datagrams are all filled up with padding.
 async fn padding(proxy: &Proxy) -> raw::Connection {
     let client = Client::tuned(&proxy.authority, |transport| {
@@ -234,4 +245,44 @@ async fn interim_heads_that_the_client_does_not_take_are_bounded() {
     let hints = statuses.iter().filter(|status| **status == "103").count();
     assert_eq!((statuses.last(), answer.body.len()), (Some(&"200"), 5));
     assert!((1..=6).contains(&hints), "{hints} interim heads of 15 kB were kept, within 64 KiB");
+}
+
+/// An entry of the static table (RFC 9204, appendix A): an empty cookie.
+const EMPTY_COOKIE: u8 = 5;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heads_of_very_many_short_fields_cost_what_they_carry() {
+    const CONNECTIONS: usize = 3;
+    const STREAMS: usize = 100;
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::start(|settings| {
+        let limits = "per_backend_inflight_limit: 1000\nh2_connections_per_backend: 10";
+        settings.upstream("all", "/", &[origin.url()]).performance(limits)
+    })
+    .await;
+    let other = proxy.connect().await;
+    assert_eq!(other.get("/").await.unwrap().text(), "hello");
+    let (mut connections, mut requests, mut costs) = (Vec::new(), Vec::new(), Vec::new());
+    // The same with one such field: connections and streams have a cost of their own.
+    for times in [1, 2500] {
+        let (seen, before) = (origin.journal().now().requests.len(), proxy.resident_bytes());
+        for _ in 0..CONNECTIONS {
+            let connection = proxy.greeted().await;
+            for _ in 0..STREAMS {
+                requests.push(connection.request(&frame::bomb("/gate", EMPTY_COOKIE, times), true).await);
+            }
+            connections.push(connection);
+        }
+        let all = seen + CONNECTIONS * STREAMS;
+        origin.journal().until("all heads", |record| record.requests.len() == all).await;
+        costs.push(proxy.resident_bytes().saturating_sub(before));
+    }
+    println!("bytes with one field and with many: {costs:?}");
+    // Each head had reserved 48 KiB and more while it was read: 14 MiB would be held.
+    assert!(costs[1] < costs[0] + (6 << 20), "{costs:?}");
+    assert_eq!(other.get("/").await.unwrap().text(), "hello");
+    origin.open_gate();
+    for request in &mut requests {
+        assert_eq!(request.answer().await.unwrap().statuses(), ["200"]);
+    }
 }

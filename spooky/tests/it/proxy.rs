@@ -87,9 +87,14 @@ impl Proxy {
         self.client().connect_raw(self.settings.addr(), NAME).await
     }
 
+    /// The process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.program.pid()
+    }
+
     /// Memory of the process that is in RAM, bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.program.pid())).expect("read the status");
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("read the status");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a VmRSS line");
         let kib: u64 = line.trim().trim_end_matches(" kB").parse().expect("a number of kB");
         kib * 1024

@@ -97,6 +97,15 @@ pub fn headers(fields: &[(&str, &str)]) -> Bytes {
     frame(kind::HEADERS, &super::qpack::encode(fields))
 }
 
+/// The head of a GET for `path` at `localhost` with so many more fields of one byte each: references to this entry of the
+/// static table, below 63 (RFC 9204 section 4.5.2).
+pub fn bomb(path: &str, entry: u8, times: usize) -> Bytes {
+    let head = [(":method", "GET"), (":scheme", "https"), (":authority", "localhost"), (":path", path)];
+    let mut section = BytesMut::from(&super::qpack::encode(&head)[..]);
+    section.resize(section.len() + times, 0xc0 | entry);
+    frame(kind::HEADERS, &section)
+}
+
 /// The head of a GET for `path` at `localhost`.
 pub fn get(path: &str) -> Bytes {
     headers(&[(":method", "GET"), (":scheme", "https"), (":authority", "localhost"), (":path", path)])

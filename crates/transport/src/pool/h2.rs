@@ -211,6 +211,13 @@ impl Connection {
         }
     }
 
+    /// Frees the memory for reading, unless part of a frame is in it. The next bytes get some again.
+    pub(crate) fn free_unused(&mut self) {
+        if self.inbound.is_empty() {
+            (self.inbound, self.room) = (BytesMut::new(), MIN_READ);
+        }
+    }
+
     /// What the first bytes of the peer show, where they show that it speaks something else than HTTP/2.
     fn first_bytes(&self) -> Option<&'static str> {
         if self.inbound.starts_with(HTTP1_ANSWER) {

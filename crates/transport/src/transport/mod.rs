@@ -108,6 +108,11 @@ impl Transport {
         self.options = options;
     }
 
+    /// Frees memory that was only needed while there was traffic. To be called when there has been none for a while.
+    pub fn free_unused(&mut self) {
+        self.slots.free_unused();
+    }
+
     /// Whether no request runs and no connection stands.
     pub fn is_idle(&self) -> bool {
         self.requests.len() == 0 && self.slots.len() == 0
