@@ -145,6 +145,11 @@ impl Listener {
         true
     }
 
+    /// Frees memory that was only needed while there was traffic.
+    pub(crate) fn free_unused(&mut self) {
+        self.send.free_unused();
+    }
+
     /// Fills the batch. False when no connection has anything left to send.
     fn fill(&mut self, now: Instant) -> bool {
         let socket = self.socket.socket();

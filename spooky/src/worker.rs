@@ -131,6 +131,7 @@ impl Worker {
     /// Gives memory back if nothing has happened for a while: this turn is then the timer's.
     fn rest(&mut self, now: Instant) {
         if self.idle_at.is_some_and(|at| now >= at) {
+            self.listeners.iter_mut().for_each(|(_, listener)| listener.free_unused());
             self.transport.free_unused();
             self.exchanges.free_unused();
             heap::give_back();

@@ -167,6 +167,14 @@ impl SendBatch {
         self.is_blocked
     }
 
+    /// Frees the buffers if nothing waits. The next burst gets a new one.
+    pub fn free_unused(&mut self) {
+        if self.is_empty() {
+            self.clear();
+            self.buffers = Vec::new();
+        }
+    }
+
     /// Forgets what waits.
     pub fn clear(&mut self) {
         self.bursts.clear();

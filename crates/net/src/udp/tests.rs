@@ -270,6 +270,26 @@ fn a_batch_is_bounded() {
 }
 
 #[test]
+fn an_idle_batch_gives_its_buffers_back_and_loses_nothing_that_waits() {
+    let mut socket = bind("127.0.0.1:0");
+    let receiver = bind("127.0.0.1:0");
+    let mut batch = SendBatch::new();
+    let address = to(receiver.local_addr().unwrap());
+    batch.buffer().unwrap().reserve(100_000);
+    assert!(batch.push(&address, b"one"));
+    batch.free_unused();
+    assert!(!batch.is_empty(), "it waits");
+    send_all(&mut socket, &mut batch);
+    assert_eq!(segments(receive(&receiver)), [b"one"]);
+    assert!(batch.buffer().unwrap().capacity() >= 100_000, "kept while there is traffic");
+    batch.free_unused();
+    assert_eq!(batch.buffer().unwrap().capacity(), 0);
+    assert!(batch.push(&address, b"two"));
+    send_all(&mut socket, &mut batch);
+    assert_eq!(segments(receive(&receiver)), [b"two"]);
+}
+
+#[test]
 fn partial_batches_say_that_the_socket_is_drained() {
     let server = bind("127.0.0.1:0");
     let mut client = bind("127.0.0.1:0");
