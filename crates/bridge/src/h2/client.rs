@@ -166,7 +166,8 @@ impl Client {
         if matches!(stream.response, Response::Done) {
             return;
         }
-        if let Some(increment) = stream.receive_window.give_back(u32::try_from(n).unwrap_or(u32::MAX)) {
+        let fits = stream.rest_fits();
+        if let Some(increment) = stream.receive_window.give_back(u32::try_from(n).unwrap_or(u32::MAX), fits) {
             frame::put_window_update(self.output.tail(), id.0, increment);
         }
     }
@@ -177,7 +178,8 @@ impl Client {
         let Some(stream) = self.streams.get_mut(id).filter(|stream| !matches!(stream.response, Response::Done)) else {
             return;
         };
-        if let Some(increment) = stream.receive_window.resize(size) {
+        let fits = stream.rest_fits();
+        if let Some(increment) = stream.receive_window.resize(size, fits) {
             frame::put_window_update(self.output.tail(), id.0, increment);
         }
     }

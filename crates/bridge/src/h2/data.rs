@@ -52,7 +52,7 @@ impl Client {
         }
         // The connection's credit returns at once: what bounds memory are the streams' windows, and so a stream whose owner
         // does not read never stops another.
-        if let Some(increment) = self.receive_window.give_back(header.len) {
+        if let Some(increment) = self.receive_window.give_back(header.len, false) {
             frame::put_window_update(self.output.tail(), 0, increment);
         }
         if len == 0 && !header.has(flag::END_STREAM) {

@@ -60,15 +60,16 @@ impl ReceiveWindow {
         Some(())
     }
 
-    /// The window shall have `size` bytes. Returns the increment to announce if that is worth a frame.
-    pub(super) fn resize(&mut self, size: u32) -> Option<u32> {
+    /// The window shall have `size` bytes. Returns the increment to announce, as [`ReceiveWindow::give_back`] does.
+    pub(super) fn resize(&mut self, size: u32, is_enough: bool) -> Option<u32> {
         self.target = size.clamp(1, MAX_WINDOW);
-        self.give_back(0)
+        self.give_back(0, is_enough)
     }
 
     /// `n` of the bytes sent were consumed. Returns the increment to announce once that is worth a frame: half of the window,
-    /// so that the peer hears of it before it has to stop.
-    pub(super) fn give_back(&mut self, n: u32) -> Option<u32> {
+    /// so that the peer hears of it before it has to stop. With `is_enough` the peer will not send more than it may already,
+    /// and nothing is announced.
+    pub(super) fn give_back(&mut self, n: u32, is_enough: bool) -> Option<u32> {
         // What is due is never more than what was taken, whatever the caller claims.
         self.due = self.due.saturating_add(n).min(self.size - self.left.min(self.size));
         if self.size < self.target {
@@ -79,7 +80,7 @@ impl ReceiveWindow {
             self.due -= withheld;
             self.size -= withheld;
         }
-        if self.due < self.size.div_ceil(2) || self.due == 0 {
+        if is_enough || self.due < self.size.div_ceil(2) || self.due == 0 {
             return None;
         }
         self.left += self.due;
@@ -106,19 +107,19 @@ mod tests {
     #[test]
     fn a_window_grows_at_once_and_shrinks_as_bytes_are_consumed() {
         let mut window = ReceiveWindow::new(100);
-        assert_eq!(window.resize(150), None, "not worth a frame yet");
-        assert_eq!(window.resize(250), Some(150));
+        assert_eq!(window.resize(150, false), None, "not worth a frame yet");
+        assert_eq!(window.resize(250, false), Some(150));
         assert_eq!(window.left(), 250);
         assert_eq!(window.take(250), Some(()));
-        assert_eq!(window.resize(60), None);
-        assert_eq!(window.give_back(100), None, "withheld");
-        assert_eq!(window.give_back(90), None, "withheld");
-        assert_eq!(window.give_back(30), Some(30));
-        assert_eq!(window.give_back(30), Some(30));
+        assert_eq!(window.resize(60, false), None);
+        assert_eq!(window.give_back(100, false), None, "withheld");
+        assert_eq!(window.give_back(90, false), None, "withheld");
+        assert_eq!(window.give_back(30, false), Some(30));
+        assert_eq!(window.give_back(30, false), Some(30));
         assert_eq!((window.left(), window.size), (60, 60));
-        assert_eq!(window.resize(0), None);
+        assert_eq!(window.resize(0, false), None);
         assert_eq!(window.take(60), Some(()));
-        assert_eq!(window.give_back(60), Some(1), "a window never closes for good");
+        assert_eq!(window.give_back(60, false), Some(1), "a window never closes for good");
     }
 
     #[test]
@@ -126,12 +127,12 @@ mod tests {
         let mut window = ReceiveWindow::new(100);
         assert_eq!(window.take(101), None);
         assert_eq!(window.take(60), Some(()));
-        assert_eq!(window.give_back(49), None);
-        assert_eq!(window.give_back(1), Some(50));
+        assert_eq!(window.give_back(49, false), None);
+        assert_eq!(window.give_back(1, false), Some(50));
         assert_eq!(window.left(), 90);
-        assert_eq!(window.give_back(1000), None, "only 10 were taken");
+        assert_eq!(window.give_back(1000, false), None, "only 10 were taken");
         assert_eq!(window.take(90), Some(()));
-        assert_eq!(window.give_back(u32::MAX), Some(100));
-        assert_eq!(ReceiveWindow::new(0).give_back(5), None);
+        assert_eq!(window.give_back(u32::MAX, false), Some(100));
+        assert_eq!(ReceiveWindow::new(0).give_back(5, false), None);
     }
 }

@@ -53,6 +53,11 @@ pub(super) struct Stream {
 }
 
 impl Stream {
+    /// Whether the window has room for all that is missing of a body of known length. The peer then needs no more credit.
+    pub(super) fn rest_fits(&self) -> bool {
+        matches!(self.response, Response::Body(BodyLength::Missing(rest)) if rest <= u64::from(self.receive_window.left()))
+    }
+
     /// Whether both sides are done.
     pub(super) fn is_complete(&self) -> bool {
         self.request == Request::Done && matches!(self.response, Response::Done)

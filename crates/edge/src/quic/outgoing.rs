@@ -21,8 +21,9 @@ const ROUND_TRIPS: u64 = 4;
 /// On paths shorter than this the round-trip time is mostly the scheduling of the hosts, and a congestion window says
 /// little; the rate is measured over this time instead.
 const SHORT_PATH: Duration = Duration::from_millis(2);
-/// What a slow start may have in flight over what was delivered in the round trip before.
-const SLOW_START: u64 = 2;
+/// What may be in flight on a short path over what was delivered in `SHORT_PATH` before: a slow start doubles it, and
+/// windows that end in the middle of an answer cost more there than the bytes.
+const SLOW_START: u64 = 4;
 
 /// Bytes of one answer that may be on their way from its backend, however many answers the connection has under way.
 const LEAST_STREAM: u64 = 16 * 1024;
@@ -261,13 +262,13 @@ mod tests {
         assert_eq!(outgoing.resize(now, path, 0, || 0), None);
         for _ in 0..10 {
             now += SHORT_PATH;
-            log.on_ack(20_000); // 10 MB/s
+            log.on_ack(15_000); // 7.5 MB/s
             assert_eq!(outgoing.resize(now, path, 0, || 0), None);
         }
         now += SHORT_PATH;
         log.on_ack(250_000); // 125 MB/s
         let grown = outgoing.resize(now, path, 0, || 0).expect("a larger window");
-        assert!((1_900_000..2_100_000).contains(&grown), "{grown}");
+        assert!((3_800_000..4_200_000).contains(&grown), "{grown}");
     }
 
     #[test]

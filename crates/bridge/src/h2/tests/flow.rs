@@ -35,6 +35,25 @@ fn stream_credit_returns_as_it_is_released() {
 }
 
 #[test]
+fn a_body_whose_rest_fits_the_window_needs_no_more_credit() {
+    let mut wire = Wire::with(&small(), &[]);
+    let id = wire.get();
+    let head = wire.headers(id.number(), &[OK, ("content-length", "1500")], false);
+    wire.feed(&head);
+    wire.feed(&data(1, &[b'x'; 700], false));
+    wire.client.release(id, 700);
+    assert_eq!(wire.shown(), ["window 1 700"], "300 bytes of window for the 800 that are missing");
+    wire.feed(&data(1, &[b'x'; 600], false));
+    wire.client.release(id, 600);
+    assert_eq!(wire.shown(), [""; 0], "400 for the last 200");
+    // Padding takes of the window too: what is missing must always have room.
+    let mut payload = vec![250, b'x'];
+    payload.extend_from_slice(&[0; 250]);
+    wire.feed(&raw(Kind::Data, flag::PADDED, 1, &payload));
+    assert_eq!(wire.shown(), ["window 1 851"]);
+}
+
+#[test]
 fn connection_credit_returns_at_once() {
     let mut wire = Wire::with(&Config { initial_stream_window: 50_000, ..small() }, &[]);
     responding(&mut wire);
