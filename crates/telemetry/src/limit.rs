@@ -87,7 +87,7 @@ mod tests {
         let written = |second| (0..25).filter_map(|_| limit.admit_in(second)).map(|gap| gap.0).collect::<Vec<_>>();
         assert_eq!(written(0), [0; 10]);
         assert_eq!(written(1), [15, 0, 0, 0, 0, 0, 0, 0, 0, 0]);
-        assert_eq!(written(1), []);
+        assert_eq!(written(1), [0_u64; 0]);
         assert_eq!(written(9)[0], 40);
         assert_eq!(Suppressed(0).to_string(), "");
         assert_eq!(Suppressed(7).to_string(), " suppressed=7");

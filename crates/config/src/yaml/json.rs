@@ -1,90 +1,35 @@
 //! Values as JSON text: the schema, `--json`, the control API. Secrets are never written.
 
-use std::fmt::Write;
+use serde::{Serialize, Serializer};
 
 use super::emit::Shown;
 
 impl Shown {
     /// As JSON on one line.
     pub(crate) fn json(&self) -> String {
-        let mut out = String::new();
-        self.write_json(&mut out, None);
-        out
+        // Neither a string as the target nor these values can fail.
+        serde_json::to_string(self).unwrap_or_default()
     }
 
     /// As JSON over several lines, two spaces a level.
     pub(crate) fn json_pretty(&self) -> String {
-        let mut out = String::new();
-        self.write_json(&mut out, Some(0));
-        out.push('\n');
-        out
-    }
-
-    fn write_json(&self, out: &mut String, depth: Option<usize>) {
-        // Writing to a String cannot fail.
-        let _ = match self {
-            Self::Bool(value) => write!(out, "{value}"),
-            Self::Integer(value) => write!(out, "{value}"),
-            Self::Float(value) if value.is_finite() => write!(out, "{value:?}"),
-            Self::Null | Self::Float(_) => write!(out, "null"),
-            Self::Text(text) => return quote(text, out),
-            Self::Secret(_) => write!(out, "\"<redacted>\""),
-            Self::List(items) => return enclose(out, depth, ['[', ']'], items, Self::write_json),
-            Self::Map(entries) => {
-                return enclose(out, depth, ['{', '}'], entries, |(name, value), out, depth| {
-                    quote(name, out);
-                    out.push_str(if depth.is_some() { ": " } else { ":" });
-                    value.write_json(out, depth);
-                });
-            }
-        };
+        serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
 }
 
-fn enclose<T>(
-    out: &mut String,
-    depth: Option<usize>,
-    [open, close]: [char; 2],
-    items: &[T],
-    write: impl Fn(&T, &mut String, Option<usize>),
-) {
-    let inner = depth.map(|depth| depth.saturating_add(1));
-    let indent = |out: &mut String, depth: Option<usize>| {
-        if let Some(depth) = depth {
-            out.push('\n');
-            (0..depth).for_each(|_| out.push_str("  "));
-        }
-    };
-    out.push(open);
-    for (index, item) in items.iter().enumerate() {
-        if index > 0 {
-            out.push(',');
-        }
-        indent(out, inner);
-        write(item, out, inner);
-    }
-    if !items.is_empty() {
-        indent(out, depth);
-    }
-    out.push(close);
-}
-
-fn quote(text: &str, out: &mut String) {
-    out.push('"');
-    for each in text.chars() {
-        match each {
-            '"' | '\\' => {
-                out.push('\\');
-                out.push(each);
-            }
-            '\n' => out.push_str("\\n"),
-            each if u32::from(each) < 0x20 => {
-                let _ = write!(out, "\\u{:04x}", u32::from(each));
-            }
-            each => out.push(each),
+impl Serialize for Shown {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        match self {
+            Self::Null => out.serialize_unit(),
+            Self::Bool(value) => out.serialize_bool(*value),
+            Self::Integer(value) => out.serialize_i128(*value),
+            Self::Float(value) => out.serialize_f64(*value),
+            Self::Text(text) => out.serialize_str(text),
+            Self::Secret(_) => out.serialize_str("<redacted>"),
+            Self::List(items) => out.collect_seq(items),
+            Self::Map(entries) => out.collect_map(entries.iter().map(|(name, value)| (name, value))),
         }
     }
-    out.push('"');
 }
 
 #[cfg(test)]
