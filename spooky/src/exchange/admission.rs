@@ -4,8 +4,9 @@
 
 use super::{
     Exchanges, Sides,
+    client::ClientSide,
     end::Outcome,
-    state::{Client, Exchange, Place, Seat},
+    state::{Exchange, Place, Seat},
     tag_of,
 };
 use spooky_lb::{
@@ -127,13 +128,13 @@ impl Exchanges {
     }
 
     /// What the client's connection holds of the limits.
-    pub(super) fn client_share(&mut self, client: Client) -> ClientShare {
-        let (conn, epoch) = client.stream.connection();
+    pub(super) fn client_share(&mut self, client: ClientSide) -> ClientShare {
+        let (listener, conn, epoch) = client.connection();
         let Self { clients, queue, .. } = self;
-        if clients.len() <= client.listener {
-            clients.resize_with(client.listener + 1, Vec::new);
+        if clients.len() <= listener {
+            clients.resize_with(listener + 1, Vec::new);
         }
-        let Some(of_listener) = clients.get_mut(client.listener) else { return queue.new_client() };
+        let Some(of_listener) = clients.get_mut(listener) else { return queue.new_client() };
         if of_listener.len() <= conn {
             of_listener.resize_with(conn + 1, || None);
         }

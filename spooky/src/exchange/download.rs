@@ -25,9 +25,7 @@ impl Exchanges {
             return;
         };
         rewrite::to_client(&mut head, &ResponseContext { protocol, method: exchange.method, alt_svc: None });
-        if let Some(edge) = sides.edge(exchange.client) {
-            edge.interim(exchange.client.stream, &head);
-        }
+        exchange.client.send_interim(sides.listeners, &head);
     }
 
     pub(super) fn on_head(
@@ -56,12 +54,7 @@ impl Exchanges {
         log::response(exchange, slot, status, Nanos::since(self.state.epoch, sides.now));
         self.stick(sides, key, slot);
         self.mark_time(sides, key, |deadlines, phases, now| deadlines.on_head(phases, kind, now));
-        if let Some(edge) = sides.edge(client) {
-            edge.respond(client.stream, &head, body);
-            if is_tunnel {
-                edge.open_tunnel(client.stream);
-            }
-        }
+        client.send_head(sides.listeners, &head, body, is_tunnel);
         let step = self.ask(sides, key, |attempt, cx| attempt.on_head(cx, slot, status));
         self.perform(sides, key, step);
         if end {
@@ -76,9 +69,8 @@ impl Exchanges {
         if let Some(sticky) = upstream.and_then(|upstream| upstream.sticky.as_ref())
             && let Some(backend) = exchange.attempt.backend(slot)
             && let Some(&backend) = sticky.backends.get(backend)
-            && let Some(edge) = sides.edge(exchange.client)
         {
-            edge.keep(exchange.client.stream, sticky.name, backend);
+            exchange.client.set_sticky_backend(sides.listeners, sticky.name, backend);
         }
     }
 
@@ -91,9 +83,7 @@ impl Exchanges {
         if limit.is_some_and(|limit| *received > limit) && !*is_tunnel {
             return self.end(sides, key, Outcome::cut(Reset::ResponseBodyTooLarge));
         }
-        let client = exchange.client;
-        let Some(edge) = sides.listeners.get_mut(client.listener).map(|listener| &mut listener.edge) else { return };
-        let accepted = edge.send_body(client.stream, data);
+        let accepted = exchange.client.send_body(sides.listeners, data);
         *unaccepted = (*unaccepted + length).saturating_sub(accepted);
         let is_full = *unaccepted > 0;
         if !end {
@@ -137,7 +127,7 @@ impl Exchanges {
         let is_open_tunnel = is_tunnel && !exchange.upload.is_sent;
         // A tunnel has nothing but DATA (RFC 9114 4.4).
         let trailers = trailers.filter(|fields| !fields.is_empty() && !is_tunnel);
-        let is_sent = sides.edge(client).is_none_or(|edge| edge.finish(client.stream, trailers));
+        let is_sent = client.send_end(sides.listeners, trailers);
         if is_open_tunnel {
             exchange.response = Response::HalfClosed { is_sent };
             return;
@@ -191,8 +181,7 @@ impl Exchange {
 
     /// The backend may send ahead what the client's connection has room for.
     pub(super) fn size_window(&self, sides: &mut Sides<'_>, handle: RequestHandle) {
-        if let Some(edge) = sides.edge(self.client) {
-            let share = edge.stream_share(self.client.stream);
+        if let Some(share) = self.client.stream_share(sides.listeners) {
             sides.transport.resize(handle, share);
         }
     }

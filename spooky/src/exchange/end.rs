@@ -4,9 +4,10 @@
 use super::{
     Exchanges, Sides,
     attempt::kind_of,
+    client::ClientSide,
     local::Asked,
     log,
-    state::{Client, Exchange, Response},
+    state::{Exchange, Response},
 };
 use spooky_bridge::message::{ResetReason, local};
 use spooky_edge::Abort;
@@ -134,7 +135,7 @@ pub(super) enum Ended<'a> {
     /// Its exchange, which is out of the table.
     Exchange(&'a mut Exchange),
     /// It was refused before it had an exchange.
-    Refused(Client, Asked<'a>),
+    Refused(ClientSide, Asked<'a>),
 }
 
 impl Exchanges {
@@ -160,9 +161,7 @@ impl Exchanges {
             Outcome::Answer(reason) => self.answer(sides, client, reason, &ended.asked()),
             Outcome::Reset { reset, reason, .. } => {
                 log::cut_off(ended.asked().request_id, reset);
-                if let Some(edge) = sides.edge(client) {
-                    edge.reset(client.stream, reason);
-                }
+                client.reset(sides.listeners, reason);
             }
             Outcome::Aborted(abort) => {
                 log::aborted(ended.asked().request_id, abort);

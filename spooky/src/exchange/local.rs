@@ -1,6 +1,6 @@
 //! Answers that Spooky makes itself (behaviour 7.1).
 
-use super::{Exchanges, Sides, state::Client};
+use super::{Exchanges, Sides, client::ClientSide};
 use spooky_bridge::message::{
     Method,
     local::{self, Answer, AnswerContext},
@@ -20,7 +20,7 @@ pub(super) struct Asked<'a> {
 
 impl Exchanges {
     /// Answers a request that ends.
-    pub(super) fn answer(&mut self, sides: &mut Sides<'_>, client: Client, reason: Reason, asked: &Asked<'_>) {
+    pub(super) fn answer(&mut self, sides: &mut Sides<'_>, client: ClientSide, reason: Reason, asked: &Asked<'_>) {
         let generated = self.clock.request_id();
         let kept = Some(asked.request_id).filter(|id| request_id::is_acceptable(id));
         let (row, snapshot) = (reason.row(), &self.snapshot);
@@ -40,9 +40,9 @@ impl Exchanges {
         };
         super::log::answered(answer.status, reason, context.request_id);
         let (head, body) = local::answer(&answer, &context);
-        let Some(edge) = sides.edge(client) else { return };
-        edge.respond(client.stream, &head, if body.is_empty() { Body::None } else { Body::Known(body.len() as u64) });
-        edge.send_body(client.stream, body);
-        edge.finish(client.stream, None);
+        let framing = if body.is_empty() { Body::None } else { Body::Known(body.len() as u64) };
+        client.send_head(sides.listeners, &head, framing, false);
+        client.send_body(sides.listeners, body);
+        client.send_end(sides.listeners, None);
     }
 }

@@ -5,6 +5,7 @@
 
 mod admission;
 mod attempt;
+mod client;
 mod clock;
 mod download;
 mod end;
@@ -18,13 +19,13 @@ mod wheel;
 
 pub(crate) use clock::Clock;
 pub(crate) use end::RequestCounts;
-pub(crate) use state::Client;
 
 use crate::{listener::Listeners, snapshot::WorkerSnapshot, state::State};
+use client::ClientSide;
 use end::Outcome;
 use slab::Slab;
 use spooky_bridge::message::rewrite;
-use spooky_edge::{Edge, Event as ClientEvent, EventKind};
+use spooky_edge::{Event as ClientEvent, EventKind};
 use spooky_lb::{
     admit::{ClientShare, Queue, Ticket},
     attempt::SlotId,
@@ -41,12 +42,6 @@ pub(crate) struct Sides<'a> {
     pub(crate) listeners: &'a mut Listeners,
     pub(crate) transport: &'a mut Transport,
     pub(crate) now: Instant,
-}
-
-impl Sides<'_> {
-    fn edge(&mut self, client: Client) -> Option<&mut Edge> {
-        self.listeners.get_mut(client.listener).map(|listener| &mut listener.edge)
-    }
 }
 
 /// All exchanges of a worker.
@@ -140,7 +135,7 @@ impl Exchanges {
     /// Takes an event of a client's stream.
     pub(crate) fn on_client(&mut self, sides: &mut Sides<'_>, listener: usize, event: ClientEvent) {
         let ClientEvent { stream, tag, kind } = event;
-        let client = Client { listener, stream };
+        let client = ClientSide::Quic { listener, stream };
         let key = tag.and_then(|tag| self.find(tag)).map(|(key, _)| key);
         match (kind, key) {
             (EventKind::Request { protocol, head, end, peer, .. }, _) => {

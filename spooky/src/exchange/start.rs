@@ -2,10 +2,11 @@
 
 use super::{
     Exchanges, SERIALS, Sides,
+    client::ClientSide,
     end::{Ended, Outcome},
     local::Asked,
     log,
-    state::{Client, Exchange, Place, Response, Seat, Upload, compact_large_head},
+    state::{Exchange, Place, Response, Seat, Upload, compact_large_head},
     tag_of,
 };
 use spooky_bridge::message::{
@@ -41,7 +42,7 @@ impl Exchanges {
     pub(super) fn start(
         &mut self,
         sides: &mut Sides<'_>,
-        client: Client,
+        client: ClientSide,
         protocol: Protocol,
         head: RequestHead,
         end: bool,
@@ -76,16 +77,13 @@ impl Exchanges {
     fn admit(
         &mut self,
         sides: &mut Sides<'_>,
-        client: Client,
+        client: ClientSide,
         head: &RequestHead,
         end: bool,
         peer: SocketAddr,
     ) -> Result<Admitted, Reason> {
         // A tunnel's target is no host of ours.
-        if head.method != Method::Connect
-            && sides
-                .edge(client)
-                .is_some_and(|edge| edge.is_misdirected(client.stream, head.authority(), &mut self.scratch))
+        if head.method != Method::Connect && client.is_misdirected(sides.listeners, head.authority(), &mut self.scratch)
         {
             return Err(Reason::Misdirected);
         }
@@ -95,7 +93,7 @@ impl Exchanges {
         let share = self.client_share(client);
         let attempt = self.attempt(sides, client, number, head, end, peer).ok_or(Reason::Internal)?;
         let attempt = attempt.for_client(share.clone());
-        let port = sides.listeners.get(client.listener).ok_or(Reason::Internal)?.port;
+        let port = client.port(sides.listeners).ok_or(Reason::Internal)?;
         let compiled = self.snapshot.upstreams.get(number).ok_or(Reason::Internal)?;
         let (deadlines, forwarded) = (Deadlines::new(&compiled.phases, now), compiled.forwarded);
         let body = if end { None } else { Some(self.state.bodies.open().ok_or(Reason::RequestBufferCap)?) };
@@ -130,7 +128,7 @@ impl Exchanges {
     fn attempt(
         &mut self,
         sides: &mut Sides<'_>,
-        client: Client,
+        client: ClientSide,
         number: usize,
         head: &RequestHead,
         end: bool,
@@ -138,10 +136,10 @@ impl Exchanges {
     ) -> Option<Attempt> {
         let now = self.nanos(sides.now);
         let compiled = self.snapshot.upstreams.get(number)?;
-        let edge = sides.edge(client)?;
-        let key = compiled.key.key(head, peer.ip(), edge.connection_id(client.stream), &mut self.scratch);
+        let connection = client.connection_id(sides.listeners);
+        let key = compiled.key.key(head, peer.ip(), connection, &mut self.scratch);
         let kept = compiled.sticky.as_ref().and_then(|sticky| {
-            let backend = edge.kept(client.stream, sticky.name)?;
+            let backend = client.sticky_backend(sides.listeners, sticky.name)?;
             sticky.backends.iter().position(|other| *other == backend)
         });
         let request = Request { method: head.method_bytes(), has_body: !end, key };
@@ -160,7 +158,7 @@ impl Exchanges {
     fn enter(
         &mut self,
         sides: &mut Sides<'_>,
-        client: Client,
+        client: ClientSide,
         protocol: Protocol,
         admitted: Admitted,
         mut head: RequestHead,
@@ -174,7 +172,7 @@ impl Exchanges {
             forwarded: admitted.forwarded,
             request_id: new_id.as_ref().map(<[u8; 36]>::as_slice),
             is_early: false,
-            subject: sides.listeners.get(client.listener).and_then(|listener| listener.subject(client.stream)),
+            subject: client.subject(sides.listeners),
         };
         let is_exempt = head.method == Method::Connect || local::is_grpc(&head.fields);
         rewrite::to_backend(&mut head, &context);
@@ -198,14 +196,12 @@ impl Exchanges {
             entered: None,
         };
         let key = self.table.insert(exchange);
-        if let Some(edge) = sides.edge(client) {
-            edge.set_tag(client.stream, tag_of(key, self.serial, SlotId::FIRST));
-        }
+        client.set_tag(sides.listeners, tag_of(key, self.serial, SlotId::FIRST));
         key
     }
 
     /// Answers a request whose head broke a rule that has an answer.
-    pub(super) fn refuse(&mut self, sides: &mut Sides<'_>, client: Client, protocol: Protocol, refused: &Refused) {
+    pub(super) fn refuse(&mut self, sides: &mut Sides<'_>, client: ClientSide, protocol: Protocol, refused: &Refused) {
         let outcome = Outcome::Answer(reason_of(&refused.error));
         log::invalid_request(protocol, &refused.fields);
         self.refuse_head(sides, client, &refused.fields, outcome);
@@ -215,7 +211,7 @@ impl Exchanges {
     pub(super) fn refuse_malformed(
         &mut self,
         sides: &mut Sides<'_>,
-        client: Client,
+        client: ClientSide,
         protocol: Protocol,
         fields: &Fields,
         reason: &'static str,
@@ -224,7 +220,7 @@ impl Exchanges {
         self.refuse_head(sides, client, fields, Outcome::Aborted(Abort::Malformed(reason)));
     }
 
-    fn refuse_head(&mut self, sides: &mut Sides<'_>, client: Client, fields: &Fields, outcome: Outcome) {
+    fn refuse_head(&mut self, sides: &mut Sides<'_>, client: ClientSide, fields: &Fields, outcome: Outcome) {
         self.counts.on_request();
         let method = Method::from_bytes(fields.first(Known::Method).unwrap_or_default());
         self.finish(sides, Ended::Refused(client, asked(method, fields)), outcome);

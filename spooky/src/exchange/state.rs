@@ -1,9 +1,9 @@
 //! One exchange: a client's request, the attempts to have it answered, the response on its way back.
 
+use super::client::ClientSide;
 use crate::snapshot::WorkerSnapshot;
 use bytes::{Bytes, BytesMut};
 use spooky_bridge::message::{Fields, Known, Method, RequestHead};
-use spooky_edge::StreamRef;
 use spooky_lb::{
     admit::{BodyShare, Permit, Ticket, Waited},
     attempt::{Attempt, Deadlines, Sent, SlotId},
@@ -11,13 +11,6 @@ use spooky_lb::{
 };
 use spooky_transport::RequestHandle;
 use std::{collections::VecDeque, rc::Rc, time::Instant};
-
-/// The client's side of an exchange: which listener, which stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Client {
-    pub(crate) listener: usize,
-    pub(crate) stream: StreamRef,
-}
 
 /// Body bytes up to this many are kept until the response head, so that another backend can be tried (behaviour 10.6).
 const MAX_REPLAY: usize = 64 * 1024;
@@ -275,7 +268,7 @@ pub(crate) struct Exchange {
     pub(crate) serial: u32,
     /// The configuration that it began with.
     pub(crate) snapshot: Rc<WorkerSnapshot>,
-    pub(crate) client: Client,
+    pub(crate) client: ClientSide,
     pub(crate) upstream: usize,
     /// The rule that chose the upstream.
     pub(crate) route: Match,

@@ -123,7 +123,7 @@ impl Exchanges {
 
 /// Whether bytes of the response wait for the client.
 fn has_unsent(exchange: &Exchange, sides: &mut Sides<'_>) -> bool {
-    sides.edge(exchange.client).is_some_and(|edge| edge.has_unsent(exchange.client.stream))
+    exchange.client.has_unsent(sides.listeners)
 }
 
 /// The nearest deadline and what it is for.

@@ -119,7 +119,7 @@ impl Exchanges {
     /// What the client has sent and no backend can take yet counts as well (behaviour 5.3).
     pub(super) fn count_unread(&mut self, sides: &mut Sides<'_>, key: usize) {
         let Some(exchange) = self.table.get_mut(key) else { return };
-        let unread = sides.edge(exchange.client).map_or(0, |edge| edge.unread(exchange.client.stream));
+        let unread = exchange.client.unread(sides.listeners);
         if !exchange.upload.count_unread(unread) {
             self.end(sides, key, Outcome::Answer(Reason::RequestBufferCap));
         }
@@ -146,13 +146,12 @@ fn pump(exchange: &mut Exchange, sides: &mut Sides<'_>, handle: RequestHandle) -
             // Asks for `Sendable` once there is room again.
             return Pumped::Blocked;
         }
-        let Some(listener) = sides.listeners.get_mut(exchange.client.listener) else { return Pumped::Starved };
         let upload = &mut exchange.upload;
         let most = room.min(READ_SIZE).min(upload.readable());
         if most == 0 {
             return Pumped::Capped;
         }
-        match listener.edge.read_body(exchange.client.stream, most) {
+        match exchange.client.read_body(sides.listeners, most) {
             BodyRead::Data(data) => {
                 upload.received += data.len() as u64;
                 if upload.received > exchange.snapshot.limits.max_request_body && !exchange.response.is_tunnel() {
@@ -163,7 +162,7 @@ fn pump(exchange: &mut Exchange, sides: &mut Sides<'_>, handle: RequestHandle) -
                 }
             }
             BodyRead::Trailers(mut fields) => {
-                rewrite::request_trailers(&mut fields, listener.subject_header.as_deref().map(str::as_bytes));
+                rewrite::request_trailers(&mut fields, exchange.client.subject_header(sides.listeners));
                 upload.end = UploadEnd::Expected(fields);
             }
             BodyRead::End => upload.end = std::mem::replace(&mut upload.end, UploadEnd::Unknown).confirmed(),
