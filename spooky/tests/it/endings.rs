@@ -163,7 +163,10 @@ async fn what_waits_in_vain_counts_as_failure() {
 async fn a_response_that_is_read_late_ends_its_request() {
     let origin = Origin::h2c().await;
     let proxy = Proxy::start(|settings| {
-        settings.upstream("all", "/", &[origin.url()]).performance("per_backend_inflight_limit: 1")
+        settings
+            .upstream("all", "/", &[origin.url()])
+            .performance("per_backend_inflight_limit: 1")
+            .block("resilience:\n  route_queue: { max_wait_ms: 20s }")
     })
     .await;
     let (reader, other) = (proxy.greeted().await, proxy.connect().await);
