@@ -281,6 +281,10 @@ async fn request_bytes_count_while_they_lie_unread_with_the_clients_connection()
     let other = proxy.connect().await;
     let mut first = uploading(&other, "/stuck").await;
     rogue.journal().until("the backend's window to be full", |record| record.body_bytes == 65_535).await;
+    // Once its datagrams are sent and a later request is answered, they have been counted.
+    let sent = || async { (other.quic().stats().udp_tx.bytes > 300_000).then_some(()) };
+    wait::until(wait::BOUND, "the first body to be sent", sent).await;
+    assert_eq!(other.get("/").await.unwrap().text(), "hello");
     // That many bytes more are beyond the budget, although each of them was allowed to come.
     let connection = proxy.connect().await;
     let mut second = uploading(&connection, "/stuck").await;
