@@ -167,9 +167,9 @@ impl Listener {
     }
 }
 
-/// The listeners of a worker by their numbers.
+/// The listeners of a worker by their numbers. Boxed, so that the place of one that was removed costs a pointer.
 #[derive(Default)]
-pub(crate) struct Listeners(Vec<Option<Listener>>);
+pub(crate) struct Listeners(Vec<Option<Box<Listener>>>);
 
 impl Listeners {
     /// Opens listeners on these sockets. Called on the worker's runtime.
@@ -187,20 +187,20 @@ impl Listeners {
     }
 
     pub(crate) fn get(&self, number: usize) -> Option<&Listener> {
-        self.0.get(number)?.as_ref()
+        self.0.get(number)?.as_deref()
     }
 
     pub(crate) fn get_mut(&mut self, number: usize) -> Option<&mut Listener> {
-        self.0.get_mut(number)?.as_mut()
+        self.0.get_mut(number)?.as_deref_mut()
     }
 
     /// All of them, with their numbers.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut Listener)> {
-        self.0.iter_mut().enumerate().filter_map(|(number, listener)| Some((number, listener.as_mut()?)))
+        self.0.iter_mut().enumerate().filter_map(|(number, listener)| Some((number, listener.as_deref_mut()?)))
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = &Listener> {
-        self.0.iter().flatten()
+        self.0.iter().flatten().map(|listener| &**listener)
     }
 
     fn insert(&mut self, number: usize, listener: Listener) {
@@ -208,7 +208,7 @@ impl Listeners {
             self.0.resize_with(number + 1, || None);
         }
         if let Some(place) = self.0.get_mut(number) {
-            *place = Some(listener);
+            *place = Some(Box::new(listener));
         }
     }
 
