@@ -76,7 +76,7 @@ pub enum Scheme {
 
 impl Scheme {
     /// Whether connections of `self` may serve `other`: the same transport with the very same TLS settings.
-    pub(crate) fn agrees_with(&self, other: &Self) -> bool {
+    fn agrees_with(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Http, Self::Http) => true,
             (Self::Https { tls: a, server_name: a_name }, Self::Https { tls: b, server_name: b_name })

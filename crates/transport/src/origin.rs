@@ -14,7 +14,7 @@ use crate::{
     backoff::Backoff,
     connect::{Found, Route},
     handle::{RequestHandle, SlotKey},
-    options::{BackendSpec, Protocol, Scheme},
+    options::BackendSpec,
 };
 
 /// Whether an origin can be reached, as last told to the owner.
@@ -28,10 +28,8 @@ pub(crate) enum Reach {
 
 /// An origin and its pool.
 pub(crate) struct Origin {
-    pub(crate) host: String,
-    pub(crate) port: u16,
-    pub(crate) scheme: Scheme,
-    pub(crate) protocol: Protocol,
+    /// The first backend that named it.
+    pub(crate) spec: BackendSpec,
     pub(crate) route: Rc<Route>,
     /// Number of backends that name this origin; without any it ends with its last connection.
     pub(crate) backends: usize,
@@ -57,10 +55,7 @@ pub(crate) struct Origin {
 impl Origin {
     pub(crate) fn new(spec: &BackendSpec) -> Self {
         Self {
-            host: spec.host.clone(),
-            port: spec.port,
-            scheme: spec.scheme.clone(),
-            protocol: spec.protocol,
+            spec: spec.clone(),
             route: Rc::new(Route::new(spec.host.clone(), spec.port, &spec.scheme)),
             backends: 1,
             open: Vec::new(),
@@ -78,10 +73,7 @@ impl Origin {
 
     /// Whether `spec` names this origin.
     pub(crate) fn is(&self, spec: &BackendSpec) -> bool {
-        self.port == spec.port
-            && self.protocol == spec.protocol
-            && self.host.eq_ignore_ascii_case(&spec.host)
-            && self.scheme.agrees_with(&spec.scheme)
+        self.spec.is_same_origin(spec)
     }
 
     /// Whether another connection may be begun: one attempt at a time, `most` connections, and beyond the first one not

@@ -180,7 +180,7 @@ impl Transport {
     fn forget_unused(&mut self, at: usize) {
         if self.origins.get(at).is_some_and(Origin::is_unused) {
             let origin = self.origins.remove(at);
-            let name = (origin.host.to_ascii_lowercase(), origin.port);
+            let name = (origin.spec.host.to_ascii_lowercase(), origin.spec.port);
             if let Some(same_name) = self.names.get_mut(&name) {
                 same_name.retain(|other| *other != at);
                 if same_name.is_empty() {
