@@ -75,13 +75,20 @@ fn normal(prefix: &str) -> Vec<u8> {
 
 fn host_of(authority: &[u8]) -> Vec<u8> {
     let text = authority.to_ascii_lowercase();
+    let host = name_of(&text);
+    let address = std::str::from_utf8(host).ok().and_then(|host| host.parse::<std::net::Ipv6Addr>().ok());
+    address.map_or_else(|| host.to_vec(), |address| address.to_string().into_bytes())
+}
+
+/// Without brackets, port and final dot.
+fn name_of(text: &[u8]) -> &[u8] {
     if let Some(rest) = text.strip_prefix(b"[") {
-        return rest.split(|&byte| byte == b']').next().unwrap_or_default().to_vec();
+        return rest.split(|&byte| byte == b']').next().unwrap_or_default();
     }
     let mut parts = text.split(|&byte| byte == b':');
     let host = match (parts.next(), parts.next(), parts.next()) {
         (Some(host), Some(_), None) => host,
-        _ => &text,
+        _ => text,
     };
-    host.strip_suffix(b".").unwrap_or(host).to_vec()
+    host.strip_suffix(b".").unwrap_or(host)
 }
