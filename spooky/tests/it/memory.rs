@@ -256,6 +256,38 @@ async fn interim_heads_that_the_client_does_not_take_are_bounded() {
     assert!((1..=6).contains(&hints), "{hints} interim heads of 15 kB were kept, within 64 KiB");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interim_head_always_fits_and_a_100_is_never_lost() {
+    const BUFFER: usize = 1024;
+    let value = "v".repeat(15_000);
+    let interim = |status: &str| Step::Head(fields(&[(":status", status), ("link", &value)]), false);
+    let mut steps = vec![interim("103"), interim("103"), interim("100")];
+    steps.extend(answer(5));
+    let rogue = Rogue::answering(steps).await;
+    let proxy = Proxy::start(|settings| {
+        settings
+            .level("haunt")
+            .upstream("all", "/", &[rogue.url()])
+            .performance(&format!("stream_buffer_bytes: {BUFFER}"))
+    })
+    .await;
+    let client = Client::tuned(&proxy.authority, |transport| {
+        transport.stream_receive_window(10_000_u32.into());
+    });
+    let connection = client.connect_raw(proxy.settings.addr(), NAME).await;
+    connection.greet().await;
+    let mut request = connection.request(&frame::get("/"), true).await;
+    // The client reads nothing before all heads have come: a part of the first waits, and the others find no room.
+    proxy.logged("Upstream all status 200", 1).await;
+    proxy.logged("Interim response 103 dropped", 1).await;
+    proxy.logged("Interim response 100 sent without its fields", 1).await;
+    let answer = request.answer().await.unwrap();
+    assert_eq!((answer.statuses(), answer.body.len()), (vec!["103", "100", "200"], 5));
+    let link = |at: usize| answer.sections[at].iter().find(|(name, _)| name == "link").map(|(_, value)| value.len());
+    assert_eq!((link(0), link(1)), (Some(value.len()), None));
+    proxy.stop().await;
+}
+
 /// An entry of the static table (RFC 9204, appendix A): an empty cookie.
 const EMPTY_COOKIE: u8 = 5;
 

@@ -14,17 +14,27 @@ use spooky_bridge::{
     message::{Fields, ResetReason, ResponseHead},
 };
 
+/// The interim response that a client may wait for (RFC 9110 section 15.2.1).
+const CONTINUE: u16 = 100;
+
 impl Session {
-    /// Encodes an interim response, unless the client has not taken those before it: the backend is not held back by what
-    /// waits of them, and a client that does not read them needs no more.
+    /// Encodes an interim response. One that exceeds `stream_buffer_bytes` together with what already waits for the client is
+    /// dropped, because HTTP/2 has no flow control that could hold the backend back. A 100 is then sent without its fields:
+    /// the client may wait for it before it sends the body (RFC 9110 section 10.1.1). The first that waits always fits, as
+    /// every final head does.
     pub(crate) fn interim(&mut self, reference: StreamRef, head: &ResponseHead, out: &mut Vec<u8>) {
         let limit = self.settings.stream_buffer;
-        if let Some(stream) = self.find(reference) {
-            let before = out.len();
-            h3::encode_response(out, head);
-            if stream.backlog.bytes() + out.len() > limit {
-                out.truncate(before);
-            }
+        let Some(stream) = self.find(reference) else { return };
+        let (waiting, before) = (stream.backlog.bytes(), out.len());
+        h3::encode_response(out, head);
+        if waiting == 0 || waiting + out.len() - before <= limit {
+            return;
+        }
+        out.truncate(before);
+        let action = if head.status == CONTINUE { "sent without its fields" } else { "dropped" };
+        tracing::debug!("Interim response {} {action}: {waiting} bytes wait for the client", head.status);
+        if head.status == CONTINUE {
+            h3::encode_response(out, &ResponseHead::new(CONTINUE));
         }
     }
 
