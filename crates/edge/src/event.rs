@@ -2,22 +2,21 @@
 
 use bytes::Bytes;
 use spooky_bridge::message::{Fields, Protocol, RequestHead, check::Refused};
+use spooky_table::Handle;
 use std::net::{IpAddr, SocketAddr};
 
 /// A client's request stream. Copyable and safe to keep: once the stream is gone every call with it does nothing. The
 /// default refers to no stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamRef {
-    pub(crate) conn: u32,
-    pub(crate) epoch: u32,
-    pub(crate) slot: u32,
-    pub(crate) serial: u32,
+    pub(crate) conn: Handle,
+    pub(crate) stream: Handle,
 }
 
 impl StreamRef {
     /// The number of its connection, small and given to another connection later, and what tells the two apart.
     pub fn connection(&self) -> (usize, u32) {
-        (self.conn as usize, self.epoch)
+        (self.conn.index(), self.conn.serial())
     }
 }
 

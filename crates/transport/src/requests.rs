@@ -5,8 +5,8 @@
 
 use std::time::Instant;
 
-use slab::Slab;
 use spooky_bridge::{h2::StreamId, message::RequestHead};
+use spooky_table::Table;
 
 use crate::handle::{RequestHandle, SlotKey};
 
@@ -40,7 +40,6 @@ pub(crate) enum Place {
 /// A running request.
 #[derive(Debug)]
 pub(crate) struct Entry {
-    generation: u32,
     /// The owner's number.
     pub(crate) tag: u64,
     pub(crate) place: Place,
@@ -55,55 +54,33 @@ pub(crate) struct Entry {
 /// All running requests of a worker.
 #[derive(Debug, Default)]
 pub(crate) struct Requests {
-    entries: Slab<Entry>,
-    generation: u32,
+    entries: Table<Entry>,
 }
 
 impl Requests {
     /// Adds a request.
     pub(crate) fn insert(&mut self, tag: u64, place: Place, sent_all: bool) -> RequestHandle {
-        self.generation = self.generation.wrapping_add(1);
-        let entry =
-            Entry { generation: self.generation, tag, place, sent_all, head_received: false, received_all: false };
-        RequestHandle { index: self.entries.insert(entry) as u32, generation: self.generation }
+        let entry = Entry { tag, place, sent_all, head_received: false, received_all: false };
+        RequestHandle(self.entries.insert(entry))
     }
 
     /// The request, unless it has ended.
     pub(crate) fn get(&self, handle: RequestHandle) -> Option<&Entry> {
-        self.entries.get(handle.index as usize).filter(|entry| entry.generation == handle.generation)
+        self.entries.get(handle.0)
     }
 
     /// The request, unless it has ended.
     pub(crate) fn get_mut(&mut self, handle: RequestHandle) -> Option<&mut Entry> {
-        self.entries.get_mut(handle.index as usize).filter(|entry| entry.generation == handle.generation)
+        self.entries.get_mut(handle.0)
     }
 
     /// Ends the request.
     pub(crate) fn remove(&mut self, handle: RequestHandle) -> Option<Entry> {
-        self.get(handle)?;
-        self.entries.try_remove(handle.index as usize)
+        self.entries.remove(handle.0)
     }
 
     /// Number of running requests.
     pub(crate) fn len(&self) -> usize {
         self.entries.len()
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_old_handle_does_not_find_the_next_request() {
-        let mut requests = Requests::default();
-        let first = requests.insert(1, Place::Unplaced, true);
-        assert_eq!(RequestHandle::from_wire(first.to_wire()), first);
-        assert!(requests.remove(first).is_some());
-        let second = requests.insert(2, Place::Unplaced, true);
-        assert_eq!(first.index, second.index);
-        assert!(requests.get(first).is_none() && requests.remove(first).is_none());
-        assert_eq!(requests.get(second).map(|entry| entry.tag), Some(2));
-        assert_eq!(requests.len(), 1);
     }
 }

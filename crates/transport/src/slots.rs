@@ -4,8 +4,8 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, task::Waker, time::Instant};
 
-use slab::Slab;
 use spooky_net::timer::{self, Deadlines};
+use spooky_table::Table;
 
 use crate::{
     connect::Established,
@@ -56,8 +56,7 @@ impl Slot {
 /// All connections of a worker.
 #[derive(Default)]
 pub(crate) struct Slots {
-    slots: Slab<Slot>,
-    generation: u32,
+    slots: Table<Slot>,
 }
 
 impl Slots {
@@ -66,26 +65,26 @@ impl Slots {
         if self.slots.len() >= MAX_SLOTS {
             return None;
         }
-        self.generation = self.generation.wrapping_add(1);
-        let entry = self.slots.vacant_entry();
-        let key = SlotKey { index: entry.key(), generation: self.generation };
-        let waker = ready.waker(key.index);
-        Some(entry.insert(Slot { key, origin, waker, link: Link::Connecting(attempt), armed: None }))
+        let key = self.slots.insert_with(|key| {
+            let waker = ready.waker(key.index());
+            Slot { key, origin, waker, link: Link::Connecting(attempt), armed: None }
+        });
+        self.slots.get_mut(key)
     }
 
     /// The slot with this number, whoever is in it.
     pub(crate) fn at(&mut self, index: usize) -> Option<&mut Slot> {
-        self.slots.get_mut(index)
+        self.slots.get_mut(self.slots.at(index)?)
     }
 
     /// The slot, unless its connection is gone.
     pub(crate) fn get_mut(&mut self, key: SlotKey) -> Option<&mut Slot> {
-        self.slots.get_mut(key.index).filter(|slot| slot.key == key)
+        self.slots.get_mut(key)
     }
 
     /// The HTTP/2 connection, unless it is gone.
     pub(crate) fn h2(&self, key: SlotKey) -> Option<&Connection> {
-        match &self.slots.get(key.index).filter(|slot| slot.key == key)?.link {
+        match &self.slots.get(key)?.link {
             Link::H2(connection) => Some(connection),
             Link::Connecting(_) => None,
         }
@@ -101,18 +100,17 @@ impl Slots {
 
     /// Empties a slot.
     pub(crate) fn remove(&mut self, key: SlotKey) -> Option<Slot> {
-        self.get_mut(key)?;
-        self.slots.try_remove(key.index)
+        self.slots.remove(key)
     }
 
     /// Keys of all connections.
     pub(crate) fn keys(&self) -> Vec<SlotKey> {
-        self.slots.iter().map(|(_, slot)| slot.key).collect()
+        self.slots.iter().map(|(key, _)| key).collect()
     }
 
     /// Frees what the connections hold and do not need while they are idle.
     pub(crate) fn free_unused(&mut self) {
-        for (_, slot) in &mut self.slots {
+        for (_, slot) in self.slots.iter_mut() {
             if let Link::H2(connection) = &mut slot.link {
                 connection.free_unused();
             }

@@ -12,31 +12,34 @@ use crate::step::Step;
 
 /// Our crates in order, with what each may import. A crate that is not here is a problem: the table and
 /// `ARCHITECTURE.md` grow with it.
-const LAYERS: [(&str, &[&str]); 11] = [
+const LAYERS: [(&str, &[&str]); 12] = [
     ("spooky-config", &[]),
     ("spooky-bridge", &[]),
+    ("spooky-table", &[]),
     ("spooky-lb", &["spooky-config", "spooky-bridge"]),
     ("spooky-net", &["spooky-config"]),
     ("spooky-telemetry", &["spooky-config", "spooky-lb"]),
-    ("spooky-edge", &["spooky-config", "spooky-bridge", "spooky-net", "spooky-telemetry"]),
-    ("spooky-transport", &["spooky-config", "spooky-bridge", "spooky-net", "spooky-telemetry"]),
+    ("spooky-edge", &["spooky-config", "spooky-bridge", "spooky-table", "spooky-net", "spooky-telemetry"]),
+    ("spooky-transport", &["spooky-config", "spooky-bridge", "spooky-table", "spooky-net", "spooky-telemetry"]),
     ("spooky", &PRODUCT),
     ("spooky-testkit", &[]),
     ("spooky-bench", &PRODUCT_AND_PEERS),
     ("xtask", &[]),
 ];
-const PRODUCT: [&str; 7] = [
+const PRODUCT: [&str; 8] = [
     "spooky-config",
     "spooky-bridge",
+    "spooky-table",
     "spooky-lb",
     "spooky-net",
     "spooky-telemetry",
     "spooky-edge",
     "spooky-transport",
 ];
-const PRODUCT_AND_PEERS: [&str; 9] = [
+const PRODUCT_AND_PEERS: [&str; 10] = [
     "spooky-config",
     "spooky-bridge",
+    "spooky-table",
     "spooky-lb",
     "spooky-net",
     "spooky-telemetry",

@@ -5,6 +5,7 @@ use super::stream::{Intake, Output, Stream};
 use crate::event::{Abort, Event, EventKind};
 use quinn_proto::{Connection, Dir, StreamEvent, StreamId};
 use spooky_bridge::h3::Code;
+use spooky_table::Handle;
 use std::{collections::VecDeque, time::Instant};
 
 impl Session {
@@ -55,13 +56,12 @@ impl Session {
             self.h3.request_opened(self.elapsed);
             let number = u64::from(id);
             self.next_request = self.next_request.max(number + 4);
-            self.serial = self.serial.wrapping_add(1);
-            let mut stream = Stream::new(id, self.serial, now + self.settings.header_timeout);
+            let mut stream = Stream::new(id, now + self.settings.header_timeout);
             stream.arrivals = self.unannounced.take(number);
-            let slot = self.streams.insert(stream) as u32;
+            let slot = self.streams.insert(stream);
             self.by_id.insert(number, slot);
             if matches!(self.drain, Drain::Final { limit } if number >= limit) {
-                if let Some(stream) = self.streams.get_mut(slot as usize) {
+                if let Some(stream) = self.streams.get_mut(slot) {
                     stream.reset(quic, Code::REQUEST_REJECTED);
                 }
                 self.sweep(slot);
@@ -73,7 +73,7 @@ impl Session {
 
     fn on_readable(&mut self, quic: &mut Connection, id: StreamId, events: &mut VecDeque<Event>) {
         let Some(slot) = self.slot_of(id) else { return };
-        let intake = self.streams.get(slot as usize).map(|stream| &stream.intake);
+        let intake = self.streams.get(slot).map(|stream| &stream.intake);
         if matches!(intake, Some(Intake::Head { .. })) {
             self.read_head(quic, slot, events);
         } else if matches!(intake, Some(Intake::Body { .. })) {
@@ -86,10 +86,10 @@ impl Session {
     }
 
     /// Whether the client has reset its sending half: told at once, whether or not the exchange reads (behaviour 5.4).
-    fn take_reset(&mut self, quic: &mut Connection, id: StreamId, slot: u32, events: &mut VecDeque<Event>) -> bool {
+    fn take_reset(&mut self, quic: &mut Connection, id: StreamId, slot: Handle, events: &mut VecDeque<Event>) -> bool {
         let Ok(Some(code)) = quic.recv_stream(id).received_reset() else { return false };
         let reference = self.reference(slot);
-        if let Some(stream) = self.streams.get_mut(slot as usize) {
+        if let Some(stream) = self.streams.get_mut(slot) {
             stream.intake = Intake::Done;
             stream.reset(quic, Code::REQUEST_CANCELLED);
             stream.is_last_event_waiting = true;
@@ -104,7 +104,7 @@ impl Session {
         }
         let Some(slot) = self.slot_of(id) else { return };
         let reference = self.reference(slot);
-        let Some(stream) = self.streams.get_mut(slot as usize) else { return };
+        let Some(stream) = self.streams.get_mut(slot) else { return };
         let was_ending = matches!(stream.output, Output::Ending);
         let had_unsent = stream.has_unsent();
         let taken = stream.write_backlog(quic);
@@ -122,7 +122,7 @@ impl Session {
     /// Whether that cancelled the request: it does nothing to one that is over, or that was cancelled by a reset before.
     fn on_stopped(&mut self, quic: &mut Connection, id: StreamId, code: u64, events: &mut VecDeque<Event>) -> bool {
         let Some(slot) = self.slot_of(id) else { return false };
-        let Some(stream) = self.streams.get_mut(slot as usize) else { return false };
+        let Some(stream) = self.streams.get_mut(slot) else { return false };
         if matches!(stream.output, Output::Done) {
             return false;
         }

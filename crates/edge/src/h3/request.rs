@@ -11,6 +11,7 @@ use spooky_bridge::{
         check::{self, BodyLength, CheckError, Refused},
     },
 };
+use spooky_table::Handle;
 use std::{collections::VecDeque, time::Instant};
 
 /// Fewer bytes than this are copied where they wait.
@@ -26,8 +27,8 @@ enum HeadRead {
 
 impl Session {
     /// Reads the head of a request stream as far as it has come.
-    pub(super) fn read_head(&mut self, quic: &mut Connection, slot: u32, events: &mut VecDeque<Event>) {
-        let Some(stream) = self.streams.get_mut(slot as usize) else { return };
+    pub(super) fn read_head(&mut self, quic: &mut Connection, slot: Handle, events: &mut VecDeque<Event>) {
+        let Some(stream) = self.streams.get_mut(slot) else { return };
         let Intake::Head { frames, until } = &mut stream.intake else { return };
         let until = *until;
         let read = collect_head(quic, stream.id, frames, &self.settings.limits, &mut stream.arrivals);
@@ -58,7 +59,7 @@ impl Session {
             return;
         }
         let heads = self.streams.iter().filter_map(|(slot, stream)| match stream.intake {
-            Intake::Head { until, .. } => Some((slot as u32, until)),
+            Intake::Head { until, .. } => Some((slot, until)),
             Intake::Body { .. } | Intake::Done => None,
         });
         let heads: Vec<_> = heads.collect();
@@ -73,8 +74,8 @@ impl Session {
     }
 
     /// Resets a stream of which nobody else knows yet, because of what the client sent on it, or did not.
-    fn refuse_stream(&mut self, quic: &mut Connection, slot: u32, code: Code, events: &mut VecDeque<Event>) {
-        if let Some(stream) = self.streams.get_mut(slot as usize) {
+    fn refuse_stream(&mut self, quic: &mut Connection, slot: Handle, code: Code, events: &mut VecDeque<Event>) {
+        if let Some(stream) = self.streams.get_mut(slot) {
             stream.reset(quic, code);
         }
         self.sweep(slot);
@@ -84,7 +85,7 @@ impl Session {
     fn on_head(
         &mut self,
         quic: &mut Connection,
-        slot: u32,
+        slot: Handle,
         fields: Fields,
         rest: Bytes,
         end: bool,
@@ -98,7 +99,7 @@ impl Session {
                 return self.refuse_malformed(quic, slot, fields, reason, events);
             }
             Err(refusal) => {
-                let Some(stream) = self.streams.get_mut(slot as usize) else { return };
+                let Some(stream) = self.streams.get_mut(slot) else { return };
                 stream.intake = body_intake(&mut stream.intake, rest, None, end);
                 let kind = EventKind::Refused { protocol: self.settings.rules.protocol, refusal: Box::new(refusal) };
                 return events.push_back(Event::new(stream_ref, kind));
@@ -107,7 +108,7 @@ impl Session {
         if end && head.content_length.is_some_and(|length| length > 0) {
             return self.refuse_malformed(quic, slot, head.fields, TOO_SHORT, events);
         }
-        let Some(stream) = self.streams.get_mut(slot as usize) else { return };
+        let Some(stream) = self.streams.get_mut(slot) else { return };
         stream.intake = body_intake(&mut stream.intake, rest, head.content_length, end);
         let (peer, local_ip) = (self.origin.peer, self.origin.local_ip);
         let kind = EventKind::Request { protocol: self.settings.rules.protocol, head, end, peer, local_ip };
@@ -118,7 +119,7 @@ impl Session {
     fn refuse_malformed(
         &mut self,
         quic: &mut Connection,
-        slot: u32,
+        slot: Handle,
         fields: Fields,
         reason: &'static str,
         events: &mut VecDeque<Event>,
@@ -129,7 +130,7 @@ impl Session {
         self.refuse_stream(quic, slot, Code::MESSAGE_ERROR, events);
     }
 
-    fn fail_stream(&mut self, quic: &mut Connection, slot: u32, error: Error, events: &mut VecDeque<Event>) {
+    fn fail_stream(&mut self, quic: &mut Connection, slot: Handle, error: Error, events: &mut VecDeque<Event>) {
         match error.scope {
             Scope::Connection => self.fail(quic, error.code, error.reason, events),
             Scope::Stream => self.refuse_stream(quic, slot, error.code, events),
@@ -140,7 +141,7 @@ impl Session {
     pub(crate) fn read_body(&mut self, quic: &mut Connection, reference: StreamRef, max: usize) -> BodyRead {
         let read = self.read_counted(quic, reference, max);
         if matches!(read, BodyRead::End | BodyRead::Aborted(_)) && self.find(reference).is_some() {
-            self.sweep(reference.slot);
+            self.sweep(reference.stream);
         }
         read
     }

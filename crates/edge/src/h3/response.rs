@@ -137,7 +137,7 @@ impl Session {
             return false;
         }
         stream.end(quic);
-        self.sweep(reference.slot);
+        self.sweep(reference.stream);
         true
     }
 
@@ -145,7 +145,7 @@ impl Session {
     pub(crate) fn reset(&mut self, quic: &mut Connection, reference: StreamRef, reason: ResetReason) {
         if let Some(stream) = self.find(reference) {
             stream.reset(quic, reset::code(reason));
-            self.sweep(reference.slot);
+            self.sweep(reference.stream);
         }
     }
 }

@@ -10,12 +10,12 @@ use crate::event::{Abort, Event, EventKind, StreamRef};
 use bytes::Bytes;
 use quinn_proto::{Connection, Dir, ReadError, StreamId};
 use rustc_hash::FxHashMap;
-use slab::Slab;
 use spooky_bridge::{
     h3::{self, Code, UniEvent},
     message::check::{HeadLimits, RequestRules},
     padding::StreamFrame,
 };
+use spooky_table::{Handle, Table};
 use std::{
     collections::VecDeque,
     net::{IpAddr, SocketAddr},
@@ -37,8 +37,7 @@ pub(crate) struct SessionSettings {
 /// Where a session's streams come from.
 #[derive(Clone, Copy)]
 pub(crate) struct Origin {
-    pub(crate) conn: u32,
-    pub(crate) epoch: u32,
+    pub(crate) conn: Handle,
     /// The first connection id that we gave.
     pub(crate) id: u64,
     pub(crate) peer: SocketAddr,
@@ -68,10 +67,9 @@ pub(crate) struct Session {
     pub(super) origin: Origin,
     pub(super) settings: Rc<SessionSettings>,
     pub(super) h3: h3::Connection,
-    pub(super) streams: Slab<Stream>,
+    pub(super) streams: Table<Stream>,
     /// Stream ids are sequential by protocol, so a hash without a secret spreads them well enough.
-    pub(super) by_id: FxHashMap<u64, u32>,
-    pub(super) serial: u32,
+    pub(super) by_id: FxHashMap<u64, Handle>,
     pub(super) control: Option<StreamId>,
     control_backlog: Bytes,
     pub(super) next_request: u64,
@@ -109,9 +107,8 @@ impl Session {
             origin,
             settings,
             h3: h3::Connection::new(local),
-            streams: Slab::new(),
+            streams: Table::default(),
             by_id: FxHashMap::default(),
-            serial: 0,
             control: None,
             control_backlog: Bytes::new(),
             next_request: 0,
@@ -142,13 +139,18 @@ impl Session {
         self.origin.peer.ip()
     }
 
+    /// The handle of the connection.
+    pub(crate) fn conn(&self) -> Handle {
+        self.origin.conn
+    }
+
     pub(crate) fn id(&self) -> u64 {
         self.origin.id
     }
 
     /// Whether the stream is, or was, one of this connection.
     pub(crate) fn is_of(&self, stream: StreamRef) -> bool {
-        self.origin.epoch == stream.epoch
+        self.origin.conn == stream.conn
     }
 
     pub(crate) fn kept(&self, name: u64) -> Option<u64> {
@@ -213,24 +215,22 @@ impl Session {
         event.tag = found.tag;
         if matches!(event.kind, EventKind::Sent | EventKind::Aborted(_)) {
             found.is_last_event_waiting = false;
-            self.sweep(event.stream.slot);
+            self.sweep(event.stream.stream);
         }
     }
 
     pub(super) fn find(&mut self, stream: StreamRef) -> Option<&mut Stream> {
-        let found = self.streams.get_mut(stream.slot as usize)?;
-        (self.origin.epoch == stream.epoch && found.serial == stream.serial).then_some(found)
+        if self.is_of(stream) { self.streams.get_mut(stream.stream) } else { None }
     }
 
-    pub(super) fn reference(&self, slot: u32) -> StreamRef {
-        let serial = self.streams.get(slot as usize).map_or(0, |stream| stream.serial);
-        StreamRef { conn: self.origin.conn, epoch: self.origin.epoch, slot, serial }
+    pub(super) fn reference(&self, slot: Handle) -> StreamRef {
+        StreamRef { conn: self.origin.conn, stream: slot }
     }
 
     /// A STREAM frame of a request came.
     pub(crate) fn on_frame(&mut self, frame: &StreamFrame) {
         let slot = self.by_id.get(&frame.stream).copied();
-        match slot.and_then(|slot| self.streams.get_mut(slot as usize)) {
+        match slot.and_then(|slot| self.streams.get_mut(slot)) {
             Some(stream) => stream.arrivals.on_frame(frame),
             None => self.unannounced.on_frame(frame),
         }
@@ -243,9 +243,7 @@ impl Session {
 
     /// At most so many body bytes of a stream have arrived and were not read.
     pub(crate) fn unread(&self, stream: StreamRef) -> u64 {
-        let Some(found) = self.streams.get(stream.slot as usize).filter(|found| found.serial == stream.serial) else {
-            return 0;
-        };
+        let Some(found) = self.streams.get(stream.stream) else { return 0 };
         match &found.intake {
             Intake::Body { rest, .. } => rest.len() as u64 + found.arrivals.unread(self.settings.stream_window),
             Intake::Head { .. } | Intake::Done => 0,
@@ -254,8 +252,7 @@ impl Session {
 
     /// Whether bytes of the response wait because QUIC has no room for them.
     pub(crate) fn has_unsent(&self, stream: StreamRef) -> bool {
-        let found = self.streams.get(stream.slot as usize).filter(|found| found.serial == stream.serial);
-        found.is_some_and(Stream::has_unsent)
+        self.streams.get(stream.stream).is_some_and(Stream::has_unsent)
     }
 
     /// Counts a request that ended by the client's doing. Too many of them end the connection (RFC 9114 section 10.5).
@@ -266,26 +263,27 @@ impl Session {
     }
 
     /// Forgets a stream if nothing more can happen on it.
-    pub(super) fn sweep(&mut self, slot: u32) {
-        if self.streams.get(slot as usize).is_some_and(Stream::is_over) {
-            let stream = self.streams.remove(slot as usize);
+    pub(super) fn sweep(&mut self, slot: Handle) {
+        if self.streams.get(slot).is_some_and(Stream::is_over)
+            && let Some(stream) = self.streams.remove(slot)
+        {
             self.by_id.remove(&u64::from(stream.id));
         }
     }
 
-    pub(super) fn slot_of(&self, id: StreamId) -> Option<u32> {
+    pub(super) fn slot_of(&self, id: StreamId) -> Option<Handle> {
         self.by_id.get(&u64::from(id)).copied()
     }
 
     /// The connection is over: every open request is told.
     pub(crate) fn lose_streams(&mut self, abort: Abort, events: &mut VecDeque<Event>) {
-        let (conn, epoch) = (self.origin.conn, self.origin.epoch);
-        for (slot, stream) in &mut self.streams {
+        let conn = self.origin.conn;
+        for (handle, stream) in self.streams.iter_mut() {
             stream.intake = Intake::Done;
             stream.output = Output::Done;
             stream.backlog.clear();
             stream.is_last_event_waiting = true;
-            let stream = StreamRef { conn, epoch, slot: slot as u32, serial: stream.serial };
+            let stream = StreamRef { conn, stream: handle };
             events.push_back(Event::new(stream, EventKind::Aborted(abort)));
         }
     }
@@ -425,7 +423,7 @@ impl Session {
 
     /// Resets every open request, and says so.
     pub(crate) fn abandon(&mut self, quic: &mut Connection, code: Code, events: &mut VecDeque<Event>) {
-        for (_, stream) in &mut self.streams {
+        for (_, stream) in self.streams.iter_mut() {
             stream.reset(quic, code);
         }
         self.lose_streams(Abort::Closed, events);

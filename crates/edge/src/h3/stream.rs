@@ -59,7 +59,6 @@ pub(crate) enum Output {
 /// A request stream.
 pub(crate) struct Stream {
     pub(crate) id: StreamId,
-    pub(crate) serial: u32,
     pub(crate) tag: Option<u64>,
     pub(crate) intake: Intake,
     pub(crate) output: Output,
@@ -75,10 +74,9 @@ pub(crate) struct Stream {
 
 impl Stream {
     /// A stream whose request head must be complete at `until`.
-    pub(crate) fn new(id: StreamId, serial: u32, until: Instant) -> Self {
+    pub(crate) fn new(id: StreamId, until: Instant) -> Self {
         Self {
             id,
-            serial,
             tag: None,
             intake: Intake::Head { frames: RecvStream::new(), until },
             output: Output::Open,

@@ -13,6 +13,7 @@ use crate::{
     h3::{Origin, Session},
 };
 use quinn_proto::{ConnectionHandle, EndpointEvent, Incoming, Transmit};
+use spooky_table::Handle;
 use std::{cell::OnceCell, net::SocketAddr, time::Instant};
 
 /// Stateless answers (Retry, Version Negotiation, refusals, resets) waiting for the next transmit pass; more are dropped.
@@ -73,7 +74,7 @@ impl Edge {
                 }
                 self.epoch = self.epoch.wrapping_add(1);
                 let id = self.first_cid.take();
-                let origin = Origin { conn: index as u32, epoch: self.epoch, id, peer, local_ip };
+                let origin = Origin { conn: Handle::new(index, self.epoch), id, peer, local_ip };
                 let session = Session::new(origin, self.session.clone(), now);
                 let mut conn = Box::new(Conn {
                     quic,
@@ -90,7 +91,7 @@ impl Edge {
                     place,
                     share: Share::default(),
                 });
-                mark(&mut self.dirty, &mut conn, index as u32);
+                mark(&mut self.dirty, &mut conn);
                 if let Some(slot) = self.conns.get_mut(index) {
                     *slot = Some(conn);
                     self.open += 1;

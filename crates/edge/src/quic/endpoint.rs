@@ -138,7 +138,7 @@ impl Edge {
     /// The next event of a stream, if there is one.
     pub fn next_event(&mut self) -> Option<Event> {
         let mut event = self.events.pop_front()?;
-        if let Some(conn) = self.conns.get_mut(event.stream.conn as usize).and_then(Option::as_mut) {
+        if let Some(conn) = self.conns.get_mut(event.stream.conn.index()).and_then(Option::as_mut) {
             conn.session.on_taken(&mut event);
         }
         Some(event)
@@ -184,7 +184,7 @@ impl Edge {
         while let Some(event) = conn.quic.poll_endpoint_events() {
             if let Some(answer) = self.endpoint.handle_event(handle, event) {
                 conn.quic.handle_event(answer);
-                mark(&mut self.dirty, conn, index);
+                mark(&mut self.dirty, conn);
             }
         }
         if conn.quic.is_drained() {
@@ -199,7 +199,7 @@ impl Edge {
             self.deadlines.arm(index, at, &mut conn.armed);
         }
         if self.draining && conn.session.drain_step(&mut conn.quic, now) {
-            mark(&mut self.dirty, conn, index);
+            mark(&mut self.dirty, conn);
         }
     }
 
@@ -211,14 +211,14 @@ impl Edge {
     /// The subject of the certificate that the stream's client showed and TLS verified (RFC 4514): ASCII, fit for a field
     /// value, not empty. Read once for a connection, when it is first asked for.
     pub fn client_subject(&self, stream: StreamRef) -> Option<&str> {
-        let conn = self.conns.get(stream.conn as usize)?.as_ref()?;
+        let conn = self.conns.get(stream.conn.index())?.as_ref()?;
         if conn.session.is_of(stream) { conn.subject() } else { None }
     }
 
     /// Whether a request for `authority` belongs to another certificate than the one that the stream's client was shown, which
     /// is not valid for that host (RFC 9110 section 15.5.20). Never where the client sent no SNI. `scratch` is working space.
     pub fn is_misdirected(&self, stream: StreamRef, authority: &[u8], scratch: &mut Vec<u8>) -> bool {
-        let conn = self.conns.get(stream.conn as usize).and_then(Option::as_ref);
+        let conn = self.conns.get(stream.conn.index()).and_then(Option::as_ref);
         let Some(conn) = conn.filter(|conn| conn.session.is_of(stream)) else { return false };
         let Some(name) = conn.server_name() else { return false };
         // Nearly all requests are for the name of the handshake.
@@ -242,7 +242,7 @@ impl Edge {
     }
 
     fn session(&self, stream: StreamRef) -> Option<&Session> {
-        let session = &self.conns.get(stream.conn as usize)?.as_ref()?.session;
+        let session = &self.conns.get(stream.conn.index())?.as_ref()?.session;
         session.is_of(stream).then_some(session)
     }
 
@@ -257,10 +257,10 @@ impl Edge {
     pub fn read_body(&mut self, stream: StreamRef, max: usize) -> BodyRead {
         match self.parts(stream) {
             Some((conn, dirty)) => {
-                mark(dirty, conn, stream.conn); // what was read may have to be announced as credit
+                mark(dirty, conn); // what was read may have to be announced as credit
                 let read = conn.session.read_body(&mut conn.quic, stream, max);
                 if conn.quic.is_closed() {
-                    self.lose_streams(stream.conn); // what was read ended the connection, of which QUIC tells nobody
+                    self.lose_streams(stream); // what was read ended the connection, of which QUIC tells nobody
                 }
                 read
             }
@@ -280,13 +280,13 @@ impl Edge {
 
     /// Bytes of one answer that may be on their way from its backend to this client, those that wait here included.
     pub fn stream_share(&self, stream: StreamRef) -> usize {
-        let conn = self.conns.get(stream.conn as usize).and_then(Option::as_ref);
+        let conn = self.conns.get(stream.conn.index()).and_then(Option::as_ref);
         conn.map_or(0, |conn| conn.outgoing.stream_share(conn.session.open_streams()))
     }
 
-    fn lose_streams(&mut self, index: u32) {
+    fn lose_streams(&mut self, stream: StreamRef) {
         let Self { conns, events, .. } = self;
-        if let Some(conn) = conns.get_mut(index as usize).and_then(Option::as_mut) {
+        if let Some(conn) = conns.get_mut(stream.conn.index()).and_then(Option::as_mut) {
             conn.session.lose_streams(Abort::Lost, events);
         }
     }
@@ -312,7 +312,7 @@ impl Edge {
     fn stage(&mut self, stream: StreamRef, write: impl FnOnce(&mut Session, &mut Vec<u8>)) {
         self.flush_for(stream);
         let Self { conns, staged, .. } = self;
-        if let Some(conn) = conns.get_mut(stream.conn as usize).and_then(Option::as_mut) {
+        if let Some(conn) = conns.get_mut(stream.conn.index()).and_then(Option::as_mut) {
             write(&mut conn.session, staged.open(stream));
         }
     }
@@ -322,8 +322,8 @@ impl Edge {
     pub fn send_body(&mut self, stream: StreamRef, data: Bytes) -> usize {
         self.flush_for(stream);
         let Self { conns, staged, dirty, .. } = self;
-        let Some(conn) = conns.get_mut(stream.conn as usize).and_then(Option::as_mut) else { return 0 };
-        mark(dirty, conn, stream.conn);
+        let Some(conn) = conns.get_mut(stream.conn.index()).and_then(Option::as_mut) else { return 0 };
+        mark(dirty, conn);
         conn.session.send_body(&mut conn.quic, stream, data, staged)
     }
 
@@ -332,8 +332,8 @@ impl Edge {
     pub fn finish(&mut self, stream: StreamRef, trailers: Option<&Fields>) -> bool {
         self.flush_for(stream);
         let Self { conns, staged, dirty, .. } = self;
-        let Some(conn) = conns.get_mut(stream.conn as usize).and_then(Option::as_mut) else { return true };
-        mark(dirty, conn, stream.conn);
+        let Some(conn) = conns.get_mut(stream.conn.index()).and_then(Option::as_mut) else { return true };
+        mark(dirty, conn);
         conn.session.finish(&mut conn.quic, stream, trailers, staged)
     }
 
@@ -343,7 +343,7 @@ impl Edge {
             self.staged.clear();
         }
         if let Some((conn, dirty)) = self.parts(stream) {
-            mark(dirty, conn, stream.conn);
+            mark(dirty, conn);
             conn.session.reset(&mut conn.quic, stream, reason);
         }
     }
@@ -389,16 +389,14 @@ impl Edge {
 
     fn for_each(&mut self, mut act: impl FnMut(&mut Conn, &mut VecDeque<Event>)) {
         let Self { conns, dirty, events, .. } = self;
-        for (index, conn) in conns.iter_mut().enumerate() {
-            if let Some(conn) = conn {
-                act(conn, events);
-                mark(dirty, conn, index as u32);
-            }
+        for conn in conns.iter_mut().flatten() {
+            act(conn, events);
+            mark(dirty, conn);
         }
     }
 
     fn parts(&mut self, stream: StreamRef) -> Option<(&mut Conn, &mut VecDeque<u32>)> {
-        let conn = self.conns.get_mut(stream.conn as usize)?.as_mut()?;
+        let conn = self.conns.get_mut(stream.conn.index())?.as_mut()?;
         Some((conn, &mut self.dirty))
     }
 
@@ -412,8 +410,8 @@ impl Edge {
     fn flush(&mut self) {
         let Some(stream) = self.staged.stream() else { return };
         let Self { conns, staged, dirty, .. } = self;
-        if let Some(conn) = conns.get_mut(stream.conn as usize).and_then(Option::as_mut) {
-            mark(dirty, conn, stream.conn);
+        if let Some(conn) = conns.get_mut(stream.conn.index()).and_then(Option::as_mut) {
+            mark(dirty, conn);
             let _none = conn.session.flush(&mut conn.quic, stream, staged); // no body waits before what is staged
         }
         self.staged.clear();
@@ -421,9 +419,9 @@ impl Edge {
 }
 
 /// Puts a connection on the list of those that the next pass serves.
-pub(super) fn mark(dirty: &mut VecDeque<u32>, conn: &mut Conn, index: u32) {
+pub(super) fn mark(dirty: &mut VecDeque<u32>, conn: &mut Conn) {
     if !conn.dirty {
         conn.dirty = true;
-        dirty.push_back(index);
+        dirty.push_back(conn.session.conn().index() as u32);
     }
 }

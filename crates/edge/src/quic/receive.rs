@@ -53,7 +53,7 @@ impl Edge {
         match conn.share.take(event, len, now) {
             Turn::Now(event) => {
                 conn.process(event, len, now, &self.last_log);
-                mark(&mut self.dirty, conn, index);
+                mark(&mut self.dirty, conn);
             }
             Turn::Waits { is_first: true } => self.crowded.push(index),
             Turn::Waits { is_first: false } => {}
@@ -68,7 +68,7 @@ impl Edge {
             let Some(conn) = conns.get_mut(index as usize).and_then(Option::as_mut) else { return false };
             while let Some((event, len)) = conn.share.next(now) {
                 conn.process(event, len, now, &self.last_log);
-                mark(dirty, conn, index);
+                mark(dirty, conn);
             }
             conn.share.has_waiting()
         });
@@ -84,7 +84,7 @@ impl Edge {
                 Some(real) if real <= now && conn.is_handshake_late(now) => self.drop_handshake(now, index),
                 Some(real) if real <= now => {
                     conn.on_time(now, &mut self.events);
-                    mark(&mut self.dirty, conn, index);
+                    mark(&mut self.dirty, conn);
                 }
                 Some(real) => self.deadlines.arm(index, real, &mut conn.armed),
                 None => {}

@@ -27,19 +27,13 @@ impl Transport {
             same_name.push(at);
             at
         };
-        let entry = self.targets.vacant_entry();
-        let id = BackendId { index: entry.key() as u32, generation: self.next_target };
-        self.next_target = self.next_target.wrapping_add(1);
-        entry.insert(Target { id, origin, connect_timeout: spec.connect_timeout });
-        id
+        BackendId(self.targets.insert(Target { origin, connect_timeout: spec.connect_timeout }))
     }
 
     /// Removes a backend. Its running and waiting requests go on; the last of them closes the connections, unless another
     /// backend shares the origin.
     pub fn remove_backend(&mut self, backend: BackendId) {
-        let Some(target) = self.target(backend) else { return };
-        let at = target.origin;
-        self.targets.try_remove(backend.index as usize);
+        let Some(Target { origin: at, .. }) = self.targets.remove(backend.0) else { return };
         if let Some(origin) = self.origins.get_mut(at) {
             origin.backends -= 1;
             for key in origin.open.clone() {

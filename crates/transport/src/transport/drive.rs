@@ -59,7 +59,7 @@ impl Transport {
     fn on_deadline(&mut self, key: SlotKey) {
         let now = self.now;
         // After a pause of this process what proves the peer alive may be there already.
-        self.visit(key.index);
+        self.visit(key.index());
         let Some(slot) = self.slots.get_mut(key) else { return };
         let connection = match &mut slot.link {
             Link::Connecting(_) => return self.connect_failed(key, &ConnectFailure::new(FailureKind::ConnectTimeout)),
@@ -106,7 +106,7 @@ impl Transport {
         let before = connection.phase;
         let mut cx = Context::from_waker(&slot.waker);
         match connection.read(&mut cx, self.now, &mut self.events, &mut self.counters) {
-            Ok(ReadEnd::More) => self.ready.mark(key.index),
+            Ok(ReadEnd::More) => self.ready.mark(key.index()),
             Ok(ReadEnd::Drained) => {
                 if let Some(kind) = connection.broken {
                     return self.lose(key, kind);
@@ -146,7 +146,7 @@ impl Transport {
             Err(kind) => {
                 // An answer, or a GOAWAY that explains it, may have come before: read first, then give up.
                 connection.broken.get_or_insert(kind);
-                self.ready.mark(key.index);
+                self.ready.mark(key.index());
             }
         }
     }

@@ -21,6 +21,7 @@ use std::{
 use slab::Slab;
 use spooky_bridge::h2;
 use spooky_net::timer::Deadlines;
+use spooky_table::Table;
 
 use crate::{
     backoff::Jitter,
@@ -37,7 +38,6 @@ use crate::{
 
 /// A backend as its owner knows it; several may share an origin.
 struct Target {
-    id: BackendId,
     origin: usize,
     connect_timeout: Duration,
 }
@@ -55,8 +55,7 @@ fn h2_config(options: &Options) -> h2::Config {
 pub struct Transport {
     options: Options,
     h2: h2::Config,
-    targets: Slab<Target>,
-    next_target: u32,
+    targets: Table<Target>,
     origins: Slab<Origin>,
     /// Origins by lower-case host and port.
     names: HashMap<(String, u16), Vec<usize>>,
@@ -84,8 +83,7 @@ impl Transport {
             h2: h2_config(&options),
             jitter: Jitter::new(options.seed),
             options,
-            targets: Slab::new(),
-            next_target: 0,
+            targets: Table::default(),
             origins: Slab::new(),
             names: HashMap::new(),
             slots: Slots::default(),
@@ -129,7 +127,7 @@ impl Transport {
     }
 
     fn target(&self, backend: BackendId) -> Option<&Target> {
-        self.targets.get(backend.index as usize).filter(|target| target.id == backend)
+        self.targets.get(backend.0)
     }
 
     fn queue_failure(&mut self, handle: RequestHandle, kind: FailureKind, processed: Processed) {

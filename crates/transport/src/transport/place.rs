@@ -113,7 +113,7 @@ impl Transport {
         origin.connecting = Some(slot.key);
         origin.attempts = origin.attempts.wrapping_add(1);
         origin.slots += 1;
-        self.ready.mark(slot.key.index);
+        self.ready.mark(slot.key.index());
         self.counters.connects += 1;
     }
 

@@ -106,8 +106,8 @@ impl Transport {
     }
 
     fn tell_backends(&mut self, at: usize, event: impl Fn(BackendId) -> Event) {
-        for (_, target) in self.targets.iter().filter(|(_, target)| target.origin == at) {
-            self.events.push_back(Queued::Backend(event(target.id)));
+        for (backend, _) in self.targets.iter().filter(|(_, target)| target.origin == at) {
+            self.events.push_back(Queued::Backend(event(BackendId(backend))));
         }
     }
 }

@@ -101,7 +101,7 @@ impl Transport {
         }
         self.counters.requests_failed += 1;
         let connection = match entry.place {
-            Place::Stream { connection, .. } => u64::from(connection.generation),
+            Place::Stream { connection, .. } => u64::from(connection.serial()),
             Place::Waiting(_) | Place::Unplaced => 0,
         };
         let failure = Failure { kind, processed, head_received: entry.head_received, connection };
