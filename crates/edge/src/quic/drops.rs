@@ -116,9 +116,8 @@ impl Display for Line<'_> {
         match self.kind {
             Dropped::NotQuic => write!(out, "Wrong QUIC HEADER from {peer} ({} bytes)", self.header.length),
             Dropped::UnknownConnection => {
-                write!(out, "Dropping packet for unknown connection from {peer} (DCID: ")?;
-                self.header.id().iter().try_for_each(|byte| write!(out, "{byte:02x}"))?;
-                out.write_str(")")
+                let id = Hex(self.header.id());
+                write!(out, "Dropping packet for unknown connection from {peer} (DCID: {id})")
             }
             Dropped::ConnectionRate => {
                 write!(out, "Dropping connection attempt from {peer}: above performance.new_connections_per_sec")
@@ -133,6 +132,14 @@ impl Display for Line<'_> {
             }
             Dropped::Answer => write!(out, "Dropping answer to {peer}: too many stateless answers"),
         }
+    }
+}
+
+struct Hex<'a>(&'a [u8]);
+
+impl Display for Hex<'_> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(out, "{byte:02x}"))
     }
 }
 
