@@ -16,6 +16,12 @@ pub const fn mix(value: u64) -> u64 {
     z ^ (z >> 31)
 }
 
+/// Multiplies to 128 bits and adds the halves without carry: every input bit reaches every output bit.
+pub(crate) const fn fold(word: u64) -> u64 {
+    let product = word as u128 * 0x9E37_79B9_7F4A_7C15;
+    (product >> 64) as u64 ^ product as u64
+}
+
 impl Rng {
     /// A generator whose whole sequence follows from `seed`.
     pub fn seeded(seed: u64) -> Self {

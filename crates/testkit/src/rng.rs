@@ -1,6 +1,6 @@
 //! A small seeded generator for test decisions.
 //!
-//! Owns the one source of chance in the test peers; never seeded from the clock. Called by the pattern bodies and by
+//! Owns the one source of chance in the test peers, which share no code with the product; never seeded from the clock. Called by the pattern bodies and by
 //! the lossy link, which print the seed, so that a failure replays.
 
 /// `SplitMix64`: every seed is good, and the sequence is the same on every machine.

@@ -3,6 +3,7 @@
 //! The hash is fixed for ever and has no secret: instances and restarts must agree. Which key an upstream uses, and the
 //! fall-back to the client's address, is the exchange's to apply.
 
+use crate::rng;
 use std::net::IpAddr;
 
 /// Hash of a key, the same on every instance.
@@ -13,9 +14,9 @@ pub fn hash(bytes: &[u8]) -> u64 {
         for (slot, &byte) in word.iter_mut().zip(chunk) {
             *slot = byte;
         }
-        state = fold(state ^ u64::from_le_bytes(word));
+        state = rng::fold(state ^ u64::from_le_bytes(word));
     }
-    crate::rng::mix(state)
+    rng::mix(state)
 }
 
 /// Hash of a client address; an IPv4-mapped address is its IPv4 address.
@@ -40,12 +41,6 @@ pub fn query<'a>(path: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
 
 fn value_of<'a>(pair: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
     pair.strip_prefix(name)?.strip_prefix(b"=")
-}
-
-/// Multiplies to 128 bits and adds the halves: every input bit reaches every output bit.
-fn fold(word: u64) -> u64 {
-    let product = u128::from(word) * 0x9E37_79B9_7F4A_7C15;
-    (product >> 64) as u64 ^ product as u64
 }
 
 #[cfg(test)]

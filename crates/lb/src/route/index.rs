@@ -4,6 +4,8 @@
 //! of every prefix, eight bytes at a time. Keys come from the configuration, never from peers, so chains cannot be grown
 //! by an attacker.
 
+use crate::rng::fold;
+
 /// The state of a hash after some pieces of a key. The same pieces in the same order give the same state.
 #[derive(Clone, Copy)]
 pub(super) struct Rolling(u64);
@@ -13,8 +15,7 @@ impl Rolling {
 
     /// Takes in a word.
     pub(super) const fn word(self, word: u64) -> Self {
-        let product = (self.0 ^ word) as u128 * 0x9E37_79B9_7F4A_7C15;
-        Self((product >> 64) as u64 ^ product as u64)
+        Self(fold(self.0 ^ word))
     }
 
     /// Takes in what stands between two pieces.
