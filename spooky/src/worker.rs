@@ -76,7 +76,7 @@ impl Worker {
         // A drain that was ordered before is seen by the first turn.
         let setup = control.read(&mut Seen::default()).setup;
         let (config, now) = (&setup.snapshot.config, Instant::now());
-        let mut transport = Transport::new(transport_options(config, seed), now);
+        let mut transport = Transport::new(transport_options(config), now);
         let snapshot = WorkerSnapshot::new(setup.snapshot.clone(), &mut transport, number);
         Ok(Self {
             listeners: Listeners::open(&setup.ingress, &udp_options(config))?,
@@ -206,7 +206,7 @@ impl Worker {
     /// Follows a new configuration. Requests that have begun keep theirs.
     fn reload(&mut self, setup: Arc<WorkerSetup>, now: Instant) {
         let config = &setup.snapshot.config;
-        self.transport.configure(transport_options(config, 0));
+        self.transport.configure(transport_options(config));
         let snapshot = WorkerSnapshot::new(setup.snapshot.clone(), &mut self.transport, self.number);
         self.exchanges.reload(snapshot);
         let grace = config.performance.shutdown_drain_timeout_ms;

@@ -8,7 +8,6 @@
 //! Must be polled within a tokio runtime that has its I/O and time drivers enabled.
 #![forbid(unsafe_code)]
 
-mod backoff;
 mod connect;
 mod counters;
 mod event;

@@ -30,8 +30,6 @@ pub struct Options {
     pub connection_window: u32,
     /// Largest head of a response: names, values and 32 bytes for each field (`max_response_headers_bytes`).
     pub max_header_bytes: u32,
-    /// Seeds the jitter of the pauses after failed connection attempts.
-    pub seed: u64,
 }
 
 impl Default for Options {
@@ -47,7 +45,6 @@ impl Default for Options {
             max_stream_window: 256 * 1024,
             connection_window: 16 * 1024 * 1024,
             max_header_bytes: 65_536,
-            seed: 0,
         }
     }
 }

@@ -11,11 +11,13 @@ use std::{
 };
 
 use crate::{
-    backoff::Backoff,
     connect::{Found, Route},
     handle::{RequestHandle, SlotKey},
     options::BackendSpec,
 };
+
+/// Pause after a failed attempt before another connection beside an open one is tried.
+const CONNECT_PAUSE: Duration = Duration::from_millis(250);
 
 /// Whether an origin can be reached, as last told to the owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +42,8 @@ pub(crate) struct Origin {
     /// All connections and the attempt, those included that take no more requests.
     pub(crate) slots: usize,
     pub(crate) waiting: VecDeque<RequestHandle>,
-    pub(crate) backoff: Backoff,
+    /// When the last attempt failed, unless one succeeded since.
+    pub(crate) failed_at: Option<Instant>,
     pub(crate) reach: Reach,
     /// What the name resolved to when a connection last succeeded.
     pub(crate) addresses: Option<Rc<[SocketAddr]>>,
@@ -62,7 +65,7 @@ impl Origin {
             connecting: None,
             slots: 0,
             waiting: VecDeque::new(),
-            backoff: Backoff::default(),
+            failed_at: None,
             reach: Reach::Up,
             addresses: None,
             found: None,
@@ -77,9 +80,10 @@ impl Origin {
     }
 
     /// Whether another connection may be begun: one attempt at a time, `most` connections, and beyond the first one not
-    /// while the last attempt's failure is recent.
+    /// within [`CONNECT_PAUSE`] of a failed attempt. While no connection is open `lb` decides how long the backend is passed over.
     pub(crate) fn may_connect(&self, most: usize, now: Instant) -> bool {
-        self.connecting.is_none() && (self.open.is_empty() || self.open.len() < most && !self.backoff.is_paused(now))
+        let is_paused = self.failed_at.is_some_and(|at| now < at + CONNECT_PAUSE);
+        self.connecting.is_none() && (self.open.is_empty() || self.open.len() < most && !is_paused)
     }
 
     /// Whether nothing refers to this origin any more.

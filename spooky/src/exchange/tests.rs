@@ -82,7 +82,7 @@ impl World {
         };
         let options = UdpOptions { recv_buffer: 4096, send_buffer: 4096, reuseport: false };
         let now = state.epoch;
-        let mut transport = Transport::new(transport_options(&config, 1), now);
+        let mut transport = Transport::new(transport_options(&config), now);
         let snapshot = compile(config, &state, None).unwrap();
         let of_worker = WorkerSnapshot::new(snapshot.clone(), &mut transport, 0);
         Self {

@@ -78,7 +78,7 @@ impl Probes {
         let now = Instant::now();
         // A drain that was ordered before is seen by the first turn.
         let snapshot = control.read(&mut Seen::default()).setup;
-        let mut transport = Transport::new(transport_options(&snapshot.config, seed), now);
+        let mut transport = Transport::new(transport_options(&snapshot.config), now);
         // No connection outlives its probe: each of them shows that a new one can be made.
         transport.drain();
         let mut probes = Self {
@@ -144,7 +144,7 @@ impl Probes {
             }
             if !Arc::ptr_eq(&orders.setup, &self.snapshot) {
                 self.snapshot = orders.setup;
-                self.transport.configure(transport_options(&self.snapshot.config, 0));
+                self.transport.configure(transport_options(&self.snapshot.config));
                 self.follow(now);
             }
         }

@@ -276,7 +276,7 @@ fn certificate_files(listener: &Listener) -> (Option<CertificateFiles>, Vec<Name
 }
 
 /// The settings of a worker's backend side, and of the probes.
-pub(crate) fn transport_options(config: &Config, seed: u64) -> Options {
+pub(crate) fn transport_options(config: &Config) -> Options {
     let performance = &config.performance;
     let options = Options::default();
     let max_stream_window = u32::try_from(performance.stream_buffer_bytes).unwrap_or(u32::MAX >> 1);
@@ -287,7 +287,6 @@ pub(crate) fn transport_options(config: &Config, seed: u64) -> Options {
         stream_window: options.stream_window.min(max_stream_window),
         max_stream_window,
         max_header_bytes: u32::try_from(performance.max_response_headers_bytes).unwrap_or(u32::MAX),
-        seed,
         ..options
     }
 }

@@ -1,7 +1,5 @@
 //! Which backends there are, and the end of all of them: a drain, then a shutdown.
 
-use std::time::Instant;
-
 use super::{Target, Transport};
 use crate::{
     failure::{FailureKind, Processed},
@@ -41,12 +39,6 @@ impl Transport {
             }
             self.forget_unused(at);
         }
-    }
-
-    /// Whether a connection attempt to the backend failed so recently that another one should be preferred (behaviour 9).
-    pub fn is_passed_over(&self, backend: BackendId, now: Instant) -> bool {
-        let origin = self.target(backend).and_then(|target| self.origins.get(target.origin));
-        origin.is_some_and(|origin| origin.open.is_empty() && origin.backoff.is_paused(now))
     }
 
     /// From now on connections are closed as soon as they are idle. Requests are still taken.

@@ -24,7 +24,6 @@ use spooky_net::timer::Deadlines;
 use spooky_table::Table;
 
 use crate::{
-    backoff::Jitter,
     counters::Counters,
     failure::{FailureKind, Processed},
     handle::{BackendId, RequestHandle, SlotKey},
@@ -68,7 +67,6 @@ pub struct Transport {
     /// Reused between turns.
     visits: Vec<usize>,
     deadlines: Deadlines<SlotKey>,
-    jitter: Jitter,
     counters: Counters,
     draining: bool,
     stopped: bool,
@@ -81,7 +79,6 @@ impl Transport {
     pub fn new(options: Options, now: Instant) -> Self {
         Self {
             h2: h2_config(&options),
-            jitter: Jitter::new(options.seed),
             options,
             targets: Table::default(),
             origins: Slab::new(),

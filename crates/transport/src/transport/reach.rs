@@ -43,7 +43,7 @@ impl Transport {
         let Some(origin) = self.origins.get_mut(at) else { return };
         origin.connecting = None;
         origin.open.push(key);
-        origin.backoff.succeed();
+        origin.failed_at = None;
         self.counters.connections_opened += 1;
         if std::mem::replace(&mut origin.reach, Reach::Up) == Reach::Down {
             self.tell_backends(at, |backend| Event::BackendUp { backend });
@@ -57,7 +57,7 @@ impl Transport {
         let at = slot.origin;
         self.counters.connect_failures += 1;
         let Some(origin) = self.origins.get_mut(at) else { return };
-        origin.backoff.fail(self.now, &mut self.jitter);
+        origin.failed_at = Some(self.now);
         origin.addresses = None::<Rc<[SocketAddr]>>;
         origin.found = None;
         if origin.open.is_empty() {

@@ -29,7 +29,6 @@ async fn a_refused_connection_fails_those_who_wait_and_is_told_once_until_it_sta
     for tag in 0..10 {
         worker.get(backend, "/", tag);
     }
-    assert!(!worker.transport.is_passed_over(backend, worker.now()));
     worker.finish(0..10).await;
     for tag in 0..10 {
         assert_eq!(
@@ -40,15 +39,10 @@ async fn a_refused_connection_fails_those_who_wait_and_is_told_once_until_it_sta
     assert_eq!(worker.transport.counters().connects, 1, "concurrent requests share one attempt");
     assert_eq!(worker.downs.len(), 1);
     assert!(worker.downs[0].1.contains("refused"), "{}", worker.downs[0].1);
-    assert!(worker.transport.is_passed_over(backend, worker.now()));
-    let later = worker.now() + Duration::from_millis(276);
-    assert!(!worker.transport.is_passed_over(backend, later), "the first pause is 250 ms and 10 %");
 
-    // Only the pause grows with further failures; nothing is told again.
+    // Whoever passes a backend over is not asked here. Nothing is told again.
     worker.get(backend, "/", 10);
     worker.finish([10]).await;
-    let later = worker.now() + Duration::from_millis(400);
-    assert!(worker.transport.is_passed_over(backend, later));
     assert_eq!((worker.transport.counters().connects, worker.downs.len()), (2, 1));
 
     let listener = TcpListener::bind(addr).await.unwrap();
@@ -61,8 +55,26 @@ async fn a_refused_connection_fails_those_who_wait_and_is_told_once_until_it_sta
     worker.get(backend, "/", 11);
     worker.finish([11]).await;
     assert_eq!((worker.answers[&11].status, worker.ups.as_slice()), (200, &[backend][..]));
-    assert!(!worker.transport.is_passed_over(backend, worker.now()));
     peer.await.unwrap();
+}
+
+#[tokio::test]
+async fn after_a_failure_another_connection_beside_an_open_one_is_tried_250_ms_later() {
+    let (listener, addr) = raw::listen().await;
+    let mut worker = Worker::new(Options::default());
+    let backend = worker.backend(addr);
+    worker.get(backend, "/", 1);
+    let one_stream = [(3, 1)]; // SETTINGS_MAX_CONCURRENT_STREAMS
+    let mut peer = worker.during("the connection", Peer::accept(&listener, &one_stream)).await;
+    worker.during("the request", peer.wait_for(raw::HEADERS)).await.unwrap();
+    drop(listener);
+    worker.get(backend, "/", 2);
+    worker.until("the failed attempt", |worker| worker.transport.counters().connect_failures == 1).await;
+    worker.get(backend, "/", 3);
+    assert_eq!(worker.transport.counters().connects, 2, "the failure is recent");
+    worker.skip(Duration::from_millis(250));
+    worker.get(backend, "/", 4);
+    assert_eq!(worker.transport.counters().connects, 3);
 }
 
 #[tokio::test]
