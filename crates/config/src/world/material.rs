@@ -18,8 +18,7 @@ pub(crate) fn key_matches(chain: &[CertificateDer<'static>], key: &PrivateKeyDer
 pub(crate) fn expiry(chain: &[CertificateDer<'_>]) -> Option<(i64, String)> {
     let (_, certificate) = X509Certificate::from_der(chain.first()?).ok()?;
     let end = certificate.validity().not_after;
-    let day = end.to_datetime().date();
-    Some((end.timestamp(), format!("{:04}-{:02}-{:02}", day.year(), u8::from(day.month()), day.day())))
+    Some((end.timestamp(), end.to_datetime().date().to_string()))
 }
 
 /// Whether the first certificate's alternative names cover `name`. A wildcard stands for one label.

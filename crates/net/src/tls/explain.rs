@@ -7,8 +7,7 @@ use std::fmt::Debug;
 
 use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{AlertDescription, CertRevocationListError, CertificateError, Error, InvalidMessage, PeerIncompatible};
-
-use super::x509;
+use x509_parser::time::ASN1Time;
 
 /// What went wrong in TLS, as a clause without capital letter and full stop.
 pub fn explain(error: &Error) -> String {
@@ -200,8 +199,9 @@ fn words(value: impl Debug) -> String {
 }
 
 fn date(moment: UnixTime) -> String {
-    let (year, month, day) = x509::civil_date(moment.as_secs());
-    format!("{year:04}-{month:02}-{day:02}")
+    let seconds = i64::try_from(moment.as_secs()).unwrap_or(i64::MAX);
+    ASN1Time::from_timestamp(seconds)
+        .map_or_else(|error| error.to_string(), |time| time.to_datetime().date().to_string())
 }
 
 #[cfg(test)]

@@ -1,178 +1,112 @@
-//! Facts of a certificate that rustls does not tell: until when it is valid, its subject and its names. Reads just enough
-//! DER (X.690) to find them (RFC 5280 section 4.1); anything unexpected is `None`, never a panic.
+//! Facts of a certificate that rustls does not tell: until when it is valid, its subject and its names. A certificate that
+//! cannot be read gives `None`, never a panic.
 
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
-const SEQUENCE: u8 = 0x30;
-const SET: u8 = 0x31;
-const OID: u8 = 0x06;
-const UTF8_STRING: u8 = 0x0c;
-const PRINTABLE_STRING: u8 = 0x13;
-const IA5_STRING: u8 = 0x16;
-const UTC_TIME: u8 = 0x17;
-const GENERALIZED_TIME: u8 = 0x18;
-const BOOLEAN: u8 = 0x01;
-const OCTET_STRING: u8 = 0x04;
-const VERSION: u8 = 0xa0;
-const EXTENSIONS: u8 = 0xa3;
-/// `dNSName` among the general names (RFC 5280 section 4.2.1.6).
-const DNS_NAME: u8 = 0x82;
-/// Object identifier of the alternative names of the subject, 2.5.29.17.
-const ALTERNATIVE_NAMES: &[u8] = &[0x55, 0x1d, 0x11];
+use x509_parser::asn1_rs::{Any, FromDer, Oid, Tag, ToDer};
+use x509_parser::certificate::X509Certificate;
+use x509_parser::extensions::GeneralName;
+use x509_parser::oid_registry::{
+    OID_DOMAIN_COMPONENT, OID_USERID, OID_X509_COMMON_NAME, OID_X509_COUNTRY_NAME, OID_X509_LOCALITY_NAME,
+    OID_X509_ORGANIZATION_NAME, OID_X509_ORGANIZATIONAL_UNIT, OID_X509_STATE_OR_PROVINCE_NAME, OID_X509_STREET_ADDRESS,
+};
 
-/// The attributes with a short name (RFC 4514 section 3), by their encoded object identifier.
-const SHORT_NAMES: [(&[u8], &str); 9] = [
-    (&[0x55, 4, 3], "CN"),
-    (&[0x55, 4, 6], "C"),
-    (&[0x55, 4, 7], "L"),
-    (&[0x55, 4, 8], "ST"),
-    (&[0x55, 4, 9], "STREET"),
-    (&[0x55, 4, 10], "O"),
-    (&[0x55, 4, 11], "OU"),
-    (&[0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 1, 1], "UID"),
-    (&[0x09, 0x92, 0x26, 0x89, 0x93, 0xf2, 0x2c, 0x64, 1, 25], "DC"),
+/// The attributes with a short name (RFC 4514 section 3).
+const SHORT_NAMES: [(Oid<'static>, &str); 9] = [
+    (OID_X509_COMMON_NAME, "CN"),
+    (OID_X509_COUNTRY_NAME, "C"),
+    (OID_X509_LOCALITY_NAME, "L"),
+    (OID_X509_STATE_OR_PROVINCE_NAME, "ST"),
+    (OID_X509_STREET_ADDRESS, "STREET"),
+    (OID_X509_ORGANIZATION_NAME, "O"),
+    (OID_X509_ORGANIZATIONAL_UNIT, "OU"),
+    (OID_USERID, "UID"),
+    (OID_DOMAIN_COMPONENT, "DC"),
 ];
+
+fn read(certificate: &[u8]) -> Option<X509Certificate<'_>> {
+    X509Certificate::from_der(certificate).ok().map(|(_, certificate)| certificate)
+}
 
 /// Until when the DER `certificate` is valid (notAfter). Moments before 1970 are 1970.
 pub fn expiry(certificate: &[u8]) -> Option<SystemTime> {
-    let fields = Fields::read(certificate)?;
-    let not_before = element(fields.validity)?;
-    time(&element(not_before.rest)?)
+    let seconds = u64::try_from(read(certificate)?.validity().not_after.timestamp()).unwrap_or_default();
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
 /// The subject of the DER `certificate` as text (RFC 4514): the most specific part first, as in `CN=a,O=b,C=c`. ASCII
 /// without control characters, and without white space at its ends: all else is escaped, so it is fit for a header
 /// field. Empty for an empty subject.
 pub fn subject(certificate: &[u8]) -> Option<String> {
-    let mut names = Vec::new();
-    let mut rest = Fields::read(certificate)?.subject;
-    while !rest.is_empty() {
-        let name = element(rest)?;
-        names.push(relative_name(name.content_of(SET)?)?);
-        rest = name.rest;
-    }
-    names.reverse();
-    Some(names.join(","))
+    name(read(certificate)?.subject().as_raw())
 }
 
 /// The DNS names among the alternative names of the DER `certificate`, in lower case. Empty if there are none, or if the
 /// certificate cannot be read.
 pub(super) fn dns_names(certificate: &[u8]) -> Vec<String> {
-    let names = alternative_names(certificate).unwrap_or_default();
-    let (mut rest, mut found) = (names, Vec::new());
-    while let Some(name) = element(rest) {
-        if let Some(Ok(text)) = name.content_of(DNS_NAME).map(std::str::from_utf8) {
-            found.push(text.to_ascii_lowercase());
-        }
-        rest = name.rest;
+    let Some(certificate) = read(certificate) else { return Vec::new() };
+    let Ok(Some(names)) = certificate.subject_alternative_name() else { return Vec::new() };
+    let dns = names.value.general_names.iter().filter_map(|name| match name {
+        GeneralName::DNSName(name) => Some(name.to_ascii_lowercase()),
+        _ => None,
+    });
+    dns.collect()
+}
+
+/// A name as text. The elements are walked here because `X509Name` leaves out what it cannot read at the end of a name or
+/// of one of its parts: the rest could be taken for the name of somebody else.
+fn name(der: &[u8]) -> Option<String> {
+    let mut parts = Vec::new();
+    for part in all(the_only(der)?.data)? {
+        parts.push(relative_name(part.data)?);
     }
-    found
-}
-
-/// The content of the extension of alternative names.
-fn alternative_names(certificate: &[u8]) -> Option<&[u8]> {
-    let mut field = element(Fields::read(certificate)?.after_subject)?;
-    while field.tag != EXTENSIONS {
-        field = element(field.rest)?;
-    }
-    let mut rest = element(field.content)?.content_of(SEQUENCE)?;
-    loop {
-        let extension = element(rest)?;
-        let identifier = element(extension.content_of(SEQUENCE)?)?;
-        if identifier.content_of(OID)? == ALTERNATIVE_NAMES {
-            let value = element(identifier.rest)?;
-            // Whether it is critical is said only where it is.
-            let value = if value.tag == BOOLEAN { element(value.rest)? } else { value };
-            return element(value.content_of(OCTET_STRING)?)?.content_of(SEQUENCE);
-        }
-        rest = extension.rest;
-    }
-}
-
-struct Fields<'a> {
-    validity: &'a [u8],
-    subject: &'a [u8],
-    after_subject: &'a [u8],
-}
-
-impl<'a> Fields<'a> {
-    /// Walks to the wanted fields: version (optional), serial number, algorithm, issuer, validity, subject.
-    fn read(certificate: &'a [u8]) -> Option<Self> {
-        let to_be_signed = element(element(certificate)?.content_of(SEQUENCE)?)?.content_of(SEQUENCE)?;
-        let first = element(to_be_signed)?;
-        let serial = if first.tag == VERSION { element(first.rest)? } else { first };
-        let algorithm = element(serial.rest)?;
-        let issuer = element(algorithm.rest)?;
-        let validity = element(issuer.rest)?;
-        let subject = element(validity.rest)?;
-        Some(Self {
-            validity: validity.content_of(SEQUENCE)?,
-            subject: subject.content_of(SEQUENCE)?,
-            after_subject: subject.rest,
-        })
-    }
-}
-
-struct Element<'a> {
-    tag: u8,
-    content: &'a [u8],
-    /// All of it: tag, length and content.
-    encoded: &'a [u8],
-    rest: &'a [u8],
-}
-
-impl<'a> Element<'a> {
-    fn content_of(&self, tag: u8) -> Option<&'a [u8]> {
-        (self.tag == tag).then_some(self.content)
-    }
-}
-
-/// Reads the element at the start of `input`.
-fn element(input: &[u8]) -> Option<Element<'_>> {
-    let ([tag, first], rest) = input.split_first_chunk::<2>()?;
-    let (length, rest) = match first {
-        0..=0x7f => (usize::from(*first), rest),
-        0x81..=0x84 => {
-            let (bytes, rest) = rest.split_at_checked(usize::from(first & 0x7f))?;
-            (bytes.iter().fold(0, |length, byte| length << 8 | usize::from(*byte)), rest)
-        }
-        _ => return None,
-    };
-    let (content, rest) = rest.split_at_checked(length)?;
-    let (encoded, _) = input.split_at_checked(input.len() - rest.len())?;
-    Some(Element { tag: *tag, content, encoded, rest })
+    parts.reverse();
+    Some(parts.join(","))
 }
 
 /// One relative name, a set of at least one attribute: `CN=a` or `CN=a+UID=b`.
-fn relative_name(mut set: &[u8]) -> Option<String> {
+fn relative_name(set: &[u8]) -> Option<String> {
     let mut text = String::new();
-    while !set.is_empty() {
-        let attribute = element(set)?;
-        let kind = element(attribute.content_of(SEQUENCE)?)?;
-        let value = element(kind.rest)?;
+    for attribute in all(set)? {
+        let [kind, value] = all(attribute.data)?.try_into().ok()?;
         if !text.is_empty() {
             text.push('+');
         }
-        push_attribute(&mut text, kind.content_of(OID)?, &value)?;
-        set = attribute.rest;
+        push_attribute(&mut text, kind.data, &value)?;
     }
     (!text.is_empty()).then_some(text)
 }
 
-fn push_attribute(text: &mut String, kind: &[u8], value: &Element<'_>) -> Option<()> {
-    let short = SHORT_NAMES.iter().find(|(known, _)| *known == kind).map(|(_, short)| *short);
+/// The elements that `der` consists of.
+fn all(mut der: &[u8]) -> Option<Vec<Any<'_>>> {
+    let mut elements = Vec::new();
+    while !der.is_empty() {
+        let (rest, element) = Any::from_der(der).ok()?;
+        elements.push(element);
+        der = rest;
+    }
+    Some(elements)
+}
+
+fn the_only(der: &[u8]) -> Option<Any<'_>> {
+    let [element] = all(der)?.try_into().ok()?;
+    Some(element)
+}
+
+fn push_attribute(text: &mut String, kind: &[u8], value: &Any<'_>) -> Option<()> {
+    let short = SHORT_NAMES.iter().find(|(known, _)| known.as_bytes() == kind).map(|(_, short)| *short);
     match short {
         Some(short) => text.push_str(short),
         None => push_oid(text, kind)?,
     }
     text.push('=');
-    let is_text = matches!(value.tag, UTF8_STRING | PRINTABLE_STRING | IA5_STRING);
-    if is_text && short.is_some() && std::str::from_utf8(value.content).is_ok() {
-        push_escaped(text, value.content);
+    let is_text = matches!(value.tag(), Tag::Utf8String | Tag::PrintableString | Tag::Ia5String);
+    if is_text && short.is_some() && std::str::from_utf8(value.data).is_ok() {
+        push_escaped(text, value.data);
     } else {
         text.push('#');
-        push_hex(text, value.encoded);
+        push_hex(text, &value.to_der_vec().ok()?);
     }
     Some(())
 }
@@ -203,7 +137,7 @@ fn push_hex(text: &mut String, bytes: &[u8]) {
 }
 
 /// An object identifier in dotted form (X.690 section 8.19). `None` if it does not end, or a number is beyond 64 bits:
-/// cut short it could be taken for another.
+/// cut short it could be taken for another. (`Oid` takes the first byte for the first two numbers, which 2.999 is not.)
 fn push_oid(text: &mut String, encoded: &[u8]) -> Option<()> {
     let mut value = 0_u64;
     let mut is_first = true;
@@ -225,88 +159,13 @@ fn push_oid(text: &mut String, encoded: &[u8]) -> Option<()> {
     Some(())
 }
 
-/// A moment (RFC 5280 section 4.1.2.5): always with seconds, always in UTC.
-fn time(element: &Element<'_>) -> Option<SystemTime> {
-    let (year, rest) = match element.tag {
-        UTC_TIME => {
-            let (year, rest) = decimal(element.content, 2)?;
-            (if year < 50 { 2000 + year } else { 1900 + year }, rest)
-        }
-        GENERALIZED_TIME => decimal(element.content, 4)?,
-        _ => return None,
-    };
-    let (month, rest) = decimal(rest, 2)?;
-    let (day, rest) = decimal(rest, 2)?;
-    let (hour, rest) = decimal(rest, 2)?;
-    let (minute, rest) = decimal(rest, 2)?;
-    let (second, rest) = decimal(rest, 2)?;
-    if rest != b"Z" || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
-        return None;
-    }
-    let seconds = days_since_epoch(year, month, day) * 86_400 + hour * 3600 + minute * 60 + second;
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(u64::try_from(seconds).unwrap_or_default()))
-}
-
-fn decimal(input: &[u8], digits: usize) -> Option<(i64, &[u8])> {
-    let (number, rest) = input.split_at_checked(digits)?;
-    let text = std::str::from_utf8(number).ok()?;
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok())?.map(|value| (value, rest))
-}
-
-/// Days from 1970-01-01 to a date of the Gregorian calendar. Years begin in March here, so that the leap day is last.
-fn days_since_epoch(year: i64, month: i64, day: i64) -> i64 {
-    let (year, month) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let leap_days = year / 4 - year / 100 + year / 400;
-    year * 365 + leap_days + (153 * month + 2) / 5 + day - 1 - 719_468
-}
-
-/// Year, month and day of a moment in seconds since 1970.
-pub(super) fn civil_date(seconds: u64) -> (i64, i64, i64) {
-    let days = i64::try_from(seconds / 86_400).unwrap_or_default();
-    // 400 years have 146 097 days; the estimate is never late and at most a year early.
-    let mut year = 1970 + days * 400 / 146_097 - 1;
-    while days_since_epoch(year + 1, 1, 1) <= days {
-        year += 1;
-    }
-    let month = (1..=12).rev().find(|month| days_since_epoch(year, *month, 1) <= days).unwrap_or(1);
-    (year, month, days - days_since_epoch(year, month, 1) + 1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    #[test]
-    fn times_of_both_forms() {
-        let read = |tag, content: &[u8]| {
-            let moment = time(&Element { tag, content, encoded: &[], rest: &[] })?;
-            Some(moment.duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs())
-        };
-        assert_eq!(read(UTC_TIME, b"700101000000Z"), Some(0));
-        assert_eq!(read(UTC_TIME, b"000229123456Z"), Some(951_827_696));
-        assert_eq!(read(UTC_TIME, b"491231235959Z"), Some(2_524_607_999));
-        assert_eq!(read(GENERALIZED_TIME, b"20500101000000Z"), Some(2_524_608_000));
-        assert_eq!(read(GENERALIZED_TIME, b"99991231235959Z"), Some(253_402_300_799));
-        assert_eq!(read(GENERALIZED_TIME, b"19500101000000Z"), Some(0));
-        for bad in [&b"2050010100000Z"[..], b"20501301000000Z", b"20500101000000", b"2050+101000000Z", b""] {
-            assert_eq!(read(GENERALIZED_TIME, bad), None);
-        }
-    }
-
-    #[test]
-    fn dates_are_those_of_the_calendar() {
-        for (seconds, date) in [
-            (0, (1970, 1, 1)),
-            (86_399, (1970, 1, 1)),
-            (951_827_696, (2000, 2, 29)),
-            (951_868_800, (2000, 3, 1)),
-            (1_704_067_199, (2023, 12, 31)),
-            (1_704_067_200, (2024, 1, 1)),
-            (4_107_542_400, (2100, 3, 1)),
-            (253_402_300_799, (9999, 12, 31)),
-        ] {
-            assert_eq!(civil_date(seconds), date, "{seconds}");
-        }
+    fn hex(encoded: &str) -> Vec<u8> {
+        let digits: Vec<_> = encoded.chars().filter_map(|digit| digit.to_digit(16)).collect();
+        digits.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect()
     }
 
     #[test]
@@ -317,17 +176,40 @@ mod tests {
         text.clear();
         push_escaped(&mut text, b"#x");
         assert_eq!(text, r"\#x");
-        text.clear();
-        push_attribute(&mut text, &[0x2a, 0x86, 0x48], &element(b"\x0c\x02hi").unwrap()).unwrap();
-        assert_eq!(text, "1.2.840=#0c026869");
-        let common_name = |value| {
+        let attribute = |kind: &[u8], value| {
             let mut text = String::new();
-            push_attribute(&mut text, &[0x55, 4, 3], &element(value).unwrap()).unwrap();
+            push_attribute(&mut text, kind, &the_only(value).unwrap()).unwrap();
             text
         };
+        assert_eq!(attribute(&[0x2a, 0x86, 0x48], b"\x0c\x02hi"), "1.2.840=#0c026869");
+        let common_name = |value| attribute(&[0x55, 4, 3], value);
         assert_eq!(common_name(b"\x0c\x02hi"), "CN=hi");
+        assert_eq!(common_name(b"\x13\x02h*"), "CN=h*", "PrintableString as it is in practice");
         assert_eq!(common_name(b"\x13\x02h\xe9"), "CN=#130268e9", "no UTF-8");
         assert_eq!(common_name(b"\x1e\x02\0h"), "CN=#1e020068", "two bytes a character");
+    }
+
+    #[test]
+    fn a_name_is_whole_or_refused() {
+        let common_name = "310a 3008 0603550403 0c0161";
+        let of = |encoded: &str| name(&hex(encoded));
+        assert_eq!(of("3000").as_deref(), Some(""));
+        assert_eq!(of(&format!("300c {common_name}")).as_deref(), Some("CN=a"));
+        assert_eq!(of(&format!("3018 {common_name} 310a 3008 060355040a 0c0162")).as_deref(), Some("O=b,CN=a"));
+        let both = "3016 3114 3008 0603550403 0c0161 3008 060355040a 0c0162";
+        assert_eq!(of(both).as_deref(), Some("CN=a+O=b"));
+        for (damage, encoded) in [
+            ("nothing", String::new()),
+            ("an empty set", "3002 3100".to_owned()),
+            ("bytes after the name", format!("300c {common_name} 00")),
+            ("bytes after the last part", format!("300d {common_name} 31")),
+            ("a part that is cut", format!("3010 {common_name} 310a 3008")),
+            ("bytes after the attribute", "300d 310b 3008 0603550403 0c0161 30".to_owned()),
+            ("bytes after the value", "300d 310b 3009 0603550403 0c0161 0c".to_owned()),
+            ("no value", "3009 3107 3005 0603550403".to_owned()),
+        ] {
+            assert_eq!(of(&encoded), None, "{damage}");
+        }
     }
 
     #[test]
@@ -340,7 +222,6 @@ mod tests {
         assert_eq!(dotted(&[0x2a, 0x86]), None);
         assert_eq!(dotted(&[]), None);
         assert_eq!(dotted(&[0x55, 0x82, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x80, 0x04]), None);
-        assert_eq!(relative_name(&[]), None, "a set without attributes");
     }
 
     #[test]
@@ -353,8 +234,8 @@ mod tests {
             &[0x30, 5, 1],
             &[0x30, 0x84, 255, 255, 255, 255],
         ] {
-            assert!(element(bad).is_none());
-            assert!(expiry(bad).is_none() && subject(bad).is_none());
+            assert!(the_only(bad).is_none());
+            assert!(expiry(bad).is_none() && subject(bad).is_none() && dns_names(bad).is_empty());
         }
     }
 }

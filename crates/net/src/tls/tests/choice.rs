@@ -151,6 +151,23 @@ fn expiry_and_subject_are_read() {
     assert_eq!(store.names(), ["b.test"]);
 }
 
+/// The parser leaves out what it cannot read at the end of a name; the rest could be the name of somebody else.
+#[test]
+fn a_subject_of_which_only_the_beginning_is_readable_is_not_told() {
+    let issued = Authority::new().issue_with(&["a.test"], |params| {
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, "admin");
+        params.distinguished_name.push(DnType::OrganizationName, "others");
+    });
+    let mut der = issued.chain[0].to_vec();
+    assert_eq!(subject(&der).as_deref(), Some("O=others,CN=admin"));
+    // The set that holds the organization, 2.5.4.10, becomes something else.
+    let organization = der.windows(5).position(|bytes| bytes == [0x06, 3, 0x55, 4, 10]).unwrap();
+    assert_eq!(der[organization - 4], 0x31);
+    der[organization - 4] = 0x32;
+    assert_eq!(subject(&der), None);
+}
+
 /// A certificate cut or changed anywhere is read or refused, never a panic.
 #[test]
 fn damaged_certificates_are_harmless() {
