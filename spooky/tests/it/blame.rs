@@ -5,7 +5,7 @@
 use http::StatusCode;
 use spooky_testkit::client::{Connection, Reply};
 use spooky_testkit::origin::Origin;
-use spooky_testkit::rogue::{Fault, On, Rogue, Script, Step, answer, flag, kind};
+use spooky_testkit::rogue::{Fault, On, Rogue, Script, Step, answer, fields, flag, kind};
 use spooky_testkit::{port, wait};
 use tokio::task::JoinSet;
 
@@ -14,6 +14,7 @@ use crate::proxy::Proxy;
 
 /// Error codes of RFC 9113 section 7.
 const PROTOCOL_ERROR: u32 = 0x1;
+const INTERNAL_ERROR: u32 = 0x2;
 const CANCEL: u32 = 0x8;
 const ENHANCE_YOUR_CALM: u32 = 0xb;
 const HTTP_1_1_REQUIRED: u32 = 0xd;
@@ -78,6 +79,42 @@ async fn requests_that_backends_reject_by_a_reset_mark_none_and_are_sent_once() 
         assert_eq!(asked(&rogues, "/poison"), 15, "{code:#x}: rejected requests are not repeated");
         assert_unmarked(&proxy);
     }
+}
+
+#[tokio::test]
+async fn a_request_at_which_every_backend_fails_marks_none() {
+    let begun = Step::Head(fields(&[(":status", "200")]), false);
+    for poison in [vec![Step::Reset(INTERNAL_ERROR)], vec![begun, Step::Data(5, false), Step::Reset(INTERNAL_ERROR)]] {
+        let rogues = poisoned(3, &poison).await;
+        let proxy = Proxy::before(&urls(&rogues)).await;
+        // Nobody else asks meanwhile: no good answer to another excuses the backends.
+        let attacker = proxy.connect().await;
+        for _ in 0..10 {
+            for request in
+                [http::Request::get("https://localhost/poison").body(bytes::Bytes::new()).unwrap(), post("/poison")]
+            {
+                let reply = attacker.send(request).await;
+                assert!(reply.is_err() || reply.is_ok_and(|reply| reply.text() == "upstream error\n"));
+            }
+        }
+        let normal = proxy.connect().await;
+        for _ in 0..9 {
+            assert_served(&normal).await;
+        }
+        assert_unmarked(&proxy);
+    }
+}
+
+#[tokio::test]
+async fn a_backend_that_fails_at_what_another_answers_is_taken_out() {
+    let (sick, good) = (Rogue::answering(vec![Step::Reset(INTERNAL_ERROR)]).await, Origin::h2c().await);
+    let proxy = Proxy::before(&[sick.url(), good.url()]).await;
+    let connection = proxy.connect().await;
+    for _ in 0..12 {
+        assert_eq!(connection.get("/").await.unwrap().text(), "hello");
+    }
+    proxy.logged(&format!("Backend {} became unhealthy upstream=all id=b1 reason=reset", sick.url()), 1).await;
+    assert_eq!(sick.journal().now().requests.len(), 3, "until then");
 }
 
 #[tokio::test]

@@ -14,6 +14,7 @@ mod plan;
 mod request;
 mod retry;
 mod step;
+mod suspect;
 
 pub use deadline::{BodyKind, Deadlines, Expiry, PhaseOptions, UploadWait};
 pub use failure::{Blame, ErrorCode, FailureKind, Sent};

@@ -13,6 +13,7 @@ use super::failure::{ErrorCode, FailureKind, Sent};
 use super::hedge::{Hedge, HedgeResult};
 use super::request::Request;
 use super::step::{Cx, Denied, Progress, SlotId, Step};
+use super::suspect::Suspects;
 use crate::admit::ClientShare;
 use crate::balance::Order;
 use crate::outcome::{Reason, Retry};
@@ -26,8 +27,6 @@ const MAX_RESENDS: u8 = 5;
 const SAME_BACKEND_REST: Duration = Duration::from_millis(25);
 /// Doublings of that rest: 25 ms to 1.6 s.
 const SAME_BACKEND_DOUBLINGS: u32 = 6;
-/// A backend that answered a request well less than this long ago is not to blame for a stream that it resets.
-const RESET_GRACE: Duration = Duration::from_secs(1);
 /// Attempts that run at the same time: one, and a hedge beside it.
 const SLOTS: usize = 2;
 /// The slot of the hedge; whatever runs alone sits in the other.
@@ -98,6 +97,8 @@ pub struct Attempt {
     failed: Option<Failed>,
     /// Backends that this request has counted against: once each.
     booked: BackendSet,
+    /// Attempts that will count against their backends if another backend answers the request.
+    suspects: Suspects,
     /// Backends that did not answer this request in time: they are not asked again.
     timed_out: BackendSet,
     hedge: Hedge,
@@ -123,6 +124,7 @@ impl Attempt {
             body_gone: false,
             failed: None,
             booked: BackendSet::default(),
+            suspects: Suspects::default(),
             timed_out: BackendSet::default(),
             hedge: Hedge::new(request, upstream.options().hedge.as_ref()),
             resends: 0,
@@ -268,6 +270,9 @@ impl Attempt {
             cx.upstream.tell(backend, settled);
         }
         self.state = State::Responding { winner: slot, settled };
+        if status < 500 {
+            self.suspects.book(cx, backend, &mut self.booked);
+        }
         if let Hedge::Started(at) = self.hedge {
             let lost = HedgeResult::Lost { primary_late: cx.now - at };
             self.progress.hedge = Some(if slot == HEDGE_SLOT { HedgeResult::Won } else { lost });
@@ -414,6 +419,13 @@ impl Attempt {
         let backend = ended.lease.index();
         self.failed = Some(Failed { kind, sent, backend });
         let started = ended.sent.unwrap_or(ended.started);
+        if kind == FailureKind::Reset(ErrorCode::Internal) {
+            // While the request is not complete, its backend may have waited in vain for the client.
+            if !self.uploading {
+                self.suspects.add(ended.lease.unbooked(), started, cx.now);
+            }
+            return;
+        }
         if kind.blame().is_some()
             && let Some(member) = cx.upstream.pool().members().get(backend)
         {
@@ -436,9 +448,8 @@ impl Attempt {
         let is_new = match kind {
             // A slow URL is no sick backend: it counts only while nobody else gets an answer either.
             FailureKind::ResponseTimeout => state.is_silent_since(since),
-            FailureKind::Reset(ErrorCode::Internal) => {
-                state.is_failing_since(since) && !state.succeeded_within(RESET_GRACE, cx.now)
-            }
+            // After the head: no other backend can show that the request is not the cause.
+            FailureKind::Reset(ErrorCode::Internal) => false,
             FailureKind::ConnectionLost(connection) => cx.upstream.on_connection_lost(backend, connection),
             kind if kind.is_connect() => cx.upstream.on_connect_failure(backend, cx.now, cx.rng),
             _ => true,

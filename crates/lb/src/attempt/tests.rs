@@ -441,7 +441,7 @@ fn a_failed_attempt_counts_as_slow_as_a_deadline() {
     let (mut attempt, slot, backend) = bench.begin("GET", false);
     attempt.on_sent(&mut bench.cx(), slot);
     bench.wait(10);
-    attempt.on_failure(&mut bench.cx(), slot, INTERNAL, Sent::Replayable);
+    attempt.on_failure(&mut bench.cx(), slot, FailureKind::ConnectionLost(1), Sent::Replayable);
     let latency = bench.upstream.pool().members()[backend].state.latency.value();
     assert_eq!(latency, Some(bench.upstream.options().attempt.response_timeout));
 }

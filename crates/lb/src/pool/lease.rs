@@ -59,6 +59,11 @@ impl Lease {
         self.trial || self.pass == Pass::Probe
     }
 
+    /// What is needed to book a failure after the lease was dropped.
+    pub(crate) fn unbooked(&self) -> Unbooked {
+        Unbooked { index: self.index, pass: self.pass, is_trial: self.trial }
+    }
+
     /// Books the verdict; the lease then goes on to count as in flight, no more.
     pub(crate) fn settle(&mut self, pool: &Pool, verdict: Verdict, now: Nanos) -> Settled {
         let Some(member) = pool.members.get(self.index) else { return Settled::default() };
@@ -119,6 +124,32 @@ impl Lease {
         if self.trial {
             self.trial = false;
             self.backend.health.leave_trial();
+        }
+    }
+}
+
+/// An attempt whose place was given back and which may still be booked as failed.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Unbooked {
+    index: usize,
+    pass: Pass,
+    is_trial: bool,
+}
+
+impl Unbooked {
+    /// Index of the backend in its pool.
+    pub(crate) fn index(self) -> usize {
+        self.index
+    }
+
+    /// Books the failure.
+    pub(crate) fn fail(self, pool: &Pool, blame: Blame, now: Nanos) -> Settled {
+        let Self { index, pass, is_trial } = self;
+        let passive = pool.members.get(index).and_then(|member| member.spec.passive.as_ref());
+        let opens = blame.opens_circuit && pool.on_circuit_failure(index, pass, now);
+        Settled {
+            health: passive.and_then(|options| pool.on_passive_failure(index, is_trial, blame.word, now, options)),
+            circuit: opens.then_some(Circuit::Open),
         }
     }
 }

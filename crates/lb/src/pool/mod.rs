@@ -12,6 +12,7 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub use latency::PeakEwma;
+pub(crate) use lease::Unbooked;
 pub use lease::{Lease, Settled, Verdict};
 
 use crate::admit::Scope;

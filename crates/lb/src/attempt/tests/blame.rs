@@ -28,32 +28,76 @@ fn resets_that_a_client_can_provoke_mark_nobody_and_are_not_repeated() {
     assert!(latencies.into_iter().all(|latency| latency < Duration::from_secs(1)), "nor make it look slow");
 }
 
+/// Sends a request whose first attempt is reset with `INTERNAL_ERROR`. If it is sent again, the next backend resets it too
+/// (`None`) or answers with this status.
+fn internal_error(bench: &mut Bench, method: &str, then: Option<u16>) {
+    let (mut attempt, slot, _) = bench.begin(method, false);
+    let mut step = attempt.on_failure(&mut bench.cx(), slot, INTERNAL, Sent::Replayable);
+    while let Step::Start { slot, .. } = step {
+        step = match then {
+            Some(status) => attempt.on_head(&mut bench.cx(), slot, status),
+            None => attempt.on_failure(&mut bench.cx(), slot, INTERNAL, Sent::Replayable),
+        };
+    }
+    attempt.abort();
+}
+
 #[test]
-fn an_internal_error_counts_only_while_no_other_request_succeeds() {
-    let mut bench = Bench::new(2);
-    for n in 0..100 {
-        let (mut good, good_slot, _) = bench.begin("GET", false);
-        let (mut bad, bad_slot, _) = bench.begin("GET", false);
-        good.on_head(&mut bench.cx(), good_slot, 200);
-        good.on_complete(&mut bench.cx());
-        // Both get good answers in turn: the one that follows is excused on either.
-        if n > 1 {
-            bad.on_failure(&mut bench.cx(), bad_slot, INTERNAL, Sent::Gone);
-        } else {
-            bad.abort();
-            let (mut other, slot, _) = bench.begin("GET", false);
-            other.on_head(&mut bench.cx(), slot, 200);
-            other.on_complete(&mut bench.cx());
-        }
-        bench.wait(10);
+fn a_request_that_every_backend_resets_marks_none() {
+    let mut bench = Bench::new(3);
+    for _ in 0..50 {
+        internal_error(&mut bench, "GET", None);
+        internal_error(&mut bench, "GET", Some(500));
+        internal_error(&mut bench, "POST", None);
+        let (mut attempt, slot, _) = bench.begin("GET", false);
+        attempt.on_head(&mut bench.cx(), slot, 200);
+        attempt.on_broken(&mut bench.cx(), INTERNAL);
+        // An upload that the client has not finished: the backend may have waited for it in vain.
+        let (mut attempt, slot, _) = bench.begin("PUT", true);
+        let step = attempt.on_failure(&mut bench.cx(), slot, INTERNAL, Sent::Replayable);
+        let Step::Start { slot, .. } = step else { panic!("{step:?}") };
+        attempt.on_upload_end(&bench.cx());
+        attempt.on_head(&mut bench.cx(), slot, 200);
+        attempt.abort();
+        bench.wait(2000);
     }
     assert_eq!(bench.news(), []);
-    bench.wait(1000);
-    for _ in 0..6 {
-        let (mut attempt, slot, _) = bench.begin("POST", false);
-        attempt.on_failure(&mut bench.cx(), slot, INTERNAL, Sent::Gone);
+    assert_eq!(bench.in_flight(), 0);
+    let latencies = bench.upstream.pool().members().iter().filter_map(|member| member.state.latency.value());
+    assert!(latencies.into_iter().all(|latency| latency < Duration::from_secs(1)), "nor make it look slow");
+}
+
+#[test]
+fn a_reset_counts_when_another_backend_answers_the_request_and_this_one_answers_nobody() {
+    let mut bench = Bench::new(2);
+    let serve = |bench: &mut Bench| {
+        let (mut other, slot, _) = bench.begin("GET", false);
+        other.on_head(&mut bench.cx(), slot, 200);
+        other.on_complete(&mut bench.cx());
+    };
+    for _ in 0..50 {
+        (0..3).for_each(|_| serve(&mut bench));
+        internal_error(&mut bench, "GET", Some(204));
+        bench.wait(400);
     }
-    assert_eq!(bench.upstream.pool().healthy(), 1);
+    assert_eq!(bench.news(), [], "both answer others");
+    bench.wait(1000);
+    // The first is sick from now on.
+    let mut requests = 0;
+    while bench.upstream.pool().healthy() == 2 && requests < 10 {
+        let (mut attempt, slot, backend) = bench.begin("GET", false);
+        let step = match backend {
+            0 => attempt.on_failure(&mut bench.cx(), slot, INTERNAL, Sent::Replayable),
+            _ => attempt.on_head(&mut bench.cx(), slot, 200),
+        };
+        if let Step::Start { slot, .. } = step {
+            attempt.on_head(&mut bench.cx(), slot, 200);
+        }
+        attempt.on_complete(&mut bench.cx());
+        requests += 1;
+    }
+    assert!((3..=7).contains(&requests), "{requests} requests until it is out");
+    assert_eq!(bench.in_flight(), 0);
 }
 
 #[test]
