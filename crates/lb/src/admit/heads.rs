@@ -9,14 +9,16 @@ use std::time::Duration;
 use super::adaptive::{Adaptive, window_of};
 use crate::time::Nanos;
 
-/// Response heads and timeouts that a window needs to say anything.
+/// Response heads that a window needs to say anything, those included that did not come in time: an upstream of which nothing
+/// is heard but timeouts is the most overloaded of all.
 const MIN_RESULTS: u32 = 10;
 /// One timeout in so many results makes a window late.
 const TIMEOUT_SHARE: u32 = 10;
 /// A window is late only above so many times the upstream's baseline.
 const BASELINE_FACTOR: u32 = 3;
-/// Latencies that one worker keeps of a window: the last ones. The median of more would not be better.
-const SAMPLES: usize = 64;
+/// Latencies that one worker keeps of a window. Of more heads than that it keeps every second, every fourth and so on, so
+/// that the kept ones are spread evenly over the window.
+const SAMPLES: usize = 128;
 /// The baseline is the lowest window median of the last 60 s, forgotten second by second.
 const BASELINE_SECONDS: usize = 60;
 /// Up to so many times the minimum in flight the baseline ages also while the limit is lowered.
@@ -32,6 +34,10 @@ struct Half {
     timeouts: AtomicU32,
     /// Most requests in flight in the process.
     peak: AtomicU32,
+    /// One latency is kept for so many heads; a power of two.
+    stride: AtomicU32,
+    /// How many latencies are kept.
+    kept: AtomicU32,
     /// In microseconds.
     latencies: [AtomicU32; SAMPLES],
 }
@@ -43,7 +49,31 @@ impl Default for Half {
             heads: AtomicU32::new(0),
             timeouts: AtomicU32::new(0),
             peak: AtomicU32::new(0),
+            stride: AtomicU32::new(1),
+            kept: AtomicU32::new(0),
             latencies: std::array::from_fn(|_| AtomicU32::new(0)),
+        }
+    }
+}
+
+impl Half {
+    /// Keeps the latency of a head, the first one being number 0, in microseconds. Only the worker itself calls this.
+    fn keep(&self, number: u32, latency: u32) {
+        let stride = self.stride.load(Relaxed);
+        if !number.is_multiple_of(stride) {
+            return;
+        }
+        let mut kept = self.kept.load(Relaxed) as usize;
+        if kept >= SAMPLES {
+            for (to, from) in self.latencies.iter().zip(self.latencies.iter().step_by(2)) {
+                to.store(from.load(Relaxed), Relaxed);
+            }
+            kept = SAMPLES / 2;
+            self.stride.store(stride.saturating_mul(2), Relaxed);
+        }
+        if let Some(sample) = self.latencies.get(kept) {
+            sample.store(latency, Relaxed);
+            self.kept.store(kept as u32 + 1, Relaxed);
         }
     }
 }
@@ -62,6 +92,8 @@ impl Shard {
             half.heads.store(0, Relaxed);
             half.timeouts.store(0, Relaxed);
             half.peak.store(0, Relaxed);
+            half.stride.store(1, Relaxed);
+            half.kept.store(0, Relaxed);
             half.window.store(window, Relaxed);
         }
         half
@@ -74,17 +106,24 @@ struct Closed {
     heads: u32,
     timeouts: u32,
     peak: u32,
-    latencies: Vec<u32>,
+    /// Latencies with the number of heads that each stands for.
+    latencies: Vec<(u32, u32)>,
 }
 
 impl Closed {
     /// The median latency, if there were enough results to judge by.
     fn median(&mut self) -> Option<u32> {
-        let middle = self.latencies.len() / 2;
-        if self.heads + self.timeouts < MIN_RESULTS || self.latencies.is_empty() {
+        if self.heads + self.timeouts < MIN_RESULTS {
             return None;
         }
-        Some(*self.latencies.select_nth_unstable(middle).1)
+        self.latencies.sort_unstable();
+        let half = self.latencies.iter().map(|(_, heads)| u64::from(*heads)).sum::<u64>() / 2;
+        let mut below = 0;
+        let middle = self.latencies.iter().find(|(_, heads)| {
+            below += u64::from(*heads);
+            below > half
+        });
+        middle.map(|(latency, _)| *latency)
     }
 }
 
@@ -114,9 +153,7 @@ impl Heads {
     pub(super) fn on_head(&self, worker: usize, latency: Duration, in_flight: u32) {
         let Some(half) = self.half(worker) else { return };
         let heads = half.heads.load(Relaxed);
-        if let Some(sample) = half.latencies.get(heads as usize % SAMPLES) {
-            sample.store(u32::try_from(latency.as_micros()).unwrap_or(u32::MAX), Relaxed);
-        }
+        half.keep(heads, u32::try_from(latency.as_micros()).unwrap_or(u32::MAX));
         half.heads.store(heads.saturating_add(1), Relaxed);
         note_peak(half, in_flight);
     }
@@ -174,7 +211,8 @@ impl Heads {
             closed.heads = closed.heads.saturating_add(heads);
             closed.timeouts = closed.timeouts.saturating_add(half.timeouts.load(Relaxed));
             closed.peak = closed.peak.max(half.peak.load(Relaxed));
-            closed.latencies.extend(half.latencies.iter().take(heads as usize).map(|sample| sample.load(Relaxed)));
+            let (kept, stride) = (half.kept.load(Relaxed) as usize, half.stride.load(Relaxed));
+            closed.latencies.extend(half.latencies.iter().take(kept).map(|sample| (sample.load(Relaxed), stride)));
         }
         closed
     }
@@ -266,6 +304,22 @@ mod tests {
         assert_eq!(bench.window(&[501; 9], 0, 100), 1000, "too few");
         assert_eq!(bench.window(&[501; 10], 0, 64), 1000, "no more in flight than the minimum");
         assert_eq!(bench.window(&[501; 10], 0, 65), 64);
+    }
+
+    #[test]
+    fn the_median_is_that_of_all_heads_of_the_window() {
+        for (quick, slow, limit) in [(6000, 4000, 1000), (4000, 6000, 84)] {
+            let mut bench = Bench::new();
+            bench.window(&[100; 20], 0, 100);
+            // The slow ones all come at the end of the window.
+            assert_eq!(bench.window(&[vec![100; quick], vec![700; slow]].concat(), 0, 100), limit, "{quick} to {slow}");
+        }
+        let mut bench = Bench::new();
+        bench.window(&[100; 20], 0, 100);
+        // One worker has many heads and the other has few.
+        (0..5000).for_each(|_| bench.heads.on_head(0, MS(100), 100));
+        (0..150).for_each(|_| bench.heads.on_head(1, MS(700), 100));
+        assert_eq!(bench.close(), 1000);
     }
 
     #[test]
