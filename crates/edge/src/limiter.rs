@@ -9,7 +9,7 @@ pub trait ConnectionLimiter: Send + Sync {
     fn open(&self, client: IpAddr, is_validated: bool, now: Instant) -> Admission;
 
     /// Gives a place to a connection that was accepted without one and whose handshake is complete; `None` if there is
-    /// none left, and the connection must be closed.
+    /// none left, and the client is refused (`CONNECTION_REFUSED`).
     fn establish(&self, client: IpAddr) -> Option<Place>;
 }
 

@@ -1,12 +1,12 @@
 //! One client connection: the QUIC machine, the HTTP/3 session on it, and what the endpoint must remember of both.
 
 use super::congestion::LastLog;
+use super::establish;
 use super::outgoing::{Outgoing, Path, Patience};
 use super::share::Share;
 use super::trim;
 use crate::{ConnectionLimiter, Event as StreamEvent, Place, h3::Session};
-use bytes::Bytes;
-use quinn_proto::{Connection, ConnectionEvent, Event, VarInt, crypto::rustls::HandshakeData};
+use quinn_proto::{Connection, ConnectionEvent, Event, crypto::rustls::HandshakeData};
 use rustls::pki_types::CertificateDer;
 use spooky_bridge::h3::Code;
 use std::cell::OnceCell;
@@ -100,11 +100,24 @@ impl Conn {
         !self.quic.is_closed() && self.handshake.as_ref().is_some_and(|handshake| handshake.until <= now)
     }
 
-    /// Processes a packet of `len` bytes, which puts off the keep-alive.
-    pub(crate) fn process(&mut self, event: ConnectionEvent, len: u64, now: Instant, last_log: &LastLog) {
+    /// Processes a packet of `len` bytes, which puts off the keep-alive. If it completes the handshake of a connection without
+    /// a place, `limiter` gives it one, or it is refused.
+    pub(crate) fn process(
+        &mut self,
+        event: ConnectionEvent,
+        len: u64,
+        now: Instant,
+        last_log: &LastLog,
+        limiter: &Arc<dyn ConnectionLimiter>,
+    ) {
         let before = Instant::now();
         let address = self.quic.remote_address();
-        self.quic.handle_event(event);
+        if self.place.is_none() {
+            let client = self.session.client();
+            self.place = establish::while_processing(limiter, client, || self.quic.handle_event(event));
+        } else {
+            self.quic.handle_event(event);
+        }
         if self.quic.remote_address() != address
             && let Some(log) = last_log.take()
         {
@@ -115,20 +128,10 @@ impl Conn {
         self.keep_alive = now + self.keep_alive_every;
     }
 
-    /// Ends the handshake's count when it is complete, which takes a place among the connections, or when it has failed.
-    pub(crate) fn note_handshake(&mut self, event: &Event, now: Instant, limiter: &dyn ConnectionLimiter) {
+    /// Ends the handshake's count when it is complete or has failed.
+    pub(crate) fn note_handshake(&mut self, event: &Event) {
         match event {
-            Event::Connected => {
-                self.handshake = None;
-                if self.place.is_none() {
-                    self.place = limiter.establish(self.session.client());
-                }
-                if self.place.is_none() {
-                    tracing::debug!("Connection closed: too many connections");
-                    let code = VarInt::from_u64(Code::EXCESSIVE_LOAD.0).unwrap_or_default();
-                    self.quic.close(now, code, Bytes::from_static(b"too many connections"));
-                }
-            }
+            Event::Connected => self.handshake = None,
             Event::ConnectionLost { reason } => {
                 self.handshake = None;
                 tracing::debug!("Connection closed: {reason}");

@@ -126,7 +126,7 @@ impl Edge {
             conn.resize(now);
             let mut taken = 0;
             while let Some(event) = conn.quic.poll() {
-                conn.note_handshake(&event, now, &*self.limiter);
+                conn.note_handshake(&event);
                 conn.session.on_event(&mut conn.quic, &event, now, &mut self.events);
                 taken += 1;
             }

@@ -6,6 +6,7 @@ pub(crate) mod congestion;
 mod conn;
 mod drops;
 mod endpoint;
+mod establish;
 mod keys;
 pub(crate) mod migration;
 pub(crate) mod outgoing;

@@ -52,7 +52,7 @@ impl Edge {
         let Some(conn) = self.conns.get_mut(index as usize).and_then(Option::as_mut) else { return };
         match conn.share.take(event, len, now) {
             Turn::Now(event) => {
-                conn.process(event, len, now, &self.last_log);
+                conn.process(event, len, now, &self.last_log, &self.limiter);
                 mark(&mut self.dirty, conn);
             }
             Turn::Waits { is_first: true } => self.crowded.push(index),
@@ -63,11 +63,11 @@ impl Edge {
 
     /// Processes packets that waited for this turn, as far as their connections may.
     fn resume(&mut self, now: Instant) {
-        let Self { crowded, conns, dirty, .. } = self;
+        let Self { crowded, conns, dirty, last_log, limiter, .. } = self;
         crowded.retain(|&index| {
             let Some(conn) = conns.get_mut(index as usize).and_then(Option::as_mut) else { return false };
             while let Some((event, len)) = conn.share.next(now) {
-                conn.process(event, len, now, &self.last_log);
+                conn.process(event, len, now, last_log, limiter);
                 mark(dirty, conn);
             }
             conn.share.has_waiting()

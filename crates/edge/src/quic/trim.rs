@@ -6,8 +6,10 @@
 //!
 //! It is also the one place that sees what packets bring: the engine neither tells how much data of a stream waits in it,
 //! nor, once a packet is shortened, does it know how much memory that data keeps. So the frames of request streams are noted here
-//! ([`take_streams`]), and data that is little beside what it came in is copied out of it.
+//! ([`take_streams`]), and data that is little beside what it came in is copied out of it. And it is where a client is refused
+//! for which there is no room when its handshake completes (`establish`).
 
+use super::establish;
 use bytes::BytesMut;
 use quinn_proto::{
     ConnectionId, Side, TransportError,
@@ -109,7 +111,12 @@ impl Session for TrimmedSession {
     }
 
     fn read_handshake(&mut self, buf: &[u8]) -> Result<bool, TransportError> {
-        self.0.read_handshake(buf)
+        let was_handshaking = self.0.is_handshaking();
+        let has_data = self.0.read_handshake(buf)?;
+        if was_handshaking && !self.0.is_handshaking() {
+            establish::on_complete()?;
+        }
+        Ok(has_data)
     }
 
     fn transport_parameters(&self) -> Result<Option<TransportParameters>, TransportError> {

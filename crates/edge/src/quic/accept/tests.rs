@@ -6,7 +6,8 @@ use crate::quic::congestion::LastLog;
 use crate::{ConnectionLimiter, EdgeSettings, QuicKeys};
 use bytes::BytesMut;
 use quinn_proto::{
-    ClientConfig, Connection, DatagramEvent, Endpoint, EndpointConfig, TimeSource, crypto::rustls::QuicClientConfig,
+    ClientConfig, Connection, ConnectionError, DatagramEvent, Endpoint, EndpointConfig, Event, TimeSource,
+    TransportErrorCode, crypto::rustls::QuicClientConfig,
 };
 use rustls::{RootCertStore, crypto::aws_lc_rs::default_provider, pki_types::PrivateKeyDer};
 use spooky_bridge::message::{
@@ -16,7 +17,10 @@ use spooky_bridge::message::{
 use spooky_net::tls::Store;
 use std::{
     net::IpAddr,
-    sync::{Arc, Mutex},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     time::{Duration, SystemTime},
 };
 
@@ -24,8 +28,8 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// When the token was given.
 const GIVEN: SystemTime = SystemTime::UNIX_EPOCH;
 
-/// Admits everybody without a place, and counts handshakes by the clones of a counter.
-struct Counting(Arc<()>);
+/// Admits everybody without a place, and counts handshakes by the clones of a counter. There are so many places.
+struct Counting(Arc<()>, AtomicUsize);
 
 impl ConnectionLimiter for Counting {
     fn open(&self, _: IpAddr, _: bool, _: Instant) -> Admission {
@@ -33,7 +37,10 @@ impl ConnectionLimiter for Counting {
     }
 
     fn establish(&self, _: IpAddr) -> Option<Place> {
-        None
+        self.1
+            .fetch_update(Relaxed, Relaxed, |places| places.checked_sub(1))
+            .ok()
+            .map(|_| Box::new(self.0.clone()) as Place)
     }
 }
 
@@ -45,11 +52,19 @@ impl TimeSource for Clock {
     }
 }
 
+/// Settings with no place for a connection.
 fn settings(handshakes: &Arc<()>) -> EdgeSettings {
+    settings_with_places(handshakes, 0).0
+}
+
+/// Settings with so many places, and the certificate that clients have to trust.
+fn settings_with_places(handshakes: &Arc<()>, places: usize) -> (EdgeSettings, RootCertStore) {
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
     let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
-    EdgeSettings {
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate.der().clone()).unwrap();
+    let settings = EdgeSettings {
         certificates: Arc::new(Store::single(vec![certificate.der().clone()], key.clone_key()).unwrap()),
         tls: spooky_net::tls::server::quic_config(vec![certificate.der().clone()], key).unwrap(),
         worker: 0,
@@ -68,20 +83,28 @@ fn settings(handshakes: &Arc<()>) -> EdgeSettings {
         rules: RequestRules::new(Protocol::Http3),
         header_timeout: HANDSHAKE,
         handshake_timeout: HANDSHAKE,
-        limiter: Arc::new(Counting(handshakes.clone())),
+        limiter: Arc::new(Counting(handshakes.clone(), AtomicUsize::new(places))),
         keys: QuicKeys::derive(&[7; 32]).unwrap(),
-    }
+    };
+    (settings, roots)
 }
 
 /// A client that has begun to connect to the address.
 fn connecting(to: SocketAddr, now: Instant) -> (Endpoint, Connection) {
+    let (endpoint, _, connection) = connecting_with(RootCertStore::empty(), to, now);
+    (endpoint, connection)
+}
+
+/// The same, of a client that trusts these certificates.
+fn connecting_with(roots: RootCertStore, to: SocketAddr, now: Instant) -> (Endpoint, ConnectionHandle, Connection) {
     let tls = rustls::ClientConfig::builder_with_provider(Arc::new(default_provider()));
     let tls = tls.with_protocol_versions(&[&rustls::version::TLS13]).unwrap();
-    let tls = tls.with_root_certificates(RootCertStore::empty()).with_no_client_auth();
+    let mut tls = tls.with_root_certificates(roots).with_no_client_auth();
+    tls.alpn_protocols = vec![b"h3".to_vec()];
     let config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
     let mut endpoint = Endpoint::new(Arc::new(EndpointConfig::default()), None, true, None);
-    let (_, connection) = endpoint.connect(now, config, to, "localhost").unwrap();
-    (endpoint, connection)
+    let (handle, connection) = endpoint.connect(now, config, to, "localhost").unwrap();
+    (endpoint, handle, connection)
 }
 
 fn datagram(connection: &mut Connection, now: Instant) -> BytesMut {
@@ -151,4 +174,96 @@ fn a_handshake_that_takes_too_long_leaves_nothing_behind() {
     assert_eq!(turn(now + HANDSHAKE * 9 / 10), (50, 50, 0));
     assert_eq!(turn(now + HANDSHAKE), (0, 0, 50));
     assert_eq!(edge.endpoint.open_connections(), 0);
+}
+
+/// A client and the edge that it speaks to, joined without a network.
+struct Pair {
+    now: Instant,
+    peer: SocketAddr,
+    server: SocketAddr,
+    endpoint: Endpoint,
+    handle: ConnectionHandle,
+    connection: Connection,
+    /// The last datagram that the client has sent.
+    last_sent: BytesMut,
+}
+
+impl Pair {
+    fn new(roots: &RootCertStore, number: u16, now: Instant) -> Self {
+        let server = "192.0.2.1:443".parse().unwrap();
+        let peer = SocketAddr::new("192.0.2.2".parse().unwrap(), 5000 + number);
+        let (endpoint, handle, connection) = connecting_with(roots.clone(), server, now);
+        Self { now, peer, server, endpoint, handle, connection, last_sent: BytesMut::new() }
+    }
+
+    /// Passes on what the client has to send.
+    fn send(&mut self, edge: &mut Edge) {
+        let mut bytes = Vec::new();
+        while let Some(transmit) = self.connection.poll_transmit(self.now, 1, &mut bytes) {
+            self.last_sent = BytesMut::from(&bytes[..transmit.size]);
+            edge.on_datagram(self.now, self.peer, None, 0, self.last_sent.clone());
+            bytes.clear();
+        }
+    }
+
+    /// Lets the edge take a turn, and gives the client what is for it. Returns false if there was nothing.
+    fn receive(&mut self, edge: &mut Edge) -> bool {
+        edge.serve(self.now);
+        let (mut buffer, mut has_received) = (Vec::new(), false);
+        while let Some(transmit) = edge.transmit(self.now, |_, _| 1, &mut buffer) {
+            let datagram = BytesMut::from(&buffer[..transmit.size]);
+            buffer.clear();
+            assert_eq!(transmit.destination, self.peer, "only this client is spoken to");
+            has_received = true;
+            let event = self.endpoint.handle(self.now, self.server, None, None, datagram, &mut Vec::new());
+            if let Some(DatagramEvent::ConnectionEvent(_, event)) = event {
+                self.connection.handle_event(event);
+            }
+            while let Some(event) = self.connection.poll_endpoint_events() {
+                if let Some(event) = self.endpoint.handle_event(self.handle, event) {
+                    self.connection.handle_event(event);
+                }
+            }
+        }
+        has_received
+    }
+
+    /// Lets both speak until neither has anything more to say.
+    fn finish(&mut self, edge: &mut Edge) {
+        self.send(edge);
+        while self.receive(edge) {
+            self.send(edge);
+        }
+    }
+
+    /// Why the connection has ended.
+    fn lost(&mut self) -> Option<ConnectionError> {
+        std::iter::from_fn(|| self.connection.poll()).find_map(|event| match event {
+            Event::ConnectionLost { reason } => Some(reason),
+            _ => None,
+        })
+    }
+}
+
+#[test]
+fn a_client_for_which_there_is_no_place_when_its_handshake_completes_is_refused() {
+    let (now, counter) = (Instant::now(), Arc::new(()));
+    let (settings, roots) = settings_with_places(&counter, 1);
+    let mut edge = Edge::new(&settings).unwrap();
+    let before = Arc::strong_count(&counter);
+    let (mut slow, mut quick) = (Pair::new(&roots, 0, now), Pair::new(&roots, 1, now));
+    // There is room for both as long as none of them has a place.
+    slow.send(&mut edge);
+    slow.receive(&mut edge);
+    quick.finish(&mut edge);
+    slow.finish(&mut edge);
+    assert_eq!(quick.lost(), None);
+    match slow.lost() {
+        Some(ConnectionError::ConnectionClosed(close)) => {
+            assert_eq!(close.error_code, TransportErrorCode::CONNECTION_REFUSED);
+            assert_eq!(&close.reason[..], b"too many connections");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(Arc::strong_count(&counter) - before, 1, "the place of the other, and no handshake");
 }
