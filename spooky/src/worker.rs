@@ -4,7 +4,7 @@
 
 use crate::{
     control::{Control, Seen},
-    exchange::{Clock, Exchanges, RequestCounts, Sides},
+    exchange::{Clock, Exchanges, RequestCounts, WorkerIo},
     listener::{Ingress, Listeners},
     snapshot::{Snapshot, WorkerSnapshot, transport_options},
     state::State,
@@ -171,14 +171,14 @@ impl Worker {
         exchanges.advance(now);
         for at in 0..listeners.len() {
             while let Some(event) = listeners.get_mut(at).and_then(|listener| listener.edge.next_event()) {
-                exchanges.on_client(&mut Sides { listeners, transport, now }, at, event);
+                exchanges.on_client(&mut WorkerIo { listeners, transport, now }, at, event);
             }
         }
         while let Some(event) = transport.next_event() {
-            exchanges.on_upstream(&mut Sides { listeners, transport, now }, event);
+            exchanges.on_upstream(&mut WorkerIo { listeners, transport, now }, event);
         }
-        exchanges.on_time(&mut Sides { listeners, transport, now });
-        exchanges.call_waiting(&mut Sides { listeners, transport, now });
+        exchanges.on_time(&mut WorkerIo { listeners, transport, now });
+        exchanges.call_waiting(&mut WorkerIo { listeners, transport, now });
         exchanges.release_snapshots(transport);
     }
 

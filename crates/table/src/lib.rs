@@ -1,6 +1,6 @@
 //! Tables with reused slots, and handles that never find a later entry in the slot of an earlier one.
 //!
-//! Used by `edge` for streams and by `transport` for backends, connections and requests.
+//! Used by `edge` for streams, by `spooky` for exchanges and by `transport` for backends, connections and requests.
 
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! What a worker takes from the world apart from sockets: the date, and chance.
+//! Per-worker cached date and random number generator.
 
 use spooky_bridge::message::request_id;
 use spooky_lb::rng::Rng;
@@ -21,7 +21,7 @@ impl Clock {
         Self { rng: Rng::seeded(seed), date: Vec::new(), read_at: None, unix: Duration::ZERO }
     }
 
-    /// Learns the time of this turn.
+    /// Sets the time of this turn.
     pub(crate) fn advance(&mut self, now: Instant) {
         let elapsed = self.read_at.map(|at| now.saturating_duration_since(at));
         if elapsed.is_some_and(|elapsed| elapsed < READ_EVERY) {

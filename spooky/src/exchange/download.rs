@@ -1,10 +1,11 @@
-//! The response on its way to the client: passed on as it comes, credit given back for what QUIC took.
+//! Events of the response: it is passed on as it comes, and credit is given back for what the client's connection took.
 
 use super::{
-    Exchanges, Sides,
-    end::Outcome,
+    io::Io,
     log,
-    state::{Exchange, Response},
+    outcome::Outcome,
+    response::Response,
+    state::{Context, Exchange, Next},
 };
 use bytes::Bytes;
 use spooky_bridge::message::{
@@ -15,184 +16,168 @@ use spooky_edge::Body;
 use spooky_lb::{
     attempt::{Attempt, BodyKind, SlotId, UploadWait},
     outcome::{Reason, Reset},
-    time::Nanos,
 };
-use spooky_transport::RequestHandle;
 
-impl Exchanges {
-    pub(super) fn on_interim(&mut self, sides: &mut Sides<'_>, key: usize, protocol: Protocol, mut head: ResponseHead) {
-        let Some(exchange) = self.table.get(key).filter(|found| matches!(found.response, Response::Awaited)) else {
-            return;
-        };
-        rewrite::to_client(&mut head, &ResponseContext { protocol, method: exchange.method, alt_svc: None });
-        exchange.client.send_interim(sides.listeners, &head);
+impl Exchange {
+    /// An interim response has come.
+    pub(super) fn on_interim<I: Io>(
+        &self,
+        cx: &mut Context<'_, I>,
+        protocol: Protocol,
+        mut head: ResponseHead,
+    ) -> Next {
+        if !self.response.has_begun() {
+            rewrite::to_client(&mut head, &ResponseContext { protocol, method: self.method, alt_svc: None });
+            cx.io.send_interim(self.client, &head);
+        }
+        Next::Continue
     }
 
-    pub(super) fn on_head(
+    /// The head of the response has come.
+    pub(super) fn on_head<I: Io>(
         &mut self,
-        sides: &mut Sides<'_>,
-        key: usize,
+        cx: &mut Context<'_, I>,
         slot: SlotId,
         protocol: Protocol,
         mut head: ResponseHead,
         end: bool,
-    ) {
-        let Some(exchange) = self.table.get_mut(key) else { return };
-        let limit = exchange.snapshot.limits.max_response_body;
-        rewrite::to_client(&mut head, &ResponseContext { protocol, method: exchange.method, alt_svc: None });
-        let (has_body, is_tunnel) = (head.has_body(exchange.method), head.opens_tunnel(exchange.method));
+    ) -> Next {
+        if self.response.has_begun() {
+            return Next::Continue;
+        }
+        let limit = self.snapshot.limits.max_response_body;
+        rewrite::to_client(&mut head, &ResponseContext { protocol, method: self.method, alt_svc: None });
+        let (has_body, is_tunnel) = (head.has_body(self.method), head.opens_tunnel(self.method));
         if has_body && head.content_length.zip(limit).is_some_and(|(length, limit)| length > limit) {
-            return self.end(sides, key, Outcome::Answer(Reason::ResponseBodyTooLarge));
+            return Next::End(Outcome::Answer(Reason::ResponseBodyTooLarge));
         }
         let body = if !has_body || end { Body::None } else { Body::of(head.content_length) };
-        exchange.upload.forget_replay();
-        exchange.forget_large_head();
-        exchange.response = Response::Streaming { winner: slot, received: 0, unaccepted: 0, is_tunnel };
-        let kind = if is_tunnel { BodyKind::Tunnel } else { kind_of(&head) };
-        let (client, status) = (exchange.client, head.status);
-        exchange.status = Some(status);
-        log::response(exchange, slot, status, Nanos::since(self.state.epoch, sides.now));
-        self.stick(sides, key, slot);
-        self.mark_time(sides, key, |deadlines, phases, now| deadlines.on_head(phases, kind, now));
-        client.send_head(sides.listeners, &head, body, is_tunnel);
-        let step = self.ask(sides, key, |attempt, cx| attempt.on_head(cx, slot, status));
-        self.perform(sides, key, step);
-        if end {
-            self.on_end(sides, key, None);
+        self.upload.forget_replay();
+        self.forget_large_head();
+        self.response = Response::Streaming { winner: slot, received: 0, unaccepted: 0, is_tunnel };
+        let (kind, status) = (if is_tunnel { BodyKind::Tunnel } else { kind_of(&head) }, head.status);
+        self.status = Some(status);
+        log::response(self, slot, status, cx.nanos);
+        self.keep_backend(cx.io, slot);
+        self.mark_time(cx.nanos, |deadlines, phases, now| deadlines.on_head(phases, kind, now));
+        cx.io.send_head(self.client, &head, body, is_tunnel);
+        let step = self.ask(cx, |attempt, cx| attempt.on_head(cx, slot, status));
+        match self.perform(cx, step) {
+            Next::Continue if end => self.on_end(cx, None),
+            next => next,
         }
     }
 
-    /// The client's connection keeps the backend that answers, where the algorithm says so.
-    fn stick(&self, sides: &mut Sides<'_>, key: usize, slot: SlotId) {
-        let Some(exchange) = self.table.get(key) else { return };
-        let upstream = exchange.snapshot.upstreams.get(exchange.upstream);
+    /// Makes the client's connection keep the backend that answers, where the algorithm says so.
+    fn keep_backend(&self, io: &mut impl Io, slot: SlotId) {
+        let upstream = self.snapshot.upstreams.get(self.upstream);
         if let Some(sticky) = upstream.and_then(|upstream| upstream.sticky.as_ref())
-            && let Some(backend) = exchange.attempt.backend(slot)
+            && let Some(backend) = self.attempt.backend(slot)
             && let Some(&backend) = sticky.backends.get(backend)
         {
-            exchange.client.set_sticky_backend(sides.listeners, sticky.name, backend);
+            io.set_sticky_backend(self.client, sticky.name, backend);
         }
     }
 
-    pub(super) fn on_data(&mut self, sides: &mut Sides<'_>, key: usize, data: Bytes, end: bool) {
-        let Some(exchange) = self.table.get_mut(key) else { return };
-        let limit = exchange.snapshot.limits.max_response_body;
-        let Response::Streaming { received, unaccepted, is_tunnel, .. } = &mut exchange.response else { return };
+    /// A part of the response body has come.
+    pub(super) fn on_data<I: Io>(&mut self, cx: &mut Context<'_, I>, data: Bytes, end: bool) -> Next {
+        let limit = self.snapshot.limits.max_response_body;
+        let Response::Streaming { received, is_tunnel, .. } = &mut self.response else { return Next::Continue };
         let length = data.len();
         *received += length as u64;
         if limit.is_some_and(|limit| *received > limit) && !*is_tunnel {
-            return self.end(sides, key, Outcome::cut(Reset::ResponseBodyTooLarge));
+            return Next::End(Outcome::cut(Reset::ResponseBodyTooLarge));
         }
-        let accepted = exchange.client.send_body(sides.listeners, data);
-        *unaccepted = (*unaccepted + length).saturating_sub(accepted);
-        let is_full = *unaccepted > 0;
+        let accepted = cx.io.send_body(self.client, data);
+        let is_full = self.response.on_forwarded(length, accepted);
         if !end {
-            exchange.give_credit(sides, accepted);
+            self.give_credit(cx.io, accepted);
         }
-        self.mark_time(sides, key, |deadlines, phases, now| {
+        self.mark_time(cx.nanos, |deadlines, phases, now| {
             if length > 0 {
                 deadlines.on_body(phases, now);
             }
             deadlines.on_client(phases, accepted > 0, accepted as u64, is_full, now);
         });
-        if end {
-            return self.on_end(sides, key, None);
-        }
-        self.arm(key);
+        if end { self.on_end(cx, None) } else { Next::Continue }
     }
 
     /// The client made room: its connection took bytes that had been waiting, so many of them of the body.
-    pub(super) fn on_accepted(&mut self, sides: &mut Sides<'_>, key: usize, bytes: usize) {
-        let Some(exchange) = self.table.get_mut(key) else { return };
-        if let Response::Streaming { unaccepted, .. } = &mut exchange.response {
-            *unaccepted = unaccepted.saturating_sub(bytes);
-        }
-        let is_full = match exchange.response {
-            Response::Streaming { unaccepted, .. } => unaccepted > 0,
-            Response::Ending | Response::HalfClosed { .. } => true,
-            Response::Awaited => false,
-        };
-        exchange.give_credit(sides, bytes);
-        self.mark_time(sides, key, |deadlines, phases, now| {
+    pub(super) fn on_accepted<I: Io>(&mut self, cx: &mut Context<'_, I>, bytes: usize) -> Next {
+        let is_full = self.response.on_accepted(bytes);
+        self.give_credit(cx.io, bytes);
+        self.mark_time(cx.nanos, |deadlines, phases, now| {
             deadlines.on_client(phases, true, bytes as u64, is_full, now);
         });
-        self.arm(key);
+        Next::Continue
+    }
+
+    /// The trailers of the response have come.
+    pub(super) fn on_trailers<I: Io>(&mut self, cx: &mut Context<'_, I>, mut fields: Fields) -> Next {
+        rewrite::response_trailers(&mut fields);
+        self.on_end(cx, Some(&fields))
     }
 
     /// The backend has ended the response.
-    pub(super) fn on_end(&mut self, sides: &mut Sides<'_>, key: usize, trailers: Option<&Fields>) {
-        let Some(exchange) = self.table.get_mut(key) else { return };
-        let client = exchange.client;
-        let is_tunnel = exchange.response.is_tunnel();
-        let is_open_tunnel = is_tunnel && !exchange.upload.is_sent;
+    fn on_end<I: Io>(&mut self, cx: &mut Context<'_, I>, trailers: Option<&Fields>) -> Next {
+        let Response::Streaming { is_tunnel, .. } = self.response else { return Next::Continue };
         // A tunnel has nothing but DATA (RFC 9114 4.4).
         let trailers = trailers.filter(|fields| !fields.is_empty() && !is_tunnel);
-        let is_sent = client.send_end(sides.listeners, trailers);
-        if is_open_tunnel {
-            exchange.response = Response::HalfClosed { is_sent };
-            return;
+        let is_sent = cx.io.send_end(self.client, trailers);
+        if is_tunnel && !self.upload.is_sent() {
+            self.response = Response::HalfClosed { is_sent };
+            return Next::Continue;
         }
-        exchange.response = Response::Ending;
-        exchange.deadlines.on_body_end();
-        exchange.close_upstream(sides);
-        // The backend's place is free for others; what the client still has to read holds only the other permits.
-        self.ask(sides, key, Attempt::on_complete);
+        self.response = Response::Ending;
+        self.deadlines.on_body_end();
+        if self.upload.is_sent() {
+            self.handles = [None, None];
+        } else {
+            // The response is complete; the rest of the upload is not wanted (RFC 9113 8.1).
+            self.close_upstream(cx.io, ResetReason::NoError);
+        }
+        // The backend's lease is free for others; what the client still has to read holds only the permit.
+        self.ask(cx, Attempt::on_complete);
         if is_sent {
-            return self.end(sides, key, Outcome::Complete);
+            return Next::End(Outcome::Complete);
         }
-        self.mark_time(sides, key, |deadlines, phases, now| {
+        self.mark_time(cx.nanos, |deadlines, phases, now| {
             deadlines.on_upload(phases, UploadWait::Proxy, 0, now);
             deadlines.on_client(phases, false, 0, true, now);
         });
-        self.arm(key);
+        Next::Continue
     }
 
-    /// The whole response is with the client's connection; only a tunnel may still go on in the other direction.
-    pub(super) fn on_all_sent(&mut self, sides: &mut Sides<'_>, key: usize) {
-        let Some(exchange) = self.table.get_mut(key) else { return };
-        match &mut exchange.response {
-            Response::HalfClosed { is_sent } if !exchange.upload.is_sent => *is_sent = true,
-            _ => self.end(sides, key, Outcome::Complete),
+    /// The client's connection has taken the whole response; only a tunnel may still go on in the other direction.
+    pub(super) fn on_all_sent(&mut self) -> Next {
+        match &mut self.response {
+            Response::HalfClosed { is_sent } if !self.upload.is_sent() => {
+                *is_sent = true;
+                Next::Continue
+            }
+            Response::Ending | Response::HalfClosed { .. } => Next::End(Outcome::Complete),
+            Response::Awaited | Response::Streaming { .. } => Next::Continue,
+        }
+    }
+
+    /// The client's connection took bytes: the backend may send as many more, or as the connection has come to take.
+    fn give_credit(&self, io: &mut impl Io, bytes: usize) {
+        if let Some(winner) = self.response.winner()
+            && let Some(Some(handle)) = self.handles.get(winner.index())
+            && bytes > 0
+        {
+            self.resize_window(io, *handle);
+            io.release(*handle, bytes);
         }
     }
 }
 
-/// Which silences of a response are allowed (behaviour 6).
+/// Which silences of a response are allowed.
 fn kind_of(head: &ResponseHead) -> BodyKind {
     let content = head.fields.first(Known::ContentType).unwrap_or_default();
     if content.starts_with(b"text/event-stream") || content.starts_with(b"application/grpc") {
         BodyKind::LongLived
     } else {
         BodyKind::Ordinary
-    }
-}
-
-impl Exchange {
-    /// The client's connection took bytes: the backend may send as many more, or as the connection has come to take.
-    fn give_credit(&self, sides: &mut Sides<'_>, bytes: usize) {
-        if let Response::Streaming { winner, .. } = self.response
-            && let Some(Some(handle)) = self.handles.get(winner.index())
-            && bytes > 0
-        {
-            self.size_window(sides, *handle);
-            sides.transport.release(*handle, bytes);
-        }
-    }
-
-    /// The backend may send ahead what the client's connection has room for.
-    pub(super) fn size_window(&self, sides: &mut Sides<'_>, handle: RequestHandle) {
-        if let Some(share) = self.client.stream_share(sides.listeners) {
-            sides.transport.resize(handle, share);
-        }
-    }
-
-    /// The response is complete; an upload that is not is given up without blame (RFC 9113 8.1).
-    fn close_upstream(&mut self, sides: &mut Sides<'_>) {
-        let is_sent = self.upload.is_sent;
-        for handle in self.handles.iter_mut().filter_map(Option::take) {
-            if !is_sent {
-                sides.transport.reset(handle, ResetReason::NoError);
-            }
-        }
     }
 }

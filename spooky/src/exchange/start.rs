@@ -1,13 +1,16 @@
 //! The beginning of an exchange: route, limits, and the request as backends will see it.
 
 use super::{
-    Exchanges, SERIALS, Sides,
-    client::ClientSide,
-    end::{Ended, Outcome},
+    body::Upload,
+    end::Ended,
+    exchanges::Exchanges,
+    io::{ClientSide, Io},
     local::Asked,
     log,
-    state::{Exchange, Place, Response, Seat, Upload, compact_large_head},
-    tag_of,
+    outcome::Outcome,
+    response::Response,
+    state::{Admission, Exchange, compact_large_head},
+    tag::Tag,
 };
 use spooky_bridge::message::{
     Fields, Known, Method, Protocol, RequestHead,
@@ -18,18 +21,19 @@ use spooky_bridge::message::{
 };
 use spooky_edge::Abort;
 use spooky_lb::{
-    admit::{Admission, BodyShare},
-    attempt::{Attempt, Deadlines, Request, SlotId},
+    admit::{self, BodyShare, Permit},
+    attempt::{Attempt, Deadlines, Request},
     outcome::Reason,
     route::Match,
 };
 use std::{net::SocketAddr, time::Duration};
 
-/// A request that may be served, now or when it is called.
+/// A request that may be served, at once or when the queue says so.
 struct Admitted {
     route: Match,
     attempt: Attempt,
-    seat: Seat,
+    admission: Admission,
+    permit: Option<Permit>,
     body: Option<BodyShare>,
     deadlines: Deadlines,
     forwarded: ForwardedMode,
@@ -41,7 +45,7 @@ impl Exchanges {
     /// Takes a new request.
     pub(super) fn start(
         &mut self,
-        sides: &mut Sides<'_>,
+        io: &mut impl Io,
         client: ClientSide,
         protocol: Protocol,
         head: RequestHead,
@@ -50,63 +54,56 @@ impl Exchanges {
     ) {
         log::request(protocol, &head);
         self.counts.on_request();
-        let admitted = match self.admit(sides, client, &head, end, peer) {
+        let admitted = match self.admit(io, client, &head, end, peer) {
             Ok(admitted) => admitted,
             Err(reason) => {
                 log::refused(&head, reason);
                 let asked = asked(head.method, &head.fields);
-                return self.finish(sides, Ended::Refused(client, asked), Outcome::Answer(reason));
+                return self.finish(io, Ended::Refused(client, asked), Outcome::Answer(reason));
             }
         };
-        let ticket = admitted.seat.ticket();
-        let key = self.enter(sides, client, protocol, admitted, head, peer);
+        let ticket = admitted.admission.ticket();
+        let tag = self.enter(io, client, protocol, admitted, head, peer);
         if let Some(ticket) = ticket {
-            self.waiting.insert(ticket, tag_of(key, self.serial, SlotId::FIRST));
-            self.arm(key);
-            self.count_unread(sides, key);
-        } else {
-            let step = self.ask(sides, key, Attempt::on_start);
-            self.perform(sides, key, step);
-            if !end {
-                self.count_unread(sides, key);
-            }
+            self.waiting.enter(ticket, tag);
         }
+        self.dispatch(io, tag, Exchange::on_begin);
     }
 
-    /// A place for the request, or the reason why there is none.
+    /// Admits a request, or returns why it is refused.
     fn admit(
         &mut self,
-        sides: &mut Sides<'_>,
+        io: &mut impl Io,
         client: ClientSide,
         head: &RequestHead,
         end: bool,
         peer: SocketAddr,
     ) -> Result<Admitted, Reason> {
         // A tunnel's target is no host of ours.
-        if head.method != Method::Connect && client.is_misdirected(sides.listeners, head.authority(), &mut self.scratch)
-        {
+        if head.method != Method::Connect && io.is_misdirected(client, head.authority(), &mut self.scratch) {
             return Err(Reason::Misdirected);
         }
-        let route = self.judge(head)?;
+        let route = self.route(head)?;
         let number = route.upstream;
-        let now = self.nanos(sides.now);
-        let share = self.client_share(client);
-        let attempt = self.attempt(sides, client, number, head, end, peer).ok_or(Reason::Internal)?;
+        let now = self.nanos(io.now());
+        let share = self.shares.of(client, &self.waiting.queue);
+        let attempt = self.attempt(io, client, number, head, end, peer).ok_or(Reason::Internal)?;
         let attempt = attempt.for_client(share.clone());
-        let port = client.port(sides.listeners).ok_or(Reason::Internal)?;
+        let port = io.port(client).ok_or(Reason::Internal)?;
         let compiled = self.snapshot.upstreams.get(number).ok_or(Reason::Internal)?;
         let (deadlines, forwarded) = (Deadlines::new(&compiled.phases, now), compiled.forwarded);
         let body = if end { None } else { Some(self.state.bodies.open().ok_or(Reason::RequestBufferCap)?) };
-        let seat = match self.queue.admit(&compiled.scope, Some(&share), attempt.total_deadline(), now) {
-            Admission::Granted(permit) => Seat::Held { permit, place: Place::Seated(None) },
-            Admission::Queued(ticket) => Seat::Queued(ticket),
-            Admission::Refused(reason) => return Err(reason),
+        let queue = &mut self.waiting.queue;
+        let (admission, permit) = match queue.admit(&compiled.scope, Some(&share), attempt.total_deadline(), now) {
+            admit::Admission::Granted(permit) => (Admission::Admitted(None), Some(permit)),
+            admit::Admission::Queued(ticket) => (Admission::Queued(ticket), None),
+            admit::Admission::Refused(reason) => return Err(reason),
         };
-        Ok(Admitted { route, attempt, seat, body, deadlines, forwarded, port })
+        Ok(Admitted { route, attempt, admission, permit, body, deadlines, forwarded, port })
     }
 
     /// The route of a request, or the reason why there is none.
-    fn judge(&mut self, head: &RequestHead) -> Result<Match, Reason> {
+    fn route(&mut self, head: &RequestHead) -> Result<Match, Reason> {
         let snapshot = &self.snapshot;
         snapshot.policy.check_method(head.method_bytes())?;
         if head.method == Method::Connect {
@@ -127,19 +124,19 @@ impl Exchanges {
     /// The attempts of a request, which have not begun.
     fn attempt(
         &mut self,
-        sides: &mut Sides<'_>,
+        io: &mut impl Io,
         client: ClientSide,
         number: usize,
         head: &RequestHead,
         end: bool,
         peer: SocketAddr,
     ) -> Option<Attempt> {
-        let now = self.nanos(sides.now);
+        let now = self.nanos(io.now());
         let compiled = self.snapshot.upstreams.get(number)?;
-        let connection = client.connection_id(sides.listeners);
+        let connection = io.connection_id(client);
         let key = compiled.key.key(head, peer.ip(), connection, &mut self.scratch);
         let kept = compiled.sticky.as_ref().and_then(|sticky| {
-            let backend = client.sticky_backend(sides.listeners, sticky.name)?;
+            let backend = io.sticky_backend(client, sticky.name)?;
             sticky.backends.iter().position(|other| *other == backend)
         });
         let request = Request { method: head.method_bytes(), has_body: !end, key };
@@ -157,13 +154,13 @@ impl Exchanges {
     /// Makes the exchange.
     fn enter(
         &mut self,
-        sides: &mut Sides<'_>,
+        io: &mut impl Io,
         client: ClientSide,
         protocol: Protocol,
         admitted: Admitted,
         mut head: RequestHead,
         peer: SocketAddr,
-    ) -> usize {
+    ) -> Tag {
         let from = ForwardedClient::new(peer.ip(), admitted.port);
         let new_id = request_id::accepted(&head.fields).is_none().then(|| self.clock.request_id());
         let context = RequestContext {
@@ -172,21 +169,21 @@ impl Exchanges {
             forwarded: admitted.forwarded,
             request_id: new_id.as_ref().map(<[u8; 36]>::as_slice),
             is_early: false,
-            subject: client.subject(sides.listeners),
+            subject: io.subject(client),
         };
         let is_exempt = head.method == Method::Connect || local::is_grpc(&head.fields);
         rewrite::to_backend(&mut head, &context);
         compact_large_head(&mut head);
-        self.serial = (self.serial + 1) % SERIALS;
-        let exchange = Exchange {
-            serial: self.serial,
+        let handle = self.table.insert_with(|handle| Exchange {
+            tag: Tag(handle),
             client,
             upstream: admitted.route.upstream,
             route: admitted.route,
             method: head.method,
             head,
             attempt: admitted.attempt,
-            seat: admitted.seat,
+            admission: admitted.admission,
+            permit: admitted.permit,
             deadlines: admitted.deadlines.without_rate(is_exempt),
             snapshot: self.snapshot.clone(),
             handles: [None, None],
@@ -194,36 +191,36 @@ impl Exchanges {
             response: Response::Awaited,
             status: None,
             entered: None,
-        };
-        let key = self.table.insert(exchange);
-        client.set_tag(sides.listeners, tag_of(key, self.serial, SlotId::FIRST));
-        key
+        });
+        let tag = Tag(handle);
+        io.set_tag(client, tag.number());
+        tag
     }
 
     /// Answers a request whose head broke a rule that has an answer.
-    pub(super) fn refuse(&mut self, sides: &mut Sides<'_>, client: ClientSide, protocol: Protocol, refused: &Refused) {
+    pub(super) fn refuse(&mut self, io: &mut impl Io, client: ClientSide, protocol: Protocol, refused: &Refused) {
         let outcome = Outcome::Answer(reason_of(&refused.error));
         log::invalid_request(protocol, &refused.fields);
-        self.refuse_head(sides, client, &refused.fields, outcome);
+        self.refuse_head(io, client, &refused.fields, outcome);
     }
 
     /// Takes note of a request whose stream was reset because its head is malformed.
     pub(super) fn refuse_malformed(
         &mut self,
-        sides: &mut Sides<'_>,
+        io: &mut impl Io,
         client: ClientSide,
         protocol: Protocol,
         fields: &Fields,
         reason: &'static str,
     ) {
         log::invalid_request(protocol, fields);
-        self.refuse_head(sides, client, fields, Outcome::Aborted(Abort::Malformed(reason)));
+        self.refuse_head(io, client, fields, Outcome::Aborted(Abort::Malformed(reason)));
     }
 
-    fn refuse_head(&mut self, sides: &mut Sides<'_>, client: ClientSide, fields: &Fields, outcome: Outcome) {
+    fn refuse_head(&mut self, io: &mut impl Io, client: ClientSide, fields: &Fields, outcome: Outcome) {
         self.counts.on_request();
         let method = Method::from_bytes(fields.first(Known::Method).unwrap_or_default());
-        self.finish(sides, Ended::Refused(client, asked(method, fields)), outcome);
+        self.finish(io, Ended::Refused(client, asked(method, fields)), outcome);
     }
 }
 
@@ -246,13 +243,6 @@ fn reason_of(refusal: &CheckError) -> Reason {
             Details::InvalidConnectTarget => Reason::InvalidConnectTarget,
             Details::ConflictingFraming => Reason::ConflictingFraming,
         },
-    }
-}
-
-impl Exchange {
-    /// The id of the request, as sent to the backend.
-    pub(super) fn request_id(&self) -> &[u8] {
-        self.head.fields.first(Known::XRequestId).unwrap_or_default()
     }
 }
 

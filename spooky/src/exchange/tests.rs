@@ -3,6 +3,11 @@
 //! The events are made up: the listener has no connection and the transport is never polled, so nothing else happens.
 
 use super::*;
+use crate::{listener::Listeners, snapshot::WorkerSnapshot, state::State};
+use spooky_edge::{Event as ClientEvent, EventKind};
+use spooky_transport::{Event as UpstreamEvent, Transport};
+use std::{sync::Arc, time::Instant};
+
 use crate::{
     listener::Ingress,
     snapshot::{Snapshot, compile, edge_settings, process_limits, quic_keys, transport_options},
@@ -97,10 +102,10 @@ impl World {
         }
     }
 
-    fn act(&mut self, act: impl FnOnce(&mut Exchanges, &mut Sides<'_>)) {
+    fn act(&mut self, act: impl FnOnce(&mut Exchanges, &mut WorkerIo<'_>)) {
         let Self { exchanges, listeners, transport, now, .. } = self;
         exchanges.advance(*now);
-        act(exchanges, &mut Sides { listeners, transport, now: *now });
+        act(exchanges, &mut WorkerIo { listeners, transport, now: *now });
     }
 
     fn on_client(&mut self, tag: Option<u64>, kind: EventKind) {
@@ -115,15 +120,15 @@ impl World {
     /// The time goes on, and what is due happens.
     fn pass(&mut self, time: Duration) {
         self.now += time;
-        self.act(Exchanges::on_time);
-        self.act(Exchanges::call_waiting);
+        self.act(|exchanges, io| exchanges.on_time(io));
+        self.act(|exchanges, io| exchanges.call_waiting(io));
     }
 
     /// The number of some exchange that is in the table, or was.
     fn tag(&mut self, tags: &[u64]) -> u64 {
         match tags.len() as u64 {
             0 => 0,
-            len => tags[self.rng.below(len) as usize] ^ (self.rng.below(2) << 32),
+            len => tags[self.rng.below(len) as usize] ^ (self.rng.below(2) << 31),
         }
     }
 
@@ -234,7 +239,7 @@ async fn each_request_ends_once_in_any_order_of_events() {
                 _ => world.pass(Duration::ZERO),
             }
             let table = &world.exchanges.table;
-            tags.extend(table.iter().map(|(key, found)| tag_of(key, found.serial, SlotId::FIRST)));
+            tags.extend(table.iter().map(|(_, found)| found.tag.number()));
             assert_eq!(world.in_flight(), table.len() as u64, "order {order}");
         }
         for tag in tags {

@@ -21,10 +21,6 @@ use resolve::Crate;
 /// Where crates of the product have their sources.
 const SOURCES: &str = "/src/";
 
-/// Directories whose files may form a cycle. Those of `exchange` implement one type over one state; the entry goes when that
-/// state is split.
-const EXCEPTIONS: [&str; 1] = ["spooky/src/exchange/"];
-
 /// Checks the sources of all crates.
 pub(super) fn check(files: &[File]) -> Vec<Problem> {
     let mut crates: BTreeMap<&str, Vec<&File>> = BTreeMap::new();
@@ -43,9 +39,6 @@ fn check_crate(files: &[&File]) -> Vec<Problem> {
     let graph = Crate::new(&modules).uses();
     let mut problems = Vec::new();
     for component in components(&graph) {
-        if EXCEPTIONS.iter().any(|directory| component.iter().all(|at| modules[*at].file.starts_with(directory))) {
-            continue;
-        }
         let names: Vec<&str> = component.iter().map(|at| modules[*at].name.as_str()).collect();
         let (from, to) = (component[0], component.iter().find(|to| graph[component[0]].contains_key(to)));
         let line = to.and_then(|to| graph[from].get(to)).copied().unwrap_or(1);

@@ -1,0 +1,68 @@
+//! Gives an event to its exchange, and does what the exchange then wants of the table.
+
+use super::{
+    exchanges::Exchanges,
+    io::Io,
+    outcome::Outcome,
+    state::{Admission, Context, Exchange, Next},
+    tag::Tag,
+};
+use spooky_lb::time::Nanos;
+use std::rc::Rc;
+
+impl Exchanges {
+    /// Gives an event to the exchange with this tag, unless it has ended.
+    pub(super) fn dispatch<I: Io>(
+        &mut self,
+        io: &mut I,
+        tag: Tag,
+        event: impl FnOnce(&mut Exchange, &mut Context<'_, I>) -> Next,
+    ) {
+        let Self { table, clock, state, .. } = self;
+        let Some(exchange) = table.get_mut(tag.0) else { return };
+        let (now, epoch) = (io.now(), state.epoch);
+        let nanos = Nanos::since(epoch, now);
+        match event(exchange, &mut Context { io, rng: clock.rng(), now, nanos, epoch }) {
+            Next::Continue => self.arm(tag),
+            Next::WaitForBudget => {
+                self.waiting.wait_for_budget(tag);
+                self.arm(tag);
+            }
+            Next::WaitForBackend { is_held_back } => self.wait_for_backend(io, tag, is_held_back),
+            Next::End(outcome) => self.end(io, tag, outcome),
+        }
+    }
+
+    /// Enters the exchange into the wheel if its deadline is nearer than what was entered.
+    fn arm(&mut self, tag: Tag) {
+        let Some(exchange) = self.table.get_mut(tag.0) else { return };
+        let Some(at) = exchange.deadline(self.state.epoch) else { return };
+        if exchange.entered.is_none_or(|entered| at < entered) {
+            exchange.entered = Some(at);
+            self.wheel.enter(at, tag.number());
+        }
+    }
+
+    /// Enters the exchange into the queue for a backend, with its permit in hand, or keeps it there.
+    fn wait_for_backend(&mut self, io: &mut impl Io, tag: Tag, is_held_back: bool) {
+        let now = self.nanos(io.now());
+        let Some(exchange) = self.table.get_mut(tag.0) else { return };
+        // One that began before a reload waits for backends that nobody else waits for.
+        let is_held_back = is_held_back || !Rc::ptr_eq(&exchange.snapshot, &self.snapshot);
+        let queue = &mut self.waiting.queue;
+        let waited = match exchange.admission {
+            Admission::WaitingForBackend(ticket) => return queue.keep_waiting(ticket, is_held_back),
+            Admission::Admitted(waited) => waited,
+            Admission::Queued(_) => None,
+        };
+        let Some(permit) = &exchange.permit else { return };
+        match queue.wait_backend(permit, is_held_back, waited, exchange.attempt.total_deadline(), now) {
+            Ok(ticket) => {
+                exchange.on_queued(ticket);
+                self.waiting.enter(ticket, tag);
+                self.arm(tag);
+            }
+            Err(reason) => self.end(io, tag, Outcome::Answer(reason)),
+        }
+    }
+}

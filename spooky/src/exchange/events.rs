@@ -1,0 +1,134 @@
+//! The events of the client side, the backend side, the clock and the queue, each given to its exchange.
+
+use super::{
+    exchanges::Exchanges,
+    io::{ClientSide, Io},
+    outcome::Outcome,
+    state::Exchange,
+    tag::Tag,
+    wheel::Due,
+};
+use spooky_edge::{Event as ClientEvent, EventKind};
+use spooky_lb::{admit::Wake, time::Nanos};
+use spooky_transport::Event as UpstreamEvent;
+
+impl Exchanges {
+    /// Takes an event of a client's stream.
+    pub(crate) fn on_client(&mut self, io: &mut impl Io, listener: usize, event: ClientEvent) {
+        let ClientEvent { stream, tag, kind } = event;
+        let client = ClientSide::Quic { listener, stream };
+        let tag = tag.map(|number| Tag::from_event(number).0);
+        match (kind, tag) {
+            (EventKind::Request { protocol, head, end, peer, .. }, _) => {
+                self.start(io, client, protocol, head, end, peer);
+            }
+            (EventKind::Refused { protocol, refusal }, _) => self.refuse(io, client, protocol, &refusal),
+            (EventKind::Malformed { protocol, fields, reason }, _) => {
+                self.refuse_malformed(io, client, protocol, &fields, reason);
+            }
+            (EventKind::Readable, Some(tag)) => self.dispatch(io, tag, Exchange::on_upload),
+            (EventKind::Accepted(bytes), Some(tag)) => {
+                self.dispatch(io, tag, |exchange, cx| exchange.on_accepted(cx, bytes));
+            }
+            (EventKind::Sent, Some(tag)) => self.dispatch(io, tag, |exchange, _| exchange.on_all_sent()),
+            (EventKind::Aborted(abort), Some(tag)) => self.end(io, tag, Outcome::Aborted(abort)),
+            // Of a request that was refused.
+            (EventKind::Readable | EventKind::Accepted(_) | EventKind::Sent | EventKind::Aborted(_), None) => {}
+        }
+    }
+
+    /// Takes an event of the backend side.
+    pub(crate) fn on_upstream(&mut self, io: &mut impl Io, event: UpstreamEvent) {
+        match event {
+            UpstreamEvent::BackendDown { backend, reason } => self.snapshot.on_down(backend, &reason),
+            UpstreamEvent::BackendUp { backend } => self.snapshot.on_up(backend),
+            UpstreamEvent::Sent { tag, .. } => {
+                let (tag, slot) = Tag::from_event(tag);
+                self.dispatch(io, tag, |exchange, cx| exchange.on_sent(cx, slot));
+            }
+            UpstreamEvent::Sendable { tag } => {
+                self.dispatch(io, Tag::from_event(tag).0, Exchange::on_upload);
+            }
+            UpstreamEvent::Informational { tag, protocol, head } => {
+                self.dispatch(io, Tag::from_event(tag).0, |exchange, cx| exchange.on_interim(cx, protocol, head));
+            }
+            UpstreamEvent::Head { tag, protocol, head, end } => {
+                let (tag, slot) = Tag::from_event(tag);
+                self.dispatch(io, tag, |exchange, cx| exchange.on_head(cx, slot, protocol, head, end));
+            }
+            UpstreamEvent::Data { tag, data, end } => {
+                self.dispatch(io, Tag::from_event(tag).0, |exchange, cx| exchange.on_data(cx, data, end));
+            }
+            UpstreamEvent::Trailers { tag, fields } => {
+                self.dispatch(io, Tag::from_event(tag).0, |exchange, cx| exchange.on_trailers(cx, fields));
+            }
+            UpstreamEvent::Failed { tag, failure } => {
+                let (tag, slot) = Tag::from_event(tag);
+                self.dispatch(io, tag, |exchange, cx| exchange.on_failed(cx, slot, &failure));
+            }
+        }
+    }
+
+    /// Tells the exchanges whose deadline has passed.
+    pub(crate) fn on_time(&mut self, io: &mut impl Io) {
+        let mut due = Vec::new();
+        let (table, epoch, now) = (&mut self.table, self.state.epoch, io.now());
+        self.wheel.turn(now, |number| {
+            let (tag, _) = Tag::from_event(number);
+            let Some(exchange) = table.get_mut(tag.0) else { return Due::Gone };
+            exchange.entered = exchange.deadline(epoch).filter(|at| *at > now);
+            if let Some(at) = exchange.entered {
+                return Due::Later(at);
+            }
+            due.push(tag);
+            Due::Gone
+        });
+        for tag in due {
+            self.dispatch(io, tag, Exchange::on_deadline);
+        }
+    }
+
+    /// Lets the waiting requests go on whose turn has come, and refuses those that have waited in vain.
+    pub(crate) fn call_waiting(&mut self, io: &mut impl Io) {
+        let now = self.nanos(io.now());
+        while let Some((tag, wake)) = self.waiting.poll(now) {
+            self.on_wake(io, tag, wake);
+        }
+        self.log_limits(now);
+        for tag in self.waiting.take_capped(self.state.bodies.is_full()) {
+            self.dispatch(io, tag, Exchange::on_budget);
+        }
+        self.waiting.look_again(io.now());
+    }
+
+    fn on_wake(&mut self, io: &mut impl Io, tag: Tag, wake: Wake) {
+        match wake {
+            Wake::Granted { permit, waited, .. } => {
+                self.dispatch(io, tag, |exchange, cx| exchange.on_permit(cx, permit, waited));
+            }
+            Wake::TryBackend(ticket) => {
+                self.dispatch(io, tag, Exchange::on_backend_room);
+                if self.table.get(tag.0).and_then(|exchange| exchange.admission.ticket()) != Some(ticket) {
+                    self.waiting.leave(ticket);
+                }
+            }
+            Wake::Refused { reason, .. } => self.end(io, tag, Outcome::Answer(reason)),
+        }
+    }
+
+    /// Logs changes of the adaptive limit and of brownout, once in the process.
+    fn log_limits(&self, now: Nanos) {
+        let process = &self.state.process;
+        if let Some((old, new)) = process.take_limit_change(now) {
+            tracing::info!("Adaptive limit changed from {old} to {new} requests in flight");
+        }
+        match process.take_brownout_change() {
+            Some(true) => tracing::warn!(
+                "Brownout began with {} requests in flight: only core routes are served",
+                process.in_flight()
+            ),
+            Some(false) => tracing::info!("Brownout ended: all routes are served again"),
+            None => {}
+        }
+    }
+}

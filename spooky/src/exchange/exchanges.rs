@@ -1,0 +1,96 @@
+//! All exchanges of a worker and what they share: table, queue, deadlines, counts, the snapshot for new requests.
+
+use super::{
+    clock::Clock, outcome::RequestCounts, shares::ClientShares, state::Exchange, waiting::Waiting, wheel::Wheel,
+};
+use crate::{snapshot::WorkerSnapshot, state::State};
+use spooky_lb::{admit::Queue, route::PathDepths, time::Nanos};
+use spooky_table::Table;
+use spooky_transport::Transport;
+use std::{rc::Rc, sync::Arc, task::Waker, time::Instant};
+
+/// All exchanges of a worker.
+pub(crate) struct Exchanges {
+    pub(super) table: Table<Exchange>,
+    pub(super) counts: RequestCounts,
+    pub(super) wheel: Wheel,
+    pub(super) waiting: Waiting,
+    pub(super) shares: ClientShares,
+    pub(super) state: Arc<State>,
+    /// The one that new requests begin with.
+    pub(super) snapshot: Rc<WorkerSnapshot>,
+    /// Earlier ones that some exchanges still use.
+    pub(super) retired: Vec<Rc<WorkerSnapshot>>,
+    pub(super) clock: Clock,
+    /// Reused by look-ups of routes and keys.
+    pub(super) scratch: Vec<u8>,
+    /// Reused by the policy on paths.
+    pub(super) path_depths: PathDepths,
+}
+
+impl Exchanges {
+    /// No exchanges yet, on the worker with this number.
+    pub(crate) fn new(state: Arc<State>, snapshot: WorkerSnapshot, clock: Clock, worker: usize, now: Instant) -> Self {
+        Self {
+            table: Table::default(),
+            counts: RequestCounts::default(),
+            wheel: Wheel::new(now),
+            waiting: Waiting::new(Queue::new(state.process.clone(), worker)),
+            shares: ClientShares::default(),
+            state,
+            snapshot: Rc::new(snapshot),
+            retired: Vec::new(),
+            clock,
+            scratch: Vec::new(),
+            path_depths: PathDepths::default(),
+        }
+    }
+
+    /// New requests begin with this snapshot from now on.
+    pub(crate) fn reload(&mut self, snapshot: WorkerSnapshot) {
+        self.retired.push(std::mem::replace(&mut self.snapshot, Rc::new(snapshot)));
+        self.waiting.queue.on_reload();
+    }
+
+    /// Frees the snapshots that no exchange uses any more, and removes their backends from the transport.
+    pub(crate) fn release_snapshots(&mut self, transport: &mut Transport) {
+        self.retired.retain(|snapshot| {
+            let is_used = Rc::strong_count(snapshot) > 1;
+            if !is_used {
+                snapshot.remove_backends(transport);
+            }
+            is_used
+        });
+    }
+
+    /// Frees memory that was only needed while there was traffic.
+    pub(crate) fn free_unused(&mut self) {
+        self.table.shrink_to_fit();
+        self.waiting.free_unused();
+    }
+
+    /// Sets the time of this turn.
+    pub(crate) fn advance(&mut self, now: Instant) {
+        self.clock.advance(now);
+    }
+
+    /// Tells the other workers how this one is woken when one of its waiting requests may go.
+    pub(crate) fn listen(&mut self, waker: &Waker) {
+        self.waiting.listen(&self.state.process, waker);
+    }
+
+    /// When [`Exchanges::on_time`] or [`Exchanges::call_waiting`] has something to do although nothing else happens.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        [self.wheel.next(), self.waiting.deadline(self.state.epoch)].into_iter().flatten().min()
+    }
+
+    /// What became of the requests.
+    pub(crate) fn counts(&self) -> RequestCounts {
+        self.counts
+    }
+
+    /// A moment as the decisions count it.
+    pub(super) fn nanos(&self, now: Instant) -> Nanos {
+        Nanos::since(self.state.epoch, now)
+    }
+}
