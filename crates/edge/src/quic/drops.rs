@@ -1,20 +1,13 @@
-//! What of clients came to nothing: counted always, logged at debug, and there at most [`LINES_PER_SECOND`] lines of each kind, so that a
-//! flood does not become a flood of lines.
+//! What of clients came to nothing: counted always, logged at debug, and there at most ten lines of each kind in a second
+//! ([`LineLimit`]), so that a flood does not become a flood of lines.
 
+use spooky_telemetry::limit::LineLimit;
 use std::{
     fmt::{self, Display},
     net::SocketAddr,
-    sync::{
-        LazyLock,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
     time::Instant,
 };
 
-/// Lines of one kind that the process writes in one second.
-const LINES_PER_SECOND: u64 = 10;
-/// Bits of a [`Quota`] that hold the number of lines.
-const LINE_BITS: u32 = 8;
 const KINDS: usize = 8;
 
 /// Why a packet, a connection or an answer came to nothing.
@@ -38,6 +31,9 @@ pub enum Dropped {
     Answer,
 }
 
+/// Common to all workers.
+static LIMITS: [LineLimit; KINDS] = [const { LineLimit::new() }; KINDS];
+
 /// The counts of one edge.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Drops([u64; KINDS]);
@@ -52,9 +48,11 @@ impl Drops {
     pub(crate) fn note(&mut self, kind: Dropped, peer: SocketAddr, header: &Header, now: Instant) {
         let Some(count) = self.0.get_mut(kind as usize) else { return };
         *count += 1;
-        if tracing::enabled!(tracing::Level::DEBUG) && may_log(kind, now) {
+        if tracing::enabled!(tracing::Level::DEBUG)
+            && let Some(suppressed) = LIMITS.get(kind as usize).and_then(|limit| limit.admit(now))
+        {
             let line = Line { kind, peer, header };
-            tracing::debug!("{line} dropped={count}");
+            tracing::debug!("{line} dropped={count}{suppressed}");
         }
     }
 }
@@ -143,38 +141,9 @@ impl Display for Hex<'_> {
     }
 }
 
-/// Whether one more line of this kind may be written now. Common to all workers.
-fn may_log(kind: Dropped, now: Instant) -> bool {
-    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-    static QUOTAS: [Quota; KINDS] = [const { Quota(AtomicU64::new(0)) }; KINDS];
-    let second = now.saturating_duration_since(*START).as_secs();
-    QUOTAS.get(kind as usize).is_some_and(|quota| quota.take(second))
-}
-
-/// A second and the lines written in it.
-struct Quota(AtomicU64);
-
-impl Quota {
-    fn take(&self, second: u64) -> bool {
-        let next = |state: u64| {
-            let (of, lines) = (state >> LINE_BITS, state & ((1 << LINE_BITS) - 1));
-            let lines = if of == second { lines } else { 0 };
-            (lines < LINES_PER_SECOND).then_some(second << LINE_BITS | (lines + 1))
-        };
-        self.0.fetch_update(Relaxed, Relaxed, next).is_ok()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn ten_lines_a_second() {
-        let quota = Quota(AtomicU64::new(0));
-        let written = |second| (0..100).filter(|_| quota.take(second)).count();
-        assert_eq!([written(0), written(0), written(1), written(1), written(9)], [10, 0, 10, 0, 10]);
-    }
 
     #[test]
     fn drops_are_counted_by_kind() {
