@@ -214,7 +214,7 @@ impl Worker {
         self.setup = setup;
     }
 
-    /// Starts and ends the drain (behaviour 11.3). True when the worker has nothing left to do.
+    /// Starts and ends the drain (docs/reference/behaviour.md#drain). Returns true when the worker has nothing left to do.
     fn live(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         match self.life {
             Life::Running => {

@@ -1,6 +1,6 @@
 //! The seeded random source of the deciding code: xoshiro256++ whose state is filled by splitmix64.
 //!
-//! Not for secrets. Each worker owns one; the same seed gives the same decisions (behaviour 1.8).
+//! Not for secrets. Each worker owns one; the same seed gives the same decisions (docs/reference/behaviour.md#guarantees).
 
 /// A small, fast generator; equal seeds give equal sequences on every platform.
 #[derive(Clone, Debug)]

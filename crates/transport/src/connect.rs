@@ -126,7 +126,8 @@ pub(crate) async fn establish(route: Rc<Route>, memory: Memory) -> Result<Establ
 
 /// Why there is no TLS.
 enum Refusal {
-    /// The peer said something else, or closed without a word: it does not speak it (config 7.5).
+    /// The peer answered with something else, or closed without an answer: it does not use TLS
+    /// (docs/reference/configuration.md#upstreamubackends).
     NotTls(ConnectFailure),
     /// The peer speaks it and does not agree, or is not believed.
     Tls(ConnectFailure),

@@ -1,6 +1,6 @@
 //! One origin: its connections, the requests that wait for them, and what is known about reaching it.
 //!
-//! Several backends with the same scheme, host, port and TLS settings are one origin (config 7.5). Holds state and answers
+//! Several backends with the same scheme, host, port and TLS settings are one origin. Holds state and answers
 //! questions about it; `transport` acts.
 
 use std::{

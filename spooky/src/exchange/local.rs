@@ -1,4 +1,4 @@
-//! Answers that Spooky makes itself (behaviour 7.1).
+//! Answers made by Spooky (docs/reference/behaviour.md#status-codes).
 
 use super::{
     clock::Clock,

@@ -1,4 +1,5 @@
-//! Active health checks: one thread that probes all backends at once, on connections of its own (behaviour 9).
+//! Active health checks: one thread that probes all backends concurrently, on connections of its own
+//! (docs/reference/behaviour.md#active-health-checks).
 //!
 //! Decides nothing: `lb::health` says when a probe is due and what its result means. It never touches a request; what it
 //! shares with the workers is the health of the backends. Started by `runtime`, ended by the same signal as the workers.

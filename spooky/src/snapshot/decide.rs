@@ -100,7 +100,8 @@ pub(super) fn policy(config: &Config) -> Policy {
     })
 }
 
-/// The deadlines that the exchange itself watches over (behaviour 6); those until the response head are the attempt's.
+/// The deadlines that the exchange itself checks (docs/reference/behaviour.md#timeouts); those until the response head are the
+/// attempt's.
 pub(super) fn phases(config: &Config, upstream: &spooky_config::Upstream) -> PhaseOptions {
     let timeouts = &upstream.timeouts;
     PhaseOptions {

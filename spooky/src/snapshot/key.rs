@@ -1,4 +1,5 @@
-//! The key of a request for keyed balancing (behaviour 8): where it is read, and the client's address where it is missing.
+//! The key of a request for keyed balancing: where it is read, and the client's address where it is missing
+//! (docs/reference/behaviour.md#load-balancing).
 //!
 //! How a key hashes is `lb`'s; this only finds the bytes. Called once per request, and for keyed upstreams alone.
 

@@ -77,7 +77,7 @@ pub(crate) struct Upstream {
     pub(crate) budget: Arc<Budget>,
     /// What the algorithm hashes.
     pub(crate) key: KeySource,
-    /// How client connections remember their backend; `None` where they need not (behaviour 8, sticky-cid).
+    /// How client connections keep their backend with sticky-cid, else `None` (docs/reference/behaviour.md#load-balancing).
     pub(crate) sticky: Option<Sticky>,
 }
 

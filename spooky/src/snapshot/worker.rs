@@ -100,7 +100,7 @@ impl WorkerSnapshot {
         }
     }
 
-    /// A request found no healthy backend: one line a second at most (behaviour 8).
+    /// Logs that a request found no healthy backend, at most once a second.
     pub(crate) fn log_unhealthy(&self, number: usize, now: Instant) {
         let (Some(logged), Some(compiled)) = (self.logged.get(number), self.snapshot.upstreams.get(number)) else {
             return;
@@ -134,7 +134,7 @@ fn log_circuit(config: &Config, upstream: usize, backend: usize, circuit: Circui
     }
 }
 
-/// Logs that a backend has become healthy or unhealthy, once for each change (behaviour 9).
+/// Logs that a backend has become healthy or unhealthy, once for each change (docs/reference/behaviour.md#health).
 pub(crate) fn log_transition(config: &Config, upstream: usize, backend: usize, transition: Transition) {
     let Some(upstream) = config.upstreams.get(upstream) else { return };
     let Some(backend) = upstream.backends.get(backend) else { return };

@@ -1,4 +1,4 @@
-//! Ends that are no ends: whatever breaks off must look broken on the other side (behaviour 5.4).
+//! Aborts: a message that is cut off on one side must look incomplete on the other (docs/reference/behaviour.md#aborts).
 
 use std::time::Duration;
 

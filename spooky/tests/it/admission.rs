@@ -1,4 +1,4 @@
-//! Limits on requests in flight, and the queues before them (behaviour 10.1 to 10.3, 7.1).
+//! Limits on requests in flight, and the queues before them (docs/reference/behaviour.md#limits).
 
 use http::StatusCode;
 use spooky_testkit::client::{Connection, Exchange, Failure, Reply};

@@ -1,4 +1,5 @@
-//! What follows a failed or slow attempt: retries and their budgets, hedges, circuits, deadlines (behaviour 6, 10.5, 10.6).
+//! What follows a failed or slow attempt: retries and their budgets, hedges, circuits, deadlines
+//! (docs/reference/behaviour.md#retries, docs/reference/behaviour.md#hedging, docs/reference/behaviour.md#circuit-breaker).
 
 use bytes::Bytes;
 use http::{Request, StatusCode};

@@ -1,5 +1,5 @@
 //! Which backend a request goes to: every algorithm by every name, weights, keys, connections that keep their backend
-//! (behaviour 8).
+//! (docs/reference/behaviour.md#load-balancing).
 
 use std::collections::{HashMap, HashSet};
 

@@ -1,4 +1,5 @@
-//! What is forwarded: heads, bodies and trailers, unchanged but for the rules of a proxy (behaviour 5.1, 5.2).
+//! Forwarded heads, bodies and trailers: unchanged except for the rules of a proxy
+//! (docs/reference/behaviour.md#header-fields).
 
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode};
 use spooky_testkit::client::frame::{self, kind};

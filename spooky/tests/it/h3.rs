@@ -1,4 +1,5 @@
-//! What a client may not do, and what it may although it makes no sense: every fault on its own level (behaviour 2.2, 3).
+//! Errors of clients, on the stream or the connection, and unusual requests that are allowed
+//! (docs/reference/behaviour.md#http3-errors, docs/reference/behaviour.md#request-checks).
 
 use bytes::BytesMut;
 use spooky_testkit::client::frame::{self, kind, stream};

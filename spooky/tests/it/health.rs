@@ -1,5 +1,5 @@
 //! Backends that fall and rise: probes, requests that go on meanwhile, a gradual return; and the door for connections
-//! (behaviour 9, 2.1).
+//! (docs/reference/behaviour.md#health, docs/reference/behaviour.md#client-connections).
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::SeqCst};

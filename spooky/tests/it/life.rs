@@ -1,4 +1,4 @@
-//! Start and stop: what is bound when, what a signal does, what the exit status says (behaviour 11).
+//! Start and stop: what is bound when, what a signal does, the exit status (docs/reference/behaviour.md#life-cycle).
 
 use std::net::UdpSocket;
 use std::time::Duration;

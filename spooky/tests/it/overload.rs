@@ -1,4 +1,5 @@
-//! Twice the load that a backend serves: what it can do is done, and the rest is refused (behaviour 7.1 and 10.1).
+//! Twice the load that a backend can serve: it serves what it can, the rest is refused
+//! (docs/reference/behaviour.md#admission, docs/reference/behaviour.md#overload-refusals).
 
 use http::StatusCode;
 use spooky_testkit::client::Connection;

@@ -1,4 +1,5 @@
-//! What the operator forbids, answered before any backend hears of it (behaviour 3.5, 3.6), and CONNECT (5.5).
+//! Requests that the operator forbids, answered before any backend sees them, and CONNECT
+//! (docs/reference/behaviour.md#request-checks, docs/reference/behaviour.md#connect-and-grpc).
 
 use http::{Method, Request, StatusCode};
 use spooky_testkit::client::frame::{self, kind};

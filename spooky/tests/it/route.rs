@@ -1,4 +1,5 @@
-//! Where a request goes: routes, backends in turn, and what is answered without any (behaviour 4, 7, 8).
+//! Routes, backends in turn, and answers without a backend (docs/reference/behaviour.md#routing,
+//! docs/reference/behaviour.md#status-codes, docs/reference/behaviour.md#load-balancing).
 
 use http::{HeaderValue, Request, StatusCode};
 use spooky_testkit::client::{Connection, frame, get};

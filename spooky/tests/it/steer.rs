@@ -1,4 +1,5 @@
-//! Connections are found by connection id alone, on every thread, wherever their packets arrive (behaviour 2.1).
+//! Connections are found by connection id alone, on whichever thread their packets arrive
+//! (docs/reference/behaviour.md#client-connections).
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
 //! Bodies under way: both directions at once, as they come, and never more of them than the other side takes
-//! (behaviour 5.3).
+//! (docs/reference/behaviour.md#bodies).
 
 use std::pin::Pin;
 use std::sync::Arc;

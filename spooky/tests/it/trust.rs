@@ -1,4 +1,5 @@
-//! Whom Spooky believes, and what it finds out where it is told to believe anyone (config 5, 6, 7.5).
+//! Certificates of clients and backends, and detection of TLS without verification
+//! (`docs/reference/configuration.md#listentlsclient_auth`, `docs/reference/configuration.md#upstream_tls`).
 
 use std::cell::Cell;
 use std::fmt::Write as _;

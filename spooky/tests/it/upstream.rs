@@ -1,4 +1,5 @@
-//! Backends that retire, refuse, stall, lie or are not there (behaviour 5.3, 6, 9, 10.6).
+//! Backends that retire, refuse, stall, break the protocol or are not there (docs/reference/behaviour.md#aborts,
+//! docs/reference/behaviour.md#health, docs/reference/behaviour.md#retries).
 
 use std::sync::Arc;
 use std::time::Duration;

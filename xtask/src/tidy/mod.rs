@@ -7,6 +7,7 @@ mod clock;
 mod cycles;
 mod file;
 mod layers;
+mod links;
 mod logs;
 mod rooms;
 mod size;
@@ -31,6 +32,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     let mut problems: Vec<Problem> = files.iter().flat_map(check).collect();
     problems.extend(layers::check(&layers::packages(root)?));
     problems.extend(cycles::check(&files));
+    problems.extend(links::check(&files));
     problems.extend(logs::check(&files));
     problems.sort();
     if problems.is_empty() {

@@ -85,7 +85,7 @@ fn a_refusal_names_the_key_and_both_values() {
     assert_eq!(changes.iter().map(Change::refusal).collect::<Vec<_>>(), [expected]);
 }
 
-/// The right-hand column of the contract's table, section 14: each with everything below, but for the exceptions.
+/// The keys marked as needing a restart in docs/reference/configuration.md, each with everything below it except the exceptions.
 const RESTART: &[&str] = &[
     "log.format",
     "log.file",
@@ -143,7 +143,7 @@ fn entry<'s>(shown: &'s mut Shown, path: &str) -> &'s mut Shown {
 }
 
 #[test]
-fn every_key_is_live_or_needs_a_restart_as_the_contract_says() {
+fn every_key_is_live_or_needs_a_restart_as_listed() {
     let old = config("").shown();
     for (block, key) in crate::spec::walk::keys() {
         let path = crate::spec::walk::join(&block, key.name);

@@ -85,7 +85,8 @@ impl Session {
         }
     }
 
-    /// Whether the client has reset its sending half: told at once, whether or not the exchange reads (behaviour 5.4).
+    /// Returns whether the client has reset its sending half. This is reported at once, also while the exchange does not read
+    /// (docs/reference/behaviour.md#aborts).
     fn take_reset(&mut self, quic: &mut Connection, id: StreamId, slot: Handle, events: &mut VecDeque<Event>) -> bool {
         let Ok(Some(code)) = quic.recv_stream(id).received_reset() else { return false };
         let reference = self.reference(slot);

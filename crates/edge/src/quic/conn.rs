@@ -140,7 +140,7 @@ impl Conn {
         }
     }
 
-    /// Runs what is due. An open request keeps the connection alive (behaviour 2.1).
+    /// Handles timers that are due. An open request keeps the connection alive (docs/reference/behaviour.md#client-connections).
     pub(crate) fn on_time(&mut self, now: Instant, events: &mut VecDeque<StreamEvent>) {
         self.quic.handle_timeout(now);
         if !self.quic.is_closed() {

@@ -1,4 +1,4 @@
-//! The budget of request-body bytes held anywhere in the process (behaviour 5.3).
+//! The budget of request-body bytes held anywhere in the process (docs/reference/behaviour.md#bodies).
 //!
 //! A byte counts from its arrival until the backend connection took it, or as long as it is kept for another attempt: first as
 //! unread, with the client's connection, then as held. Each exchange holds a [`BodyShare`], which gives back whatever is left when it is dropped.

@@ -1,4 +1,5 @@
-//! Requests in flight: the counts of the process and of each upstream, and the permits that hold them (behaviour 10.1).
+//! Requests in flight: the counts of the process and of each upstream, and the permits that hold them
+//! (docs/reference/behaviour.md#admission).
 //!
 //! Shared by all workers and kept over a reload. A permit is taken by [`super::Queue`] and returns by drop, which also
 //! looks at brownout and calls the waiter whose turn it is.

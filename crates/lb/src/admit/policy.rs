@@ -1,6 +1,7 @@
-//! What the operator forbids: methods, path prefixes, CONNECT targets, early data (behaviour 3.3, 3.5, 3.6, 2.4).
+//! What the operator forbids: methods, path prefixes, CONNECT targets, early data.
 //!
-//! Compiled once per configuration; the exchange asks in the order of behaviour 3 before it routes.
+//! Compiled once per configuration; the exchange asks in the order of docs/reference/behaviour.md#request-checks before it
+//! routes.
 
 use crate::outcome::Reason;
 use crate::route::{DeniedPrefixes, PathDepths};
@@ -57,7 +58,7 @@ impl Policy {
         }
     }
 
-    /// 3.5: the method. Extended CONNECT for WebSocket is asked as `GET`.
+    /// Checks the method. Extended CONNECT for WebSocket is passed as `GET`.
     pub fn check_method(&self, method: &[u8]) -> Result<(), Reason> {
         if method == b"CONNECT" && self.connect.is_none() {
             return Err(Reason::MethodDenied);
@@ -71,12 +72,13 @@ impl Policy {
         &self.allow
     }
 
-    /// 3.6: the path, on every way in which a backend may read it. `depths` is working space that the caller keeps.
+    /// Checks the path, in every way in which a backend may read it (docs/reference/behaviour.md#denied-paths). `depths` is a
+    /// buffer that the caller keeps.
     pub fn check_path(&self, path: &[u8], depths: &mut PathDepths) -> Result<(), Reason> {
         if self.denied.denies(path, depths) { Err(Reason::PathDenied) } else { Ok(()) }
     }
 
-    /// 3.3 and 3.6: the target of CONNECT must be `host:port`, and allowed by both lists.
+    /// Checks the target of CONNECT: it must be `host:port`, and allowed by both lists.
     pub fn check_connect(&self, authority: &[u8]) -> Result<(), Reason> {
         let port = connect_port(authority).ok_or(Reason::InvalidConnectTarget)?;
         let Some(rules) = &self.connect else { return Err(Reason::MethodDenied) };
@@ -86,7 +88,7 @@ impl Policy {
         if port_allowed && target_allowed { Ok(()) } else { Err(Reason::ConnectDenied) }
     }
 
-    /// 2.4: a request in 0-RTT data.
+    /// Checks a request in 0-RTT data.
     pub fn check_early_data(&self, method: &[u8]) -> Result<(), Reason> {
         let safe = self.early_data_methods.iter().any(|allowed| **allowed == *method);
         if safe { Ok(()) } else { Err(Reason::EarlyDataDenied) }

@@ -1,4 +1,5 @@
-//! One worker's queues: who waits for which limit, first come first served, each with a deadline (behaviour 10.1).
+//! One worker's queues: requests that wait for a limit, first in, first out, each with a deadline
+//! (docs/reference/behaviour.md#admission).
 //!
 //! The exchange asks [`Queue::admit`] and keeps the ticket if it must wait; the worker calls [`Queue::poll`] each turn
 //! until it yields nothing. Caps count over all workers; order over workers is kept by the `line`s.

@@ -1,4 +1,4 @@
-//! The token bucket for new connections: one atomic word for the whole process (config 9.1).
+//! The token bucket for new connections: one atomic word for the process (docs/reference/behaviour.md#client-connections).
 //!
 //! It is kept as the time at which the bucket would be full again (the "theoretical arrival time" of GCRA), so that
 //! refilling needs no timer and taking is one compare-exchange.

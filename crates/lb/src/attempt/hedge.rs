@@ -1,4 +1,4 @@
-//! When a second attempt starts beside the first, and what became of it (behaviour 10.6).
+//! When a second attempt starts beside the first, and its result (docs/reference/behaviour.md#hedging).
 //!
 //! The timing and the conditions that lie in the request; `plan` adds those that lie in the upstream.
 

@@ -1,4 +1,5 @@
-//! The attempts of one exchange: which backend, what after a failure, when to hedge, when to give up (behaviour 6, 10.6).
+//! The attempts of one exchange: which backend, what follows a failure, when to hedge, when to give up
+//! (docs/reference/behaviour.md#retries, docs/reference/behaviour.md#timeouts).
 //!
 //! [`Attempt`] is a machine: the exchange tells it what happened and does the [`Step`] that it returns. It owns the places
 //! on backends and books each of them exactly once. It sends nothing and arms no timer: [`Attempt::timer`] says when to

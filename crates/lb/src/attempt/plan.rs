@@ -117,7 +117,7 @@ impl Attempt {
             order: Order::new(request.key, None),
             client: None,
             idempotent: Method::from_bytes(request.method).is_idempotent(),
-            // With a body the clock starts when the upload ends (behaviour 6).
+            // With a body the clock starts when the upload ends (docs/reference/behaviour.md#timeouts).
             total_deadline: if request.has_body { Nanos::NEVER } else { now + total },
             is_client_deadline: false,
             uploading: request.has_body,

@@ -1,4 +1,4 @@
-//! The retry budget: how many further attempts the last while allows (behaviour 10.6).
+//! The retry budget: how many further attempts are allowed in a window of time (docs/reference/behaviour.md#retries).
 //!
 //! First attempts are counted by each worker for itself, without contention; retries and hedges, which are rare, by all
 //! together. One budget stands for a route or for the process; a further attempt needs a place in both.

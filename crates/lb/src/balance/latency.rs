@@ -1,4 +1,5 @@
-//! Lowest expected latency: the better of two weighted draws by peak-EWMA and load (behaviour 8, latency-aware).
+//! Lowest expected latency: the better of two weighted draws by peak-EWMA and load
+//! (docs/reference/behaviour.md#load-balancing).
 //!
 //! The averages are the pool's. A backend without a sample is tried with one request at a time, at the price of the
 //! pool's median, so that a newcomer neither starves nor drowns.

@@ -1,4 +1,4 @@
-//! Fewest requests in flight by weight, from the counts of the whole process (behaviour 8, least-connections).
+//! Fewest requests in flight by weight, from the counts of the whole process (docs/reference/behaviour.md#load-balancing).
 //!
 //! Small pools are searched for the exact minimum; above [`EXACT`] usable backends the better of two draws is nearly as
 //! good and costs the same for any size.

@@ -1,4 +1,4 @@
-//! Weighted random (behaviour 8).
+//! Weighted random choice (docs/reference/behaviour.md#load-balancing).
 
 use super::View;
 use super::draw::Draw;

@@ -1,4 +1,5 @@
-//! Keyed choice: each key has its own order of the backends, the same on every worker and instance (behaviour 8).
+//! Keyed choice: each key has its own order of the backends, the same on every worker and instance
+//! (docs/reference/behaviour.md#load-balancing).
 //!
 //! The order is that of weighted rendezvous hashing: each backend has, for each key, a place on a ring drawn from an
 //! exponential distribution with its weight as rate, and the first place wins. Against points scattered on a ring it has

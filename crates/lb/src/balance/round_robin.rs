@@ -1,4 +1,4 @@
-//! Smooth weighted round robin: exact shares, spread out (behaviour 8).
+//! Smooth weighted round robin: exact shares, spread out (docs/reference/behaviour.md#load-balancing).
 //!
 //! Each pick adds every weight to its counter and takes the largest, which then pays the sum. Over sum(weights)/gcd picks
 //! each backend comes exactly its share of times. Backends that cannot be taken keep their counters as they are.

@@ -1,4 +1,4 @@
-//! The distributions that the contract promises, measured on seeded draws.
+//! Tests the distributions of docs/reference/behaviour.md#load-balancing with seeded draws.
 
 use std::time::Duration;
 

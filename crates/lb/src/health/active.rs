@@ -1,4 +1,4 @@
-//! What probes say of a backend, and when the next one is due (behaviour 9, active).
+//! The result of the probes of a backend, and when the next one is due (docs/reference/behaviour.md#active-health-checks).
 //!
 //! The prober of the control plane owns one [`Prober`] per backend and does the sending; a hanging probe is its own
 //! business and delays no other.

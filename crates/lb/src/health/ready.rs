@@ -1,4 +1,4 @@
-//! Whether there is anything to send requests to: the data behind `/ready` (behaviour 14).
+//! Whether there is a backend to send requests to.
 //!
 //! Counts only. Whether the process drains or is about to restart is the runtime's to know.
 

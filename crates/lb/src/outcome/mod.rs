@@ -1,7 +1,8 @@
 //! Why an exchange ended without a complete backend answer: one exhaustive table from reason to everything said of it.
 //!
-//! [`Reason`] is an answer that Spooky makes itself (behaviour 7.1); [`Reset`] an exchange that ends without one. Both are
-//! plain words: the exchange turns them into bytes, telemetry into labels. To add a reason, add its line in `table`.
+//! [`Reason`] is an answer made by Spooky (docs/reference/behaviour.md#status-codes); [`Reset`] is an exchange that ends without
+//! one. Both are plain words: the exchange turns them into bytes, telemetry into labels. To add a reason, add its line in
+//! `table`.
 
 mod reset;
 mod table;
@@ -9,7 +10,7 @@ mod table;
 pub use reset::Reset;
 pub use table::{Reason, Row};
 
-/// Who caused it. Only [`Fault::Backend`] may ever touch health, breaker or adaptive limit (behaviour 1.3).
+/// Who caused it. Only [`Fault::Backend`] may change health, circuit or adaptive limit (docs/reference/behaviour.md#guarantees).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The client broke a rule or went away.
@@ -22,7 +23,7 @@ pub enum Fault {
     Backend,
 }
 
-/// For which methods the same request may be sent again (behaviour 10.6).
+/// For which methods the same request may be sent again (docs/reference/behaviour.md#retries).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
     /// Never: it would be refused again, or repeating could do harm.
@@ -33,7 +34,7 @@ pub enum Retry {
     AnyMethod,
 }
 
-/// The `error=` word of the access line (behaviour 12.2).
+/// The kind of error, one word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
     /// A deadline passed.

@@ -1,4 +1,4 @@
-//! Exchanges that end without a complete answer: the words for access line and metrics (behaviour 5.4, 12.2).
+//! Exchanges that end without a complete answer, with a word for each (docs/reference/behaviour.md#aborts).
 //!
 //! It decides nothing; the exchange picks the variant by what happened.
 

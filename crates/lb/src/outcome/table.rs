@@ -1,4 +1,5 @@
-//! The table of behaviour 7.1, one line per reason; the enum, the list of all and the rows come from the same lines.
+//! The table of docs/reference/behaviour.md#status-codes, one line per reason. The enum, the list of all and the rows are
+//! generated from these lines.
 //!
 //! It holds words and numbers only and must not decide anything. `attempt` and `admit` produce reasons, the exchange
 //! reads the rows.
@@ -41,7 +42,7 @@ macro_rules! reasons {
         pub enum Reason { $($(#[doc = $doc])+ $name,)+ }
 
         impl Reason {
-            /// Every reason, in the order of the contract.
+            /// Every reason, in the order of the table.
             pub const ALL: &'static [Self] = &[$(Self::$name,)+];
 
             /// Everything said of this reason.
@@ -163,7 +164,7 @@ impl Reason {
     }
 
     /// HTTP status code where `resilience.protocol.timeout_status` is `timeout_status`: it replaces that of the two
-    /// upstream timeouts (behaviour 6).
+    /// upstream timeouts (docs/reference/behaviour.md#timeouts).
     pub const fn status_with(self, timeout_status: u16) -> u16 {
         match self {
             Self::ResponseTimeout | Self::TotalTimeout => timeout_status,
@@ -186,7 +187,7 @@ impl Reason {
         self.row().retry_after
     }
 
-    /// `grpc-status` of the same answer to a gRPC client (behaviour 5.5).
+    /// `grpc-status` of the same answer to a gRPC client (docs/reference/behaviour.md#connect-and-grpc).
     pub const fn grpc_status(self) -> u8 {
         if matches!(self.row().error, ErrorKind::Timeout) && !matches!(self, Self::UpstreamConnectTimeout) {
             return 4;

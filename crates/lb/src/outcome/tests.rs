@@ -1,4 +1,4 @@
-//! The table against the contract: every row complete, unique and consistent with the rules around it.
+//! Tests that every row of the table is complete, unique and consistent (docs/reference/behaviour.md#status-codes).
 
 use super::*;
 use std::collections::HashSet;
@@ -29,7 +29,7 @@ fn only_faults_of_a_backend_count_against_it_or_are_retried() {
 }
 
 #[test]
-fn sheds_are_the_nine_of_the_contract() {
+fn nine_reasons_are_sheds() {
     let sheds: Vec<_> = Reason::ALL.iter().filter(|r| r.is_shed()).map(|r| r.label()).collect();
     assert_eq!(
         sheds,
@@ -63,7 +63,7 @@ fn timeout_status_changes_the_two_upstream_timeouts_only() {
 }
 
 #[test]
-fn grpc_status_follows_the_contract() {
+fn grpc_status_follows_the_http_status() {
     assert_eq!(Reason::InvalidPath.grpc_status(), 13);
     assert_eq!(Reason::PathDenied.grpc_status(), 7);
     assert_eq!(Reason::NoRoute.grpc_status(), 12);

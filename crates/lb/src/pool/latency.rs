@@ -1,4 +1,4 @@
-//! The response time of a backend as a peak-sensitive moving average (behaviour 8, latency-aware).
+//! The response time of a backend as a peak-sensitive moving average (docs/reference/behaviour.md#load-balancing).
 //!
 //! One atomic word holds value and time together, so that workers never see a torn pair: microseconds in the upper half
 //! (up to 71 minutes), milliseconds since the epoch in the lower. These wrap after 49.7 days: a gap of that length counts as

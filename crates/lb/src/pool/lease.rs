@@ -1,7 +1,8 @@
 //! One attempt's place on a backend: taken when the attempt starts, given back by drop, settled at most once.
 //!
 //! Held by `attempt` until the exchange has ended on both sides. Dropping it unsettled leaves no trace but the in-flight
-//! count going down: that is what client aborts, losers of a hedge and requests never sent do (behaviour 1.3, 1.4).
+//! count going down: that is what client aborts, losers of a hedge and requests never sent do
+//! (docs/reference/behaviour.md#guarantees).
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};

@@ -1,7 +1,7 @@
 //! The backends of one upstream as all workers share them: fixed facts, and counters made of atomics.
 //!
-//! Built with the snapshot; a reload carries the state of backends that stay over (behaviour 11.5). It answers "may this
-//! backend be taken now" and keeps the books of every attempt; whom to ask first is `balance`'s business.
+//! Built with the snapshot; a reload keeps the state of backends that stay (docs/reference/behaviour.md#reload). It decides
+//! whether a backend can be taken now and counts every attempt; `balance` decides the order of the backends.
 
 mod latency;
 mod lease;

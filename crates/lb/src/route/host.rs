@@ -1,7 +1,7 @@
 //! The host of an authority in matching form, and the hosts that the rules name.
 //!
 //! It borrows from the authority and compares without regard to case, so no name is copied. Whether an authority is valid
-//! at all was settled before (behaviour 3.3).
+//! at all was checked before (docs/reference/behaviour.md#request-checks).
 
 use super::index::{Index, Rolling};
 use spooky_config::{host_of, normalize_host};

@@ -1,4 +1,4 @@
-//! Where a request goes: host, path prefix and method to an upstream (behaviour 4).
+//! Maps host, path prefix and method of a request to an upstream (docs/reference/behaviour.md#routing).
 //!
 //! The [`Table`] is built once per configuration and shared by reference; a lookup allocates nothing and costs by the
 //! length of the path, not by the number of routes. Validation of the matchers is the configuration's; ambiguous ones

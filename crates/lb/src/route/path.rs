@@ -1,4 +1,5 @@
-//! The matching form of a path (behaviour 4): what routes, denied prefixes and the `path` key compare.
+//! The matching form of a path, which routes, denied prefixes and the `path` key compare
+//! (docs/reference/behaviour.md#path-normalization).
 //!
 //! The forwarded path is never touched. A path that is its own matching form, which nearly all are, is borrowed; others
 //! are rewritten into the caller's scratch, at most as long as the path itself.

@@ -1,4 +1,4 @@
-//! Routing against the contract, and against a slow reading of it over random tables.
+//! Tests the rules of docs/reference/behaviour.md#routing, and compares with a slow model of them over random tables.
 
 use super::*;
 use crate::rng::Rng;
@@ -142,7 +142,7 @@ fn methods_are_case_sensitive() {
     assert_eq!(find(&table, "", "/", "get"), None);
 }
 
-/// The contract read literally: filter, then sort.
+/// The rules taken literally: filter, then sort.
 fn reference(rules: &[Rule], host: &str, path: &str, method: &str) -> Option<usize> {
     let path = form(path);
     let mut matching: Vec<(&Rule, (usize, usize, bool))> = rules

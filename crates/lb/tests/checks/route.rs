@@ -9,7 +9,7 @@ use spooky_lb::route::{HostPattern, PathDepths, Rule, Table, is_under, matching_
 /// More rules only make a run slower.
 const MAX_RULES: usize = 32;
 
-/// Looks the request up, and compares with the contract read literally.
+/// Looks the request up, and compares with the rules of docs/reference/behaviour.md#routing taken literally.
 pub fn check(data: &[u8]) {
     let mut lines = data.split(|&byte| byte == b'\n');
     let [method, authority, path] = [0; 3].map(|_| lines.next().unwrap_or_default());

@@ -302,7 +302,7 @@ impl Connection {
         }
     }
 
-    /// What is due at `now`, see behaviour 6 for the idle time and the keepalive.
+    /// Returns what is due at `now`; docs/reference/behaviour.md#timeouts has the idle timeout and the keepalive.
     pub(crate) fn due(&self, options: &Options, now: Instant) -> Due {
         let quiet_since = self.heard.max(self.used);
         let wait = |from: Instant, interval: Duration, due: Due| {
