@@ -29,11 +29,6 @@ pub struct StreamFrame {
     pub is_last: bool,
 }
 
-/// Length of the plaintext `payload` of a QUIC packet without the PADDING frames at its end.
-pub fn length_without(payload: &[u8]) -> usize {
-    walk(payload, |_| {})
-}
-
 /// Tells `on_stream` the STREAM frames of a QUIC packet with this plaintext, and gives its length without the PADDING frames
 /// at its end.
 ///

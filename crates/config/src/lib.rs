@@ -55,5 +55,4 @@ pub use value::network::{Network, is_loopback};
 pub use value::number::Auto;
 pub use value::path::matching_form;
 pub use value::secret::Secret;
-pub use world::texts::{certificate_not_loaded, key_not_loaded};
 pub use world::{Mode, check_world};

@@ -1,4 +1,4 @@
-//! UDP and TCP sockets, timers, TLS contexts and process limits: what Spooky asks of the Linux kernel and of rustls.
+//! UDP sockets, timers, TLS contexts, processor cores and privileges: what Spooky asks of the Linux kernel and of rustls.
 //!
 //! This crate owns every `unsafe` block of the product, each with its reason. It knows no QUIC beyond the place of a
 //! connection id, no HTTP and no configuration file: callers pass plain option structs. `edge` and the worker call
@@ -8,7 +8,6 @@ pub mod heap;
 pub mod inbox;
 pub mod steer;
 pub mod sys;
-pub mod tcp;
 pub mod timer;
 pub mod tls;
 pub mod udp;

@@ -1,8 +1,8 @@
 //! Steering: datagrams of one QUIC connection to the socket of the worker that owns it.
 //!
 //! The first byte of every connection id that a worker issues, modulo the number of workers, is that worker's number.
-//! A classic BPF program on the `SO_REUSEPORT` group reads it in the kernel, without any privilege; [`worker_of`] is
-//! the same rule, and [`Sorter`] applies it to packets that arrive elsewhere all the same: those that the kernel
+//! A classic BPF program on the `SO_REUSEPORT` group reads it in the kernel, without any privilege. [`Sorter`] applies
+//! the same rule to packets that arrive elsewhere all the same: those that the kernel
 //! coalesced behind a packet of another worker, and all those of a group that shrinks or has no program. Ids that
 //! clients invent for their first packets are random, so they spread over the workers.
 //!
@@ -24,15 +24,6 @@ const SHORT_ID: usize = 1;
 /// First byte and version of a Handshake packet, and the bits of both that say so (RFC 9000 section 17.2.4).
 const HANDSHAKE: [u8; 5] = [0xa0, 0, 0, 0, 1];
 const HANDSHAKE_BITS: [u8; 5] = [0xb0, 0xff, 0xff, 0xff, 0xff];
-
-/// The number of the worker, below `workers`, that the UDP payload `packet` belongs to. Too short ones go to 0.
-pub fn worker_of(packet: &[u8], workers: u16) -> usize {
-    let place = match packet.first() {
-        Some(flags) if flags & LONG_HEADER != 0 => LONG_ID,
-        _ => SHORT_ID,
-    };
-    packet.get(place).map_or(0, |byte| usize::from(*byte) % usize::from(workers.max(1)))
-}
 
 /// Tells one worker which packets belong to others of its group.
 #[derive(Clone, Debug)]
@@ -72,7 +63,7 @@ fn is_handshake(packet: &[u8]) -> bool {
     packet.len() >= HANDSHAKE.len() && bytes.into_iter().all(|((byte, bits), wanted)| byte & bits == wanted)
 }
 
-/// Makes the kernel apply [`worker_of`] to the `SO_REUSEPORT` group of `fd`, which needs to be bound and, unless it was
+/// Makes the kernel apply the rule to the `SO_REUSEPORT` group of `fd`, which needs to be bound and, unless it was
 /// bound with that option, to have company already. Once per group; sockets that are bound later are included.
 ///
 /// A number without a socket (a group not complete yet) falls back to the kernel's hash of the addresses.
@@ -103,6 +94,15 @@ fn program(workers: u16) -> [sock_filter; 7] {
 #[cfg(test)]
 mod tests {
     use std::os::fd::AsFd;
+
+    /// The number of the worker, below `workers`, that the UDP payload `packet` belongs to. Too short ones go to 0.
+    fn worker_of(packet: &[u8], workers: u16) -> usize {
+        let place = match packet.first() {
+            Some(flags) if flags & LONG_HEADER != 0 => LONG_ID,
+            _ => SHORT_ID,
+        };
+        packet.get(place).map_or(0, |byte| usize::from(*byte) % usize::from(workers.max(1)))
+    }
 
     use super::*;
     use crate::udp::{RecvBatch, UdpOptions, UdpSocket};

@@ -1,6 +1,5 @@
-//! What the process asks of the system beside sockets: processor cores, file descriptors, and giving up root. Called by
+//! What the process asks of the system beside sockets: processor cores, and giving up root. Called by
 //! the runtime at start.
 
 pub mod affinity;
 pub mod privileges;
-pub mod rlimit;

@@ -96,7 +96,6 @@ pub(super) fn policy(config: &Config) -> Policy {
             allowed_ports: protocol.connect_allowed_ports.clone(),
             allowed_authorities: protocol.connect_allowed_authorities.clone(),
         }),
-        early_data_methods: Vec::new(),
     })
 }
 

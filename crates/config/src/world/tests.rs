@@ -1,7 +1,7 @@
 //! Each text about files, on files made for it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 
@@ -297,18 +297,6 @@ fn places_are_those_of_the_keys() {
     let problems = check_world_at(&loaded, Mode::Start, 0);
     let places: Vec<_> = problems.iter().map(|problem| (problem.line, problem.column, problem.path.as_str())).collect();
     assert_eq!(places, [(3, 11, "listen.tls.cert"), (4, 10, "listen.tls.key")]);
-}
-
-#[test]
-fn a_file_that_went_away_has_its_own_text() {
-    let error = std::io::Error::from_raw_os_error(2);
-    let [cert, key] = [certificate_text(&error), crate::key_not_loaded(Path::new("/k"), &error)];
-    assert_eq!(cert, "Failed to load certificate '/c': No such file or directory");
-    assert_eq!(key, "Failed to load key '/k': No such file or directory");
-}
-
-fn certificate_text(error: &std::io::Error) -> String {
-    crate::certificate_not_loaded(Path::new("/c"), error)
 }
 
 #[test]

@@ -1,10 +1,9 @@
 //! The texts about files, accounts and ports, for the checks and for the reference.
 
 use std::io::Error;
-use std::path::Path;
 
 use crate::problem::Code;
-use crate::spec::text::{Text, fill, text};
+use crate::spec::text::{Text, text};
 
 const fn tls(template: &'static str) -> Text {
     text(template).code(Code::TlsMaterialInvalid)
@@ -55,20 +54,6 @@ pub(crate) const CONTROL_BIND: Text =
 /// The hint for a port that only root may bind.
 pub(crate) const PRIVILEGED_PORT: &str =
     "Binding privileged port <p> requires root or CAP_NET_BIND_SERVICE. Use a port >= 1024 for unprivileged startup.";
-
-/// The text for a certificate that was there at the check and is not at the load.
-pub fn certificate_not_loaded(file: &Path, error: &Error) -> String {
-    not_loaded(CERT_GONE, file, error)
-}
-
-/// The text for a private key that was there at the check and is not at the load.
-pub fn key_not_loaded(file: &Path, error: &Error) -> String {
-    not_loaded(KEY_GONE, file, error)
-}
-
-fn not_loaded(text: Text, file: &Path, error: &Error) -> String {
-    fill(text.template, |name| Some(if name == "p" { file.display().to_string() } else { os_text(error) }))
-}
 
 /// An error in the system's words, without its number.
 pub(super) fn os_text(error: &Error) -> String {

@@ -1,4 +1,4 @@
-//! What the operator forbids: methods, path prefixes, CONNECT targets, early data.
+//! What the operator forbids: methods, path prefixes, CONNECT targets.
 //!
 //! Compiled once per configuration; the exchange asks in the order of docs/reference/behaviour.md#request-checks before it
 //! routes.
@@ -15,8 +15,6 @@ pub struct PolicyOptions {
     pub denied_path_prefixes: Vec<String>,
     /// CONNECT, `None` when it is not accepted.
     pub connect: Option<ConnectRules>,
-    /// Methods accepted in 0-RTT data.
-    pub early_data_methods: Vec<String>,
 }
 
 /// Where CONNECT may go.
@@ -34,7 +32,6 @@ pub struct Policy {
     allowed_methods: Vec<Box<[u8]>>,
     denied: DeniedPrefixes,
     connect: Option<ConnectRules>,
-    early_data_methods: Vec<Box<[u8]>>,
     allow: String,
 }
 
@@ -50,7 +47,6 @@ impl Policy {
             denied: DeniedPrefixes::new(options.denied_path_prefixes.iter().map(String::as_str)),
             allow,
             allowed_methods: bytes(options.allowed_methods),
-            early_data_methods: bytes(options.early_data_methods),
             connect: options.connect.map(|mut rules| {
                 rules.allowed_authorities.iter_mut().for_each(|target| target.make_ascii_lowercase());
                 rules
@@ -86,12 +82,6 @@ impl Policy {
         let target_allowed = rules.allowed_authorities.is_empty()
             || rules.allowed_authorities.iter().any(|target| target.as_bytes().eq_ignore_ascii_case(authority));
         if port_allowed && target_allowed { Ok(()) } else { Err(Reason::ConnectDenied) }
-    }
-
-    /// Checks a request in 0-RTT data.
-    pub fn check_early_data(&self, method: &[u8]) -> Result<(), Reason> {
-        let safe = self.early_data_methods.iter().any(|allowed| **allowed == *method);
-        if safe { Ok(()) } else { Err(Reason::EarlyDataDenied) }
     }
 }
 
@@ -162,12 +152,5 @@ mod tests {
             assert_eq!(policy.check_connect(bad.as_bytes()), Err(Reason::InvalidConnectTarget), "{bad}");
         }
         assert_eq!(connect_port(b"[::1]:8443"), Some(8443));
-    }
-
-    #[test]
-    fn early_data_takes_listed_methods_only() {
-        let policy = policy(PolicyOptions { early_data_methods: vec!["GET".into()], ..Default::default() });
-        assert_eq!(policy.check_early_data(b"GET"), Ok(()));
-        assert_eq!(policy.check_early_data(b"POST"), Err(Reason::EarlyDataDenied));
     }
 }

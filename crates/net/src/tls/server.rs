@@ -5,7 +5,6 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::crypto::aws_lc_rs::Ticketer;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::danger::ClientCertVerifier;
 use rustls::server::{
     NoServerSessionStorage, ProducesTickets, ServerSessionMemoryCache, StoresServerSessions, VerifierBuilderError,
@@ -131,17 +130,6 @@ pub fn contexts(
     quic.max_early_data_size = if options.early_data && resumes { u32::MAX } else { 0 };
     let tcp = build(&[&TLS13, &TLS12], &[b"h2", b"http/1.1"])?;
     Ok(Contexts { quic: Arc::new(quic), tcp: Arc::new(tcp) })
-}
-
-/// A QUIC context with one certificate and the default options.
-///
-/// Errors: when key and certificate do not match or are of no use.
-pub fn quic_config(
-    chain: Vec<CertificateDer<'static>>,
-    key: PrivateKeyDer<'static>,
-) -> Result<Arc<ServerConfig>, TlsMaterialError> {
-    let store = Arc::new(Store::single(chain, key)?);
-    Ok(contexts(&store, &ServerOptions::default(), &Resumption::new()?)?.quic)
 }
 
 fn verifier(client_auth: &ClientAuth) -> Result<Arc<dyn ClientCertVerifier>, TlsMaterialError> {

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::SystemTime;
 
 use rustls::client::verify_server_name;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::pki_types::ServerName;
 use rustls::server::{ClientHello, ParsedCertificate, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 
-use super::material::{CertificateFiles, TlsMaterialError, certify};
+use super::material::{CertificateFiles, TlsMaterialError};
 use super::x509;
 use spooky_config::normalize_host;
 
@@ -93,14 +93,6 @@ impl Store {
             entries.push((entry.server_name.clone(), certified));
         }
         Self::new(default, entries).ok_or_else(|| TlsMaterialError::NothingToServe(section.to_owned()))
-    }
-
-    /// A store with one certificate, for every client.
-    ///
-    /// Errors: when key and certificate do not match or are of no use.
-    pub fn single(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<Self, TlsMaterialError> {
-        let certified = certify(chain, key)?;
-        Self::new(Some(certified), Vec::new()).ok_or_else(|| TlsMaterialError::NothingToServe(String::new()))
     }
 
     /// A store of certificates already loaded. `None` when there is none at all.

@@ -37,6 +37,10 @@ impl Issued {
     fn certified(&self) -> rustls::sign::CertifiedKey {
         certify(self.chain.clone(), self.key.clone_key()).unwrap()
     }
+
+    fn store(&self) -> Store {
+        Store::new(Some(self.certified()), Vec::new()).unwrap()
+    }
 }
 
 impl Authority {

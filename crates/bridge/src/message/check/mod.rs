@@ -14,7 +14,7 @@ mod target;
 pub use body::{BodyLength, LengthError};
 pub use error::{CheckError, Details, Refused};
 pub use request::request;
-pub use response::{ResponseError, response, response_trailers, response_with_status};
+pub use response::{ResponseError, response, response_trailers};
 pub use target::{Authority, authority};
 
 use super::{Fields, Name, Protocol, fields::FIELD_OVERHEAD};

@@ -55,23 +55,6 @@ pub fn response(mut fields: Fields, max_section: usize, protocol: Protocol) -> R
     Ok(ResponseHead { status, fields, content_length })
 }
 
-/// Checks a response head whose status came apart from its fields, as HTTP/1.1 carries it.
-///
-/// # Errors
-/// [`ResponseError`]
-pub fn response_with_status(
-    status: u16,
-    fields: Fields,
-    max_section: usize,
-    protocol: Protocol,
-) -> Result<ResponseHead, ResponseError> {
-    if !(100..=999).contains(&status) {
-        return Err(ResponseError::Malformed("status is not three digits"));
-    }
-    let content_length = judge(&fields, 0, max_section, protocol)?;
-    Ok(ResponseHead { status, fields, content_length })
-}
-
 /// Checks the trailers of a response. `max_section` as for [`response`].
 ///
 /// # Errors

@@ -9,12 +9,12 @@ use quinn_proto::{
     ClientConfig, Connection, ConnectionError, DatagramEvent, Endpoint, EndpointConfig, Event, TimeSource,
     TransportErrorCode, crypto::rustls::QuicClientConfig,
 };
-use rustls::{RootCertStore, crypto::aws_lc_rs::default_provider, pki_types::PrivateKeyDer};
+use rustls::{RootCertStore, crypto::aws_lc_rs::default_provider, pki_types::PrivateKeyDer, sign::CertifiedKey};
 use spooky_bridge::message::{
     Protocol,
     check::{HeadLimits, RequestRules},
 };
-use spooky_net::tls::Store;
+use spooky_net::tls::{Store, server};
 use std::{
     net::IpAddr,
     sync::{
@@ -64,9 +64,12 @@ fn settings_with_places(handshakes: &Arc<()>, places: usize) -> (EdgeSettings, R
     let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
     let mut roots = RootCertStore::empty();
     roots.add(certificate.der().clone()).unwrap();
+    let certified = CertifiedKey::from_der(vec![certificate.der().clone()], key, &default_provider()).unwrap();
+    let certificates = Arc::new(Store::new(Some(certified), Vec::new()).unwrap());
+    let resumption = server::Resumption::new().unwrap();
     let settings = EdgeSettings {
-        certificates: Arc::new(Store::single(vec![certificate.der().clone()], key.clone_key()).unwrap()),
-        tls: spooky_net::tls::server::quic_config(vec![certificate.der().clone()], key).unwrap(),
+        tls: server::contexts(&certificates, &server::ServerOptions::default(), &resumption).unwrap().quic,
+        certificates,
         worker: 0,
         workers: 1,
         idle_timeout: 6 * HANDSHAKE,

@@ -7,7 +7,8 @@ use super::servers::Impostor;
 use super::*;
 
 fn server(issued: &Issued) -> Arc<ServerConfig> {
-    server::quic_config(issued.chain.clone(), issued.key.clone_key()).unwrap()
+    let (options, resumption) = (server::ServerOptions::default(), server::Resumption::new().unwrap());
+    server::contexts(&Arc::new(issued.store()), &options, &resumption).unwrap().quic
 }
 
 #[test]

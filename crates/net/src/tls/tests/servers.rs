@@ -11,7 +11,7 @@ use super::*;
 
 fn listener(authority: &Authority, options: &ServerOptions, shared: &Resumption) -> Contexts {
     let issued = authority.issue(&["a.test"]);
-    contexts(&Arc::new(Store::single(issued.chain, issued.key).unwrap()), options, shared).unwrap()
+    contexts(&Arc::new(issued.store()), options, shared).unwrap()
 }
 
 fn plain(authority: &Authority) -> Contexts {
@@ -283,7 +283,7 @@ fn revoked_client_certificates_are_refused() {
 fn authorities_of_clients_must_be_usable() {
     let authority = Authority::new();
     let issued = authority.issue(&["a.test"]);
-    let store = Arc::new(Store::single(issued.chain, issued.key).unwrap());
+    let store = Arc::new(issued.store());
     let text = authority.write("text", "nothing of interest");
     let error = |ca_file, crl_file| {
         let authorities = ClientAuthorities { ca_file, crl_file, ..authorities(&authority, None) };
@@ -297,15 +297,6 @@ fn authorities_of_clients_must_be_usable() {
     assert_eq!(error(text.clone(), None), expected);
     let expected = format!("{section}.crl_file '{}' cannot be used: no PEM revocation list in it", text.display());
     assert_eq!(error(authority.ca_file(), Some(text)), expected);
-}
-
-#[test]
-fn one_certificate_is_enough_for_a_context() {
-    let authority = Authority::new();
-    let (one, other) = (authority.issue(&["a.test"]), authority.issue(&["b.test"]));
-    let config = server::quic_config(one.chain.clone(), one.key).unwrap();
-    connect(&trusting(&authority, &[b"h3"]), &config, "a.test").unwrap();
-    assert!(server::quic_config(one.chain, other.key).is_err());
 }
 
 /// A server that shows a certificate whose key it does not have.
