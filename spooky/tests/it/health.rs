@@ -54,7 +54,8 @@ async fn probes_find_what_is_down_and_what_is_back_without_a_request() {
     is_well.store(false, SeqCst);
     proxy.logged(&format!("Backend {} became unhealthy upstream=sick id=b1 reason=probe", sick.url()), 1).await;
     let connection = proxy.connect().await;
-    assert_eq!(connection.get("/sick").await.unwrap().text(), "no healthy servers\n");
+    let refused = connection.get("/sick").await.unwrap();
+    assert_eq!((refused.text(), refused.field("retry-after")), ("no healthy servers\n", "1"));
     assert_eq!(connection.get("/").await.unwrap().text(), "hello");
     is_well.store(true, SeqCst);
     proxy.logged(&format!("Backend {} became healthy upstream=sick id=b1 reason=probe", sick.url()), 1).await;

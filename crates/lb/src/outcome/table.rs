@@ -29,7 +29,7 @@ pub struct Row {
     pub error: ErrorKind,
     /// Log level of its line.
     pub level: Level,
-    /// Whether `retry-after` is sent; then `label` is a shed reason.
+    /// Whether `retry-after` is sent.
     pub retry_after: bool,
 }
 
@@ -132,7 +132,7 @@ reasons! {
     /// Declared response length above `max_response_body_bytes`.
     ResponseBodyTooLarge: 503 "upstream response body too large" Backend Never counts=false "http_response_body_size" "response body too large" "response_body_too_large" Protocol Warn retry_after=false;
     /// Every backend is unhealthy or drained.
-    NoHealthyBackend: 503 "no healthy servers" Backend Never counts=false "destination_unavailable" "no healthy servers" "no_healthy" Pool Warn retry_after=false;
+    NoHealthyBackend: 503 "no healthy servers" Backend Never counts=false "destination_unavailable" "no healthy servers" "no_healthy" Pool Warn retry_after=true;
     /// The pool has no backend at all.
     NoBackend: 503 "no servers configured for upstream" Operator Never counts=false "proxy_configuration_error" "no servers configured" "no_servers" Pool Error retry_after=false;
     /// The chosen backend no longer exists.
@@ -182,9 +182,9 @@ impl Reason {
         self.row().label
     }
 
-    /// Whether it is a refusal for want of capacity, which carries `retry-after` and counts as shed.
+    /// Whether it is a refusal because of a limit that is reached. Its `details` are the label then.
     pub const fn is_shed(self) -> bool {
-        self.row().retry_after
+        matches!(self.row().error, ErrorKind::Overload)
     }
 
     /// `grpc-status` of the same answer to a gRPC client (docs/reference/behaviour.md#connect-and-grpc).

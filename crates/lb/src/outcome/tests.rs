@@ -47,7 +47,7 @@ fn nine_reasons_are_sheds() {
     );
     for &reason in Reason::ALL.iter().filter(|r| r.is_shed()) {
         let row = reason.row();
-        assert_eq!((row.status, row.details), (503, row.label));
+        assert_eq!((row.status, row.details, row.retry_after), (503, row.label, true));
         let expected =
             if reason == Reason::CircuitOpen { "destination_unavailable" } else { "connection_limit_reached" };
         assert_eq!(row.proxy_error, expected);
