@@ -12,12 +12,12 @@ pub struct RequestHandle(pub(crate) Handle);
 
 impl RequestHandle {
     /// The tag that a protocol's state machine carries for this request.
-    pub(crate) fn to_wire(self) -> u64 {
+    pub fn to_bits(self) -> u64 {
         self.0.to_bits()
     }
 
-    /// Reverses [`RequestHandle::to_wire`].
-    pub(crate) fn from_wire(wire: u64) -> Self {
+    /// Reverses [`RequestHandle::to_bits`]. A handle that the transport has not given out finds nothing.
+    pub fn from_bits(wire: u64) -> Self {
         Self(Handle::from_bits(wire))
     }
 }

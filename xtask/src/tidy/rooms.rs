@@ -8,10 +8,12 @@ use super::{File, Problem};
 const DEMO_ONLY: [&str; 4] = ["quinn::", "h3_quinn::", "rcgen::", "spooky_testkit::"];
 const PROGRAM: &str = "spooky/src/";
 const DEMO: &str = "spooky/src/demo/";
-const TESTS: &str = "/tests.rs";
+/// Files of tests, and directories of them.
+const TESTS: [&str; 2] = ["/tests.rs", "/tests/"];
 
 pub(super) fn check(file: &File) -> Vec<Problem> {
-    if !file.path.starts_with(PROGRAM) || file.path.starts_with(DEMO) || file.path.ends_with(TESTS) {
+    let is_test = TESTS.iter().any(|part| file.path.contains(part));
+    if !file.path.starts_with(PROGRAM) || file.path.starts_with(DEMO) || is_test {
         return Vec::new();
     }
     let code = file.lines().filter(|(_, line)| !line.trim_start().starts_with("//"));
@@ -39,6 +41,7 @@ mod tests {
         assert_eq!(check(&sample("spooky/src/worker.rs", text))[0].line, 2);
         assert_eq!(check(&sample("spooky/src/demo/client.rs", text)), []);
         assert_eq!(check(&sample("spooky/src/runtime/tests.rs", text)), []);
+        assert_eq!(check(&sample("spooky/src/exchange/tests/world.rs", text)), []);
         assert_eq!(check(&sample("spooky/src/worker.rs", "use spooky_edge::quinn::X;\n")), []);
     }
 }

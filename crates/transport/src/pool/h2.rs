@@ -156,9 +156,9 @@ impl Connection {
         let stream = if self.is_found_cleartext && head.scheme() == b"https" {
             let mut head = head.clone();
             head.fields.set(Known::Scheme, &[b"http"]);
-            self.client.send_request(&head, end, handle.to_wire())?
+            self.client.send_request(&head, end, handle.to_bits())?
         } else {
-            self.client.send_request(head, end, handle.to_wire())?
+            self.client.send_request(head, end, handle.to_bits())?
         };
         self.used = now;
         Ok((stream, at))
@@ -250,7 +250,7 @@ impl Connection {
                     if self.last_stream.is_some_and(|last| id.number() > last) =>
                 {
                     events.push_back(Queued::Failed {
-                        handle: RequestHandle::from_wire(tag),
+                        handle: RequestHandle::from_bits(tag),
                         kind: FailureKind::GoAway,
                         processed: Processed::No,
                     });

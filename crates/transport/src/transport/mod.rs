@@ -141,7 +141,7 @@ impl Transport {
             (kind, _) => kind,
         };
         for (tag, ..) in connection.client.tags() {
-            let handle = RequestHandle::from_wire(tag);
+            let handle = RequestHandle::from_bits(tag);
             let unsent = match self.requests.get(handle).map(|entry| &entry.place) {
                 Some(Place::Stream { at, .. }) => connection.is_unsent(*at),
                 _ => false,

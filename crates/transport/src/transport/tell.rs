@@ -38,7 +38,7 @@ impl Transport {
     fn tell_stream(&mut self, event: h2::Event) -> Option<Event> {
         match event {
             h2::Event::Informational { tag, head, .. } => {
-                let tag = self.requests.get(RequestHandle::from_wire(tag))?.tag;
+                let tag = self.requests.get(RequestHandle::from_bits(tag))?.tag;
                 Some(Event::Informational { tag, protocol: Protocol::Http2, head })
             }
             h2::Event::Head { tag, head, end, .. } => {
@@ -54,23 +54,23 @@ impl Transport {
                 Some(Event::Trailers { tag, fields })
             }
             h2::Event::Sendable { tag, .. } => {
-                let tag = self.requests.get(RequestHandle::from_wire(tag))?.tag;
+                let tag = self.requests.get(RequestHandle::from_bits(tag))?.tag;
                 Some(Event::Sendable { tag })
             }
             h2::Event::Reset { tag, code, unprocessed, .. } => {
                 self.counters.resets_received += 1;
                 let processed = if unprocessed { Processed::No } else { Processed::Unknown };
-                self.tell_failure(RequestHandle::from_wire(tag), FailureKind::Reset(code), processed)
+                self.tell_failure(RequestHandle::from_bits(tag), FailureKind::Reset(code), processed)
             }
             h2::Event::Malformed { tag, reason, .. } => {
                 self.counters.resets_sent += 1;
                 let kind = FailureKind::Malformed(reason);
-                self.tell_failure(RequestHandle::from_wire(tag), kind, Processed::Unknown)
+                self.tell_failure(RequestHandle::from_bits(tag), kind, Processed::Unknown)
             }
             h2::Event::HeadersTooLarge { tag, .. } => {
                 self.counters.resets_sent += 1;
                 let kind = FailureKind::ResponseHeadersTooLarge;
-                self.tell_failure(RequestHandle::from_wire(tag), kind, Processed::Unknown)
+                self.tell_failure(RequestHandle::from_bits(tag), kind, Processed::Unknown)
             }
             // Of the connection; `pool::h2` keeps them to itself.
             h2::Event::Ready | h2::Event::GoAway { .. } | h2::Event::CapacityChanged | h2::Event::Pong(_) => None,
@@ -79,7 +79,7 @@ impl Transport {
 
     /// Part of a response goes to the owner. Gives its tag; a request that is complete both ways ends here.
     fn receive(&mut self, wire: u64, end: bool) -> Option<u64> {
-        let handle = RequestHandle::from_wire(wire);
+        let handle = RequestHandle::from_bits(wire);
         let entry = self.requests.get_mut(handle)?;
         entry.head_received = true;
         let tag = entry.tag;

@@ -1,0 +1,155 @@
+//! The client goes away in each phase: the backend's stream is reset at once, and everything comes back.
+
+use super::{
+    fake::Ended,
+    world::{Config, World},
+};
+use spooky_bridge::message::ResetReason;
+use spooky_edge::{Abort, BodyRead, EventKind};
+use spooky_lb::attempt::SlotId;
+use spooky_transport::{FailureKind, Processed};
+use std::time::Duration;
+
+/// One connection has room for one request, and one request may wait.
+const NARROW: Config = Config {
+    upstream: "",
+    performance: "per_upstream_inflight_limit: 1",
+    resilience: "  route_queue: { max_wait_ms: 1s }",
+    backends: 1,
+};
+
+const ABORTS: [Abort; 3] = [Abort::Reset(0x10c), Abort::Stopped(0x10c), Abort::Lost];
+
+/// The phases in which a client can go away. Returns the client, and the request that must be reset.
+fn phases() -> Vec<(&'static str, World, usize, Option<usize>)> {
+    let mut phases = Vec::new();
+    let mut enter = |name, config: &Config, begin: fn(&mut World) -> (usize, Option<usize>)| {
+        let mut world = World::with(config);
+        let (client, request) = begin(&mut world);
+        phases.push((name, world, client, request));
+    };
+    let normal = Config::default();
+    enter("in the queue for a permit", &NARROW, |world| {
+        let first = world.get();
+        let second = world.get();
+        world.head(0, 200, true);
+        assert_eq!(world.client(first).ended, Some(Ended::Plain));
+        assert_eq!(world.io.requests.len(), 1, "the queue is asked once a turn");
+        (second, None)
+    });
+    let full = Config { performance: "per_backend_inflight_limit: 1", ..NARROW };
+    enter("in the queue for a backend", &full, |world| {
+        let first = world.get();
+        let second = world.get();
+        world.abort(first, Abort::Lost);
+        (second, None)
+    });
+    enter("while a connection is made", &normal, |world| {
+        world.io.is_connected = false;
+        (world.get(), Some(0))
+    });
+    enter("while it uploads", &normal, |world| {
+        let client = world.post();
+        world.upload_data(client, b"part");
+        (client, Some(0))
+    });
+    enter("while the response is awaited", &normal, |world| (world.get(), Some(0)));
+    enter("while it rests before a retry", &Config { backends: 1, ..Config::default() }, |world| {
+        let client = world.get();
+        world.fail(0, FailureKind::Refused, Processed::No);
+        (client, None)
+    });
+    enter("while the response streams", &normal, |world| {
+        let client = world.get();
+        world.head(0, 200, false);
+        world.data(0, b"part", false);
+        (client, Some(0))
+    });
+    enter("while the end waits for it", &normal, |world| {
+        let client = world.get();
+        world.io.clients[client].is_slow = true;
+        world.head(0, 200, false);
+        world.data(0, b"all", true);
+        (client, None)
+    });
+    enter("after an early response", &normal, |world| {
+        let client = world.post();
+        world.io.clients[client].is_slow = true;
+        world.head(0, 200, false);
+        world.data(0, b"all", true);
+        assert_eq!(world.io.requests[0].reset, Some(ResetReason::NoError));
+        (client, None)
+    });
+    phases
+}
+
+#[test]
+fn a_client_that_goes_away_cancels_the_request_in_every_phase() {
+    for abort in ABORTS {
+        for (name, mut world, client, request) in phases() {
+            let (success, failure, cancelled) = world.ended();
+            world.abort(client, abort);
+            assert_eq!(world.ended(), (success, failure, cancelled + 1), "{name}");
+            if let Some(request) = request {
+                assert_eq!(world.io.requests[request].reset, Some(ResetReason::Cancelled), "{name}");
+            }
+            world.pass(Duration::from_secs(1));
+            world.check_idle();
+        }
+    }
+}
+
+#[test]
+fn what_the_client_did_is_no_fault_of_the_backend() {
+    let config = Config { upstream: "passive_health: { failure_threshold: 1 }", ..Config::default() };
+    let mut world = World::with(&config);
+    for _ in 0..10 {
+        let client = world.get();
+        world.abort(client, Abort::Stopped(0));
+    }
+    assert_eq!((world.ended(), world.snapshot.upstreams[0].pool.healthy()), ((0, 0, 10), 2));
+    world.check_idle();
+}
+
+#[test]
+fn a_client_that_breaks_the_protocol_or_is_cut_off_is_a_failure() {
+    for abort in [Abort::Malformed("too short"), Abort::Closed] {
+        for (name, mut world, client, request) in phases() {
+            let (success, failure, cancelled) = world.ended();
+            world.abort(client, abort);
+            assert_eq!(world.ended(), (success, failure + 1, cancelled), "{name}");
+            if let Some(request) = request {
+                assert_eq!(world.io.requests[request].reset, Some(ResetReason::Cancelled), "{name}");
+            }
+            world.pass(Duration::from_secs(1));
+            world.check_idle();
+        }
+    }
+}
+
+#[test]
+fn a_body_that_fails_while_it_is_read_cancels_the_request() {
+    for (abort, ended) in [(Abort::Malformed("too short"), (0, 1, 0)), (Abort::Reset(0x10c), (0, 0, 1))] {
+        let mut world = World::new();
+        let client = world.post();
+        world.upload_data(client, b"part");
+        world.upload(client, BodyRead::Aborted(abort));
+        assert_eq!((world.ended(), world.client(client).ended), (ended, None));
+        let request = &world.io.requests[0];
+        assert_eq!((request.reset, request.sent_all), (Some(ResetReason::Cancelled), false));
+        world.check_idle();
+    }
+}
+
+#[test]
+fn both_attempts_are_reset_when_the_client_of_a_hedged_request_goes_away() {
+    let config = Config { resilience: "  hedging: { enabled: true, delay_ms: 100 }", ..Config::default() };
+    let mut world = World::with(&config);
+    let client = world.get();
+    world.sleep(Duration::from_millis(110));
+    assert_eq!(world.requests_of(client).len(), SlotId::ALL.len());
+    world.client_event(client, EventKind::Aborted(Abort::Lost));
+    let resets: Vec<_> = world.io.requests.iter().map(|request| request.reset).collect();
+    assert_eq!(resets, [Some(ResetReason::Cancelled); 2]);
+    world.check_idle();
+}

@@ -1,0 +1,314 @@
+//! Both sides of an exchange without sockets: they record the calls and answer as the real ones would.
+//!
+//! A call that the real side could never get panics: a write after the end of a client's response, a second end.
+
+use crate::exchange::io::{Backends, ClientSide, Clients, Io};
+use bytes::{Buf, Bytes};
+use spooky_bridge::message::{Fields, Known, RequestHead, ResetReason, ResponseHead, rewrite::Subject};
+use spooky_edge::{Body, BodyRead};
+use spooky_transport::{BackendId, RequestHandle, Unsent};
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Instant,
+};
+
+/// How the client's stream has ended, as far as the proxy ended it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    Plain,
+    Trailers,
+    Reset(ResetReason),
+}
+
+/// A client's stream. Each has a connection of its own.
+#[derive(Default)]
+pub(super) struct Client {
+    pub(super) tag: Option<u64>,
+    /// What it has sent of the body.
+    pub(super) body: VecDeque<BodyRead>,
+    /// It has sent the end.
+    pub(super) is_uploaded: bool,
+    /// It takes response bytes at once; else they wait.
+    pub(super) is_slow: bool,
+    /// Response bytes that wait.
+    pub(super) pending: usize,
+    pub(super) interims: Vec<u16>,
+    pub(super) head: Option<ResponseHead>,
+    pub(super) is_tunnel: bool,
+    pub(super) received: Vec<u8>,
+    pub(super) ended: Option<Ended>,
+    /// The whole response was given to it, and `Sent` is still to come.
+    pub(super) owes_sent: bool,
+    /// Its stream is gone.
+    pub(super) is_gone: bool,
+}
+
+impl Client {
+    pub(super) fn status(&self) -> Option<u16> {
+        self.head.as_ref().map(|head| head.status)
+    }
+
+    /// The text of an answer, without its line end.
+    pub(super) fn text(&self) -> &str {
+        std::str::from_utf8(&self.received).unwrap().trim_end()
+    }
+}
+
+/// A request as a backend has it.
+pub(super) struct Request {
+    pub(super) backend: BackendId,
+    pub(super) tag: u64,
+    pub(super) method: Vec<u8>,
+    pub(super) is_waiting: bool,
+    /// Body bytes that it takes.
+    pub(super) window: usize,
+    pub(super) body: Vec<u8>,
+    pub(super) trailers: Option<Fields>,
+    pub(super) sent_all: bool,
+    pub(super) has_head: bool,
+    pub(super) received_all: bool,
+    pub(super) has_failed: bool,
+    pub(super) reset: Option<ResetReason>,
+    /// Credit given back.
+    pub(super) released: usize,
+}
+
+impl Request {
+    /// Whether events of it may still come.
+    pub(super) fn is_open(&self) -> bool {
+        self.reset.is_none() && !self.has_failed && !(self.sent_all && self.received_all)
+    }
+}
+
+/// Both sides.
+pub(super) struct Fake {
+    pub(super) now: Instant,
+    pub(super) clients: Vec<Client>,
+    pub(super) requests: Vec<Request>,
+    /// A connection stands: requests need not wait for one.
+    pub(super) is_connected: bool,
+    /// Body bytes that a new request takes.
+    pub(super) window: usize,
+    /// What new requests are refused with.
+    pub(super) unsent: Option<Unsent>,
+    /// Backends accept trailers.
+    pub(super) takes_trailers: bool,
+    pub(super) sticky: HashMap<u64, u64>,
+}
+
+fn number(client: ClientSide) -> usize {
+    client.connection().0
+}
+
+impl Fake {
+    pub(super) fn new(now: Instant) -> Self {
+        Self {
+            now,
+            clients: Vec::new(),
+            requests: Vec::new(),
+            is_connected: true,
+            window: 1 << 20,
+            unsent: None,
+            takes_trailers: true,
+            sticky: HashMap::new(),
+        }
+    }
+
+    /// The client, whose response must not have ended.
+    fn writable(&mut self, client: ClientSide) -> &mut Client {
+        let client = &mut self.clients[number(client)];
+        assert!(client.ended.is_none(), "written after the end of the response");
+        assert!(!client.is_gone, "written to a stream that is gone");
+        client
+    }
+
+    fn request_mut(&mut self, handle: RequestHandle) -> &mut Request {
+        &mut self.requests[handle.to_bits() as usize]
+    }
+}
+
+impl Io for Fake {
+    fn now(&self) -> Instant {
+        self.now
+    }
+}
+
+impl Clients for Fake {
+    fn set_tag(&mut self, client: ClientSide, tag: u64) {
+        self.clients[number(client)].tag = Some(tag);
+    }
+
+    fn read_body(&mut self, client: ClientSide, max: usize) -> BodyRead {
+        let body = &mut self.clients[number(client)].body;
+        match body.pop_front() {
+            Some(BodyRead::Data(mut data)) if data.len() > max => {
+                let first = data.split_to(max);
+                body.push_front(BodyRead::Data(data));
+                BodyRead::Data(first)
+            }
+            Some(BodyRead::Aborted(abort)) => {
+                self.clients[number(client)].is_gone = true;
+                BodyRead::Aborted(abort)
+            }
+            Some(read) => read,
+            None => BodyRead::Pending,
+        }
+    }
+
+    fn unread(&mut self, client: ClientSide) -> u64 {
+        let body = &self.clients[number(client)].body;
+        body.iter().map(|read| if let BodyRead::Data(data) = read { data.len() as u64 } else { 0 }).sum()
+    }
+
+    fn send_interim(&mut self, client: ClientSide, head: &ResponseHead) {
+        let client = self.writable(client);
+        assert!(client.head.is_none(), "an interim response after the final one");
+        client.interims.push(head.status);
+    }
+
+    fn send_head(&mut self, client: ClientSide, head: &ResponseHead, _body: Body, is_tunnel: bool) {
+        let client = self.writable(client);
+        assert!(client.head.replace(head.clone()).is_none(), "a second head");
+        client.is_tunnel = is_tunnel;
+    }
+
+    fn send_body(&mut self, client: ClientSide, data: Bytes) -> usize {
+        let client = self.writable(client);
+        assert!(client.head.is_some(), "a body without a head");
+        client.received.extend_from_slice(&data);
+        if client.is_slow {
+            client.pending += data.len();
+            return 0;
+        }
+        data.len()
+    }
+
+    fn send_end(&mut self, client: ClientSide, trailers: Option<&Fields>) -> bool {
+        let client = self.writable(client);
+        assert!(client.head.is_some(), "an end without a head");
+        client.ended = Some(if trailers.is_some() { Ended::Trailers } else { Ended::Plain });
+        client.owes_sent = client.is_slow;
+        !client.is_slow
+    }
+
+    fn has_unsent(&mut self, client: ClientSide) -> bool {
+        self.clients[number(client)].pending > 0
+    }
+
+    fn stream_share(&mut self, _client: ClientSide) -> Option<usize> {
+        Some(1 << 16)
+    }
+
+    fn reset_client(&mut self, client: ClientSide, reason: ResetReason) {
+        let client = &mut self.clients[number(client)];
+        assert!(!client.is_gone && !matches!(client.ended, Some(Ended::Reset(_))), "a second end");
+        client.ended = Some(Ended::Reset(reason));
+    }
+
+    fn is_misdirected(&mut self, _client: ClientSide, authority: &[u8], _scratch: &mut Vec<u8>) -> bool {
+        authority == b"misdirected.example"
+    }
+
+    fn connection_id(&mut self, client: ClientSide) -> u64 {
+        number(client) as u64
+    }
+
+    fn sticky_backend(&mut self, _client: ClientSide, upstream: u64) -> Option<u64> {
+        self.sticky.get(&upstream).copied()
+    }
+
+    fn set_sticky_backend(&mut self, _client: ClientSide, upstream: u64, backend: u64) {
+        self.sticky.insert(upstream, backend);
+    }
+
+    fn port(&self, _client: ClientSide) -> Option<u16> {
+        Some(443)
+    }
+
+    fn subject(&self, _client: ClientSide) -> Option<Subject<'_>> {
+        None
+    }
+
+    fn subject_header(&self, _client: ClientSide) -> Option<&[u8]> {
+        Some(b"x-client-subject")
+    }
+}
+
+impl Backends for Fake {
+    fn request(
+        &mut self,
+        backend: BackendId,
+        head: &RequestHead,
+        end: bool,
+        tag: u64,
+    ) -> Result<RequestHandle, Unsent> {
+        if let Some(unsent) = self.unsent {
+            return Err(unsent);
+        }
+        assert!(!self.requests.iter().any(|other| other.tag == tag && other.is_open()), "a tag is used twice");
+        self.requests.push(Request {
+            backend,
+            tag,
+            method: head.fields.first(Known::Method).unwrap_or_default().to_vec(),
+            is_waiting: !self.is_connected,
+            window: self.window,
+            body: Vec::new(),
+            trailers: None,
+            sent_all: end,
+            has_head: false,
+            received_all: false,
+            has_failed: false,
+            reset: None,
+            released: 0,
+        });
+        Ok(RequestHandle::from_bits(self.requests.len() as u64 - 1))
+    }
+
+    fn is_waiting(&self, request: RequestHandle) -> bool {
+        let request = &self.requests[request.to_bits() as usize];
+        request.is_open() && request.is_waiting
+    }
+
+    fn sendable(&mut self, request: RequestHandle) -> usize {
+        let request = self.request_mut(request);
+        assert!(!request.is_waiting, "asked for room on no connection");
+        if request.is_open() { request.window } else { 0 }
+    }
+
+    fn send_data(&mut self, request: RequestHandle, data: &mut Bytes, end: bool) -> usize {
+        let request = self.request_mut(request);
+        assert!(!request.is_waiting && !request.sent_all, "body bytes that nobody can take");
+        let taken = data.len().min(request.window);
+        request.window -= taken;
+        request.body.extend_from_slice(&data[..taken]);
+        data.advance(taken);
+        request.sent_all |= end && data.is_empty();
+        taken
+    }
+
+    fn send_trailers(&mut self, request: RequestHandle, fields: &Fields) -> bool {
+        if !self.takes_trailers {
+            return false;
+        }
+        let request = self.request_mut(request);
+        assert!(!request.sent_all, "trailers after the end");
+        request.trailers = Some(fields.clone());
+        request.sent_all = true;
+        true
+    }
+
+    fn release(&mut self, request: RequestHandle, bytes: usize) {
+        self.request_mut(request).released += bytes;
+    }
+
+    fn resize(&mut self, _request: RequestHandle, _bytes: usize) {}
+
+    fn reset(&mut self, request: RequestHandle, reason: ResetReason) {
+        let request = self.request_mut(request);
+        assert!(request.reset.is_none(), "reset twice");
+        // A request that has ended already is not told.
+        if request.is_open() {
+            request.reset = Some(reason);
+        }
+    }
+}

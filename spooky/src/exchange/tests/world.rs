@@ -1,0 +1,326 @@
+//! The exchanges of one worker between two sides that are made up, with a configuration of the test's own.
+
+use super::fake::{Client, Ended, Fake, Request};
+use crate::{
+    exchange::{Clock, Exchanges, RequestCounts},
+    snapshot::{Snapshot, WorkerSnapshot, compile, process_limits, quic_keys, transport_options},
+    state::State,
+};
+use bytes::Bytes;
+use spooky_bridge::message::{Fields, Known, Method, Protocol, RequestHead, ResponseHead};
+use spooky_edge::{Abort, BodyRead, Event as ClientEvent, EventKind, StreamRef};
+use spooky_testkit::{
+    certs::{Authority, Files},
+    settings::Settings,
+};
+use spooky_transport::{Event as UpstreamEvent, Failure, FailureKind, Processed, Transport};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+/// A configuration in the making.
+pub(super) struct Config {
+    /// Lines of the upstream.
+    pub(super) upstream: &'static str,
+    /// Lines of `performance`.
+    pub(super) performance: &'static str,
+    /// Lines of `resilience`.
+    pub(super) resilience: &'static str,
+    pub(super) backends: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self { upstream: "", performance: "", resilience: "", backends: 2 }
+    }
+}
+
+impl Config {
+    fn parse(&self, files: &Files) -> spooky_config::Config {
+        let backends: Vec<_> = (1..=self.backends).map(|port| format!("http://127.0.0.1:{port}")).collect();
+        let resilience = format!("resilience:\n  adaptive_admission: {{ enabled: false }}\n{}", self.resilience);
+        let text = Settings::new(files)
+            .upstream_with("all", "/", &backends, self.upstream)
+            .performance(self.performance)
+            .block(&resilience)
+            .text();
+        spooky_config::parse(&text, "spooky.yaml", &|_| None).unwrap().config
+    }
+}
+
+/// The exchanges and all that is around them.
+pub(super) struct World {
+    pub(super) exchanges: Exchanges,
+    pub(super) io: Fake,
+    pub(super) state: Arc<State>,
+    pub(super) snapshot: Arc<Snapshot>,
+    /// Knows the backends; nothing is sent by it.
+    pub(super) transport: Transport,
+    files: Files,
+    received: u64,
+}
+
+impl World {
+    pub(super) fn new() -> Self {
+        Self::with(&Config::default())
+    }
+
+    pub(super) fn with(config: &Config) -> Self {
+        let authority = Authority::new();
+        let files = Files::write(&authority, &authority.issue(&["localhost"]));
+        let config = config.parse(&files);
+        let state = State::new(1, &process_limits(&config), quic_keys(&config).unwrap()).unwrap();
+        let now = state.epoch;
+        let mut transport = Transport::new(transport_options(&config), now);
+        let snapshot = compile(config, &state, None).unwrap();
+        let of_worker = WorkerSnapshot::new(snapshot.clone(), &mut transport, 0);
+        let exchanges = Exchanges::new(state.clone(), of_worker, Clock::new(1), 0, now);
+        Self { exchanges, io: Fake::new(now), state, snapshot, transport, files, received: 0 }
+    }
+
+    /// Takes over another configuration. What is counted of upstreams and backends goes on.
+    pub(super) fn reload(&mut self, config: &Config) {
+        self.snapshot = compile(config.parse(&self.files), &self.state, Some(&self.snapshot)).unwrap();
+        self.snapshot.configure_upstreams();
+        self.exchanges.reload(WorkerSnapshot::new(self.snapshot.clone(), &mut self.transport, 0));
+    }
+
+    /// Takes the next request, from a connection of its own. Returns the number of its client.
+    pub(super) fn send(&mut self, method: &[u8], target: &[u8], more: &[(Known, &[u8])], end: bool) -> usize {
+        let mut fields = Fields::new();
+        fields.push(Known::Method, method);
+        if method == b"CONNECT" {
+            fields.push(Known::Authority, target);
+        } else {
+            fields.push(Known::Scheme, b"https");
+            fields.push(Known::Authority, b"localhost");
+            fields.push(Known::Path, target);
+        }
+        let content_length = more.iter().find(|(name, _)| *name == Known::ContentLength);
+        let content_length = content_length.map(|(_, value)| std::str::from_utf8(value).unwrap().parse().unwrap());
+        for (name, value) in more {
+            fields.push(*name, value);
+        }
+        let head = RequestHead { fields, method: Method::from_bytes(method), content_length };
+        let peer = SocketAddr::from(([127, 0, 0, 1], 9));
+        self.receive(EventKind::Request { protocol: Protocol::Http3, head, end, peer, local_ip: None })
+    }
+
+    /// A request without body.
+    pub(super) fn get(&mut self) -> usize {
+        self.send(b"GET", b"/", &[], true)
+    }
+
+    /// A request whose body is to come.
+    pub(super) fn post(&mut self) -> usize {
+        self.send(b"POST", b"/", &[], false)
+    }
+
+    /// A request as an event.
+    pub(super) fn receive(&mut self, kind: EventKind) -> usize {
+        self.received += 1;
+        self.io.clients.push(Client::default());
+        let client = self.io.clients.len() - 1;
+        self.client_event(client, kind);
+        client
+    }
+
+    pub(super) fn client_event(&mut self, client: usize, kind: EventKind) {
+        let tag = self.io.clients[client].tag;
+        self.client_event_of(client, tag, kind);
+    }
+
+    /// An event under a tag that may be of another exchange.
+    pub(super) fn client_event_of(&mut self, client: usize, tag: Option<u64>, kind: EventKind) {
+        self.exchanges.advance(self.io.now);
+        let event = ClientEvent { stream: StreamRef::default(), tag, kind };
+        self.exchanges.on_client(&mut self.io, client, event);
+        self.check();
+    }
+
+    /// The client sends a part of its body.
+    pub(super) fn upload(&mut self, client: usize, read: BodyRead) {
+        self.io.clients[client].body.push_back(read);
+        self.client_event(client, EventKind::Readable);
+    }
+
+    pub(super) fn upload_data(&mut self, client: usize, data: &[u8]) {
+        self.upload(client, BodyRead::Data(Bytes::copy_from_slice(data)));
+    }
+
+    /// The client's stream ends.
+    pub(super) fn abort(&mut self, client: usize, abort: Abort) {
+        self.io.clients[client].is_gone = true;
+        self.client_event(client, EventKind::Aborted(abort));
+    }
+
+    /// The client takes response bytes that waited.
+    pub(super) fn accept(&mut self, client: usize, bytes: usize) {
+        self.io.clients[client].pending -= bytes;
+        self.client_event(client, EventKind::Accepted(bytes));
+    }
+
+    /// The client takes all that waited, and the end.
+    pub(super) fn accept_all(&mut self, client: usize) {
+        let pending = self.io.clients[client].pending;
+        if pending > 0 {
+            self.accept(client, pending);
+        }
+        if std::mem::take(&mut self.io.clients[client].owes_sent) {
+            self.client_event(client, EventKind::Sent);
+        }
+    }
+
+    pub(super) fn upstream_event(&mut self, event: UpstreamEvent) {
+        self.exchanges.advance(self.io.now);
+        self.exchanges.on_upstream(&mut self.io, event);
+        self.check();
+    }
+
+    /// A waiting request comes to a connection.
+    pub(super) fn connect(&mut self, request: usize) {
+        let request = &mut self.io.requests[request];
+        request.is_waiting = false;
+        let tag = request.tag;
+        self.upstream_event(UpstreamEvent::Sent { tag, waited: Duration::ZERO });
+    }
+
+    /// The backend takes further body bytes.
+    pub(super) fn widen(&mut self, request: usize, bytes: usize) {
+        let request = &mut self.io.requests[request];
+        request.window += bytes;
+        let tag = request.tag;
+        self.upstream_event(UpstreamEvent::Sendable { tag });
+    }
+
+    pub(super) fn interim(&mut self, request: usize, status: u16) {
+        let tag = self.io.requests[request].tag;
+        let head = response(status, &[]);
+        self.upstream_event(UpstreamEvent::Informational { tag, protocol: Protocol::Http2, head });
+    }
+
+    /// The backend sends a response head.
+    pub(super) fn head(&mut self, request: usize, status: u16, end: bool) {
+        self.head_with(request, response(status, &[]), end);
+    }
+
+    pub(super) fn head_with(&mut self, request: usize, head: ResponseHead, end: bool) {
+        let request = &mut self.io.requests[request];
+        request.has_head = true;
+        request.received_all |= end;
+        let tag = request.tag;
+        self.upstream_event(UpstreamEvent::Head { tag, protocol: Protocol::Http2, head, end });
+    }
+
+    /// The backend sends body bytes.
+    pub(super) fn data(&mut self, request: usize, data: &[u8], end: bool) {
+        let request = &mut self.io.requests[request];
+        request.received_all |= end;
+        let tag = request.tag;
+        self.upstream_event(UpstreamEvent::Data { tag, data: Bytes::copy_from_slice(data), end });
+    }
+
+    /// The backend ends the response with trailers.
+    pub(super) fn trailers(&mut self, request: usize, fields: Fields) {
+        let request = &mut self.io.requests[request];
+        request.received_all = true;
+        let tag = request.tag;
+        self.upstream_event(UpstreamEvent::Trailers { tag, fields });
+    }
+
+    pub(super) fn fail(&mut self, request: usize, kind: FailureKind, processed: Processed) {
+        let request = &mut self.io.requests[request];
+        request.has_failed = true;
+        let tag = request.tag;
+        let failure = Failure { kind, processed, head_received: false, connection: 1 };
+        self.upstream_event(UpstreamEvent::Failed { tag, failure });
+    }
+
+    /// Time goes on, and what is due happens.
+    pub(super) fn pass(&mut self, time: Duration) {
+        self.io.now += time;
+        self.exchanges.advance(self.io.now);
+        self.exchanges.on_time(&mut self.io);
+        self.exchanges.call_waiting(&mut self.io);
+        self.check();
+    }
+
+    /// Time goes on in steps in which the worker sleeps as long as it may, until `time` has passed.
+    pub(super) fn sleep(&mut self, time: Duration) {
+        let end = self.io.now + time;
+        while let Some(next) = self.exchanges.deadline().filter(|next| *next <= end) {
+            self.pass(next.max(self.io.now + Duration::from_millis(1)).min(end) - self.io.now);
+            if self.io.now == end {
+                return;
+            }
+        }
+        self.pass(end - self.io.now);
+    }
+
+    /// The numbers of the backend's requests of a client, in order.
+    pub(super) fn requests_of(&self, client: usize) -> Vec<usize> {
+        let tag = self.io.clients[client].tag;
+        let is_of = |request: &Request| Some(request.tag & !(1 << 31)) == tag;
+        self.io.requests.iter().enumerate().filter(|(_, request)| is_of(request)).map(|(at, _)| at).collect()
+    }
+
+    pub(super) fn client(&self, client: usize) -> &Client {
+        &self.io.clients[client]
+    }
+
+    /// Status and text of the answer that a client got, which must be complete.
+    pub(super) fn answer(&self, client: usize) -> (u16, &str) {
+        let client = self.client(client);
+        assert_eq!(client.ended, Some(Ended::Plain));
+        (client.status().unwrap(), client.text())
+    }
+
+    /// Attempts that are on the backends of the upstream.
+    pub(super) fn leases(&self) -> Vec<u32> {
+        let members = self.snapshot.upstreams[0].pool.members();
+        members.iter().map(|member| member.state.in_flight()).collect()
+    }
+
+    /// The requests that have not ended.
+    pub(super) fn in_flight(&self) -> u64 {
+        let RequestCounts { total, success, failure, cancelled } = self.exchanges.counts();
+        assert_eq!(total, self.received, "a request was not counted, or twice");
+        total.checked_sub(success + failure + cancelled).expect("a request has ended twice")
+    }
+
+    /// Successes, failures, cancellations.
+    pub(super) fn ended(&self) -> (u64, u64, u64) {
+        let RequestCounts { success, failure, cancelled, .. } = self.exchanges.counts();
+        (success, failure, cancelled)
+    }
+
+    /// What holds after every event: a request is in the table or has ended, and no backend works for one that has ended.
+    fn check(&self) {
+        let tags: Vec<_> = self.exchanges.table.iter().map(|(_, exchange)| exchange.tag.number()).collect();
+        assert_eq!(self.in_flight(), tags.len() as u64);
+        for request in self.io.requests.iter().filter(|request| request.is_open()) {
+            assert!(tags.contains(&(request.tag & !(1 << 31))), "a backend's stream outlives its exchange");
+        }
+    }
+
+    /// Nothing is in flight and everything that was held has come back.
+    pub(super) fn check_idle(&mut self) {
+        self.exchanges.release_snapshots(&mut self.transport);
+        assert_eq!((self.in_flight(), self.exchanges.table.len()), (0, 0));
+        assert!(self.exchanges.waiting.is_empty(), "an exchange that has ended is in the queue");
+        assert_eq!(self.state.process.in_flight(), 0, "a permit was kept");
+        assert_eq!(self.state.bodies.used(), 0, "a part of the budget for request bodies was kept");
+        assert!(self.leases().iter().all(|count| *count == 0), "a backend's lease was kept");
+        assert!(self.exchanges.retired.is_empty(), "a snapshot was kept");
+    }
+}
+
+/// A response head.
+pub(super) fn response(status: u16, fields: &[(Known, &[u8])]) -> ResponseHead {
+    let mut head = ResponseHead { status, fields: Fields::new(), content_length: None };
+    for (name, value) in fields {
+        head.fields.push(*name, value);
+        if *name == Known::ContentLength {
+            head.content_length = std::str::from_utf8(value).unwrap().parse().ok();
+        }
+    }
+    head
+}
