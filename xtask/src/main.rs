@@ -1,7 +1,7 @@
 //! Project automation: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask fuzz`, `cargo xtask release`.
 //!
-//! Owns the one definition of what must hold before a change lands. Knows the source tree, never the product's types.
-//! Called by people, by the build's entry point and by nothing else.
+//! Defines what must pass before a change lands. Reads the source tree and imports nothing of the product. Called by people and
+//! by CI.
 #![forbid(unsafe_code)]
 
 mod ci;
@@ -14,13 +14,13 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 const USAGE: &str = "\
-cargo xtask ci [--no-test]       everything that must pass: format, house rules, lints, documentation, tests, dependencies,
+cargo xtask ci [--no-test]       everything that must pass: format, source rules, lints, documentation, tests, dependencies,
                                  20 s of each fuzz target
-cargo xtask tidy                 the house rules alone: layers, sizes, door signs, unsafe, words
+cargo xtask tidy                 the source rules alone: layers, sizes, header comments, unsafe, words, links, log messages
 cargo xtask fuzz TARGET [--seconds N] [--keep]
                                  runs one fuzz target (default 60 s); --keep merges what it found into the corpus
 cargo xtask fuzz                 lists the targets
-cargo xtask release              target/release/spooky, optimised by a profile of itself under load";
+cargo xtask release              target/release/spooky, optimized with a profile of itself under load";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -42,9 +42,9 @@ fn main() -> ExitCode {
     }
 }
 
-/// The root of the workspace that this runs for: `cargo run` tells the crate's folder; without it, the current folder.
-/// Not the workspace that it was built in, which may be another one with the same target folder.
+/// Returns the root of the workspace: the parent of the crate directory that `cargo run` sets, else the current directory. The
+/// workspace that it was built in may be another one with the same target directory.
 fn root() -> PathBuf {
-    let told = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
-    told.as_deref().and_then(Path::parent).map_or_else(|| ".".into(), Path::to_owned)
+    let manifest_dir = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
+    manifest_dir.as_deref().and_then(Path::parent).map_or_else(|| ".".into(), Path::to_owned)
 }

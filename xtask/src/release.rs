@@ -1,6 +1,6 @@
-//! `cargo xtask release`: the product, laid out by what it does under load.
+//! `cargo xtask release`: a profile-guided build of the product.
 //!
-//! Owns the order (build with counters, load, merge, build again) and the load. The load is the product's own demo, with
+//! Defines the order (build with counters, load, merge, build again) and the load. The load is the product's own demo, with
 //! its embedded backend, under this project's load generator: nothing but loopback, and no other program. Called by `main`.
 
 use std::{
@@ -13,7 +13,7 @@ use std::{
 
 use crate::step::{Step, host};
 
-/// Where all of it is built, below the workspace's root.
+/// Target directory of these builds, below the workspace root.
 const FOLDER: &str = "target/guided";
 const PRODUCT: [&str; 4] = ["--package", "spooky", "--bin", "spooky"];
 const GENERATOR: [&str; 4] = ["--package", "spooky-bench", "--bin", "load"];
@@ -26,7 +26,7 @@ struct Load {
     path: &'static str,
 }
 
-/// What the product is made for: many small requests at once, a lone client, bodies both ways, new connections.
+/// The typical load: many small requests at once, a single client, bodies both ways, new connections.
 const LOADS: [Load; 5] = [
     Load { arguments: &["-c", "16", "-m", "16", "-n", "50000"], path: "/" },
     Load { arguments: &["-c", "1", "-m", "1", "-n", "10000"], path: "/" },
@@ -41,7 +41,7 @@ const LOADS: [Load; 5] = [
     Load { arguments: &["-c", "500", "-m", "1", "-n", "500"], path: "/" },
 ];
 
-/// Requests of one load that may fail: counting makes the product slow, and it refuses some when it cannot keep up.
+/// Requests of one load that may fail: counters make the product slow, so it may refuse some.
 const MAX_FAILED: &str = "100";
 
 pub(crate) fn run(root: &Path) -> Result<(), String> {
@@ -52,13 +52,13 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     clear(&counts)?;
     let built = folder.join(&host).join("release");
 
-    // The load generator needs no more than to work.
+    // The load generator needs no optimization.
     build(root, &host, GENERATOR, "").env("CARGO_PROFILE_RELEASE_LTO", "off").run()?;
     // Both builds of the product must have the same profile of cargo's: it is part of the names by which counts are found.
     build(root, &host, PRODUCT, &format!("-Cprofile-generate={}", shown(&counts))).run()?;
     put_under_load(root, &built)?;
     merged(root, &merge, &counts, &profile)?;
-    // Code that ran, and code that did not, apart from each other: fewer lines of the caches and fewer pages.
+    // Separates code that ran from code that did not: fewer cache lines and pages.
     let flags = format!("-Cprofile-use={} -Clink-arg=-Wl,-z,keep-text-section-prefix", shown(&profile));
     build(root, &host, PRODUCT, &flags).run()?;
 
@@ -79,7 +79,7 @@ fn build(root: &Path, host: &str, program: [&str; 4], flags: &str) -> Step {
         .env("CARGO_TARGET_DIR", &shown(&root.join(FOLDER)))
 }
 
-/// Starts the demo, puts it under every load, and stops it, upon which it writes its counts.
+/// Starts the demo, runs every load against it, and stops it; at its end it writes its counts.
 fn put_under_load(root: &Path, built: &Path) -> Result<(), String> {
     let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
     let port = port.map_err(|error| format!("no free port: {error}"))?.port();
@@ -111,7 +111,7 @@ impl Demo {
                 return Err("the demo ended before it served".to_owned());
             }
         }
-        // What it says at its end must find a reader.
+        // Its last output needs a reader.
         std::thread::spawn(move || output.read_to_string(&mut String::new()));
         Ok(demo)
     }

@@ -1,6 +1,5 @@
-//! One command of another program, announced, run, and named when it fails.
-//!
-//! Owns how commands look on the terminal. Called by `ci`, `fuzz` and `release`.
+//! A command of another program: prints it, runs it, and names it in the error if it fails. Called by `ci`, `fuzz` and
+//! `release`.
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -1,12 +1,12 @@
-//! No clock, no sockets and no chance in the code that decides.
+//! No clock, sockets and randomness in the code that decides.
 //!
-//! Owns which crates are pure, and the calls that would make them impure. Called by the list of rules.
+//! Lists the crates that are pure, and the calls that would make them impure.
 
 use super::{File, Problem};
 
-/// Crates that take time and chance as arguments. `config` looks at files, so it is not among them.
+/// Crates that take time and randomness as arguments. `config` reads files, so it is not one of them.
 const PURE: [&str; 2] = ["crates/bridge/src/", "crates/lb/src/"];
-/// What they never call.
+/// Calls that they must not contain.
 const IMPURE: [&str; 8] = [
     "Instant::now",
     "SystemTime::now",
@@ -36,7 +36,7 @@ mod tests {
 
     #[test]
     fn deciding_code_has_no_clock() {
-        let text = "//! A room.\nlet now = Instant::now();\n";
+        let text = "//! A file.\nlet now = Instant::now();\n";
         assert_eq!(check(&sample("crates/lb/src/health.rs", text))[0].line, 2);
         assert_eq!(check(&sample("crates/net/src/udp.rs", text)), []);
         assert_eq!(check(&sample("crates/lb/src/health/tests.rs", text)), []);

@@ -1,9 +1,9 @@
-//! What rules look at and what they find: a file, and a problem with its place. Used by every rule.
+//! A file that rules check, and a problem with its position. Used by every rule.
 
 use std::fmt;
 use std::path::Path;
 
-/// A broken rule.
+/// A rule that is violated.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Problem {
     pub(super) place: String,
@@ -17,10 +17,10 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A file of the tree.
+/// A file of the source tree.
 #[derive(Debug)]
 pub(crate) struct File {
-    /// From the root, with `/`.
+    /// Relative to the root, with `/`.
     pub(super) path: String,
     pub(super) text: String,
 }
@@ -34,7 +34,7 @@ impl File {
         Path::new(&self.path).extension().is_some_and(|extension| extension == "rs")
     }
 
-    /// Lines with their numbers, from 1.
+    /// Returns the lines with their numbers, from 1.
     pub(super) fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
         self.text.lines().enumerate().map(|(index, line)| (index + 1, line))
     }

@@ -1,7 +1,6 @@
-//! The layers of the house, by the dependency graph.
+//! Layers of crates, checked on the dependency graph.
 //!
-//! Owns the table of which crate may import which, and which outside crates stay in one room. Reads `cargo metadata`.
-//! Called by the list of rules.
+//! Lists which crate may import which, and which third-party crates only some crates may import. Reads `cargo metadata`.
 
 use std::path::Path;
 
@@ -10,8 +9,8 @@ use serde_json::Value;
 use super::Problem;
 use crate::step::Step;
 
-/// Our crates in order, with what each may import. A crate that is not here is a problem: the table and
-/// `ARCHITECTURE.md` grow with it.
+/// The crates of the workspace from low to high layers, with those that each may import. A crate that is missing here is a
+/// problem: add it to this table and to `ARCHITECTURE.md`.
 const LAYERS: [(&str, &[&str]); 12] = [
     ("spooky-config", &[]),
     ("spooky-bridge", &[]),
@@ -53,30 +52,30 @@ const OUTSIDE: [&str; 3] = ["spooky-testkit", "spooky-bench", "xtask"];
 /// The crate that tests may import beside what their crate may.
 const PEERS: &str = "spooky-testkit";
 
-/// Outside crates (by the first part of their names) that stay in some rooms of the product, and why.
-const ROOMS: [(&str, &[&str], &str); 13] = [
-    ("aws-lc-rs", &["spooky-edge"], "keys of QUIC are the edge's, all other cryptography is rustls's"),
-    ("quinn-proto", &["spooky-edge"], "QUIC is the edge's"),
-    // The client of `spooky demo`; `tidy::rooms` keeps both out of the rest of that crate.
-    ("quinn", &["spooky"], "the engine is driven by hand, without the asynchronous layer"),
-    ("h3", &["spooky"], "HTTP/3 is our own"),
-    ("h2", &[], "the HTTP/2 client is our own"),
-    ("serde", &["spooky-config", "spooky-telemetry", "spooky"], "data formats stay at the borders"),
+/// Third-party crates (by the first part of their names) that only some crates of the product may import, and why.
+const RESTRICTED: [(&str, &[&str], &str); 13] = [
+    ("aws-lc-rs", &["spooky-edge"], "only `edge` derives QUIC keys; all other cryptography is in rustls"),
+    ("quinn-proto", &["spooky-edge"], "only `edge` implements QUIC"),
+    // The client of `spooky demo`; `tidy::demo_only` keeps both out of the rest of that crate.
+    ("quinn", &["spooky"], "the engine is used directly, without the asynchronous layer"),
+    ("h3", &["spooky"], "Spooky implements HTTP/3 itself"),
+    ("h2", &[], "Spooky implements the HTTP/2 client itself"),
+    ("serde", &["spooky-config", "spooky-telemetry", "spooky"], "only where data enters or leaves"),
     (
         "tokio",
         &["spooky-net", "spooky-telemetry", "spooky-edge", "spooky-transport", "spooky"],
-        "no I/O in what decides",
+        "code that decides does no I/O",
     ),
-    ("hyper", &["spooky-edge", "spooky-transport", "spooky"], "no I/O in what decides"),
-    ("socket2", &["spooky-net"], "sockets are the network's"),
-    ("libc", &["spooky-net"], "system calls are the network's"),
+    ("hyper", &["spooky-edge", "spooky-transport", "spooky"], "code that decides does no I/O"),
+    ("socket2", &["spooky-net"], "only `net` opens sockets"),
+    ("libc", &["spooky-net"], "only `net` makes system calls"),
     ("nix", &["spooky-config", "spooky-net"], "accounts are looked up to check the file and to become them"),
     (
         "rustc-hash",
         &["spooky-edge"],
         "what peers may choose freely needs a hash with a secret; stream ids are sequential",
     ),
-    ("crossbeam-queue", &["spooky-net"], "what workers share is one short list"),
+    ("crossbeam-queue", &["spooky-net"], "workers share little, and what they share is listed in ARCHITECTURE.md"),
 ];
 
 /// A package of the workspace: name, manifest, and its dependencies with their kinds.
@@ -123,7 +122,7 @@ pub(super) fn check(packages: &[Package]) -> Vec<Problem> {
 fn check_package(package: &Package) -> Vec<Problem> {
     let problem = |text: String| Problem { place: package.manifest.clone(), line: 1, text };
     let Some((_, allowed)) = LAYERS.iter().find(|(name, _)| *name == package.name) else {
-        return vec![problem(format!("crate `{}` has no place in the layers", package.name))];
+        return vec![problem(format!("crate `{}` has no layer", package.name))];
     };
     let mut problems = Vec::new();
     for (dependency, kind) in &package.dependencies {
@@ -139,13 +138,13 @@ fn check_package(package: &Package) -> Vec<Problem> {
     problems
 }
 
-/// The reason why an outside crate is not for this room, if there is one.
+/// Returns why crate `name` may not import a third-party crate, if so.
 fn strayed(name: &str, dependency: &str) -> Option<String> {
-    let family = |room: &&(&str, &[&str], &str)| {
-        dependency == room.0 || dependency.strip_prefix(room.0).is_some_and(|rest| rest.starts_with(['-', '_']))
+    let family = |entry: &&(&str, &[&str], &str)| {
+        dependency == entry.0 || dependency.strip_prefix(entry.0).is_some_and(|rest| rest.starts_with(['-', '_']))
     };
-    let (_, rooms, reason) = ROOMS.iter().find(family)?;
-    (!rooms.contains(&name)).then(|| format!("`{name}` may not import `{dependency}`: {reason}"))
+    let (_, crates, reason) = RESTRICTED.iter().find(family)?;
+    (!crates.contains(&name)).then(|| format!("`{name}` may not import `{dependency}`: {reason}"))
 }
 
 #[cfg(test)]
@@ -177,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn outside_crates_stay_in_their_rooms() {
+    fn third_party_crates_are_restricted() {
         for (name, dependency) in [
             ("spooky-transport", "quinn-proto"),
             ("spooky-edge", "quinn"),
@@ -198,6 +197,6 @@ mod tests {
 
     #[test]
     fn a_new_crate_needs_a_place() {
-        assert_eq!(texts("spooky-attic", &[]), ["crate `spooky-attic` has no place in the layers"]);
+        assert_eq!(texts("spooky-attic", &[]), ["crate `spooky-attic` has no layer"]);
     }
 }

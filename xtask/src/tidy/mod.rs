@@ -1,15 +1,15 @@
-//! `cargo xtask tidy`: the house rules that a compiler does not hold.
+//! `cargo xtask tidy`: rules about the source that the compiler does not check.
 //!
-//! Owns the list of files, the list of rules and the report. Each rule is a function from a file (or the dependency
-//! graph) to problems, with a test that shows it failing. Called by `main` and by `ci`.
+//! Owns the list of files, the list of rules and the report. Each rule is a function from a file (or all files, or the
+//! dependency graph) to problems, with a test that shows it failing. Called by `main` and by `ci`.
 
 mod clock;
 mod cycles;
+mod demo_only;
 mod file;
 mod layers;
 mod links;
 mod logs;
-mod rooms;
 mod size;
 mod source;
 mod words;
@@ -18,12 +18,12 @@ use std::path::Path;
 
 use file::{File, Problem};
 
-/// Folders that hold no source of ours. In a worktree `.git` is a file.
+/// Directories without source files of this project. In a worktree `.git` is a file.
 const SKIPPED: [&str; 6] = [".git", "target", "corpus", "artifacts", "node_modules", "venv"];
-/// Extensions of text files that the rules about words look at; files without an extension are looked at too.
+/// Extensions of the text files that the rules check; files without an extension are checked too.
 const TEXT: [&str; 13] =
     ["rs", "md", "toml", "yaml", "yml", "json", "py", "sh", "service", "conf", "html", "txt", "lock"];
-/// Largest file that is read, bytes; larger ones are data.
+/// Largest file that is read; larger ones are data.
 const MAX_FILE_BYTES: u64 = 4 << 20;
 
 pub(crate) fn run(root: &Path) -> Result<(), String> {
@@ -48,7 +48,7 @@ fn check(file: &File) -> Vec<Problem> {
     let mut problems = words::check(file);
     if file.is_rust() {
         problems.extend(clock::check(file));
-        problems.extend(rooms::check(file));
+        problems.extend(demo_only::check(file));
         problems.extend(size::check_file(file));
         problems.extend(source::check_text(file));
         match syn::parse_file(&file.text) {

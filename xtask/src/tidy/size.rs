@@ -1,15 +1,13 @@
-//! Sizes: a function of 70 lines, a file of 600.
-//!
-//! Owns both bounds. Called by the list of rules.
+//! Maximum sizes: 70 lines for a function, 600 for a file.
 
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 
 use super::{File, Problem};
 
-/// Lines of a function, from its signature to its closing brace.
+/// Maximum lines of a function, from its signature to its closing brace.
 const MAX_FUNCTION: usize = 70;
-/// Lines of a file.
+/// Maximum lines of a file.
 const MAX_FILE: usize = 600;
 
 pub(super) fn check_file(file: &File) -> Option<Problem> {

@@ -1,18 +1,17 @@
-//! Rules about source text: door signs, `unsafe`, and tests that do not run.
+//! Rules about header comments, `unsafe`, and tests that do not run.
 //!
-//! Owns where `unsafe` may stand (`crates/net`, each with its reason) and that every other crate forbids it. Called by
-//! the list of rules.
+//! `unsafe` is allowed in `crates/net` only, each use with its reason; every other crate forbids it.
 
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
 
 use super::{File, Problem};
 
-/// The one place with `unsafe`.
-const UNSAFE_ROOM: &str = "crates/net/";
-/// What every other crate says in its root.
+/// The only crate with `unsafe`.
+const UNSAFE_CRATE: &str = "crates/net/";
+/// The attribute in the root of every other crate.
 const FORBID: &str = "#![forbid(unsafe_code)]";
-/// The mark of a reason for `unsafe`.
+/// Begins the reason for `unsafe`.
 const SAFETY: &str = "SAFETY:";
 /// The same in the documentation of an `unsafe fn`, for its callers.
 const SAFETY_DOC: &str = "# Safety";
@@ -24,8 +23,8 @@ pub(super) fn check_text(file: &File) -> Vec<Problem> {
         problems.push(file.problem(1, "the file does not open with `//!`: what it owns, must not do, who calls it"));
     }
     let root = file.path.ends_with("src/lib.rs") || file.path.ends_with("src/main.rs");
-    if root && !file.path.starts_with(UNSAFE_ROOM) && !file.lines().any(|(_, line)| line.trim() == FORBID) {
-        problems.push(file.problem(1, format!("the crate does not say `{FORBID}`")));
+    if root && !file.path.starts_with(UNSAFE_CRATE) && !file.lines().any(|(_, line)| line.trim() == FORBID) {
+        problems.push(file.problem(1, format!("the crate root lacks `{FORBID}`")));
     }
     problems
 }
@@ -39,21 +38,21 @@ pub(super) fn check_tree(file: &File, tree: &syn::File) -> Vec<Problem> {
 struct Reader<'a> {
     file: &'a File,
     lines: Vec<&'a str>,
-    /// First line of the innermost statement or item around.
+    /// First line of the innermost statement or item.
     statement: usize,
     problems: Vec<Problem>,
 }
 
 impl Reader<'_> {
     fn unsafe_at(&mut self, line: usize) {
-        if !self.file.path.starts_with(UNSAFE_ROOM) {
-            self.problems.push(self.file.problem(line, format!("`unsafe` outside {UNSAFE_ROOM}")));
+        if !self.file.path.starts_with(UNSAFE_CRATE) {
+            self.problems.push(self.file.problem(line, format!("`unsafe` outside {UNSAFE_CRATE}")));
         } else if !self.explained(line) && !self.explained(self.statement) {
             self.problems.push(self.file.problem(line, format!("`unsafe` without `// {SAFETY}` above it")));
         }
     }
 
-    /// Whether the comment (and attributes) right above a line give the reason.
+    /// Returns whether the comment (and attributes) directly above a line gives the reason.
     fn explained(&self, line: usize) -> bool {
         let above = self.lines.iter().take(line.saturating_sub(1)).rev();
         let mut comment =
@@ -99,7 +98,7 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     fn visit_attribute(&mut self, attribute: &'ast syn::Attribute) {
         if attribute.path().is_ident("ignore") {
             let line = attribute.span().start().line;
-            self.problems.push(self.file.problem(line, "a test that does not run: mend it or remove it"));
+            self.problems.push(self.file.problem(line, "a test that does not run: fix it or remove it"));
         }
     }
 }
@@ -115,7 +114,7 @@ mod tests {
     }
 
     #[test]
-    fn a_door_without_a_sign() {
+    fn a_file_without_a_header_comment() {
         assert_eq!(check_text(&sample("a.rs", "\n//! Owns a.\n")), []);
         assert_eq!(check_text(&sample("a.rs", "// Owns a.\n")).len(), 1);
         assert_eq!(check_text(&sample("a.rs", "")).len(), 1);
@@ -129,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn unsafe_stands_in_one_room() {
+    fn unsafe_is_in_one_crate() {
         let text = "fn f() {\n    // SAFETY: known.\n    unsafe { g() }\n}\n";
         assert_eq!(tree("crates/net/src/udp.rs", text), [""; 0]);
         assert_eq!(tree("crates/lb/src/a.rs", text), ["crates/lb/src/a.rs:3: `unsafe` outside crates/net/"]);
@@ -148,6 +147,6 @@ mod tests {
     #[test]
     fn ignored_tests_are_found() {
         let text = "#[test]\n#[ignore = \"slow\"]\nfn t() {}\n";
-        assert_eq!(tree("a.rs", text), ["a.rs:2: a test that does not run: mend it or remove it"]);
+        assert_eq!(tree("a.rs", text), ["a.rs:2: a test that does not run: fix it or remove it"]);
     }
 }

@@ -1,43 +1,42 @@
-//! Words that do not land: unfinished work, rooms without a name, places on somebody's machine.
+//! Forbidden text: unfinished-work markers, catch-all module names, machine-specific paths.
 //!
-//! Owns the lists. Looks at every text file, because a note in a page is as unfinished as one in code. Called by the
-//! list of rules.
+//! Checks every text file, because a note in a page is as unfinished as one in code.
 
 use std::path::Path;
 
 use super::{File, Problem};
 
-/// Marks of unfinished work, written here in halves so that this file passes its own rule.
+/// Marks of unfinished work, split so that this file passes its own rule.
 const UNFINISHED: [&str; 3] = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
-/// Names of rooms that could hold anything.
-const NAMELESS: [&str; 7] = ["util", "utils", "common", "helper", "helpers", "manager", "misc"];
-/// First parts of paths that exist on one machine only, likewise in halves.
+/// Module names that could contain anything.
+const CATCH_ALL: [&str; 7] = ["util", "utils", "common", "helper", "helpers", "manager", "misc"];
+/// First parts of paths that exist on one machine only, split likewise.
 const MACHINE: [&str; 4] = [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/fa", "rm/"), concat!("/ho", "me/")];
 
 pub(super) fn check(file: &File) -> Vec<Problem> {
-    let mut problems: Vec<Problem> = nameless(file).into_iter().collect();
+    let mut problems: Vec<Problem> = catch_all(file).into_iter().collect();
     for (line, text) in file.lines() {
         for word in UNFINISHED.iter().filter(|word| has_word(text, word)) {
-            problems.push(file.problem(line, format!("`{word}` does not land: do it, or open an issue")));
+            problems.push(file.problem(line, format!("`{word}` marks unfinished work: finish it, or open an issue")));
         }
         for path in MACHINE.iter().filter(|path| has_path(text, path)) {
-            problems.push(file.problem(line, format!("`{path}` is a path of one machine")));
+            problems.push(file.problem(line, format!("`{path}` exists on one machine only")));
         }
     }
     problems
 }
 
-fn nameless(file: &File) -> Option<Problem> {
+fn catch_all(file: &File) -> Option<Problem> {
     let rust = file.is_rust().then(|| Path::new(&file.path))?;
     let mut names = rust.with_extension("");
     let found = loop {
         let name = names.file_name()?.to_str()?.to_owned();
-        if NAMELESS.contains(&name.as_str()) {
+        if CATCH_ALL.contains(&name.as_str()) {
             break name;
         }
         names.pop();
     };
-    Some(file.problem(1, format!("`{found}` says nothing about what lives there")))
+    Some(file.problem(1, format!("`{found}` says nothing about its contents")))
 }
 
 fn has_word(text: &str, word: &str) -> bool {
@@ -48,7 +47,7 @@ fn has_word(text: &str, word: &str) -> bool {
     })
 }
 
-/// Whether an absolute path begins here: what stands before it is not the rest of a longer path or address.
+/// Returns whether an absolute path begins in `text`: not as the rest of a longer path or address.
 fn has_path(text: &str, path: &str) -> bool {
     text.match_indices(path).any(|(at, _)| {
         let before = text.get(..at).unwrap_or_default();
@@ -74,8 +73,8 @@ mod tests {
     }
 
     #[test]
-    fn rooms_have_names() {
-        for name in NAMELESS {
+    fn catch_all_names_are_found() {
+        for name in CATCH_ALL {
             assert_eq!(texts(&format!("crates/lb/src/{name}.rs"), "").len(), 1);
             assert_eq!(texts(&format!("crates/lb/src/{name}/mod.rs"), "").len(), 1);
         }

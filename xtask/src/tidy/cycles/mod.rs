@@ -1,9 +1,9 @@
 //! Modules of one crate import each other in one direction only.
 //!
 //! Builds, for each crate of the product, the graph "this file uses what that file defines", and reports every cycle in
-//! it. Re-exports are followed to the file that defines the item, so a `mod.rs` that only gathers its children is no part
-//! of a cycle. An inherent `impl` in another file than its type's counts as a use in the direction of the call. Code for
-//! tests is left out. Called by the list of rules.
+//! it. Re-exports are followed to the file that defines the item, so a `mod.rs` that only re-exports its children is not part
+//! of a cycle. An inherent `impl` in another file than its type's counts as a use in the direction of the call. Test code is
+//! left out.
 
 #![allow(clippy::indexing_slicing, reason = "indices of modules come from the list of modules itself")]
 
@@ -42,7 +42,7 @@ fn check_crate(files: &[&File]) -> Vec<Problem> {
         let names: Vec<&str> = component.iter().map(|at| modules[*at].name.as_str()).collect();
         let (from, to) = (component[0], component.iter().find(|to| graph[component[0]].contains_key(to)));
         let line = to.and_then(|to| graph[from].get(to)).copied().unwrap_or(1);
-        let text = format!("modules import each other in a circle: {}", names.join(", "));
+        let text = format!("modules form an import cycle: {}", names.join(", "));
         problems.push(Problem { place: modules[from].file.clone(), line, text });
     }
     problems

@@ -12,7 +12,7 @@ fn texts(files: &[(&str, &str)]) -> Vec<String> {
 fn two_files_that_import_each_other_are_a_cycle() {
     let (a, b) = ("use crate::b::B;\npub struct A(B);", "use super::a::A;\npub struct B(Box<A>);");
     let found = texts(&[("lib.rs", "mod a; mod b;"), ("a.rs", a), ("b.rs", b)]);
-    assert_eq!(found, ["modules import each other in a circle: crate::a, crate::b"]);
+    assert_eq!(found, ["modules form an import cycle: crate::a, crate::b"]);
     assert_eq!(texts(&[("lib.rs", "mod a; mod b;"), ("a.rs", a), ("b.rs", "pub struct B;")]), [""; 0]);
 }
 

@@ -1,10 +1,9 @@
-//! Rooms inside a crate: what only a part of it may import.
-//!
-//! Owns the walls that the dependency graph cannot show. Called by the list of rules.
+//! Dependencies that only the demo and tests may use. The dependency graph does not show this, because it is about parts of one
+//! crate.
 
 use super::{File, Problem};
 
-/// In the sources of `spooky`, these stay in the demo, which brings a client and a certificate of its own, and in tests.
+/// In the sources of `spooky` only the demo, which has its own client and certificate, and tests may use these.
 const DEMO_ONLY: [&str; 4] = ["quinn::", "h3_quinn::", "rcgen::", "spooky_testkit::"];
 const PROGRAM: &str = "spooky/src/";
 const DEMO: &str = "spooky/src/demo/";
@@ -18,11 +17,11 @@ pub(super) fn check(file: &File) -> Vec<Problem> {
     }
     let code = file.lines().filter(|(_, line)| !line.trim_start().starts_with("//"));
     code.flat_map(|(line, text)| DEMO_ONLY.iter().filter(move |path| begins(text, path)).map(move |path| (line, path)))
-        .map(|(line, path)| file.problem(line, format!("`{path}` belongs to {DEMO} alone")))
+        .map(|(line, path)| file.problem(line, format!("`{path}` is for {DEMO} and tests only")))
         .collect()
 }
 
-/// Whether a path begins with this crate: it is not the end of a longer name or path.
+/// Returns whether a path in `text` begins with this crate. The end of a longer name or path does not.
 fn begins(text: &str, path: &str) -> bool {
     text.match_indices(path).any(|(at, _)| {
         let before = text.get(..at).unwrap_or_default();
@@ -37,7 +36,7 @@ mod tests {
 
     #[test]
     fn the_demo_keeps_its_client() {
-        let text = "//! A room.\nuse quinn::Endpoint;\n";
+        let text = "//! A file.\nuse quinn::Endpoint;\n";
         assert_eq!(check(&sample("spooky/src/worker.rs", text))[0].line, 2);
         assert_eq!(check(&sample("spooky/src/demo/client.rs", text)), []);
         assert_eq!(check(&sample("spooky/src/runtime/tests.rs", text)), []);
