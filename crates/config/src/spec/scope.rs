@@ -13,6 +13,8 @@ pub(crate) const TEXTS: [Text; 3] = [UNKNOWN, MISSING, DUPLICATE];
 
 /// How alike two names must be for the one to be offered for the other.
 const LIKENESS: f64 = 0.8;
+/// Longest name that is compared with those of the keys, bytes. A name of megabytes would be compared with each of them.
+const MAX_COMPARED: usize = 64;
 
 /// The mapping at the reader's path.
 pub(crate) struct Scope<'s, 'e> {
@@ -130,14 +132,26 @@ impl Key {
 
 /// `did you mean '<y>'?` when one of the keys is near, else all of them.
 fn advice(name: &str, keys: &[Key]) -> String {
-    let nearest = keys
-        .iter()
-        .flat_map(|key| [key.name, key.alias])
-        .filter(|known| !known.is_empty())
-        .map(|known| (strsim::jaro_winkler(&name.to_lowercase(), known), known))
-        .max_by(|a, b| a.0.total_cmp(&b.0));
+    let nearest = (name.len() <= MAX_COMPARED).then(|| name.to_lowercase()).and_then(|name| {
+        let known = keys.iter().flat_map(|key| [key.name, key.alias]).filter(|known| !known.is_empty());
+        known.map(|known| (strsim::jaro_winkler(&name, known), known)).max_by(|a, b| a.0.total_cmp(&b.0))
+    });
     match nearest {
         Some((likeness, known)) if likeness >= LIKENESS => format!("did you mean '{known}'?"),
         _ => format!("allowed keys: {}", keys.iter().map(|key| key.name).collect::<Vec<_>>().join(", ")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::file::config::Config;
+    use crate::spec::Block;
+
+    #[test]
+    fn a_very_long_name_is_compared_with_no_key() {
+        assert_eq!(advice("upstreem", Config::KEYS), "did you mean 'upstream'?");
+        assert_eq!(advice(&"upstream".repeat(8), Config::KEYS), "did you mean 'upstream'?");
+        assert!(advice(&"upstream".repeat(9), Config::KEYS).starts_with("allowed keys: "));
     }
 }
