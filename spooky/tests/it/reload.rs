@@ -85,6 +85,9 @@ async fn a_bad_file_and_a_change_that_needs_a_restart_change_nothing() {
     let connection = proxy.connect().await;
     let good = proxy.settings.text();
     let moved = good.replace("path_prefix: \"/\"", "path_prefix: \"/moved\"");
+    let secret = proxy.dir().join("secret");
+    std::fs::write(&secret, [7; 32]).unwrap();
+    let secret = secret.display();
     for (number, (bad, expected)) in [
         (moved.replace("version: 1", "version: 9"), "Invalid version: expected '1', found '9'"),
         (moved.replace("key.pem", "lost.pem"), "lost.pem"),
@@ -92,6 +95,12 @@ async fn a_bad_file_and_a_change_that_needs_a_restart_change_nothing() {
         (
             moved.replace("worker_threads: 1", "worker_threads: 2"),
             "runtime reload rejected: performance.worker_threads changed from 1 to 2; restart required",
+        ),
+        (
+            moved.replace("worker_threads: 1", &format!("worker_threads: 1\n  quic_secret_file: {secret}")),
+            &format!(
+                "runtime reload rejected: performance.quic_secret_file changed from null to {secret}; restart required"
+            ),
         ),
     ]
     .into_iter()
@@ -103,7 +112,7 @@ async fn a_bad_file_and_a_change_that_needs_a_restart_change_nothing() {
         assert!(proxy.count(expected) >= 1, "{expected}");
         assert_eq!(connection.get("/").await.unwrap().text(), "hello");
     }
-    assert_eq!(proxy.count("Configuration reload failed: 1 error(s); keeping generation 1"), 4);
+    assert_eq!(proxy.count("Configuration reload failed: 1 error(s); keeping generation 1"), 5);
     proxy.reload(&moved, 2).await;
     assert_eq!(connection.get("/").await.unwrap().status, StatusCode::NOT_FOUND);
     proxy.stop().await;

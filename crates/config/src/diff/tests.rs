@@ -33,6 +33,7 @@ fn each_key_knows_whether_it_is_live() {
         ("performance: { packet_shards_per_worker: 2 }", "performance.packet_shards_per_worker", true),
         ("performance: { udp_send_buffer_bytes: 2MiB }", "performance.udp_send_buffer_bytes", true),
         ("performance: { quic_retry: off }", "performance.quic_retry", false),
+        ("performance: { quic_secret_file: /s }", "performance.quic_secret_file", true),
         ("performance: { shutdown_drain_timeout_ms: 6s }", "performance.shutdown_drain_timeout_ms", false),
         ("resilience: { hedging: { enabled: true } }", "resilience.hedging.enabled", false),
         ("observability: { metrics: { path: /m } }", "observability.metrics.path", true),
@@ -118,6 +119,8 @@ const RESTART: &[&str] = &[
     "performance.pin_workers",
     "performance.udp_recv_buffer_bytes",
     "performance.udp_send_buffer_bytes",
+    // Read once: connections and tokens that exist rest on it.
+    "performance.quic_secret_file",
     "security",
 ];
 const LIVE: &[&str] = &["observability.tracing.sample_ratio"];

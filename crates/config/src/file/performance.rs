@@ -85,7 +85,7 @@ block! {
         /// File of at least 32 bytes from which the keys of stateless resets, Retry and address tokens are derived. None:
         /// derived from the private key of the first listener.
         quic_secret_file: Option<PathBuf> = None, holds(is_written, SECRET_EMPTY), says(texts::FILE_MISSING),
-            says(texts::FILE_UNREADABLE), says(texts::SECRET_SHORT);
+            says(texts::FILE_UNREADABLE), says(texts::SECRET_SHORT), restart();
         /// Refill of the token bucket for new connections.
         new_connections_per_sec: usize = 2000, positive();
         /// Size of that bucket.
