@@ -58,6 +58,18 @@ async fn at_haunt_each_request_tells_its_way_and_at_info_none_does() {
 }
 
 #[tokio::test]
+async fn at_whisper_the_log_shows_the_inside_of_quic_and_at_haunt_it_does_not() {
+    let origin = Origin::h2c().await;
+    for (level, shown) in [("whisper", true), ("haunt", false)] {
+        let mut proxy = Proxy::start(|settings| settings.level(level).upstream("all", "/", &[origin.url()])).await;
+        assert_eq!(proxy.connect().await.get("/").await.unwrap().text(), "hello");
+        proxy.program.stop().await;
+        proxy.program.rest().await;
+        assert_eq!(proxy.count(" TRACE quinn_proto::") > 0, shown, "{level}");
+    }
+}
+
+#[tokio::test]
 async fn failures_of_backends_are_named_and_bounded() {
     let (origin, dead) = (Origin::h2c().await, port::free());
     let proxy = Proxy::start_edited(

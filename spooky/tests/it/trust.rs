@@ -57,7 +57,7 @@ async fn asking(clients: &Authority, more: &str, origin: &Origin) -> (Proxy, tem
     std::fs::write(&ca, clients.pem()).unwrap();
     let auth = format!(", client_auth: {{ enabled: true, ca_file: {}, {more} }} }}\nupstream:", ca.display());
     let url = [origin.url()];
-    let adjust = |settings: spooky_testkit::settings::Settings| settings.upstream("all", "/", &url);
+    let adjust = |settings: spooky_testkit::settings::Settings| settings.level("debug").upstream("all", "/", &url);
     let proxy = Proxy::start_edited(adjust, |text| text.replacen(" }\nupstream:", &auth, 1)).await;
     (proxy, folder)
 }
@@ -73,6 +73,12 @@ async fn a_client_without_a_certificate_is_turned_away_where_one_is_required() {
     };
     // certificate_required (RFC 8446 section 6.2) as a QUIC error (RFC 9001 section 4.8).
     assert!(end.to_string().contains("116"), "{end:?}");
+    proxy.logged("DEBUG spooky_edge::quic::ending: QUIC recv failed: TlsFail from 127.0.0.1:", 1).await;
+    proxy.logged(": downstream mTLS requires a client certificate", 1).await;
+    let output = proxy.program.output();
+    let id = output.split_once("DEBUG spooky_edge::quic::ending: closing connection ").unwrap().1;
+    let id = id.split_once(':').unwrap().0;
+    assert!(id.len() == 16 && id.bytes().all(|byte| byte.is_ascii_hexdigit()), "{id}");
     let known = Client::with_tls(proxy.authority.client_config_of(&clients.issue(&["known"]), &[b"h3"]), |_| {});
     let connection = known.connect(proxy.settings.addr(), NAME).await;
     assert_eq!(connection.get("/").await.unwrap().text(), "hello");

@@ -65,6 +65,7 @@ impl Edge {
         let accepted = self.endpoint.accept(incoming, now, &mut reply, Some(self.server.clone()));
         let log = self.last_log.take().unwrap_or_default();
         trim::take_streams(|_| {}); // the first packets have no data of streams that would count
+        trim::take_undecryptable(); // that ends the connection, with a line of its own
         match accepted {
             Ok((handle, quic)) => {
                 tracing::debug!("Creating new connection from {peer}");

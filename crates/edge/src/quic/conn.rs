@@ -1,12 +1,13 @@
 //! One client connection: the QUIC machine, the HTTP/3 session on it, and what the endpoint must remember of both.
 
 use super::congestion::LastLog;
+use super::ending;
 use super::establish;
 use super::outgoing::{Outgoing, Path, Patience};
 use super::share::Share;
 use super::trim;
 use crate::{ConnectionLimiter, Event as StreamEvent, Place, h3::Session};
-use quinn_proto::{Connection, ConnectionEvent, Event, crypto::rustls::HandshakeData};
+use quinn_proto::{Connection, ConnectionError, ConnectionEvent, Event, crypto::rustls::HandshakeData};
 use rustls::pki_types::CertificateDer;
 use spooky_bridge::h3::Code;
 use std::cell::OnceCell;
@@ -101,7 +102,7 @@ impl Conn {
     }
 
     /// Processes a packet of `len` bytes, which puts off the keep-alive. If it completes the handshake of a connection without
-    /// a place, `limiter` gives it one, or it is refused.
+    /// a place, `limiter` gives it one, or it is refused. Returns false if the packet could not be decrypted.
     pub(crate) fn process(
         &mut self,
         event: ConnectionEvent,
@@ -109,7 +110,7 @@ impl Conn {
         now: Instant,
         last_log: &LastLog,
         limiter: &Arc<dyn ConnectionLimiter>,
-    ) {
+    ) -> bool {
         let before = Instant::now();
         let address = self.quic.remote_address();
         if self.place.is_none() {
@@ -126,14 +127,18 @@ impl Conn {
         self.share.charge(before.elapsed(), len);
         trim::take_streams(|frame| self.session.on_frame(frame));
         self.keep_alive = now + self.keep_alive_every;
+        !trim::take_undecryptable()
     }
 
-    /// Ends the handshake's count when it is complete or has failed.
+    /// Ends the handshake's count when it is complete or has failed, and logs why the connection has ended.
     pub(crate) fn note_handshake(&mut self, event: &Event) {
         match event {
             Event::Connected => self.handshake = None,
             Event::ConnectionLost { reason } => {
                 self.handshake = None;
+                if let ConnectionError::TransportError(error) = reason {
+                    ending::log(error, self.session.id(), self.quic.remote_address());
+                }
                 tracing::debug!("Connection closed: {reason}");
             }
             _ => {}

@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-const KINDS: usize = 8;
+const KINDS: usize = 9;
 
 /// Why a packet, a connection or an answer came to nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,6 +27,8 @@ pub enum Dropped {
     SlowHandshake,
     /// A datagram of a connection that had used up its share of processor time, and as many waited as may wait.
     Excess,
+    /// A packet of a known connection that its keys do not decrypt.
+    Undecryptable,
     /// A stateless answer above its rate, or above what can wait to be sent.
     Answer,
 }
@@ -128,6 +130,7 @@ impl Display for Line<'_> {
             Dropped::Excess => {
                 write!(out, "Dropping packet from {peer}: its connection needs more than its share of processor time")
             }
+            Dropped::Undecryptable => write!(out, "QUIC recv failed: Done from {peer}"),
             Dropped::Answer => write!(out, "Dropping answer to {peer}: too many stateless answers"),
         }
     }
@@ -167,6 +170,7 @@ mod tests {
         assert_eq!(line(Dropped::UnknownConnection, &short), format!("{unknown}a3f2030405060708)"));
         assert_eq!(line(Dropped::UnknownConnection, &long), format!("{unknown}abcdef)"));
         assert_eq!(line(Dropped::UnknownConnection, &long[..7]), format!("{unknown})"), "cut");
+        assert_eq!(line(Dropped::Undecryptable, &short), "QUIC recv failed: Done from 192.168.1.10:52341");
         assert_eq!(line(Dropped::NotQuic, &[]), "Wrong QUIC HEADER from 192.168.1.10:52341 (0 bytes)");
     }
 

@@ -5,6 +5,7 @@ pub(crate) mod cid;
 pub(crate) mod congestion;
 mod conn;
 mod drops;
+mod ending;
 mod endpoint;
 mod establish;
 mod keys;

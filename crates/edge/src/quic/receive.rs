@@ -52,7 +52,9 @@ impl Edge {
         let Some(conn) = self.conns.get_mut(index as usize).and_then(Option::as_mut) else { return };
         match conn.share.take(event, len, now) {
             Turn::Now(event) => {
-                conn.process(event, len, now, &self.last_log, &self.limiter);
+                if !conn.process(event, len, now, &self.last_log, &self.limiter) {
+                    self.drops.note(Dropped::Undecryptable, remote, header, now);
+                }
                 mark(&mut self.dirty, conn);
             }
             Turn::Waits { is_first: true } => self.crowded.push(index),
@@ -63,11 +65,13 @@ impl Edge {
 
     /// Processes packets that waited for this turn, as far as their connections may.
     fn resume(&mut self, now: Instant) {
-        let Self { crowded, conns, dirty, last_log, limiter, .. } = self;
+        let Self { crowded, conns, dirty, last_log, limiter, drops, .. } = self;
         crowded.retain(|&index| {
             let Some(conn) = conns.get_mut(index as usize).and_then(Option::as_mut) else { return false };
             while let Some((event, len)) = conn.share.next(now) {
-                conn.process(event, len, now, last_log, limiter);
+                if !conn.process(event, len, now, last_log, limiter) {
+                    drops.note(Dropped::Undecryptable, conn.quic.remote_address(), &Header::default(), now);
+                }
                 mark(dirty, conn);
             }
             conn.share.has_waiting()

@@ -22,7 +22,7 @@ use quinn_proto::{
 use spooky_bridge::padding::{self, StreamFrame};
 use std::{
     any::Any,
-    cell::RefCell,
+    cell::{Cell, RefCell},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -33,6 +33,13 @@ thread_local! {
     /// STREAM frames of the packets that this thread has decrypted since they were last taken. The keys belong to the
     /// engine, which hands out nothing of them: this is the way past it.
     static STREAMS: RefCell<Vec<StreamFrame>> = const { RefCell::new(Vec::new()) };
+    /// A packet could not be decrypted since this was last taken. The engine drops such packets without saying so.
+    static UNDECRYPTABLE: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether a packet could not be decrypted since this was last called.
+pub(crate) fn take_undecryptable() -> bool {
+    UNDECRYPTABLE.take()
 }
 
 /// Gives `on_frame` the frames of request streams that came since this was last called.
@@ -191,7 +198,7 @@ impl PacketKey for TrimmedKey {
     }
 
     fn decrypt(&self, packet: u64, header: &[u8], payload: &mut BytesMut) -> Result<(), CryptoError> {
-        self.key.decrypt(packet, header, payload)?;
+        self.key.decrypt(packet, header, payload).inspect_err(|_| UNDECRYPTABLE.set(true))?;
         let received = payload.len();
         let mut waiting = 0;
         let length = padding::walk(payload, |frame| {
@@ -244,7 +251,9 @@ mod tests {
         assert_eq!(payload, frames.as_slice());
         assert_eq!(taken(), []);
         let mut forged = BytesMut::from(packet.get(header.len()..).unwrap());
+        assert!(!take_undecryptable());
         receiver.decrypt(8, header, &mut forged).unwrap_err();
+        assert!(take_undecryptable() && !take_undecryptable());
     }
     fn taken() -> Vec<StreamFrame> {
         let mut taken = Vec::new();

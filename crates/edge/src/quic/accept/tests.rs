@@ -211,6 +211,8 @@ impl Pair {
 
     /// Lets the edge take a turn, and gives the client what is for it. Returns false if there was nothing.
     fn receive(&mut self, edge: &mut Edge) -> bool {
+        self.now += Duration::from_millis(1);
+        edge.on_time(self.now); // packets beyond the connection's share of a turn wait for the next
         edge.serve(self.now);
         let (mut buffer, mut has_received) = (Vec::new(), false);
         while let Some(transmit) = edge.transmit(self.now, |_, _| 1, &mut buffer) {
@@ -234,7 +236,7 @@ impl Pair {
     /// Lets both speak until neither has anything more to say.
     fn finish(&mut self, edge: &mut Edge) {
         self.send(edge);
-        while self.receive(edge) {
+        while self.receive(edge) || edge.has_work() {
             self.send(edge);
         }
     }
@@ -269,4 +271,26 @@ fn a_client_for_which_there_is_no_place_when_its_handshake_completes_is_refused(
         other => panic!("{other:?}"),
     }
     assert_eq!(Arc::strong_count(&counter) - before, 1, "the place of the other, and no handshake");
+}
+
+#[test]
+fn a_packet_that_cannot_be_decrypted_is_dropped_and_counted() {
+    let (now, counter) = (Instant::now(), Arc::new(()));
+    let (settings, roots) = settings_with_places(&counter, 1);
+    let mut edge = Edge::new(&settings).unwrap();
+    let mut pair = Pair::new(&roots, 0, now);
+    pair.finish(&mut edge);
+    pair.connection.ping();
+    pair.finish(&mut edge);
+    assert_eq!(edge.dropped(Dropped::Undecryptable), 0);
+    for _ in 0..3 {
+        let mut forged = pair.last_sent.clone();
+        *forged.last_mut().unwrap() ^= 1;
+        edge.on_datagram(pair.now, pair.peer, None, 0, forged);
+        pair.receive(&mut edge);
+    }
+    assert_eq!(edge.dropped(Dropped::Undecryptable), 3);
+    pair.connection.ping();
+    pair.finish(&mut edge);
+    assert_eq!((pair.lost(), edge.connections(), edge.dropped(Dropped::Undecryptable)), (None, 1, 3));
 }

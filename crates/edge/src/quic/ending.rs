@@ -1,0 +1,58 @@
+//! What the log says of a connection that a packet of the client has ended. Called by `conn`.
+
+use quinn_proto::{TransportError, TransportErrorCode};
+use std::net::SocketAddr;
+
+/// Codes from here on, 256 of them, are alerts of TLS (RFC 9001 section 4.8).
+const ALERTS: u64 = 0x100;
+/// The alert `certificate_required` (RFC 8446 section 6.2).
+const CERTIFICATE_REQUIRED: u8 = 116;
+
+/// Logs that the engine has refused a packet and with it the connection. `id` is the first id that the connection was given.
+pub(super) fn log(error: &TransportError, id: u64, peer: SocketAddr) {
+    if error.code == TransportErrorCode::CONNECTION_REFUSED {
+        return; // there is nothing wrong with the packet
+    }
+    tracing::debug!("QUIC recv failed: {} from {peer}: {error}", kind(error.code));
+    if error.code == TransportErrorCode::crypto(CERTIFICATE_REQUIRED) {
+        let id = id.swap_bytes(); // in the order of the packet
+        tracing::debug!("closing connection {id:016x}: downstream mTLS requires a client certificate");
+    }
+}
+
+/// The word for a transport error (RFC 9000 section 20.1).
+fn kind(code: TransportErrorCode) -> &'static str {
+    match code {
+        TransportErrorCode::INTERNAL_ERROR => "Internal",
+        TransportErrorCode::FLOW_CONTROL_ERROR => "FlowControl",
+        TransportErrorCode::STREAM_LIMIT_ERROR => "StreamLimit",
+        TransportErrorCode::STREAM_STATE_ERROR => "InvalidStreamState",
+        TransportErrorCode::FINAL_SIZE_ERROR => "FinalSize",
+        TransportErrorCode::FRAME_ENCODING_ERROR => "InvalidFrame",
+        TransportErrorCode::TRANSPORT_PARAMETER_ERROR => "InvalidTransportParam",
+        TransportErrorCode::CONNECTION_ID_LIMIT_ERROR => "IdLimit",
+        TransportErrorCode::CRYPTO_BUFFER_EXCEEDED => "CryptoBufferExceeded",
+        TransportErrorCode::KEY_UPDATE_ERROR => "KeyUpdate",
+        TransportErrorCode::AEAD_LIMIT_REACHED => "CryptoFail",
+        code if (ALERTS..ALERTS + 256).contains(&u64::from(code)) => "TlsFail",
+        _ => "InvalidPacket",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_a_word() {
+        for (code, word) in [
+            (TransportErrorCode::crypto(CERTIFICATE_REQUIRED), "TlsFail"),
+            (TransportErrorCode::crypto(0), "TlsFail"),
+            (TransportErrorCode::crypto(255), "TlsFail"),
+            (TransportErrorCode::PROTOCOL_VIOLATION, "InvalidPacket"),
+            (TransportErrorCode::FLOW_CONTROL_ERROR, "FlowControl"),
+        ] {
+            assert_eq!(kind(code), word, "{code:?}");
+        }
+    }
+}
