@@ -13,4 +13,5 @@ mod signals;
 mod snapshot;
 mod start_error;
 mod state;
+mod stream_window;
 mod worker;

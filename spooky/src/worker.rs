@@ -8,8 +8,10 @@ use crate::{
     listener::{Ingress, Listeners},
     snapshot::{Snapshot, WorkerSnapshot, transport_options},
     state::State,
+    stream_window::StreamWindow,
 };
 use spooky_config::Config;
+use spooky_edge::ResponseBudget;
 use spooky_net::{
     heap,
     inbox::{Inbox, Inboxes},
@@ -56,6 +58,8 @@ pub(crate) struct Worker {
     seen: Seen,
     inboxes: Arc<Inboxes>,
     number: usize,
+    responses: Arc<ResponseBudget>,
+    stream_window: StreamWindow,
     /// When it was last said that the inbox was full.
     told: Option<Instant>,
     /// When the worker counts as idle; `None` once it has given its memory back.
@@ -81,6 +85,8 @@ impl Worker {
         Ok(Self {
             listeners: Listeners::open(&setup.ingress, &udp_options(config))?,
             transport,
+            responses: state.responses.clone(),
+            stream_window: StreamWindow::new(now),
             exchanges: Exchanges::new(state, snapshot, Clock::new(seed), number, now),
             setup,
             control,
@@ -113,6 +119,7 @@ impl Worker {
         self.transport.on_time(now);
         self.transport.poll_io(cx, now);
         self.exchange(now);
+        self.transport.set_stream_window(self.stream_window.size(&self.responses, now));
         self.transport.flush(cx);
         for (_, listener) in self.listeners.iter_mut() {
             more |= listener.transmit(cx, now);

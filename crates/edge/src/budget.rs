@@ -28,6 +28,11 @@ impl ResponseBudget {
         self.cap.store(cap, Relaxed);
     }
 
+    /// The cap, bytes.
+    pub fn cap(&self) -> u64 {
+        self.cap.load(Relaxed)
+    }
+
     /// Bytes that wait now, as far as each worker knew at the end of its last turn.
     pub fn used(&self) -> u64 {
         self.used.load(Relaxed)
@@ -35,11 +40,11 @@ impl ResponseBudget {
 
     /// The most that one connection may hold now.
     pub(crate) fn share(&self) -> u64 {
-        (self.cap.load(Relaxed).saturating_sub(self.used()) / PARTS).max(LEAST)
+        (self.cap().saturating_sub(self.used()) / PARTS).max(LEAST)
     }
 
     /// A connection that held `before` holds `after`.
-    pub(crate) fn change(&self, before: u64, after: u64) {
+    pub fn change(&self, before: u64, after: u64) {
         if after > before {
             self.used.fetch_add(after - before, Relaxed);
         } else if before > after {

@@ -22,7 +22,8 @@ pub struct Options {
     pub keepalive_interval: Option<Duration>,
     /// Silence after that PING before the connection is given up.
     pub keepalive_timeout: Duration,
-    /// Response bytes that a backend may send on a stream before it is known how fast the client takes them.
+    /// Response bytes that a backend may send on a stream before it is known how fast the client takes them, until
+    /// [`crate::Transport::set_stream_window`] says otherwise.
     pub stream_window: u32,
     /// Response bytes that one stream may hold at most (`stream_buffer_bytes`).
     pub max_stream_window: u32,
@@ -41,8 +42,8 @@ impl Default for Options {
             idle_timeout: Duration::from_secs(90),
             keepalive_interval: Some(Duration::from_secs(20)),
             keepalive_timeout: Duration::from_secs(10),
-            stream_window: 32 * 1024,
-            max_stream_window: 256 * 1024,
+            stream_window: 128 * 1024,
+            max_stream_window: 128 * 1024,
             connection_window: 16 * 1024 * 1024,
             max_header_bytes: 65_536,
         }

@@ -36,6 +36,15 @@ pub(super) enum Phase {
     Failed(ConnectionError),
 }
 
+/// A change of `SETTINGS_INITIAL_WINDOW_SIZE` that was sent (RFC 9113 6.9.2).
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WindowChange {
+    /// By how much the windows of open streams become smaller when it is acknowledged: negative, or 0.
+    pub(super) delta: i64,
+    /// Streams below this number were open before.
+    pub(super) before: u32,
+}
+
 /// What a frame leads to.
 pub(super) type Step = Result<Option<Event>, ConnectionError>;
 
@@ -46,6 +55,8 @@ pub struct Client {
     pub(super) phase: Phase,
     pub(super) peer: PeerSettings,
     pub(super) settings_acked: bool,
+    /// The change of the initial window that the peer has not acknowledged.
+    pub(super) window_change: Option<WindowChange>,
     pub(super) output: Output,
     pub(super) encoder: Encoder,
     pub(super) decoder: Decoder,
@@ -82,6 +93,7 @@ impl Client {
             phase: Phase::Open,
             peer: PeerSettings::default(),
             settings_acked: false,
+            window_change: None,
             output,
             encoder: Encoder::new(),
             decoder: Decoder::new(config.header_table_size),
@@ -181,6 +193,38 @@ impl Client {
         let fits = stream.rest_fits();
         if let Some(increment) = stream.receive_window.resize(size, fits) {
             frame::put_window_update(self.output.tail(), id.0, increment);
+        }
+    }
+
+    /// Streams begin with this window from now on; those that are open grow or shrink by the difference (RFC 9113 6.9.2).
+    /// Returns false and does nothing while the peer has not acknowledged the SETTINGS that were sent before.
+    pub fn set_initial_stream_window(&mut self, size: u32) -> bool {
+        let size = size.min(MAX_WINDOW);
+        let delta = i64::from(size) - i64::from(self.config.initial_stream_window);
+        if delta == 0 {
+            return true;
+        }
+        if !self.settings_acked || self.window_change.is_some() {
+            return false;
+        }
+        settings::put_initial_window(self.output.tail(), size);
+        self.config.initial_stream_window = size;
+        // The peer may use a larger window before its acknowledgement is here, and what it sent before a smaller one too.
+        self.streams.iter_mut().for_each(|stream| stream.receive_window.shift(delta.max(0)));
+        self.window_change = Some(WindowChange { delta: delta.min(0), before: self.next_id });
+        true
+    }
+
+    /// The peer has acknowledged a change of the initial window.
+    pub(super) fn apply_window_change(&mut self, change: WindowChange) {
+        for stream in self.streams.iter_mut().filter(|stream| stream.id.0 < change.before) {
+            stream.receive_window.shift(change.delta);
+            let fits = stream.rest_fits();
+            if !matches!(stream.response, Response::Done)
+                && let Some(increment) = stream.receive_window.give_back(0, fits)
+            {
+                frame::put_window_update(self.output.tail(), stream.id.0, increment);
+            }
         }
     }
 

@@ -33,10 +33,12 @@ impl Client {
             if !payload.is_empty() {
                 return Err(ConnectionError::size("acknowledgement of SETTINGS with a payload", "RFC 9113 6.5"));
             }
-            if std::mem::replace(&mut self.settings_acked, true) {
-                self.guard.idle_frame()?;
-            } else {
+            if !std::mem::replace(&mut self.settings_acked, true) {
                 self.decoder.set_limit(self.config.header_table_size);
+            } else if let Some(change) = self.window_change.take() {
+                self.apply_window_change(change);
+            } else {
+                self.guard.idle_frame()?;
             }
             return Ok(None);
         }

@@ -36,33 +36,46 @@ impl SendWindow {
 /// What the peer may still send, and what was consumed but not yet given back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct ReceiveWindow {
-    size: u32,
-    left: u32,
-    due: u32,
-    /// What `size` is on its way to. It falls as bytes are consumed: credit that was given cannot be taken back.
-    target: u32,
+    /// `left`, `due` and what was received but not consumed. Below `target` after [`ReceiveWindow::shift`].
+    size: i64,
+    /// Negative after a lower initial window took effect (RFC 9113 6.9.2).
+    left: i64,
+    due: i64,
+    /// What `size` is on its way to. It falls as bytes are consumed: a `WINDOW_UPDATE` cannot be taken back.
+    target: i64,
 }
 
 impl ReceiveWindow {
     /// A window of `size` bytes, all of it open.
     pub(super) fn new(size: u32) -> Self {
+        let size = i64::from(size);
         Self { size, left: size, due: 0, target: size }
     }
 
     /// Bytes that the peer may still send.
     pub(super) fn left(self) -> u32 {
-        self.left
+        u32::try_from(self.left.max(0)).unwrap_or(u32::MAX)
     }
 
     /// The peer sent `n` bytes; `None` if that is more than it was allowed.
     pub(super) fn take(&mut self, n: u32) -> Option<()> {
-        self.left = self.left.checked_sub(n)?;
+        let n = i64::from(n);
+        if n > self.left && n > 0 {
+            return None;
+        }
+        self.left -= n;
         Some(())
+    }
+
+    /// The initial window of the connection's streams has moved by `delta`, and this one with it (RFC 9113 6.9.2).
+    pub(super) fn shift(&mut self, delta: i64) {
+        self.size += delta;
+        self.left += delta;
     }
 
     /// The window shall have `size` bytes. Returns the increment to announce, as [`ReceiveWindow::give_back`] does.
     pub(super) fn resize(&mut self, size: u32, is_enough: bool) -> Option<u32> {
-        self.target = size.clamp(1, MAX_WINDOW);
+        self.target = i64::from(size.clamp(1, MAX_WINDOW));
         self.give_back(0, is_enough)
     }
 
@@ -71,7 +84,7 @@ impl ReceiveWindow {
     /// and nothing is announced.
     pub(super) fn give_back(&mut self, n: u32, is_enough: bool) -> Option<u32> {
         // What is due is never more than what was taken, whatever the caller claims.
-        self.due = self.due.saturating_add(n).min(self.size - self.left.min(self.size));
+        self.due = (self.due + i64::from(n)).min(self.size - self.left);
         if self.size < self.target {
             self.due += self.target - self.size;
             self.size = self.target;
@@ -80,11 +93,11 @@ impl ReceiveWindow {
             self.due -= withheld;
             self.size -= withheld;
         }
-        if is_enough || self.due < self.size.div_ceil(2) || self.due == 0 {
+        if is_enough || self.due * 2 < self.size || self.due == 0 {
             return None;
         }
         self.left += self.due;
-        Some(std::mem::take(&mut self.due))
+        u32::try_from(std::mem::take(&mut self.due)).ok()
     }
 }
 
@@ -120,6 +133,23 @@ mod tests {
         assert_eq!(window.resize(0, false), None);
         assert_eq!(window.take(60), Some(()));
         assert_eq!(window.give_back(60, false), Some(1), "a window never closes for good");
+    }
+
+    #[test]
+    fn a_lower_initial_window_holds_for_open_streams_until_they_are_resized() {
+        let mut window = ReceiveWindow::new(100);
+        assert_eq!(window.take(30), Some(()));
+        window.shift(-80);
+        assert_eq!((window.left, window.left()), (-10, 0));
+        assert_eq!((window.take(1), window.take(0)), (None, Some(())), "an empty frame needs no window");
+        assert_eq!(window.resize(20, false), None, "its size is 20");
+        assert_eq!(window.give_back(30, false), Some(30));
+        assert_eq!(window.left(), 20);
+        assert_eq!(window.resize(40, false), Some(20));
+        window.shift(80);
+        assert_eq!(window.left(), 120);
+        assert_eq!(window.take(120), Some(()));
+        assert_eq!(window.give_back(100, false), Some(20), "80 are withheld");
     }
 
     #[test]

@@ -90,6 +90,15 @@ pub(super) fn put(out: &mut Vec<u8>, config: &Config) {
         (MAX_FRAME_SIZE, config.max_frame_size),
         (MAX_HEADER_LIST_SIZE, config.max_header_list),
     ];
+    put_entries(out, &entries);
+}
+
+/// Appends SETTINGS that change the initial window alone.
+pub(super) fn put_initial_window(out: &mut Vec<u8>, size: u32) {
+    put_entries(out, &[(INITIAL_WINDOW_SIZE, size)]);
+}
+
+fn put_entries(out: &mut Vec<u8>, entries: &[(u16, u32)]) {
     frame::put_header(out, frame::Kind::Settings, 0, 0, 6 * entries.len());
     for (id, value) in entries {
         out.extend_from_slice(&id.to_be_bytes());

@@ -54,6 +54,8 @@ fn h2_config(options: &Options) -> h2::Config {
 pub struct Transport {
     options: Options,
     h2: h2::Config,
+    /// Some connections have yet to hear of the initial window in `h2`.
+    is_window_due: bool,
     targets: Table<Target>,
     origins: Slab<Origin>,
     /// Origins by lower-case host and port.
@@ -79,6 +81,7 @@ impl Transport {
     pub fn new(options: Options, now: Instant) -> Self {
         Self {
             h2: h2_config(&options),
+            is_window_due: false,
             options,
             targets: Table::default(),
             origins: Slab::new(),
@@ -100,7 +103,28 @@ impl Transport {
     /// Takes over other options. Connections that exist keep the windows and limits that they announced.
     pub fn configure(&mut self, options: Options) {
         self.h2 = h2_config(&options);
+        self.is_window_due = true;
         self.options = options;
+    }
+
+    /// Response bytes that a backend may send on a stream before it is known how fast the client takes them, at most
+    /// [`Options::max_stream_window`]. Streams that are open become larger or smaller by the difference, until they are
+    /// resized. Cheap while nothing changes: to be called in every turn.
+    pub fn set_stream_window(&mut self, size: u32) {
+        let size = size.min(self.options.max_stream_window);
+        if size == self.h2.initial_stream_window && !self.is_window_due {
+            return;
+        }
+        self.h2.initial_stream_window = size;
+        self.is_window_due = false;
+        for key in self.slots.keys() {
+            if let Some(connection) = self.slots.h2_mut(key) {
+                self.is_window_due |= !connection.client.set_initial_stream_window(size);
+                if connection.has_output() {
+                    self.mark_dirty(key);
+                }
+            }
+        }
     }
 
     /// Frees memory that was only needed while there was traffic. To be called when there has been none for a while.

@@ -53,6 +53,33 @@ async fn unreleased_bytes_stop_at_the_window_and_only_their_own_stream() {
 }
 
 #[tokio::test]
+async fn a_smaller_window_holds_for_streams_that_are_open() {
+    let origin = origin::start(100, None).await;
+    let (before, after) = (64 * 1024, 16 * 1024);
+    let mut worker = Worker::new(Options { stream_window: before as u32, ..Options::default() });
+    let backend = worker.backend(origin.addr);
+    worker.release = false;
+    (0..10).for_each(|tag| worker.get(backend, &format!("/down/{BIG}"), tag));
+    worker.until("full windows", |worker| (0..10).all(|tag| worker.answers[&tag].unreleased == before)).await;
+    worker.transport.set_stream_window(after as u32);
+    worker.transport.resize(worker.handles[&3], after);
+    worker.transport.release(worker.handles[&3], before);
+    worker.get(backend, &format!("/down/{BIG}"), 10);
+    worker.until("the smaller window", |worker| worker.answers[&10].unreleased == after).await;
+    worker.until("the other too", |worker| worker.answers[&3].body.len() == before + after).await;
+    worker.get(backend, "/small", 11);
+    worker.finish([11]).await;
+    assert_eq!(worker.answers[&3].body.len(), before + after, "it got bytes beyond its window");
+    worker.release = true;
+    for tag in [3, 10] {
+        let owed = worker.answers[&tag].unreleased;
+        worker.transport.release(worker.handles[&tag], owed);
+        worker.finish([tag]).await;
+        assert!(worker.answers[&tag].body == pattern(BIG));
+    }
+}
+
+#[tokio::test]
 async fn an_upload_waits_for_the_window_of_the_backend() {
     let origin = origin::start(100, None).await;
     let mut worker = Worker::new(Options::default());

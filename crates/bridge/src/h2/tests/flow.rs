@@ -54,6 +54,34 @@ fn a_body_whose_rest_fits_the_window_needs_no_more_credit() {
 }
 
 #[test]
+fn the_initial_window_changes_with_all_streams() {
+    let mut wire = Wire::with(&small(), &[]);
+    let ack = raw(Kind::Settings, flag::ACK, 0, &[]);
+    assert!(!wire.client.set_initial_stream_window(400), "the first SETTINGS are not acknowledged");
+    wire.feed(&ack);
+    responding(&mut wire);
+    wire.feed(&data(1, &[b'x'; 300], false));
+    wire.written();
+    assert!(wire.client.set_initial_stream_window(400));
+    assert_eq!(wire.shown(), ["Settings 0 6"]);
+    assert!(wire.client.set_initial_stream_window(400), "nothing changes");
+    assert!(!wire.client.set_initial_stream_window(500), "one change at a time");
+    assert_eq!(wire.feed(&data(1, &[b'x'; 700], false)), ["data 1 [700]"], "sent before it took effect");
+    wire.feed(&ack);
+    assert_eq!(wire.shown(), ["window 1 600"], "up to the size that the owner wants, 1000 bytes that are not released");
+    assert_eq!(wire.feed(&data(1, b"x", false)), ["malformed 1 DATA beyond the stream's window"]);
+    wire.written();
+    let second = responding(&mut wire);
+    wire.written();
+    assert_eq!(wire.feed(&data(second.number(), &[b'x'; 401], false)), ["malformed 3 DATA beyond the stream's window"]);
+    let third = responding(&mut wire);
+    assert!(wire.client.set_initial_stream_window(700));
+    assert_eq!(wire.feed(&data(third.number(), &[b'x'; 700], false)), ["data 5 [700]"], "before its acknowledgement");
+    wire.feed(&ack);
+    assert_eq!(wire.feed(&data(third.number(), b"x", false)), ["malformed 5 DATA beyond the stream's window"]);
+}
+
+#[test]
 fn connection_credit_returns_at_once() {
     let mut wire = Wire::with(&Config { initial_stream_window: 50_000, ..small() }, &[]);
     responding(&mut wire);
