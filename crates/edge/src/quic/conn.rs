@@ -70,9 +70,9 @@ impl Conn {
 
     /// Lets the engine take as much as the connection may buffer now. To be called before its events are taken.
     pub(crate) fn resize(&mut self, now: Instant) {
-        let Self { quic, session, outgoing, .. } = self;
+        let Self { quic, outgoing, .. } = self;
         let path = Path { window: quic.congestion_state().window(), min_rtt: quic.min_rtt() };
-        if let Some(window) = outgoing.resize(now, path, session.waiting(), || quic.stats().frame_tx.stream) {
+        if let Some(window) = outgoing.resize(now, path, || quic.stats().frame_tx.stream) {
             quic.set_send_window(window);
         }
     }

@@ -15,15 +15,14 @@ use std::{
 pub(crate) const INITIAL_BUFFER: u64 = 256 * 1024;
 /// The most that a connection may buffer: with half of it in flight 500 Mbit/s at 60 ms.
 pub(crate) const MAX_BUFFER: u64 = 8 * 1024 * 1024;
-/// Round trips of data to buffer: one in flight, one to be there when the window opens, and as much on its way from the
-/// backend.
+/// Round trips of data to buffer: one in flight and one to be there when the window opens, which the engine holds, and as
+/// much on its way from the backend.
 const ROUND_TRIPS: u64 = 4;
+/// What of it the engine may hold: one part of so many. The rest is for the streams.
+const ENGINE_PART: u64 = 2;
 /// On paths shorter than this the round-trip time is mostly the scheduling of the hosts, and a congestion window says
 /// little; the rate is measured over this time instead.
 const SHORT_PATH: Duration = Duration::from_millis(2);
-/// What may be in flight on a short path over what was delivered in `SHORT_PATH` before: a slow start doubles it, and
-/// windows that end in the middle of an answer cost more there than the bytes.
-const SLOW_START: u64 = 4;
 
 /// Bytes of one answer that may be on their way from its backend, however many answers the connection has under way.
 const LEAST_STREAM: u64 = 16 * 1024;
@@ -57,7 +56,7 @@ impl Allowance {
         let mut in_flight = path.window;
         if path.min_rtt < SHORT_PATH {
             self.measure(now, acknowledged);
-            in_flight = in_flight.min(self.delivered.saturating_mul(SLOW_START));
+            in_flight = in_flight.min(self.delivered);
         }
         in_flight.saturating_mul(ROUND_TRIPS).clamp(INITIAL_BUFFER, MAX_BUFFER)
     }
@@ -122,9 +121,9 @@ impl Outgoing {
             stall: Stall::default(),
             allowance: Allowance::new(now),
             allowed: INITIAL_BUFFER,
-            window: INITIAL_BUFFER,
+            window: INITIAL_BUFFER / ENGINE_PART,
             base: (0, 0),
-            most: (INITIAL_BUFFER, 0),
+            most: (INITIAL_BUFFER / ENGINE_PART, 0),
             charged: 0,
         }
     }
@@ -146,14 +145,8 @@ impl Outgoing {
     }
 
     /// The window for the engine, if it has changed. To be asked after datagrams were taken, before anything is sent.
-    /// `waiting`: bytes that wait for the engine; `frames`: the STREAM frames that were sent so far.
-    pub(crate) fn resize(
-        &mut self,
-        now: Instant,
-        path: Path,
-        waiting: u64,
-        frames: impl FnOnce() -> u64,
-    ) -> Option<u64> {
+    /// `frames`: the STREAM frames that were sent so far.
+    pub(crate) fn resize(&mut self, now: Instant, path: Path, frames: impl FnOnce() -> u64) -> Option<u64> {
         let acknowledged = self.acknowledged();
         if self.take_clear() {
             self.stall = Stall { frames: frames(), acknowledged, ..Stall::default() };
@@ -161,7 +154,7 @@ impl Outgoing {
             self.stall = Stall { since: Some(now), acknowledged, is_asked: false, ..self.stall };
         }
         self.allowed = self.allowance.bytes(now, acknowledged, path).min(self.budget.share());
-        let window = self.allowed.saturating_sub(waiting).max(self.allowed / 2).max(LEAST);
+        let window = (self.allowed / ENGINE_PART).max(LEAST);
         let left = self.most.0.saturating_sub(acknowledged.saturating_sub(self.most.1));
         self.most = (left.max(window), acknowledged);
         (std::mem::replace(&mut self.window, window) != window).then_some(window)
@@ -187,10 +180,10 @@ impl Outgoing {
         self.budget.change(std::mem::replace(&mut self.charged, held + waiting), held + waiting);
     }
 
-    /// Bytes of one answer that may be on their way from its backend, with so many under way on the connection: half of
-    /// what the connection may buffer, divided evenly.
+    /// Bytes of one answer that may be on their way from its backend, with so many under way on the connection: what the
+    /// engine may not hold, divided evenly.
     pub(crate) fn stream_share(&self, streams: usize) -> usize {
-        let share = self.allowed / 2 / (streams.max(1) as u64);
+        let share = (self.allowed - self.allowed / ENGINE_PART) / (streams.max(1) as u64);
         usize::try_from(share.max(LEAST_STREAM)).unwrap_or(usize::MAX)
     }
 
@@ -245,13 +238,11 @@ mod tests {
     fn the_window_follows_the_path_between_its_bounds() {
         let now = Instant::now();
         let (.., mut outgoing) = outgoing(1 << 30, now);
-        assert_eq!(outgoing.resize(now, LONG, 0, || 0), None, "it begins with the least");
+        assert_eq!(outgoing.resize(now, LONG, || 0), None, "it begins with the least");
         let faster = Path { window: 1_000_000, ..LONG };
-        assert_eq!(outgoing.resize(now, faster, 0, || 0), Some(4_000_000));
-        assert_eq!(outgoing.resize(now, faster, 1_000_000, || 0), Some(3_000_000), "less what waits before it");
-        assert_eq!(outgoing.resize(now, faster, 3_000_000, || 0), Some(2_000_000), "but half of it");
-        assert_eq!(outgoing.resize(now, Path { window: 1 << 30, ..LONG }, 0, || 0), Some(MAX_BUFFER));
-        assert_eq!(outgoing.resize(now, LONG, 0, || 0), Some(INITIAL_BUFFER));
+        assert_eq!(outgoing.resize(now, faster, || 0), Some(2_000_000));
+        assert_eq!(outgoing.resize(now, Path { window: 1 << 30, ..LONG }, || 0), Some(MAX_BUFFER / 2));
+        assert_eq!(outgoing.resize(now, LONG, || 0), Some(INITIAL_BUFFER / 2));
     }
 
     #[test]
@@ -259,16 +250,16 @@ mod tests {
         let mut now = Instant::now();
         let (_, log, mut outgoing) = outgoing(1 << 30, now);
         let path = Path { window: 50_000_000, min_rtt: Duration::from_micros(80) };
-        assert_eq!(outgoing.resize(now, path, 0, || 0), None);
+        assert_eq!(outgoing.resize(now, path, || 0), None);
         for _ in 0..10 {
             now += SHORT_PATH;
-            log.on_ack(15_000); // 7.5 MB/s
-            assert_eq!(outgoing.resize(now, path, 0, || 0), None);
+            log.on_ack(60_000); // 30 MB/s
+            assert_eq!(outgoing.resize(now, path, || 0), None);
         }
         now += SHORT_PATH;
         log.on_ack(250_000); // 125 MB/s
-        let grown = outgoing.resize(now, path, 0, || 0).expect("a larger window");
-        assert!((3_800_000..4_200_000).contains(&grown), "{grown}");
+        let grown = outgoing.resize(now, path, || 0).expect("a larger window");
+        assert!((450_000..550_000).contains(&grown), "{grown}");
     }
 
     #[test]
@@ -276,7 +267,7 @@ mod tests {
         let now = Instant::now();
         let (.., mut outgoing) = outgoing(1 << 30, now);
         assert_eq!([1, 4, 100].map(|streams| outgoing.stream_share(streams)), [128 << 10, 32 << 10, 16 << 10]);
-        outgoing.resize(now, Path { window: 1_000_000, ..LONG }, 0, || 0);
+        outgoing.resize(now, Path { window: 1_000_000, ..LONG }, || 0);
         assert_eq!(outgoing.stream_share(4), 500_000);
     }
 
@@ -292,7 +283,7 @@ mod tests {
         outgoing.settle(now, 100_000, 0, true, || 0);
         assert_eq!(budget.used(), 0);
         outgoing.settle(now, 100_000 + (9 << 20), 0, false, || 0);
-        assert_eq!(budget.used(), INITIAL_BUFFER, "the engine takes no more than its window");
+        assert_eq!(budget.used(), INITIAL_BUFFER / 2, "the engine takes no more than its window");
         drop(outgoing);
         assert_eq!(budget.used(), 0);
     }
@@ -318,9 +309,9 @@ mod tests {
         let now = Instant::now();
         let (budget, _, mut outgoing) = outgoing(8 << 20, now);
         budget.change(0, 7 << 20);
-        assert_eq!(outgoing.resize(now, LONG, 0, || 0), Some((1 << 20) / 16));
+        assert_eq!(outgoing.resize(now, LONG, || 0), Some((1 << 20) / 32));
         budget.change(0, 7 << 20);
-        assert_eq!(outgoing.resize(now, LONG, 0, || 0), Some(LEAST));
+        assert_eq!(outgoing.resize(now, LONG, || 0), Some(LEAST));
     }
 
     #[test]
@@ -332,11 +323,11 @@ mod tests {
         assert_eq!(outgoing.deadline(), None, "nothing was sent");
         outgoing.settle(at(50), 1000, 0, false, || 1);
         log.on_ack(40);
-        outgoing.resize(at(60), LONG, 0, || 1);
+        outgoing.resize(at(60), LONG, || 1);
         assert_eq!(outgoing.on_time(at(64)), Patience::Fine);
         assert_eq!(outgoing.on_time(at(65)), Patience::Ask, "an empty packet was acknowledged, no data");
         log.on_ack(1000);
-        outgoing.resize(at(66), LONG, 0, || 1);
+        outgoing.resize(at(66), LONG, || 1);
         assert_eq!(outgoing.on_time(at(81)), Patience::Ask);
         assert_eq!(outgoing.on_time(at(95)), Patience::Fine);
         assert_eq!(outgoing.on_time(at(96)), Patience::Over);
@@ -348,7 +339,7 @@ mod tests {
         let (_, log, mut outgoing) = outgoing(1 << 20, start);
         outgoing.settle(start, 1000, 0, false, || 1);
         log.on_end_acks(0);
-        outgoing.resize(start, LONG, 0, || 1);
+        outgoing.resize(start, LONG, || 1);
         outgoing.settle(start + Duration::from_secs(99), 1000, 0, false, || 1);
         assert_eq!(outgoing.deadline(), None);
         outgoing.settle(start + Duration::from_secs(100), 2000, 0, false, || 2);
