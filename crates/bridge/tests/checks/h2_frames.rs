@@ -99,7 +99,7 @@ impl Outcome {
             Event::Malformed { tag, reason, .. } => (Part::Failed(tag, reason.to_owned()), None),
             Event::HeadersTooLarge { tag, .. } => (Part::Failed(tag, "too large".to_owned()), None),
             Event::Sendable { id, .. } => {
-                client.set_initial_stream_window(if self.parts.len() % 2 == 0 { 5000 } else { 20_000 });
+                client.set_initial_stream_window(if self.parts.len().is_multiple_of(2) { 5000 } else { 20_000 });
                 let mut data = Bytes::from(vec![b'v'; 30_000]);
                 let sent = client.send_data(id, &mut data, false);
                 if data.is_empty() {

@@ -107,26 +107,6 @@ impl Transport {
         self.options = options;
     }
 
-    /// Response bytes that a backend may send on a stream before it is known how fast the client takes them, at most
-    /// [`Options::max_stream_window`]. Streams that are open become larger or smaller by the difference, until they are
-    /// resized. Cheap while nothing changes: to be called in every turn.
-    pub fn set_stream_window(&mut self, size: u32) {
-        let size = size.min(self.options.max_stream_window);
-        if size == self.h2.initial_stream_window && !self.is_window_due {
-            return;
-        }
-        self.h2.initial_stream_window = size;
-        self.is_window_due = false;
-        for key in self.slots.keys() {
-            if let Some(connection) = self.slots.h2_mut(key) {
-                self.is_window_due |= !connection.client.set_initial_stream_window(size);
-                if connection.has_output() {
-                    self.mark_dirty(key);
-                }
-            }
-        }
-    }
-
     /// Frees memory that was only needed while there was traffic. To be called when there has been none for a while.
     pub fn free_unused(&mut self) {
         self.slots.free_unused();
