@@ -18,12 +18,12 @@ const HEAD: &str = "\
 
 The file is one YAML 1.2 document in UTF-8 whose root is a mapping, at most 16 MiB, nested at most 64 deep; aliases may
 expand it to ten times its size. Anchors, aliases and merge keys work. Unknown keys and keys written twice are errors. Each
-default stands for its own key, whether or not the block around it is written; an empty mapping is the block with all its
-defaults. Relative paths are taken from the working directory of the process. All limits hold for the whole process.
+default applies to its own key, whether or not the block around it is written; an empty mapping is the block with all its
+defaults. Relative paths are relative to the working directory of the process. All limits apply to the whole process.
 
-- **Durations.** A whole number counts milliseconds, or seconds where the type says so. A string carries its unit: `250ms`,
+- **Durations.** A whole number counts milliseconds, or seconds where the type says so. A string has a unit: `250ms`,
   `5s`, `1m`, `2h`, also combined (`1m30s`).
-- **Sizes.** A whole number counts bytes; a string carries its unit: `KB` `MB` `GB` (powers of 1000), `KiB` `MiB` `GiB` (powers
+- **Sizes.** A whole number counts bytes; a string has a unit: `KB` `MB` `GB` (powers of 1000), `KiB` `MiB` `GiB` (powers
   of 1024).
 - **Variables.** In every string value `${VAR}` becomes the variable's text, `${VAR:-default}` falls back to `default` when VAR
   is unset or empty, and `$$` is a literal `$`. An unquoted value gets its type afterwards, so `port: ${PORT:-9889}` is a
@@ -31,10 +31,10 @@ defaults. Relative paths are taken from the working directory of the process. Al
 - **Words**, methods and log levels ignore letter case.
 
 Keys marked ↻ take effect after a restart; all others are applied by a reload. `spooky schema` prints the JSON Schema of the
-file; with `# yaml-language-server: $schema=./spooky.schema.json` on its first line an editor completes from it.
+file; editors use it for completion if the first line is `# yaml-language-server: $schema=./spooky.schema.json`.
 
 All problems of a file are reported at once, each with line, column, path and, where there is one, a hint. Each table is
-followed by the texts with which its values are answered; `<x>` stands for a value. These can be the answer to any key:
+followed by the messages about its keys; `<x>` stands for a value. These messages can be about any key:
 ";
 
 /// The page as Markdown.

@@ -37,7 +37,7 @@ words! {
 }
 
 block! {
-    /// How one of the usable backends is chosen. A block in an upstream replaces the global one as a whole.
+    /// How a usable backend is selected. A block in an upstream replaces the global one as a whole.
     pub struct LoadBalancing whole {
         /// The algorithm.
         algorithm as "type": Algorithm = Algorithm::RoundRobin, required(), otherwise_outside(TYPE, GLOBAL_TYPE);
@@ -46,9 +46,9 @@ block! {
         key: HashKey = HashKey::ClientIp, otherwise(KEY), says(KEY_UNUSED);
         /// `consistent-hash` only: bound on a backend's load relative to the average; 0 = unbounded, else at least 1.
         load_factor: f64 = 1.25, fraction(|factor| factor == 0.0 || (factor >= 1.0 && factor.is_finite()), LOAD_FACTOR);
-        /// How long a backend that has come back is eased in; 0 = off.
+        /// How long a recovered backend takes to its full weight; 0 = off.
         slow_start_ms: Duration = Duration::from_secs(10);
-        /// Below this share of healthy backends all are used; 0 = off.
+        /// Below this share of healthy backends health is ignored; 0 = off.
         panic_threshold_percent: u8 = 0, range(0, 100, PANIC);
     }
     settle |block: &mut LoadBalancing, scope: &mut Scope<'_, '_>| {

@@ -28,18 +28,18 @@ const NAME_TWICE: Text = text("listener name '<n>' is used by <other> already");
 const CONFLICT: Text = text("listener binding conflict: <x> duplicates <y> on <a>").code(Code::ListenerBindConflict);
 
 block! {
-    /// The whole file.
+    /// The root of the file.
     pub struct Config {
         /// Version of the language.
         version: u32 = 1, otherwise(VERSION_KIND), range(1, i128::MAX, VERSION_KIND),
             range(1, 4_294_967_295, VERSION_RANGE), range(1, 1, VERSION);
-        /// Where clients come in. Required unless `listeners` has entries.
+        /// The listener for clients. Required unless `listeners` has entries.
         listen: Option<Listener> = None, default("required without `listeners`");
         /// Several listeners; when not empty it replaces `listen`.
         listeners: Vec<Listener> = Vec::new(), says(LISTEN_IGNORED), says(CONFLICT), says(NAME_TWICE);
-        /// How every upstream without a block of its own chooses a backend.
+        /// Load balancing of every upstream without a block of its own.
         load_balancing: Option<LoadBalancing> = None;
-        /// TLS towards backends.
+        /// TLS to backends.
         upstream_tls: UpstreamTls = UpstreamTls::default();
         /// Threads, sockets, QUIC, timeouts and limits.
         performance: Performance = Performance::default();
@@ -49,13 +49,13 @@ block! {
             required(), says(NO_UPSTREAMS), says(NAME_EMPTY), says(AMBIGUOUS);
         /// The log.
         log: Log = Log::default();
-        /// What keeps the process and its backends standing.
+        /// Limits, queues, retries, circuits and policies.
         resilience: Resilience => Resilience::under(&performance);
         /// Metrics, control API, tracing, route decisions.
         observability: Observability = Observability::default();
         /// Privileges and sandbox.
         security: Security = Security::default();
-        /// When files are read again without being asked.
+        /// Automatic reload when files change.
         reload: Reload = Reload::default();
     }
     settle Config::settle

@@ -32,7 +32,7 @@ block! {
         port: u16 = 9889, range(1, 65_535, PORT), says(texts::PORT_BUSY), says(texts::UDP_BIND), says(texts::TCP_BIND);
         /// Label in metrics and logs; unique.
         name: String => join_host_port(&address, port), default("`<address>:<port>`");
-        /// How TCP clients learn of HTTP/3.
+        /// Announces HTTP/3 to TCP clients.
         alt_svc: AltSvc => AltSvc { port, ..AltSvc::default() };
         /// HTTP/2 and HTTP/1.1 over TLS.
         tcp: Tcp = Tcp::default();
@@ -77,13 +77,13 @@ pub(crate) fn socket_name(address: &str, port: u16) -> String {
 }
 
 block! {
-    /// The `alt-svc` field of answers over TCP.
+    /// The `alt-svc` field of responses over TCP.
     pub struct AltSvc {
         /// Whether it is sent.
         enabled: bool = true;
         /// The port that is advertised.
         port: u16 = 9889, range(1, 65_535, PORT_RANGE), default("`port`");
-        /// How long clients may remember it.
+        /// How long clients may cache it.
         max_age: Duration = Duration::from_secs(86_400), seconds();
     }
 }
@@ -107,7 +107,7 @@ block! {
     pub struct ProxyProtocol {
         /// Whether a PROXY header is expected from the trusted sources.
         enabled: bool = false;
-        /// Who may send the header, and must.
+        /// Sources that must send the header; from all others it is not read.
         trusted_sources: Vec<Network> = Vec::new(), otherwise(SOURCES_BAD), says(SOURCES_EMPTY);
     }
     settle |block: &mut ProxyProtocol, scope: &mut Scope<'_, '_>| {

@@ -124,11 +124,12 @@ impl AccessField {
 }
 
 block! {
-    /// The log goes to stderr unless told otherwise. Configuration problems are printed even with `level: silence`.
+    /// The log goes to stderr by default. Configuration problems are printed even with `level: silence`.
     pub struct Log {
-        /// `whisper` trace, `haunt` debug, `spooky` info, `scream` warn, `poltergeist` error, `silence` off; either name.
+        /// Lowest level that is logged, by either name: `whisper` trace, `haunt` debug, `spooky` info, `scream` warn,
+        /// `poltergeist` error, `silence` off.
         level: LogLevel = LogLevel::Info, otherwise(LEVEL), default("`info`");
-        /// The form of lines.
+        /// Format of the lines.
         format: LogFormat = LogFormat::Plain, restart();
         /// Native journal protocol instead of stderr.
         journald: bool = false, restart();
@@ -148,7 +149,8 @@ block! {
     pub struct LogFile whole {
         /// Whether the file is used.
         enabled: bool = true, default("`true` when `file` is written, else `false`");
-        /// The parent directory is created; if the file cannot be opened, stderr is used and says so.
+        /// The parent directory is created. If the file cannot be opened, the log goes to stderr with a line that says
+        /// so.
         path: PathBuf = PathBuf::from("/var/log/spooky/spooky.log");
     }
 }
@@ -158,7 +160,7 @@ block! {
     pub struct AccessLog {
         /// Whether it is written.
         enabled: bool = true;
-        /// The form of lines.
+        /// Format of the lines.
         format: LogFormat = LogFormat::Plain, default("`log.format`");
         /// A file of its own instead of the general log.
         file: Option<PathBuf> = None;

@@ -185,11 +185,11 @@ words! {
 block! {
     /// Spans over OTLP.
     pub struct Tracing {
-        /// Whether spans are made.
+        /// Whether spans are exported.
         enabled: bool = false, restart();
         /// Name of the service in spans.
         service_name: String = "spooky".to_owned(), says(SERVICE_NAME), restart();
-        /// Where spans go.
+        /// Endpoint to which spans are sent.
         otlp_endpoint: String = "http://127.0.0.1:4317".to_owned(), holds(is_written, ENDPOINT),
             holds(is_url, ENDPOINT_URL), restart(),
             default("`OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, `OTEL_EXPORTER_OTLP_ENDPOINT`, else `http://127.0.0.1:4317`");

@@ -41,8 +41,8 @@ words! {
 }
 
 block! {
-    /// Threads, sockets, QUIC, timeouts and limits. All limits hold for the whole process. A timeout that is not written
-    /// and would break the order of timeouts takes the value of the one that is.
+    /// Threads, sockets, QUIC, timeouts and limits. All limits apply to the whole process. A timeout that is not
+    /// written and would break the order of timeouts takes the value of the one that is.
     pub struct Performance {
         /// Data-plane threads; `auto` = cores this process may use (affinity and cgroup quota).
         worker_threads: Auto<usize> = Auto::Auto, positive(), restart();
@@ -50,7 +50,7 @@ block! {
         control_plane_threads: usize = 2, positive(), restart();
         /// Data-plane threads per worker socket.
         packet_shards_per_worker: usize = 1, positive(), restart();
-        /// Datagrams in one thread's hand-over inbox.
+        /// Datagrams in the inbox of a worker for packets that arrive at other workers.
         packet_shard_queue_capacity: usize = 2048, positive(), restart();
         /// Bytes in that inbox.
         packet_shard_queue_max_bytes: u64 = 67_108_864, positive(), restart();
@@ -68,7 +68,7 @@ block! {
         quic_initial_max_data: u64 = 10_000_000, positive();
         /// Flow-control window of a stream.
         quic_initial_max_stream_data: u64 = 1_000_000, positive(), says(STREAM_DATA);
-        /// Request streams of a connection; also the cap on its concurrent requests.
+        /// Concurrent request streams of a connection.
         quic_initial_max_streams_bidi: usize = 100, positive();
         /// Unidirectional streams of a connection.
         quic_initial_max_streams_uni: usize = 100, positive(), range(3, i128::MAX, STREAMS_UNI);
@@ -77,16 +77,16 @@ block! {
         quic_max_udp_payload_bytes: Auto<u64> = Auto::Auto, range(1200, 65_527, UDP_PAYLOAD);
         /// `false` only forbids deliberate migration; NAT rebinding always works.
         quic_active_migration: bool = true;
-        /// `auto` validates addresses by Retry above the next value; `always`; `off`.
+        /// `auto` validates addresses by Retry from `quic_retry_handshakes` on; `always`; `off`.
         quic_retry: QuicRetry = QuicRetry::Auto;
-        /// Handshakes of the process that are not complete; with so many, others prove their address first. Handshakes
-        /// without that proof hold no place of the next limits.
+        /// Incomplete handshakes of the process from which on new clients prove their address first. Handshakes without
+        /// that proof do not count for `max_active_connections` and `max_connections_per_ip`.
         quic_retry_handshakes: usize = 256, positive();
         /// File of at least 32 bytes from which the keys of stateless resets, Retry and address tokens are derived. None:
         /// derived from the private key of the first listener.
         quic_secret_file: Option<PathBuf> = None, holds(is_written, SECRET_EMPTY), says(texts::FILE_MISSING),
             says(texts::FILE_UNREADABLE), says(texts::SECRET_SHORT), restart();
-        /// Refill of the token bucket for new connections.
+        /// Rate of new connections: refill of the token bucket.
         new_connections_per_sec: usize = 2000, positive();
         /// Size of that bucket.
         new_connections_burst: usize = 500, positive();
@@ -95,51 +95,51 @@ block! {
         /// Connections of one client address, QUIC and TCP together; 0 = no limit. An IPv6 network of 64 bits counts as one
         /// address.
         max_connections_per_ip: usize = 0;
-        /// Open requests get this long when the process stops.
+        /// How long open requests may take to finish when the process stops.
         shutdown_drain_timeout_ms: Duration = millis(5000), positive();
 
-        /// QUIC or TLS handshake.
+        /// Maximum time of a QUIC or TLS handshake.
         client_handshake_timeout_ms: Duration = millis(10_000), positive();
-        /// First byte of a request head to its end.
+        /// Maximum time from the first byte of a request head to its end.
         client_header_timeout_ms: Duration = millis(10_000), positive();
-        /// Silence of a client in the middle of a request body.
+        /// Maximum pause of a client within a request body.
         client_body_idle_timeout_ms: Duration = millis(10_000), positive();
-        /// A client that takes nothing of a response that waits for it.
+        /// Maximum time that a client may read nothing of a waiting response.
         client_stall_timeout_ms: Duration = millis(30_000), positive();
-        /// Slowest upload and download, after 10 s of grace; 0 = no minimum.
+        /// Minimum average rate of uploads and downloads, checked after 10 s; 0 = no minimum.
         client_min_rate_bytes_per_sec: usize = 240;
-        /// TCP connection without a request.
+        /// Maximum idle time of a TCP connection.
         tcp_idle_timeout_ms: Duration = millis(60_000), positive();
-        /// Connecting to a backend, TLS included. Earlier default: 500 ms.
+        /// Maximum time to connect to a backend, TLS included. Earlier default: 500 ms.
         backend_connect_timeout_ms: Duration = millis(2000), positive(), says(ORDER);
-        /// To the response head. Earlier default: 2 s.
+        /// Maximum time to the response head. Earlier default: 2 s.
         backend_timeout_ms: Duration = millis(30_000), positive(), says(ORDER);
-        /// Silence of a backend in the middle of a response body. Earlier default: 2 s.
+        /// Maximum pause of a backend within a response body. Earlier default: 2 s.
         backend_body_idle_timeout_ms: Duration = millis(30_000), positive(), says(ORDER);
-        /// To the first byte of the response body. Earlier default: 30 s.
+        /// Maximum time from the response head to the first byte of its body. Earlier default: 30 s.
         backend_body_total_timeout_ms: Duration = millis(60_000), positive(), says(ORDER);
-        /// To the response head, all attempts together. Earlier default: 35 s.
+        /// Maximum time to the response head, all attempts together. Earlier default: 35 s.
         backend_total_request_timeout_ms: Duration = millis(90_000), positive();
-        /// Whole life of one exchange; 0 = unlimited.
+        /// Maximum duration of a whole exchange; 0 = unlimited.
         max_stream_lifetime_ms: Duration = Duration::ZERO;
-        /// Silence on WebSocket, CONNECT, and event-stream or gRPC responses.
+        /// Maximum pause on WebSocket, CONNECT, and event-stream or gRPC responses.
         tunnel_idle_timeout_ms: Duration = millis(300_000), positive();
-        /// Idle upstream connection, either protocol.
+        /// Maximum idle time of a backend connection, HTTP/2 or HTTP/1.1.
         h2_pool_idle_timeout_ms: Duration = millis(90_000), positive();
-        /// PING on an upstream HTTP/2 connection with streams and no traffic; 0 = off.
+        /// Interval of PING on a backend HTTP/2 connection that has streams and no traffic; 0 = off.
         h2_keepalive_interval_ms: Duration = millis(20_000);
         /// Other name of `resilience.route_queue.max_wait_ms`; not both.
         inflight_acquire_wait_ms: Option<Duration> = None, says(WAIT_TWICE);
 
-        /// Requests in the process.
+        /// Requests in flight in the process.
         global_inflight_limit: usize = 4096, positive();
-        /// Requests of each upstream.
+        /// Requests in flight of each upstream.
         per_upstream_inflight_limit: usize = 1024, positive();
-        /// Requests of each backend of each upstream. Earlier default: 64.
+        /// Requests in flight of each backend of each upstream. Earlier default: 64.
         per_backend_inflight_limit: usize = 256, positive();
         /// Largest request body; independent of the QUIC windows.
         max_request_body_bytes: u64 = 1_000_000, positive();
-        /// Largest response body; 0 = unlimited, for nothing of it is buffered. Earlier default: 100 MiB.
+        /// Largest response body; 0 = unlimited, because it is streamed. Earlier default: 100 MiB.
         max_response_body_bytes: u64 = 0;
         /// Largest response head: names plus values plus 32 for each field. There is no other limit on a response head.
         max_response_headers_bytes: u64 = 65_536, positive();
@@ -148,7 +148,7 @@ block! {
         /// Response bytes handed to QUIC or TCP and not acknowledged, whole process. At the cap windows stop growing and
         /// backends are read no faster than clients acknowledge.
         response_buffer_global_cap_bytes: u64 = 268_435_456, positive();
-        /// Share of an upstream's or backend's limit that one client connection may hold; 100 = no bound.
+        /// Share of an upstream's or backend's limit that one client connection may use; 100 = no bound.
         max_client_share_percent: u8 = 50, positive(), range(1, 100, CLIENT_SHARE);
         /// Bytes held for one stream in one direction.
         stream_buffer_bytes: u64 = 262_144, positive();

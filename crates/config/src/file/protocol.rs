@@ -35,7 +35,7 @@ fn is_authority(text: &str) -> bool {
 }
 
 block! {
-    /// Which requests are taken at all.
+    /// Which requests are accepted.
     pub struct Protocol {
         /// Requests in TLS early data. Tickets are then single use.
         allow_0rtt: bool = false, says(EARLY_DATA_NONE);
@@ -49,7 +49,7 @@ block! {
         enforce_authority_host_match: bool = true;
         /// Methods that are accepted; empty = all.
         allowed_methods: Vec<Method> = Vec::new(), holds(is_written, METHOD_EMPTY), holds(is_token, METHOD_TOKEN);
-        /// Paths answered 403, with everything below.
+        /// Paths that are answered 403, with all paths below them.
         denied_path_prefixes: Vec<String> = Vec::new(), holds(|path| path.starts_with('/'), DENIED),
             says(DENIED_STAR);
         /// `true`: 400 for paths with encoded slash, backslash or NUL.

@@ -36,23 +36,23 @@ const WATCHDOG_HOOK: Text =
     text("resilience.watchdog.restart_hook is deprecated and unsupported; use restart_command instead");
 
 block! {
-    /// What keeps the process and its backends standing. Maps and lists of routes hold upstream names.
+    /// Limits, queues, retries, circuits and policies. Maps and lists of routes contain upstream names.
     pub struct Resilience {
         /// A limit on requests in flight that follows upstream latency.
         adaptive_admission: AdaptiveAdmission = AdaptiveAdmission::default();
         /// Requests that wait for a permit.
         route_queue: RouteQueue = RouteQueue::default();
-        /// Which requests are taken at all.
+        /// Which requests are accepted.
         protocol: Protocol = Protocol::default();
-        /// Passing over backends that fail.
+        /// Stops sending requests to backends that fail.
         circuit_breaker: CircuitBreaker = CircuitBreaker::default();
         /// A second attempt for slow requests.
         hedging: Hedging = Hedging::default();
-        /// How many retries and hedges there may be.
+        /// Limits retries and hedges.
         retry_budget: RetryBudget = RetryBudget::default();
-        /// Serving only what matters under load.
+        /// Serves only core routes under load.
         brownout: Brownout = Brownout::default();
-        /// Noticing that the process no longer serves.
+        /// Detects that the process no longer serves.
         watchdog: Watchdog = Watchdog::default();
     }
 }
@@ -79,11 +79,12 @@ block! {
         /// The limit never rises above this.
         max_limit: usize = 4096, positive(), says(MAX_BELOW_MIN), says(MAX_ABOVE_GLOBAL),
             default("`performance.global_inflight_limit`");
-        /// One step down.
+        /// By how much a late window lowers the limit.
         decrease_step: usize = 16, positive();
-        /// One step up.
+        /// By how much any other window raises the limit.
         increase_step: usize = 16, positive();
-        /// A response head later than this lowers the limit.
+        /// A window with a median time to the response head above this, and above three times the baseline, lowers the
+        /// limit.
         high_latency_ms: Duration = millis(500), positive();
     }
     settle |block: &mut AdaptiveAdmission, scope: &mut Scope<'_, '_>| {
@@ -122,7 +123,7 @@ block! {
 }
 
 block! {
-    /// Passing over backends that fail.
+    /// Stops sending requests to backends that fail.
     pub struct CircuitBreaker {
         /// Whether circuits open.
         enabled: bool = true;
@@ -130,7 +131,7 @@ block! {
         failure_threshold: usize = 3, positive();
         /// How long it stays open. Earlier default: 30 s.
         open_ms: Duration = millis(5000), positive();
-        /// Requests at a time that try whether it may close.
+        /// Concurrent probe requests of a half-open circuit.
         half_open_max_probes: usize = 1, positive();
         /// Share of a pool (rounded down, by count) whose circuits may be open together. Below 100 a pool's only backend
         /// keeps its circuit closed.
@@ -141,11 +142,11 @@ block! {
 }
 
 block! {
-    /// A second attempt for requests that are slow to be answered.
+    /// A second attempt for slow requests.
     pub struct Hedging {
-        /// Whether hedges are made.
+        /// Whether requests are hedged.
         enabled: bool = false;
-        /// How long the first attempt has alone.
+        /// How long the first attempt runs before the second starts.
         delay_ms: Duration = millis(100), says(HEDGING_DELAY);
         /// Methods that may be sent twice.
         safe_methods: Vec<Method> = safe_methods(), holds(is_written, HEDGING_METHODS);
@@ -159,7 +160,7 @@ block! {
 }
 
 block! {
-    /// How many retries and hedges there may be.
+    /// Limits retries and hedges.
     pub struct RetryBudget {
         /// `false`: retries are limited only by `max_retries`.
         enabled: bool = true;
@@ -178,15 +179,15 @@ block! {
 }
 
 block! {
-    /// Serving only what matters under load.
+    /// Serves only core routes under load.
     pub struct Brownout {
-        /// Whether it can begin.
+        /// Whether brownout can start.
         enabled: bool = true;
-        /// Begins at this share of the limit in flight.
+        /// Starts when this share of the limit is in flight.
         trigger_inflight_percent: u8 = 90, range(0, 100, BROWNOUT_PERCENT);
         /// Ends at this share.
         recover_inflight_percent: u8 = 60, range(0, 100, BROWNOUT_PERCENT), says(BROWNOUT_ORDER);
-        /// Upstreams that stay served.
+        /// Upstreams that are still served.
         core_routes: Vec<String> = Vec::new(), says(UNKNOWN_UPSTREAM), says(BROWNOUT_CORE);
     }
     settle |block: &mut Brownout, scope: &mut Scope<'_, '_>| {
@@ -197,7 +198,7 @@ block! {
 }
 
 block! {
-    /// Noticing that the process no longer serves.
+    /// Detects that the process no longer serves.
     pub struct Watchdog {
         /// Whether it watches.
         enabled: bool = false;
@@ -205,21 +206,21 @@ block! {
         check_interval_ms: Duration = millis(1000), positive();
         /// A worker without progress for this long degrades the window.
         poll_stall_timeout_ms: Duration = millis(5000), positive();
-        /// So do upstream timeouts of this share,
+        /// Share of requests with upstream timeouts that degrades the window.
         timeout_error_rate_percent: u8 = 60, range(0, 100, WATCHDOG_ERRORS);
-        /// of at least this many requests,
+        /// Minimum requests of a window for that share.
         min_requests_per_window: usize = 20, positive();
-        /// or requests in flight of this share of the limit.
+        /// Share of the limit in flight that degrades the window.
         overload_inflight_percent: u8 = 95, range(0, 100, WATCHDOG_OVERLOAD);
-        /// Degraded windows in a row before it acts.
+        /// Degraded windows in a row before a restart.
         unhealthy_consecutive_windows: usize = 3, positive();
-        /// Drain before a restart.
+        /// Maximum duration of the drain before a restart.
         drain_grace_ms: Duration = millis(8000), positive();
         /// At most one restart in this time.
         restart_cooldown_ms: Duration = millis(120_000), positive();
         /// Program and arguments that restart the process; empty = only warn.
         restart_command: Vec<String> = Vec::new(), says(WATCHDOG_COMMAND);
-        /// Gone: use `restart_command`.
+        /// Removed: use `restart_command`.
         restart_hook: Option<Unsupported> = None, otherwise(WATCHDOG_HOOK);
     }
     settle |block: &mut Watchdog, scope: &mut Scope<'_, '_>| {

@@ -27,21 +27,22 @@ words! {
 block! {
     /// What the process may do.
     pub struct Security {
-        /// The user it becomes after binding.
+        /// The user and group after binding.
         privileges: Privileges = Privileges::default(), restart();
-        /// Landlock and seccomp after the drop: `auto` what the kernel has, `off`, `required`.
+        /// Landlock and seccomp after dropping privileges: `auto` as far as the kernel supports them, `off`,
+        /// `required`.
         sandbox: Sandbox = Sandbox::Auto, restart();
     }
 }
 
 block! {
-    /// The drop of privileges after binding.
+    /// Dropping privileges after binding.
     pub struct Privileges {
         /// Effective only when started as root.
         enabled: bool = true, says(texts::ROOT_REFUSED);
         /// The user.
         user: String = "nobody".to_owned(), says(IDENTITY), says(texts::NO_USER), says(texts::NOT_READABLE);
-        /// The group. The default falls back to the user's own group where it does not exist.
+        /// The group. If the default group does not exist, the user's own group is used.
         group: String = "nogroup".to_owned(), says(IDENTITY), says(texts::NO_GROUP);
         /// Capabilities kept for reload.
         retain_capabilities: bool = true;
@@ -56,13 +57,13 @@ block! {
 }
 
 block! {
-    /// When files are read again without being asked.
+    /// Automatic reload when files change.
     pub struct Reload {
         /// Certificate, key, CA, CRL and OCSP files are loaded again when they change.
         watch_certificates: bool = true;
         /// The configuration file is reloaded when it changes.
         watch_config: bool = false;
-        /// Quiet time after a change.
+        /// Time without further changes before files are read.
         debounce_ms: Duration = Duration::from_millis(500), positive();
     }
 }

@@ -161,10 +161,10 @@ block! {
 }
 
 block! {
-    /// TLS towards backends, health probes included. A block in an upstream replaces the global one as a whole. A CA
-    /// given alone is the only trust.
+    /// TLS to backends, health probes included. A block in an upstream replaces the global one as a whole. If a CA is
+    /// given, public roots are not trusted unless `use_system_roots` is `true`.
     pub struct UpstreamTls whole {
-        /// `false`: chain and name are not checked; bare addresses are detected.
+        /// `false`: chain and name are not checked, and addresses without scheme may turn out to be cleartext.
         verify_certificates: bool = true, says(UNVERIFIED);
         /// `false`: the name is not checked, the chain still is. SNI is sent in both cases whenever the name is a DNS name.
         strict_sni: bool = true;
@@ -179,7 +179,7 @@ block! {
         /// `true` adds the public roots to the given ones.
         use_system_roots: bool => ca_file.is_none() && ca_dir.is_none(),
             default("`true` without `ca_file` and `ca_dir`, else `false`");
-        /// Certificate chain shown to backends, PEM.
+        /// Client certificate chain for backends, PEM.
         client_cert: Option<PathBuf> = None, holds(is_written, EMPTY_WHEN_PROVIDED), says(HALF_CLIENT_PAIR);
         /// Its private key, PEM.
         client_key: Option<PathBuf> = None, holds(is_written, EMPTY_WHEN_PROVIDED), says(HALF_CLIENT_PAIR);

@@ -71,19 +71,19 @@ fn is_clean(path: &str) -> bool {
 block! {
     /// A route and the backends that serve it.
     pub struct Upstream {
-        /// Which requests it takes.
+        /// Which requests it serves.
         route: Route = Route::default(), required(), says(ROUTE_EMPTY);
-        /// How one of the backends is chosen.
+        /// How a backend is selected.
         load_balancing: LoadBalancing = LoadBalancing::default(), default("the global `load_balancing`");
-        /// TLS towards these backends.
+        /// TLS to these backends.
         tls: UpstreamTls = UpstreamTls::default(), default("`upstream_tls`");
         /// The host that backends see.
         host_policy: HostPolicy = HostPolicy::default();
-        /// What backends learn of the client.
+        /// Fields that tell backends about the client.
         forwarded_headers: ForwardedHeaders = ForwardedHeaders::default();
-        /// Time limits of this upstream.
+        /// Timeouts of this upstream.
         timeouts: Timeouts = Timeouts::default();
-        /// Health judged by real requests.
+        /// Health by the results of real requests.
         passive_health: PassivePolicy = PassivePolicy::default();
         /// The servers.
         backends: Vec<Backend> = Vec::new(), required(), says(NO_BACKENDS);
@@ -191,13 +191,14 @@ impl Value for Vec<Upstream> {
 }
 
 block! {
-    /// Which requests an upstream takes: `host`, `path_prefix` or both, and perhaps a method. The longest prefix wins,
-    /// then the exact host, then the longer wildcard, then a method, then the smaller upstream name.
+    /// Which requests an upstream serves: `host`, `path_prefix` or both, and optionally a method. The longest prefix
+    /// wins, then the exact host, then the longer wildcard, then a method, then the smaller upstream name.
     pub struct Route {
         /// DNS name, IP literal, or `*.suffix` (all names below the suffix, not the suffix); port, trailing dot and case
         /// are ignored.
         host: Option<HostPattern> = None, otherwise(ROUTE_HOST), default("any");
-        /// Prefix by whole segments: `/api` takes `/api` and `/api/x`, not `/api2`; `/static/` takes what is below only.
+        /// Prefix of whole segments: `/api` matches `/api` and `/api/x`, not `/api2`; `/static/` matches only what is
+        /// below.
         path_prefix: String = "/".to_owned(), holds(|path| !path.is_empty(), PREFIX_EMPTY),
             holds(|path| path.starts_with('/'), PREFIX_SLASH), holds(is_clean, PREFIX_INVALID), says(PREFIX_STAR);
         /// One method.
@@ -229,7 +230,7 @@ words! {
 block! {
     /// The host that backends see.
     pub struct HostPolicy {
-        /// `pass_through` the client's, `rewrite` the one below, `upstream` the backend's own.
+        /// `pass_through`: the client's; `rewrite`: `host`; `upstream`: the backend's own.
         mode: HostMode = HostMode::PassThrough;
         /// The host of `rewrite`, with a port if it has one.
         host: Option<String> = None, says(HOST_REWRITE), says(HOST_UNUSED);
@@ -255,7 +256,7 @@ words! {
 }
 
 block! {
-    /// What backends learn of the client.
+    /// Fields that tell backends about the client.
     pub struct ForwardedHeaders {
         /// `overwrite`, `append` or `preserve`.
         mode: ForwardedMode = ForwardedMode::Overwrite;
@@ -263,24 +264,24 @@ block! {
 }
 
 block! {
-    /// Time limits of one upstream; what is not written comes from `performance`. A timeout that is written in neither and
-    /// would break the order of timeouts takes the value of the one that is.
+    /// Timeouts of one upstream; those that are not written come from `performance`. A timeout that is written in
+    /// neither and would break the order of timeouts takes the value of the one that is.
     pub struct Timeouts {
-        /// Connecting to a backend, TLS included.
+        /// Maximum time to connect to a backend, TLS included.
         connect_ms: Duration = millis(2000), positive(), says(ORDER), default("`performance.backend_connect_timeout_ms`");
-        /// To the response head.
+        /// Maximum time to the response head.
         response_ms: Duration = millis(30_000), positive(), says(ORDER), default("`performance.backend_timeout_ms`");
-        /// To the first byte of the response body.
+        /// Maximum time from the response head to the first byte of its body.
         first_byte_ms: Duration = millis(60_000), positive(), says(ORDER),
             default("`performance.backend_body_total_timeout_ms`");
-        /// Silence of a backend in the middle of a response body.
+        /// Maximum pause of a backend within a response body.
         body_idle_ms: Duration = millis(30_000), positive(), says(ORDER),
             default("`performance.backend_body_idle_timeout_ms`");
-        /// To the response head, all attempts together.
+        /// Maximum time to the response head, all attempts together.
         total_ms: Duration = millis(90_000), positive(), default("`performance.backend_total_request_timeout_ms`");
-        /// Whole life of one exchange; 0 = unlimited.
+        /// Maximum duration of a whole exchange; 0 = unlimited.
         stream_lifetime_ms: Duration = Duration::ZERO, default("`performance.max_stream_lifetime_ms`");
-        /// Silence on WebSocket, CONNECT, and event-stream or gRPC responses.
+        /// Maximum pause on WebSocket, CONNECT, and event-stream or gRPC responses.
         tunnel_idle_ms: Duration = millis(300_000), positive(), default("`performance.tunnel_idle_timeout_ms`");
     }
     settle Timeouts::settle
@@ -317,21 +318,21 @@ impl Timeouts {
 }
 
 block! {
-    /// Health judged by real requests. With a `health_check` on the backend its thresholds and cooldown hold here too,
-    /// unless this block sets them.
+    /// Health by the results of real requests. With a `health_check` on the backend, its thresholds and cooldown apply
+    /// here too, unless this block sets them.
     pub struct PassivePolicy {
-        /// Whether real requests are judged.
+        /// Whether results of real requests count.
         enabled: bool = true;
         /// Consecutive failures that make a backend unhealthy.
         failure_threshold: Option<usize> = None, positive(), default("that of `health_check`, else `3`");
         /// Successful trials that make it healthy again.
         success_threshold: Option<usize> = None, positive(), default("that of `health_check`, else `1`");
-        /// How long it is left alone.
+        /// How long an unhealthy backend gets no requests.
         cooldown_ms: Option<Duration> = None, positive(), default("that of `health_check`, else `10000`");
         /// Whether answers from 500 on are failures. Earlier default: `true`.
         count_5xx: bool = false;
-        /// Share of the pool (rounded down, by count) that these judgements may take out together. A pool's only backend
-        /// stays.
+        /// Share of the pool (rounded down, by count) that failed requests may make unhealthy together. A pool's only
+        /// backend stays.
         max_ejected_percent: u8 = 50, range(0, 100, MAX_EJECTED);
     }
 }
@@ -339,13 +340,13 @@ block! {
 /// Passive health in effect for one backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PassiveHealth {
-    /// Whether real requests are judged.
+    /// Whether results of real requests count.
     pub enabled: bool,
     /// Consecutive failures that make the backend unhealthy, at least 1.
     pub failure_threshold: usize,
     /// Successful trials that make it healthy again, at least 1.
     pub success_threshold: usize,
-    /// How long it is left alone.
+    /// How long an unhealthy backend gets no requests.
     pub cooldown_ms: Duration,
     /// Whether answers from 500 on are failures.
     pub count_5xx: bool,
@@ -387,14 +388,14 @@ block! {
     pub struct Backend {
         /// Name in logs and metrics; unique in its upstream.
         id: String = String::new(), required(), holds(is_written, ID_EMPTY), says(ID_TWICE);
-        /// `https://host[:port]`: TLS only, 443. `http://host[:port]`: cleartext only, 80. `host:port`: TLS, or with
-        /// `verify_certificates: false` found out at connect.
+        /// `https://host[:port]`: TLS, port 443 by default. `http://host[:port]`: cleartext, port 80 by default.
+        /// `host:port`: TLS, or with `verify_certificates: false` detected at connect.
         address: BackendAddress = BackendAddress::unknown(), required(), holds(is_written, ADDRESS_EMPTY),
             says(crate::value::address::NO_PORT), says(crate::value::address::INVALID), says(ADDRESS_TWICE),
             says(DETECTED), says(CLEARTEXT);
         /// `auto`, `h2` or `http1`.
         protocol: BackendProtocol = BackendProtocol::Auto;
-        /// Share of the traffic relative to the others.
+        /// Share of the requests relative to the other backends.
         weight: u32 = 100, range(1, 1000, WEIGHT);
         /// Probes of the backend.
         health_check: Option<HealthCheck> = None, default("no probes");
@@ -417,7 +418,7 @@ block! {
     pub struct HealthCheck {
         /// Path of the probe. Empty means `/`; a missing leading slash is added.
         path: String = "/health".to_owned();
-        /// From probe to probe.
+        /// Time from one probe to the next.
         interval: Duration = millis(5000), alias("interval_ms"), range(1, i128::MAX, PROBE_INTERVAL);
         /// A probe that takes longer has failed.
         timeout_ms: Duration = millis(1000), range(1, i128::MAX, PROBE_TIMEOUT);
@@ -425,7 +426,7 @@ block! {
         failure_threshold: usize = 3, range(1, i128::MAX, PROBE_FAILURES);
         /// Consecutive successes that make it healthy again.
         success_threshold: usize = 2, range(1, i128::MAX, PROBE_SUCCESSES);
-        /// How long it is left alone once unhealthy.
+        /// How long an unhealthy backend is not probed.
         cooldown_ms: Duration = millis(5000), range(1, i128::MAX, PROBE_COOLDOWN);
         /// Statuses that count as success.
         expected_status: Vec<StatusRange> = vec![StatusRange { first: 200, last: 299 }], otherwise(PROBE_STATUS);
