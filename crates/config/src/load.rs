@@ -120,9 +120,4 @@ impl Loaded {
         let all = self.warnings.iter().cloned().chain(found).collect();
         Problems::new(all, &self.file, self.source.clone()).and_untold(self.untold)
     }
-
-    /// The name of the file, as given.
-    pub fn file(&self) -> &str {
-        &self.file
-    }
 }

@@ -58,8 +58,6 @@ pub enum FailureKind {
     RequestHeadersTooLarge,
     /// The peer broke the rules of the connection.
     Protocol(ConnectionError),
-    /// The transport has been shut down, or the backend removed.
-    Stopped,
 }
 
 impl fmt::Display for FailureKind {
@@ -85,7 +83,6 @@ impl fmt::Display for FailureKind {
                 let code = Explained(error.code);
                 write!(f, "connection error detected: {code}: {} ({})", error.reason, error.clause)
             }
-            Self::Stopped => f.write_str("transport stopped"),
         }
     }
 }
@@ -146,8 +143,6 @@ pub enum Unsent {
     QueueFull,
     /// The head exceeds the `SETTINGS_MAX_HEADER_LIST_SIZE` of the backend.
     HeadersTooLarge,
-    /// The transport is shut down.
-    Stopped,
 }
 
 impl fmt::Display for Unsent {
@@ -156,7 +151,6 @@ impl fmt::Display for Unsent {
             Self::UnknownBackend => "unknown backend",
             Self::QueueFull => "too many requests wait for the backend",
             Self::HeadersTooLarge => "request headers exceed the limit announced by the backend",
-            Self::Stopped => "transport stopped",
         })
     }
 }

@@ -62,7 +62,6 @@ pub(super) fn kind_of_unsent(unsent: Unsent) -> Kind {
         Unsent::UnknownBackend => Reason::InvalidBackend,
         Unsent::QueueFull => Reason::BackendInflight,
         Unsent::HeadersTooLarge => Reason::HeadersTooLarge,
-        Unsent::Stopped => Reason::Internal,
     })
 }
 

@@ -111,7 +111,8 @@ impl Client {
     }
 
     /// Whether the peer's first SETTINGS came.
-    pub fn is_ready(&self) -> bool {
+    #[cfg(test)]
+    pub(super) fn is_ready(&self) -> bool {
         self.peer.received
     }
 
@@ -121,7 +122,8 @@ impl Client {
     }
 
     /// Whether the peer takes extended CONNECT (RFC 8441 3).
-    pub fn extended_connect(&self) -> bool {
+    #[cfg(test)]
+    pub(super) fn extended_connect(&self) -> bool {
         self.peer.extended_connect
     }
 

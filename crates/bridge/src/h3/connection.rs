@@ -72,6 +72,7 @@ const TYPE_PUSH: u64 = 0x01;
 const TYPE_ENCODER: u64 = 0x02;
 const TYPE_DECODER: u64 = 0x03;
 
+#[cfg(test)]
 static DEFAULTS: PeerSettings = PeerSettings {
     max_field_section_size: None,
     qpack_max_table_capacity: 0,
@@ -118,7 +119,8 @@ impl Connection {
     }
 
     /// The client's settings.
-    pub fn peer(&self) -> &PeerSettings {
+    #[cfg(test)]
+    pub(super) fn peer(&self) -> &PeerSettings {
         self.peer.as_ref().unwrap_or(&DEFAULTS)
     }
 

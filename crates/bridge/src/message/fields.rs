@@ -311,16 +311,6 @@ impl Open<'_> {
         }
     }
 
-    /// The name as recognised so far.
-    pub fn name(&self) -> Name<'_> {
-        match self.known {
-            Some(known) => Name::Known(known),
-            None => Name::Other(
-                self.fields.arena.get(self.start..self.start + usize::from(self.name_len)).unwrap_or_default(),
-            ),
-        }
-    }
-
     /// Adds the field; everything appended after the name is its value.
     pub fn finish(mut self, sensitive: bool) {
         let end = self.fields.arena.len();

@@ -65,11 +65,6 @@ impl Algorithm {
             Self::StickyCid => "sticky-cid",
         }
     }
-
-    /// Whether it chooses by key.
-    pub const fn is_keyed(self) -> bool {
-        matches!(self, Self::ConsistentHash | Self::StickyCid)
-    }
 }
 
 /// The state of one algorithm for one upstream of one worker.

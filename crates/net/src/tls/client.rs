@@ -78,11 +78,6 @@ impl ClientTlsOptions {
         let (cert, key) = (self.client_cert.clone()?, self.client_key.clone()?);
         Some(CertificateFiles { section: self.section.clone(), cert, key, ocsp: None, is_client: true })
     }
-
-    /// Whether the certificate shown to backends is there and may be read: the check before anything is started.
-    pub fn check(&self) -> Result<(), TlsMaterialError> {
-        self.certificate().map_or(Ok(()), |files| files.check())
-    }
 }
 
 /// Builds the context for connections to backends. Sessions resume within it, so share one between workers.

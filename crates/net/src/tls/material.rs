@@ -1,7 +1,7 @@
 //! Certificates, keys and authorities in files: reading them, and the texts for all that can be wrong with them.
 
 use std::fmt;
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -16,14 +16,6 @@ use super::{explain, provider};
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum TlsMaterialError {
-    /// A certificate file that is not there.
-    CertificateMissing(PathBuf),
-    /// A key file that is not there.
-    KeyMissing(PathBuf),
-    /// A certificate file that this process may not read, and why.
-    CertificateUnreadable(PathBuf, String),
-    /// A key file that this process may not read, and why.
-    KeyUnreadable(PathBuf, String),
     /// A certificate file that was there when checked but cannot be loaded, and why.
     CertificateLoad(PathBuf, String),
     /// A key file that was there when checked but cannot be loaded, and why.
@@ -65,12 +57,6 @@ pub enum TlsMaterialError {
 impl fmt::Display for TlsMaterialError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::CertificateMissing(path) => write!(f, "TLS certificate file does not exist: {}", path.display()),
-            Self::KeyMissing(path) => write!(f, "TLS private key file does not exist: {}", path.display()),
-            Self::CertificateUnreadable(path, why) => {
-                write!(f, "Cannot read TLS certificate file '{}': {why}", path.display())
-            }
-            Self::KeyUnreadable(path, why) => write!(f, "Cannot read TLS private key file '{}': {why}", path.display()),
             Self::CertificateLoad(path, why) => write!(f, "Failed to load certificate '{}': {why}", path.display()),
             Self::KeyLoad(path, why) => write!(f, "Failed to load key '{}': {why}", path.display()),
             Self::CertificateFormat => f.write_str("Failed to load certificate: invalid certificate format"),
@@ -132,16 +118,6 @@ impl CertificateFiles {
         format!("{}.{}{name}", self.section, if self.is_client { "client_" } else { "" })
     }
 
-    /// Whether the files are there and may be read: the check before anything is started.
-    pub fn check(&self) -> Result<(), TlsMaterialError> {
-        open(&self.cert, TlsMaterialError::CertificateMissing, TlsMaterialError::CertificateUnreadable)?;
-        open(&self.key, TlsMaterialError::KeyMissing, TlsMaterialError::KeyUnreadable)?;
-        match &self.ocsp {
-            Some(path) if !path.exists() => Err(TlsMaterialError::OcspMissing(path.clone())),
-            _ => Ok(()),
-        }
-    }
-
     /// Reads the files and checks that they belong together.
     pub fn load(&self) -> Result<CertifiedKey, TlsMaterialError> {
         let text = fs::read(&self.cert);
@@ -186,21 +162,6 @@ pub(super) fn certify(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'s
         // A key that does not tell its public half cannot be compared.
         Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
         Err(error) => Err(error),
-    }
-}
-
-fn open(
-    path: &Path,
-    missing: fn(PathBuf) -> TlsMaterialError,
-    unreadable: fn(PathBuf, String) -> TlsMaterialError,
-) -> Result<(), TlsMaterialError> {
-    // A directory can be opened, but not read.
-    let opened = File::open(path).and_then(|file| file.metadata());
-    match opened {
-        Ok(metadata) if metadata.is_dir() => Err(unreadable(path.to_owned(), "Is a directory".to_owned())),
-        Ok(_) => Ok(()),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(missing(path.to_owned())),
-        Err(error) => Err(unreadable(path.to_owned(), reason(&error))),
     }
 }
 

@@ -112,7 +112,8 @@ impl Store {
     }
 
     /// The certificate for a client that asks for `name`, or for none.
-    pub fn choose(&self, name: Option<&str>) -> &Arc<CertifiedKey> {
+    #[cfg(test)]
+    pub(super) fn choose(&self, name: Option<&str>) -> &Arc<CertifiedKey> {
         &self.find(&normal_name(name.unwrap_or_default())).1.certified
     }
 

@@ -48,12 +48,6 @@ impl AsyncUdp {
         self.inner.get_mut().take_gso_notice()
     }
 
-    /// Sends what the socket takes at once; see [`UdpSocket::send`]. After [`SendOutcome::Blocked`] go on with
-    /// [`poll_send`](Self::poll_send).
-    pub fn send(&mut self, batch: &mut SendBatch) -> io::Result<SendOutcome> {
-        self.inner.get_mut().send(batch)
-    }
-
     /// Receives one batch; ready with the number of messages. When pending, the task is woken by the next datagram.
     ///
     /// Errors: those of [`UdpSocket::recv`] but `WouldBlock`.

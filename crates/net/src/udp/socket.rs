@@ -31,7 +31,6 @@ pub struct UdpSocket {
     socket: Socket,
     family: Family,
     gso: Gso,
-    has_gro: bool,
     stats: SendStats,
     notice: Option<IpAddr>,
 }
@@ -90,10 +89,10 @@ impl UdpSocket {
                 sockopt::set_int(fd, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IP_PMTUDISC_PROBE)?;
             }
         }
-        let has_gro = sockopt::set_int(fd, SOL_UDP, UDP_GRO, 1).is_ok();
+        let _ = sockopt::set_int(fd, SOL_UDP, UDP_GRO, 1); // without it each message has one datagram
         // A kernel that does not know the option would ignore the control message too, and send one giant datagram.
         let gso = Gso::new(sockopt::int(fd, SOL_UDP, UDP_SEGMENT).is_ok());
-        Ok(Self { socket, family, gso, has_gro, stats: SendStats::default(), notice: None })
+        Ok(Self { socket, family, gso, stats: SendStats::default(), notice: None })
     }
 
     /// The bound address; a dual stack socket says `[::]`.
@@ -112,11 +111,6 @@ impl UdpSocket {
         granted(libc::SO_RCVBUF).and_then(|receive| Ok((receive, granted(libc::SO_SNDBUF)?)))
     }
 
-    /// Whether the kernel coalesces received datagrams.
-    pub fn has_gro(&self) -> bool {
-        self.has_gro
-    }
-
     /// How many datagrams of `segment_size` bytes one burst to `destination` may have: 1 where the kernel refused
     /// GSO, else as many as it takes, at most 64.
     pub fn max_gso_segments(&self, destination: IpAddr, segment_size: usize) -> usize {
@@ -126,11 +120,6 @@ impl UdpSocket {
     /// Counts of everything sent so far.
     pub fn stats(&self) -> SendStats {
         self.stats
-    }
-
-    /// Bursts that the kernel refused to split and that were sent one by one.
-    pub fn gso_fallbacks(&self) -> u64 {
-        self.stats.gso_fallbacks
     }
 
     /// A destination that is newly without GSO, once: worth a line in the log.

@@ -1,12 +1,7 @@
-//! Which backends there are, and the end of all of them: a drain, then a shutdown.
+//! Which backends there are, and the drain of all of them.
 
 use super::{Target, Transport};
-use crate::{
-    failure::{FailureKind, Processed},
-    handle::BackendId,
-    options::BackendSpec,
-    origin::Origin,
-};
+use crate::{handle::BackendId, options::BackendSpec, origin::Origin};
 
 impl Transport {
     /// Adds a backend. Nothing is connected before the first request.
@@ -46,19 +41,6 @@ impl Transport {
         self.draining = true;
         for key in self.slots.keys() {
             self.settle(key);
-        }
-    }
-
-    /// Closes everything. All requests fail with [`FailureKind::Stopped`], and none is taken any more.
-    pub fn shutdown(&mut self) {
-        self.stopped = true;
-        let waiting: Vec<_> = self.origins.iter_mut().flat_map(|(_, origin)| origin.waiting.drain(..)).collect();
-        for handle in waiting {
-            self.queue_failure(handle, FailureKind::Stopped, Processed::No);
-        }
-        for key in self.slots.keys() {
-            self.fail_streams(key, FailureKind::Stopped);
-            self.close(key);
         }
     }
 }

@@ -71,7 +71,6 @@ pub struct Transport {
     deadlines: Deadlines<SlotKey>,
     counters: Counters,
     draining: bool,
-    stopped: bool,
     /// The time of the last call that brought one.
     now: Instant,
 }
@@ -95,7 +94,6 @@ impl Transport {
             deadlines: Deadlines::default(),
             counters: Counters::default(),
             draining: false,
-            stopped: false,
             now,
         }
     }

@@ -97,7 +97,7 @@ impl Transport {
     pub(super) fn widen(&mut self, at: usize) {
         let most = self.options.connections_per_backend.max(1);
         let Some(origin) = self.origins.get_mut(at) else { return };
-        if self.stopped || !origin.may_connect(most, self.now) {
+        if !origin.may_connect(most, self.now) {
             return;
         }
         let memory = Memory { addresses: origin.addresses.clone(), found: origin.found, turn: origin.attempts };

@@ -30,9 +30,6 @@ impl Transport {
         now: Instant,
     ) -> Result<RequestHandle, Unsent> {
         self.now = now;
-        if self.stopped {
-            return Err(Unsent::Stopped);
-        }
         let target = self.target(backend).ok_or(Unsent::UnknownBackend)?;
         let (at, connect_timeout) = (target.origin, target.connect_timeout);
         let least = self.least_busy(at);

@@ -51,7 +51,6 @@ fn after_the_last_attempt_the_failure_is_answered() {
         (FailureKind::Malformed("made up"), 502, "upstream protocol error"),
         (FailureKind::ResponseHeadersTooLarge, 502, "upstream protocol error"),
         (FailureKind::RequestHeadersTooLarge, 431, "request headers exceed size limit"),
-        (FailureKind::Stopped, 500, "internal server error"),
     ] {
         let mut world = World::with(&Config { resilience: "  retry_budget: { max_retries: 0 }", ..Config::default() });
         let client = world.get();

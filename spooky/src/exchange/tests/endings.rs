@@ -136,7 +136,6 @@ fn a_request_that_cannot_be_sent_is_answered() {
         (Unsent::UnknownBackend, 503, "invalid server"),
         (Unsent::QueueFull, 503, "backend overloaded, retry later"),
         (Unsent::HeadersTooLarge, 431, "request headers exceed size limit"),
-        (Unsent::Stopped, 500, "internal server error"),
     ] {
         let mut world = World::new();
         world.io.unsent = Some(unsent);
@@ -199,8 +198,8 @@ fn an_answer_has_the_form_that_the_request_asks_for() {
     assert_eq!((head.status, head.fields.first(Known::ContentType)), (200, Some(&b"application/grpc"[..])));
     let id = world.send(b"POST", b"/", &[(Known::XRequestId, b"mine"), (Known::ContentLength, b"11")], false);
     assert_eq!(world.client(id).head.as_ref().unwrap().fields.first(Known::XRequestId), Some(&b"mine"[..]));
-    world.io.unsent = Some(Unsent::Stopped);
+    world.io.unsent = Some(Unsent::UnknownBackend);
     let head = world.send(b"HEAD", b"/", &[], true);
-    assert_eq!((world.client(head).status(), world.client(head).text()), (Some(500), ""));
+    assert_eq!((world.client(head).status(), world.client(head).text()), (Some(503), ""));
     world.check_idle();
 }

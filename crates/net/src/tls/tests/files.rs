@@ -31,25 +31,6 @@ impl Room {
 }
 
 #[test]
-fn files_are_checked_before_anything_starts() {
-    let room = Room::new();
-    room.good.check().unwrap();
-    room.good.load().unwrap();
-    let check = |cert, key| room.with(cert, key).check().unwrap_err().to_string();
-    let (cert, key) = ("a.test.crt.pem", "a.test.key.pem");
-    let no = room.path("no.pem");
-    assert_eq!(check("no.pem", key), format!("TLS certificate file does not exist: {no}"));
-    assert_eq!(check(cert, "no.pem"), format!("TLS private key file does not exist: {no}"));
-    // Any reason of the system stands where `Permission denied` would, which root never gets.
-    let below = room.path("a.test.crt.pem/x");
-    assert_eq!(check("a.test.crt.pem/x", key), format!("Cannot read TLS certificate file '{below}': Not a directory"));
-    let directory = room.path(".");
-    assert_eq!(check(cert, "."), format!("Cannot read TLS private key file '{directory}': Is a directory"));
-    let ocsp = CertificateFiles { ocsp: Some(no.clone().into()), ..room.good.clone() };
-    assert_eq!(ocsp.check().unwrap_err().to_string(), format!("OCSP response file does not exist: {no}"));
-}
-
-#[test]
 fn loading_names_what_is_wrong() {
     let room = Room::new();
     let (cert, key) = ("a.test.crt.pem", "a.test.key.pem");

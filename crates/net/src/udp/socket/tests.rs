@@ -15,7 +15,7 @@ fn pair() -> (UdpSocket, UnixDatagram) {
     peer.set_nonblocking(true).unwrap();
     let socket = Socket::from(OwnedFd::from(socket));
     let (stats, gso) = (SendStats::default(), Gso::new(true));
-    (UdpSocket { socket, family: Family::V4, gso, has_gro: false, stats, notice: None }, peer)
+    (UdpSocket { socket, family: Family::V4, gso, stats, notice: None }, peer)
 }
 
 fn to_peer() -> Transmit {
