@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use spooky_bridge::h2;
+use bytes::Bytes;
+use spooky_bridge::message::{Fields, Protocol, ResponseHead};
 
 use crate::{
     event::Event,
@@ -12,8 +13,16 @@ use crate::{
 
 /// An event on its way to the owner, who may end the request before it gets there.
 pub(crate) enum Queued {
-    /// Of a stream; its tag is a [`RequestHandle`].
-    Stream(h2::Event),
+    /// An interim response has arrived.
+    Informational { handle: RequestHandle, protocol: Protocol, head: ResponseHead },
+    /// The head of the response has arrived.
+    Head { handle: RequestHandle, protocol: Protocol, head: ResponseHead, end: bool },
+    /// A part of the body has arrived.
+    Data { handle: RequestHandle, data: Bytes, end: bool },
+    /// The trailers have arrived; the response is complete.
+    Trailers { handle: RequestHandle, fields: Fields },
+    /// The request may take body bytes again.
+    Sendable { handle: RequestHandle },
     /// A request left the queue of its origin.
     Sent { handle: RequestHandle, waited: Duration },
     /// A request is lost.

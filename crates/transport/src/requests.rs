@@ -5,10 +5,13 @@
 
 use std::time::Instant;
 
-use spooky_bridge::{h2::StreamId, message::RequestHead};
+use spooky_bridge::message::RequestHead;
 use spooky_table::Table;
 
-use crate::handle::{RequestHandle, SlotKey};
+use crate::{
+    handle::{RequestHandle, SlotKey},
+    pool::Stream,
+};
 
 /// A request that is on no connection yet.
 #[derive(Debug)]
@@ -31,7 +34,7 @@ pub(crate) enum Place {
     /// On a connection, which may be gone while the failure is on its way to the owner.
     Stream {
         connection: SlotKey,
-        stream: StreamId,
+        stream: Stream,
         /// Position of its head in the output of the connection.
         at: u64,
     },

@@ -9,9 +9,9 @@ use spooky_table::Table;
 
 use crate::{
     connect::Established,
-    failure::ConnectFailure,
+    failure::{ConnectFailure, FailureKind},
     handle::SlotKey,
-    pool::h2::Connection,
+    pool::Connection,
     wake::{MAX_SLOTS, ReadySet},
 };
 
@@ -22,8 +22,8 @@ pub(crate) type Attempt = Pin<Box<dyn Future<Output = Result<Established, Connec
 pub(crate) enum Link {
     /// Name, TCP and TLS.
     Connecting(Attempt),
-    /// A connection that speaks HTTP/2.
-    H2(Box<Connection>),
+    /// A connection; whether the peer speaks its protocol may not be known yet.
+    Connected(Connection),
 }
 
 /// A connection of an origin.
@@ -32,6 +32,10 @@ pub(crate) struct Slot {
     pub(crate) origin: usize,
     pub(crate) waker: Waker,
     pub(crate) link: Link,
+    /// It is in the list of connections to be flushed.
+    pub(crate) dirty: bool,
+    /// A write failed; what the peer had sent before is still to be read.
+    pub(crate) broken: Option<FailureKind>,
     /// The earliest deadline of this slot that was entered.
     armed: Option<Instant>,
 }
@@ -67,7 +71,7 @@ impl Slots {
         }
         let key = self.slots.insert_with(|key| {
             let waker = ready.waker(key.index());
-            Slot { key, origin, waker, link: Link::Connecting(attempt), armed: None }
+            Slot { key, origin, waker, link: Link::Connecting(attempt), dirty: false, broken: None, armed: None }
         });
         self.slots.get_mut(key)
     }
@@ -82,18 +86,18 @@ impl Slots {
         self.slots.get_mut(key)
     }
 
-    /// The HTTP/2 connection, unless it is gone.
-    pub(crate) fn h2(&self, key: SlotKey) -> Option<&Connection> {
+    /// The connection, unless it is gone or still being made.
+    pub(crate) fn connection(&self, key: SlotKey) -> Option<&Connection> {
         match &self.slots.get(key)?.link {
-            Link::H2(connection) => Some(connection),
+            Link::Connected(connection) => Some(connection),
             Link::Connecting(_) => None,
         }
     }
 
-    /// The HTTP/2 connection, unless it is gone.
-    pub(crate) fn h2_mut(&mut self, key: SlotKey) -> Option<&mut Connection> {
+    /// The connection, unless it is gone or still being made.
+    pub(crate) fn connection_mut(&mut self, key: SlotKey) -> Option<&mut Connection> {
         match &mut self.get_mut(key)?.link {
-            Link::H2(connection) => Some(connection),
+            Link::Connected(connection) => Some(connection),
             Link::Connecting(_) => None,
         }
     }
@@ -111,7 +115,7 @@ impl Slots {
     /// Frees what the connections hold and do not need while they are idle.
     pub(crate) fn free_unused(&mut self) {
         for (_, slot) in self.slots.iter_mut() {
-            if let Link::H2(connection) = &mut slot.link {
+            if let Link::Connected(connection) = &mut slot.link {
                 connection.free_unused();
             }
         }

@@ -12,8 +12,8 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use spooky_bridge::{
-    h2::{Client, Code, Event, Refused, StreamId},
-    message::{Known, RequestHead},
+    h2::{Client, Code, Config, Event, Refused, StreamId},
+    message::{Fields, Known, Protocol, RequestHead, ResetReason},
 };
 
 use crate::{
@@ -22,8 +22,11 @@ use crate::{
     handle::RequestHandle,
     options::Options,
     queued::Queued,
+    reset,
     socket::Socket,
 };
+
+use super::state::{Due, Phase, ReadEnd};
 
 /// Bytes taken from one socket in one turn; what is left waits for the next, so that no connection starves another.
 const READ_BUDGET: usize = 512 * 1024;
@@ -38,46 +41,10 @@ const HTTP1_ANSWER: &[u8] = b"HTTP/1.";
 /// How a TLS server begins its answer to bytes that are no TLS: an alert record of any version (RFC 8446 section 5.1).
 const TLS_ALERT: &[u8] = &[21, 3];
 
-/// What a connection is good for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Phase {
-    /// The preface is sent; whether the peer speaks HTTP/2 is not known yet. The attempt ends at `deadline`.
-    Greeting {
-        /// When the attempt has failed.
-        deadline: Instant,
-    },
-    /// Takes requests.
-    Open,
-    /// Finishes its streams and takes no more.
-    Retiring,
-}
-
-/// Whether a read left something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ReadEnd {
-    /// Everything was read; the socket wakes when more comes.
-    Drained,
-    /// The budget of this turn is used up.
-    More,
-}
-
-/// What time demands of a connection.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Due {
-    /// Nothing before this.
-    At(Instant),
-    /// A keepalive PING.
-    Ping,
-    /// It was idle for long enough.
-    Idle,
-    /// The peer is gone.
-    Dead(FailureKind),
-}
-
-/// A connection to a backend.
-pub(crate) struct Connection {
+/// A connection to a backend that speaks HTTP/2.
+pub(crate) struct H2Connection {
     socket: Socket,
-    pub(crate) client: Client,
+    client: Client,
     inbound: BytesMut,
     /// Room to make for the next read.
     room: usize,
@@ -89,15 +56,11 @@ pub(crate) struct Connection {
     /// The highest stream that the peer's GOAWAY left.
     last_stream: Option<u32>,
     /// The code of the peer's last GOAWAY, if it is an error.
-    pub(crate) error: Option<Code>,
+    error: Option<Code>,
     /// Bytes of output that the socket took.
     written: u64,
     /// The TLS layer may hold bytes back.
     unflushed: bool,
-    /// In the list of connections to be flushed.
-    pub(crate) dirty: bool,
-    /// A write failed; what the peer had sent before is still to be read.
-    pub(crate) broken: Option<FailureKind>,
     /// When the peer last sent something.
     heard: Instant,
     /// When a request was last sent.
@@ -106,12 +69,12 @@ pub(crate) struct Connection {
     pinged: Option<Instant>,
 }
 
-impl Connection {
+impl H2Connection {
     /// A connection whose preface waits to be written.
-    pub(crate) fn new(socket: Socket, client: Client, deadline: Instant, now: Instant) -> Self {
+    pub(crate) fn new(socket: Socket, config: &Config, deadline: Instant, now: Instant) -> Self {
         Self {
             socket,
-            client,
+            client: Client::new(config),
             inbound: BytesMut::new(),
             room: MIN_READ,
             phase: Phase::Greeting { deadline },
@@ -121,8 +84,6 @@ impl Connection {
             error: None,
             written: 0,
             unflushed: false,
-            dirty: false,
-            broken: None,
             heard: now,
             used: now,
             pinged: None,
@@ -139,9 +100,29 @@ impl Connection {
         self.written <= at
     }
 
-    /// Whether it has become useless: it takes no requests and has none.
-    pub(crate) fn is_spent(&self) -> bool {
-        self.phase == Phase::Retiring && self.client.active() == 0
+    /// Number of requests on it.
+    pub(crate) fn active(&self) -> usize {
+        self.client.active()
+    }
+
+    /// Whether it takes another request.
+    pub(crate) fn has_room(&self) -> bool {
+        self.client.capacity() > 0
+    }
+
+    /// The requests on it.
+    pub(crate) fn requests(&self) -> Vec<RequestHandle> {
+        self.client.tags().map(|(tag, ..)| RequestHandle::from_bits(tag)).collect()
+    }
+
+    /// What the loss of the connection means to its requests.
+    pub(crate) fn loss(&self, kind: FailureKind) -> FailureKind {
+        match (kind, self.error) {
+            // Alone on it, the request is what the peer objects to.
+            (FailureKind::ConnectionLost(_), Some(code)) if self.active() == 1 => FailureKind::Reset(code),
+            (FailureKind::ConnectionLost(_), Some(code)) => FailureKind::Ended(code),
+            (kind, _) => kind,
+        }
     }
 
     /// Puts a request on a new stream. Returns the stream and the position of its head in the output.
@@ -173,6 +154,44 @@ impl Connection {
             self.client.send_data(stream, &mut Bytes::from_static(b"."), false);
         }
         room
+    }
+
+    /// Sends as much of `data` as windows and the socket permit and leaves the rest in it. Returns the number of bytes taken.
+    pub(crate) fn send_data(&mut self, stream: StreamId, data: &mut Bytes, end: bool) -> usize {
+        self.client.send_data(stream, data, end)
+    }
+
+    /// Ends a request with trailers. Returns false, and sends nothing, if they exceed what the peer accepts.
+    pub(crate) fn send_trailers(&mut self, stream: StreamId, fields: &Fields) -> bool {
+        self.client.send_trailers(stream, fields)
+    }
+
+    /// Gives credit for so many further bytes of a response.
+    pub(crate) fn release(&mut self, stream: StreamId, bytes: usize) {
+        self.client.release(stream, bytes);
+    }
+
+    /// Sets how many bytes of a response may be under way.
+    pub(crate) fn resize(&mut self, stream: StreamId, bytes: u32) {
+        self.client.resize(stream, bytes);
+    }
+
+    /// Sets how many bytes of each response may be under way that was not resized. Returns false if the peer has not
+    /// acknowledged the previous size yet.
+    pub(crate) fn set_initial_window(&mut self, bytes: u32) -> bool {
+        self.client.set_initial_stream_window(bytes)
+    }
+
+    /// Ends a request early. Returns false if it had ended already.
+    pub(crate) fn reset(&mut self, stream: StreamId, reason: ResetReason) -> bool {
+        let before = self.client.active();
+        self.client.reset(stream, reset::code(reason));
+        self.client.active() < before
+    }
+
+    /// A deadline of the connection has come.
+    pub(crate) fn tick(&mut self) {
+        self.client.tick();
     }
 
     /// Reads what the socket has, as far as the budget of a turn goes, and queues what it means.
@@ -246,22 +265,54 @@ impl Connection {
                     self.last_stream = Some(last);
                 }
                 Event::CapacityChanged | Event::Pong(_) => {}
-                Event::Reset { tag, id, unprocessed: true, .. }
-                    if self.last_stream.is_some_and(|last| id.number() > last) =>
-                {
-                    events.push_back(Queued::Failed {
-                        handle: RequestHandle::from_bits(tag),
-                        kind: FailureKind::GoAway,
-                        processed: Processed::No,
-                    });
+                event => {
+                    if let Some(queued) = self.queued(event, counters) {
+                        events.push_back(queued);
+                    }
                 }
-                event => events.push_back(Queued::Stream(event)),
             }
         }
         if self.client.is_closing() && self.phase == Phase::Open {
             self.phase = Phase::Retiring; // all stream identifiers are used up
         }
         Ok(())
+    }
+
+    /// An event of a stream, for the owner of the request. `None` for events of the connection.
+    fn queued(&self, event: Event, counters: &mut Counters) -> Option<Queued> {
+        let protocol = Protocol::Http2;
+        Some(match event {
+            Event::Informational { tag, head, .. } => {
+                Queued::Informational { handle: RequestHandle::from_bits(tag), protocol, head }
+            }
+            Event::Head { tag, head, end, .. } => {
+                Queued::Head { handle: RequestHandle::from_bits(tag), protocol, head, end }
+            }
+            Event::Data { tag, data, end, .. } => Queued::Data { handle: RequestHandle::from_bits(tag), data, end },
+            Event::Trailers { tag, fields, .. } => Queued::Trailers { handle: RequestHandle::from_bits(tag), fields },
+            Event::Sendable { tag, .. } => Queued::Sendable { handle: RequestHandle::from_bits(tag) },
+            Event::Reset { tag, id, code, unprocessed } => {
+                let is_beyond_goaway = self.last_stream.is_some_and(|last| id.number() > last);
+                let handle = RequestHandle::from_bits(tag);
+                if unprocessed && is_beyond_goaway {
+                    return Some(Queued::Failed { handle, kind: FailureKind::GoAway, processed: Processed::No });
+                }
+                counters.resets_received += 1;
+                let processed = if unprocessed { Processed::No } else { Processed::Unknown };
+                Queued::Failed { handle, kind: FailureKind::Reset(code), processed }
+            }
+            Event::Malformed { tag, reason, .. } => {
+                counters.resets_sent += 1;
+                let (handle, kind) = (RequestHandle::from_bits(tag), FailureKind::Malformed(reason));
+                Queued::Failed { handle, kind, processed: Processed::Unknown }
+            }
+            Event::HeadersTooLarge { tag, .. } => {
+                counters.resets_sent += 1;
+                let (handle, kind) = (RequestHandle::from_bits(tag), FailureKind::ResponseHeadersTooLarge);
+                Queued::Failed { handle, kind, processed: Processed::Unknown }
+            }
+            Event::Ready | Event::GoAway { .. } | Event::CapacityChanged | Event::Pong(_) => return None,
+        })
     }
 
     /// Writes as much as the socket takes. What it does not take stays; the socket wakes when it can take more.

@@ -9,7 +9,7 @@ use super::Transport;
 use crate::{
     failure::{ConnectFailure, FailureKind},
     handle::SlotKey,
-    pool::h2::{Due, Phase, ReadEnd},
+    pool::{Connection, Due, Phase, ReadEnd},
     slots::Link,
 };
 
@@ -63,12 +63,12 @@ impl Transport {
         let Some(slot) = self.slots.get_mut(key) else { return };
         let connection = match &mut slot.link {
             Link::Connecting(_) => return self.connect_failed(key, &ConnectFailure::new(FailureKind::ConnectTimeout)),
-            Link::H2(connection) => connection,
+            Link::Connected(connection) => connection,
         };
-        if matches!(connection.phase, Phase::Greeting { deadline } if now >= deadline) {
+        if matches!(connection.phase(), Phase::Greeting { deadline } if now >= deadline) {
             return self.connect_failed(key, &ConnectFailure::new(FailureKind::ConnectTimeout));
         }
-        connection.client.tick();
+        connection.tick();
         match connection.due(&self.options, now) {
             Due::At(at) => slot.arm(at, &mut self.deadlines),
             Due::Ping => {
@@ -95,20 +95,20 @@ impl Transport {
                 }
                 Poll::Ready(Err(failure)) => self.connect_failed(key, &failure),
             },
-            Link::H2(_) => self.read(key),
+            Link::Connected(_) => self.read(key),
         }
     }
 
     /// Reads from a connection and draws the consequences.
     fn read(&mut self, key: SlotKey) {
         let Some(slot) = self.slots.get_mut(key) else { return };
-        let Link::H2(connection) = &mut slot.link else { return };
-        let before = connection.phase;
+        let Link::Connected(connection) = &mut slot.link else { return };
+        let before = connection.phase();
         let mut cx = Context::from_waker(&slot.waker);
         match connection.read(&mut cx, self.now, &mut self.events, &mut self.counters) {
             Ok(ReadEnd::More) => self.ready.mark(key.index()),
             Ok(ReadEnd::Drained) => {
-                if let Some(kind) = connection.broken {
+                if let Some(kind) = slot.broken {
                     return self.lose(key, kind);
                 }
             }
@@ -122,7 +122,7 @@ impl Transport {
 
     /// The connection went from one phase to another, or its streams changed.
     fn advance(&mut self, key: SlotKey, before: Phase) {
-        let Some(after) = self.slots.h2(key).map(|connection| connection.phase) else { return };
+        let Some(after) = self.slots.connection(key).map(Connection::phase) else { return };
         match (before, after) {
             (Phase::Greeting { .. }, Phase::Open) => self.connected(key),
             (Phase::Greeting { .. }, Phase::Retiring) => {
@@ -136,16 +136,15 @@ impl Transport {
     /// Writes what a connection has, and lets streams go on for which that made room.
     fn flush_one(&mut self, key: SlotKey) {
         let Some(slot) = self.slots.get_mut(key) else { return };
-        let Link::H2(connection) = &mut slot.link else { return };
-        connection.dirty = false;
-        let before = connection.phase;
+        let Link::Connected(connection) = &mut slot.link else { return };
+        slot.dirty = false;
+        let before = connection.phase();
         let mut cx = Context::from_waker(&slot.waker);
-        let flushed = connection.flush(&mut cx, &mut self.counters);
-        match flushed.and_then(|()| connection.digest(&mut self.events, &mut self.counters)) {
+        match connection.flush(&mut cx, &mut self.events, &mut self.counters) {
             Ok(()) => self.advance(key, before),
             Err(kind) => {
                 // An answer, or a GOAWAY that explains it, may have come before: read first, then give up.
-                connection.broken.get_or_insert(kind);
+                slot.broken.get_or_insert(kind);
                 self.ready.mark(key.index());
             }
         }

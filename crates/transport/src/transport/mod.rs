@@ -135,15 +135,9 @@ impl Transport {
 
     /// Fails the requests of a connection that is about to go.
     fn fail_streams(&mut self, key: SlotKey, kind: FailureKind) {
-        let Some(connection) = self.slots.h2(key) else { return };
-        let kind = match (kind, connection.error) {
-            // Alone on it, the request is what the peer objects to.
-            (FailureKind::ConnectionLost(_), Some(code)) if connection.client.active() == 1 => FailureKind::Reset(code),
-            (FailureKind::ConnectionLost(_), Some(code)) => FailureKind::Ended(code),
-            (kind, _) => kind,
-        };
-        for (tag, ..) in connection.client.tags() {
-            let handle = RequestHandle::from_bits(tag);
+        let Some(connection) = self.slots.connection(key) else { return };
+        let kind = connection.loss(kind);
+        for handle in connection.requests() {
             let unsent = match self.requests.get(handle).map(|entry| &entry.place) {
                 Some(Place::Stream { at, .. }) => connection.is_unsent(*at),
                 _ => false,
@@ -156,7 +150,7 @@ impl Transport {
     /// Ends a connection in order and frees its slot.
     fn close(&mut self, key: SlotKey) {
         let Some(mut slot) = self.slots.remove(key) else { return };
-        if let Link::H2(connection) = &mut slot.link {
+        if let Link::Connected(connection) = &mut slot.link {
             connection.close(&mut Context::from_waker(Waker::noop()), &mut self.counters);
         }
         self.leave_origin(slot.origin, key);

@@ -2,14 +2,14 @@
 
 use std::rc::Rc;
 
-use spooky_bridge::{h2::Refused, message::RequestHead};
+use spooky_bridge::message::RequestHead;
 
 use super::Transport;
 use crate::{
     connect::{self, Memory},
     failure::{FailureKind, Processed},
     handle::{RequestHandle, SlotKey},
-    pool::h2::Phase,
+    pool::{NotTaken, Phase},
     queued::Queued,
     requests::Place,
 };
@@ -19,9 +19,9 @@ impl Transport {
     pub(super) fn least_busy(&self, at: usize) -> Option<(SlotKey, usize)> {
         let mut least: Option<(SlotKey, usize)> = None;
         for key in &self.origins.get(at)?.open {
-            let Some(connection) = self.slots.h2(*key) else { continue };
-            let busy = connection.client.active();
-            if connection.client.capacity() > 0 && least.is_none_or(|(_, fewest)| busy < fewest) {
+            let Some(connection) = self.slots.connection(*key) else { continue };
+            let busy = connection.active();
+            if connection.has_room() && least.is_none_or(|(_, fewest)| busy < fewest) {
                 least = Some((*key, busy));
             }
         }
@@ -35,9 +35,9 @@ impl Transport {
         handle: RequestHandle,
         head: &RequestHead,
         end: bool,
-    ) -> Result<(), Refused> {
+    ) -> Result<(), NotTaken> {
         let now = self.now;
-        let connection = self.slots.h2_mut(key).ok_or(Refused::Closing)?;
+        let connection = self.slots.connection_mut(key).ok_or(NotTaken::NoRoom)?;
         let (stream, at) = connection.open(head, end, handle, now)?;
         if let Some(entry) = self.requests.get_mut(handle) {
             entry.place = Place::Stream { connection: key, stream, at };
@@ -59,21 +59,20 @@ impl Transport {
             let waited = self.now.saturating_duration_since(waiting.since);
             match self.put_on(key, handle, &waiting.head, waiting.end) {
                 Ok(()) => self.events.push_back(Queued::Sent { handle, waited }),
-                Err(Refused::HeadersTooLarge) => {
+                Err(NotTaken::HeadersTooLarge) => {
                     self.queue_failure(handle, FailureKind::RequestHeadersTooLarge, Processed::No);
                 }
                 // The connection had room a moment ago: it cannot happen, but a request must not vanish.
-                Err(_) => self.queue_failure(handle, FailureKind::GoAway, Processed::No),
+                Err(NotTaken::NoRoom) => self.queue_failure(handle, FailureKind::GoAway, Processed::No),
             }
         }
     }
 
     /// Enters a connection into the list of those to be flushed.
     pub(super) fn mark_dirty(&mut self, key: SlotKey) {
-        if let Some(connection) = self.slots.h2_mut(key)
-            && !connection.dirty
+        if let Some(slot) = self.slots.get_mut(key)
+            && !std::mem::replace(&mut slot.dirty, true)
         {
-            connection.dirty = true;
             self.dirty.push(key);
         }
     }
@@ -82,9 +81,9 @@ impl Transport {
     pub(super) fn settle(&mut self, key: SlotKey) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         let at = slot.origin;
-        let Some(connection) = self.slots.h2(key) else { return };
-        let (spent, idle) = (connection.is_spent(), connection.client.active() == 0);
-        let open = connection.phase == Phase::Open;
+        let Some(connection) = self.slots.connection(key) else { return };
+        let (spent, idle) = (connection.is_spent(), connection.active() == 0);
+        let open = connection.phase() == Phase::Open;
         let Some(origin) = self.origins.get(at) else { return };
         if !origin.waiting.is_empty() && open {
             self.pump(at);

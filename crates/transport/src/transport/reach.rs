@@ -2,8 +2,6 @@
 
 use std::{net::SocketAddr, rc::Rc, task::Context};
 
-use spooky_bridge::h2::Client;
-
 use super::Transport;
 use crate::{
     connect::{Established, Found},
@@ -11,7 +9,7 @@ use crate::{
     failure::{ConnectFailure, FailureKind},
     handle::{BackendId, SlotKey},
     origin::Reach,
-    pool::h2::{Connection, Due, Phase},
+    pool::{Connection, Due, H2Connection, Phase},
     queued::Queued,
     slots::Link,
 };
@@ -21,9 +19,9 @@ impl Transport {
     pub(super) fn greet(&mut self, key: SlotKey, established: Established) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         let deadline = slot.deadline(self.now);
-        let mut connection = Connection::new(established.socket, Client::new(&self.h2), deadline, self.now);
+        let mut connection = H2Connection::new(established.socket, &self.h2, deadline, self.now);
         connection.is_found_cleartext = established.found == Some(Found::Cleartext);
-        slot.link = Link::H2(Box::new(connection));
+        slot.link = Link::Connected(Connection::H2(Box::new(connection)));
         if let Some(origin) = self.origins.get_mut(slot.origin) {
             origin.addresses = Some(established.addresses);
             origin.found = established.found;
@@ -34,7 +32,7 @@ impl Transport {
     /// The peer's SETTINGS came: the connection takes requests.
     pub(super) fn connected(&mut self, key: SlotKey) {
         let Some(slot) = self.slots.get_mut(key) else { return };
-        if let Link::H2(connection) = &slot.link
+        if let Link::Connected(connection) = &slot.link
             && let Due::At(at) = connection.due(&self.options, self.now)
         {
             slot.arm(at, &mut self.deadlines);
@@ -84,19 +82,18 @@ impl Transport {
     pub(super) fn lose(&mut self, key: SlotKey, kind: FailureKind) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         let at = slot.origin;
-        let Link::H2(connection) = &mut slot.link else { return };
-        if matches!(connection.phase, Phase::Greeting { .. }) {
+        let Link::Connected(connection) = &mut slot.link else { return };
+        if matches!(connection.phase(), Phase::Greeting { .. }) {
             let mut failure = ConnectFailure::new(kind);
-            if let Some(text) = connection.foreign {
+            if let Some(text) = connection.foreign() {
                 text.clone_into(&mut failure.text);
             }
             return self.connect_failed(key, &failure);
         }
         if matches!(kind, FailureKind::Protocol(_)) {
-            // The GOAWAY that says why is queued; whether it arrives is up to the peer.
-            let _ = connection.flush(&mut Context::from_waker(&slot.waker), &mut self.counters);
+            connection.flush_last(&mut Context::from_waker(&slot.waker), &mut self.counters);
         }
-        if connection.client.active() > 0 {
+        if connection.active() > 0 {
             self.counters.connections_lost += 1;
         }
         self.fail_streams(key, kind);

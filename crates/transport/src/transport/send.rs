@@ -3,18 +3,14 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use spooky_bridge::{
-    h2::{Refused, StreamId},
-    message::{Fields, RequestHead, ResetReason},
-};
+use spooky_bridge::message::{Fields, RequestHead, ResetReason};
 
 use super::Transport;
 use crate::{
     failure::Unsent,
     handle::{BackendId, RequestHandle, SlotKey},
-    pool::h2::Connection,
+    pool::{Connection, NotTaken, Stream},
     requests::{Place, Waiting},
-    reset,
 };
 
 impl Transport {
@@ -43,7 +39,7 @@ impl Transport {
                 return Ok(handle);
             }
             self.requests.remove(handle);
-            if put == Err(Refused::HeadersTooLarge) {
+            if put == Err(NotTaken::HeadersTooLarge) {
                 return Err(Unsent::HeadersTooLarge);
             }
         }
@@ -85,7 +81,7 @@ impl Transport {
             data.clear();
             return all;
         };
-        let taken = connection.client.send_data(stream, data, end);
+        let taken = connection.send_data(stream, data, end);
         self.mark_dirty(key);
         if end && data.is_empty() {
             self.finish_sending(key, request);
@@ -97,7 +93,7 @@ impl Transport {
     /// sends nothing, if they exceed what the backend accepts; the caller must then reset the request.
     pub fn send_trailers(&mut self, request: RequestHandle, fields: &Fields) -> bool {
         let Some((key, connection, stream)) = self.stream(request) else { return true };
-        if !connection.client.send_trailers(stream, fields) {
+        if !connection.send_trailers(stream, fields) {
             return false;
         }
         self.mark_dirty(key);
@@ -108,7 +104,7 @@ impl Transport {
     /// The owner consumed `n` bytes of the response body: the backend may send as many more.
     pub fn release(&mut self, request: RequestHandle, n: usize) {
         if let Some((key, connection, stream)) = self.stream(request) {
-            connection.client.release(stream, n);
+            connection.release(stream, n);
             if connection.has_output() {
                 self.mark_dirty(key);
             }
@@ -120,7 +116,7 @@ impl Transport {
     pub fn resize(&mut self, request: RequestHandle, size: usize) {
         let size = u32::try_from(size).unwrap_or(u32::MAX).min(self.options.max_stream_window);
         if let Some((key, connection, stream)) = self.stream(request) {
-            connection.client.resize(stream, size);
+            connection.resize(stream, size);
             if connection.has_output() {
                 self.mark_dirty(key);
             }
@@ -138,8 +134,8 @@ impl Transport {
         self.h2.initial_stream_window = size;
         self.is_window_due = false;
         for key in self.slots.keys() {
-            if let Some(connection) = self.slots.h2_mut(key) {
-                self.is_window_due |= !connection.client.set_initial_stream_window(size);
+            if let Some(connection) = self.slots.connection_mut(key) {
+                self.is_window_due |= !connection.set_initial_window(size);
                 if connection.has_output() {
                     self.mark_dirty(key);
                 }
@@ -160,10 +156,8 @@ impl Transport {
                 }
             }
             Place::Stream { connection: key, stream, .. } => {
-                if let Some(connection) = self.slots.h2_mut(key) {
-                    let before = connection.client.active();
-                    connection.client.reset(stream, reset::code(reason));
-                    self.counters.resets_sent += (before - connection.client.active()) as u64;
+                if let Some(connection) = self.slots.connection_mut(key) {
+                    self.counters.resets_sent += u64::from(connection.reset(stream, reason));
                     self.mark_dirty(key);
                     self.settle(key);
                 }
@@ -183,9 +177,11 @@ impl Transport {
     }
 
     /// The connection and stream of a request.
-    fn stream(&mut self, request: RequestHandle) -> Option<(SlotKey, &mut Connection, StreamId)> {
+    fn stream(&mut self, request: RequestHandle) -> Option<(SlotKey, &mut Connection, Stream)> {
         match self.requests.get(request)?.place {
-            Place::Stream { connection, stream, .. } => Some((connection, self.slots.h2_mut(connection)?, stream)),
+            Place::Stream { connection, stream, .. } => {
+                Some((connection, self.slots.connection_mut(connection)?, stream))
+            }
             Place::Waiting(_) | Place::Unplaced => None,
         }
     }
