@@ -2,7 +2,8 @@
 //!
 //! This crate owns every `unsafe` block of the product, each with its reason. It knows no QUIC beyond the place of a
 //! connection id, no HTTP and no configuration file: callers pass plain option structs. `edge` and the worker call
-//! [`udp`], [`steer`], [`inbox`] and [`timer`]; `transport` and the probes share [`timer::Deadlines`]; the runtime calls the rest.
+//! [`udp`], [`steer`], [`inbox`] and [`timer`]; `edge`, `transport` and the probes use [`timer::Deadlines`], the exchanges
+//! [`timer::Wheel`]; the runtime calls the rest.
 
 pub mod heap;
 pub mod inbox;

@@ -1,8 +1,10 @@
 //! One timer per worker, exact to the nanosecond where the kernel is: a timerfd that is armed as seldom as possible.
 //!
-//! Owns the descriptor and when it fires. What is due then is the caller's business; many share it by [`Deadlines`].
+//! Owns the descriptor and when it fires. What is due then is the caller's business; many share it by [`Deadlines`] or a
+//! [`Wheel`].
 
 mod deadlines;
+mod wheel;
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
@@ -14,6 +16,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 pub use deadlines::{Deadlines, disarm};
+pub use wheel::Wheel;
 
 /// A timer for one deadline at a time.
 ///

@@ -36,10 +36,8 @@ impl Exchanges {
     /// Enters the exchange into the wheel if its deadline is nearer than what was entered.
     fn arm(&mut self, tag: Tag) {
         let Some(exchange) = self.table.get_mut(tag.0) else { return };
-        let Some(at) = exchange.deadline(self.state.epoch) else { return };
-        if exchange.entered.is_none_or(|entered| at < entered) {
-            exchange.entered = Some(at);
-            self.wheel.enter(at, tag.number());
+        if let Some(at) = exchange.deadline(self.state.epoch) {
+            self.wheel.arm(tag, at, &mut exchange.armed);
         }
     }
 

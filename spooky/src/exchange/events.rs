@@ -6,7 +6,6 @@ use super::{
     outcome::Outcome,
     state::Exchange,
     tag::Tag,
-    wheel::Due,
 };
 use spooky_edge::{Event as ClientEvent, EventKind};
 use spooky_lb::{admit::Wake, time::Nanos};
@@ -73,15 +72,13 @@ impl Exchanges {
     pub(crate) fn on_time(&mut self, io: &mut impl Io) {
         let mut due = Vec::new();
         let (table, epoch, now) = (&mut self.table, self.state.epoch, io.now());
-        self.wheel.turn(now, |number| {
-            let (tag, _) = Tag::from_event(number);
-            let Some(exchange) = table.get_mut(tag.0) else { return Due::Gone };
-            exchange.entered = exchange.deadline(epoch).filter(|at| *at > now);
-            if let Some(at) = exchange.entered {
-                return Due::Later(at);
+        self.wheel.advance(now, |tag| {
+            let exchange = table.get_mut(tag.0)?;
+            exchange.armed = exchange.deadline(epoch).filter(|at| *at > now);
+            if exchange.armed.is_none() {
+                due.push(tag);
             }
-            due.push(tag);
-            Due::Gone
+            exchange.armed
         });
         for tag in due {
             self.dispatch(io, tag, Exchange::on_deadline);

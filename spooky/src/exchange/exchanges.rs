@@ -1,10 +1,9 @@
 //! All exchanges of a worker and what they share: table, queue, deadlines, counts, the snapshot for new requests.
 
-use super::{
-    clock::Clock, outcome::RequestCounts, shares::ClientShares, state::Exchange, waiting::Waiting, wheel::Wheel,
-};
+use super::{clock::Clock, outcome::RequestCounts, shares::ClientShares, state::Exchange, tag::Tag, waiting::Waiting};
 use crate::{snapshot::WorkerSnapshot, state::State};
 use spooky_lb::{admit::Queue, route::PathDepths, time::Nanos};
+use spooky_net::timer::Wheel;
 use spooky_table::Table;
 use spooky_transport::Transport;
 use std::{rc::Rc, sync::Arc, task::Waker, time::Instant};
@@ -13,7 +12,7 @@ use std::{rc::Rc, sync::Arc, task::Waker, time::Instant};
 pub(crate) struct Exchanges {
     pub(super) table: Table<Exchange>,
     pub(super) counts: RequestCounts,
-    pub(super) wheel: Wheel,
+    pub(super) wheel: Wheel<Tag>,
     pub(super) waiting: Waiting,
     pub(super) shares: ClientShares,
     pub(super) state: Arc<State>,

@@ -29,7 +29,6 @@ mod tag;
 mod time;
 mod upload;
 mod waiting;
-mod wheel;
 mod worker_io;
 
 pub(crate) use clock::Clock;

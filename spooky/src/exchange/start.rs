@@ -190,7 +190,7 @@ impl Exchanges {
             upload: Upload::new(admitted.body),
             response: Response::Awaited,
             status: None,
-            entered: None,
+            armed: None,
         });
         let tag = Tag(handle);
         io.set_tag(client, tag.number());

@@ -96,8 +96,8 @@ pub(super) struct Exchange {
     pub(super) response: Response,
     /// Of the response, once its head has come.
     pub(super) status: Option<u16>,
-    /// The earliest deadline that was entered into the wheel and has not come.
-    pub(super) entered: Option<Instant>,
+    /// The moment for which it is armed in the wheel.
+    pub(super) armed: Option<Instant>,
 }
 
 /// Field sections up to this size are kept to the end of their exchange: that is cheaper than to free them early.
