@@ -21,7 +21,7 @@ use crate::{
     failure::{ConnectFailure, FailureKind},
     options::Scheme,
     resolve,
-    socket::{Heard, Socket, TLS_READ_AHEAD},
+    socket::{PeekStream, Socket, TLS_READ_AHEAD},
 };
 
 /// Head start of an address over the next one (RFC 8305 5).
@@ -49,21 +49,21 @@ const NOT_TLS: &str = "backend speaks cleartext; write http://";
 pub(crate) struct Route {
     pub(crate) host: String,
     pub(crate) port: u16,
-    pub(crate) carriage: Carriage,
+    pub(crate) security: Security,
 }
 
-/// What carries the bytes.
+/// Whether connections use TLS.
 #[derive(Clone)]
-pub(crate) enum Carriage {
+pub(crate) enum Security {
     Cleartext,
     Tls(TlsConnector, ServerName<'static>),
     /// TLS, or cleartext where the peer does not speak it.
     Detect(TlsConnector, ServerName<'static>),
 }
 
-/// What was found where it is not given. Remembered until an attempt fails.
+/// The scheme that an earlier attempt detected, where the configuration does not say. Kept until an attempt fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Found {
+pub(crate) enum DetectedScheme {
     Cleartext,
     Tls,
 }
@@ -76,49 +76,51 @@ impl Route {
             config.alpn_protocols = vec![ALPN_H2.to_vec()];
             TlsConnector::from(Arc::new(config))
         };
-        let carriage = match scheme {
-            Scheme::Http => Carriage::Cleartext,
-            Scheme::Https { tls, server_name } => Carriage::Tls(connector(tls), server_name.clone()),
-            Scheme::Detect { tls, server_name } => Carriage::Detect(connector(tls), server_name.clone()),
+        let security = match scheme {
+            Scheme::Http => Security::Cleartext,
+            Scheme::Https { tls, server_name } => Security::Tls(connector(tls), server_name.clone()),
+            Scheme::Detect { tls, server_name } => Security::Detect(connector(tls), server_name.clone()),
         };
-        Self { host, port, carriage }
+        Self { host, port, security }
     }
 }
 
-/// A connection that stands.
+/// A connection that takes bytes: TCP, and TLS where it is used.
 pub(crate) struct Established {
     pub(crate) socket: Socket,
     /// The addresses of the name, to be tried first next time.
     pub(crate) addresses: Rc<[SocketAddr]>,
-    /// What was found, if that was a question.
-    pub(crate) found: Option<Found>,
+    /// The detected scheme, where the configuration does not say.
+    pub(crate) detected: Option<DetectedScheme>,
 }
 
-/// What earlier attempts of an origin have left.
-pub(crate) struct Memory {
+/// What earlier attempts of an origin have found out.
+pub(crate) struct ConnectHints {
     /// The addresses that answered before; they are looked up again when none of them does.
     pub(crate) addresses: Option<Rc<[SocketAddr]>>,
-    pub(crate) found: Option<Found>,
+    pub(crate) detected: Option<DetectedScheme>,
     /// Attempts so far.
     pub(crate) turn: usize,
 }
 
 /// Makes one connection.
-pub(crate) async fn establish(route: Rc<Route>, memory: Memory) -> Result<Established, ConnectFailure> {
-    let Memory { addresses: known, found, turn } = memory;
-    let (stream, addresses) = reach(&route, known, turn).await?;
-    let (connector, name) = match (&route.carriage, found) {
-        (Carriage::Cleartext, _) => return Ok(Established { socket: Socket::Plain(stream), addresses, found: None }),
-        (Carriage::Detect(..), Some(Found::Cleartext)) => {
-            return Ok(Established { socket: Socket::Plain(stream), addresses, found });
+pub(crate) async fn establish(route: Rc<Route>, hints: ConnectHints) -> Result<Established, ConnectFailure> {
+    let ConnectHints { addresses: known, detected, turn } = hints;
+    let (stream, addresses) = connect_tcp(&route, known, turn).await?;
+    let (connector, name) = match (&route.security, detected) {
+        (Security::Cleartext, _) => {
+            return Ok(Established { socket: Socket::Plain(stream), addresses, detected: None });
         }
-        (Carriage::Tls(connector, name) | Carriage::Detect(connector, name), _) => (connector, name),
+        (Security::Detect(..), Some(DetectedScheme::Cleartext)) => {
+            return Ok(Established { socket: Socket::Plain(stream), addresses, detected });
+        }
+        (Security::Tls(connector, name) | Security::Detect(connector, name), _) => (connector, name),
     };
     match secure(stream, connector, name).await {
-        Ok(socket) => Ok(Established { socket, addresses, found: Some(Found::Tls) }),
-        Err(Refusal::NotTls(_)) if matches!(route.carriage, Carriage::Detect(..)) && found.is_none() => {
-            let (stream, addresses) = reach(&route, Some(addresses), turn).await?;
-            Ok(Established { socket: Socket::Plain(stream), addresses, found: Some(Found::Cleartext) })
+        Ok(socket) => Ok(Established { socket, addresses, detected: Some(DetectedScheme::Tls) }),
+        Err(Refusal::NotTls(_)) if matches!(route.security, Security::Detect(..)) && detected.is_none() => {
+            let (stream, addresses) = connect_tcp(&route, Some(addresses), turn).await?;
+            Ok(Established { socket: Socket::Plain(stream), addresses, detected: Some(DetectedScheme::Cleartext) })
         }
         Err(Refusal::NotTls(failure) | Refusal::Tls(failure)) => Err(failure),
     }
@@ -134,7 +136,7 @@ enum Refusal {
 }
 
 async fn secure(stream: TcpStream, connector: &TlsConnector, name: &ServerName<'static>) -> Result<Socket, Refusal> {
-    let stream = BufReader::with_capacity(TLS_READ_AHEAD, Heard::new(stream));
+    let stream = BufReader::with_capacity(TLS_READ_AHEAD, PeekStream::new(stream));
     let shaken = connector.connect(name.clone(), stream).into_fallible().await;
     let stream = shaken.map_err(|(error, stream)| {
         let mut failure = ConnectFailure::from_tls(&error);
@@ -155,18 +157,18 @@ async fn secure(stream: TcpStream, connector: &TlsConnector, name: &ServerName<'
 }
 
 /// TCP to one of the origin's addresses.
-async fn reach(
+async fn connect_tcp(
     route: &Route,
     known: Option<Rc<[SocketAddr]>>,
     turn: usize,
 ) -> Result<(TcpStream, Rc<[SocketAddr]>), ConnectFailure> {
-    let (stream, addresses) = reach_any(route, known, turn).await?;
+    let (stream, addresses) = connect_any(route, known, turn).await?;
     // Small frames must not wait for acknowledgements; a socket that cannot do it works all the same.
     let _ = stream.set_nodelay(true);
     Ok((stream, addresses))
 }
 
-async fn reach_any(
+async fn connect_any(
     route: &Route,
     known: Option<Rc<[SocketAddr]>>,
     turn: usize,

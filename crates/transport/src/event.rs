@@ -1,4 +1,4 @@
-//! What the transport tells its worker. Produced in order per request; nothing of a request follows after its end,
+//! Events for the worker. Produced in order per request; nothing of a request follows after its end,
 //! its failure, or a reset by this side.
 
 use std::{rc::Rc, time::Duration};

@@ -62,7 +62,7 @@ pub enum Scheme {
         /// The name for SNI and for the check of the certificate.
         server_name: ServerName<'static>,
     },
-    /// Found out by the first connection: TLS, or cleartext where the peer answers a `ClientHello` with anything but TLS or
+    /// Detected by the first connection: TLS, or cleartext where the peer answers a `ClientHello` with anything but TLS or
     /// closes without an answer. Remembered until an attempt fails. `:scheme` of requests is then that of the connection.
     Detect {
         /// As above; it should check nothing, for cleartext checks nothing either.
@@ -101,7 +101,7 @@ pub struct BackendSpec {
     pub host: String,
     /// TCP port.
     pub port: u16,
-    /// Cleartext or TLS, or whichever is found.
+    /// Cleartext, TLS, or whichever is detected.
     pub scheme: Scheme,
     /// What is spoken.
     pub protocol: Protocol,

@@ -11,7 +11,7 @@ use std::{
 };
 
 use crate::{
-    connect::{Found, Route},
+    connect::{DetectedScheme, Route},
     handle::{RequestHandle, SlotKey},
     options::BackendSpec,
 };
@@ -47,8 +47,8 @@ pub(crate) struct Origin {
     pub(crate) reach: Reach,
     /// What the name resolved to when a connection last succeeded.
     pub(crate) addresses: Option<Rc<[SocketAddr]>>,
-    /// What was found to carry the bytes, where that is a question; forgotten when an attempt fails.
-    pub(crate) found: Option<Found>,
+    /// The detected scheme, where the configuration does not say; forgotten when an attempt fails.
+    pub(crate) detected: Option<DetectedScheme>,
     /// Attempts so far.
     pub(crate) attempts: usize,
     /// Bound of an attempt: that of the backend last asked for.
@@ -68,7 +68,7 @@ impl Origin {
             failed_at: None,
             reach: Reach::Up,
             addresses: None,
-            found: None,
+            detected: None,
             attempts: 0,
             connect_timeout: spec.connect_timeout,
         }

@@ -19,15 +19,15 @@ use tokio_util::io::poll_read_buf;
 pub(crate) const TLS_READ_AHEAD: usize = 64 * 1024;
 
 /// TLS over a socket that reads ahead.
-pub(crate) type Tls = TlsStream<BufReader<Heard>>;
+pub(crate) type Tls = TlsStream<BufReader<PeekStream>>;
 
-/// A socket that remembers the first byte of the peer: it tells TLS from anything else.
-pub(crate) struct Heard {
+/// A socket that keeps the first byte of the peer, which distinguishes TLS from other protocols.
+pub(crate) struct PeekStream {
     stream: TcpStream,
     first: Option<u8>,
 }
 
-impl Heard {
+impl PeekStream {
     pub(crate) fn new(stream: TcpStream) -> Self {
         Self { stream, first: None }
     }
@@ -38,7 +38,7 @@ impl Heard {
     }
 }
 
-impl AsyncRead for Heard {
+impl AsyncRead for PeekStream {
     fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let this = self.get_mut();
         let before = into.filled().len();
@@ -50,7 +50,7 @@ impl AsyncRead for Heard {
     }
 }
 
-impl AsyncWrite for Heard {
+impl AsyncWrite for PeekStream {
     fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().stream).poll_write(cx, bytes)
     }

@@ -50,7 +50,7 @@ pub(crate) struct H2Connection {
     room: usize,
     pub(crate) phase: Phase,
     /// It is cleartext, and whoever makes the requests does not know: `:scheme` is written here.
-    pub(crate) is_found_cleartext: bool,
+    pub(crate) is_detected_cleartext: bool,
     /// What the peer speaks instead of HTTP/2, in the operator's words.
     pub(crate) foreign: Option<&'static str>,
     /// The highest stream that the peer's GOAWAY left.
@@ -62,11 +62,11 @@ pub(crate) struct H2Connection {
     /// The TLS layer may hold bytes back.
     unflushed: bool,
     /// When the peer last sent something.
-    heard: Instant,
+    last_received: Instant,
     /// When a request was last sent.
-    used: Instant,
+    last_sent: Instant,
     /// When the PING that is not answered yet was sent.
-    pinged: Option<Instant>,
+    ping_sent: Option<Instant>,
 }
 
 impl H2Connection {
@@ -77,16 +77,16 @@ impl H2Connection {
             client: Client::new(config),
             inbound: BytesMut::new(),
             room: MIN_READ,
-            phase: Phase::Greeting { deadline },
-            is_found_cleartext: false,
+            phase: Phase::Handshaking { deadline },
+            is_detected_cleartext: false,
             foreign: None,
             last_stream: None,
             error: None,
             written: 0,
             unflushed: false,
-            heard: now,
-            used: now,
-            pinged: None,
+            last_received: now,
+            last_sent: now,
+            ping_sent: None,
         }
     }
 
@@ -134,14 +134,14 @@ impl H2Connection {
         now: Instant,
     ) -> Result<(StreamId, u64), Refused> {
         let at = self.written + self.client.output().len() as u64;
-        let stream = if self.is_found_cleartext && head.scheme() == b"https" {
+        let stream = if self.is_detected_cleartext && head.scheme() == b"https" {
             let mut head = head.clone();
             head.fields.set(Known::Scheme, &[b"http"]);
             self.client.send_request(&head, end, handle.to_bits())?
         } else {
             self.client.send_request(head, end, handle.to_bits())?
         };
-        self.used = now;
+        self.last_sent = now;
         Ok((stream, at))
     }
 
@@ -215,8 +215,8 @@ impl H2Connection {
                 Poll::Ready(Err(error)) => return Err(FailureKind::ConnectionLost(error.kind())),
             };
             counters.bytes_read += n as u64;
-            self.heard = now;
-            self.pinged = None;
+            self.last_received = now;
+            self.ping_sent = None;
             if n == room {
                 self.room = (self.room * 2).min(MAX_READ);
             } else if n < self.room / 8 {
@@ -248,13 +248,13 @@ impl H2Connection {
 
     /// Lets the state machine work on what was read, or on room that a write has made.
     pub(crate) fn digest(&mut self, events: &mut VecDeque<Queued>, counters: &mut Counters) -> Result<(), FailureKind> {
-        if self.foreign.is_none() && matches!(self.phase, Phase::Greeting { .. }) {
+        if self.foreign.is_none() && matches!(self.phase, Phase::Handshaking { .. }) {
             self.foreign = self.first_bytes();
         }
         while let Some(event) = self.client.recv(&mut self.inbound).map_err(FailureKind::Protocol)? {
             match event {
                 Event::Ready => {
-                    if matches!(self.phase, Phase::Greeting { .. }) {
+                    if matches!(self.phase, Phase::Handshaking { .. }) {
                         self.phase = Phase::Open;
                     }
                 }
@@ -355,13 +355,13 @@ impl H2Connection {
 
     /// Returns what is due at `now`; docs/reference/behaviour.md#timeouts has the idle timeout and the keepalive.
     pub(crate) fn due(&self, options: &Options, now: Instant) -> Due {
-        let quiet_since = self.heard.max(self.used);
+        let quiet_since = self.last_received.max(self.last_sent);
         let wait = |from: Instant, interval: Duration, due: Due| {
             let at = from + interval;
             if now >= at { due } else { Due::At(at) }
         };
-        if let Some(pinged) = self.pinged {
-            return wait(pinged, options.keepalive_timeout, Due::Dead(FailureKind::KeepaliveTimeout));
+        if let Some(sent_at) = self.ping_sent {
+            return wait(sent_at, options.keepalive_timeout, Due::Dead(FailureKind::KeepaliveTimeout));
         }
         match options.keepalive_interval {
             Some(interval) if self.client.active() > 0 => wait(quiet_since, interval, Due::Ping),
@@ -377,6 +377,6 @@ impl H2Connection {
     /// Queues a keepalive PING.
     pub(crate) fn ping(&mut self, now: Instant) {
         self.client.ping(self.written);
-        self.pinged = Some(now);
+        self.ping_sent = Some(now);
     }
 }

@@ -8,7 +8,7 @@ use crate::failure::FailureKind;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// The preface is sent; whether the peer speaks the protocol is not known yet. The attempt ends at `deadline`.
-    Greeting {
+    Handshaking {
         /// When the attempt has failed.
         deadline: Instant,
     },

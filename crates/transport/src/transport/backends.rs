@@ -30,7 +30,7 @@ impl Transport {
         if let Some(origin) = self.origins.get_mut(at) {
             origin.backends -= 1;
             for key in origin.open.clone() {
-                self.settle(key);
+                self.on_streams_changed(key);
             }
             self.forget_unused(at);
         }
@@ -40,7 +40,7 @@ impl Transport {
     pub fn drain(&mut self) {
         self.draining = true;
         for key in self.slots.keys() {
-            self.settle(key);
+            self.on_streams_changed(key);
         }
     }
 }

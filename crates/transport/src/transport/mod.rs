@@ -1,15 +1,15 @@
 //! The transport of one worker: backends, their origins, connections and running requests, in tables with stable slots.
 //!
 //! Here: construction, and what all of the others need. `backends` has the backends and the life cycle, `send` the calls of
-//! the exchange, `tell` what it hears, `drive` the turn of the worker, `place` the way of requests to connections, `reach`
-//! how connections come and go.
+//! the exchange, `events` what is reported to it, `poll` the turn of the worker, `place` the assignment of requests to
+//! connections, `connections` their begin and end.
 
 mod backends;
-mod drive;
+mod connections;
+mod events;
 mod place;
-mod reach;
+mod poll;
 mod send;
-mod tell;
 
 use std::{
     collections::{HashMap, VecDeque},

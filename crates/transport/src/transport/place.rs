@@ -6,7 +6,7 @@ use spooky_bridge::message::RequestHead;
 
 use super::Transport;
 use crate::{
-    connect::{self, Memory},
+    connect::{self, ConnectHints},
     failure::{FailureKind, Processed},
     handle::{RequestHandle, SlotKey},
     pool::{NotTaken, Phase},
@@ -48,9 +48,9 @@ impl Transport {
     }
 
     /// Gives waiting requests of an origin to connections that have room, and asks for another connection if some are left.
-    pub(super) fn pump(&mut self, at: usize) {
+    pub(super) fn assign_waiting(&mut self, at: usize) {
         while let Some(handle) = self.origins.get(at).and_then(|origin| origin.waiting.front().copied()) {
-            let Some((key, _)) = self.least_busy(at) else { return self.widen(at) };
+            let Some((key, _)) = self.least_busy(at) else { return self.maybe_connect(at) };
             if let Some(origin) = self.origins.get_mut(at) {
                 origin.waiting.pop_front();
             }
@@ -77,8 +77,8 @@ impl Transport {
         }
     }
 
-    /// Draws the consequences of what happened to a connection: it may have room for waiting requests, or be of no more use.
-    pub(super) fn settle(&mut self, key: SlotKey) {
+    /// Streams of a connection began or ended: gives its room to waiting requests, or closes it if it is of no more use.
+    pub(super) fn on_streams_changed(&mut self, key: SlotKey) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         let at = slot.origin;
         let Some(connection) = self.slots.connection(key) else { return };
@@ -86,21 +86,22 @@ impl Transport {
         let open = connection.phase() == Phase::Open;
         let Some(origin) = self.origins.get(at) else { return };
         if !origin.waiting.is_empty() && open {
-            self.pump(at);
+            self.assign_waiting(at);
         } else if spent || idle && open && (self.draining || origin.backends == 0) {
             self.close(key);
         }
     }
 
-    /// Begins another connection to an origin, if it may have one.
-    pub(super) fn widen(&mut self, at: usize) {
+    /// Starts another connection to an origin, if it may have one.
+    pub(super) fn maybe_connect(&mut self, at: usize) {
         let most = self.options.connections_per_backend.max(1);
         let Some(origin) = self.origins.get_mut(at) else { return };
         if !origin.may_connect(most, self.now) {
             return;
         }
-        let memory = Memory { addresses: origin.addresses.clone(), found: origin.found, turn: origin.attempts };
-        let attempt = connect::establish(Rc::clone(&origin.route), memory);
+        let hints =
+            ConnectHints { addresses: origin.addresses.clone(), detected: origin.detected, turn: origin.attempts };
+        let attempt = connect::establish(Rc::clone(&origin.route), hints);
         let Some(slot) = self.slots.insert(at, Box::pin(attempt), &self.ready) else {
             // Too many connections in this worker. Those that wait go on when one of their own has room.
             if origin.open.is_empty() {

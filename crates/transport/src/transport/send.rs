@@ -34,7 +34,7 @@ impl Transport {
             let put = self.put_on(key, handle, head, end);
             if put.is_ok() {
                 if self.options.spread_at.is_some_and(|spread_at| least.is_some_and(|(_, busy)| busy >= spread_at)) {
-                    self.widen(at);
+                    self.maybe_connect(at);
                 }
                 return Ok(handle);
             }
@@ -54,7 +54,7 @@ impl Transport {
         origin.waiting.push_back(handle);
         origin.connect_timeout = connect_timeout;
         self.counters.requests_waited += 1;
-        self.widen(at);
+        self.maybe_connect(at);
         Ok(handle)
     }
 
@@ -159,7 +159,7 @@ impl Transport {
                 if let Some(connection) = self.slots.connection_mut(key) {
                     self.counters.resets_sent += u64::from(connection.reset(stream, reason));
                     self.mark_dirty(key);
-                    self.settle(key);
+                    self.on_streams_changed(key);
                 }
             }
         }
@@ -171,7 +171,7 @@ impl Transport {
             entry.sent_all = true;
             if entry.received_all {
                 self.requests.remove(request);
-                self.settle(key);
+                self.on_streams_changed(key);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! What the owner hears: events wait in a queue until it takes them, and it may have ended their request meanwhile.
+//! Events for the owner of requests. They wait in a queue until it takes them, and it may have ended their request meanwhile.
 
 use super::Transport;
 use crate::{
@@ -13,15 +13,15 @@ impl Transport {
     /// The next event, in the order of their causes. Call it until it gives none.
     pub fn next_event(&mut self) -> Option<Event> {
         while let Some(queued) = self.events.pop_front() {
-            if let Some(event) = self.tell(queued) {
+            if let Some(event) = self.event_of(queued) {
                 return Some(event);
             }
         }
         None
     }
 
-    /// Turns a queued event into what the owner hears of it: nothing, if it has ended the request meanwhile.
-    fn tell(&mut self, queued: Queued) -> Option<Event> {
+    /// Turns a queued event into the event for the owner. `None` if the owner has ended the request meanwhile.
+    fn event_of(&mut self, queued: Queued) -> Option<Event> {
         match queued {
             Queued::Informational { handle, protocol, head } => {
                 let tag = self.requests.get(handle)?.tag;
@@ -47,7 +47,7 @@ impl Transport {
                 let tag = self.requests.get(handle)?.tag;
                 Some(Event::Sent { tag, waited })
             }
-            Queued::Failed { handle, kind, processed } => self.tell_failure(handle, kind, processed),
+            Queued::Failed { handle, kind, processed } => self.failure_event(handle, kind, processed),
             Queued::Backend(event) => Some(event),
         }
     }
@@ -66,9 +66,9 @@ impl Transport {
         Some(tag)
     }
 
-    /// The request is over. A loss after the whole response concerns only what was still being uploaded: the exchange has
-    /// all that it wanted, so it hears that nothing more can be sent by having its bytes swallowed.
-    fn tell_failure(&mut self, handle: RequestHandle, kind: FailureKind, processed: Processed) -> Option<Event> {
+    /// The request has failed. Returns `None` if the whole response has arrived: only the rest of the upload is lost, and
+    /// [`Transport::send_data`] discards that from now on.
+    fn failure_event(&mut self, handle: RequestHandle, kind: FailureKind, processed: Processed) -> Option<Event> {
         let entry = self.requests.remove(handle)?;
         if entry.received_all {
             return None;

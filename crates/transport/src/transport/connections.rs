@@ -4,7 +4,7 @@ use std::{net::SocketAddr, rc::Rc, task::Context};
 
 use super::Transport;
 use crate::{
-    connect::{Established, Found},
+    connect::{DetectedScheme, Established},
     event::Event,
     failure::{ConnectFailure, FailureKind},
     handle::{BackendId, SlotKey},
@@ -15,16 +15,16 @@ use crate::{
 };
 
 impl Transport {
-    /// TCP and TLS stand: the preface goes out, and the peer has until the deadline of the attempt to answer it.
-    pub(super) fn greet(&mut self, key: SlotKey, established: Established) {
+    /// TCP and TLS are set up: queues the preface. The peer has until the deadline of the attempt to answer it.
+    pub(super) fn start_h2(&mut self, key: SlotKey, established: Established) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         let deadline = slot.deadline(self.now);
         let mut connection = H2Connection::new(established.socket, &self.h2, deadline, self.now);
-        connection.is_found_cleartext = established.found == Some(Found::Cleartext);
+        connection.is_detected_cleartext = established.detected == Some(DetectedScheme::Cleartext);
         slot.link = Link::Connected(Connection::H2(Box::new(connection)));
         if let Some(origin) = self.origins.get_mut(slot.origin) {
             origin.addresses = Some(established.addresses);
-            origin.found = established.found;
+            origin.detected = established.detected;
         }
         self.mark_dirty(key);
     }
@@ -44,9 +44,9 @@ impl Transport {
         origin.failed_at = None;
         self.counters.connections_opened += 1;
         if std::mem::replace(&mut origin.reach, Reach::Up) == Reach::Down {
-            self.tell_backends(at, |backend| Event::BackendUp { backend });
+            self.queue_backend_events(at, |backend| Event::BackendUp { backend });
         }
-        self.settle(key);
+        self.on_streams_changed(key);
     }
 
     /// An attempt failed, or took too long.
@@ -57,11 +57,11 @@ impl Transport {
         let Some(origin) = self.origins.get_mut(at) else { return };
         origin.failed_at = Some(self.now);
         origin.addresses = None::<Rc<[SocketAddr]>>;
-        origin.found = None;
+        origin.detected = None;
         if origin.open.is_empty() {
             if std::mem::replace(&mut origin.reach, Reach::Down) == Reach::Up {
                 let reason: Rc<str> = Rc::from(failure.text.as_str());
-                self.tell_backends(at, |backend| Event::BackendDown { backend, reason: Rc::clone(&reason) });
+                self.queue_backend_events(at, |backend| Event::BackendDown { backend, reason: Rc::clone(&reason) });
             }
             self.fail_waiting(at, failure.kind);
         }
@@ -74,16 +74,16 @@ impl Transport {
         if let Some(origin) = self.origins.get_mut(at) {
             origin.open.retain(|open| *open != key);
         }
-        self.settle(key);
-        self.pump(at);
+        self.on_streams_changed(key);
+        self.assign_waiting(at);
     }
 
     /// The connection is dead, and its streams with it.
-    pub(super) fn lose(&mut self, key: SlotKey, kind: FailureKind) {
+    pub(super) fn on_connection_lost(&mut self, key: SlotKey, kind: FailureKind) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         let at = slot.origin;
         let Link::Connected(connection) = &mut slot.link else { return };
-        if matches!(connection.phase(), Phase::Greeting { .. }) {
+        if matches!(connection.phase(), Phase::Handshaking { .. }) {
             let mut failure = ConnectFailure::new(kind);
             if let Some(text) = connection.foreign() {
                 text.clone_into(&mut failure.text);
@@ -99,10 +99,10 @@ impl Transport {
         self.fail_streams(key, kind);
         self.slots.remove(key);
         self.leave_origin(at, key);
-        self.pump(at);
+        self.assign_waiting(at);
     }
 
-    fn tell_backends(&mut self, at: usize, event: impl Fn(BackendId) -> Event) {
+    fn queue_backend_events(&mut self, at: usize, event: impl Fn(BackendId) -> Event) {
         for (backend, _) in self.targets.iter().filter(|(_, target)| target.origin == at) {
             self.events.push_back(Queued::Backend(event(BackendId(backend))));
         }

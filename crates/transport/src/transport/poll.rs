@@ -65,7 +65,7 @@ impl Transport {
             Link::Connecting(_) => return self.connect_failed(key, &ConnectFailure::new(FailureKind::ConnectTimeout)),
             Link::Connected(connection) => connection,
         };
-        if matches!(connection.phase(), Phase::Greeting { deadline } if now >= deadline) {
+        if matches!(connection.phase(), Phase::Handshaking { deadline } if now >= deadline) {
             return self.connect_failed(key, &ConnectFailure::new(FailureKind::ConnectTimeout));
         }
         connection.tick();
@@ -78,7 +78,7 @@ impl Transport {
                 self.mark_dirty(key);
             }
             Due::Idle => self.close(key),
-            Due::Dead(kind) => self.lose(key, kind),
+            Due::Dead(kind) => self.on_connection_lost(key, kind),
         }
     }
 
@@ -90,7 +90,7 @@ impl Transport {
             Link::Connecting(attempt) => match attempt.as_mut().poll(&mut cx) {
                 Poll::Pending => {}
                 Poll::Ready(Ok(established)) => {
-                    self.greet(key, established);
+                    self.start_h2(key, established);
                     self.read(key);
                 }
                 Poll::Ready(Err(failure)) => self.connect_failed(key, &failure),
@@ -99,7 +99,7 @@ impl Transport {
         }
     }
 
-    /// Reads from a connection and draws the consequences.
+    /// Reads from a connection and handles what its phase then is.
     fn read(&mut self, key: SlotKey) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         let Link::Connected(connection) = &mut slot.link else { return };
@@ -109,10 +109,10 @@ impl Transport {
             Ok(ReadEnd::More) => self.ready.mark(key.index()),
             Ok(ReadEnd::Drained) => {
                 if let Some(kind) = slot.broken {
-                    return self.lose(key, kind);
+                    return self.on_connection_lost(key, kind);
                 }
             }
-            Err(kind) => return self.lose(key, kind),
+            Err(kind) => return self.on_connection_lost(key, kind),
         }
         if connection.has_output() {
             self.mark_dirty(key);
@@ -124,12 +124,12 @@ impl Transport {
     fn advance(&mut self, key: SlotKey, before: Phase) {
         let Some(after) = self.slots.connection(key).map(Connection::phase) else { return };
         match (before, after) {
-            (Phase::Greeting { .. }, Phase::Open) => self.connected(key),
-            (Phase::Greeting { .. }, Phase::Retiring) => {
+            (Phase::Handshaking { .. }, Phase::Open) => self.connected(key),
+            (Phase::Handshaking { .. }, Phase::Retiring) => {
                 self.connect_failed(key, &ConnectFailure::new(FailureKind::GoAway));
             }
             (Phase::Open, Phase::Retiring) => self.retire(key),
-            _ => self.settle(key),
+            _ => self.on_streams_changed(key),
         }
     }
 
