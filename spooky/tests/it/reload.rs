@@ -1,13 +1,17 @@
 //! SIGHUP puts a new configuration into effect: what begins later follows it, what has begun does not notice.
 
+use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http::StatusCode;
 use rustix::process::Signal;
+use spooky_testkit::certs::Files;
+use spooky_testkit::client::frame::{self, kind};
 use spooky_testkit::client::{Client, Connection};
 use spooky_testkit::origin::Origin;
+use spooky_testkit::rogue::{Fault, Rogue, Script, Step};
 use spooky_testkit::{port, wait};
 
 use crate::proxy::{NAME, Proxy};
@@ -289,5 +293,192 @@ async fn many_reloads_under_traffic_lose_nothing_and_free_what_they_replace() {
     })
     .await;
     assert_eq!(proxy.count("Configuration freed"), freed);
+    proxy.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_tunnel_goes_on_in_both_directions_although_its_route_its_backend_and_connect_itself_are_removed() {
+    let (origin, successor) = (Origin::h2c().await, Origin::h2c().await);
+    let backends = [origin.url()];
+    let allow = "resilience:\n  protocol: { allow_connect: true }";
+    let proxy =
+        Proxy::start(|settings| settings.upstream("all", "/", &backends).block(allow).workers(2).level("debug")).await;
+    let connect = frame::headers(&[(":method", "CONNECT"), (":authority", "db.example:443")]);
+    let connection = proxy.greeted().await;
+    let mut tunnel = connection.request(&connect, false).await;
+    assert_eq!(tunnel.frames.next().await.unwrap().kind, kind::HEADERS);
+    let mut said = 0;
+    let mut reloads = 1;
+    for round in 0..3 {
+        for size in [1, 100_000] {
+            tunnel.write(&frame::frame(kind::DATA, &vec![round; size])).await;
+            said += size;
+        }
+        let mut heard = 0;
+        while heard < 100_001 {
+            let frame = tunnel.frames.next().await.unwrap();
+            assert!(frame.kind == kind::DATA && frame.payload.iter().all(|byte| *byte == round));
+            heard += frame.payload.len();
+        }
+        reloads += 1;
+        let text = proxy.settings.text().replace("allow_connect: true", "allow_connect: false");
+        let text = text.replace("\"/\"", "\"/moved\"").replace(&origin.url(), &successor.url());
+        proxy.reload(&text, reloads).await;
+        let refused = connection.request(&connect, true).await.answer().await.unwrap();
+        assert_eq!(refused.statuses(), ["405"], "the new configuration holds for what begins now");
+    }
+    // Each direction still ends by itself.
+    tunnel.end();
+    assert_eq!(tunnel.answer().await.unwrap().body, b"");
+    assert_eq!(said, 300_003);
+    assert_eq!((origin.journal().now().requests.len(), successor.journal().now().connections), (1, 0));
+    proxy.logged("Configuration freed (generation=1)", 1).await;
+    proxy.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_retry_after_a_reload_goes_to_the_backends_that_the_request_began_with() {
+    const REFUSED_STREAM: u32 = 7;
+    let refusing = Script { after_request: true, ..Script::from(vec![Step::Reset(REFUSED_STREAM)]) };
+    let (refusing, second) = (Rogue::start(Fault::Script(refusing)).await, Origin::h2c().await);
+    let successors = [Origin::h2c().await, Origin::h2c().await];
+    let backends = [refusing.url(), second.url()];
+    let proxy = Proxy::start(|settings| settings.upstream("all", "/", &backends).workers(2).level("debug")).await;
+    let connection = proxy.connect().await;
+    let mut upload = connection.open(http::Request::post("https://localhost/echo").body(()).unwrap()).await.unwrap();
+    upload.sending.data(vec![1; 1000]).await.unwrap();
+    refusing.journal().until("the first attempt", |record| record.requests.len() == 1).await;
+    assert_eq!(second.journal().now().connections, 0);
+    let text = proxy.settings.text();
+    let text = text.replace(&refusing.url(), &successors[0].url()).replace(&second.url(), &successors[1].url());
+    let text = format!("{text}resilience:\n  retry_budget: {{ max_retries: 0 }}\n");
+    proxy.reload(&text, 2).await;
+    upload.sending.data(vec![1; 1000]).await.unwrap();
+    upload.sending.finish().await.unwrap();
+    let reply = upload.reading.reply().await.unwrap();
+    assert_eq!((reply.status, reply.body.len()), (StatusCode::OK, 2000));
+    assert_eq!(second.journal().now().requests.len(), 1, "on a connection that was made after the reload");
+    assert_eq!(successors.each_ref().map(|origin| origin.journal().now().connections), [0, 0]);
+    proxy.logged("Configuration freed (generation=1)", 1).await;
+    proxy.stop().await;
+}
+
+/// The configuration with a thousand upstreams more, so that its reload takes its time.
+fn with_upstreams(text: &str, backend: &str) -> String {
+    let mut upstreams = String::from("upstream:\n");
+    for number in 0..1000 {
+        let backends = format!("backends: [ {{ id: b, address: \"{backend}\" }} ]");
+        let _ = writeln!(upstreams, "  u{number}: {{ route: {{ path_prefix: \"/u{number}\" }}, {backends} }}");
+    }
+    text.replacen("upstream:\n", &upstreams, 1)
+}
+
+/// Awaits that these upstreams were read. The warnings about them come before the file is put into effect.
+async fn until_read(proxy: &Proxy) {
+    let is_read = || async { (proxy.count("Backend 'b' in upstream 'u0' uses") > 0).then_some(()) };
+    wait::until(wait::BOUND, "the file to be read", is_read).await;
+}
+
+/// When the process is asked to stop, beside the reload.
+#[derive(Clone, Copy, Debug)]
+enum Stop {
+    /// Before the signal of the reload.
+    Before,
+    /// Right behind it.
+    Behind,
+    /// When the new file was read, while it is put into effect.
+    Within,
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_in_the_middle_of_a_reload_drains() {
+    for (round, stop) in [Stop::Before, Stop::Behind, Stop::Within].into_iter().cycle().take(9).enumerate() {
+        let origin = Origin::h2c().await;
+        let backends = [origin.url()];
+        let mut proxy = Proxy::start(|settings| settings.upstream("all", "/", &backends).workers(2)).await;
+        let connection = proxy.connect().await;
+        let request = waiting_at(&origin, &connection).await;
+        let added = port::free();
+        proxy.rewrite(&with_upstreams(&with_listener(&proxy.settings.text(), added), &origin.url()));
+        match stop {
+            Stop::Before => {
+                proxy.program.signal(Signal::TERM);
+                proxy.program.signal(Signal::HUP);
+            }
+            Stop::Behind => {
+                proxy.program.signal(Signal::HUP);
+                proxy.program.signal(Signal::TERM);
+            }
+            Stop::Within => {
+                proxy.program.signal(Signal::HUP);
+                until_read(&proxy).await;
+                proxy.program.signal(Signal::TERM);
+            }
+        }
+        proxy.program.line("Draining connections").await;
+        origin.open_gate();
+        assert_eq!(request.await.unwrap(), (200, "through".to_owned()), "{stop:?}");
+        let status = proxy.program.exit(wait::BOUND).await;
+        proxy.program.rest().await;
+        assert_eq!(status.code(), Some(0), "round {round}, {stop:?}: {}", proxy.program.output());
+        assert_eq!(proxy.count("Spooky shutdown complete"), 1, "{stop:?}");
+        assert_eq!(proxy.count("Configuration reload failed"), 0, "{stop:?}");
+        let ended =
+            ["Configuration reloaded (generation=2)", "Configuration reload abandoned"].map(|end| proxy.count(end));
+        match stop {
+            Stop::Before => assert_eq!(ended, [0, 0], "a stop comes before a reload"),
+            Stop::Behind => assert!(ended.iter().sum::<usize>() <= 1, "{ended:?}"),
+            Stop::Within => assert_eq!(ended.iter().sum::<usize>(), 1, "as a whole or not at all: {ended:?}"),
+        }
+        std::net::UdpSocket::bind(added).expect("the port of the new listener is free");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_storm_of_reloads_disturbs_no_handshake() {
+    const STORMS: usize = 300;
+    const CLIENTS: usize = 4;
+    let origin = Origin::h2c().await;
+    let backends = [origin.url()];
+    let proxy = Proxy::start(|settings| settings.upstream("all", "/", &backends).workers(2)).await;
+    // Every other configuration has another certificate, and asks for a proof of the address.
+    let other = Files::write(&proxy.authority, &proxy.authority.issue(&[NAME]));
+    let one = proxy.settings.text();
+    let (cert, key) = (other.dir().join("cert.pem"), other.dir().join("key.pem"));
+    let tls = format!("  tls: {{ cert: \"{}\", key: \"{}\" }}", cert.display(), key.display());
+    let old = one.lines().find(|line| line.starts_with("  tls: ")).unwrap();
+    let two = one.replace(old, &tls).replace("performance:\n", "performance:\n  quic_retry: always\n");
+    let (stop, addr) = (tokio::sync::watch::channel(false), proxy.settings.addr());
+    let mut clients = tokio::task::JoinSet::new();
+    for _ in 0..CLIENTS {
+        // Each client keeps its tickets and tokens, so that it also resumes.
+        let (client, stopped) = (proxy.client(), stop.1.clone());
+        clients.spawn(async move {
+            let mut served = 0_usize;
+            while !*stopped.borrow() {
+                let connection = client.connect(addr, NAME).await;
+                assert_eq!(connection.get("/").await.unwrap().text(), "hello");
+                served += 1;
+            }
+            served
+        });
+    }
+    for number in 0..STORMS {
+        // Replaced as a whole: a reload never reads half of it.
+        let next = proxy.dir().join("next.yaml");
+        std::fs::write(&next, if number % 2 == 0 { &two } else { &one }).unwrap();
+        std::fs::rename(&next, proxy.dir().join("spooky.yaml")).unwrap();
+        proxy.program.signal(Signal::HUP);
+        if number % 10 == 0 {
+            let reloaded = proxy.count("Configuration reloaded");
+            let next = || async { (proxy.count("Configuration reloaded") > reloaded).then_some(()) };
+            wait::until(wait::BOUND, "a further reload", next).await;
+        }
+    }
+    stop.0.send_replace(true);
+    let served = wait::within_time(Duration::from_secs(120), "all clients", clients.join_all()).await;
+    assert!(served.iter().all(|count| *count > 0), "{served:?}");
+    assert_eq!(proxy.count("Configuration reload failed"), 0);
+    eprintln!("{served:?} connections over {} reloads", proxy.count("Configuration reloaded"));
     proxy.stop().await;
 }

@@ -17,6 +17,7 @@
 //! | `/abort/<n>` | head, `n` bytes of an announced `n + 1000`, then `RST_STREAM` |
 //! | `/hold` | no answer at all |
 //! | `/gate` | 200 `through` once the test opens the gate |
+//! | CONNECT | a tunnel whose far end sends back what it receives, and ends with it |
 //!
 //! A client that goes away ends all of them; nothing is left waiting.
 
@@ -29,7 +30,9 @@ use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Body as HttpBody, Frame, Incoming, SizeHint};
 use hyper::header::{HeaderName, HeaderValue};
-use hyper::{HeaderMap, Request, Response, StatusCode};
+use hyper::{HeaderMap, Method, Request, Response, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::watch;
 
 use super::body::{Body, BoxError, PatternBody};
@@ -63,6 +66,10 @@ pub fn site(gate: Gate) -> Handler {
 }
 
 async fn answer(request: Request<Incoming>, gate: Gate) -> Response<Body> {
+    if request.method() == Method::CONNECT {
+        tokio::spawn(echo_tunnel(request));
+        return Response::new(boxed(Full::default()));
+    }
     let path = request.uri().path().to_owned();
     let (name, number) = split(&path);
     match name {
@@ -83,6 +90,16 @@ async fn answer(request: Request<Incoming>, gate: Gate) -> Response<Body> {
             text(StatusCode::OK, "through")
         }
         _ => text(StatusCode::NOT_FOUND, "no such page"),
+    }
+}
+
+/// The tunnel is open once the answer was sent.
+async fn echo_tunnel(request: Request<Incoming>) {
+    if let Ok(tunnel) = hyper::upgrade::on(request).await {
+        let (mut read, mut write) = tokio::io::split(TokioIo::new(tunnel));
+        // Fails with the connection; the test sees that on its own side.
+        let _ = tokio::io::copy(&mut read, &mut write).await;
+        let _ = write.shutdown().await;
     }
 }
 
