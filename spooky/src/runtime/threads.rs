@@ -122,15 +122,28 @@ impl Running {
                     }
                 };
                 let Ok(read) = read else { return None }; // a panic, reported by the panic hook
-                // A stop that is asked for meanwhile is seen afterwards.
-                let reloaded = spawn_blocking(move || {
+                let mut reloading = spawn_blocking(move || {
                     // Logged by itself; the process goes on either way.
                     let _ = running.reload(read);
                     running
                 });
-                match reloaded.await {
-                    Ok(back) => running = back,
-                    Err(_) => return None, // a panic, reported by the panic hook; its threads have been told to stop
+                let mut is_stopping = false;
+                let back = loop {
+                    tokio::select! {
+                        back = &mut reloading => break back,
+                        () = signals.stop() => {
+                            if is_stopping {
+                                return None;
+                            }
+                            is_stopping = true;
+                            tracing::info!("Stopping when the reload is done; a second signal stops at once");
+                        }
+                    }
+                };
+                let Ok(back) = back else { return None }; // a panic, reported by the panic hook; its threads have been told to stop
+                running = back;
+                if is_stopping {
+                    break;
                 }
             }
             let stopped = spawn_blocking(move || running.stop());

@@ -16,6 +16,9 @@ use spooky_testkit::{port, wait};
 
 use crate::proxy::{NAME, Proxy};
 
+/// Logged for a stop that comes while a reload is put into effect.
+const STOPS_LATER: &str = "Stopping when the reload is done; a second signal stops at once";
+
 /// Two upstreams, of which the tests change the second.
 async fn two_routes(first: &Origin, second: &Origin) -> Proxy {
     let (first, second) = ([first.url()], [second.url()]);
@@ -481,4 +484,34 @@ async fn a_storm_of_reloads_disturbs_no_handshake() {
     assert_eq!(proxy.count("Configuration reload failed"), 0);
     eprintln!("{served:?} connections over {} reloads", proxy.count("Configuration reloaded"));
     proxy.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_second_stop_ends_the_process_at_once_also_in_the_middle_of_a_reload() {
+    let origin = Origin::h2c().await;
+    let backends = [origin.url()];
+    let mut within = 0;
+    // The signal may also come while the file is still being read, or when the reload is done already.
+    for _ in 0..20 {
+        let mut proxy = Proxy::start(|settings| settings.upstream("all", "/", &backends)).await;
+        let connection = proxy.connect().await;
+        let request = waiting_at(&origin, &connection).await;
+        proxy.rewrite(&with_upstreams(&proxy.settings.text(), &origin.url()));
+        proxy.program.signal(Signal::HUP);
+        until_read(&proxy).await;
+        proxy.program.signal(Signal::TERM);
+        let seen = || async {
+            let lines = [STOPS_LATER, "Draining connections"].map(|line| proxy.count(line));
+            (lines != [0, 0]).then_some(lines)
+        };
+        let [later, _] = wait::until(wait::BOUND, "the first signal to be seen", seen).await;
+        proxy.program.signal(Signal::TERM);
+        assert_eq!(proxy.program.exit(wait::BOUND).await.code(), Some(1), "{}", proxy.program.output());
+        request.abort();
+        within += later;
+        if within > 0 {
+            return;
+        }
+    }
+    panic!("no signal came in the middle of a reload");
 }
