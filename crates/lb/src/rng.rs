@@ -92,6 +92,8 @@ mod tests {
         }
         assert!(seen.iter().all(|&n| (9_500..10_500).contains(&n)), "{seen:?}");
         assert_eq!(rng.below(0), 0);
+        let hits = (0..10_000).filter(|_| rng.percent(30)).count();
+        assert!((2_800..3_200).contains(&hits), "{hits} of 10000 at 30 percent");
     }
 
     #[test]

@@ -83,6 +83,8 @@ mod tests {
         assert_eq!(Nanos::new(5) - Nanos::new(9), Duration::ZERO);
         assert_eq!(Nanos::NEVER + Duration::from_secs(1), Nanos::NEVER);
         assert_eq!(Nanos::new(5) + Duration::MAX, Nanos::NEVER);
+        assert_eq!(Nanos::new(5).earlier(Duration::from_nanos(2)), Nanos::new(3));
+        assert_eq!([6, u64::MAX].map(|nanos| Nanos::new(5).earlier(Duration::from_nanos(nanos))), [Nanos::ZERO; 2]);
     }
 
     #[test]

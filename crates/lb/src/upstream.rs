@@ -294,21 +294,4 @@ impl Upstream {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::pool::PoolOptions;
-    use crate::pool::tests::pool;
-
-    #[test]
-    fn a_backend_that_becomes_free_while_others_choose_is_waited_for() {
-        let upstream = Upstream::new(Arc::new(pool(&[1, 1], PoolOptions::default())), UpstreamOptions::default());
-        let mut order = Order::new(0, None);
-        let explain = |order: &Order| upstream.explain(order, None, Nanos::from_millis(1), false);
-        // As if both had been full when the choice was made.
-        assert!(matches!(explain(&order), Pick::Full));
-        order.exclude(0);
-        assert!(matches!(explain(&order), Pick::Full));
-        order.exclude(1);
-        assert!(matches!(explain(&order), Pick::Exhausted), "both were tried");
-    }
-}
+mod tests;

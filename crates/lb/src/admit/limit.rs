@@ -129,7 +129,7 @@ impl Process {
         self.queue_cap.store(options.queue_cap, Relaxed);
         self.adaptive.configure(options.adaptive.as_ref());
         self.brownout.configure(options.brownout.as_ref());
-        self.ring_everyone();
+        self.bells.ring_all();
     }
 
     /// How a worker is woken when one of its waiters may go; set at each start of the worker.
@@ -198,12 +198,6 @@ impl Process {
             self.bells.ring(worker);
         }
     }
-
-    fn ring_everyone(&self) {
-        if self.queued.load(SeqCst) > 0 {
-            self.bells.ring_all();
-        }
-    }
 }
 
 /// The counts of one upstream.
@@ -255,7 +249,7 @@ impl Scope {
         self.queue_cap.store(options.queue_cap, Relaxed);
         self.max_wait.store(u64::try_from(options.max_wait.as_nanos()).unwrap_or(u64::MAX), Relaxed);
         self.core.store(options.core, Relaxed);
-        self.process.ring_everyone();
+        self.process.bells.ring_all();
     }
 
     /// The counts of the process.

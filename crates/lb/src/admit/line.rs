@@ -86,3 +86,22 @@ impl Bells {
         self.0.get(worker).is_some_and(|bell| bell.rung.load(SeqCst) && bell.rung.swap(false, SeqCst))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_oldest_waiter_goes_first_and_of_two_that_came_together_neither_is_older() {
+        let (line, at) = (Line::new(4), Nanos::from_millis);
+        assert_eq!((line.oldest(), line.shown().count()), (None, 0));
+        assert!(line.show(1, Some(at(7))) && line.show(2, Some(at(5))) && line.show(3, Some(at(5))));
+        assert!(!line.show(2, Some(at(5))), "nothing new");
+        assert_eq!(line.shown().collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(line.oldest(), Some((2, at(5))));
+        assert!(line.has_older(1, at(7)) && line.has_older(0, at(6)));
+        assert!(!line.has_older(3, at(5)) && !line.has_older(2, at(6)), "itself is nobody else");
+        assert!(line.show(2, None));
+        assert_eq!(line.oldest(), Some((3, at(5))));
+    }
+}

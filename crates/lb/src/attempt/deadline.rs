@@ -221,11 +221,7 @@ impl Deadlines {
     pub fn on_body(&mut self, options: &PhaseOptions, now: Nanos) {
         match &mut self.download {
             Download::Off => {}
-            Download::Paused(phase) => {
-                if *phase == Phase::FirstByte {
-                    *phase = Phase::Body;
-                }
-            }
+            Download::Paused(phase) => *phase = Phase::Body,
             Download::Running { phase: Phase::Tunnel, until } => *until = now + options.tunnel_idle,
             running @ Download::Running { .. } => {
                 *running = Download::Running { phase: Phase::Body, until: now + options.body_idle };

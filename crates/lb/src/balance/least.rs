@@ -98,3 +98,20 @@ impl Load {
         u64::from(self.in_flight) * u64::from(other.weight) < u64::from(other.in_flight) * u64::from(self.weight)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_single_backend_costs_no_random_number() {
+        let (mut tied, mut rng) = (Tied::default(), Rng::seeded(1));
+        tied.add(3, 7);
+        assert_eq!(tied.draw(&mut rng), Some(3));
+        assert_eq!(rng.next_u64(), Rng::seeded(1).next_u64());
+        tied.add(4, 1);
+        assert!((0..100).any(|_| tied.draw(&mut rng) == Some(4)));
+        tied.clear();
+        assert_eq!(tied.draw(&mut rng), None);
+    }
+}

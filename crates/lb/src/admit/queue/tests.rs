@@ -256,6 +256,16 @@ fn the_adaptive_limit_is_waited_for_and_time_lets_waiters_go() {
     assert!(matches!(queue.poll(AT(1701)), Some(Wake::Refused { reason: Reason::AdaptiveAdmission, .. })));
 }
 
+#[test]
+fn the_limit_in_effect_is_the_smaller_one_and_an_adaptive_one_that_has_not_sunk_is_the_global_one() {
+    for (adaptive, effective) in [(9, (9, Limit::Adaptive)), (10, (10, Limit::Global)), (11, (10, Limit::Global))] {
+        let adaptive = Some(AdaptiveOptions { min_limit: 1, max_limit: adaptive, ..Default::default() });
+        let options = ProcessOptions { inflight_limit: 10, adaptive, ..Default::default() };
+        assert_eq!(Process::new(1, &options).limit(), effective);
+    }
+    assert_eq!(process(10).limit(), (10, Limit::Global));
+}
+
 /// The counts of an upstream of which one client may hold so many places.
 fn shared(process: &Arc<Process>, limit: u32, client_limit: u32) -> Arc<Scope> {
     Scope::new(Arc::clone(process), 2, &ScopeOptions { inflight_limit: limit, client_limit, ..Default::default() })

@@ -112,6 +112,21 @@ fn back_pressure_stops_the_backends_clock_and_room_starts_it_anew() {
 }
 
 #[test]
+fn a_first_byte_that_comes_while_the_client_has_no_room_is_the_first() {
+    let (first_byte, body_idle) = (Duration::from_secs(5), Duration::from_secs(2));
+    let mut bench = Bench::with(PhaseOptions { first_byte, body_idle, ..PhaseOptions::default() });
+    bench.head(BodyKind::Ordinary, 0);
+    bench.deadlines.on_client(&bench.options, false, 0, true, AT(0));
+    assert_ne!(bench.next().1, Expiry::FirstByte);
+    bench.takes(0, false, 100);
+    assert_eq!(bench.next(), (5_100, Expiry::FirstByte));
+    bench.deadlines.on_client(&bench.options, false, 0, true, AT(200));
+    bench.body(true, 300);
+    bench.takes(1, false, 400);
+    assert_eq!(bench.next(), (2_400, Expiry::BodyIdle));
+}
+
+#[test]
 fn a_client_that_takes_nothing_stalls_from_the_moment_at_which_something_waits() {
     let options = PhaseOptions { client_min_rate: 0, ..PhaseOptions::default() };
     for kind in [BodyKind::Ordinary, BodyKind::LongLived] {

@@ -100,6 +100,42 @@ fn a_reset_counts_when_another_backend_answers_the_request_and_this_one_answers_
     assert_eq!(bench.in_flight(), 0);
 }
 
+/// Milliseconds at which the backend answers another request, and at which it resets this one.
+#[test]
+fn an_answer_to_others_shortly_before_or_at_any_time_after_the_request_was_sent_clears_a_backend() {
+    for (answers, begins, resets) in [(0, 500, 600), (600, 500, 4000)] {
+        let mut bench = Bench::new(2);
+        for _ in 0..10 {
+            let start = bench.now;
+            bench.upstream.pool().members()[1].state.health.set_draining(true);
+            let (mut other, other_slot, _) = bench.begin("GET", false);
+            let mut answer = |bench: &mut Bench| {
+                bench.now = start + Duration::from_millis(answers);
+                other.on_head(&mut bench.cx(), other_slot, 200);
+            };
+            if answers < begins {
+                answer(&mut bench);
+            }
+            bench.now = start + Duration::from_millis(begins);
+            let (mut attempt, slot, backend) = bench.begin("GET", false);
+            assert_eq!(backend, 0);
+            attempt.on_sent(&mut bench.cx(), slot);
+            if answers > begins {
+                answer(&mut bench);
+            }
+            bench.now = start + Duration::from_millis(resets);
+            bench.upstream.pool().members()[1].state.health.set_draining(false);
+            let step = attempt.on_failure(&mut bench.cx(), slot, INTERNAL, Sent::Replayable);
+            let Step::Start { slot, .. } = step else { panic!("{step:?}") };
+            attempt.on_head(&mut bench.cx(), slot, 200);
+            attempt.on_complete(&mut bench.cx());
+            other.on_complete(&mut bench.cx());
+            bench.wait(2000);
+        }
+        assert_eq!(bench.news(), [], "answers after {answers} ms");
+    }
+}
+
 #[test]
 fn a_connection_that_breaks_counts_once_however_many_requests_were_on_it() {
     let mut bench = Bench::new(1);
