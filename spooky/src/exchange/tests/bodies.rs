@@ -167,6 +167,75 @@ fn the_backend_gets_credit_for_what_the_client_took() {
 }
 
 #[test]
+fn the_backend_may_send_ahead_what_the_client_has_room_for() {
+    let mut world = World::new();
+    world.io.is_connected = false;
+    let client = world.get();
+    world.io.clients[client].share = 1000;
+    assert_eq!(world.io.requests[0].share, None);
+    world.connect(0);
+    assert_eq!(world.io.requests[0].share, Some(1000));
+    world.head(0, 200, false);
+    world.io.clients[client].share = 2000;
+    world.data(0, b"some bytes", false);
+    assert_eq!(world.io.requests[0].share, Some(2000));
+    world.data(0, b"", true);
+    world.check_idle();
+}
+
+#[test]
+fn bytes_that_are_taken_count_as_long_as_they_are_kept_for_a_retry() {
+    let mut world = World::new();
+    let client = world.send(b"PUT", b"/", &[], false);
+    world.upload_data(client, &vec![b'.'; 60 * 1024]);
+    assert_eq!((world.io.requests[0].body.len(), world.state.bodies.used()), (60 * 1024, 60 * 1024));
+    world.upload_data(client, &vec![b'.'; 10 * 1024]);
+    assert_eq!((world.io.requests[0].body.len(), world.state.bodies.used()), (70 * 1024, 0));
+    let other = world.send(b"PUT", b"/", &[], false);
+    world.upload_data(other, b"part");
+    assert_eq!(world.state.bodies.used(), 4);
+    world.head(1, 200, false);
+    assert_eq!(world.state.bodies.used(), 0, "no attempt can follow");
+    world.abort(client, Abort::Lost);
+    world.abort(other, Abort::Lost);
+    world.check_idle();
+}
+
+#[test]
+fn a_large_head_is_forgotten_when_no_attempt_can_follow() {
+    let large = [b'x'; 4096];
+    let fields: [(Known, &[u8]); 2] = [(Known::XRequestId, b"mine"), (Known::Cookie, &large)];
+    let memory = |world: &World| world.exchanges.table.iter().next().unwrap().1.head.fields.memory();
+    for is_upload in [false, true] {
+        let mut world = World::new();
+        let client = world.send(b"PUT", b"/", &fields, !is_upload);
+        assert!(memory(&world) > 4096);
+        if is_upload {
+            // More than is kept for another attempt.
+            world.upload_data(client, &vec![b'.'; 65 * 1024]);
+        } else {
+            world.head(0, 200, false);
+        }
+        assert!(memory(&world) < 2048);
+        let exchange = world.exchanges.table.iter().next().unwrap().1;
+        assert_eq!(exchange.request_id(), b"mine", "what the log needs is kept");
+        world.abort(client, Abort::Lost);
+        world.check_idle();
+    }
+}
+
+#[test]
+fn a_small_head_is_kept() {
+    let mut world = World::new();
+    let client = world.send(b"GET", b"/", &[(Known::Cookie, b"a=b")], true);
+    world.head(0, 200, false);
+    let exchange = world.exchanges.table.iter().next().unwrap().1;
+    assert_eq!(exchange.head.fields.first(Known::Cookie), Some(&b"a=b"[..]));
+    world.abort(client, Abort::Lost);
+    world.check_idle();
+}
+
+#[test]
 fn an_upload_that_is_too_long_ends_the_request() {
     for (has_begun, ended, status) in [(false, Ended::Plain, 413), (true, Ended::Reset(ResetReason::Internal), 200)] {
         let mut world = World::with(&Config { performance: "max_request_body_bytes: 10", ..Config::default() });

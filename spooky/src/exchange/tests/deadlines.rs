@@ -6,6 +6,7 @@ use super::{
 };
 use spooky_bridge::message::{Known, ResetReason};
 use spooky_edge::{Abort, BodyRead, EventKind};
+use spooky_transport::{FailureKind, Processed};
 use std::time::Duration;
 
 const RESET: Option<Ended> = Some(Ended::Reset(ResetReason::Internal));
@@ -65,6 +66,25 @@ fn nor_while_there_is_no_connection() {
     assert_eq!(world.in_flight(), 1);
     world.connect(0);
     world.sleep(seconds(3));
+    assert_eq!(world.answer(client).0, 408);
+    world.check_idle();
+}
+
+#[test]
+fn nor_while_another_backend_is_tried() {
+    let mut world = with("client_body_idle_timeout_ms: 2s");
+    let client = world.send(b"PUT", b"/", &[], false);
+    world.upload_data(client, b"part");
+    world.sleep(seconds(1));
+    world.io.is_connected = false;
+    world.fail(0, FailureKind::Refused, Processed::No);
+    assert_eq!(world.requests_of(client), [0, 1]);
+    world.sleep(seconds(10));
+    assert_eq!(world.in_flight(), 1, "the second backend is not reached yet");
+    world.connect(1);
+    world.sleep(Duration::from_millis(1900));
+    assert_eq!(world.in_flight(), 1);
+    world.sleep(Duration::from_millis(200));
     assert_eq!(world.answer(client).0, 408);
     world.check_idle();
 }

@@ -196,6 +196,7 @@ fn an_answer_has_the_form_that_the_request_asks_for() {
         world.send(b"POST", b"/", &[(Known::ContentType, b"application/grpc"), (Known::ContentLength, b"11")], false);
     let head = world.client(grpc).head.as_ref().unwrap();
     assert_eq!((head.status, head.fields.first(Known::ContentType)), (200, Some(&b"application/grpc"[..])));
+    assert!(head.fields.first(Known::Date).is_some_and(|date| date.ends_with(b" GMT")));
     let id = world.send(b"POST", b"/", &[(Known::XRequestId, b"mine"), (Known::ContentLength, b"11")], false);
     assert_eq!(world.client(id).head.as_ref().unwrap().fields.first(Known::XRequestId), Some(&b"mine"[..]));
     world.io.unsent = Some(Unsent::UnknownBackend);

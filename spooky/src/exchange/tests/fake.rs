@@ -28,7 +28,9 @@ pub(super) struct Client {
     pub(super) body: VecDeque<BodyRead>,
     /// It has sent the end.
     pub(super) is_uploaded: bool,
-    /// It takes response bytes at once; else they wait.
+    /// Response bytes that its connection has room for.
+    pub(super) share: usize,
+    /// Response bytes wait for it; else it takes them at once.
     pub(super) is_slow: bool,
     /// Response bytes that wait.
     pub(super) pending: usize,
@@ -69,6 +71,8 @@ pub(super) struct Request {
     pub(super) received_all: bool,
     pub(super) has_failed: bool,
     pub(super) reset: Option<ResetReason>,
+    /// Response bytes that may be under way, once that was set.
+    pub(super) share: Option<usize>,
     /// Credit given back.
     pub(super) released: usize,
 }
@@ -195,8 +199,8 @@ impl Clients for Fake {
         self.clients[number(client)].pending > 0
     }
 
-    fn stream_share(&mut self, _client: ClientSide) -> Option<usize> {
-        Some(1 << 16)
+    fn stream_share(&mut self, client: ClientSide) -> Option<usize> {
+        Some(self.clients[number(client)].share)
     }
 
     fn reset_client(&mut self, client: ClientSide, reason: ResetReason) {
@@ -259,6 +263,7 @@ impl Backends for Fake {
             received_all: false,
             has_failed: false,
             reset: None,
+            share: None,
             released: 0,
         });
         Ok(RequestHandle::from_bits(self.requests.len() as u64 - 1))
@@ -301,7 +306,9 @@ impl Backends for Fake {
         self.request_mut(request).released += bytes;
     }
 
-    fn resize(&mut self, _request: RequestHandle, _bytes: usize) {}
+    fn resize(&mut self, request: RequestHandle, bytes: usize) {
+        self.request_mut(request).share = Some(bytes);
+    }
 
     fn reset(&mut self, request: RequestHandle, reason: ResetReason) {
         let request = self.request_mut(request);

@@ -23,7 +23,7 @@ use std::time::Duration;
 /// Orders of events; each ends with no request in flight.
 const ORDERS: u64 = 10_000;
 /// Events of each.
-const EVENTS: u64 = 40;
+const EVENTS: u64 = 32;
 
 const CONFIG: Config = Config {
     upstream: "passive_health: { failure_threshold: 2 }",

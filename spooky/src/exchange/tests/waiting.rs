@@ -1,9 +1,18 @@
 //! Permits and backends that are waited for: granted, refused, full.
 
 use super::world::{Config, World};
-use spooky_edge::Abort;
+use crate::exchange::{io::ClientSide, shares::ClientShares};
+use spooky_edge::{Abort, StreamRef};
+use spooky_lb::{admit::Admission, time::Nanos};
 use spooky_transport::{FailureKind, Processed};
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    task::{Wake, Waker},
+    time::Duration,
+};
 
 /// One request may be in flight, others wait for a second.
 const ONE: Config = Config {
@@ -169,5 +178,67 @@ fn the_worker_is_asked_to_come_back_for_those_that_wait() {
     world.abort(first, Abort::Lost);
     world.abort(second, Abort::Lost);
     world.pass(Duration::ZERO);
+    world.check_idle();
+}
+
+/// Counts how often the worker is woken.
+struct Count(AtomicU32);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+#[test]
+fn a_worker_that_sleeps_is_woken_when_a_permit_is_free() {
+    let mut world = World::with(&ONE);
+    let count = Arc::new(Count(AtomicU32::new(0)));
+    world.exchanges.listen(&Waker::from(count.clone()));
+    let first = world.get();
+    let second = world.get();
+    world.pass(Duration::ZERO);
+    let before = count.0.load(Relaxed);
+    world.abort(first, Abort::Lost);
+    assert!(count.0.load(Relaxed) > before);
+    let next = Arc::new(Count(AtomicU32::new(0)));
+    world.exchanges.listen(&Waker::from(next.clone()));
+    world.pass(Duration::ZERO);
+    let third = world.get();
+    world.pass(Duration::ZERO);
+    let before = next.0.load(Relaxed);
+    world.abort(second, Abort::Lost);
+    assert!(next.0.load(Relaxed) > before, "the latest waker counts");
+    world.abort(third, Abort::Lost);
+    world.pass(Duration::ZERO);
+    world.check_idle();
+}
+
+#[test]
+fn streams_of_one_connection_have_one_share() {
+    let mut world = World::new();
+    let client = |listener| ClientSide::Quic { listener, stream: StreamRef::default() };
+    let (mut shares, queue) = (ClientShares::default(), &mut world.exchanges.waiting.queue);
+    let share = shares.of(client(1), queue);
+    let scope = &world.snapshot.upstreams[0].scope;
+    let granted = queue.admit(scope, Some(&share), Nanos::NEVER, Nanos::ZERO);
+    assert!(matches!(granted, Admission::Granted(_)));
+    assert_eq!((shares.of(client(1), queue).held(), shares.of(client(0), queue).held()), (1, 0));
+    drop(granted);
+    assert_eq!(shares.of(client(1), queue).held(), 0);
+}
+
+#[test]
+fn memory_is_given_back_without_losing_those_that_wait() {
+    let mut world = World::with(&ONE);
+    let clients = [world.get(), world.get(), world.get()];
+    world.exchanges.free_unused();
+    assert_eq!(world.in_flight(), 3);
+    for (request, _) in clients.into_iter().enumerate() {
+        world.head(request, 200, true);
+        world.pass(Duration::ZERO);
+        world.exchanges.free_unused();
+    }
+    assert_eq!(world.ended(), (3, 0, 0));
     world.check_idle();
 }
