@@ -225,6 +225,17 @@ fn a_large_head_is_forgotten_when_no_attempt_can_follow() {
 }
 
 #[test]
+fn a_large_head_takes_no_more_memory_than_it_needs() {
+    let mut world = World::new();
+    let client = world.send(b"GET", b"/", &[(Known::Cookie, &[b'x'; 10_000])], true);
+    let exchange = world.exchanges.table.iter().next().unwrap().1;
+    let memory = exchange.head.fields.memory();
+    assert!((10_000..13_000).contains(&memory), "{memory}");
+    world.abort(client, Abort::Lost);
+    world.check_idle();
+}
+
+#[test]
 fn a_small_head_is_kept() {
     let mut world = World::new();
     let client = world.send(b"GET", b"/", &[(Known::Cookie, b"a=b")], true);
@@ -336,6 +347,28 @@ fn bytes_beyond_the_budget_fail_their_request_only() {
     assert_eq!(world.in_flight(), 2, "one without body needs nothing of it");
     world.abort(first, Abort::Lost);
     world.abort(third, Abort::Lost);
+    world.check_idle();
+}
+
+#[test]
+fn the_worker_looks_at_the_budget_before_the_end_of_the_queue() {
+    let config =
+        Config { performance: "request_buffer_global_cap_bytes: 1KiB\nper_upstream_inflight_limit: 2", ..NARROW };
+    let mut world = World::with(&config);
+    world.io.window = 0;
+    let other = world.post();
+    world.io.window = 1 << 20;
+    let waiting = world.post();
+    let queued = world.get();
+    world.upload_data(other, &[b'.'; 1024]);
+    world.client_event(waiting, EventKind::Readable);
+    world.pass(Duration::ZERO);
+    assert!(world.exchanges.deadline().unwrap() <= world.io.now + Duration::from_millis(5));
+    for client in [other, waiting, queued] {
+        world.abort(client, Abort::Lost);
+    }
+    world.pass(Duration::from_millis(5));
+    assert!(world.exchanges.waiting.deadline(world.state.epoch).is_none());
     world.check_idle();
 }
 

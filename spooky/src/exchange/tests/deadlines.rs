@@ -139,6 +139,27 @@ fn the_response_timeout_begins_anew_with_every_byte_that_the_backend_takes() {
 }
 
 #[test]
+fn the_response_timeout_goes_on_while_the_backend_takes_nothing() {
+    let config = Config {
+        performance: "backend_timeout_ms: 2s",
+        resilience: "  retry_budget: { max_retries: 0 }",
+        ..Config::default()
+    };
+    let mut world = World::with(&config);
+    world.io.window = 4;
+    let client = world.post();
+    world.upload_data(client, b"some bytes");
+    for _ in 0..3 {
+        world.sleep(Duration::from_millis(600));
+        world.client_event(client, EventKind::Readable);
+    }
+    assert_eq!((world.in_flight(), world.io.requests[0].body.len()), (1, 4));
+    world.sleep(Duration::from_millis(300));
+    assert_eq!(world.answer(client), (503, "upstream timeout"));
+    world.check_idle();
+}
+
+#[test]
 fn the_total_time_bounds_all_attempts() {
     let config = Config {
         performance: "backend_timeout_ms: 3s\nbackend_total_request_timeout_ms: 3s\nbackend_body_total_timeout_ms: 2s\n\
@@ -209,6 +230,24 @@ fn a_backend_is_not_blamed_for_a_client_that_takes_nothing() {
     world.sleep(Duration::from_millis(200));
     assert_eq!((world.client(client).ended, world.ended()), (RESET, (0, 1, 0)));
     assert_eq!(world.snapshot.upstreams[0].pool.healthy(), 2);
+    world.check_idle();
+}
+
+#[test]
+fn a_client_that_takes_a_part_of_what_waits_is_not_stalled() {
+    let mut world = with("client_stall_timeout_ms: 5s\nclient_min_rate_bytes_per_sec: 0");
+    let client = world.get();
+    (world.io.clients[client].is_slow, world.io.clients[client].takes) = (true, 1);
+    world.head(0, 200, false);
+    for _ in 0..4 {
+        world.data(0, b"some bytes", false);
+        world.sleep(seconds(3));
+    }
+    assert_eq!((world.in_flight(), world.client(client).pending), (1, 36));
+    world.io.clients[client].takes = 0;
+    world.data(0, b"some bytes", false);
+    world.sleep(seconds(3));
+    assert_eq!(world.client(client).ended, RESET);
     world.check_idle();
 }
 

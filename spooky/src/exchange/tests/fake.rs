@@ -32,6 +32,8 @@ pub(super) struct Client {
     pub(super) share: usize,
     /// Response bytes wait for it; else it takes them at once.
     pub(super) is_slow: bool,
+    /// What it takes with each part all the same.
+    pub(super) takes: usize,
     /// Response bytes that wait.
     pub(super) pending: usize,
     pub(super) interims: Vec<u16>,
@@ -181,8 +183,9 @@ impl Clients for Fake {
         assert!(client.head.is_some(), "a body without a head");
         client.received.extend_from_slice(&data);
         if client.is_slow {
-            client.pending += data.len();
-            return 0;
+            let taken = client.takes.min(client.pending + data.len());
+            client.pending = client.pending + data.len() - taken;
+            return taken;
         }
         data.len()
     }

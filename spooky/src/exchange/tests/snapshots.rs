@@ -4,8 +4,9 @@ use super::{
     fake::Ended,
     world::{Config, World},
 };
+use spooky_bridge::message::{Fields, Method, RequestHead, ResetReason};
 use spooky_edge::Abort;
-use spooky_transport::{FailureKind, Processed};
+use spooky_transport::{FailureKind, Processed, Unsent};
 use std::time::Duration;
 
 const OLD: Config = Config {
@@ -51,9 +52,14 @@ fn the_old_snapshot_lives_as_long_as_its_last_exchange() {
     world.abort(first, Abort::Lost);
     world.exchanges.release_snapshots(&mut world.transport);
     assert_eq!(world.exchanges.retired.len(), 1);
+    let (backend, now) = (world.io.requests[0].backend, world.io.now);
+    let head = RequestHead { fields: Fields::new(), method: Method::Get, content_length: None };
+    let request = world.transport.request(backend, &head, true, 0, now).expect("the backend is still there");
+    world.transport.reset(request, ResetReason::Cancelled);
     world.abort(second, Abort::Lost);
     world.exchanges.release_snapshots(&mut world.transport);
     assert!(world.exchanges.retired.is_empty());
+    assert_eq!(world.transport.request(backend, &head, true, 0, now), Err(Unsent::UnknownBackend));
     world.abort(third, Abort::Lost);
     world.check_idle();
 }
@@ -105,5 +111,28 @@ fn a_request_that_waits_for_a_backend_of_the_old_snapshot_does_not_hold_up_other
     assert_eq!(world.requests_of(waiting).len(), 1);
     world.abort(next, Abort::Lost);
     world.abort(waiting, Abort::Lost);
+    world.check_idle();
+}
+
+#[test]
+fn nor_does_one_that_comes_to_wait_after_the_reload() {
+    let limits = "per_upstream_inflight_limit: 3\nper_backend_inflight_limit: 1\nmax_client_share_percent: 100";
+    let wait = "  route_queue: { max_wait_ms: 1s }";
+    let mut world = World::with(&Config { performance: limits, resilience: wait, ..OLD });
+    let clients = [world.get(), world.get(), world.get()];
+    let waiting = world.get();
+    world.reload(&Config { performance: limits, resilience: wait, ..NEW });
+    for client in [clients[1], clients[2]] {
+        world.abort(client, Abort::Lost);
+    }
+    world.pass(Duration::ZERO);
+    assert_eq!((world.state.process.in_flight(), world.requests_of(waiting).len()), (2, 0), "its backend is full");
+    let next = world.get();
+    world.pass(Duration::ZERO);
+    assert_eq!(world.requests_of(next).len(), 1, "the second backend has room");
+    for client in [clients[0], waiting, next] {
+        world.abort(client, Abort::Lost);
+    }
+    world.pass(Duration::ZERO);
     world.check_idle();
 }
