@@ -341,3 +341,12 @@ fn encoder_and_decoder_agree() {
     }
     assert!(indexed > 500, "the table was of use {indexed} times");
 }
+
+/// Logs and GOAWAY frames give the reason by these words.
+#[test]
+fn each_error_says_something_of_its_own() {
+    let all = [Error::Truncated, Error::Integer, Error::Huffman, Error::Index, Error::TableSize];
+    let texts: std::collections::BTreeSet<_> = all.iter().map(ToString::to_string).collect();
+    assert_eq!(texts.len(), all.len(), "{texts:?}");
+    assert!(texts.iter().all(|text| text.contains("field block")), "{texts:?}");
+}

@@ -112,3 +112,18 @@ fn a_drain_is_reported_once() {
     assert!(health.set_draining(false));
     assert_eq!(health.fitness(AT(1)), Fitness::Healthy);
 }
+
+#[test]
+fn a_trial_needs_as_many_successes_as_configured() {
+    let health = Health::default();
+    let options = PassiveOptions { failure_threshold: 1, success_threshold: 3, ..PassiveOptions::default() };
+    for start in [0, 1_000_000] {
+        assert!(fail(&health, "5xx", AT(start), &options).is_some());
+        let later = AT(start + 500_000);
+        assert_eq!(health.on_request_success(true, later, &options), None);
+        assert_eq!(health.on_request_success(true, later, &options), None);
+        assert_eq!(health.on_request_success(false, later, &options), None, "sent before it was ejected");
+        let up = health.on_request_success(true, later, &options);
+        assert_eq!(up.map(|transition| transition.healthy), Some(true));
+    }
+}

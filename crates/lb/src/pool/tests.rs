@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::attempt::breaker::{BreakerOptions, Circuit};
-use crate::attempt::{Blame, FailureKind};
+use crate::attempt::{Blame, ErrorCode, FailureKind};
 use crate::health::Transition;
 use crate::time::Nanos;
 
@@ -120,6 +120,21 @@ fn failures_to_connect_count_for_health_and_never_for_the_circuit() {
     let settled = [0; 3].map(|_| settle(&pool, 0, failed, NOW));
     assert!(settled[2].health.is_some());
     assert!(pool.members()[0].state.breaker.is_closed());
+}
+
+#[test]
+fn a_failure_that_is_booked_late_counts_like_one_that_is_booked_at_once() {
+    for kind in [FailureKind::ConnectRefused, FailureKind::Reset(ErrorCode::Internal)] {
+        let [at_once, late] = [(); 2].map(|()| pool(&[1, 1], PoolOptions::default()));
+        let blame = kind.blame().unwrap();
+        for _ in 0..3 {
+            let unbooked = late.lease(0, NOW, false).unwrap().unbooked();
+            assert_eq!(unbooked.fail(&late, blame, NOW), settle(&at_once, 0, Verdict::Failed(blame), NOW), "{kind:?}");
+        }
+        let state = |pool: &Pool| (pool.healthy(), pool.members()[0].state.breaker.is_closed());
+        assert_eq!(state(&late), state(&at_once));
+        assert_eq!(state(&late), (1, kind == FailureKind::ConnectRefused));
+    }
 }
 
 #[test]
