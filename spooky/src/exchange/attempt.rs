@@ -101,8 +101,8 @@ impl Exchange {
         match request {
             Ok(handle) => {
                 log::selected(self, backend);
-                if let Some(place) = self.handle(slot) {
-                    *place = Some(handle);
+                if let Some(of_slot) = self.handle(slot) {
+                    *of_slot = Some(handle);
                 }
                 if cx.io.is_waiting(handle) {
                     ControlFlow::Continue(None)

@@ -172,7 +172,7 @@ impl Exchange {
     }
 }
 
-/// Which silences of a response are allowed.
+/// Which silences of a response are allowed (docs/reference/behaviour.md#timeouts).
 fn kind_of(head: &ResponseHead) -> BodyKind {
     let content = head.fields.first(Known::ContentType).unwrap_or_default();
     if content.starts_with(b"text/event-stream") || content.starts_with(b"application/grpc") {

@@ -1,6 +1,6 @@
-//! What the log says about requests. Everything is formatted only where its level is on.
+//! Log messages about requests. A message is formatted only if its level is enabled.
 //!
-//! `haunt` (debug) tells what happens to each request. Failures of backends are warnings, ten lines a second and kind at most,
+//! `haunt` (debug) has a message for each step of a request. Failures of backends are warnings, at most ten a second and kind,
 //! since a client can cause as many of them as it likes.
 
 use super::state::Exchange;

@@ -51,7 +51,7 @@ pub(super) enum Next {
     End(Outcome),
 }
 
-/// How far the exchange is with the limits on requests in flight.
+/// How far the exchange is with the limits on requests in flight (docs/reference/behaviour.md#admission).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
     /// It waits for its permit.

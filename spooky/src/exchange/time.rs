@@ -1,4 +1,4 @@
-//! Deadlines of an exchange: the nearest of those that run, and what follows when it
+//! Deadlines of an exchange (docs/reference/behaviour.md#timeouts): the nearest of those that run, and what follows when it
 //! has passed.
 
 use super::{

@@ -93,7 +93,7 @@ impl Exchange {
     }
 
     /// Counts the bytes that the client has sent and no backend can take yet against the budget for request bodies
-    ///. Returns `next`, or the end if the budget has no room for them.
+    /// (docs/reference/behaviour.md#bodies). Returns `next`, or the end if the budget has no room for them.
     pub(super) fn count_unread<I: Io>(&mut self, cx: &mut Context<'_, I>, next: Next) -> Next {
         if matches!(next, Next::End(_)) {
             return next;
