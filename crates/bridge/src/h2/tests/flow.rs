@@ -145,6 +145,33 @@ fn sending_stops_at_the_streams_window() {
 }
 
 #[test]
+fn room_is_told_once_and_only_to_who_waits_for_it() {
+    let mut wire = Wire::with(&Config::default(), &[(4, 100)]);
+    let id = wire.open(Method::Post, false);
+    assert_eq!(wire.feed(&window_update(1, 50)), [""; 0], "nothing waits");
+    let mut body = Bytes::from(vec![b'x'; 250]);
+    assert_eq!(wire.client.send_data(id, &mut body, true), 150);
+    assert_eq!(wire.feed(&[window_update(1, 10), window_update(1, 10)].concat()), ["sendable 1"]);
+    assert_eq!(wire.feed(&window_update(1, 10)), [""; 0], "it was told already");
+    assert_eq!(wire.client.sendable(id), 30);
+}
+
+#[test]
+fn large_parts_of_a_body_are_not_copied_and_small_ones_stand_behind_their_header() {
+    for (length, slices) in [(10, 1), (10_000, 2)] {
+        let mut wire = Wire::new();
+        let id = wire.open(Method::Post, false);
+        wire.written();
+        let mut body = Bytes::from(vec![b'x'; length]);
+        let start = body.as_ptr();
+        assert_eq!(wire.client.send_data(id, &mut body, true), length);
+        let mut out = [IoSlice::new(&[]); 4];
+        assert_eq!(wire.client.output().slices(&mut out), slices);
+        assert_eq!(out.iter().any(|slice| slice.as_ptr() == start), slices == 2);
+    }
+}
+
+#[test]
 fn streams_take_turns_at_the_connections_window() {
     let mut wire = Wire::with(&Config::default(), &[(4, 1_000_000)]);
     let ids: Vec<StreamId> = (0..3).map(|_| wire.open(Method::Post, false)).collect();
