@@ -13,7 +13,7 @@ use spooky_lb::{
     attempt::{Attempt, SlotId, Step},
     outcome::Reason,
 };
-use spooky_transport::{Failure, Processed, Unsent};
+use spooky_transport::{Failure, Unsent};
 use std::ops::ControlFlow;
 
 impl Exchange {
@@ -111,7 +111,7 @@ impl Exchange {
                 }
             }
             Err(unsent) => {
-                let (kind, sent) = (failure::kind_of_unsent(unsent), self.upload.sent(true));
+                let (kind, sent) = (failure::kind_of_unsent(unsent), self.upload.sent());
                 ControlFlow::Continue(self.ask(cx, |attempt, cx| attempt.on_failure(cx, slot, kind, sent)))
             }
         }
@@ -136,7 +136,7 @@ impl Exchange {
             return Next::End(Outcome::broken_off(failed));
         }
         log::failed(self, slot, "send", failed, cx.now);
-        let (kind, sent) = (failure::kind_of(failed), self.upload.sent(failed.processed == Processed::No));
+        let (kind, sent) = (failure::kind_of(failed), self.upload.sent());
         let step = self.ask(cx, |attempt, cx| attempt.on_failure(cx, slot, kind, sent));
         self.perform(cx, step)
     }

@@ -289,12 +289,8 @@ impl Upload {
     }
 
     /// What an attempt that ends now leaves behind.
-    pub(super) fn sent(&self, processed_nothing: bool) -> Sent {
-        match (self.replay.is_lost(), processed_nothing) {
-            (true, _) => Sent::Gone,
-            (false, true) => Sent::Nothing,
-            (false, false) => Sent::Replayable,
-        }
+    pub(super) fn sent(&self) -> Sent {
+        if self.replay.is_lost() { Sent::Gone } else { Sent::Replayable }
     }
 
     /// Makes it ready to be sent from its beginning.

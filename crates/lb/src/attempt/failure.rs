@@ -124,9 +124,7 @@ impl FailureKind {
 /// What of the request had left when its attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// Not one byte.
-    Nothing,
-    /// Something, but head and all body bytes so far are still held and can be sent again.
+    /// Head and all body bytes so far are still held and can be sent again.
     Replayable,
     /// Part of the body, which is gone: no attempt can follow.
     Gone,

@@ -164,11 +164,11 @@ fn an_unprocessed_request_moves_on_five_times_without_a_trace() {
     let mut bench = Bench::new(2);
     let (mut attempt, slot, first) = bench.begin("POST", false);
     for _ in 0..5 {
-        let step = attempt.on_failure(&mut bench.cx(), slot, FailureKind::Unprocessed, Sent::Nothing);
+        let step = attempt.on_failure(&mut bench.cx(), slot, FailureKind::Unprocessed, Sent::Replayable);
         assert_eq!(step, Step::Resend { slot, backend: first });
     }
     assert_eq!(attempt.progress(), Progress { attempts: 1, ..Default::default() });
-    let step = attempt.on_failure(&mut bench.cx(), slot, FailureKind::Unprocessed, Sent::Nothing);
+    let step = attempt.on_failure(&mut bench.cx(), slot, FailureKind::Unprocessed, Sent::Replayable);
     assert!(matches!(step, Step::Start { backend, .. } if backend != first));
     assert_eq!(attempt.progress().retries, 1);
 }
@@ -183,7 +183,7 @@ fn retries_end_with_the_last_failure() {
             step => panic!("{step:?}"),
         }
     }
-    let step = attempt.on_failure(&mut bench.cx(), slot, FailureKind::ConnectRefused, Sent::Nothing);
+    let step = attempt.on_failure(&mut bench.cx(), slot, FailureKind::ConnectRefused, Sent::Replayable);
     assert_eq!(step, Step::Answer(Reason::UpstreamRefused));
     assert_eq!(bench.in_flight(), 0);
 }
@@ -324,7 +324,7 @@ fn pools_without_a_usable_backend_say_why() {
 fn a_backend_that_cannot_be_connected_to_is_passed_over_for_a_while() {
     let mut bench = Bench::new(2);
     let (mut attempt, slot, dead) = bench.begin("GET", false);
-    attempt.on_failure(&mut bench.cx(), slot, FailureKind::ConnectTimeout, Sent::Nothing);
+    attempt.on_failure(&mut bench.cx(), slot, FailureKind::ConnectTimeout, Sent::Replayable);
     for _ in 0..10 {
         assert_ne!(bench.begin("GET", false).2, dead);
     }

@@ -257,11 +257,7 @@ impl World {
         let exchange = self.exchanges.get_mut(&id).unwrap();
         let run = exchange.slots[slot.index()].as_ref().unwrap();
         let Fate::Fail { kind, sent: left, .. } = run.fate else { panic!() };
-        let sent = match (left, exchange.has_body && gone) {
-            (false, _) => Sent::Nothing,
-            (true, false) => Sent::Replayable,
-            (true, true) => Sent::Gone,
-        };
+        let sent = if left && exchange.has_body && gone { Sent::Gone } else { Sent::Replayable };
         exchange.failed = Some(Failed { kind, sent, address: run.address.clone() });
         let step = self.ask(id, |attempt, cx| attempt.on_failure(cx, slot, kind, sent));
         if !matches!(step, Step::Resend { .. }) {

@@ -6,7 +6,7 @@ use super::{
 };
 use bytes::Bytes;
 use spooky_bridge::message::{Fields, Known, Name, ResetReason};
-use spooky_edge::{Abort, BodyRead, EventKind};
+use spooky_edge::{Abort, Body, BodyRead, EventKind};
 use std::time::Duration;
 
 fn trailers(value: &[u8]) -> Fields {
@@ -282,6 +282,41 @@ fn a_response_that_is_too_long_ends_the_request() {
     assert_eq!(world.io.requests[2].reset, Some(ResetReason::Cancelled));
     assert_eq!(world.ended(), (1, 2, 0));
     world.check_idle();
+}
+
+#[test]
+fn bodies_may_be_as_long_as_their_limits() {
+    let performance = "max_request_body_bytes: 10\nmax_response_body_bytes: 10";
+    let mut world = World::with(&Config { performance, ..Config::default() });
+    let declared: &[(Known, &[u8])] = &[(Known::ContentLength, b"10")];
+    let client = world.send(b"POST", b"/", declared, false);
+    world.upload_data(client, b"0123456789");
+    world.upload(client, BodyRead::End);
+    world.head_with(0, response(200, declared), false);
+    world.data(0, b"0123456789", true);
+    assert_eq!((world.client(client).text(), world.ended()), ("0123456789", (1, 0, 0)));
+    world.check_idle();
+}
+
+#[test]
+fn the_client_is_told_how_long_the_body_will_be() {
+    let declared: &[(Known, &[u8])] = &[(Known::ContentLength, b"4")];
+    for (method, status, fields, end, length) in [
+        (&b"GET"[..], 200, declared, false, Body::Known(4)),
+        (b"GET", 200, &[], false, Body::Chunked),
+        (b"GET", 200, &[], true, Body::None),
+        (b"HEAD", 200, declared, true, Body::None),
+        (b"GET", 304, declared, false, Body::None),
+    ] {
+        let mut world = World::new();
+        let client = world.send(method, b"/", &[], true);
+        world.head_with(0, response(status, fields), end);
+        assert_eq!(world.client(client).length, Some(length), "{status} {end}");
+        if !end {
+            world.abort(client, Abort::Lost);
+        }
+        world.check_idle();
+    }
 }
 
 #[test]

@@ -44,6 +44,21 @@ fn a_silent_upload_is_answered_or_cut_off() {
 }
 
 #[test]
+fn only_bytes_of_the_body_are_progress() {
+    let mut world = with("client_body_idle_timeout_ms: 2s");
+    let client = world.post();
+    world.upload_data(client, b"part");
+    for _ in 0..3 {
+        world.sleep(Duration::from_millis(600));
+        world.client_event(client, EventKind::Readable);
+    }
+    assert_eq!(world.in_flight(), 1);
+    world.sleep(Duration::from_millis(300));
+    assert_eq!(world.answer(client), (408, "request body idle timeout"));
+    world.check_idle();
+}
+
+#[test]
 fn the_client_is_not_waited_for_while_the_backend_takes_nothing() {
     let mut world = with("client_body_idle_timeout_ms: 2s");
     world.io.window = 0;

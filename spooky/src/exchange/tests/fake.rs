@@ -38,6 +38,8 @@ pub(super) struct Client {
     pub(super) pending: usize,
     pub(super) interims: Vec<u16>,
     pub(super) head: Option<ResponseHead>,
+    /// The length of the response that was announced with the head.
+    pub(super) length: Option<Body>,
     pub(super) is_tunnel: bool,
     pub(super) received: Vec<u8>,
     pub(super) ended: Option<Ended>,
@@ -172,10 +174,10 @@ impl Clients for Fake {
         client.interims.push(head.status);
     }
 
-    fn send_head(&mut self, client: ClientSide, head: &ResponseHead, _body: Body, is_tunnel: bool) {
+    fn send_head(&mut self, client: ClientSide, head: &ResponseHead, body: Body, is_tunnel: bool) {
         let client = self.writable(client);
         assert!(client.head.replace(head.clone()).is_none(), "a second head");
-        client.is_tunnel = is_tunnel;
+        (client.length, client.is_tunnel) = (Some(body), is_tunnel);
     }
 
     fn send_body(&mut self, client: ClientSide, data: Bytes) -> usize {
