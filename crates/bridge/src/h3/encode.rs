@@ -40,3 +40,29 @@ fn headers_frame(out: &mut Vec<u8>, section: impl FnOnce(&mut Vec<u8>)) {
         out.splice(start - 2..start, varint);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::message::Name;
+
+    #[test]
+    fn frames_stand_behind_what_is_there_with_their_length() {
+        for value in [1, 100, 20_000] {
+            let mut trailers = Fields::new();
+            trailers.push(Name::Other(b"x-end"), &vec![0xff; value]);
+            let mut section = Vec::new();
+            qpack::encode(None, &trailers, &mut section);
+            let mut expected = b"before".to_vec();
+            expected.push(frame::HEADERS as u8);
+            match section.len() as u32 {
+                length @ 0..0x4000 => expected.extend_from_slice(&(length as u16 | 0x4000).to_be_bytes()),
+                length => expected.extend_from_slice(&(length | 0x8000_0000).to_be_bytes()),
+            }
+            expected.extend_from_slice(&section);
+            let mut out = b"before".to_vec();
+            encode_trailers(&mut out, &trailers);
+            assert!(out == expected, "a value of {value} bytes");
+        }
+    }
+}

@@ -118,3 +118,15 @@ impl ResponseHead {
         method != Method::Head && !self.is_interim() && self.status != 204 && self.status != 304
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_idempotent_methods_are_those_of_rfc_9110() {
+        let idempotent = |name: &str| Method::from_bytes(name.as_bytes()).is_idempotent();
+        assert!(["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"].into_iter().all(idempotent));
+        assert!(!["POST", "PATCH", "CONNECT", "get", "QUERY", ""].into_iter().any(idempotent));
+    }
+}

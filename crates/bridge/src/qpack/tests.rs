@@ -81,6 +81,7 @@ fn errors() {
     ];
     for (section, error, what) in cases {
         assert_eq!(decoded(section), Err(error), "{what}");
+        assert_eq!(error.to_string(), error.reason());
     }
     assert_eq!(decoded(&[0, 5]), Ok(vec![]), "any base that is not negative");
     assert_eq!(decoded(&[0, 0]), Ok(vec![]));
@@ -93,6 +94,12 @@ fn the_limit_counts_names_and_values() {
     let mut fields = Fields::new();
     assert_eq!(decode(section, &mut fields, size), Ok(()));
     assert_eq!(decode(section, &mut Fields::new(), size - 1), Err(Error::TooLarge));
+    let coded = [&[0x00, 0x00, 0x51, 0x88][..], &[0x60, 0xd5, 0x48, 0x5f, 0x2b, 0xce, 0x9a, 0x68]].concat(); // the same path
+    let twice = [&coded[..], &coded[2..]].concat();
+    for limit in [31, 32] {
+        let outcome = if limit < 32 { Err(Error::TooLarge) } else { Ok(()) };
+        assert_eq!(decode(&twice, &mut Fields::new(), limit), outcome, "Huffman strings count as they are decoded");
+    }
     let long = [&[0x00, 0x00, 0x27, 0x80, 0x80, 0x04][..], &vec![b'n'; 65_543], &[0]].concat();
     assert_eq!(decode(&long, &mut Fields::new(), usize::MAX), Err(Error::TooLarge), "a name beyond 64 KiB");
 }

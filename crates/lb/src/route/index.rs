@@ -7,7 +7,7 @@
 use crate::rng::fold;
 
 /// The state of a hash after some pieces of a key. The same pieces in the same order give the same state.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Rolling(u64);
 
 impl Rolling {

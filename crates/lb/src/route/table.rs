@@ -180,3 +180,16 @@ impl<K: Ord + Clone> Numbering<K> {
         id
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_of_prefix_and_host_spread() {
+        let pairs = [(0, 0), (0, 1), (1, 0), (1, 1), (2, 0)].map(|(prefix, host)| pair_hash(prefix, host));
+        for (at, pair) in pairs.iter().enumerate() {
+            assert!(!pairs[..at].contains(pair), "{pair:?}");
+        }
+    }
+}

@@ -112,6 +112,7 @@ fn an_answer_to_others_shortly_before_or_at_any_time_after_the_request_was_sent_
             let mut answer = |bench: &mut Bench| {
                 bench.now = start + Duration::from_millis(answers);
                 other.on_head(&mut bench.cx(), other_slot, 200);
+                other.on_complete(&mut bench.cx());
             };
             if answers < begins {
                 answer(&mut bench);
@@ -129,10 +130,11 @@ fn an_answer_to_others_shortly_before_or_at_any_time_after_the_request_was_sent_
             let Step::Start { slot, .. } = step else { panic!("{step:?}") };
             attempt.on_head(&mut bench.cx(), slot, 200);
             attempt.on_complete(&mut bench.cx());
-            other.on_complete(&mut bench.cx());
             bench.wait(2000);
         }
         assert_eq!(bench.news(), [], "answers after {answers} ms");
+        let latency = bench.upstream.pool().members()[0].state.latency.value().unwrap();
+        assert!(latency < Duration::from_secs(1), "{latency:?}: booked as slow; answers after {answers} ms");
     }
 }
 
