@@ -1,11 +1,10 @@
-//! A field block that comes in pieces: HEADERS without `END_HEADERS`, then CONTINUATION (RFC 9113 4.3 and 6.10).
+//! Assembly of a field block from HEADERS and CONTINUATION frames (RFC 9113 4.3 and 6.10).
 
-use super::{ConnectionError, frame, guard::MAX_CONTINUATIONS};
+use super::{ConnectionError, flood::MAX_CONTINUATIONS, frame};
 
-/// A block under way. Until it is complete no other frame may come.
+/// An incomplete field block. No other frame may arrive until it is complete.
 #[derive(Debug)]
-pub(super) struct Block {
-    /// The stream's number.
+pub(super) struct FieldBlock {
     pub(super) stream: u32,
     /// HEADERS had `END_STREAM`.
     pub(super) end: bool,
@@ -13,14 +12,13 @@ pub(super) struct Block {
     continuations: u32,
 }
 
-impl Block {
-    /// The first piece, from HEADERS.
+impl FieldBlock {
     pub(super) fn new(header: frame::Header, fragment: &[u8]) -> Self {
         let end = header.has(frame::flag::END_STREAM);
         Self { stream: header.stream, end, bytes: fragment.to_vec(), continuations: 0 }
     }
 
-    /// A further piece; `max` bounds the whole block in bytes.
+    /// Appends the fragment of a CONTINUATION frame. `max` limits the bytes of the whole block.
     pub(super) fn extend(&mut self, fragment: &[u8], max: usize) -> Result<(), ConnectionError> {
         self.continuations += 1;
         if self.continuations > MAX_CONTINUATIONS {
@@ -34,9 +32,9 @@ impl Block {
     }
 }
 
-/// The largest encoded block accepted for a limit on the decoded section: a good encoder stays below the limit plus a few
-/// bytes per field, a poor one takes up to 30 bits per byte, and a section somewhat over the limit should still fail
-/// its stream alone.
+/// Returns the largest encoded block accepted for a limit on the decoded section. A good encoder stays below the limit
+/// plus a few bytes per field, a poor one uses up to 30 bits per byte, and a section slightly above the limit should
+/// fail only its stream.
 pub(super) fn max_bytes(max_header_list: u32) -> usize {
     4 * max_header_list as usize + frame::MIN_MAX_FRAME_SIZE as usize
 }

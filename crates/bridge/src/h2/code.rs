@@ -1,6 +1,6 @@
 //! The error codes of HTTP/2 (RFC 9113 7), as sent in `RST_STREAM` and GOAWAY.
 
-/// An error code. Unknown ones are kept as they came; they have no special meaning (RFC 9113 7).
+/// An error code. Unknown codes have no special meaning (RFC 9113 7).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Code(pub u32);
 
@@ -9,7 +9,7 @@ macro_rules! codes {
         impl Code {
             $(#[doc = concat!("`", $text, "`")] pub const $constant: Self = Self($value);)*
 
-            /// The name in the RFC, `UNKNOWN` for codes that it does not define.
+            /// Returns the name in the RFC, or `UNKNOWN`.
             pub const fn name(self) -> &'static str {
                 match self.0 { $($value => $text,)* _ => "UNKNOWN" }
             }

@@ -1,4 +1,4 @@
-//! DATA (RFC 9113 6.1): windows, lengths and padding, and the bytes themselves, passed on before the frame is complete.
+//! DATA (RFC 9113 6.1): flow control, length checks, padding, and delivery of the bytes before the frame is complete.
 
 use bytes::{Buf as _, Bytes, BytesMut};
 
@@ -10,22 +10,20 @@ use super::{
     stream::{Request, Response},
 };
 
-/// A payload of DATA below this is copied out of the read buffer, so that it does not keep all of it alive; and of a longer
-/// one no smaller part is handed out.
+/// Smaller pieces of a body are copied out of the read buffer, because a slice would keep the whole buffer alive. Of an
+/// incomplete frame, smaller pieces are not delivered.
 const MIN_SLICE: usize = 1024;
 
-/// What becomes of the bytes of a DATA frame.
-enum Admitted {
-    /// The owner gets them.
-    Wanted,
-    /// The response has no body by its definition (RFC 9110 6.4.1), as to HEAD.
-    Surplus,
+enum Disposition {
+    Deliver,
+    /// The response has no body by definition (RFC 9110 6.4.1), for example to HEAD.
+    Discard,
 }
 
 impl Client {
-    /// The header of DATA (RFC 9113 6.1): windows and length are settled for the whole frame, before its bytes are here.
-    /// Returns how much was read, or `None` if the padding's length is not here yet.
-    pub(super) fn begin_data(
+    /// Handles the header of DATA: checks windows and length for the whole frame before its payload arrives. Returns
+    /// the number of bytes read, or `None` if the pad length field has not arrived.
+    pub(super) fn on_data_header(
         &mut self,
         header: Header,
         input: &[u8],
@@ -34,7 +32,7 @@ impl Client {
         let mut padding = 0;
         if header.has(flag::PADDED) {
             if header.len == 0 {
-                return Err(ConnectionError::size("padded DATA without its padding's length", "RFC 9113 4.2"));
+                return Err(ConnectionError::size("padded DATA without a pad length", "RFC 9113 4.2"));
             }
             let Some(pad) = input.get(HEADER_LEN) else { return Ok(None) };
             read += 1;
@@ -50,30 +48,30 @@ impl Client {
         if self.receive_window.take(header.len).is_none() {
             return Err(ConnectionError::flow("DATA beyond the connection's window", "RFC 9113 6.9.1"));
         }
-        // The connection's credit returns at once: what bounds memory are the streams' windows, and so a stream whose owner
-        // does not read never stops another.
-        if let Some(increment) = self.receive_window.give_back(header.len, false) {
+        // The connection window is restored at once. The stream windows bound the memory, so a stream whose owner does
+        // not read never blocks another.
+        if let Some(increment) = self.receive_window.release(header.len, false) {
             frame::put_window_update(self.output.tail(), 0, increment);
         }
         if len == 0 && !header.has(flag::END_STREAM) {
-            self.guard.idle_frame()?;
+            self.flood.useless_frame()?;
         }
         let id = StreamId(header.stream);
         let mut payload =
             Payload { stream: None, left: len as usize, padding: padding as usize, end: header.has(flag::END_STREAM) };
         let event = if self.streams.get(id).is_none() {
-            self.guard.stray_data(header.len)?;
+            self.flood.late_data(header.len)?;
             None
         } else {
-            match self.admit(id, header.len, len, payload.end) {
-                Ok(Admitted::Wanted) => {
+            match self.check_data(id, header.len, len, payload.end) {
+                Ok(Disposition::Deliver) => {
                     if padding + field > 0 {
                         self.release(id, (padding + field) as usize);
                     }
                     payload.stream = Some(id);
                     None
                 }
-                Ok(Admitted::Surplus) => self.end_bodiless(id),
+                Ok(Disposition::Discard) => self.discard_body(id),
                 Err((code, reason)) => self.malformed(id, code, reason),
             }
         };
@@ -81,9 +79,15 @@ impl Client {
         Ok(Some((read, event)))
     }
 
-    /// Whether the stream may receive `len` bytes of body in a frame that counts `counted`.
-    fn admit(&mut self, id: StreamId, counted: u32, len: u32, end: bool) -> Result<Admitted, (Code, &'static str)> {
-        let Some(stream) = self.streams.get_mut(id) else { return Ok(Admitted::Wanted) };
+    /// Checks `len` bytes of body in a frame that takes `counted` bytes of the window.
+    fn check_data(
+        &mut self,
+        id: StreamId,
+        counted: u32,
+        len: u32,
+        end: bool,
+    ) -> Result<Disposition, (Code, &'static str)> {
+        let Some(stream) = self.streams.get_mut(id) else { return Ok(Disposition::Deliver) };
         if stream.receive_window.take(counted).is_none() {
             return Err((Code::FLOW_CONTROL_ERROR, "DATA beyond the stream's window"));
         }
@@ -95,22 +99,23 @@ impl Client {
                 if end {
                     body.finish().map_err(wrong_length)?;
                 }
-                Ok(Admitted::Wanted)
+                Ok(Disposition::Deliver)
             }
-            Response::Bodiless if len > 0 => Ok(Admitted::Surplus),
-            Response::Bodiless => Ok(Admitted::Wanted),
+            Response::Bodiless if len > 0 => Ok(Disposition::Discard),
+            Response::Bodiless => Ok(Disposition::Deliver),
         }
     }
 
-    /// A body came where there is none: the response was complete with its head, and nobody wants the rest.
-    fn end_bodiless(&mut self, id: StreamId) -> Option<Event> {
+    /// Handles a body of a response that has none: the response was complete with its head, so the stream is reset with
+    /// CANCEL.
+    fn discard_body(&mut self, id: StreamId) -> Option<Event> {
         let tag = self.streams.get(id)?.tag;
         self.reset(id, Code::CANCEL);
         Some(Event::Data { tag, id, data: Bytes::new(), end: true })
     }
 
-    /// The bytes of DATA that are here.
-    pub(super) fn data(&mut self, mut payload: Payload, input: &mut BytesMut) -> Option<Event> {
+    /// Delivers the received bytes of a DATA payload.
+    pub(super) fn on_data_payload(&mut self, mut payload: Payload, input: &mut BytesMut) -> Option<Event> {
         let here = payload.left.min(input.len());
         let stream = payload.stream.and_then(|id| self.streams.get_mut(id));
         let Some(stream) = stream else {
@@ -147,12 +152,12 @@ impl Client {
                 self.remove(id);
             }
         }
-        self.guard.progress();
+        self.flood.progress();
         self.skip_padding(payload, input);
         Some(Event::Data { tag, id, data, end })
     }
 
-    /// Drops the padding that is here and keeps the frame if something is missing.
+    /// Discards received padding and stores the payload if it is incomplete.
     fn skip_padding(&mut self, mut payload: Payload, input: &mut BytesMut) {
         if payload.left == 0 {
             let here = payload.padding.min(input.len());

@@ -1,31 +1,21 @@
-//! The layout of frames (RFC 9113 4.1 and 6): headers read and written, small frames written whole.
-//!
-//! It knows bytes and numbers, not the state that they mean something in.
+//! Frame layout (RFC 9113 4.1 and 6): reads and writes headers, writes small frames. Holds no connection state.
 
-/// Bytes of a frame header.
 pub(super) const HEADER_LEN: usize = 9;
-/// The smallest value that `SETTINGS_MAX_FRAME_SIZE` may have, which is also its default.
+/// Smallest value of `SETTINGS_MAX_FRAME_SIZE`, and its default.
 pub(super) const MIN_MAX_FRAME_SIZE: u32 = 16_384;
-/// The largest value that `SETTINGS_MAX_FRAME_SIZE` may have.
+/// Largest value of `SETTINGS_MAX_FRAME_SIZE`.
 pub(super) const MAX_MAX_FRAME_SIZE: u32 = (1 << 24) - 1;
-/// What a client sends first (RFC 9113 3.4).
+/// The client connection preface (RFC 9113 3.4).
 pub(super) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// Flags (RFC 9113 6).
 pub(super) mod flag {
-    /// `END_STREAM` of DATA and HEADERS.
     pub(in crate::h2) const END_STREAM: u8 = 0x1;
-    /// ACK of SETTINGS and PING.
     pub(in crate::h2) const ACK: u8 = 0x1;
-    /// `END_HEADERS` of HEADERS and CONTINUATION.
     pub(in crate::h2) const END_HEADERS: u8 = 0x4;
-    /// PADDED of DATA and HEADERS.
     pub(in crate::h2) const PADDED: u8 = 0x8;
-    /// PRIORITY of HEADERS.
     pub(in crate::h2) const PRIORITY: u8 = 0x20;
 }
 
-/// A frame type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Data,
@@ -38,7 +28,7 @@ pub(super) enum Kind {
     GoAway,
     WindowUpdate,
     Continuation,
-    /// To be ignored (RFC 9113 5.5).
+    /// Must be ignored (RFC 9113 5.5).
     Unknown,
 }
 
@@ -76,19 +66,18 @@ impl Kind {
     }
 }
 
-/// A frame header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
-    /// Bytes of payload.
+    /// Length of the payload.
     pub(super) len: u32,
     pub(super) kind: Kind,
     pub(super) flags: u8,
-    /// The stream, 0 for the connection; the reserved bit is dropped.
+    /// The stream, 0 for the connection, without the reserved bit.
     pub(super) stream: u32,
 }
 
 impl Header {
-    /// Reads a header from the start of `input`, if it is all there.
+    /// Reads a header from the start of `input`. Returns `None` if it is incomplete.
     pub(super) fn read(input: &[u8]) -> Option<Self> {
         let &[l0, l1, l2, kind, flags, s0, s1, s2, s3] = input.first_chunk::<HEADER_LEN>()?;
         Some(Self {
@@ -99,7 +88,6 @@ impl Header {
         })
     }
 
-    /// The header as sent.
     pub(super) fn bytes(self) -> [u8; HEADER_LEN] {
         let [_, l0, l1, l2] = self.len.to_be_bytes();
         let [s0, s1, s2, s3] = self.stream.to_be_bytes();
@@ -111,43 +99,38 @@ impl Header {
     }
 }
 
-/// Appends a frame header.
 pub(super) fn put_header(out: &mut Vec<u8>, kind: Kind, flags: u8, stream: u32, len: usize) {
     out.extend_from_slice(&Header { len: len as u32, kind, flags, stream }.bytes());
 }
 
-/// Appends a frame with a short payload.
 fn put<const N: usize>(out: &mut Vec<u8>, kind: Kind, flags: u8, stream: u32, payload: [u8; N]) {
     put_header(out, kind, flags, stream, N);
     out.extend_from_slice(&payload);
 }
 
-/// Appends `WINDOW_UPDATE`.
 pub(super) fn put_window_update(out: &mut Vec<u8>, stream: u32, increment: u32) {
     put(out, Kind::WindowUpdate, 0, stream, increment.to_be_bytes());
 }
 
-/// Appends `RST_STREAM`.
 pub(super) fn put_reset(out: &mut Vec<u8>, stream: u32, code: super::Code) {
     put(out, Kind::RstStream, 0, stream, code.0.to_be_bytes());
 }
 
-/// Appends PING.
 pub(super) fn put_ping(out: &mut Vec<u8>, ack: bool, payload: u64) {
     put(out, Kind::Ping, if ack { flag::ACK } else { 0 }, 0, payload.to_be_bytes());
 }
 
-/// Appends GOAWAY for a client, which has processed no stream of the peer.
+/// Appends GOAWAY. The last stream is 0 because a client has processed no stream of its peer.
 pub(super) fn put_go_away(out: &mut Vec<u8>, code: super::Code) {
     put(out, Kind::GoAway, 0, 0, u64::from(code.0).to_be_bytes());
 }
 
-/// Appends the acknowledgement of SETTINGS.
 pub(super) fn put_settings_ack(out: &mut Vec<u8>) {
     put_header(out, Kind::Settings, flag::ACK, 0, 0);
 }
 
-/// The payload without padding and the deprecated priority fields (RFC 9113 6.1, 6.2), `None` if they do not fit in it.
+/// Returns the payload without padding and the deprecated priority fields (RFC 9113 6.1, 6.2), or `None` if they exceed
+/// it.
 pub(super) fn strip(header: Header, payload: &[u8]) -> Option<&[u8]> {
     let mut rest = payload;
     if header.has(flag::PADDED) {
@@ -160,7 +143,7 @@ pub(super) fn strip(header: Header, payload: &[u8]) -> Option<&[u8]> {
     Some(rest)
 }
 
-/// A number of four bytes at the start of `payload`.
+/// Reads a 32-bit integer from the start of `payload`.
 pub(super) fn number(payload: &[u8]) -> Option<u32> {
     payload.first_chunk().map(|bytes| u32::from_be_bytes(*bytes))
 }

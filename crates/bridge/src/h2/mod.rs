@@ -1,24 +1,24 @@
-//! The client side of HTTP/2 (RFC 9113) as a state machine: bytes in, events out, bytes out.
+//! HTTP/2 client (RFC 9113) as a state machine without I/O.
 //!
-//! [`Client`] is one connection to a backend. `transport` feeds it what the socket brought ([`Client::recv`]), calls it for
-//! what the exchange wants, and writes [`Client::output`] to the socket, once per turn. Nothing here opens a socket, reads
-//! a clock or decides whether a request is repeated; a fault of one stream stays a fault of that stream.
+//! [`Client`] is one connection to a backend. `transport` passes received bytes to [`Client::recv`], calls it for what
+//! the exchange wants, and writes [`Client::output`] to the socket once per turn. This module opens no socket, reads no
+//! clock and does not decide about retries. A stream error never ends the connection.
 
 mod block;
 mod client;
 mod code;
 mod control;
 mod data;
+mod flood;
 mod flow;
 mod frame;
-mod guard;
-mod output;
 mod payload;
 mod receive;
 mod section;
 mod send;
 mod settings;
 mod stream;
+mod write_buffer;
 
 #[cfg(test)]
 mod tests;
@@ -29,21 +29,22 @@ use crate::message::{Fields, ResponseHead};
 
 pub use client::Client;
 pub use code::Code;
-pub use output::Output;
+pub use write_buffer::WriteBuffer;
 
-/// What this endpoint announces and holds the peer to.
+/// Limits that the client announces in SETTINGS and enforces.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Bytes of response body that a stream may have unreleased (`SETTINGS_INITIAL_WINDOW_SIZE`), at most 2^31 - 1.
+    /// Bytes of response body that a stream may receive before [`Client::release`] (`SETTINGS_INITIAL_WINDOW_SIZE`), at
+    /// most 2^31 - 1.
     pub initial_stream_window: u32,
-    /// Bytes of DATA that may be on the wire over all streams, at least 65 535 and at most 2^31 - 1.
+    /// Bytes of DATA in flight over all streams, at least 65 535 and at most 2^31 - 1.
     pub connection_window: u32,
     /// Largest frame payload accepted (`SETTINGS_MAX_FRAME_SIZE`), 16 384 to 2^24 - 1.
     pub max_frame_size: u32,
-    /// Bytes of dynamic table that the peer may use for responses (`SETTINGS_HEADER_TABLE_SIZE`).
+    /// Size of the dynamic table for responses (`SETTINGS_HEADER_TABLE_SIZE`).
     pub header_table_size: u32,
-    /// Largest field section accepted: names, values and 32 bytes for each field (`SETTINGS_MAX_HEADER_LIST_SIZE`). A larger
-    /// one ends its stream with [`Event::HeadersTooLarge`].
+    /// Largest field section accepted: names, values and 32 bytes for each field (`SETTINGS_MAX_HEADER_LIST_SIZE`). A
+    /// larger one ends its stream with [`Event::HeadersTooLarge`].
     pub max_header_list: u32,
 }
 
@@ -64,29 +65,29 @@ impl Default for Config {
 pub struct StreamId(u32);
 
 impl StreamId {
-    /// The number on the wire: odd, never used twice on a connection.
+    /// Returns the stream identifier on the wire: odd, never reused on a connection.
     pub fn number(self) -> u32 {
         self.0
     }
 }
 
-/// What the peer did. `tag` is the number given to [`Client::send_request`].
+/// A result of [`Client::recv`]. `tag` is the value that the caller passed to [`Client::send_request`].
 #[derive(Debug)]
 pub enum Event {
-    /// The peer's first SETTINGS came: it speaks HTTP/2 and its limits are known.
+    /// The first SETTINGS of the peer arrived, so its limits are known.
     Ready,
-    /// An interim response (1xx); the response proper is still to come.
+    /// An interim response (1xx); a final response follows.
     Informational {
-        /// The owner's number for the request.
+        /// The caller's value for the request.
         tag: u64,
         /// The stream.
         id: StreamId,
         /// The interim head.
         head: ResponseHead,
     },
-    /// The head of the response.
+    /// The head of the final response.
     Head {
-        /// The owner's number for the request.
+        /// The caller's value for the request.
         tag: u64,
         /// The stream.
         id: StreamId,
@@ -95,82 +96,84 @@ pub enum Event {
         /// The response is complete.
         end: bool,
     },
-    /// A part of the response body, to be given back by [`Client::release`] once consumed.
+    /// A part of the response body. The caller must call [`Client::release`] once it has consumed the bytes.
     Data {
-        /// The owner's number for the request.
+        /// The caller's value for the request.
         tag: u64,
         /// The stream.
         id: StreamId,
-        /// The bytes; empty only together with `end`.
+        /// The bytes; empty only with `end`.
         data: Bytes,
-        /// The response is complete, and its length is what was announced.
+        /// The response is complete and has the announced length.
         end: bool,
     },
-    /// Trailers: the response is complete, and its length is what was announced.
+    /// Trailers. The response is complete and has the announced length.
     Trailers {
-        /// The owner's number for the request.
+        /// The caller's value for the request.
         tag: u64,
         /// The stream.
         id: StreamId,
         /// The trailer fields.
         fields: Fields,
     },
-    /// The peer ended the stream (`RST_STREAM`), or will never process it (GOAWAY). The stream is gone.
+    /// The peer reset the stream (`RST_STREAM`), or excluded it by GOAWAY. The stream is closed.
     Reset {
-        /// The owner's number for the request.
+        /// The caller's value for the request.
         tag: u64,
         /// The stream.
         id: StreamId,
-        /// The peer's reason.
+        /// The peer's error code.
         code: Code,
-        /// The peer says that it did nothing for the request (RFC 9113 8.7), so any method may be repeated.
+        /// The peer did not process the request (RFC 9113 8.7), so it may be retried whatever its method.
         unprocessed: bool,
     },
-    /// The response broke the rules. `RST_STREAM` is queued and the stream is gone.
+    /// The response is malformed. `RST_STREAM` is queued and the stream is closed.
     Malformed {
-        /// The owner's number for the request.
+        /// The caller's value for the request.
         tag: u64,
         /// The stream.
         id: StreamId,
-        /// What was wrong.
+        /// Which rule the response violates.
         reason: &'static str,
     },
-    /// The head or the trailers of the response exceed [`Config::max_header_list`]. `RST_STREAM` is queued and the stream is
-    /// gone.
+    /// The head or the trailers of the response exceed [`Config::max_header_list`]. `RST_STREAM` is queued and the
+    /// stream is closed.
     HeadersTooLarge {
-        /// The owner's number for the request.
+        /// The caller's value for the request.
         tag: u64,
         /// The stream.
         id: StreamId,
     },
-    /// A stream whose [`Client::send_data`] left something can take bytes again.
+    /// A stream whose [`Client::send_data`] left bytes untaken can take more.
     Sendable {
-        /// The owner's number for the request.
+        /// The caller's value for the request.
         tag: u64,
         /// The stream.
         id: StreamId,
     },
-    /// The peer takes no new streams. Those above `last` follow as [`Event::Reset`] with `unprocessed`.
+    /// The peer accepts no new streams. A [`Event::Reset`] with `unprocessed` follows for each open stream above
+    /// `last`.
     GoAway {
-        /// The highest stream that the peer may have processed.
+        /// The highest stream identifier that the peer may have processed.
         last: u32,
-        /// The peer's reason.
+        /// The peer's error code.
         code: Code,
     },
-    /// The peer changed how many streams may be open; see [`Client::capacity`].
+    /// The peer changed its limit of concurrent streams; see [`Client::capacity`].
     CapacityChanged,
-    /// The answer to [`Client::ping`] with this payload.
+    /// The acknowledgement of the [`Client::ping`] with this payload.
     Pong(u64),
 }
 
-/// The connection is beyond repair (RFC 9113 5.4.1). GOAWAY is queued: flush, then close; all streams are lost.
+/// A connection error (RFC 9113 5.4.1). GOAWAY is queued and all streams are closed; the caller must flush the output
+/// and close the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionError {
     /// The code sent in GOAWAY.
     pub code: Code,
     /// What the peer did.
     pub reason: &'static str,
-    /// The clause that it broke, or the name of the limit.
+    /// The clause that it violated, or the name of the limit that it exceeded.
     pub clause: &'static str,
 }
 
@@ -187,7 +190,7 @@ impl ConnectionError {
         Self { code: Code::FLOW_CONTROL_ERROR, reason, clause }
     }
 
-    /// The peer went over one of our limits, named instead of a clause (RFC 9113 10.5).
+    /// The peer exceeded a limit, whose name stands in place of a clause (RFC 9113 10.5).
     const fn limit(reason: &'static str, name: &'static str) -> Self {
         Self { code: Code::ENHANCE_YOUR_CALM, reason, clause: name }
     }
@@ -201,16 +204,16 @@ impl std::fmt::Display for ConnectionError {
 
 impl std::error::Error for ConnectionError {}
 
-/// Why [`Client::send_request`] opened no stream. Nothing of the request was queued.
+/// Why [`Client::send_request`] opened no stream. Nothing was queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
-    /// The peer allows no more concurrent streams now.
+pub enum SendRequestError {
+    /// The peer's limit of concurrent streams is reached.
     StreamLimit,
     /// GOAWAY was received or sent, or the connection failed.
     Closing,
-    /// All stream identifiers of this connection are used up.
+    /// The connection has used all stream identifiers.
     IdsUsedUp,
-    /// Too much output is unsent: the peer does not read.
+    /// Too many bytes are unsent because the peer does not read.
     Backlogged,
     /// The head exceeds the `SETTINGS_MAX_HEADER_LIST_SIZE` of the peer.
     HeadersTooLarge,

@@ -1,16 +1,15 @@
-//! A DATA frame whose bytes are coming in.
+//! A DATA frame whose payload is incomplete.
 
 use super::StreamId;
 
-/// The rest of a DATA frame.
 #[derive(Debug)]
 pub(super) struct Payload {
-    /// The stream, `None` if the bytes are of no use to anyone.
+    /// The stream; `None` if the bytes are to be discarded.
     pub(super) stream: Option<StreamId>,
-    /// Bytes of body still to come.
+    /// Bytes of body not received yet.
     pub(super) left: usize,
-    /// Bytes of padding after them.
+    /// Bytes of padding not received yet.
     pub(super) padding: usize,
-    /// The body ends with this frame.
+    /// The frame has `END_STREAM`.
     pub(super) end: bool,
 }

@@ -1,51 +1,51 @@
-//! What the peer sends, frame by frame: DATA as it comes in, all other frames once they are complete.
+//! Input, frame by frame: DATA as its bytes arrive, other frames once they are complete.
 //!
-//! The order of frames is judged here, what is in them in `data`, `section` and `control`. Faults of the connection are
-//! `Err` and end it; faults of a stream become [`Event::Malformed`].
+//! This file checks the order of frames; `data`, `section` and `control` check their contents. Connection errors are
+//! `Err`, stream errors become [`Event::Malformed`].
 
 use bytes::{Buf as _, BytesMut};
 
 use super::{
     Client, Code, ConnectionError, Event,
-    client::{Phase, Step},
+    client::{ConnectionState, FrameResult},
     frame::{self, HEADER_LEN, Header, Kind, flag},
 };
 
 impl Client {
-    /// Takes one event out of `input`, which begins with the first unread byte of the connection; what was read is removed
-    /// from it. `Ok(None)`: more bytes are needed.
+    /// Returns the next event of `input`, which begins with the first unread byte of the connection, and removes the
+    /// bytes read. `Ok(None)` means that more bytes are needed.
     pub fn recv(&mut self, input: &mut BytesMut) -> Result<Option<Event>, ConnectionError> {
-        if let Phase::Failed(error) = self.phase {
+        if let ConnectionState::Failed(error) = self.state {
             return Err(error);
         }
-        if let Some(event) = self.own_event() {
+        if let Some(event) = self.pending_event() {
             return Ok(Some(event));
         }
         let step = self.read(input);
         if let Err(error) = step {
             frame::put_go_away(self.output.tail(), error.code);
-            self.phase = Phase::Failed(error);
+            self.state = ConnectionState::Failed(error);
         }
         step
     }
 
-    /// Events that no frame is needed for.
-    fn own_event(&mut self) -> Option<Event> {
-        while let Some(id) = self.excluded.pop() {
+    /// Returns an event that needs no further frame.
+    fn pending_event(&mut self) -> Option<Event> {
+        while let Some(id) = self.unprocessed_streams.pop() {
             if let Some(stream) = self.remove(id) {
                 return Some(Event::Reset { tag: stream.tag, id, code: Code::REFUSED_STREAM, unprocessed: true });
             }
         }
-        if self.turns.is_empty() {
+        if self.send_queue.is_empty() {
             return None;
         }
-        self.next_turn().map(|(tag, id)| Event::Sendable { tag, id })
+        self.next_sendable().map(|(tag, id)| Event::Sendable { tag, id })
     }
 
-    fn read(&mut self, input: &mut BytesMut) -> Step {
+    fn read(&mut self, input: &mut BytesMut) -> FrameResult {
         loop {
             if let Some(payload) = self.payload.take() {
-                let event = self.data(payload, input);
+                let event = self.on_data_payload(payload, input);
                 if event.is_some() || self.payload.is_some() {
                     return Ok(event);
                 }
@@ -53,15 +53,15 @@ impl Client {
             let Some(header) = Header::read(input) else { return Ok(None) };
             self.check(header)?;
             let event = if header.kind == Kind::Data {
-                let Some((len, event)) = self.begin_data(header, input)? else { return Ok(None) };
+                let Some((len, event)) = self.on_data_header(header, input)? else { return Ok(None) };
                 input.advance(len);
                 event
             } else {
                 let total = HEADER_LEN + header.len as usize;
                 let Some(payload) = input.get(HEADER_LEN..total) else { return Ok(None) };
-                let event = self.frame(header, payload)?;
+                let event = self.on_frame(header, payload)?;
                 input.advance(total);
-                event.or_else(|| self.own_event())
+                event.or_else(|| self.pending_event())
             };
             if event.is_some() {
                 return Ok(event);
@@ -69,17 +69,17 @@ impl Client {
         }
     }
 
-    /// What is wrong with a frame whatever its payload.
+    /// Checks a frame header against the state of the connection.
     fn check(&self, header: Header) -> Result<(), ConnectionError> {
         if !self.peer.received && (header.kind != Kind::Settings || header.has(flag::ACK)) {
             return Err(ConnectionError::protocol("the first frame is not SETTINGS", "RFC 9113 3.4"));
         }
         if header.len > self.config.max_frame_size {
-            return Err(ConnectionError::size("frame larger than announced", "RFC 9113 4.2"));
+            return Err(ConnectionError::size("frame larger than SETTINGS_MAX_FRAME_SIZE", "RFC 9113 4.2"));
         }
         let expected = self.block.as_ref().map(|block| block.stream);
         if expected.is_some() != (header.kind == Kind::Continuation) || expected.is_some_and(|id| id != header.stream) {
-            return Err(ConnectionError::protocol("CONTINUATION missing or out of place", "RFC 9113 6.10"));
+            return Err(ConnectionError::protocol("missing or unexpected CONTINUATION", "RFC 9113 6.10"));
         }
         let wants_stream = match header.kind {
             Kind::Data | Kind::Headers | Kind::Priority | Kind::RstStream | Kind::Continuation => true,
@@ -88,26 +88,28 @@ impl Client {
             Kind::WindowUpdate | Kind::Unknown => return Ok(()),
         };
         if wants_stream == (header.stream == 0) {
-            return Err(ConnectionError::protocol("frame on stream 0 that needs one, or the reverse", "RFC 9113 6"));
+            return Err(ConnectionError::protocol(
+                "frame on stream 0 that needs a stream, or on a stream that needs stream 0",
+                "RFC 9113 6",
+            ));
         }
         Ok(())
     }
 
-    /// Every frame but DATA.
-    fn frame(&mut self, header: Header, payload: &[u8]) -> Step {
+    fn on_frame(&mut self, header: Header, payload: &[u8]) -> FrameResult {
         match header.kind {
-            Kind::Headers => self.headers(header, payload),
-            Kind::Continuation => self.continuation(header, payload),
-            Kind::RstStream => self.reset_by_peer(header, payload),
-            Kind::Settings => self.settings(header, payload),
-            Kind::Ping => self.pinged(header, payload),
-            Kind::GoAway => self.leaving(payload),
-            Kind::WindowUpdate => self.window(header, payload),
+            Kind::Headers => self.on_headers(header, payload),
+            Kind::Continuation => self.on_continuation(header, payload),
+            Kind::RstStream => self.on_rst_stream(header, payload),
+            Kind::Settings => self.on_settings(header, payload),
+            Kind::Ping => self.on_ping(header, payload),
+            Kind::GoAway => self.on_goaway(payload),
+            Kind::WindowUpdate => self.on_window_update(header, payload),
             Kind::Priority if payload.len() != 5 => {
                 Err(ConnectionError::size("PRIORITY of a wrong length", "RFC 9113 6.3"))
             }
             Kind::Priority | Kind::Unknown | Kind::Data | Kind::PushPromise => {
-                self.guard.idle_frame()?;
+                self.flood.useless_frame()?;
                 Ok(None)
             }
         }

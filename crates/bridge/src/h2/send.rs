@@ -1,36 +1,37 @@
-//! What the owner sends: requests, bodies and trailers, framed into the output as far as limits and windows permit.
+//! Output: requests, bodies and trailers, framed as far as limits and windows permit.
 
 use bytes::{Buf as _, Bytes};
 
 use super::{
-    Client, Refused, StreamId,
-    client::{MAX_BACKLOG, Phase},
+    Client, SendRequestError, StreamId,
+    client::{ConnectionState, MAX_BACKLOG},
     flow::{ReceiveWindow, SendWindow},
     frame::{self, HEADER_LEN, Kind, flag},
-    stream::{Request, Response, Stream, Waiting},
+    stream::{Request, Response, SendWait, Stream},
 };
 use crate::message::{Fields, RequestHead};
 
-/// Unsent bytes above which no more body is taken: what the socket does not take stays with the owner.
+/// Unsent bytes above which no more body is accepted; the rest stays with the owner.
 const MAX_QUEUED: usize = 256 * 1024;
-/// Bodies below this are copied into the output: that is cheaper than a slice of its own in the write.
+/// Smaller parts of a body are copied into the output, which is cheaper than a separate slice of the vectored write.
 const MIN_SLICE: usize = 1024;
 
 impl Client {
-    /// Opens a stream for this request; `end`: it has neither body nor trailers. `tag` comes back with every event.
-    pub fn send_request(&mut self, head: &RequestHead, end: bool, tag: u64) -> Result<StreamId, Refused> {
-        if self.phase != Phase::Open {
-            return Err(Refused::Closing);
+    /// Opens a stream and queues the request head. `end` says that neither body nor trailers follow. Every event of the
+    /// stream carries `tag`.
+    pub fn send_request(&mut self, head: &RequestHead, end: bool, tag: u64) -> Result<StreamId, SendRequestError> {
+        if self.state != ConnectionState::Open {
+            return Err(SendRequestError::Closing);
         }
         if self.capacity() == 0 {
             return Err(match () {
-                () if self.is_closing() => Refused::IdsUsedUp,
-                () if self.output.len() > MAX_BACKLOG => Refused::Backlogged,
-                () => Refused::StreamLimit,
+                () if self.is_closing() => SendRequestError::IdsUsedUp,
+                () if self.output.len() > MAX_BACKLOG => SendRequestError::Backlogged,
+                () => SendRequestError::StreamLimit,
             });
         }
         if !self.accepts(&head.fields) {
-            return Err(Refused::HeadersTooLarge);
+            return Err(SendRequestError::HeadersTooLarge);
         }
         let id = StreamId(self.next_id);
         self.next_id += 2;
@@ -41,29 +42,29 @@ impl Client {
             method: head.method,
             request: if end { Request::Done } else { Request::Open },
             response: Response::Head { interim: 0 },
-            waiting: Waiting::No,
+            waiting: SendWait::None,
             send_window: SendWindow::new(self.peer.initial_window),
             receive_window: ReceiveWindow::new(self.config.initial_stream_window),
         });
-        self.guard.progress();
+        self.flood.progress();
         Ok(id)
     }
 
-    /// Bytes of body that [`Client::send_data`] would take now.
+    /// Returns the number of body bytes that [`Client::send_data`] would take now.
     pub fn sendable(&self, id: StreamId) -> usize {
-        self.streams.get(id).map_or(0, |stream| self.room(stream))
+        self.streams.get(id).map_or(0, |stream| self.send_capacity(stream))
     }
 
-    /// Sends as much of `data` as windows and output permit and leaves the rest in it; with `end`, the last byte (or an
-    /// empty `data`) ends the request. Returns the number of bytes taken. If something is left,
-    /// [`super::Event::Sendable`] says when to try again. A stream that is gone takes everything and sends nothing.
+    /// Sends as much of `data` as windows and output permit and leaves the rest in it. With `end`, the last byte (or an
+    /// empty `data`) ends the request. Returns the number of bytes taken. If bytes are left, [`super::Event::Sendable`]
+    /// says when to try again. On a closed stream all bytes are taken and dropped.
     pub fn send_data(&mut self, id: StreamId, data: &mut Bytes, end: bool) -> usize {
         let Some(stream) = self.streams.get(id).filter(|stream| stream.request == Request::Open) else {
             let all = data.len();
             data.clear();
             return all;
         };
-        let taken = self.room(stream).min(data.len());
+        let taken = self.send_capacity(stream).min(data.len());
         let end = end && taken == data.len();
         let mut left = taken;
         while left > 0 {
@@ -76,15 +77,15 @@ impl Client {
         }
         self.send_window.take(taken);
         if taken > 0 {
-            self.guard.progress();
+            self.flood.progress();
         }
         self.after_data(id, taken, end, !data.is_empty());
         taken
     }
 
-    /// Ends the request with trailers, after [`Client::send_data`] took all of the body. Without any field in them it is a
-    /// plain end: peers have closed the connection on an empty section. Returns false, and sends nothing, if they exceed what
-    /// the peer accepts; the caller must then reset the stream.
+    /// Ends the request with trailers. The caller must have sent all of the body. Without a field in them only
+    /// `END_STREAM` is sent, because some peers close the connection on an empty section. Returns false, sending nothing,
+    /// if the trailers exceed the limit of the peer; the caller must then reset the stream.
     pub fn send_trailers(&mut self, id: StreamId, fields: &Fields) -> bool {
         if self.streams.get(id).is_none_or(|stream| stream.request != Request::Open) {
             return true;
@@ -107,27 +108,27 @@ impl Client {
         limit == u32::MAX || fields.section_size() <= limit as usize
     }
 
-    /// A stream that waits and can take bytes now.
-    pub(super) fn next_turn(&mut self) -> Option<(u64, StreamId)> {
-        if self.send_window.room() == 0 || self.output.len() > MAX_QUEUED / 2 {
+    /// Returns the next queued stream that can take bytes.
+    pub(super) fn next_sendable(&mut self) -> Option<(u64, StreamId)> {
+        if self.send_window.available() == 0 || self.output.len() > MAX_QUEUED / 2 {
             return None;
         }
-        while let Some(id) = self.turns.pop_front() {
+        while let Some(id) = self.send_queue.pop_front() {
             let Some(stream) = self.streams.get_mut(id) else { continue };
             if stream.request == Request::Done {
-                stream.waiting = Waiting::No;
-            } else if stream.send_window.room() > 0 {
-                stream.waiting = Waiting::No;
+                stream.waiting = SendWait::None;
+            } else if stream.send_window.available() > 0 {
+                stream.waiting = SendWait::None;
                 return Some((stream.tag, id));
             } else {
-                stream.waiting = Waiting::Window;
+                stream.waiting = SendWait::StreamWindow;
             }
         }
         None
     }
 
-    fn room(&self, stream: &Stream) -> usize {
-        let window = stream.send_window.room().min(self.send_window.room());
+    fn send_capacity(&self, stream: &Stream) -> usize {
+        let window = stream.send_window.available().min(self.send_window.available());
         match stream.request {
             Request::Open => window.min(MAX_QUEUED.saturating_sub(self.output.len())),
             Request::Done => 0,
@@ -142,12 +143,12 @@ impl Client {
             if stream.is_complete() {
                 self.remove(id);
             }
-        } else if left && stream.waiting == Waiting::No {
-            if stream.send_window.room() == 0 {
-                stream.waiting = Waiting::Window;
+        } else if left && stream.waiting == SendWait::None {
+            if stream.send_window.available() == 0 {
+                stream.waiting = SendWait::StreamWindow;
             } else {
-                stream.waiting = Waiting::Turn;
-                self.turns.push_back(id);
+                stream.waiting = SendWait::Queued;
+                self.send_queue.push_back(id);
             }
         }
     }
@@ -160,11 +161,11 @@ impl Client {
             tail.extend_from_slice(data.get(..part).unwrap_or_default());
             data.advance(part);
         } else {
-            self.output.push(data.split_to(part));
+            self.output.push_slice(data.split_to(part));
         }
     }
 
-    /// HEADERS, encoded in place; its length is filled in afterwards.
+    /// Appends HEADERS, encoded in place, and CONTINUATION if needed. The length is filled in afterwards.
     fn put_fields(&mut self, id: StreamId, fields: &Fields, end: bool) {
         let out = self.output.tail();
         let start = out.len();
@@ -175,8 +176,8 @@ impl Client {
         let len = out.len() - start - HEADER_LEN;
         let flags = if len <= max { flags | flag::END_HEADERS } else { flags };
         let header = frame::Header { len: len.min(max) as u32, kind: Kind::Headers, flags, stream: id.0 };
-        if let Some(place) = out.get_mut(start..start + HEADER_LEN) {
-            place.copy_from_slice(&header.bytes());
+        if let Some(slot) = out.get_mut(start..start + HEADER_LEN) {
+            slot.copy_from_slice(&header.bytes());
         }
         if len > max {
             let rest = out.split_off(start + HEADER_LEN + max);

@@ -1,4 +1,4 @@
-//! SETTINGS (RFC 9113 6.5): what this client announces, and what the peer announced.
+//! SETTINGS of both sides (RFC 9113 6.5).
 
 use super::{Config, ConnectionError, flow, frame};
 
@@ -13,18 +13,18 @@ const MAX_HEADER_LIST_SIZE: u16 = 0x6;
 /// RFC 8441 3.
 const ENABLE_CONNECT_PROTOCOL: u16 = 0x8;
 
-/// Streams opened before the peer's SETTINGS say how many may be: what RFC 9113 6.5.2 recommends as the least limit.
+/// Limit of concurrent streams until the SETTINGS of the peer arrive: the minimum that RFC 9113 6.5.2 recommends.
 const ASSUMED_STREAMS: u32 = 100;
 
-/// What the peer announced; the defaults of RFC 9113 6.5.2 before.
+/// Settings of the peer; the defaults of RFC 9113 6.5.2 until it has announced them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct PeerSettings {
-    /// `None` until the first SETTINGS came.
     pub(super) received: bool,
     pub(super) max_streams: u32,
     pub(super) initial_window: u32,
     pub(super) max_frame_size: u32,
-    /// Largest field section that the peer accepts: names, values and 32 bytes for each field; `u32::MAX` for any.
+    /// Largest field section that the peer accepts: names, values and 32 bytes for each field; `u32::MAX` means no
+    /// limit.
     pub(super) max_header_list: u32,
     pub(super) extended_connect: bool,
 }
@@ -43,7 +43,7 @@ impl Default for PeerSettings {
 }
 
 impl PeerSettings {
-    /// Takes over a SETTINGS payload, in order. `table_size` hears of each header table size in it.
+    /// Applies a SETTINGS payload in order. Calls `table_size` with each header table size in it.
     pub(super) fn apply(&mut self, payload: &[u8], mut table_size: impl FnMut(u32)) -> Result<(), ConnectionError> {
         if !self.received {
             self.received = true;
@@ -81,7 +81,6 @@ impl PeerSettings {
     }
 }
 
-/// Appends the SETTINGS of this client.
 pub(super) fn put(out: &mut Vec<u8>, config: &Config) {
     let entries = [
         (HEADER_TABLE_SIZE, config.header_table_size),
@@ -93,7 +92,6 @@ pub(super) fn put(out: &mut Vec<u8>, config: &Config) {
     put_entries(out, &entries);
 }
 
-/// Appends SETTINGS that change the initial window alone.
 pub(super) fn put_initial_window(out: &mut Vec<u8>, size: u32) {
     put_entries(out, &[(INITIAL_WINDOW_SIZE, size)]);
 }

@@ -1,4 +1,4 @@
-//! The open streams of a connection and how to find them by number without hashing.
+//! The open streams of a connection, found by identifier without hashing.
 
 use super::{
     StreamId,
@@ -6,40 +6,35 @@ use super::{
 };
 use crate::message::{Method, check::BodyLength};
 
-/// How far the response is.
 #[derive(Debug)]
 pub(super) enum Response {
-    /// The head is still to come; so many interim ones came.
-    Head { interim: u8 },
-    /// The head came, the body is under way.
+    /// Waiting for the head, after this number of interim heads.
+    Head {
+        interim: u8,
+    },
     Body(BodyLength),
-    /// The head came and is all of the message (RFC 9110 6.4.1): only its end, or trailers, may follow.
+    /// The response ends with its head (RFC 9110 6.4.1): only an empty DATA frame with `END_STREAM`, or trailers, may
+    /// follow.
     Bodiless,
-    /// It is complete.
     Done,
 }
 
-/// How far the request is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Request {
-    /// More may be sent.
     Open,
     /// `END_STREAM` was sent.
     Done,
 }
 
-/// Whether the owner waits to send more.
+/// What a stream waits for whose owner has more to send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Waiting {
-    /// It does not.
-    No,
-    /// For the window of the stream.
-    Window,
-    /// In the queue for the connection's window and room in the output.
-    Turn,
+pub(super) enum SendWait {
+    None,
+    StreamWindow,
+    /// The connection window and space in the output; the stream is in the send queue.
+    Queued,
 }
 
-/// A stream.
 #[derive(Debug)]
 pub(super) struct Stream {
     pub(super) id: StreamId,
@@ -47,39 +42,38 @@ pub(super) struct Stream {
     pub(super) method: Method,
     pub(super) request: Request,
     pub(super) response: Response,
-    pub(super) waiting: Waiting,
+    pub(super) waiting: SendWait,
     pub(super) send_window: SendWindow,
     pub(super) receive_window: ReceiveWindow,
 }
 
 impl Stream {
-    /// Whether the window has room for all that is missing of a body of known length. The peer then needs no more credit.
-    pub(super) fn rest_fits(&self) -> bool {
+    /// Returns whether the window covers the rest of a body of known length. The peer then needs no more credit.
+    pub(super) fn window_covers_rest(&self) -> bool {
         matches!(self.response, Response::Body(BodyLength::Missing(rest)) if rest <= u64::from(self.receive_window.left()))
     }
 
-    /// Whether both sides are done.
     pub(super) fn is_complete(&self) -> bool {
         self.request == Request::Done && matches!(self.response, Response::Done)
     }
 }
 
-/// A place in the index: the stream's number, 0 for none, and where it lies.
+/// A slot of the index: a stream identifier (0 if empty) and the position of its stream.
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
     id: u32,
     at: u32,
 }
 
-/// Fewest slots of the index; a power of two.
+/// Minimum number of slots, a power of two.
 const MIN_SLOTS: usize = 32;
 
-/// The open streams, in no order. The index is an open-addressed table; as numbers grow by two, `id / 2` spreads
-/// them perfectly until some streams live long.
+/// The open streams, unordered. The index is an open-addressing hash table with Robin Hood insertion; as identifiers
+/// grow by two, `id / 2` avoids collisions until some streams live long.
 #[derive(Debug)]
 pub(super) struct Streams {
     streams: Vec<Stream>,
-    /// At most half full, its length a power of two.
+    /// At most half full; its length is a power of two.
     index: Vec<Slot>,
 }
 
@@ -110,18 +104,18 @@ impl Streams {
         self.streams.get_mut(at)
     }
 
-    /// Adds a stream whose number is not there yet.
+    /// Adds a stream, whose identifier must be new.
     pub(super) fn insert(&mut self, stream: Stream) {
         if (self.streams.len() + 1) * 2 > self.index.len() {
             self.grow();
         }
-        place(&mut self.index, Slot { id: stream.id.0, at: self.streams.len() as u32 });
+        insert_slot(&mut self.index, Slot { id: stream.id.0, at: self.streams.len() as u32 });
         self.streams.push(stream);
     }
 
     pub(super) fn remove(&mut self, id: StreamId) -> Option<Stream> {
         let (slot, at) = self.find(id.0)?;
-        self.vacate(slot);
+        self.clear_slot(slot);
         let removed = (at < self.streams.len()).then(|| self.streams.swap_remove(at));
         if let Some(moved) = self.streams.get(at).map(|stream| stream.id.0)
             && let Some((slot, _)) = self.find(moved)
@@ -132,16 +126,16 @@ impl Streams {
         removed
     }
 
-    /// The slot of a number, and where its stream lies.
+    /// Returns the slot of an identifier and the position of its stream.
     fn find(&self, id: u32) -> Option<(usize, usize)> {
         let mask = self.index.len() - 1;
-        let mut slot = home(id, mask);
+        let mut slot = ideal_slot(id, mask);
         for distance in 0.. {
             let found = self.index.get(slot)?;
             if found.id == id && id != 0 {
                 return Some((slot, found.at as usize));
             }
-            if found.id == 0 || distance_of(found.id, slot, mask) < distance {
+            if found.id == 0 || probe_distance(found.id, slot, mask) < distance {
                 return None; // it would be here
             }
             slot = (slot + 1) & mask;
@@ -149,13 +143,13 @@ impl Streams {
         None
     }
 
-    /// Empties a slot and moves those behind it that are not at home one nearer.
-    fn vacate(&mut self, mut hole: usize) {
+    /// Empties a slot and moves each following entry that is not in its ideal slot one back.
+    fn clear_slot(&mut self, mut hole: usize) {
         let mask = self.index.len() - 1;
         loop {
             let next = (hole + 1) & mask;
             let candidate = self.index.get(next).copied().unwrap_or_default();
-            let stays = candidate.id == 0 || distance_of(candidate.id, next, mask) == 0;
+            let stays = candidate.id == 0 || probe_distance(candidate.id, next, mask) == 0;
             if let Some(slot) = self.index.get_mut(hole) {
                 *slot = if stays { Slot::default() } else { candidate };
             }
@@ -169,36 +163,36 @@ impl Streams {
     fn grow(&mut self) {
         let mut index = vec![Slot::default(); self.index.len() * 2];
         for (at, stream) in self.streams.iter().enumerate() {
-            place(&mut index, Slot { id: stream.id.0, at: at as u32 });
+            insert_slot(&mut index, Slot { id: stream.id.0, at: at as u32 });
         }
         self.index = index;
     }
 }
 
-fn home(id: u32, mask: usize) -> usize {
+fn ideal_slot(id: u32, mask: usize) -> usize {
     (id >> 1) as usize & mask
 }
 
-/// How far behind its home a number lies.
-fn distance_of(id: u32, slot: usize, mask: usize) -> usize {
-    slot.wrapping_sub(home(id, mask)) & mask
+/// Returns the distance of an entry from its ideal slot.
+fn probe_distance(id: u32, slot: usize, mask: usize) -> usize {
+    slot.wrapping_sub(ideal_slot(id, mask)) & mask
 }
 
-/// Puts a slot at its home or behind it, before those that are nearer to theirs: so runs stay in the order of homes, and
-/// neither a search nor a removal has to walk a whole run, which here is all streams in flight.
-fn place(index: &mut [Slot], mut slot: Slot) {
+/// Inserts an entry at or after its ideal slot, before entries that are closer to theirs. Runs stay ordered by ideal
+/// slot, so neither a search nor a removal walks a whole run, which here would be all streams in flight.
+fn insert_slot(index: &mut [Slot], mut slot: Slot) {
     let mask = index.len() - 1;
-    let mut at = home(slot.id, mask);
+    let mut at = ideal_slot(slot.id, mask);
     let mut distance = 0;
-    while let Some(there) = index.get_mut(at) {
-        if there.id == 0 {
-            *there = slot;
+    while let Some(occupant) = index.get_mut(at) {
+        if occupant.id == 0 {
+            *occupant = slot;
             return;
         }
-        let theirs = distance_of(there.id, at, mask);
-        if theirs < distance {
-            std::mem::swap(there, &mut slot);
-            distance = theirs;
+        let occupant_distance = probe_distance(occupant.id, at, mask);
+        if occupant_distance < distance {
+            std::mem::swap(occupant, &mut slot);
+            distance = occupant_distance;
         }
         at = (at + 1) & mask;
         distance += 1;
@@ -216,13 +210,13 @@ mod tests {
             method: Method::Get,
             request: Request::Done,
             response: Response::Head { interim: 0 },
-            waiting: Waiting::No,
+            waiting: SendWait::None,
             send_window: SendWindow::new(0),
             receive_window: ReceiveWindow::new(0),
         }
     }
 
-    /// Against a plain map, with streams that live long and so make the index collide.
+    /// Compares with a `BTreeMap`; long-lived streams make the index collide.
     #[test]
     fn streams_are_found_whatever_was_removed() {
         let mut seed = 0x1234_5678_9abc_def1_u64;

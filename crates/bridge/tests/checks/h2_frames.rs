@@ -135,7 +135,7 @@ fn run(bytes: &[u8], most: usize, prng: &mut Prng) -> Outcome {
             }
         }
     }
-    assert!(client.active() <= 3 && client.tags().count() == client.active());
+    assert!(client.active() <= 3 && client.open_streams().count() == client.active());
     outcome.written = drain(&mut client);
     has_no_empty_sections(&outcome.written);
     outcome

@@ -4,7 +4,7 @@ use std::{collections::VecDeque, task::Context, time::Instant};
 
 use bytes::Bytes;
 use spooky_bridge::{
-    h2::{Refused, StreamId},
+    h2::{SendRequestError, StreamId},
     message::{Fields, RequestHead, ResetReason},
 };
 
@@ -36,11 +36,14 @@ pub(crate) enum NotTaken {
     HeadersTooLarge,
 }
 
-impl From<Refused> for NotTaken {
-    fn from(refused: Refused) -> Self {
+impl From<SendRequestError> for NotTaken {
+    fn from(refused: SendRequestError) -> Self {
         match refused {
-            Refused::HeadersTooLarge => Self::HeadersTooLarge,
-            Refused::StreamLimit | Refused::Closing | Refused::IdsUsedUp | Refused::Backlogged => Self::NoRoom,
+            SendRequestError::HeadersTooLarge => Self::HeadersTooLarge,
+            SendRequestError::StreamLimit
+            | SendRequestError::Closing
+            | SendRequestError::IdsUsedUp
+            | SendRequestError::Backlogged => Self::NoRoom,
         }
     }
 }

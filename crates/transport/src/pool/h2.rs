@@ -12,7 +12,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use spooky_bridge::{
-    h2::{Client, Code, Config, Event, Refused, StreamId},
+    h2::{Client, Code, Config, Event, SendRequestError, StreamId},
     message::{Fields, Known, Protocol, RequestHead, ResetReason},
 };
 
@@ -112,7 +112,7 @@ impl H2Connection {
 
     /// The requests on it.
     pub(crate) fn requests(&self) -> Vec<RequestHandle> {
-        self.client.tags().map(|(tag, ..)| RequestHandle::from_bits(tag)).collect()
+        self.client.open_streams().map(|(tag, ..)| RequestHandle::from_bits(tag)).collect()
     }
 
     /// What the loss of the connection means to its requests.
@@ -132,7 +132,7 @@ impl H2Connection {
         end: bool,
         handle: RequestHandle,
         now: Instant,
-    ) -> Result<(StreamId, u64), Refused> {
+    ) -> Result<(StreamId, u64), SendRequestError> {
         let at = self.written + self.client.output().len() as u64;
         let stream = if self.is_detected_cleartext && head.scheme() == b"https" {
             let mut head = head.clone();

@@ -1,4 +1,4 @@
-//! How the bytes are cut must not matter.
+//! The result does not depend on how the input is split.
 
 use super::*;
 
@@ -33,13 +33,13 @@ fn conversation(wire: &mut Wire) -> Vec<u8> {
     bytes
 }
 
-/// The events with adjacent parts of the same body joined, and all that was written.
+/// Returns the events, with adjacent parts of a body joined, and all bytes written.
 fn run(chunk: usize) -> (Vec<String>, Vec<u8>) {
     let mut wire = Wire::silent(&Config::default());
     for _ in 0..5 {
         wire.get();
     }
-    let id = wire.client.tags().map(|(_, id, _)| id).nth(3).unwrap();
+    let id = wire.client.open_streams().map(|(_, id, _)| id).nth(3).unwrap();
     wire.client.send_data(id, &mut Bytes::from_static(b"dropped"), true);
     let bytes = conversation(&mut wire);
     let mut events = Vec::new();

@@ -1,4 +1,4 @@
-//! Faults that end the connection (RFC 9113 5.4.1).
+//! Connection errors (RFC 9113 5.4.1).
 
 use super::*;
 
@@ -42,12 +42,12 @@ fn frames_of_a_wrong_length() {
 fn frames_on_the_wrong_stream() {
     let settings = raw(Kind::Settings, 0, 1, &[]);
     let frames = [
-        // Those that need a stream.
+        // Frames that need a stream.
         data(0, b"x", false),
         raw(Kind::Headers, flag::END_HEADERS, 0, &[0x88]),
         reset(0, Code::CANCEL),
         raw(Kind::Priority, 0, 0, &[0; 5]),
-        // Those that must have none.
+        // Frames that must be on stream 0.
         settings,
         raw(Kind::Ping, 0, 1, &[0; 8]),
         raw(Kind::GoAway, 0, 1, &[0; 8]),

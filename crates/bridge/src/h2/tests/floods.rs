@@ -1,11 +1,11 @@
-//! Peers that send much and bring nothing (RFC 9113 10.5).
+//! Peers that send many useless frames (RFC 9113 10.5).
 
 use super::*;
-use crate::h2::guard::{MAX_CONTINUATIONS, MAX_IDLE_FRAMES, MAX_INTERIM, MAX_PENDING_REPLIES};
+use crate::h2::flood::{MAX_CONTINUATIONS, MAX_INTERIM, MAX_PENDING_REPLIES, MAX_USELESS_FRAMES};
 
 const OK: (&str, &str) = (":status", "200");
 
-/// How many of these frames are taken before the connection ends, the output being flushed after each.
+/// Returns how many of these frames are accepted before the connection ends. The output is flushed after each.
 fn taken(wire: &mut Wire, frame: &[u8], most: u32) -> u32 {
     for count in 0..most {
         match wire.try_feed(frame) {
@@ -39,7 +39,11 @@ fn frames_that_bring_nothing_are_counted() {
         wire.feed(&head);
         wire.feed(&raw(Kind::Settings, flag::ACK, 0, &[]));
         let count = taken(&mut wire, &frame, 20_000);
-        assert!((MAX_IDLE_FRAMES - 1..=MAX_IDLE_FRAMES).contains(&count), "{count} of {:?}", Header::read(&frame));
+        assert!(
+            (MAX_USELESS_FRAMES - 1..=MAX_USELESS_FRAMES).contains(&count),
+            "{count} of {:?}",
+            Header::read(&frame)
+        );
     }
 }
 
@@ -49,7 +53,7 @@ fn late_frames_of_closed_streams_are_counted() {
         let mut wire = Wire::new();
         let id = wire.get();
         wire.client.reset(id, Code::CANCEL);
-        assert!(taken(&mut wire, &frame, 20_000) <= MAX_IDLE_FRAMES);
+        assert!(taken(&mut wire, &frame, 20_000) <= MAX_USELESS_FRAMES);
     }
 }
 
@@ -58,15 +62,15 @@ fn progress_and_time_begin_a_new_count() {
     let mut wire = Wire::new();
     let ping = raw(Kind::Ping, 0, 0, &[0; 8]);
     for _ in 0..3 {
-        assert_eq!(taken(&mut wire, &ping, MAX_IDLE_FRAMES - 10), MAX_IDLE_FRAMES - 10);
+        assert_eq!(taken(&mut wire, &ping, MAX_USELESS_FRAMES - 10), MAX_USELESS_FRAMES - 10);
         wire.client.tick();
     }
     let id = wire.get().number();
     let head = wire.headers(id, &[OK], false);
     wire.feed(&head);
-    assert_eq!(taken(&mut wire, &ping, MAX_IDLE_FRAMES - 10), MAX_IDLE_FRAMES - 10);
+    assert_eq!(taken(&mut wire, &ping, MAX_USELESS_FRAMES - 10), MAX_USELESS_FRAMES - 10);
     wire.feed(&data(id, b"x", true));
-    assert_eq!(taken(&mut wire, &ping, MAX_IDLE_FRAMES - 10), MAX_IDLE_FRAMES - 10);
+    assert_eq!(taken(&mut wire, &ping, MAX_USELESS_FRAMES - 10), MAX_USELESS_FRAMES - 10);
 }
 
 #[test]

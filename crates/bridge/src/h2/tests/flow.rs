@@ -8,7 +8,7 @@ fn small() -> Config {
     Config { initial_stream_window: 1000, connection_window: 65_535, ..Config::default() }
 }
 
-/// A stream whose response head came.
+/// Opens a stream and receives its response head.
 fn responding(wire: &mut Wire) -> StreamId {
     let id = wire.get();
     let head = wire.headers(id.number(), &[OK], false);
@@ -46,7 +46,7 @@ fn a_body_whose_rest_fits_the_window_needs_no_more_credit() {
     wire.feed(&data(1, &[b'x'; 600], false));
     wire.client.release(id, 600);
     assert_eq!(wire.shown(), [""; 0], "400 for the last 200");
-    // Padding takes of the window too: what is missing must always have room.
+    // Padding takes window too; the rest of the body must still fit.
     let mut payload = vec![250, b'x'];
     payload.extend_from_slice(&[0; 250]);
     wire.feed(&raw(Kind::Data, flag::PADDED, 1, &payload));
@@ -120,7 +120,7 @@ fn a_peer_that_ignores_windows() {
     wire.feed(&data(1, &[b'x'; 1000], false));
     assert_eq!(wire.feed(&data(1, b"x", false)), ["malformed 1 DATA beyond the stream's window"]);
     assert_eq!(wire.shown(), ["reset 1 FLOW_CONTROL_ERROR"]);
-    // The connection's credit returns at once, so a frame can only break a window smaller than a frame.
+    // The connection window is restored at once, so only a frame larger than the window can exceed it.
     wire.client.receive_window = super::super::flow::ReceiveWindow::new(10);
     responding(&mut wire);
     assert_eq!(wire.fails(&data(3, &[b'x'; 11], false)), Code::FLOW_CONTROL_ERROR);

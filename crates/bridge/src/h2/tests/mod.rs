@@ -1,13 +1,13 @@
-//! A peer driven by hand: frames are written byte by byte, what the client makes of them is compared as text.
+//! A scripted peer: frames are written byte by byte, and the client's events are compared as text.
 
 mod chunks;
 mod errors;
 mod floods;
 mod flow;
-mod going;
 mod requests;
 mod responses;
 mod settings;
+mod shutdown;
 
 use std::io::IoSlice;
 
@@ -22,7 +22,6 @@ use crate::{
     message::{Fields, Known, Method, Name, RequestHead},
 };
 
-/// A client and the wire to it.
 struct Wire {
     client: Client,
     input: BytesMut,
@@ -31,18 +30,18 @@ struct Wire {
 }
 
 impl Wire {
-    /// A connection of which the peer has not spoken yet.
+    /// A connection on which the peer has sent nothing.
     fn silent(config: &Config) -> Self {
         let client = Client::new(config);
         Self { client, input: BytesMut::new(), encoder: Encoder::new(), decoder: Decoder::new(65_535) }
     }
 
-    /// A connection after empty SETTINGS of the peer, with nothing unsent.
+    /// A connection after empty SETTINGS of the peer, with no unsent bytes.
     fn new() -> Self {
         Self::with(&Config::default(), &[])
     }
 
-    /// A connection after these SETTINGS of the peer, with nothing unsent.
+    /// A connection after these SETTINGS of the peer, with no unsent bytes.
     fn with(config: &Config, settings: &[(u16, u32)]) -> Self {
         let mut wire = Self::silent(config);
         assert_eq!(wire.feed(&settings_frame(settings)), ["ready"]);
@@ -51,7 +50,7 @@ impl Wire {
         wire
     }
 
-    /// Gives bytes to the client and returns its events until it needs more.
+    /// Passes bytes to the client and returns its events until it needs more.
     fn try_feed(&mut self, bytes: &[u8]) -> Result<Vec<String>, ConnectionError> {
         self.input.extend_from_slice(bytes);
         let mut events = Vec::new();
@@ -65,7 +64,7 @@ impl Wire {
         self.try_feed(bytes).unwrap()
     }
 
-    /// The error that these bytes cause, after which GOAWAY with its code is the last frame sent.
+    /// Returns the error that these bytes cause, and checks that the last frame sent is GOAWAY with its code.
     fn fails(&mut self, bytes: &[u8]) -> Code {
         self.written();
         let error = self.try_feed(bytes).unwrap_err();
@@ -76,7 +75,6 @@ impl Wire {
         error.code
     }
 
-    /// All that waits for the socket.
     fn written(&mut self) -> Vec<u8> {
         let output = self.client.output();
         let mut bytes = Vec::new();
@@ -90,12 +88,10 @@ impl Wire {
         bytes
     }
 
-    /// The frames that wait for the socket.
     fn frames(&mut self) -> Vec<(Header, Vec<u8>)> {
         split(&self.written())
     }
 
-    /// The frames that wait for the socket, as text.
     fn shown(&mut self) -> Vec<String> {
         let frames = self.frames();
         frames.iter().map(|(header, payload)| self.show_frame(*header, payload)).collect()
@@ -122,7 +118,7 @@ impl Wire {
         fields
     }
 
-    /// Opens a stream for a request without body, with its number as tag; what it writes is dropped.
+    /// Opens a stream for a request without body, with its identifier as tag, and drops what it writes.
     fn get(&mut self) -> StreamId {
         self.open(Method::Get, true)
     }
@@ -134,7 +130,6 @@ impl Wire {
         id
     }
 
-    /// A HEADERS frame of the peer.
     fn headers(&mut self, stream: u32, lines: &[(&str, &str)], end: bool) -> Vec<u8> {
         let block = self.block(lines);
         let end = if end { flag::END_STREAM } else { 0 };
@@ -167,7 +162,6 @@ fn fields(lines: &[(&str, &str)]) -> Fields {
     fields
 }
 
-/// A frame of any kind, flags and payload.
 fn raw(kind: Kind, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     frame::put_header(&mut out, kind, flags, stream, payload.len());
@@ -233,7 +227,7 @@ fn show(event: &Event) -> String {
     }
 }
 
-/// Short bodies as they are, long ones as their length.
+/// Formats short bodies as text, long ones as their length.
 fn text(data: &Bytes) -> String {
     if data.len() > 20 { format!("[{}]", data.len()) } else { String::from_utf8_lossy(data).into_owned() }
 }

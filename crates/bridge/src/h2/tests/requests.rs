@@ -1,7 +1,7 @@
-//! Requests as they appear on the wire.
+//! Requests on the wire.
 
 use super::*;
-use crate::h2::Refused;
+use crate::h2::SendRequestError;
 
 #[test]
 fn the_connection_opens_with_preface_settings_and_window() {
@@ -24,7 +24,7 @@ fn a_request_without_body_is_one_frame() {
     assert_eq!(id.number(), 1);
     assert_eq!(wire.shown(), ["headers 1 :method=GET :scheme=http :authority=a.example :path=/ end"]);
     assert_eq!(wire.client.active(), 1);
-    assert_eq!(wire.client.tags().collect::<Vec<_>>(), [(7, id, false)]);
+    assert_eq!(wire.client.open_streams().collect::<Vec<_>>(), [(7, id, false)]);
     assert_eq!(wire.client.sendable(id), 0, "its request is complete");
     assert_eq!(wire.client.send_request(&request(Method::Get), true, 8).map(StreamId::number), Ok(3));
 }
@@ -98,7 +98,7 @@ fn no_more_streams_than_the_peer_allows() {
     let first = wire.get();
     wire.get();
     assert_eq!(wire.client.capacity(), 0);
-    assert_eq!(wire.client.send_request(&request(Method::Get), true, 9), Err(Refused::StreamLimit));
+    assert_eq!(wire.client.send_request(&request(Method::Get), true, 9), Err(SendRequestError::StreamLimit));
     assert_eq!(wire.feed(&settings_frame(&[(3, 1)])), ["capacity"]);
     wire.client.reset(first, Code::CANCEL);
     assert_eq!(wire.client.capacity(), 0, "still one too many for another");
@@ -117,7 +117,7 @@ fn identifiers_run_out() {
     wire.get();
     assert_eq!(wire.client.capacity(), 0);
     assert!(wire.client.is_closing());
-    assert_eq!(wire.client.send_request(&request(Method::Get), true, 9), Err(Refused::IdsUsedUp));
+    assert_eq!(wire.client.send_request(&request(Method::Get), true, 9), Err(SendRequestError::IdsUsedUp));
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn a_peer_that_does_not_read_gets_no_more_requests() {
     head.fields.push(Name::Other(b"x-large"), &vec![b'v'; 60_000]);
     let sent = (0..100).take_while(|tag| wire.client.send_request(&head, true, *tag).is_ok()).count();
     assert_eq!(sent, 18, "1 MiB and the one that crosses it");
-    assert_eq!(wire.client.send_request(&head, true, 9), Err(Refused::Backlogged));
+    assert_eq!(wire.client.send_request(&head, true, 9), Err(SendRequestError::Backlogged));
     wire.written();
     assert!(wire.client.send_request(&head, true, 9).is_ok());
 }

@@ -1,4 +1,4 @@
-//! Responses, whole and broken.
+//! Responses, valid and malformed.
 
 use super::*;
 
@@ -10,7 +10,7 @@ fn a_response_with_body_and_its_end() {
     let id = wire.get();
     let head = wire.headers(1, &[OK, ("content-length", "5"), ("x-a", "b")], false);
     assert_eq!(wire.feed(&head), ["head 1 200 content-length=5 x-a=b"]);
-    assert_eq!(wire.client.tags().collect::<Vec<_>>(), [(1, id, true)]);
+    assert_eq!(wire.client.open_streams().collect::<Vec<_>>(), [(1, id, true)]);
     assert_eq!(wire.feed(&data(1, b"he", false)), ["data 1 he"]);
     assert_eq!(wire.feed(&data(1, b"llo", true)), ["data 1 llo end"]);
     assert_eq!(wire.client.active(), 0);
@@ -97,7 +97,7 @@ fn responses_without_body() {
     assert_eq!(wire.feed(&head), [format!("head {id} 200 content-length=10 end")]);
 }
 
-/// Nothing truncated looks complete, nothing too long is passed on.
+/// A truncated body is not reported as complete, and no bytes beyond its length are delivered.
 #[test]
 fn a_length_that_is_not_kept_is_malformed() {
     for (length, frames) in [
@@ -137,7 +137,7 @@ fn a_missing_body_or_short_trailers_are_malformed() {
 /// Lines, and whether they end the stream.
 type Section = (&'static [(&'static str, &'static str)], bool);
 
-/// Heads and trailers that break RFC 9113 8.1 to 8.3.
+/// Heads and trailers that violate RFC 9113 8.1 to 8.3.
 #[test]
 fn malformed_sections_end_their_stream_only() {
     let cases: &[&[Section]] = &[

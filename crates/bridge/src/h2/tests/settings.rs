@@ -1,6 +1,6 @@
 //! SETTINGS (RFC 9113 6.5) and PING (6.7).
 
-use super::{super::Refused, *};
+use super::{super::SendRequestError, *};
 
 #[test]
 fn settings_are_acknowledged_and_unknown_ones_ignored() {
@@ -30,7 +30,7 @@ fn settings_out_of_range() {
     }
 }
 
-/// A peer that gets more resets the stream, and some the connection (RFC 9113 6.5.2).
+/// A peer that receives more resets the stream, some peers the connection (RFC 9113 6.5.2).
 #[test]
 fn no_section_is_larger_than_the_peer_accepts() {
     let size = request(Method::Post).fields.section_size() as u32;
@@ -38,7 +38,7 @@ fn no_section_is_larger_than_the_peer_accepts() {
     let id = wire.client.send_request(&request(Method::Post), false, 1).unwrap();
     let mut larger = request(Method::Post);
     larger.fields.push(Name::Other(b""), b"");
-    assert_eq!(wire.client.send_request(&larger, true, 3), Err(Refused::HeadersTooLarge));
+    assert_eq!(wire.client.send_request(&larger, true, 3), Err(SendRequestError::HeadersTooLarge));
     assert_eq!(wire.client.active(), 1);
     wire.written();
     let trailers = |value: &str| fields(&[("x-sum", value)]);
@@ -47,7 +47,7 @@ fn no_section_is_larger_than_the_peer_accepts() {
     assert_eq!(wire.shown(), [""; 0], "nothing was sent");
     assert!(wire.client.send_trailers(id, &trailers(&most)));
     assert_eq!(wire.shown(), [format!("headers 1 x-sum={most} end")]);
-    // It holds from the next section on.
+    // The limit applies from the next section on.
     wire.feed(&settings_frame(&[(6, size + 32)]));
     assert!(wire.client.send_request(&larger, true, 5).is_ok());
     assert!(Wire::new().client.send_request(&larger, true, 1).is_ok(), "without the setting there is no limit");

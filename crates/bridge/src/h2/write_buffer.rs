@@ -1,41 +1,40 @@
-//! Bytes waiting for the socket: one contiguous buffer, with large body slices queued between its parts uncopied.
+//! Unsent bytes of a connection: one contiguous buffer, with large body slices queued between its parts without a copy.
 //!
-//! [`super::Client`] writes into it; the owner of the socket takes [`Output::slices`] for one vectored write and reports
-//! what was written. It orders bytes and knows nothing of frames.
+//! [`super::Client`] appends; `transport` writes [`WriteBuffer::slices`] with one vectored write and reports the bytes
+//! written.
 
 use std::{collections::VecDeque, io::IoSlice};
 
 use bytes::{Buf as _, Bytes};
 
-/// A buffer larger than this is given back when it is empty.
+/// Capacity that an empty buffer keeps; more is freed.
 const KEEP_BUFFER: usize = 64 * 1024;
 
 /// The unsent bytes of a connection, in order.
 #[derive(Debug, Default)]
-pub struct Output {
+pub struct WriteBuffer {
     /// Frame headers, header blocks, control frames and small bodies.
     buffer: Vec<u8>,
-    /// How much of `buffer` is sent.
+    /// Bytes of `buffer` already sent.
     sent: usize,
-    /// Body slices, each with the length that `buffer` had when it was queued: it goes before the bytes after that.
+    /// Body slices, each with its position: the length of `buffer` when it was queued.
     slices: VecDeque<(usize, Bytes)>,
-    /// Bytes in `slices`.
-    sliced: usize,
+    slice_bytes: usize,
 }
 
-impl Output {
-    /// Whether nothing waits.
+impl WriteBuffer {
+    /// Returns whether there are no unsent bytes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Number of bytes waiting.
+    /// Returns the number of unsent bytes.
     pub fn len(&self) -> usize {
-        self.buffer.len() - self.sent + self.sliced
+        self.buffer.len() - self.sent + self.slice_bytes
     }
 
-    /// Fills `out` with the waiting bytes in order and says how many slices were set; what does not fit is left for the
-    /// next write.
+    /// Fills `out` with the unsent bytes in order and returns the number of slices set. Bytes beyond them need another
+    /// write.
     pub fn slices<'a>(&'a self, out: &mut [IoSlice<'a>]) -> usize {
         let mut out = out.iter_mut();
         let mut set = 0;
@@ -59,7 +58,7 @@ impl Output {
         set
     }
 
-    /// Forgets the first `n` waiting bytes: the socket took them.
+    /// Removes the first `n` unsent bytes, which the socket has accepted.
     pub fn advance(&mut self, mut n: usize) {
         while let Some((at, slice)) = self.slices.front_mut() {
             let before = *at - self.sent;
@@ -70,7 +69,7 @@ impl Output {
             self.sent = *at;
             let part = n.min(slice.len());
             slice.advance(part);
-            self.sliced -= part;
+            self.slice_bytes -= part;
             n -= part;
             if !slice.is_empty() {
                 return;
@@ -81,7 +80,7 @@ impl Output {
         self.reclaim();
     }
 
-    /// Frees the sent part once that is worth the copy.
+    /// Frees the sent part when it is large enough to justify moving the rest.
     fn reclaim(&mut self) {
         let rest = self.buffer.len() - self.sent;
         if rest == 0 && self.slices.is_empty() {
@@ -98,14 +97,14 @@ impl Output {
         self.sent = 0;
     }
 
-    /// The end of the queue, to append to; what is already there must stay.
+    /// Returns the buffer to append to. The caller must not change the bytes already in it.
     pub(super) fn tail(&mut self) -> &mut Vec<u8> {
         &mut self.buffer
     }
 
     /// Queues body bytes without copying them.
-    pub(super) fn push(&mut self, slice: Bytes) {
-        self.sliced += slice.len();
+    pub(super) fn push_slice(&mut self, slice: Bytes) {
+        self.slice_bytes += slice.len();
         self.slices.push_back((self.buffer.len(), slice));
     }
 }
@@ -114,7 +113,7 @@ impl Output {
 mod tests {
     use super::*;
 
-    fn drain(output: &mut Output, step: usize) -> Vec<u8> {
+    fn drain(output: &mut WriteBuffer, step: usize) -> Vec<u8> {
         let mut all = Vec::new();
         while !output.is_empty() {
             let mut slices = [IoSlice::new(&[]); 3];
@@ -130,11 +129,11 @@ mod tests {
     #[test]
     fn order_is_kept_whatever_the_write_size() {
         for step in [1, 2, 3, 7, 100] {
-            let mut output = Output::default();
-            output.push(Bytes::from_static(b"first"));
+            let mut output = WriteBuffer::default();
+            output.push_slice(Bytes::from_static(b"first"));
             output.tail().extend_from_slice(b"head");
-            output.push(Bytes::from_static(b"body"));
-            output.push(Bytes::from_static(b"more"));
+            output.push_slice(Bytes::from_static(b"body"));
+            output.push_slice(Bytes::from_static(b"more"));
             output.tail().extend_from_slice(b"tail");
             assert_eq!(output.len(), 21);
             assert_eq!(drain(&mut output, step), b"firstheadbodymoretail", "step {step}");
@@ -144,9 +143,9 @@ mod tests {
 
     #[test]
     fn the_sent_part_is_freed_while_the_rest_waits() {
-        let mut output = Output::default();
+        let mut output = WriteBuffer::default();
         output.tail().resize(2 * KEEP_BUFFER, b'a');
-        output.push(Bytes::from_static(b"slice"));
+        output.push_slice(Bytes::from_static(b"slice"));
         output.tail().extend_from_slice(b"end");
         output.advance(2 * KEEP_BUFFER - 1);
         assert_eq!(output.buffer.len(), 4);

@@ -1,7 +1,7 @@
-//! The end of connections and of streams: GOAWAY (RFC 9113 6.8), `RST_STREAM` (6.4), frames that come too late (5.1).
+//! The end of connections and streams: GOAWAY (RFC 9113 6.8), `RST_STREAM` (6.4), late frames (5.1).
 
 use super::*;
-use crate::h2::Refused;
+use crate::h2::SendRequestError;
 
 const OK: (&str, &str) = (":status", "200");
 
@@ -18,7 +18,7 @@ fn goaway_excludes_the_streams_above_its_last() {
     );
     assert_eq!((wire.client.active(), wire.client.capacity()), (2, 0));
     assert!(wire.client.is_closing());
-    assert_eq!(wire.client.send_request(&request(Method::Get), true, 9), Err(Refused::Closing));
+    assert_eq!(wire.client.send_request(&request(Method::Get), true, 9), Err(SendRequestError::Closing));
     assert_eq!(wire.feed(&go_away(1, Code::NO_ERROR)), ["goaway 1 NO_ERROR", "reset 3 REFUSED_STREAM unprocessed"]);
     let head = wire.headers(1, &[OK], true);
     assert_eq!(wire.feed(&head), ["head 1 200 end"], "what is left goes on");
@@ -42,7 +42,7 @@ fn goaway_of_our_own_lets_open_streams_end() {
     wire.client.go_away(Code::NO_ERROR);
     wire.client.go_away(Code::NO_ERROR);
     assert_eq!(wire.shown(), ["goaway NO_ERROR"]);
-    assert_eq!(wire.client.send_request(&request(Method::Get), true, 9), Err(Refused::Closing));
+    assert_eq!(wire.client.send_request(&request(Method::Get), true, 9), Err(SendRequestError::Closing));
     let head = wire.headers(1, &[OK], true);
     assert_eq!(wire.feed(&head), ["head 1 200 end"]);
     assert_eq!(wire.fails(&window_update(0, 0)), Code::PROTOCOL_ERROR, "another GOAWAY says why");
@@ -73,7 +73,7 @@ fn late_frames_of_a_reset_stream_are_ignored_and_keep_the_state() {
     wire.get();
     wire.client.reset(id, Code::CANCEL);
     wire.written();
-    // The block enters the dynamic table of both sides although nobody reads it.
+    // The block changes the dynamic tables of both sides although its stream is closed.
     let indexed = raw(Kind::Headers, flag::END_HEADERS, 1, b"\x88\x40\x03x-a\x01b");
     assert_eq!(wire.feed(&indexed), [""; 0]);
     for frame in [
