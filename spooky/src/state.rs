@@ -7,7 +7,7 @@
 use crate::{restart::WorkerCount, start_error::StartError};
 use spooky_edge::{QuicKeys, ResponseBudget};
 use spooky_lb::{
-    admit::{AddressValidation, BodyBudget, ConnectionLimits, Process, ProcessOptions, RateOptions},
+    admit::{AddressValidation, BodyBudget, ConnectionLimits, GlobalLimitOptions, GlobalLimits, RateOptions},
     attempt::{Budget, BudgetOptions},
 };
 use spooky_net::tls::server::Resumption;
@@ -22,7 +22,7 @@ pub(crate) struct State {
     /// The workers that run at the moment. The process is ready for traffic while none is missing.
     pub(crate) running_workers: WorkerCount,
     /// Requests in flight and in queues.
-    pub(crate) process: Arc<Process>,
+    pub(crate) global_limits: Arc<GlobalLimits>,
     /// Request-body bytes that no backend has taken.
     pub(crate) bodies: Arc<BodyBudget>,
     /// Response bytes that clients have not acknowledged, and those that wait before them.
@@ -39,7 +39,7 @@ pub(crate) struct State {
 
 /// The limits of the process that a configuration sets.
 pub(crate) struct ProcessLimits {
-    pub(crate) process: ProcessOptions,
+    pub(crate) global_limits: GlobalLimitOptions,
     /// `request_buffer_global_cap_bytes`.
     pub(crate) body_bytes: u64,
     /// `response_buffer_global_cap_bytes`.
@@ -61,7 +61,7 @@ impl State {
             epoch: Instant::now(),
             workers,
             running_workers: WorkerCount::new(usize::from(workers)),
-            process: Process::new(usize::from(workers), &limits.process),
+            global_limits: GlobalLimits::new(usize::from(workers), &limits.global_limits),
             bodies: Arc::new(BodyBudget::new(limits.body_bytes)),
             responses: Arc::new(ResponseBudget::new(limits.response_bytes)),
             connections: Arc::new(ConnectionLimits::default()),
@@ -75,7 +75,7 @@ impl State {
 
     /// Takes over new limits. What is above a smaller limit finishes.
     pub(crate) fn configure(&self, limits: &ProcessLimits) {
-        self.process.configure(&limits.process);
+        self.global_limits.configure(&limits.global_limits);
         self.bodies.set_cap(limits.body_bytes);
         self.responses.set_cap(limits.response_bytes);
         let (total, per_ip, rate) = (limits.connections, limits.connections_per_ip, limits.connection_rate);

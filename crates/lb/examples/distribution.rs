@@ -4,7 +4,7 @@
 //! virtual time and from one seed, so that the picture is the same on every machine.
 #![allow(clippy::expect_used, reason = "a drawing: what cannot happen ends it")]
 
-use spooky_lb::attempt::{Attempt, Cx, Request, SlotId, Step};
+use spooky_lb::attempt::{Attempts, Cx, Request, SlotId, Step};
 use spooky_lb::balance::{Algorithm, key};
 use spooky_lb::pool::{Pool, PoolOptions, Spec};
 use spooky_lb::rng::Rng;
@@ -69,7 +69,7 @@ fn run(algorithm: Algorithm) -> [u64; 4] {
     let pool = Pool::build(WEIGHTS.iter().enumerate().map(spec).collect(), PoolOptions::default(), None);
     let mut upstream = Upstream::new(Arc::new(pool), UpstreamOptions { algorithm, ..Default::default() });
     let (mut rng, mut counts) = (Rng::seeded(1), [0; 4]);
-    let mut running: BTreeMap<(u64, u64), (Attempt, SlotId)> = BTreeMap::new();
+    let mut running: BTreeMap<(u64, u64), (Attempts, SlotId)> = BTreeMap::new();
     for number in 0..REQUESTS {
         while let Some(first) = running.first_entry().filter(|first| first.key().0 <= number) {
             let ((at, _), (mut attempt, slot)) = first.remove_entry();
@@ -79,7 +79,7 @@ fn run(algorithm: Algorithm) -> [u64; 4] {
         }
         let request = Request { method: b"GET", has_body: false, key: key::hash(&number.to_le_bytes()) };
         let now = Nanos::from_millis(number);
-        let mut attempt = Attempt::new(&request, &upstream, now);
+        let mut attempt = Attempts::new(&request, &upstream, now);
         let mut cx = Cx { now, upstream: &mut upstream, rng: &mut rng };
         let Step::Start { slot, backend } = attempt.on_start(&mut cx) else { continue };
         attempt.on_sent(&mut cx, slot);

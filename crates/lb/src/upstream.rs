@@ -6,13 +6,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::admit::{ClientShare, Scope};
+use crate::admit::{ClientShare, RouteLimits};
 use crate::attempt::breaker::Circuit;
 use crate::attempt::{AttemptOptions, Budget, HedgeOptions};
 use crate::balance::{Algorithm, Backoff, Balancer, Order, View};
 use crate::health::Transition;
 use crate::outcome::Reason;
-use crate::pool::{Bar, Lease, Pool, Settled};
+use crate::pool::{Lease, Pool, Transitions, Unavailable};
 use crate::rng::Rng;
 use crate::time::Nanos;
 
@@ -27,7 +27,7 @@ const BACKOFF_DOUBLINGS: u32 = 6;
 /// How often a pick is tried again when another worker took the last place first.
 const MAX_RACES: usize = 4;
 /// Transitions kept for a worker that does not collect them; older ones are dropped.
-const MAX_NEWS: usize = 64;
+const MAX_TRANSITIONS: usize = 64;
 
 /// What differs between upstreams.
 #[derive(Clone, Debug)]
@@ -50,7 +50,7 @@ impl Default for UpstreamOptions {
 
 /// What changed about one backend, to be logged and counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct News {
+pub struct BackendTransition {
     /// Index of the backend.
     pub backend: usize,
     /// What changed.
@@ -77,7 +77,7 @@ pub struct Upstream {
     /// The number of the worker.
     worker: usize,
     options: UpstreamOptions,
-    news: VecDeque<News>,
+    transitions: VecDeque<BackendTransition>,
     budgets: Option<Budgets>,
 }
 
@@ -85,7 +85,7 @@ pub struct Upstream {
 #[derive(Debug)]
 struct Budgets {
     route: Arc<Budget>,
-    process: Arc<Budget>,
+    global: Arc<Budget>,
 }
 
 /// What a pick came to.
@@ -113,7 +113,7 @@ impl Upstream {
             worker: 0,
             options,
             pool,
-            news: VecDeque::new(),
+            transitions: VecDeque::new(),
             budgets: None,
         }
     }
@@ -126,8 +126,8 @@ impl Upstream {
 
     /// Bounds retries and hedges by the budgets of this upstream and of the process; without them only by `max_retries`.
     #[must_use]
-    pub fn with_budgets(self, route: Arc<Budget>, process: Arc<Budget>) -> Self {
-        Self { budgets: Some(Budgets { route, process }), ..self }
+    pub fn with_budgets(self, route: Arc<Budget>, global: Arc<Budget>) -> Self {
+        Self { budgets: Some(Budgets { route, global }), ..self }
     }
 
     /// The shared pool.
@@ -141,55 +141,55 @@ impl Upstream {
     }
 
     /// The oldest transition that this worker caused and nobody has logged yet.
-    pub fn take_news(&mut self) -> Option<News> {
-        self.news.pop_front()
+    pub fn take_transition(&mut self) -> Option<BackendTransition> {
+        self.transitions.pop_front()
     }
 
-    pub(crate) fn tell(&mut self, backend: usize, settled: Settled) {
-        let changes = [settled.health.map(Change::Health), settled.circuit.map(Change::Circuit)];
+    pub(crate) fn queue_transitions(&mut self, backend: usize, transitions: Transitions) {
+        let changes = [transitions.health.map(Change::Health), transitions.circuit.map(Change::Circuit)];
         for change in changes.into_iter().flatten() {
             if matches!(change, Change::Health(Transition { healthy: true, .. }) | Change::Circuit(Circuit::Closed)) {
                 self.pool.on_recovery();
             }
-            if self.news.len() >= MAX_NEWS {
-                self.news.pop_front();
+            if self.transitions.len() >= MAX_TRANSITIONS {
+                self.transitions.pop_front();
             }
-            self.news.push_back(News { backend, change });
+            self.transitions.push_back(BackendTransition { backend, change });
         }
     }
 
     /// Whether others wait for a backend of this upstream.
     pub(crate) fn has_waiters(&self) -> bool {
-        self.scope().is_some_and(Scope::has_backend_waiters)
+        self.limits().is_some_and(RouteLimits::has_backend_waiters)
     }
 
     pub(crate) fn in_brownout(&self) -> bool {
-        self.scope().is_some_and(|scope| scope.process().in_brownout())
+        self.limits().is_some_and(|limits| limits.global().in_brownout())
     }
 
     /// A response head came after `latency`: for the adaptive limit.
     pub(crate) fn on_latency(&self, latency: Duration, now: Nanos) {
-        if let Some(scope) = self.scope() {
-            scope.on_head(self.worker, latency, now);
+        if let Some(limits) = self.limits() {
+            limits.on_head(self.worker, latency, now);
         }
     }
 
     /// No response head came in time: for the adaptive limit.
     pub(crate) fn on_timeout(&self, now: Nanos) {
-        if let Some(scope) = self.scope() {
-            scope.on_timeout(self.worker, now);
+        if let Some(limits) = self.limits() {
+            limits.on_timeout(self.worker, now);
         }
     }
 
-    fn scope(&self) -> Option<&Scope> {
-        self.pool.scope().map(|scope| &**scope)
+    fn limits(&self) -> Option<&RouteLimits> {
+        self.pool.limits().map(|limits| &**limits)
     }
 
     /// A request started its first attempt: for the retry budgets.
     pub(crate) fn on_first(&self, now: Nanos) {
         if let Some(budgets) = &self.budgets {
             budgets.route.on_first(self.worker, now);
-            budgets.process.on_first(self.worker, now);
+            budgets.global.on_first(self.worker, now);
         }
     }
 
@@ -199,7 +199,7 @@ impl Upstream {
         if !budgets.route.take(now) {
             return false;
         }
-        let taken = budgets.process.take(now);
+        let taken = budgets.global.take(now);
         if !taken {
             budgets.route.give_back(now);
         }
@@ -210,7 +210,7 @@ impl Upstream {
     pub(crate) fn give_back_budget(&self, now: Nanos) {
         if let Some(budgets) = &self.budgets {
             budgets.route.give_back(now);
-            budgets.process.give_back(now);
+            budgets.global.give_back(now);
         }
     }
 
@@ -243,14 +243,14 @@ impl Upstream {
         }
         let (mut full, mut held, mut open, mut usable) = (false, false, false, false);
         for index in 0..self.pool.members().len() {
-            let bar = self.pool.check(index, now, panic).err();
+            let unavailable = self.pool.check(index, now, panic).err();
             let tried = order.is_tried(index);
-            let is_held = bar.is_none() && client.is_some_and(|client| self.pool.is_held_by(client, index));
+            let is_held = unavailable.is_none() && client.is_some_and(|client| self.pool.is_held_by(client, index));
             held |= is_held && !tried;
             // Without a bar it has become free since the choice, through another worker: as good as full, the queue asks again.
-            full |= matches!(bar, None | Some(Bar::Full)) && !is_held && !tried;
-            open |= bar == Some(Bar::Open);
-            usable |= bar.is_none() || bar == Some(Bar::Full);
+            full |= matches!(unavailable, None | Some(Unavailable::Full)) && !is_held && !tried;
+            open |= unavailable == Some(Unavailable::CircuitOpen);
+            usable |= unavailable.is_none() || unavailable == Some(Unavailable::Full);
         }
         match (full, usable, open) {
             _ if held => Pick::ClientFull,

@@ -9,8 +9,8 @@ use super::{
 };
 use spooky_bridge::message::{ResetReason, rewrite};
 use spooky_lb::{
-    admit::{Permit, Ticket, Waited},
-    attempt::{Attempt, SlotId, Step},
+    admit::{Permit, Ticket, WaitPeriod},
+    attempt::{Attempts, SlotId, Step},
     outcome::Reason,
 };
 use spooky_transport::{Failure, Unsent};
@@ -27,7 +27,7 @@ impl Exchange {
     }
 
     /// The permit that it waited for is there.
-    pub(super) fn on_permit<I: Io>(&mut self, cx: &mut Context<'_, I>, permit: Permit, waited: Waited) -> Next {
+    pub(super) fn on_permit<I: Io>(&mut self, cx: &mut Context<'_, I>, permit: Permit, waited: WaitPeriod) -> Next {
         self.permit = Some(permit);
         self.admission = Admission::Admitted(Some(waited));
         self.start(cx)
@@ -49,7 +49,7 @@ impl Exchange {
 
     /// Picks the first backend.
     fn start<I: Io>(&mut self, cx: &mut Context<'_, I>) -> Next {
-        let step = self.ask(cx, Attempt::on_start);
+        let step = self.ask(cx, Attempts::on_start);
         self.perform(cx, step)
     }
 
@@ -66,7 +66,7 @@ impl Exchange {
                 }
                 Step::Cancel { slot } => {
                     self.cancel(cx.io, slot);
-                    self.ask(cx, Attempt::next)
+                    self.ask(cx, Attempts::next)
                 }
                 Step::Full => return Next::WaitForBackend { is_held_back: false },
                 Step::ClientFull => return Next::WaitForBackend { is_held_back: true },

@@ -14,7 +14,7 @@ use spooky_bridge::message::{
 };
 use spooky_edge::Body;
 use spooky_lb::{
-    attempt::{Attempt, BodyKind, SlotId, UploadWait},
+    attempt::{Attempts, BodyKind, SlotId, UploadWait},
     outcome::{Reason, Reset},
 };
 
@@ -59,7 +59,7 @@ impl Exchange {
         self.status = Some(status);
         log::response(self, slot, status, cx.nanos);
         self.keep_backend(cx.io, slot);
-        self.mark_time(cx.nanos, |deadlines, phases, now| deadlines.on_head(phases, kind, now));
+        self.mark_time(cx.nanos, |deadlines, options, now| deadlines.on_head(options, kind, now));
         cx.io.send_head(self.client, &head, body, is_tunnel);
         let step = self.ask(cx, |attempt, cx| attempt.on_head(cx, slot, status));
         match self.perform(cx, step) {
@@ -93,11 +93,11 @@ impl Exchange {
         if !end {
             self.give_credit(cx.io, accepted);
         }
-        self.mark_time(cx.nanos, |deadlines, phases, now| {
+        self.mark_time(cx.nanos, |deadlines, options, now| {
             if length > 0 {
-                deadlines.on_body(phases, now);
+                deadlines.on_body(options, now);
             }
-            deadlines.on_client(phases, accepted > 0, accepted as u64, is_full, now);
+            deadlines.on_client(options, accepted > 0, accepted as u64, is_full, now);
         });
         if end { self.on_end(cx, None) } else { Next::Continue }
     }
@@ -106,8 +106,8 @@ impl Exchange {
     pub(super) fn on_accepted<I: Io>(&mut self, cx: &mut Context<'_, I>, bytes: usize) -> Next {
         let is_full = self.response.on_accepted(bytes);
         self.give_credit(cx.io, bytes);
-        self.mark_time(cx.nanos, |deadlines, phases, now| {
-            deadlines.on_client(phases, true, bytes as u64, is_full, now);
+        self.mark_time(cx.nanos, |deadlines, options, now| {
+            deadlines.on_client(options, true, bytes as u64, is_full, now);
         });
         Next::Continue
     }
@@ -137,13 +137,13 @@ impl Exchange {
             self.close_upstream(cx.io, ResetReason::NoError);
         }
         // The backend's lease is free for others; what the client still has to read holds only the permit.
-        self.ask(cx, Attempt::on_complete);
+        self.ask(cx, Attempts::on_complete);
         if is_sent {
             return Next::End(Outcome::Complete);
         }
-        self.mark_time(cx.nanos, |deadlines, phases, now| {
-            deadlines.on_upload(phases, UploadWait::Proxy, 0, now);
-            deadlines.on_client(phases, false, 0, true, now);
+        self.mark_time(cx.nanos, |deadlines, options, now| {
+            deadlines.on_upload(options, UploadWait::Proxy, 0, now);
+            deadlines.on_client(options, false, 0, true, now);
         });
         Next::Continue
     }

@@ -115,14 +115,14 @@ impl Exchanges {
 
     /// Logs changes of the adaptive limit and of brownout, once in the process.
     fn log_limits(&self, now: Nanos) {
-        let process = &self.state.process;
-        if let Some((old, new)) = process.take_limit_change(now) {
+        let limits = &self.state.global_limits;
+        if let Some((old, new)) = limits.take_limit_change(now) {
             tracing::info!("Adaptive limit changed from {old} to {new} requests in flight");
         }
-        match process.take_brownout_change() {
+        match limits.take_brownout_change() {
             Some(true) => tracing::warn!(
                 "Brownout began with {} requests in flight: only core routes are served",
-                process.in_flight()
+                limits.in_flight()
             ),
             Some(false) => tracing::info!("Brownout ended: all routes are served again"),
             None => {}

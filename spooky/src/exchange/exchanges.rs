@@ -34,7 +34,7 @@ impl Exchanges {
             table: Table::default(),
             counts: RequestCounts::default(),
             wheel: Wheel::new(now),
-            waiting: Waiting::new(Queue::new(state.process.clone(), worker)),
+            waiting: Waiting::new(Queue::new(state.global_limits.clone(), worker)),
             shares: ClientShares::default(),
             state,
             snapshot: Rc::new(snapshot),
@@ -75,7 +75,7 @@ impl Exchanges {
 
     /// Tells the other workers how this one is woken when one of its waiting requests may go.
     pub(crate) fn listen(&mut self, waker: &Waker) {
-        self.waiting.listen(&self.state.process, waker);
+        self.waiting.listen(&self.state.global_limits, waker);
     }
 
     /// When [`Exchanges::on_time`] or [`Exchanges::call_waiting`] has something to do although nothing else happens.

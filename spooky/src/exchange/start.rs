@@ -22,7 +22,7 @@ use spooky_bridge::message::{
 use spooky_edge::Abort;
 use spooky_lb::{
     admit::{self, BodyShare, Permit},
-    attempt::{Attempt, Deadlines, Request},
+    attempt::{Attempts, Deadlines, Request},
     outcome::Reason,
     route::Match,
 };
@@ -31,7 +31,7 @@ use std::{net::SocketAddr, time::Duration};
 /// A request that may be served, at once or when the queue says so.
 struct Admitted {
     route: Match,
-    attempt: Attempt,
+    attempt: Attempts,
     admission: Admission,
     permit: Option<Permit>,
     body: Option<BodyShare>,
@@ -91,10 +91,11 @@ impl Exchanges {
         let attempt = attempt.for_client(share.clone());
         let port = io.port(client).ok_or(Reason::Internal)?;
         let compiled = self.snapshot.upstreams.get(number).ok_or(Reason::Internal)?;
-        let (deadlines, forwarded) = (Deadlines::new(&compiled.phases, now), compiled.forwarded);
+        let (deadlines, forwarded) = (Deadlines::new(&compiled.deadline_options, now), compiled.forwarded);
         let body = if end { None } else { Some(self.state.bodies.open().ok_or(Reason::RequestBufferCap)?) };
         let queue = &mut self.waiting.queue;
-        let (admission, permit) = match queue.admit(&compiled.scope, Some(&share), attempt.total_deadline(), now) {
+        let (admission, permit) = match queue.admit(&compiled.route_limits, Some(&share), attempt.total_deadline(), now)
+        {
             admit::Admission::Granted(permit) => (Admission::Admitted(None), Some(permit)),
             admit::Admission::Queued(ticket) => (Admission::Queued(ticket), None),
             admit::Admission::Refused(reason) => return Err(reason),
@@ -130,7 +131,7 @@ impl Exchanges {
         head: &RequestHead,
         end: bool,
         peer: SocketAddr,
-    ) -> Option<Attempt> {
+    ) -> Option<Attempts> {
         let now = self.nanos(io.now());
         let compiled = self.snapshot.upstreams.get(number)?;
         let connection = io.connection_id(client);
@@ -140,7 +141,7 @@ impl Exchanges {
             sticky.backends.iter().position(|other| *other == backend)
         });
         let request = Request { method: head.method_bytes(), has_body: !end, key };
-        let mut attempt = Attempt::new(&request, &*self.snapshot.upstream(number)?, now).keeping(kept);
+        let mut attempt = Attempts::new(&request, &*self.snapshot.upstream(number)?, now).with_sticky_backend(kept);
         // gRPC is POST; nothing else is searched for its fields.
         if head.method == Method::Post
             && local::is_grpc(&head.fields)

@@ -14,8 +14,8 @@ use super::{
 use crate::snapshot::WorkerSnapshot;
 use spooky_bridge::message::{Fields, Known, Method, RequestHead, ResetReason};
 use spooky_lb::{
-    admit::{Permit, Ticket, Waited},
-    attempt::{Attempt, Cx, Deadlines, PhaseOptions, SlotId},
+    admit::{Permit, Ticket, WaitPeriod},
+    attempt::{Attempts, Cx, DeadlineOptions, Deadlines, SlotId},
     rng::Rng,
     route::Match,
     time::Nanos,
@@ -57,7 +57,7 @@ pub(super) enum Admission {
     /// It waits for its permit.
     Queued(Ticket),
     /// It has its permit and goes on. The wait for the permit, if there was one, goes on should every backend be full.
-    Admitted(Option<Waited>),
+    Admitted(Option<WaitPeriod>),
     /// It has its permit and waits for a backend.
     WaitingForBackend(Ticket),
 }
@@ -84,7 +84,7 @@ pub(super) struct Exchange {
     pub(super) method: Method,
     /// The request as sent to backends.
     pub(super) head: RequestHead,
-    pub(super) attempt: Attempt,
+    pub(super) attempt: Attempts,
     pub(super) admission: Admission,
     /// Returned when the exchange is dropped.
     pub(super) permit: Option<Permit>,
@@ -139,7 +139,7 @@ impl Exchange {
     pub(super) fn ask<I, T>(
         &mut self,
         cx: &mut Context<'_, I>,
-        question: impl FnOnce(&mut Attempt, &mut Cx<'_>) -> T,
+        question: impl FnOnce(&mut Attempts, &mut Cx<'_>) -> T,
     ) -> Option<T> {
         let Self { snapshot, upstream: number, attempt, .. } = self;
         let mut upstream = snapshot.upstream(*number)?;
@@ -149,9 +149,9 @@ impl Exchange {
     }
 
     /// Tells the deadlines that something has happened.
-    pub(super) fn mark_time(&mut self, now: Nanos, mark: impl FnOnce(&mut Deadlines, &PhaseOptions, Nanos)) {
+    pub(super) fn mark_time(&mut self, now: Nanos, mark: impl FnOnce(&mut Deadlines, &DeadlineOptions, Nanos)) {
         if let Some(upstream) = self.snapshot.upstreams.get(self.upstream) {
-            mark(&mut self.deadlines, &upstream.phases, now);
+            mark(&mut self.deadlines, &upstream.deadline_options, now);
         }
     }
 

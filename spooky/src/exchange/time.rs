@@ -8,7 +8,7 @@ use super::{
     state::{Context, Exchange, Next},
 };
 use spooky_lb::{
-    attempt::{Attempt, Deadlines, Expiry, Step},
+    attempt::{Attempts, Deadlines, Expiry, Step},
     time::Nanos,
 };
 use std::time::Instant;
@@ -44,7 +44,7 @@ impl Exchange {
             }
             Overdue::Attempt => {
                 let running = self.running();
-                let step = self.ask(cx, Attempt::on_timer);
+                let step = self.ask(cx, Attempts::on_timer);
                 if let Some(Step::Cancel { slot }) = step {
                     log::late(self, running.get(slot.index()).copied().flatten(), cx.now, cx.epoch);
                 }
@@ -55,7 +55,7 @@ impl Exchange {
 
     /// The nearest deadline and what it is for.
     fn nearest(&self) -> Option<(Nanos, Overdue)> {
-        let (phase, expiry) = self.deadlines.next(&self.snapshot.upstreams.get(self.upstream)?.phases);
+        let (phase, expiry) = self.deadlines.next(&self.snapshot.upstreams.get(self.upstream)?.deadline_options);
         let attempt = if self.response.has_begun() {
             Nanos::NEVER
         } else {
@@ -67,6 +67,6 @@ impl Exchange {
     /// Since when the backend has been silent, if it is its silence that has expired at `at`.
     fn silent_since(&self, at: Nanos, expiry: Expiry) -> Option<Nanos> {
         let upstream = self.snapshot.upstreams.get(self.upstream)?;
-        Some(at.earlier(expiry.silence(&upstream.phases)?))
+        Some(at.earlier(expiry.silence(&upstream.deadline_options)?))
     }
 }

@@ -8,7 +8,7 @@ use super::{
     state::{Context, Exchange, Next},
 };
 use spooky_lb::{
-    attempt::{Attempt, SlotId, UploadWait},
+    attempt::{Attempts, SlotId, UploadWait},
     outcome::Reason,
 };
 use spooky_transport::RequestHandle;
@@ -61,7 +61,7 @@ impl Exchange {
         }
         let is_empty = self.upload.find_absent();
         let wait = pumped.waits_for();
-        self.mark_time(cx.nanos, |deadlines, phases, now| deadlines.on_upload(phases, wait, received, now));
+        self.mark_time(cx.nanos, |deadlines, options, now| deadlines.on_upload(options, wait, received, now));
         self.ask(cx, |attempt, cx| {
             attempt.on_upload(slot, wait, has_taken, cx.now);
             if is_gone {
@@ -81,14 +81,14 @@ impl Exchange {
     /// connection has taken all of it.
     fn on_tunnel_upload_end<I>(&mut self, cx: &mut Context<'_, I>) -> Next {
         let Response::HalfClosed { is_sent } = self.response else { return Next::Continue };
-        self.ask(cx, Attempt::on_complete);
+        self.ask(cx, Attempts::on_complete);
         if is_sent { Next::End(Outcome::Complete) } else { Next::Continue }
     }
 
     /// Stops waiting for the client while no backend can be given what it sends.
     pub(super) fn pause_upload<I: Io>(&mut self, cx: &mut Context<'_, I>) {
         if !self.upload.is_sent() && self.upload_handle().is_none_or(|(_, handle)| cx.io.is_waiting(handle)) {
-            self.mark_time(cx.nanos, |deadlines, phases, now| deadlines.on_upload(phases, UploadWait::Proxy, 0, now));
+            self.mark_time(cx.nanos, |deadlines, options, now| deadlines.on_upload(options, UploadWait::Proxy, 0, now));
         }
     }
 

@@ -4,7 +4,7 @@
 
 use super::tag::Tag;
 use spooky_lb::{
-    admit::{Process, Queue, Ticket, Wake},
+    admit::{GlobalLimits, Queue, Ticket, Wake},
     time::Nanos,
 };
 use std::{
@@ -35,9 +35,9 @@ impl Waiting {
     }
 
     /// Tells the other workers how this one is woken when one of its waiting requests may go.
-    pub(super) fn listen(&mut self, process: &Process, waker: &Waker) {
+    pub(super) fn listen(&mut self, limits: &GlobalLimits, waker: &Waker) {
         if !self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            process.set_waker(self.queue.worker(), waker.clone());
+            limits.set_waker(self.queue.worker(), waker.clone());
             self.waker = Some(waker.clone());
         }
     }

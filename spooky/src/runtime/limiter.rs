@@ -5,7 +5,7 @@
 
 use crate::state::State;
 use spooky_edge::{Admission, ConnectionLimiter, Place};
-use spooky_lb::{admit::Refused, time::Nanos};
+use spooky_lb::{admit::ConnectionRefusal, time::Nanos};
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
 /// The limits of the process, as the edge asks for them.
@@ -27,9 +27,9 @@ impl ConnectionLimiter for SharedLimiter {
                 handshake: Box::new(opened.handshake),
                 connection: opened.connection.map(|slot| -> Place { Box::new(slot) }),
             },
-            Err(Refused::Unvalidated) => Admission::Retry,
-            Err(Refused::Rate) => Admission::Drop,
-            Err(Refused::Total | Refused::Address) => Admission::Refuse,
+            Err(ConnectionRefusal::Unvalidated) => Admission::Retry,
+            Err(ConnectionRefusal::Rate) => Admission::Drop,
+            Err(ConnectionRefusal::Total | ConnectionRefusal::Address) => Admission::Refuse,
         }
     }
 

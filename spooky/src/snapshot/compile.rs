@@ -10,7 +10,7 @@ use spooky_bridge::message::{
 use spooky_config::{BackendScheme, Config, HostMode, Listener};
 use spooky_edge::{ConnectionLimiter, EdgeSettings, QuicKeys};
 use spooky_lb::{
-    admit::Scope,
+    admit::RouteLimits,
     attempt::Budget,
     route::{HostPattern, Rule, Table},
 };
@@ -58,10 +58,11 @@ fn compile_upstream(
     previous: Option<&Upstream>,
 ) -> Result<Upstream, StartError> {
     let tls = client_tls(upstream, previous)?;
-    let (backends, scope_options) = (backends(upstream, tls.as_ref())?, decide::scope_options(config, upstream));
-    let scope = match previous {
-        Some(previous) => previous.scope.clone(),
-        None => Scope::new(state.process.clone(), usize::from(state.workers), &scope_options),
+    let (backends, route_limit_options) =
+        (backends(upstream, tls.as_ref())?, decide::route_limit_options(config, upstream));
+    let route_limits = match previous {
+        Some(previous) => previous.route_limits.clone(),
+        None => RouteLimits::new(state.global_limits.clone(), usize::from(state.workers), &route_limit_options),
     };
     let budget_options = decide::route_budget_options(config, upstream);
     let budget = match previous {
@@ -69,7 +70,7 @@ fn compile_upstream(
         None => Arc::new(Budget::new(usize::from(state.workers), &budget_options)),
     };
     Ok(Upstream {
-        phases: decide::phases(config, upstream),
+        deadline_options: decide::deadline_options(config, upstream),
         forwarded: match upstream.forwarded_headers.mode {
             spooky_config::ForwardedMode::Overwrite => ForwardedMode::Overwrite,
             spooky_config::ForwardedMode::Append => ForwardedMode::Append,
@@ -84,9 +85,11 @@ fn compile_upstream(
         },
         backends,
         tls,
-        pool: Arc::new(decide::pool(config, upstream, previous.map(|previous| &*previous.pool)).with_scope(&scope)),
-        scope,
-        scope_options,
+        pool: Arc::new(
+            decide::pool(config, upstream, previous.map(|previous| &*previous.pool)).with_limits(&route_limits),
+        ),
+        route_limits,
+        route_limit_options,
         budgets: config.resilience.retry_budget.enabled.then(|| [budget.clone(), state.retries.clone()]),
         budget,
         budget_options,

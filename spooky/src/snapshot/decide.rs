@@ -7,10 +7,10 @@ use crate::state::ProcessLimits;
 use spooky_config::{Config, HashKey, Performance, QuicRetry};
 use spooky_lb::{
     admit::{
-        AdaptiveOptions, AddressValidation, BrownoutOptions, ConnectRules, Policy, PolicyOptions, ProcessOptions,
-        RateOptions, ScopeOptions, client_limit,
+        AdaptiveOptions, AddressValidation, BrownoutOptions, ConnectRules, GlobalLimitOptions, Policy, PolicyOptions,
+        RateOptions, RouteLimitOptions, client_limit,
     },
-    attempt::{AttemptOptions, BudgetOptions, HedgeOptions, PhaseOptions, breaker::BreakerOptions},
+    attempt::{AttemptOptions, BudgetOptions, DeadlineOptions, HedgeOptions, breaker::BreakerOptions},
     balance::{Algorithm, key},
     health::{ActiveOptions, PassiveOptions},
     pool::{Pool, PoolOptions, Spec},
@@ -21,7 +21,7 @@ use spooky_lb::{
 pub(crate) fn process_limits(config: &Config) -> ProcessLimits {
     let (performance, budget) = (&config.performance, &config.resilience.retry_budget);
     ProcessLimits {
-        process: process_options(config),
+        global_limits: global_limit_options(config),
         body_bytes: performance.request_buffer_global_cap_bytes,
         response_bytes: performance.response_buffer_global_cap_bytes,
         connections: count(performance.max_active_connections),
@@ -36,11 +36,11 @@ pub(crate) fn process_limits(config: &Config) -> ProcessLimits {
 }
 
 /// The limits of one upstream.
-pub(super) fn scope_options(config: &Config, upstream: &spooky_config::Upstream) -> ScopeOptions {
+pub(super) fn route_limit_options(config: &Config, upstream: &spooky_config::Upstream) -> RouteLimitOptions {
     let resilience = &config.resilience;
     let queue = &resilience.route_queue;
     let limit = count(config.performance.per_upstream_inflight_limit);
-    ScopeOptions {
+    RouteLimitOptions {
         inflight_limit: limit,
         client_limit: client_limit(limit, u32::from(config.performance.max_client_share_percent)),
         queue_cap: count(queue.caps.get(&upstream.name).copied().unwrap_or(queue.default_cap)),
@@ -56,9 +56,9 @@ pub(super) fn route_budget_options(config: &Config, upstream: &spooky_config::Up
     budget_options(config, ratio)
 }
 
-fn process_options(config: &Config) -> ProcessOptions {
+fn global_limit_options(config: &Config) -> GlobalLimitOptions {
     let (adaptive, brownout) = (&config.resilience.adaptive_admission, &config.resilience.brownout);
-    ProcessOptions {
+    GlobalLimitOptions {
         inflight_limit: count(config.performance.global_inflight_limit),
         queue_cap: count(config.resilience.route_queue.global_cap),
         adaptive: adaptive.enabled.then(|| AdaptiveOptions {
@@ -101,9 +101,9 @@ pub(super) fn policy(config: &Config) -> Policy {
 
 /// The deadlines that the exchange itself checks (docs/reference/behaviour.md#timeouts); those until the response head are the
 /// attempt's.
-pub(super) fn phases(config: &Config, upstream: &spooky_config::Upstream) -> PhaseOptions {
+pub(super) fn deadline_options(config: &Config, upstream: &spooky_config::Upstream) -> DeadlineOptions {
     let timeouts = &upstream.timeouts;
-    PhaseOptions {
+    DeadlineOptions {
         upload_idle: config.performance.client_body_idle_timeout_ms,
         client_stall: config.performance.client_stall_timeout_ms,
         client_min_rate: config.performance.client_min_rate_bytes_per_sec as u64,

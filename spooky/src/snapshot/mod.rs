@@ -17,8 +17,8 @@ use rustls::ClientConfig;
 use spooky_bridge::message::forwarded::ForwardedMode;
 use spooky_config::Config;
 use spooky_lb::{
-    admit::{Policy, Scope, ScopeOptions},
-    attempt::{Budget, BudgetOptions, PhaseOptions},
+    admit::{Policy, RouteLimitOptions, RouteLimits},
+    attempt::{Budget, BudgetOptions, DeadlineOptions},
     pool::Pool,
     route::Table,
     upstream::UpstreamOptions,
@@ -56,7 +56,7 @@ pub(crate) struct ClientTls {
 /// What the exchange needs to know of an upstream.
 pub(crate) struct Upstream {
     /// The deadlines outside the attempts.
-    pub(crate) phases: PhaseOptions,
+    pub(crate) deadline_options: DeadlineOptions,
     pub(crate) forwarded: ForwardedMode,
     pub(crate) host: Host,
     /// The backends, in the order of the file.
@@ -66,9 +66,9 @@ pub(crate) struct Upstream {
     pub(crate) pool: Arc<Pool>,
     pub(crate) options: UpstreamOptions,
     /// Its requests in flight and in the queue, over all workers; carried over from the previous snapshot.
-    pub(crate) scope: Arc<Scope>,
-    /// What `scope` is limited to once this snapshot is in effect.
-    pub(crate) scope_options: ScopeOptions,
+    pub(crate) route_limits: Arc<RouteLimits>,
+    /// What `route_limits` is limited to once this snapshot is in effect.
+    pub(crate) route_limit_options: RouteLimitOptions,
     /// What the upstream's retry budget allows once this snapshot is in effect.
     pub(crate) budget_options: BudgetOptions,
     /// The retry budgets of the upstream and of the process; `None` where only `max_retries` bounds retries.
@@ -138,7 +138,7 @@ impl Snapshot {
     /// Puts the limits of its upstreams into effect.
     pub(crate) fn configure_upstreams(&self) {
         for upstream in &self.upstreams {
-            upstream.scope.configure(&upstream.scope_options);
+            upstream.route_limits.configure(&upstream.route_limit_options);
             upstream.budget.configure(&upstream.budget_options);
         }
     }

@@ -92,10 +92,10 @@ impl WorkerSnapshot {
 
     /// Logs what this worker's requests changed about the backends of an upstream.
     pub(crate) fn log_transitions(&self, number: usize, upstream: &mut Upstream) {
-        while let Some(news) = upstream.take_news() {
-            match news.change {
-                Change::Health(transition) => log_transition(&self.config, number, news.backend, transition),
-                Change::Circuit(circuit) => log_circuit(&self.config, number, news.backend, circuit),
+        while let Some(changed) = upstream.take_transition() {
+            match changed.change {
+                Change::Health(transition) => log_transition(&self.config, number, changed.backend, transition),
+                Change::Circuit(circuit) => log_circuit(&self.config, number, changed.backend, circuit),
             }
         }
     }

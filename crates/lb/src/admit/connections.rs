@@ -18,7 +18,7 @@ const IPV6_NETWORK: u128 = !0 << 64;
 
 /// Why a connection is not opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refused {
+pub enum ConnectionRefusal {
     /// The token bucket is empty: drop the packet, make no state.
     Rate,
     /// `max_active_connections` is reached.
@@ -107,13 +107,13 @@ impl ConnectionLimits {
     ///
     /// Packets with a forged sender cost nobody a place: without the proof a connection only counts as a handshake, and
     /// what is answered by Retry takes no token from the bucket.
-    pub fn open(self: &Arc<Self>, ip: IpAddr, is_validated: bool, now: Nanos) -> Result<Opened, Refused> {
+    pub fn open(self: &Arc<Self>, ip: IpAddr, is_validated: bool, now: Nanos) -> Result<Opened, ConnectionRefusal> {
         if !is_validated && self.handshakes() >= self.validate_from.load(Relaxed) {
-            return Err(Refused::Unvalidated);
+            return Err(ConnectionRefusal::Unvalidated);
         }
         let rate = RateOptions { per_second: self.per_second.load(Relaxed), burst: self.burst.load(Relaxed) };
         if !self.bucket.take(now, &rate) {
-            return Err(Refused::Rate);
+            return Err(ConnectionRefusal::Rate);
         }
         let connection = if is_validated { Some(self.establish(ip)?) } else { None };
         if !is_validated {
@@ -125,27 +125,27 @@ impl ConnectionLimits {
 
     /// Whether a place would be refused at the end of the handshake, and whether there are as many handshakes already as
     /// there are places.
-    fn check(&self, ip: IpAddr) -> Result<(), Refused> {
+    fn check(&self, ip: IpAddr) -> Result<(), ConnectionRefusal> {
         let max_active = self.max_active.load(Relaxed);
         if self.active() >= max_active || self.handshakes() >= max_active {
-            return Err(Refused::Total);
+            return Err(ConnectionRefusal::Total);
         }
         let max_per_ip = self.max_per_ip.load(Relaxed);
         let client = client(ip);
         if max_per_ip > 0 {
             let table = self.shard(client).lock().unwrap_or_else(PoisonError::into_inner);
             if table.get(&client).is_some_and(|count| *count >= max_per_ip) {
-                return Err(Refused::Address);
+                return Err(ConnectionRefusal::Address);
             }
         }
         Ok(())
     }
 
     /// A place for a connection from `ip`, whose address is validated.
-    pub fn establish(self: &Arc<Self>, ip: IpAddr) -> Result<ConnectionSlot, Refused> {
+    pub fn establish(self: &Arc<Self>, ip: IpAddr) -> Result<ConnectionSlot, ConnectionRefusal> {
         if self.active.fetch_add(1, Relaxed) >= self.max_active.load(Relaxed) {
             self.active.fetch_sub(1, Relaxed);
-            return Err(Refused::Total);
+            return Err(ConnectionRefusal::Total);
         }
         let mut slot = ConnectionSlot { limits: Arc::clone(self), counted: None };
         let max_per_ip = self.max_per_ip.load(Relaxed);
@@ -154,7 +154,7 @@ impl ConnectionLimits {
             let mut table = self.shard(client).lock().unwrap_or_else(PoisonError::into_inner);
             let count = table.entry(client).or_default();
             if *count >= max_per_ip {
-                return Err(Refused::Address);
+                return Err(ConnectionRefusal::Address);
             }
             *count += 1;
             slot.counted = Some(client);
@@ -224,13 +224,13 @@ mod tests {
         let [a, b] = [ip("10.0.0.1"), ip("::2")];
         let one = limits.establish(a).unwrap();
         let two = limits.establish(ip("::ffff:10.0.0.1")).unwrap();
-        assert_eq!(limits.establish(a).unwrap_err(), Refused::Address);
-        assert_eq!(limits.open(a, false, NOW).unwrap_err(), Refused::Address, "told at once");
+        assert_eq!(limits.establish(a).unwrap_err(), ConnectionRefusal::Address);
+        assert_eq!(limits.open(a, false, NOW).unwrap_err(), ConnectionRefusal::Address, "told at once");
         assert_eq!(limits.active(), 2);
         let three = limits.establish(b).unwrap();
         let four = limits.establish(b).unwrap();
-        assert_eq!(limits.establish(ip("10.0.0.9")).unwrap_err(), Refused::Total);
-        assert_eq!(limits.open(ip("10.0.0.9"), false, NOW).unwrap_err(), Refused::Total);
+        assert_eq!(limits.establish(ip("10.0.0.9")).unwrap_err(), ConnectionRefusal::Total);
+        assert_eq!(limits.open(ip("10.0.0.9"), false, NOW).unwrap_err(), ConnectionRefusal::Total);
         drop((one, four));
         let again = limits.open(a, true, NOW).unwrap();
         assert_eq!((limits.active(), limits.handshakes()), (3, 1));
@@ -243,7 +243,7 @@ mod tests {
         let limits = limits(100, 2, AddressValidation::Never);
         let one = limits.establish(ip("2001:db8:0:7::1")).unwrap();
         let two = limits.establish(ip("2001:db8:0:7:ffff::2")).unwrap();
-        assert_eq!(limits.establish(ip("2001:db8:0:7:8000::")).unwrap_err(), Refused::Address);
+        assert_eq!(limits.establish(ip("2001:db8:0:7:8000::")).unwrap_err(), ConnectionRefusal::Address);
         let neighbour = limits.establish(ip("2001:db8:0:8::1")).unwrap();
         let v4 = [limits.establish(ip("10.0.0.1")).unwrap(), limits.establish(ip("10.0.0.2")).unwrap()];
         drop((one, two, neighbour, v4));
@@ -254,7 +254,7 @@ mod tests {
     fn a_client_that_proves_its_address_is_not_kept_out_by_handshakes() {
         let limits = limits(2, 0, AddressValidation::FromHandshakes(256));
         let spoofed: Vec<_> = (0..2).map(|_| limits.open(ip("10.0.0.1"), false, NOW).unwrap()).collect();
-        assert_eq!(limits.open(ip("10.0.0.2"), false, NOW).unwrap_err(), Refused::Unvalidated);
+        assert_eq!(limits.open(ip("10.0.0.2"), false, NOW).unwrap_err(), ConnectionRefusal::Unvalidated);
         let proven = limits.open(ip("10.0.0.2"), true, NOW).unwrap();
         assert_eq!((limits.active(), limits.handshakes()), (1, 3));
         drop((spoofed, proven));
@@ -267,10 +267,10 @@ mod tests {
         let client = ip("10.0.0.1");
         let spoofed: Vec<_> = (0..2).map(|_| limits.open(client, false, NOW).unwrap()).collect();
         assert_eq!((limits.active(), limits.handshakes()), (0, 2));
-        assert_eq!(limits.open(client, false, NOW).unwrap_err(), Refused::Unvalidated);
+        assert_eq!(limits.open(client, false, NOW).unwrap_err(), ConnectionRefusal::Unvalidated);
         let proven = limits.open(client, true, NOW).unwrap();
         assert!(proven.connection.is_some());
-        assert_eq!(limits.open(client, true, NOW).unwrap_err(), Refused::Address);
+        assert_eq!(limits.open(client, true, NOW).unwrap_err(), ConnectionRefusal::Address);
         drop(spoofed);
         let other = limits.open(ip("10.0.0.2"), false, NOW).unwrap();
         let place = limits.establish(ip("10.0.0.2")).unwrap();
@@ -282,13 +282,13 @@ mod tests {
     fn an_address_is_always_or_never_validated_first() {
         let client = ip("10.0.0.1");
         let always = limits(10, 0, AddressValidation::Always);
-        assert_eq!(always.open(client, false, NOW).unwrap_err(), Refused::Unvalidated);
+        assert_eq!(always.open(client, false, NOW).unwrap_err(), ConnectionRefusal::Unvalidated);
         let proven = always.open(client, true, NOW).unwrap();
         drop(proven);
         assert_empty(&always);
         let never = limits(10, 0, AddressValidation::Never);
         let handshakes: Vec<_> = (0..10).map(|_| never.open(client, false, NOW).unwrap()).collect();
-        assert_eq!(never.open(client, false, NOW).unwrap_err(), Refused::Total, "bounded all the same");
+        assert_eq!(never.open(client, false, NOW).unwrap_err(), ConnectionRefusal::Total, "bounded all the same");
         drop(handshakes);
         assert_empty(&never);
     }
@@ -300,10 +300,10 @@ mod tests {
         limits.configure(100, 0, rate, AddressValidation::Always);
         let client = ip("10.0.0.1");
         for _ in 0..10 {
-            assert_eq!(limits.open(client, false, NOW).unwrap_err(), Refused::Unvalidated);
+            assert_eq!(limits.open(client, false, NOW).unwrap_err(), ConnectionRefusal::Unvalidated);
         }
         let opened = limits.open(client, true, NOW).unwrap();
-        assert_eq!(limits.open(client, true, NOW).unwrap_err(), Refused::Rate);
+        assert_eq!(limits.open(client, true, NOW).unwrap_err(), ConnectionRefusal::Rate);
         drop(opened);
         assert_empty(&limits);
     }

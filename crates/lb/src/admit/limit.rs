@@ -12,14 +12,14 @@ use std::time::Duration;
 use super::adaptive::{Adaptive, AdaptiveOptions};
 use super::brownout::{Brownout, BrownoutOptions};
 use super::heads::Heads;
-use super::line::{Bells, Line};
-use super::share::{ClientShare, Limited, ShareOfPlace};
+use super::share::{ClientShare, ClientShareGuard, LimitId};
+use super::waiters::{Waiters, WorkerWakers};
 use crate::outcome::Reason;
 use crate::time::Nanos;
 
 /// Limits of the process.
 #[derive(Clone, Copy, Debug)]
-pub struct ProcessOptions {
+pub struct GlobalLimitOptions {
     /// `global_inflight_limit`.
     pub inflight_limit: u32,
     /// `route_queue.global_cap`.
@@ -30,7 +30,7 @@ pub struct ProcessOptions {
     pub brownout: Option<BrownoutOptions>,
 }
 
-impl Default for ProcessOptions {
+impl Default for GlobalLimitOptions {
     fn default() -> Self {
         Self {
             inflight_limit: 4096,
@@ -43,7 +43,7 @@ impl Default for ProcessOptions {
 
 /// Limits of one upstream.
 #[derive(Clone, Copy, Debug)]
-pub struct ScopeOptions {
+pub struct RouteLimitOptions {
     /// `per_upstream_inflight_limit`.
     pub inflight_limit: u32,
     /// The part of it that one client connection may hold: [`super::client_limit`].
@@ -56,7 +56,7 @@ pub struct ScopeOptions {
     pub core: bool,
 }
 
-impl Default for ScopeOptions {
+impl Default for RouteLimitOptions {
     fn default() -> Self {
         let max_wait = Duration::from_millis(500);
         Self { inflight_limit: 1024, client_limit: u32::MAX, queue_cap: 512, max_wait, core: false }
@@ -95,46 +95,46 @@ impl Limit {
 
 /// The counts of the process.
 #[derive(Debug)]
-pub struct Process {
+pub struct GlobalLimits {
     in_flight: AtomicU32,
     inflight_limit: AtomicU32,
     queued: AtomicU32,
     queue_cap: AtomicU32,
     adaptive: Adaptive,
     brownout: Brownout,
-    pub(super) line: Line,
-    pub(super) bells: Bells,
+    pub(super) waiters: Waiters,
+    pub(super) wakers: WorkerWakers,
 }
 
-impl Process {
+impl GlobalLimits {
     /// The counts of a process with this many workers.
-    pub fn new(workers: usize, options: &ProcessOptions) -> Arc<Self> {
-        let process = Self {
+    pub fn new(workers: usize, options: &GlobalLimitOptions) -> Arc<Self> {
+        let global = Self {
             in_flight: AtomicU32::new(0),
             inflight_limit: AtomicU32::new(0),
             queued: AtomicU32::new(0),
             queue_cap: AtomicU32::new(0),
             adaptive: Adaptive::default(),
             brownout: Brownout::default(),
-            line: Line::new(workers),
-            bells: Bells::new(workers),
+            waiters: Waiters::new(workers),
+            wakers: WorkerWakers::new(workers),
         };
-        process.configure(options);
-        Arc::new(process)
+        global.configure(options);
+        Arc::new(global)
     }
 
     /// Takes limits in on reload. Requests above a smaller limit finish; waiters see a larger one at once.
-    pub fn configure(&self, options: &ProcessOptions) {
+    pub fn configure(&self, options: &GlobalLimitOptions) {
         self.inflight_limit.store(options.inflight_limit, SeqCst);
         self.queue_cap.store(options.queue_cap, Relaxed);
         self.adaptive.configure(options.adaptive.as_ref());
         self.brownout.configure(options.brownout.as_ref());
-        self.bells.ring_all();
+        self.wakers.wake_all();
     }
 
     /// How a worker is woken when one of its waiters may go; set at each start of the worker.
     pub fn set_waker(&self, worker: usize, waker: Waker) {
-        self.bells.set_waker(worker, waker);
+        self.wakers.set_waker(worker, waker);
     }
 
     /// Requests in flight.
@@ -179,7 +179,7 @@ impl Process {
     /// Lets the adaptive limit rise with time. Those who wait for it are called.
     pub(super) fn advance(&self, now: Nanos) {
         if self.adaptive.is_enabled() && self.adaptive.advance(now) && self.queued() > 0 {
-            self.ring_oldest(&self.line);
+            self.wake_oldest(&self.waiters);
         }
     }
 
@@ -193,17 +193,17 @@ impl Process {
         self.brownout.evaluate(self.in_flight(), self.limit().0)
     }
 
-    pub(super) fn ring_oldest(&self, line: &Line) {
-        if let Some((worker, _)) = line.oldest() {
-            self.bells.ring(worker);
+    pub(super) fn wake_oldest(&self, waiters: &Waiters) {
+        if let Some((worker, _)) = waiters.oldest() {
+            self.wakers.wake(worker);
         }
     }
 }
 
 /// The counts of one upstream.
 #[derive(Debug)]
-pub struct Scope {
-    process: Arc<Process>,
+pub struct RouteLimits {
+    global: Arc<GlobalLimits>,
     in_flight: AtomicU32,
     inflight_limit: AtomicU32,
     client_limit: AtomicU32,
@@ -213,19 +213,19 @@ pub struct Scope {
     core: AtomicBool,
     heads: Heads,
     /// Workers whose first waiter needs a permit of this upstream.
-    pub(super) permits: Line,
+    pub(super) permit_waiters: Waiters,
     /// Workers whose first waiter has a permit and needs a backend.
-    pub(super) backends: Line,
+    pub(super) backend_waiters: Waiters,
     /// Workers with requests that have a permit and wait only because their client holds its share of every backend that
     /// has room. Others pass them.
-    pub(super) held_back: Line,
+    pub(super) held_back_waiters: Waiters,
 }
 
-impl Scope {
+impl RouteLimits {
     /// The counts of an upstream; `workers` as for the process.
-    pub fn new(process: Arc<Process>, workers: usize, options: &ScopeOptions) -> Arc<Self> {
-        let scope = Self {
-            process,
+    pub fn new(global: Arc<GlobalLimits>, workers: usize, options: &RouteLimitOptions) -> Arc<Self> {
+        let limits = Self {
+            global,
             in_flight: AtomicU32::new(0),
             inflight_limit: AtomicU32::new(0),
             client_limit: AtomicU32::new(0),
@@ -234,27 +234,27 @@ impl Scope {
             max_wait: AtomicU64::new(0),
             core: AtomicBool::new(false),
             heads: Heads::new(workers),
-            permits: Line::new(workers),
-            backends: Line::new(workers),
-            held_back: Line::new(workers),
+            permit_waiters: Waiters::new(workers),
+            backend_waiters: Waiters::new(workers),
+            held_back_waiters: Waiters::new(workers),
         };
-        scope.configure(options);
-        Arc::new(scope)
+        limits.configure(options);
+        Arc::new(limits)
     }
 
     /// Takes limits in on reload.
-    pub fn configure(&self, options: &ScopeOptions) {
+    pub fn configure(&self, options: &RouteLimitOptions) {
         self.inflight_limit.store(options.inflight_limit, SeqCst);
         self.client_limit.store(options.client_limit, Relaxed);
         self.queue_cap.store(options.queue_cap, Relaxed);
         self.max_wait.store(u64::try_from(options.max_wait.as_nanos()).unwrap_or(u64::MAX), Relaxed);
         self.core.store(options.core, Relaxed);
-        self.process.bells.ring_all();
+        self.global.wakers.wake_all();
     }
 
     /// The counts of the process.
-    pub fn process(&self) -> &Arc<Process> {
-        &self.process
+    pub fn global(&self) -> &Arc<GlobalLimits> {
+        &self.global
     }
 
     /// Requests in flight to this upstream.
@@ -274,32 +274,32 @@ impl Scope {
 
     /// Response headers came after `latency`: for the adaptive limit.
     pub(crate) fn on_head(&self, worker: usize, latency: Duration, now: Nanos) {
-        if self.process.adaptive.is_enabled() {
+        if self.global.adaptive.is_enabled() {
             self.advance(now);
-            self.heads.on_head(worker, latency, self.process.in_flight());
+            self.heads.on_head(worker, latency, self.global.in_flight());
         }
     }
 
     /// No response headers came within a limit that the operator set: for the adaptive limit.
     pub(crate) fn on_timeout(&self, worker: usize, now: Nanos) {
-        if self.process.adaptive.is_enabled() {
+        if self.global.adaptive.is_enabled() {
             self.advance(now);
-            self.heads.on_timeout(worker, self.process.in_flight());
+            self.heads.on_timeout(worker, self.global.in_flight());
         }
     }
 
     /// Closes the window of this upstream that has ended, and lets the adaptive limit go with the time.
     pub(super) fn advance(&self, now: Nanos) {
-        if self.process.adaptive.is_enabled() {
-            self.heads.advance(now, &self.process.adaptive);
-            self.process.advance(now);
+        if self.global.adaptive.is_enabled() {
+            self.heads.advance(now, &self.global.adaptive);
+            self.global.advance(now);
         }
     }
 
     /// A request got its permit on this worker.
     pub(super) fn on_granted(&self, worker: usize) {
-        if self.process.adaptive.is_enabled() {
-            self.heads.on_in_flight(worker, self.process.in_flight());
+        if self.global.adaptive.is_enabled() {
+            self.heads.on_in_flight(worker, self.global.in_flight());
         }
     }
 
@@ -313,43 +313,43 @@ impl Scope {
 
     /// Whether requests wait for a backend of this upstream: others must not overtake them.
     pub(crate) fn has_backend_waiters(&self) -> bool {
-        self.queued.load(SeqCst) > 0 && self.backends.oldest().is_some()
+        self.queued.load(SeqCst) > 0 && self.backend_waiters.oldest().is_some()
     }
 
     /// A place on a backend became free: the first that waits for one is called, and whoever waits because of its share.
     pub(crate) fn on_backend_free(&self) {
         if self.queued.load(SeqCst) > 0 {
-            self.process.ring_oldest(&self.backends);
-            self.held_back.shown().for_each(|worker| self.process.bells.ring(worker));
+            self.global.wake_oldest(&self.backend_waiters);
+            self.held_back_waiters.workers().for_each(|worker| self.global.wakers.wake(worker));
         }
     }
 
     /// Whether this client already holds its share of the upstream.
     pub(super) fn is_held_by(self: &Arc<Self>, client: &ClientShare) -> bool {
-        client.is_at(Limited::of(self), self.client_limit.load(Relaxed))
+        client.is_at(LimitId::of(self), self.client_limit.load(Relaxed))
     }
 
     /// Takes a place in the process and the upstream, or names the limit that is full.
     pub(super) fn acquire(self: &Arc<Self>) -> Result<Permit, Limit> {
-        let process = &self.process;
-        let (limit, which) = process.limit();
-        if process.in_flight.load(SeqCst) >= limit {
+        let global = &self.global;
+        let (limit, which) = global.limit();
+        if global.in_flight.load(SeqCst) >= limit {
             return Err(which);
         }
         // Never above the limit, not even for a moment: that could turn another request away for nothing.
         raise(&self.in_flight, self.inflight_limit.load(SeqCst)).ok_or(Limit::Upstream)?;
-        if raise(&process.in_flight, limit).is_none() {
+        if raise(&global.in_flight, limit).is_none() {
             self.in_flight.fetch_sub(1, SeqCst);
             self.on_free();
             return Err(which);
         }
-        Ok(Permit { scope: Arc::clone(self), share: None })
+        Ok(Permit { limits: Arc::clone(self), share: None })
     }
 
     /// Takes a place in the queue, or says which cap is reached.
     pub(super) fn enter_queue(&self) -> Result<(), Reason> {
         raise(&self.queued, self.queue_cap.load(Relaxed)).ok_or(Reason::RouteCap)?;
-        let global = raise(&self.process.queued, self.process.queue_cap.load(Relaxed));
+        let global = raise(&self.global.queued, self.global.queue_cap.load(Relaxed));
         if global.is_none() {
             self.queued.fetch_sub(1, SeqCst);
         }
@@ -358,15 +358,15 @@ impl Scope {
 
     pub(super) fn leave_queue(&self) {
         self.queued.fetch_sub(1, SeqCst);
-        self.process.queued.fetch_sub(1, SeqCst);
+        self.global.queued.fetch_sub(1, SeqCst);
     }
 
     /// A place became free: the first waiter of this upstream is called, and the first of the process. Both, because
     /// the one of the upstream may find that still full, after a reload with a smaller limit.
     fn on_free(&self) {
-        if self.process.queued.load(SeqCst) > 0 {
-            self.process.ring_oldest(&self.permits);
-            self.process.ring_oldest(&self.process.line);
+        if self.global.queued.load(SeqCst) > 0 {
+            self.global.wake_oldest(&self.permit_waiters);
+            self.global.wake_oldest(&self.global.waiters);
         }
     }
 }
@@ -380,33 +380,33 @@ fn raise(count: &AtomicU32, limit: u32) -> Option<()> {
 #[derive(Debug)]
 #[must_use = "dropping a permit gives the place back"]
 pub struct Permit {
-    scope: Arc<Scope>,
-    share: Option<ShareOfPlace>,
+    limits: Arc<RouteLimits>,
+    share: Option<ClientShareGuard>,
 }
 
 impl Permit {
     /// The upstream's counts.
-    pub fn scope(&self) -> &Arc<Scope> {
-        &self.scope
+    pub fn limits(&self) -> &Arc<RouteLimits> {
+        &self.limits
     }
 
     /// The client for which it counts.
     pub(super) fn client(&self) -> Option<&ClientShare> {
-        self.share.as_ref().map(ShareOfPlace::client)
+        self.share.as_ref().map(ClientShareGuard::client)
     }
 
     /// Counts it for the client whose request it is for.
     pub(super) fn for_client(mut self, client: Option<&ClientShare>) -> Self {
-        self.share = client.map(|client| client.take(Limited::of(&self.scope)));
+        self.share = client.map(|client| client.take(LimitId::of(&self.limits)));
         self
     }
 }
 
 impl Drop for Permit {
     fn drop(&mut self) {
-        self.scope.in_flight.fetch_sub(1, SeqCst);
-        self.scope.process.in_flight.fetch_sub(1, SeqCst);
-        self.scope.process.evaluate_brownout();
-        self.scope.on_free();
+        self.limits.in_flight.fetch_sub(1, SeqCst);
+        self.limits.global.in_flight.fetch_sub(1, SeqCst);
+        self.limits.global.evaluate_brownout();
+        self.limits.on_free();
     }
 }

@@ -2,14 +2,14 @@
 //! (docs/reference/behaviour.md#admission).
 //!
 //! The exchange asks [`Queue::admit`] and keeps the ticket if it must wait; the worker calls [`Queue::poll`] each turn
-//! until it yields nothing. Caps count over all workers; order over workers is kept by the `line`s.
+//! until it yields nothing. Caps count over all workers; `waiters` keeps the order over workers.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::limit::{Limit, Permit, Process, Scope};
+use super::limit::{GlobalLimits, Limit, Permit, RouteLimits};
 use super::share::ClientShare;
 use crate::outcome::Reason;
 use crate::time::Nanos;
@@ -20,7 +20,7 @@ pub struct Ticket(u64);
 
 /// Since when a request has been waiting, and until when it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Waited {
+pub struct WaitPeriod {
     /// When it came to the queue first.
     pub since: Nanos,
     /// When it is refused.
@@ -38,7 +38,7 @@ pub enum Admission {
     Refused(Reason),
 }
 
-/// News for one waiting request.
+/// What a waiting request can do now.
 #[derive(Debug)]
 pub enum Wake {
     /// It has its permit; the ticket is void.
@@ -48,9 +48,9 @@ pub enum Wake {
         /// Its permit.
         permit: Permit,
         /// For [`Queue::wait_backend`], should it have to wait on.
-        waited: Waited,
+        waited: WaitPeriod,
     },
-    /// A backend may be free: call `Attempt::on_start`; if that starts or answers, [`Queue::leave`], else do nothing.
+    /// A backend may be free: call `Attempts::on_start`; if that starts or answers, [`Queue::leave`], else do nothing.
     TryBackend(Ticket),
     /// It waited in vain; the ticket is void.
     Refused {
@@ -74,7 +74,7 @@ impl Wake {
 #[derive(Clone, Debug)]
 struct Entry {
     ticket: Ticket,
-    waited: Waited,
+    waited: WaitPeriod,
     client: Option<ClientShare>,
     /// It waits for a backend only because its client holds its share of those that have room, or it waits for those of an
     /// earlier configuration: others pass it.
@@ -84,7 +84,7 @@ struct Entry {
 /// The waiting requests of one upstream on this worker.
 #[derive(Debug)]
 struct Local {
-    scope: Arc<Scope>,
+    limits: Arc<RouteLimits>,
     /// Without permit, and the limit that turned the first of them away.
     permits: VecDeque<Entry>,
     blocked: Limit,
@@ -95,7 +95,7 @@ struct Local {
 impl Local {
     /// The first request that may have the next permit: those whose client holds its share are passed.
     fn first_permit(&self) -> Option<(usize, &Entry)> {
-        let may_go = |entry: &Entry| !entry.client.as_ref().is_some_and(|client| self.scope.is_held_by(client));
+        let may_go = |entry: &Entry| !entry.client.as_ref().is_some_and(|client| self.limits.is_held_by(client));
         self.permits.iter().enumerate().find(|(_, entry)| may_go(entry))
     }
 
@@ -118,7 +118,7 @@ fn is_same_client(one: Option<&ClientShare>, other: Option<&ClientShare>) -> boo
 /// All queues of one worker.
 #[derive(Debug)]
 pub struct Queue {
-    process: Arc<Process>,
+    global: Arc<GlobalLimits>,
     worker: usize,
     locals: Vec<Local>,
     ready: VecDeque<Wake>,
@@ -132,9 +132,9 @@ pub struct Queue {
 
 impl Queue {
     /// The queues of worker number `worker`.
-    pub fn new(process: Arc<Process>, worker: usize) -> Self {
+    pub fn new(global: Arc<GlobalLimits>, worker: usize) -> Self {
         Self {
-            process,
+            global,
             worker,
             locals: Vec::new(),
             ready: VecDeque::new(),
@@ -159,30 +159,30 @@ impl Queue {
     /// if its limit were full. `deadline` is the total one of the request. Without a client no share is counted.
     pub fn admit(
         &mut self,
-        scope: &Arc<Scope>,
+        limits: &Arc<RouteLimits>,
         client: Option<&ClientShare>,
         deadline: Nanos,
         now: Nanos,
     ) -> Admission {
-        scope.advance(now);
-        if self.process.evaluate_brownout() && !scope.is_core() {
+        limits.advance(now);
+        if self.global.evaluate_brownout() && !limits.is_core() {
             return Admission::Refused(Reason::Brownout);
         }
-        let is_over_share = client.is_some_and(|client| scope.is_held_by(client));
-        let limit = match self.would_overtake(scope) {
+        let is_over_share = client.is_some_and(|client| limits.is_held_by(client));
+        let limit = match self.would_overtake(limits) {
             _ if is_over_share => Limit::Upstream,
             Some(limit) => limit,
-            None => match scope.acquire() {
+            None => match limits.acquire() {
                 Ok(permit) => {
-                    scope.on_granted(self.worker);
+                    limits.on_granted(self.worker);
                     return Admission::Granted(permit.for_client(client));
                 }
                 Err(limit) => limit,
             },
         };
-        let waited = Waited { since: now, until: deadline.min(now + scope.max_wait()) };
+        let waited = WaitPeriod { since: now, until: deadline.min(now + limits.max_wait()) };
         let entry = Entry { ticket: self.ticket(), waited, client: client.cloned(), is_held_back: false };
-        match self.enter(scope, limit, entry, now) {
+        match self.enter(limits, limit, entry, now) {
             Ok(ticket) => Admission::Queued(ticket),
             Err(reason) => Admission::Refused(reason),
         }
@@ -195,15 +195,15 @@ impl Queue {
         &mut self,
         permit: &Permit,
         is_held_back: bool,
-        waited: Option<Waited>,
+        waited: Option<WaitPeriod>,
         deadline: Nanos,
         now: Nanos,
     ) -> Result<Ticket, Reason> {
-        let scope = permit.scope();
-        let until = deadline.min(now + scope.max_wait());
-        let waited = waited.unwrap_or(Waited { since: now, until });
+        let limits = permit.limits();
+        let until = deadline.min(now + limits.max_wait());
+        let waited = waited.unwrap_or(WaitPeriod { since: now, until });
         let entry = Entry { ticket: self.ticket(), waited, client: permit.client().cloned(), is_held_back };
-        self.enter(scope, Limit::Backend, entry, now)
+        self.enter(limits, Limit::Backend, entry, now)
     }
 
     /// A request that was called by [`Wake::TryBackend`] found none and keeps its place; `is_held_back` as for
@@ -215,7 +215,7 @@ impl Queue {
         {
             // Those behind one that is held back have their turn.
             self.again |= is_held_back;
-            self.show();
+            self.publish();
         }
     }
 
@@ -226,7 +226,7 @@ impl Queue {
             entry.is_held_back = true;
         }
         self.again = true;
-        self.show();
+        self.publish();
     }
 
     fn ticket(&mut self) -> Ticket {
@@ -247,9 +247,9 @@ impl Queue {
             local.permits.len() + local.backends.len() < waiting
         });
         if let Some(local) = found.and_then(|at| self.locals.get(at)) {
-            local.scope.leave_queue();
+            local.limits.leave_queue();
             self.again = true;
-            self.show();
+            self.publish();
         }
     }
 
@@ -271,15 +271,15 @@ impl Queue {
     /// The next piece of news; call until there is none. Nearly free while nobody waits.
     pub fn poll(&mut self, now: Nanos) -> Option<Wake> {
         if self.ready.is_empty() && !self.locals.is_empty() {
-            self.process.advance(now);
-            let called = self.process.bells.answer(self.worker) | self.freed.take();
+            self.global.advance(now);
+            let called = self.global.wakers.take_woken(self.worker) | self.freed.take();
             if now >= self.due {
                 self.expire(now);
             }
             if called || self.again {
                 self.again = false;
                 self.grant();
-                self.show();
+                self.publish();
                 self.offer(called);
                 self.locals.retain(|local| !local.permits.is_empty() || !local.backends.is_empty());
                 if self.locals.is_empty() {
@@ -288,42 +288,42 @@ impl Queue {
             }
             if self.locals.iter().any(|local| local.blocked == Limit::Adaptive && !local.permits.is_empty()) {
                 // That limit rises by itself.
-                self.due = self.due.min(Process::next_rise(now));
+                self.due = self.due.min(GlobalLimits::next_rise(now));
             }
         }
         self.ready.pop_front()
     }
 
     /// The limit that a newcomer must wait for because others already do.
-    fn would_overtake(&self, scope: &Arc<Scope>) -> Option<Limit> {
-        if self.process.queued() == 0 {
+    fn would_overtake(&self, limits: &Arc<RouteLimits>) -> Option<Limit> {
+        if self.global.queued() == 0 {
             return None;
         }
-        let mut here = self.locals.iter().filter(|local| Arc::ptr_eq(&local.scope, scope));
+        let mut here = self.locals.iter().filter(|local| Arc::ptr_eq(&local.limits, limits));
         if let Some(local) = here.find(|local| local.first_permit().is_some()) {
             Some(local.blocked)
-        } else if scope.permits.oldest().is_some() {
+        } else if limits.permit_waiters.oldest().is_some() {
             Some(Limit::Upstream)
-        } else if self.process.line.oldest().is_some() {
-            Some(self.process.limit().1)
+        } else if self.global.waiters.oldest().is_some() {
+            Some(self.global.limit().1)
         } else {
             None
         }
     }
 
-    fn enter(&mut self, scope: &Arc<Scope>, limit: Limit, entry: Entry, now: Nanos) -> Result<Ticket, Reason> {
+    fn enter(&mut self, limits: &Arc<RouteLimits>, limit: Limit, entry: Entry, now: Nanos) -> Result<Ticket, Reason> {
         let (ticket, waited) = (entry.ticket, entry.waited);
         if waited.until <= now {
             return Err(limit.reason());
         }
-        scope.enter_queue()?;
+        limits.enter_queue()?;
         if entry.is_held_back {
             self.freed.set(true); // for what became free elsewhere before this was shown
         }
-        let at = self.locals.iter().position(|local| Arc::ptr_eq(&local.scope, scope));
+        let at = self.locals.iter().position(|local| Arc::ptr_eq(&local.limits, limits));
         let at = at.unwrap_or_else(|| {
             let (permits, backends) = (VecDeque::new(), VecDeque::new());
-            self.locals.push(Local { scope: Arc::clone(scope), permits, blocked: limit, backends });
+            self.locals.push(Local { limits: Arc::clone(limits), permits, blocked: limit, backends });
             self.locals.len() - 1
         });
         if let Some(local) = self.locals.get_mut(at) {
@@ -340,26 +340,26 @@ impl Queue {
         }
         self.due = self.due.min(waited.until);
         if limit == Limit::Adaptive {
-            self.due = self.due.min(Process::next_rise(now));
+            self.due = self.due.min(GlobalLimits::next_rise(now));
         }
-        // Shown first, then tried once more: see `line`.
-        self.show();
+        // Shown first, then tried once more: see `waiters`.
+        self.publish();
         self.again = true;
         Ok(ticket)
     }
 
     fn expire(&mut self, now: Nanos) {
         self.due = Nanos::NEVER;
-        for Local { scope, permits, blocked, backends } in &mut self.locals {
+        for Local { limits, permits, blocked, backends } in &mut self.locals {
             for (entries, limit) in [(permits, *blocked), (backends, Limit::Backend)] {
                 entries.retain(|entry| {
                     let stays = entry.waited.until > now;
                     if stays {
                         self.due = self.due.min(entry.waited.until);
                     } else {
-                        let is_over_share = entry.client.as_ref().is_some_and(|client| scope.is_held_by(client));
+                        let is_over_share = entry.client.as_ref().is_some_and(|client| limits.is_held_by(client));
                         let limit = if is_over_share && limit.is_global() { Limit::Upstream } else { limit };
-                        scope.leave_queue();
+                        limits.leave_queue();
                         self.ready.push_back(Wake::Refused { ticket: entry.ticket, reason: limit.reason() });
                     }
                     stays
@@ -380,12 +380,13 @@ impl Queue {
             });
             let Some((since, at, first)) = heads.min() else { return };
             let Some(local) = self.locals.get_mut(at) else { return };
-            let line = if local.blocked.is_global() { &self.process.line } else { &local.scope.permits };
-            let outcome = if line.has_older(self.worker, since) { Err(local.blocked) } else { local.scope.acquire() };
+            let waiters = if local.blocked.is_global() { &self.global.waiters } else { &local.limits.permit_waiters };
+            let outcome =
+                if waiters.has_older(self.worker, since) { Err(local.blocked) } else { local.limits.acquire() };
             match outcome {
                 Ok(permit) => {
-                    local.scope.leave_queue();
-                    local.scope.on_granted(self.worker);
+                    local.limits.leave_queue();
+                    local.limits.on_granted(self.worker);
                     if let Some(Entry { ticket, waited, client, .. }) = local.permits.remove(first) {
                         let permit = permit.for_client(client.as_ref());
                         self.ready.push_back(Wake::Granted { ticket, permit, waited });
@@ -406,7 +407,7 @@ impl Queue {
     fn offer(&mut self, called: bool) {
         for local in &self.locals {
             let first = local.first_for_backend();
-            let first = first.filter(|entry| !local.scope.backends.has_older(self.worker, entry.waited.since));
+            let first = first.filter(|entry| !local.limits.backend_waiters.has_older(self.worker, entry.waited.since));
             let first = first.map(|entry| entry.ticket);
             let tries = local.backends.iter().enumerate().filter(|(at, entry)| {
                 let is_next = called && entry.is_held_back && local.is_first_of_client(*at, entry);
@@ -417,7 +418,7 @@ impl Queue {
     }
 
     /// Shows the first waiters to the other workers; where they changed, those behind may have their turn.
-    fn show(&self) {
+    fn publish(&self) {
         let mut first_global: Option<Nanos> = None;
         for local in &self.locals {
             let head = local.first_permit().map(|(_, entry)| entry.waited.since);
@@ -426,15 +427,15 @@ impl Queue {
             let own = head.filter(|_| !local.blocked.is_global());
             let backend = local.first_for_backend().map(|entry| entry.waited.since);
             let held_back = local.backends.iter().find(|entry| entry.is_held_back).map(|entry| entry.waited.since);
-            local.scope.held_back.show(self.worker, held_back);
-            for (line, head) in [(&local.scope.permits, own), (&local.scope.backends, backend)] {
-                if line.show(self.worker, head) {
-                    self.process.ring_oldest(line);
+            local.limits.held_back_waiters.publish(self.worker, held_back);
+            for (waiters, head) in [(&local.limits.permit_waiters, own), (&local.limits.backend_waiters, backend)] {
+                if waiters.publish(self.worker, head) {
+                    self.global.wake_oldest(waiters);
                 }
             }
         }
-        if self.process.line.show(self.worker, first_global) {
-            self.process.ring_oldest(&self.process.line);
+        if self.global.waiters.publish(self.worker, first_global) {
+            self.global.wake_oldest(&self.global.waiters);
         }
     }
 }
@@ -444,10 +445,10 @@ impl Drop for Queue {
         self.ready.clear();
         for local in &mut self.locals {
             for _ in local.permits.drain(..).chain(local.backends.drain(..)) {
-                local.scope.leave_queue();
+                local.limits.leave_queue();
             }
         }
-        self.show();
+        self.publish();
     }
 }
 

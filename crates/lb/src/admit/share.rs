@@ -31,15 +31,15 @@ struct Counts {
 
 #[derive(Clone, Copy, Debug)]
 struct Held {
-    of: Limited,
+    of: LimitId,
     count: u32,
 }
 
 /// Names what a limit belongs to: the address of its shared counters, which live as long as a place on them is held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Limited(usize);
+pub(crate) struct LimitId(usize);
 
-impl Limited {
+impl LimitId {
     pub(crate) fn of<T>(counters: &std::sync::Arc<T>) -> Self {
         Self(std::sync::Arc::as_ptr(counters) as usize)
     }
@@ -57,7 +57,7 @@ impl ClientShare {
     }
 
     /// Whether it holds `limit` places or more.
-    pub(crate) fn is_at(&self, of: Limited, limit: u32) -> bool {
+    pub(crate) fn is_at(&self, of: LimitId, limit: u32) -> bool {
         self.may_be_at(limit) && self.count(of) >= limit
     }
 
@@ -72,7 +72,7 @@ impl ClientShare {
     }
 
     /// Counts a place until the result is dropped.
-    pub(crate) fn take(&self, of: Limited) -> ShareOfPlace {
+    pub(crate) fn take(&self, of: LimitId) -> ClientShareGuard {
         let mut held = self.0.held.borrow_mut();
         let known = held.iter().position(|entry| entry.of == of && entry.count > 0);
         match known.or_else(|| held.iter().position(|entry| entry.count == 0)).and_then(|at| held.get_mut(at)) {
@@ -80,14 +80,14 @@ impl ClientShare {
             None => held.push(Held { of, count: 1 }),
         }
         self.0.total.set(self.0.total.get() + 1);
-        ShareOfPlace { client: self.clone(), of }
+        ClientShareGuard { client: self.clone(), of }
     }
 
-    fn count(&self, of: Limited) -> u32 {
+    fn count(&self, of: LimitId) -> u32 {
         self.0.held.borrow().iter().find(|entry| entry.of == of && entry.count > 0).map_or(0, |entry| entry.count)
     }
 
-    fn give_back(&self, of: Limited) {
+    fn give_back(&self, of: LimitId) {
         let mut held = self.0.held.borrow_mut();
         if let Some(entry) = held.iter_mut().find(|entry| entry.of == of && entry.count > 0) {
             entry.count -= 1;
@@ -100,18 +100,18 @@ impl ClientShare {
 /// A place that counts for its client; returns by drop.
 #[derive(Debug)]
 #[must_use = "dropping it gives the place back"]
-pub(crate) struct ShareOfPlace {
+pub(crate) struct ClientShareGuard {
     client: ClientShare,
-    of: Limited,
+    of: LimitId,
 }
 
-impl ShareOfPlace {
+impl ClientShareGuard {
     pub(super) fn client(&self) -> &ClientShare {
         &self.client
     }
 }
 
-impl Drop for ShareOfPlace {
+impl Drop for ClientShareGuard {
     fn drop(&mut self) {
         self.client.give_back(self.of);
     }
@@ -137,7 +137,7 @@ mod tests {
         let freed = Rc::new(Cell::new(false));
         let client = ClientShare::new(Rc::clone(&freed));
         let (one, other) = (Arc::new(1), Arc::new(1));
-        let (one, other) = (Limited::of(&one), Limited::of(&other));
+        let (one, other) = (LimitId::of(&one), LimitId::of(&other));
         let held = [client.take(one), client.take(one), client.take(other)];
         assert!(client.is_at(one, 2) && !client.is_at(one, 3) && !client.is_at(other, 2));
         assert!(!freed.get());
@@ -146,7 +146,7 @@ mod tests {
         // What was held before takes no room.
         for _ in 0..100 {
             let place = Arc::new(1);
-            drop(client.take(Limited::of(&place)));
+            drop(client.take(LimitId::of(&place)));
         }
         assert_eq!(client.0.held.borrow().len(), 2);
     }

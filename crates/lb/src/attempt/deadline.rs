@@ -1,7 +1,7 @@
 //! The deadlines of an exchange outside its attempts: upload, response body, slow or stalled client, tunnel, lifetime.
 //!
 //! Phases as data: each is off, or runs until a time. A pause that Spooky causes by back-pressure stops the clock it
-//! would count on. [`super::Attempt`] has the deadlines before response headers; the exchange arms the earlier of both.
+//! would count on. [`super::Attempts`] has the deadlines before response headers; the exchange arms the earlier of both.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::time::Nanos;
 
 /// The timeouts of one upstream that are not the attempt's.
 #[derive(Clone, Copy, Debug)]
-pub struct PhaseOptions {
+pub struct DeadlineOptions {
     /// `client_body_idle_timeout_ms`.
     pub upload_idle: Duration,
     /// `client_stall_timeout_ms`.
@@ -28,7 +28,7 @@ pub struct PhaseOptions {
     pub lifetime: Option<Duration>,
 }
 
-impl Default for PhaseOptions {
+impl Default for DeadlineOptions {
     fn default() -> Self {
         Self {
             upload_idle: Duration::from_secs(10),
@@ -87,7 +87,7 @@ pub enum Expiry {
 
 impl Expiry {
     /// How long was waited for it, if it is the backend's silence.
-    pub const fn silence(self, options: &PhaseOptions) -> Option<Duration> {
+    pub const fn silence(self, options: &DeadlineOptions) -> Option<Duration> {
         match self {
             Self::FirstByte => Some(options.first_byte),
             Self::BodyIdle => Some(options.body_idle),
@@ -129,17 +129,17 @@ impl Expiry {
 enum Download {
     /// No response headers, or the backend has sent everything.
     Off,
-    /// The client has no room, so the backend is not to blame. The phase that goes on when it has.
-    Paused(Phase),
+    /// The client has no room, so the backend is not to blame. The timeout that goes on when it has.
+    Paused(BackendTimeout),
     /// The backend's turn.
-    Running { phase: Phase, until: Nanos },
+    Running { timeout: BackendTimeout, until: Nanos },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum BackendTimeout {
     FirstByte,
-    Body,
-    Tunnel,
+    BodyIdle,
+    TunnelIdle,
 }
 
 /// The deadlines of one exchange.
@@ -161,7 +161,7 @@ pub struct Deadlines {
 
 impl Deadlines {
     /// For a request whose head arrived at `now`.
-    pub fn new(options: &PhaseOptions, now: Nanos) -> Self {
+    pub fn new(options: &DeadlineOptions, now: Nanos) -> Self {
         let lifetime = options.lifetime.map_or(Nanos::NEVER, |lifetime| now + lifetime);
         Self {
             upload_wait: UploadWait::Proxy,
@@ -184,7 +184,7 @@ impl Deadlines {
 
     /// The upload now waits for `wait`, after `read` further bytes of it were read from the client. What was read is what
     /// counts as progress: looking for bytes in vain, or reading frames without any, is not.
-    pub fn on_upload(&mut self, options: &PhaseOptions, wait: UploadWait, read: u64, now: Nanos) {
+    pub fn on_upload(&mut self, options: &DeadlineOptions, wait: UploadWait, read: u64, now: Nanos) {
         self.upload_pace.add(read);
         if read > 0 {
             self.on_tunnel_progress(options, now);
@@ -204,34 +204,34 @@ impl Deadlines {
     }
 
     /// Final response headers came and were passed on.
-    pub fn on_head(&mut self, options: &PhaseOptions, kind: BodyKind, now: Nanos) {
-        let (phase, limit) = match kind {
-            BodyKind::Ordinary => (Phase::FirstByte, options.first_byte),
-            BodyKind::LongLived | BodyKind::Tunnel => (Phase::Tunnel, options.tunnel_idle),
+    pub fn on_head(&mut self, options: &DeadlineOptions, kind: BodyKind, now: Nanos) {
+        let (timeout, limit) = match kind {
+            BodyKind::Ordinary => (BackendTimeout::FirstByte, options.first_byte),
+            BodyKind::LongLived | BodyKind::Tunnel => (BackendTimeout::TunnelIdle, options.tunnel_idle),
         };
         if kind != BodyKind::Ordinary {
             self.is_paced = false;
             self.upload = None;
         }
         self.stall = (kind != BodyKind::Tunnel).then_some(now + options.client_stall);
-        self.download = Download::Running { phase, until: now + limit };
+        self.download = Download::Running { timeout, until: now + limit };
     }
 
     /// Bytes of the response body came from the backend.
-    pub fn on_body(&mut self, options: &PhaseOptions, now: Nanos) {
+    pub fn on_body(&mut self, options: &DeadlineOptions, now: Nanos) {
         match &mut self.download {
             Download::Off => {}
-            Download::Paused(phase) => *phase = Phase::Body,
-            Download::Running { phase: Phase::Tunnel, until } => *until = now + options.tunnel_idle,
+            Download::Paused(timeout) => *timeout = BackendTimeout::BodyIdle,
+            Download::Running { timeout: BackendTimeout::TunnelIdle, until } => *until = now + options.tunnel_idle,
             running @ Download::Running { .. } => {
-                *running = Download::Running { phase: Phase::Body, until: now + options.body_idle };
+                *running = Download::Running { timeout: BackendTimeout::BodyIdle, until: now + options.body_idle };
             }
         }
     }
 
     /// Response bytes were given to the client's connection, or taken by it: `taken` of the body. `has_moved`: the client
     /// has made room, for body bytes or others. `is_waiting`: bytes of the body are left for which it has none.
-    pub fn on_client(&mut self, options: &PhaseOptions, has_moved: bool, taken: u64, is_waiting: bool, now: Nanos) {
+    pub fn on_client(&mut self, options: &DeadlineOptions, has_moved: bool, taken: u64, is_waiting: bool, now: Nanos) {
         self.download_pace.add(taken);
         if has_moved {
             self.on_tunnel_progress(options, now);
@@ -248,19 +248,21 @@ impl Deadlines {
             self.download_pace.stop(now);
         }
         self.download = match self.download {
-            Download::Running { phase: phase @ (Phase::FirstByte | Phase::Body), .. } if is_waiting => {
-                Download::Paused(phase)
+            Download::Running { timeout: timeout @ (BackendTimeout::FirstByte | BackendTimeout::BodyIdle), .. }
+                if is_waiting =>
+            {
+                Download::Paused(timeout)
             }
-            Download::Paused(phase) if !is_waiting => {
-                let limit = if phase == Phase::FirstByte { options.first_byte } else { options.body_idle };
-                Download::Running { phase, until: now + limit }
+            Download::Paused(timeout) if !is_waiting => {
+                let limit = if timeout == BackendTimeout::FirstByte { options.first_byte } else { options.body_idle };
+                Download::Running { timeout, until: now + limit }
             }
             unchanged => unchanged,
         };
     }
 
     /// Nothing waits for the client although its time is over: it is looked at again after another stall timeout.
-    pub fn on_nothing_waits(&mut self, options: &PhaseOptions, now: Nanos) {
+    pub fn on_nothing_waits(&mut self, options: &DeadlineOptions, now: Nanos) {
         self.on_client(options, false, 0, false, now);
     }
 
@@ -270,22 +272,22 @@ impl Deadlines {
     }
 
     fn has_tunnel_timeout(&self) -> bool {
-        matches!(self.download, Download::Running { phase: Phase::Tunnel, .. })
+        matches!(self.download, Download::Running { timeout: BackendTimeout::TunnelIdle, .. })
     }
 
-    fn on_tunnel_progress(&mut self, options: &PhaseOptions, now: Nanos) {
-        if let Download::Running { phase: Phase::Tunnel, until } = &mut self.download {
+    fn on_tunnel_progress(&mut self, options: &DeadlineOptions, now: Nanos) {
+        if let Download::Running { timeout: BackendTimeout::TunnelIdle, until } = &mut self.download {
             *until = now + options.tunnel_idle;
         }
     }
 
     /// The nearest deadline; [`Nanos::NEVER`] if none runs.
-    pub fn next(&self, options: &PhaseOptions) -> (Nanos, Expiry) {
+    pub fn next(&self, options: &DeadlineOptions) -> (Nanos, Expiry) {
         let rate = if self.is_paced { options.client_min_rate } else { 0 };
         let download = match self.download {
-            Download::Running { phase: Phase::FirstByte, until } => (until, Expiry::FirstByte),
-            Download::Running { phase: Phase::Body, until } => (until, Expiry::BodyIdle),
-            Download::Running { phase: Phase::Tunnel, until } => (until, Expiry::TunnelIdle),
+            Download::Running { timeout: BackendTimeout::FirstByte, until } => (until, Expiry::FirstByte),
+            Download::Running { timeout: BackendTimeout::BodyIdle, until } => (until, Expiry::BodyIdle),
+            Download::Running { timeout: BackendTimeout::TunnelIdle, until } => (until, Expiry::TunnelIdle),
             Download::Off | Download::Paused(_) => (Nanos::NEVER, Expiry::Lifetime),
         };
         let all = [

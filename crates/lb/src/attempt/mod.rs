@@ -1,26 +1,26 @@
 //! The attempts of one exchange: which backend, what follows a failure, when to hedge, when to give up
 //! (docs/reference/behaviour.md#retries, docs/reference/behaviour.md#timeouts).
 //!
-//! [`Attempt`] is a machine: the exchange tells it what happened and does the [`Step`] that it returns. It owns the places
-//! on backends and books each of them exactly once. It sends nothing and arms no timer: [`Attempt::timer`] says when to
-//! call [`Attempt::on_timer`].
+//! [`Attempts`] is a machine: the exchange tells it what happened and does the [`Step`] that it returns. It owns the places
+//! on backends and books each of them exactly once. It sends nothing and arms no timer: [`Attempts::timer`] says when to
+//! call [`Attempts::on_timer`].
 
+mod attempts;
 mod backends;
 pub mod breaker;
 mod deadline;
 mod failure;
 mod hedge;
 mod pace;
-mod plan;
 mod request;
 mod retry;
 mod step;
 mod suspect;
 
-pub use deadline::{BodyKind, Deadlines, Expiry, PhaseOptions, UploadWait};
+pub use attempts::Attempts;
+pub use deadline::{BodyKind, DeadlineOptions, Deadlines, Expiry, UploadWait};
 pub use failure::{Blame, ErrorCode, FailureKind, Sent};
 pub use hedge::{HedgeOptions, HedgeResult};
-pub use plan::Attempt;
 pub use request::Request;
 pub use retry::{Budget, BudgetOptions};
 pub use step::{Cx, Denied, Progress, SlotId, Step};

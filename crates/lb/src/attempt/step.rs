@@ -1,4 +1,4 @@
-//! The words between the exchange and [`super::Attempt`]: what it is given, what it answers, what it has done so far.
+//! The words between the exchange and [`super::Attempts`]: what it is given, what it answers, what it has done so far.
 //!
 //! Plain data; `plan` makes it, the exchange reads it.
 
@@ -59,17 +59,17 @@ pub enum Step {
         /// Index of the backend in the pool.
         backend: usize,
     },
-    /// Reset this attempt's stream, then call [`super::Attempt::next`].
+    /// Reset this attempt's stream, then call [`super::Attempts::next`].
     Cancel {
         /// The attempt, which is over.
         slot: SlotId,
     },
-    /// All usable backends are at their limit: wait in the upstream's queue, then call [`super::Attempt::on_start`] again.
+    /// All usable backends are at their limit: wait in the upstream's queue, then call [`super::Attempts::on_start`] again.
     Full,
     /// Some backends have room, but the client's connection holds its share of each of them: wait as after `Full`, without
     /// holding up others.
     ClientFull,
-    /// Nothing, until an event or [`super::Attempt::timer`].
+    /// Nothing, until an event or [`super::Attempts::timer`].
     Wait,
     /// Answer the client with this; no attempt is running any more.
     Answer(Reason),

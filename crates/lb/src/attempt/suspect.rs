@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::backends::BackendSet;
 use super::failure::{ErrorCode, FailureKind};
 use super::step::Cx;
-use crate::pool::Unbooked;
+use crate::pool::UnrecordedAttempt;
 use crate::time::Nanos;
 
 /// A backend that answered a request well less than this long ago is not to blame for a stream that it resets.
@@ -17,7 +17,7 @@ const RESET_GRACE: Duration = Duration::from_secs(1);
 /// An attempt that ended so.
 #[derive(Clone, Copy, Debug)]
 struct Suspect {
-    attempt: Unbooked,
+    attempt: UnrecordedAttempt,
     /// When the request was sent.
     since: Nanos,
     elapsed: Duration,
@@ -29,7 +29,7 @@ pub(super) struct Suspects(Vec<Suspect>);
 
 impl Suspects {
     /// Adds an attempt whose request was sent at `since`.
-    pub(super) fn add(&mut self, attempt: Unbooked, since: Nanos, now: Nanos) {
+    pub(super) fn add(&mut self, attempt: UnrecordedAttempt, since: Nanos, now: Nanos) {
         self.0.push(Suspect { attempt, since, elapsed: now - since });
     }
 
@@ -45,8 +45,8 @@ impl Suspects {
                 continue;
             }
             state.latency.observe(elapsed.max(cx.upstream.options().attempt.response_timeout), cx.now);
-            let settled = attempt.fail(cx.upstream.pool(), blame, cx.now);
-            cx.upstream.tell(backend, settled);
+            let transitions = attempt.fail(cx.upstream.pool(), blame, cx.now);
+            cx.upstream.queue_transitions(backend, transitions);
         }
     }
 }

@@ -41,16 +41,16 @@ impl Bench {
         Cx { now: self.now, upstream: &mut self.upstream, rng: &mut self.rng }
     }
 
-    fn begin(&mut self, method: &str, has_body: bool) -> (Attempt, SlotId, usize) {
+    fn begin(&mut self, method: &str, has_body: bool) -> (Attempts, SlotId, usize) {
         let request = Request { method: method.as_bytes(), has_body, key: 0 };
-        let mut attempt = Attempt::new(&request, &self.upstream, self.now);
+        let mut attempt = Attempts::new(&request, &self.upstream, self.now);
         let Step::Start { slot, backend } = attempt.on_start(&mut self.cx()) else { panic!("no start") };
         (attempt, slot, backend)
     }
 
     /// What changed about the backends since the last call.
-    fn news(&mut self) -> Vec<Change> {
-        std::iter::from_fn(|| self.upstream.take_news()).map(|news| news.change).collect()
+    fn transitions(&mut self) -> Vec<Change> {
+        std::iter::from_fn(|| self.upstream.take_transition()).map(|transitions| transitions.change).collect()
     }
 
     fn in_flight(&self) -> u32 {
@@ -296,7 +296,7 @@ fn aborts_leave_no_trace_and_failures_after_the_head_count() {
         attempt.on_broken(&mut bench.cx(), FailureKind::ConnectionLost(n));
     }
     assert_eq!(bench.upstream.pool().healthy(), 1);
-    assert!(bench.news().contains(&Change::Health(Transition { healthy: false, reason: "reset" })));
+    assert!(bench.transitions().contains(&Change::Health(Transition { healthy: false, reason: "reset" })));
     assert_eq!(bench.in_flight(), 0);
 }
 
@@ -304,17 +304,17 @@ fn aborts_leave_no_trace_and_failures_after_the_head_count() {
 fn pools_without_a_usable_backend_say_why() {
     let request = Request { method: b"GET", has_body: false, key: 0 };
     let mut bench = Bench::new(0);
-    let mut attempt = Attempt::new(&request, &bench.upstream, bench.now);
+    let mut attempt = Attempts::new(&request, &bench.upstream, bench.now);
     assert_eq!(attempt.on_start(&mut bench.cx()), Step::Answer(Reason::NoBackend));
 
     let mut bench = Bench::new(1);
     bench.upstream.pool().members()[0].state.health.set_draining(true);
-    let mut attempt = Attempt::new(&request, &bench.upstream, bench.now);
+    let mut attempt = Attempts::new(&request, &bench.upstream, bench.now);
     assert_eq!(attempt.on_start(&mut bench.cx()), Step::Answer(Reason::NoHealthyBackend));
 
     let mut bench = Bench::new(1);
     let held: Vec<_> = (0..256).map(|_| bench.begin("GET", false)).collect();
-    let mut attempt = Attempt::new(&request, &bench.upstream, bench.now);
+    let mut attempt = Attempts::new(&request, &bench.upstream, bench.now);
     assert_eq!(attempt.on_start(&mut bench.cx()), Step::Full);
     drop(held);
     assert!(matches!(attempt.on_start(&mut bench.cx()), Step::Start { .. }));
@@ -334,20 +334,20 @@ fn a_backend_that_cannot_be_connected_to_is_passed_over_for_a_while() {
 
 #[test]
 fn nobody_overtakes_those_who_wait_for_a_backend() {
-    use crate::admit::{Admission, Process, ProcessOptions, Queue, Scope, ScopeOptions, Wake};
-    let process = Process::new(1, &ProcessOptions::default());
-    let scope = Scope::new(Arc::clone(&process), 1, &ScopeOptions::default());
+    use crate::admit::{Admission, GlobalLimitOptions, GlobalLimits, Queue, RouteLimitOptions, RouteLimits, Wake};
+    let global = GlobalLimits::new(1, &GlobalLimitOptions::default());
+    let limits = RouteLimits::new(Arc::clone(&global), 1, &RouteLimitOptions::default());
     let options = PoolOptions { inflight_limit: 1, ..Default::default() };
     let mut bench = Bench::new(1);
-    bench.upstream = Upstream::new(Arc::new(pool(&[1], options).with_scope(&scope)), UpstreamOptions::default());
-    let mut queue = Queue::new(process, 0);
-    let mut permit = || match queue.admit(&scope, None, Nanos::NEVER, Nanos::from_millis(1000)) {
+    bench.upstream = Upstream::new(Arc::new(pool(&[1], options).with_limits(&limits)), UpstreamOptions::default());
+    let mut queue = Queue::new(global, 0);
+    let mut permit = || match queue.admit(&limits, None, Nanos::NEVER, Nanos::from_millis(1000)) {
         Admission::Granted(permit) => permit,
         other => panic!("{other:?}"),
     };
     let permits = [permit(), permit(), permit()];
     let request = Request { method: b"GET", has_body: false, key: 0 };
-    let mut attempts: Vec<_> = permits.iter().map(|_| Attempt::new(&request, &bench.upstream, bench.now)).collect();
+    let mut attempts: Vec<_> = permits.iter().map(|_| Attempts::new(&request, &bench.upstream, bench.now)).collect();
     assert!(matches!(attempts[0].on_start(&mut bench.cx()), Step::Start { .. }));
     assert_eq!(attempts[1].on_start(&mut bench.cx()), Step::Full);
     let ticket = queue.wait_backend(&permits[1], false, None, Nanos::NEVER, bench.now).unwrap();
@@ -373,16 +373,16 @@ fn a_failed_attempt_counts_as_slow_as_a_deadline() {
 
 #[test]
 fn in_brownout_nothing_is_hedged() {
-    use crate::admit::{Admission, Process, ProcessOptions, Queue, Scope, ScopeOptions};
-    let process = Process::new(1, &ProcessOptions { inflight_limit: 10, adaptive: None, ..Default::default() });
-    let scope = Scope::new(Arc::clone(&process), 1, &ScopeOptions { core: true, ..Default::default() });
-    let mut queue = Queue::new(Arc::clone(&process), 0);
+    use crate::admit::{Admission, GlobalLimitOptions, GlobalLimits, Queue, RouteLimitOptions, RouteLimits};
+    let global = GlobalLimits::new(1, &GlobalLimitOptions { inflight_limit: 10, adaptive: None, ..Default::default() });
+    let limits = RouteLimits::new(Arc::clone(&global), 1, &RouteLimitOptions { core: true, ..Default::default() });
+    let mut queue = Queue::new(Arc::clone(&global), 0);
     for (others, is_hedged) in [(1, true), (10, false)] {
         let mut bench = hedging(2);
         let options = bench.upstream.options().clone();
-        let joined = pool(&[1, 1], PoolOptions::default()).with_scope(&scope);
+        let joined = pool(&[1, 1], PoolOptions::default()).with_limits(&limits);
         bench.upstream = Upstream::new(Arc::new(joined), options);
-        let mut admit = |_| match queue.admit(&scope, None, Nanos::NEVER, bench.now) {
+        let mut admit = |_| match queue.admit(&limits, None, Nanos::NEVER, bench.now) {
             Admission::Granted(permit) => permit,
             other => panic!("{other:?}"),
         };
@@ -391,27 +391,29 @@ fn in_brownout_nothing_is_hedged() {
         attempt.on_sent(&mut bench.cx(), first);
         bench.wait(100);
         assert_eq!(matches!(attempt.on_timer(&mut bench.cx()), Step::Hedge { .. }), is_hedged, "{others} in flight");
-        assert_eq!(process.in_brownout(), !is_hedged);
+        assert_eq!(global.in_brownout(), !is_hedged);
         drop(permits);
     }
 }
 
 #[test]
 fn a_client_that_holds_its_share_of_a_backend_waits_without_holding_up_others() {
-    use crate::admit::{Admission, ClientShare, Process, ProcessOptions, Queue, Scope, ScopeOptions, Wake};
-    let process = Process::new(1, &ProcessOptions::default());
-    let scope = Scope::new(Arc::clone(&process), 1, &ScopeOptions::default());
+    use crate::admit::{
+        Admission, ClientShare, GlobalLimitOptions, GlobalLimits, Queue, RouteLimitOptions, RouteLimits, Wake,
+    };
+    let global = GlobalLimits::new(1, &GlobalLimitOptions::default());
+    let limits = RouteLimits::new(Arc::clone(&global), 1, &RouteLimitOptions::default());
     let options = PoolOptions { inflight_limit: 3, client_limit: 1, ..Default::default() };
     let mut bench = Bench::new(1);
-    bench.upstream = Upstream::new(Arc::new(pool(&[1], options).with_scope(&scope)), UpstreamOptions::default());
-    let mut queue = Queue::new(process, 0);
+    bench.upstream = Upstream::new(Arc::new(pool(&[1], options).with_limits(&limits)), UpstreamOptions::default());
+    let mut queue = Queue::new(global, 0);
     let (hog, other, third) = (queue.new_client(), queue.new_client(), queue.new_client());
     let mut admitted = |client: &ClientShare, bench: &Bench| {
-        let Admission::Granted(permit) = queue.admit(&scope, Some(client), Nanos::NEVER, bench.now) else {
+        let Admission::Granted(permit) = queue.admit(&limits, Some(client), Nanos::NEVER, bench.now) else {
             panic!("no permit")
         };
         let request = Request { method: b"GET", has_body: false, key: 0 };
-        (permit, Attempt::new(&request, &bench.upstream, bench.now).for_client(client.clone()))
+        (permit, Attempts::new(&request, &bench.upstream, bench.now).for_client(client.clone()))
     };
     let (_first_permit, mut first) = admitted(&hog, &bench);
     let (second_permit, mut second) = admitted(&hog, &bench);
@@ -451,21 +453,21 @@ fn a_client_that_holds_its_share_of_a_backend_waits_without_holding_up_others() 
 
 #[test]
 fn a_waiter_that_comes_to_its_turn_over_its_share_lets_the_next_one_go() {
-    use crate::admit::{Admission, Process, ProcessOptions, Queue, Scope, ScopeOptions, Wake};
-    let process = Process::new(1, &ProcessOptions::default());
-    let scope = Scope::new(Arc::clone(&process), 1, &ScopeOptions::default());
+    use crate::admit::{Admission, GlobalLimitOptions, GlobalLimits, Queue, RouteLimitOptions, RouteLimits, Wake};
+    let global = GlobalLimits::new(1, &GlobalLimitOptions::default());
+    let limits = RouteLimits::new(Arc::clone(&global), 1, &RouteLimitOptions::default());
     let options = PoolOptions { inflight_limit: 2, client_limit: 1, ..Default::default() };
     let mut bench = Bench::new(1);
-    bench.upstream = Upstream::new(Arc::new(pool(&[1], options).with_scope(&scope)), UpstreamOptions::default());
-    let mut queue = Queue::new(process, 0);
+    bench.upstream = Upstream::new(Arc::new(pool(&[1], options).with_limits(&limits)), UpstreamOptions::default());
+    let mut queue = Queue::new(global, 0);
     let clients = [(); 3].map(|()| queue.new_client());
     let mut attempts = Vec::new();
     for at in [0, 1, 0, 2] {
-        let Admission::Granted(permit) = queue.admit(&scope, Some(&clients[at]), Nanos::NEVER, bench.now) else {
+        let Admission::Granted(permit) = queue.admit(&limits, Some(&clients[at]), Nanos::NEVER, bench.now) else {
             panic!("no permit")
         };
         let request = Request { method: b"GET", has_body: false, key: 0 };
-        attempts.push((permit, Attempt::new(&request, &bench.upstream, bench.now).for_client(clients[at].clone())));
+        attempts.push((permit, Attempts::new(&request, &bench.upstream, bench.now).for_client(clients[at].clone())));
     }
     for attempt in &mut attempts[..2] {
         assert!(matches!(attempt.1.on_start(&mut bench.cx()), Step::Start { .. }));
@@ -486,22 +488,22 @@ fn a_waiter_that_comes_to_its_turn_over_its_share_lets_the_next_one_go() {
 
 #[test]
 fn a_share_sends_requests_to_other_backends_and_forbids_no_retry_there() {
-    use crate::admit::{Process, ProcessOptions, Queue};
-    let process = Process::new(1, &ProcessOptions::default());
-    let client = Queue::new(process, 0).new_client();
+    use crate::admit::{GlobalLimitOptions, GlobalLimits, Queue};
+    let global = GlobalLimits::new(1, &GlobalLimitOptions::default());
+    let client = Queue::new(global, 0).new_client();
     let mut bench = Bench::new(2);
     let options = PoolOptions { inflight_limit: 10, client_limit: 2, ..Default::default() };
     bench.upstream = Upstream::new(Arc::new(pool(&[1, 1], options)), UpstreamOptions::default());
     let request = Request { method: b"GET", has_body: false, key: 0 };
     let mut running = Vec::new();
     for _ in 0..4 {
-        let mut attempt = Attempt::new(&request, &bench.upstream, bench.now).for_client(client.clone());
+        let mut attempt = Attempts::new(&request, &bench.upstream, bench.now).for_client(client.clone());
         assert!(matches!(attempt.on_start(&mut bench.cx()), Step::Start { .. }));
         running.push(attempt);
     }
     let backends: Vec<_> = bench.upstream.pool().members().iter().map(|member| member.state.in_flight()).collect();
     assert_eq!(backends, [2, 2]);
-    let mut fifth = Attempt::new(&request, &bench.upstream, bench.now).for_client(client);
+    let mut fifth = Attempts::new(&request, &bench.upstream, bench.now).for_client(client);
     assert_eq!(fifth.on_start(&mut bench.cx()), Step::ClientFull);
     running.pop();
     assert!(matches!(fifth.on_start(&mut bench.cx()), Step::Start { .. }));

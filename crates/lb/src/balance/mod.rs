@@ -9,7 +9,7 @@ pub mod key;
 mod latency;
 mod least;
 mod random;
-mod ring;
+mod rendezvous;
 mod round_robin;
 mod view;
 
@@ -17,7 +17,7 @@ pub use draw::Draw;
 pub use latency::Latency;
 pub use least::Least;
 pub use random::Random;
-pub use ring::Ring;
+pub use rendezvous::Rendezvous;
 pub use round_robin::RoundRobin;
 pub(crate) use view::Backoff;
 pub use view::{Order, View};
@@ -79,7 +79,7 @@ pub enum Balancer {
     /// Lowest expected latency.
     Latency(Latency),
     /// By key, for both keyed algorithms.
-    Ring(Ring),
+    Rendezvous(Rendezvous),
 }
 
 impl Balancer {
@@ -90,8 +90,8 @@ impl Balancer {
             Algorithm::Random => Self::Random(Random { draw: Draw::new(pool) }),
             Algorithm::LeastConnections => Self::Least(Least { draw: Draw::new(pool) }),
             Algorithm::LatencyAware => Self::Latency(Latency::new(pool)),
-            Algorithm::ConsistentHash => Self::Ring(Ring::new(pool, Some(load_factor))),
-            Algorithm::StickyCid => Self::Ring(Ring::new(pool, None)),
+            Algorithm::ConsistentHash => Self::Rendezvous(Rendezvous::new(pool, Some(load_factor))),
+            Algorithm::StickyCid => Self::Rendezvous(Rendezvous::new(pool, None)),
         }
     }
 
@@ -107,7 +107,7 @@ impl Balancer {
             Self::Random(state) => state.pick(view, rng),
             Self::Least(state) => state.pick(view, rng),
             Self::Latency(state) => state.pick(view, rng),
-            Self::Ring(state) => state.pick(view),
+            Self::Rendezvous(state) => state.pick(view),
         }
     }
 }

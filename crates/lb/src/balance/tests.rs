@@ -185,11 +185,15 @@ fn costs_within_ten_percent_are_a_tie() {
 fn a_keys_first_backend_is_the_first_of_its_order_whatever_the_weights() {
     for weights in [vec![1; 16], vec![3, 1, 2, 2, 7, 1, 1], vec![1; 2500]] {
         let pool = pool(&weights, options());
-        let ring = Ring::new(&pool, None);
+        let rendezvous = Rendezvous::new(&pool, None);
         for number in 0..500_u64 {
             let order = Order::new(key::hash(&number.to_le_bytes()), None);
             let view = View { pool: &pool, order: &order, backoff: &[], now: NOW, panic: false, client: None };
-            assert_eq!(ring.pick(&view), ring.after(&view, f64::NEG_INFINITY).map(|(_, index)| index), "{number}");
+            assert_eq!(
+                rendezvous.pick(&view),
+                rendezvous.after(&view, f64::NEG_INFINITY).map(|(_, index)| index),
+                "{number}"
+            );
         }
     }
 }
@@ -200,11 +204,11 @@ fn keys_come_back_at_once_while_others_start_slowly() {
     let back = Nanos::from_millis(20_000);
     for (algorithm, returns_at_once) in [(Algorithm::ConsistentHash, true), (Algorithm::Random, false)] {
         let mut picker = Picker::new(algorithm, pool(&[1, 1], slow.clone()));
-        let settle = |picker: &Picker, verdict, now| {
-            picker.pool.lease(0, now, false).unwrap().settle(&picker.pool, verdict, now);
+        let record = |picker: &Picker, verdict, now| {
+            picker.pool.lease(0, now, false).unwrap().record(&picker.pool, verdict, now);
         };
-        (0..3).for_each(|_| settle(&picker, LOST, NOW));
-        settle(&picker, Verdict::Answered(200), back);
+        (0..3).for_each(|_| record(&picker, LOST, NOW));
+        record(&picker, Verdict::Answered(200), back);
         let mut taken = 0;
         for number in 0..1000_u64 {
             let order = Order::new(key::hash(&number.to_le_bytes()), None);

@@ -7,8 +7,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
-use super::{Backend, Bar, Member, Pool};
-use crate::admit::{ClientShare, Limited, ShareOfPlace};
+use super::{Backend, Member, Pool, Unavailable};
+use crate::admit::{ClientShare, ClientShareGuard, LimitId};
 use crate::attempt::Blame;
 use crate::attempt::breaker::{Circuit, Pass};
 use crate::health::{Fitness, Transition};
@@ -22,7 +22,7 @@ pub struct Lease {
     index: usize,
     pass: Pass,
     trial: bool,
-    share: Option<ShareOfPlace>,
+    share: Option<ClientShareGuard>,
 }
 
 /// How an attempt went, as far as its backend is concerned.
@@ -36,7 +36,7 @@ pub enum Verdict {
 
 /// What a verdict has changed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Settled {
+pub struct Transitions {
     /// The backend became healthy or unhealthy.
     pub health: Option<Transition>,
     /// Its circuit opened ([`Circuit::Open`]) or closed.
@@ -51,7 +51,7 @@ impl Lease {
 
     /// Counts it for the client whose request it is for.
     pub(crate) fn for_client(mut self, client: Option<&ClientShare>) -> Self {
-        self.share = client.map(|client| client.take(Limited::of(&self.backend)));
+        self.share = client.map(|client| client.take(LimitId::of(&self.backend)));
         self
     }
 
@@ -61,13 +61,13 @@ impl Lease {
     }
 
     /// What is needed to book a failure after the lease was dropped.
-    pub(crate) fn unbooked(&self) -> Unbooked {
-        Unbooked { index: self.index, pass: self.pass, is_trial: self.trial }
+    pub(crate) fn unrecorded(&self) -> UnrecordedAttempt {
+        UnrecordedAttempt { index: self.index, pass: self.pass, is_trial: self.trial }
     }
 
     /// Books the verdict; the lease then goes on to count as in flight, no more.
-    pub(crate) fn settle(&mut self, pool: &Pool, verdict: Verdict, now: Nanos) -> Settled {
-        let Some(member) = pool.members.get(self.index) else { return Settled::default() };
+    pub(crate) fn record(&mut self, pool: &Pool, verdict: Verdict, now: Nanos) -> Transitions {
+        let Some(member) = pool.members.get(self.index) else { return Transitions::default() };
         let is_error = matches!(verdict, Verdict::Answered(status) if status >= 500);
         if matches!(verdict, Verdict::Answered(_)) && !is_error {
             self.backend.last_success.store(now.get(), Relaxed);
@@ -85,12 +85,12 @@ impl Lease {
                 counts.then_some("5xx")
             }
         };
-        let circuit = counts_for_circuit.and_then(|failed| self.settle_circuit(pool, failed, now));
+        let circuit = counts_for_circuit.and_then(|failed| self.record_for_circuit(pool, failed, now));
         self.leave_circuit();
-        Settled { health: self.settle_health(pool, member, failed_health, now), circuit }
+        Transitions { health: self.record_for_health(pool, member, failed_health, now), circuit }
     }
 
-    fn settle_circuit(&mut self, pool: &Pool, failed: bool, now: Nanos) -> Option<Circuit> {
+    fn record_for_circuit(&mut self, pool: &Pool, failed: bool, now: Nanos) -> Option<Circuit> {
         if failed {
             return pool.on_circuit_failure(self.index, self.pass, now).then_some(Circuit::Open);
         }
@@ -98,7 +98,7 @@ impl Lease {
         closed.then_some(Circuit::Closed)
     }
 
-    fn settle_health(
+    fn record_for_health(
         &mut self,
         pool: &Pool,
         member: &Member,
@@ -131,24 +131,24 @@ impl Lease {
 
 /// An attempt whose place was given back and which may still be booked as failed.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Unbooked {
+pub(crate) struct UnrecordedAttempt {
     index: usize,
     pass: Pass,
     is_trial: bool,
 }
 
-impl Unbooked {
+impl UnrecordedAttempt {
     /// Index of the backend in its pool.
     pub(crate) fn index(self) -> usize {
         self.index
     }
 
     /// Books the failure.
-    pub(crate) fn fail(self, pool: &Pool, blame: Blame, now: Nanos) -> Settled {
+    pub(crate) fn fail(self, pool: &Pool, blame: Blame, now: Nanos) -> Transitions {
         let Self { index, pass, is_trial } = self;
         let passive = pool.members.get(index).and_then(|member| member.spec.passive.as_ref());
         let opens = blame.opens_circuit && pool.on_circuit_failure(index, pass, now);
-        Settled {
+        Transitions {
             health: passive.and_then(|options| pool.on_passive_failure(index, is_trial, blame.word, now, options)),
             circuit: opens.then_some(Circuit::Open),
         }
@@ -159,10 +159,10 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.leave_circuit();
         self.leave_trial();
-        // Lowered before the waiters are looked at: see `admit::line`.
+        // Lowered before the waiters are looked at: see `admit::waiters`.
         self.backend.in_flight.fetch_sub(1, SeqCst);
-        if let Some(scope) = self.backend.scope.get() {
-            scope.on_backend_free();
+        if let Some(limits) = self.backend.limits.get() {
+            limits.on_backend_free();
         }
     }
 }
@@ -171,24 +171,24 @@ impl Pool {
     /// Whether this client already holds its share of a backend.
     pub(crate) fn is_held_by(&self, client: &ClientShare, index: usize) -> bool {
         let limit = self.options.client_limit;
-        self.members.get(index).is_some_and(|member| client.is_at(Limited::of(&member.state), limit))
+        self.members.get(index).is_some_and(|member| client.is_at(LimitId::of(&member.state), limit))
     }
 
     /// Takes a place on a backend. It may fail where [`Pool::check`] just said yes: other workers take places too.
-    pub(crate) fn lease(&self, index: usize, now: Nanos, panic: bool) -> Result<Lease, Bar> {
+    pub(crate) fn lease(&self, index: usize, now: Nanos, panic: bool) -> Result<Lease, Unavailable> {
         let member = self.check(index, now, panic)?;
         let state = &member.state;
         let limit = self.options.inflight_limit;
         let raise = |count: u32| (count < limit).then(|| count + 1);
-        state.in_flight.fetch_update(SeqCst, SeqCst, raise).map_err(|_| Bar::Full)?;
+        state.in_flight.fetch_update(SeqCst, SeqCst, raise).map_err(|_| Unavailable::Full)?;
         let mut lease = Lease { backend: Arc::clone(state), index, pass: Pass::Normal, trial: false, share: None };
         if let Some(options) = &self.options.breaker {
-            lease.pass = state.breaker.enter(now, options).ok_or(Bar::Open)?;
+            lease.pass = state.breaker.enter(now, options).ok_or(Unavailable::CircuitOpen)?;
         }
         if state.health.fitness(now) == Fitness::Trial {
             lease.trial = state.health.enter_trial();
             if !lease.trial && !panic {
-                return Err(Bar::Unfit);
+                return Err(Unavailable::Unhealthy);
             }
         }
         Ok(lease)

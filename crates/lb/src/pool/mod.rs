@@ -12,10 +12,10 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 pub use latency::PeakEwma;
-pub(crate) use lease::Unbooked;
-pub use lease::{Lease, Settled, Verdict};
+pub(crate) use lease::UnrecordedAttempt;
+pub use lease::{Lease, Transitions, Verdict};
 
-use crate::admit::Scope;
+use crate::admit::RouteLimits;
 use crate::attempt::breaker::{Breaker, BreakerOptions};
 use crate::health::{Fitness, Health, PassiveOptions};
 use crate::time::Nanos;
@@ -84,7 +84,7 @@ pub struct Backend {
     /// When it last completed a response with a status below 500.
     last_success: AtomicU64,
     /// Outlives pools: a place that returns late calls the waiters of today.
-    scope: OnceLock<Arc<Scope>>,
+    limits: OnceLock<Arc<RouteLimits>>,
 }
 
 impl Backend {
@@ -130,16 +130,16 @@ pub struct Member {
 pub struct Pool {
     members: Box<[Member]>,
     options: PoolOptions,
-    scope: Option<Arc<Scope>>,
+    limits: Option<Arc<RouteLimits>>,
 }
 
 /// Why a backend cannot be taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Bar {
+pub(crate) enum Unavailable {
     /// Unhealthy or draining.
-    Unfit,
+    Unhealthy,
     /// Its circuit is open.
-    Open,
+    CircuitOpen,
     /// At its in-flight limit.
     Full,
 }
@@ -153,22 +153,22 @@ impl Pool {
             state.health.set_probed(spec.probed);
             Member { spec, state }
         };
-        Self { members: specs.into_iter().map(member).collect(), options, scope: None }
+        Self { members: specs.into_iter().map(member).collect(), options, limits: None }
     }
 
     /// Joins the pool to its upstream's counts: whoever waits there for a backend is called when one becomes free.
     #[must_use]
-    pub fn with_scope(mut self, scope: &Arc<Scope>) -> Self {
+    pub fn with_limits(mut self, limits: &Arc<RouteLimits>) -> Self {
         for member in &self.members {
-            member.state.scope.get_or_init(|| Arc::clone(scope));
+            member.state.limits.get_or_init(|| Arc::clone(limits));
         }
-        self.scope = Some(Arc::clone(scope));
+        self.limits = Some(Arc::clone(limits));
         self
     }
 
     /// The upstream's counts, if it was joined to them.
-    pub fn scope(&self) -> Option<&Arc<Scope>> {
-        self.scope.as_ref()
+    pub fn limits(&self) -> Option<&Arc<RouteLimits>> {
+        self.limits.as_ref()
     }
 
     /// All backends, in the order of the configuration.
@@ -188,8 +188,8 @@ impl Pool {
 
     /// A backend became fit again: whoever waits for one may go. The prober calls this after a transition.
     pub fn on_recovery(&self) {
-        if let Some(scope) = &self.scope {
-            scope.on_backend_free();
+        if let Some(limits) = &self.limits {
+            limits.on_backend_free();
         }
     }
 
@@ -216,19 +216,19 @@ impl Pool {
     }
 
     /// Whether a backend may be taken now. Three loads of one cache line where all is well.
-    pub(crate) fn check(&self, index: usize, now: Nanos, panic: bool) -> Result<&Member, Bar> {
-        let member = self.members.get(index).ok_or(Bar::Unfit)?;
+    pub(crate) fn check(&self, index: usize, now: Nanos, panic: bool) -> Result<&Member, Unavailable> {
+        let member = self.members.get(index).ok_or(Unavailable::Unhealthy)?;
         let state = &*member.state;
         match state.health.fitness(now) {
             Fitness::Healthy | Fitness::Trial => {}
             Fitness::Unhealthy if panic => {}
-            Fitness::Unhealthy | Fitness::Draining => return Err(Bar::Unfit),
+            Fitness::Unhealthy | Fitness::Draining => return Err(Unavailable::Unhealthy),
         }
         if self.options.breaker.as_ref().is_some_and(|options| !state.breaker.admits(now, options)) {
-            return Err(Bar::Open);
+            return Err(Unavailable::CircuitOpen);
         }
         if state.in_flight() >= self.options.inflight_limit {
-            return Err(Bar::Full);
+            return Err(Unavailable::Full);
         }
         Ok(member)
     }

@@ -29,7 +29,7 @@ fn places_are_bounded_and_return_by_drop() {
     let pool = pool(&[1], PoolOptions { inflight_limit: 2, ..Default::default() });
     let first = pool.lease(0, NOW, false).unwrap();
     let second = pool.lease(0, NOW, false).unwrap();
-    assert_eq!(pool.lease(0, NOW, false).unwrap_err(), Bar::Full);
+    assert_eq!(pool.lease(0, NOW, false).unwrap_err(), Unavailable::Full);
     drop(first);
     let third = pool.lease(0, NOW, false).unwrap();
     assert_eq!(pool.members()[0].state.in_flight(), 2);
@@ -44,26 +44,26 @@ fn without_breaker() -> PoolOptions {
     PoolOptions { breaker: None, ..Default::default() }
 }
 
-fn settle(pool: &Pool, index: usize, verdict: Verdict, now: Nanos) -> Settled {
-    pool.lease(index, now, false).unwrap().settle(pool, verdict, now)
+fn record(pool: &Pool, index: usize, verdict: Verdict, now: Nanos) -> Transitions {
+    pool.lease(index, now, false).unwrap().record(pool, verdict, now)
 }
 
 fn fail_thrice(pool: &Pool, index: usize) {
-    (0..3).for_each(|_| _ = settle(pool, index, LOST, NOW));
+    (0..3).for_each(|_| _ = record(pool, index, LOST, NOW));
 }
 
 #[test]
 fn failures_make_a_backend_unhealthy_once_and_one_trial_brings_it_back() {
     let pool = pool(&[1, 1], without_breaker());
-    assert_eq!([0; 2].map(|_| settle(&pool, 0, LOST, NOW).health), [None, None]);
-    assert_eq!(settle(&pool, 0, LOST, NOW).health, Some(Transition { healthy: false, reason: "reset" }));
-    assert_eq!(pool.lease(0, NOW, false).unwrap_err(), Bar::Unfit);
+    assert_eq!([0; 2].map(|_| record(&pool, 0, LOST, NOW).health), [None, None]);
+    assert_eq!(record(&pool, 0, LOST, NOW).health, Some(Transition { healthy: false, reason: "reset" }));
+    assert_eq!(pool.lease(0, NOW, false).unwrap_err(), Unavailable::Unhealthy);
     let later = Nanos::from_millis(11_000);
     let mut trial = pool.lease(0, later, false).unwrap();
     assert!(trial.is_probe());
-    assert_eq!(pool.lease(0, later, false).unwrap_err(), Bar::Unfit, "one trial at a time");
-    let settled = trial.settle(&pool, Verdict::Answered(204), later);
-    assert_eq!(settled.health, Some(Transition { healthy: true, reason: "trial" }));
+    assert_eq!(pool.lease(0, later, false).unwrap_err(), Unavailable::Unhealthy, "one trial at a time");
+    let transitions = trial.record(&pool, Verdict::Answered(204), later);
+    assert_eq!(transitions.health, Some(Transition { healthy: true, reason: "trial" }));
     drop(trial);
     assert!(pool.lease(0, later, false).is_ok_and(|lease| !lease.is_probe()));
 }
@@ -75,9 +75,9 @@ fn a_trial_that_is_dropped_gives_its_slot_back_and_one_that_fails_starts_the_coo
     let at = |ms| Nanos::from_millis(ms);
     drop(pool.lease(0, at(11_000), false).unwrap());
     let mut trial = pool.lease(0, at(11_000), false).unwrap();
-    assert_eq!(trial.settle(&pool, LOST, at(12_000)), Settled::default());
+    assert_eq!(trial.record(&pool, LOST, at(12_000)), Transitions::default());
     drop(trial);
-    assert_eq!(pool.lease(0, at(21_999), false).unwrap_err(), Bar::Unfit);
+    assert_eq!(pool.lease(0, at(21_999), false).unwrap_err(), Unavailable::Unhealthy);
     assert!(pool.lease(0, at(22_000), false).is_ok());
 }
 
@@ -86,39 +86,39 @@ fn a_probe_of_an_open_circuit_gives_its_slot_back_when_it_is_dropped() {
     let mut specs = specs(&[1, 1]);
     specs[0].passive = None;
     let pool = Pool::build(specs, PoolOptions::default(), None);
-    assert_eq!([0; 3].map(|_| settle(&pool, 0, LOST, NOW).circuit), [None, None, Some(Circuit::Open)]);
-    assert_eq!(pool.lease(0, NOW, false).unwrap_err(), Bar::Open);
+    assert_eq!([0; 3].map(|_| record(&pool, 0, LOST, NOW).circuit), [None, None, Some(Circuit::Open)]);
+    assert_eq!(pool.lease(0, NOW, false).unwrap_err(), Unavailable::CircuitOpen);
     let later = Nanos::from_millis(31_000);
     let probe = pool.lease(0, later, false).unwrap();
     assert!(probe.is_probe());
-    assert_eq!(pool.lease(0, later, false).unwrap_err(), Bar::Open, "one probe at a time");
+    assert_eq!(pool.lease(0, later, false).unwrap_err(), Unavailable::CircuitOpen, "one probe at a time");
     drop(probe);
     let mut probe = pool.lease(0, later, false).unwrap();
-    assert_eq!(probe.settle(&pool, Verdict::Answered(200), later).circuit, Some(Circuit::Closed));
+    assert_eq!(probe.record(&pool, Verdict::Answered(200), later).circuit, Some(Circuit::Closed));
     assert!(pool.lease(0, later, false).is_ok_and(|lease| !lease.is_probe()), "the circuit is closed again");
 }
 
 #[test]
 fn server_errors_count_only_where_they_are_told_to() {
-    let answer = |pool: &Pool, status| settle(pool, 0, Verdict::Answered(status), NOW);
+    let answer = |pool: &Pool, status| record(pool, 0, Verdict::Answered(status), NOW);
     let all = pool(&[1, 1], PoolOptions::default());
-    assert!((0..100).all(|_| answer(&all, 500) == Settled::default()));
+    assert!((0..100).all(|_| answer(&all, 500) == Transitions::default()));
 
     let mut specs = specs(&[1, 1]);
     specs[0].passive = Some(PassiveOptions { count_5xx: true, ..Default::default() });
     let pool = Pool::build(specs, PoolOptions::default(), None);
     assert!([500, 499, 503, 599].iter().all(|&status| answer(&pool, status).health.is_none()));
-    let settled = answer(&pool, 500);
-    assert_eq!(settled.health, Some(Transition { healthy: false, reason: "5xx" }));
-    assert_eq!(settled.circuit, None);
+    let transitions = answer(&pool, 500);
+    assert_eq!(transitions.health, Some(Transition { healthy: false, reason: "5xx" }));
+    assert_eq!(transitions.circuit, None);
 }
 
 #[test]
 fn failures_to_connect_count_for_health_and_never_for_the_circuit() {
     let pool = pool(&[1, 1], PoolOptions::default());
     let failed = Verdict::Failed(FailureKind::ConnectRefused.blame().unwrap());
-    let settled = [0; 3].map(|_| settle(&pool, 0, failed, NOW));
-    assert!(settled[2].health.is_some());
+    let transitions = [0; 3].map(|_| record(&pool, 0, failed, NOW));
+    assert!(transitions[2].health.is_some());
     assert!(pool.members()[0].state.breaker.is_closed());
 }
 
@@ -128,8 +128,12 @@ fn a_failure_that_is_booked_late_counts_like_one_that_is_booked_at_once() {
         let [at_once, late] = [(); 2].map(|()| pool(&[1, 1], PoolOptions::default()));
         let blame = kind.blame().unwrap();
         for _ in 0..3 {
-            let unbooked = late.lease(0, NOW, false).unwrap().unbooked();
-            assert_eq!(unbooked.fail(&late, blame, NOW), settle(&at_once, 0, Verdict::Failed(blame), NOW), "{kind:?}");
+            let unrecorded = late.lease(0, NOW, false).unwrap().unrecorded();
+            assert_eq!(
+                unrecorded.fail(&late, blame, NOW),
+                record(&at_once, 0, Verdict::Failed(blame), NOW),
+                "{kind:?}"
+            );
         }
         let state = |pool: &Pool| (pool.healthy(), pool.members()[0].state.breaker.is_closed());
         assert_eq!(state(&late), state(&at_once));
@@ -149,7 +153,7 @@ fn a_share_of_the_pool_stays_in_service_whatever_fails() {
             for index in 0..backends {
                 (0..3).for_each(|_| {
                     if let Ok(mut lease) = pool.lease(index, NOW, false) {
-                        lease.settle(&pool, LOST, NOW);
+                        lease.record(&pool, LOST, NOW);
                     }
                 });
             }
@@ -173,9 +177,9 @@ fn passive_health_and_circuits_together_never_take_the_last_backend() {
     assert_eq!(serving(), 1, "{pool:?}");
     // The other three return; the last one is then not spared any more.
     let later = Nanos::from_millis(31_000);
-    (0..4).for_each(|index| _ = settle(&pool, index, Verdict::Answered(200), later));
+    (0..4).for_each(|index| _ = record(&pool, index, Verdict::Answered(200), later));
     assert_eq!(pool.healthy(), 4);
-    (0..3).for_each(|_| _ = pool.lease(3, later, false).unwrap().settle(&pool, LOST, later));
+    (0..3).for_each(|_| _ = pool.lease(3, later, false).unwrap().record(&pool, LOST, later));
     assert_eq!(pool.healthy(), 3);
 }
 
@@ -186,7 +190,7 @@ fn a_backend_that_probes_or_an_operator_took_out_does_not_serve_for_another() {
     fail_thrice(&pool, 0);
     assert_eq!(pool.healthy(), 4, "the others are drained");
     pool.members()[3].state.health.set_draining(false);
-    settle(&pool, 0, LOST, NOW);
+    record(&pool, 0, LOST, NOW);
     assert_eq!(pool.healthy(), 3, "the next failure asks again");
 }
 
@@ -197,7 +201,7 @@ fn slow_start_has_ten_equal_steps_and_none_at_start() {
     assert_eq!(pool.effective_weight(0, NOW), 70);
     fail_thrice(&pool, 0);
     let back = Nanos::from_millis(20_000);
-    settle(&pool, 0, Verdict::Answered(200), back);
+    record(&pool, 0, Verdict::Answered(200), back);
     let weights: Vec<u32> = (0..12).map(|n| pool.effective_weight(0, Nanos::from_millis(20_000 + n * 100))).collect();
     assert_eq!(weights, [7, 14, 21, 28, 35, 42, 49, 56, 63, 70, 70, 70]);
 }
@@ -212,7 +216,7 @@ fn panic_ignores_health_but_not_a_drain() {
     assert!(pool.in_panic());
     assert!(pool.lease(0, NOW, true).is_ok());
     assert!(pool.members()[1].state.health.set_draining(true));
-    assert_eq!(pool.lease(1, NOW, true).unwrap_err(), Bar::Unfit);
+    assert_eq!(pool.lease(1, NOW, true).unwrap_err(), Unavailable::Unhealthy);
 }
 
 #[test]

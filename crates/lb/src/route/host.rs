@@ -3,7 +3,7 @@
 //! It borrows from the authority and compares without regard to case, so no name is copied. Whether an authority is valid
 //! at all was checked before (docs/reference/behaviour.md#request-checks).
 
-use super::index::{Index, Rolling};
+use super::index::{Index, RollingHash};
 use spooky_config::{host_of, normalize_host};
 use std::net::Ipv6Addr;
 
@@ -50,13 +50,13 @@ pub(super) struct Hosts {
 
 /// The hosts that match one request.
 #[derive(Clone, Copy)]
-pub(super) struct Found {
+pub(super) struct MatchingHosts {
     exact: Option<u32>,
     /// Position of the longest matching suffix; the shorter ones are its parents.
     suffix: Option<u32>,
 }
 
-impl Found {
+impl MatchingHosts {
     /// Whether an exact name matches.
     pub(super) fn has_exact(&self) -> bool {
         self.exact.is_some()
@@ -79,9 +79,9 @@ impl Hosts {
     }
 
     /// The ids that match the host of `authority`.
-    pub(super) fn find(&self, authority: &[u8]) -> Found {
+    pub(super) fn find(&self, authority: &[u8]) -> MatchingHosts {
         if self.exact_count == 0 && self.parents.is_empty() {
-            return Found { exact: None, suffix: None };
+            return MatchingHosts { exact: None, suffix: None };
         }
         let host = host_of(authority);
         match normal_ipv6(host) {
@@ -91,12 +91,12 @@ impl Hosts {
     }
 
     /// The first id in order of precedence: exact name, then suffixes from the longest, then [`ANY_HOST`].
-    pub(super) fn first(&self, found: Found) -> u32 {
+    pub(super) fn first(&self, found: MatchingHosts) -> u32 {
         found.exact.unwrap_or_else(|| self.suffix_id(found.suffix))
     }
 
     /// The id after `id` in that order.
-    pub(super) fn after(&self, found: Found, id: u32) -> u32 {
+    pub(super) fn after(&self, found: MatchingHosts, id: u32) -> u32 {
         match id.checked_sub(self.exact_count) {
             None => self.suffix_id(found.suffix),
             Some(suffix) => self.suffix_id(self.parents.get(suffix as usize).copied().flatten()),
@@ -109,10 +109,10 @@ impl Hosts {
 
     /// One pass over the labels from the right; the last suffix found is the longest. A suffix counts with at least `above`
     /// bytes before its dot.
-    fn walk(&self, host: &[u8], above: usize) -> Found {
+    fn walk(&self, host: &[u8], above: usize) -> MatchingHosts {
         let mut suffix = None;
         let mut rest = host;
-        let mut hash = Rolling::START;
+        let mut hash = RollingHash::START;
         while let Some(dot) = rest.iter().rposition(|&byte| byte == b'.') {
             let below = host.get(dot + 1..).unwrap_or_default();
             hash = hash.piece_ignoring_case(rest.get(dot + 1..).unwrap_or_default());
@@ -125,7 +125,7 @@ impl Hosts {
         }
         let hash = hash.piece_ignoring_case(rest);
         let exact = self.exact.find(hash, |stored| stored.eq_ignore_ascii_case(host));
-        Found { exact, suffix }
+        MatchingHosts { exact, suffix }
     }
 }
 
@@ -147,8 +147,8 @@ fn normal_ipv6(host: &[u8]) -> Option<([u8; LONGEST_IPV6], usize)> {
 const LONGEST_IPV6: usize = 45;
 
 /// The hash of a whole name: its labels from the right.
-fn hash_of(host: &[u8]) -> Rolling {
+fn hash_of(host: &[u8]) -> RollingHash {
     let mut labels = host.rsplit(|&byte| byte == b'.');
-    let first = Rolling::START.piece_ignoring_case(labels.next().unwrap_or_default());
+    let first = RollingHash::START.piece_ignoring_case(labels.next().unwrap_or_default());
     labels.fold(first, |hash, label| hash.separator().piece_ignoring_case(label))
 }

@@ -8,9 +8,9 @@ use crate::rng::fold;
 
 /// The state of a hash after some pieces of a key. The same pieces in the same order give the same state.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Rolling(u64);
+pub(super) struct RollingHash(u64);
 
-impl Rolling {
+impl RollingHash {
     pub(super) const START: Self = Self(0x51_7C_C1_B7_27_22_0A_95);
 
     /// Takes in a word.
@@ -64,7 +64,7 @@ pub(super) struct Index<K> {
 
 impl<K> Index<K> {
     /// An index of distinct `keys`, whose ids are their positions; probes must hash as `hash` does.
-    pub(super) fn build(keys: Vec<K>, hash: impl Fn(&K) -> Rolling) -> Self {
+    pub(super) fn build(keys: Vec<K>, hash: impl Fn(&K) -> RollingHash) -> Self {
         let size = (keys.len().max(1) * 2).next_power_of_two();
         let mut slots = vec![0_u32; size].into_boxed_slice();
         for (id, key) in keys.iter().enumerate() {
@@ -80,7 +80,7 @@ impl<K> Index<K> {
     }
 
     /// The id of the key with this hash that `equal` accepts.
-    pub(super) fn find(&self, hash: Rolling, equal: impl Fn(&K) -> bool) -> Option<u32> {
+    pub(super) fn find(&self, hash: RollingHash, equal: impl Fn(&K) -> bool) -> Option<u32> {
         let size = self.slots.len();
         let mut at = first_slot(hash, size);
         loop {
@@ -94,7 +94,7 @@ impl<K> Index<K> {
 }
 
 /// `size` is a power of two.
-fn first_slot(hash: Rolling, size: usize) -> usize {
+fn first_slot(hash: RollingHash, size: usize) -> usize {
     hash.0 as usize & (size - 1)
 }
 
@@ -120,7 +120,7 @@ mod tests {
         for count in [10, 10_000] {
             let key = |n: usize| format!("/api/v{}/service{n}/", n % 7).into_bytes();
             let hash = |key: &Vec<u8>| {
-                key.split(|&byte| byte == b'/').fold(Rolling::START, |hash, part| hash.separator().piece(part))
+                key.split(|&byte| byte == b'/').fold(RollingHash::START, |hash, part| hash.separator().piece(part))
             };
             let index = Index::build((0..count).map(key).collect(), hash);
             let looks = |n: usize| {
@@ -140,7 +140,8 @@ mod tests {
 
     #[test]
     fn pieces_of_any_length_differ() {
-        let states: std::collections::HashSet<u64> = (0..64).map(|len| Rolling::START.piece(&vec![0; len]).0).collect();
+        let states: std::collections::HashSet<u64> =
+            (0..64).map(|len| RollingHash::START.piece(&vec![0; len]).0).collect();
         assert_eq!(states.len(), 64);
     }
 }

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::host::{self, ANY_HOST, Hosts};
-use super::index::{Index, Rolling};
+use super::index::{Index, RollingHash};
 use super::{Match, Reason, Rule, path};
 
 /// All routes of one configuration.
@@ -67,7 +67,7 @@ impl Table {
         let form = path::matching_form(path, scratch);
         let hosts = self.hosts.find(authority);
         let mut best = None;
-        let mut hash = Rolling::START;
+        let mut hash = RollingHash::START;
         let mut slash = 0;
         // At each slash: the prefix that ends with it, then the one that ends before the next slash or the end.
         while slash < form.len() && slash < self.longest {
@@ -85,7 +85,14 @@ impl Table {
     }
 
     /// Tries the rules at one prefix of the path; a find replaces that of a shorter prefix.
-    fn visit(&self, prefix: Option<&[u8]>, hash: Rolling, hosts: host::Found, method: &[u8], best: &mut Option<Match>) {
+    fn visit(
+        &self,
+        prefix: Option<&[u8]>,
+        hash: RollingHash,
+        hosts: host::MatchingHosts,
+        method: &[u8],
+        best: &mut Option<Match>,
+    ) {
         let Some(prefix) = prefix else { return };
         let Some(prefix_id) = self.prefixes.find(hash, |stored| **stored == *prefix) else { return };
         let mut winner = None;
@@ -147,14 +154,14 @@ fn prefix_form(prefix: &str) -> Box<[u8]> {
 }
 
 /// As the walk of a lookup rolls it.
-fn prefix_hash(prefix: &[u8]) -> Rolling {
+fn prefix_hash(prefix: &[u8]) -> RollingHash {
     let mut segments = prefix.split(|&byte| byte == b'/');
-    let first = Rolling::START.piece(segments.next().unwrap_or_default());
+    let first = RollingHash::START.piece(segments.next().unwrap_or_default());
     segments.fold(first, |hash, segment| hash.separator().piece(segment))
 }
 
-const fn pair_hash(prefix: u32, host: u32) -> Rolling {
-    Rolling::START.word((prefix as u64) << 32 | host as u64)
+const fn pair_hash(prefix: u32, host: u32) -> RollingHash {
+    RollingHash::START.word((prefix as u64) << 32 | host as u64)
 }
 
 /// Gives dense ids to distinct keys, in order of appearance.

@@ -57,7 +57,7 @@ fn a_successful_probe_ends_the_rest() {
     let mut prober = Prober::new(ActiveOptions::default(), NOW, &mut rng);
     prober.on_result(&pool.members()[0].state.health, true, NOW);
     assert!(is_picked(&mut upstream, NOW));
-    assert!(upstream.on_connect_failure(0, NOW, &mut rng), "a failure after the probe is news");
+    assert!(upstream.on_connect_failure(0, NOW, &mut rng), "a failure after the probe is transitions");
     assert!(rest(&mut upstream, NOW) < 300, "and its rest a first one");
 }
 
@@ -108,16 +108,16 @@ fn what_bars_one_backend_explains_the_refusal_unless_another_is_only_full() {
 #[test]
 fn a_place_in_the_budget_of_the_route_is_given_back_if_the_process_has_none() {
     let one = BudgetOptions { ratio_percent: 0, min_retries: 1, ..BudgetOptions::default() };
-    let [route, process] = [0, 1].map(|_| Arc::new(Budget::new(1, &one)));
-    let upstream = upstream(1, PoolOptions::default()).with_budgets(Arc::clone(&route), Arc::clone(&process));
-    assert!(process.take(NOW));
+    let [route, global] = [0, 1].map(|_| Arc::new(Budget::new(1, &one)));
+    let upstream = upstream(1, PoolOptions::default()).with_budgets(Arc::clone(&route), Arc::clone(&global));
+    assert!(global.take(NOW));
     assert!(!upstream.take_budget(NOW));
     assert_eq!(route.further(NOW), 0);
-    process.give_back(NOW);
+    global.give_back(NOW);
     assert!(upstream.take_budget(NOW));
-    assert_eq!((route.further(NOW), process.further(NOW)), (1, 1));
+    assert_eq!((route.further(NOW), global.further(NOW)), (1, 1));
     assert!(!upstream.take_budget(NOW), "the budget of the route is empty");
-    assert_eq!((route.further(NOW), process.further(NOW)), (1, 1));
+    assert_eq!((route.further(NOW), global.further(NOW)), (1, 1));
     upstream.give_back_budget(NOW);
-    assert_eq!((route.further(NOW), process.further(NOW)), (0, 0));
+    assert_eq!((route.further(NOW), global.further(NOW)), (0, 0));
 }

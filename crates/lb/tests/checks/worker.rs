@@ -5,8 +5,8 @@ use std::hint::black_box;
 use std::sync::Arc;
 use std::time::Duration;
 
-use spooky_lb::admit::{Admission, Process, ProcessOptions, Queue, Scope, ScopeOptions};
-use spooky_lb::attempt::{Attempt, Budget, BudgetOptions, Cx, Request, Step};
+use spooky_lb::admit::{Admission, GlobalLimitOptions, GlobalLimits, Queue, RouteLimitOptions, RouteLimits};
+use spooky_lb::attempt::{Attempts, Budget, BudgetOptions, Cx, Request, Step};
 use spooky_lb::balance::{Algorithm, key};
 use spooky_lb::health::PassiveOptions;
 use spooky_lb::pool::{Pool, PoolOptions, Spec};
@@ -28,16 +28,16 @@ pub(crate) fn table(routes: usize) -> Table {
 
 /// What workers share.
 pub(crate) struct Shared {
-    process: Arc<Process>,
-    scope: Arc<Scope>,
+    global: Arc<GlobalLimits>,
+    limits: Arc<RouteLimits>,
     pool: Arc<Pool>,
     budgets: [Arc<Budget>; 2],
 }
 
 impl Shared {
     pub(crate) fn new(workers: usize, backends: usize) -> Self {
-        let process = Process::new(workers, &ProcessOptions::default());
-        let scope = Scope::new(Arc::clone(&process), workers, &ScopeOptions::default());
+        let global = GlobalLimits::new(workers, &GlobalLimitOptions::default());
+        let limits = RouteLimits::new(Arc::clone(&global), workers, &RouteLimitOptions::default());
         let spec = |n: usize| Spec {
             id: format!("b{n}"),
             address: format!("10.0.0.{n}:80"),
@@ -45,9 +45,9 @@ impl Shared {
             passive: Some(PassiveOptions::default()),
             probed: true,
         };
-        let pool = Pool::build((0..backends).map(spec).collect(), PoolOptions::default(), None).with_scope(&scope);
+        let pool = Pool::build((0..backends).map(spec).collect(), PoolOptions::default(), None).with_limits(&limits);
         let budgets = [0, 1].map(|_| Arc::new(Budget::new(workers, &BudgetOptions::default())));
-        Self { process, scope, pool: Arc::new(pool), budgets }
+        Self { global, limits, pool: Arc::new(pool), budgets }
     }
 }
 
@@ -55,7 +55,7 @@ impl Shared {
 pub(crate) struct Worker {
     table: Table,
     queue: Queue,
-    scope: Arc<Scope>,
+    limits: Arc<RouteLimits>,
     upstream: Upstream,
     rng: Rng,
     scratch: Vec<u8>,
@@ -65,12 +65,12 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(shared: &Shared, worker: usize, algorithm: Algorithm) -> Self {
         let options = UpstreamOptions { algorithm, ..Default::default() };
-        let [route, process] = shared.budgets.clone();
+        let [route, global] = shared.budgets.clone();
         Self {
             table: table(100),
-            queue: Queue::new(Arc::clone(&shared.process), worker),
-            scope: Arc::clone(&shared.scope),
-            upstream: Upstream::new(Arc::clone(&shared.pool), options).on_worker(worker).with_budgets(route, process),
+            queue: Queue::new(Arc::clone(&shared.global), worker),
+            limits: Arc::clone(&shared.limits),
+            upstream: Upstream::new(Arc::clone(&shared.pool), options).on_worker(worker).with_budgets(route, global),
             rng: Rng::seeded(worker as u64),
             scratch: Vec::new(),
             now: Nanos::from_millis(1000),
@@ -83,10 +83,10 @@ impl Worker {
             self.table.lookup(b"host14.example.com", b"/api/v0/service14/users?id=7", b"GET", &mut self.scratch);
         black_box(route.expect("the route is in the table"));
         self.now = self.now + Duration::from_micros(5);
-        let Admission::Granted(permit) = self.queue.admit(&self.scope, None, Nanos::NEVER, self.now) else { return };
+        let Admission::Granted(permit) = self.queue.admit(&self.limits, None, Nanos::NEVER, self.now) else { return };
         let key = key::hash(&self.now.get().to_le_bytes());
         let request = Request { method: b"GET", has_body: false, key };
-        let mut attempt = Attempt::new(&request, &self.upstream, self.now);
+        let mut attempt = Attempts::new(&request, &self.upstream, self.now);
         let mut cx = Cx { now: self.now, upstream: &mut self.upstream, rng: &mut self.rng };
         let Step::Start { slot, .. } = attempt.on_start(&mut cx) else { return };
         attempt.on_sent(&mut cx, slot);

@@ -9,8 +9,10 @@ use std::collections::{BTreeMap, BinaryHeap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 
-use spooky_lb::admit::{AdaptiveOptions, Admission, Permit, Process, ProcessOptions, Queue, Scope, ScopeOptions, Wake};
-use spooky_lb::attempt::{Attempt, Cx, Request, SlotId, Step};
+use spooky_lb::admit::{
+    AdaptiveOptions, Admission, GlobalLimitOptions, GlobalLimits, Permit, Queue, RouteLimitOptions, RouteLimits, Wake,
+};
+use spooky_lb::attempt::{Attempts, Cx, Request, SlotId, Step};
 use spooky_lb::health::PassiveOptions;
 use spooky_lb::pool::{Pool, PoolOptions, Spec};
 use spooky_lb::rng::Rng;
@@ -29,7 +31,7 @@ enum Event {
 
 struct Running {
     permit: Permit,
-    attempt: Attempt,
+    attempt: Attempts,
     slot: SlotId,
 }
 
@@ -39,8 +41,8 @@ struct World {
     rng: Rng,
     events: BinaryHeap<Reverse<(Nanos, u64, Event)>>,
     count: u64,
-    process: Arc<Process>,
-    scope: Arc<Scope>,
+    global: Arc<GlobalLimits>,
+    limits: Arc<RouteLimits>,
     queue: Queue,
     upstream: Upstream,
     running: BTreeMap<u64, Running>,
@@ -70,10 +72,10 @@ struct Seen {
 impl World {
     fn new(slots: u32, service_ms: u64) -> Self {
         let adaptive = AdaptiveOptions { max_limit: MAX_LIMIT, ..Default::default() };
-        let options = ProcessOptions { adaptive: Some(adaptive), brownout: None, ..Default::default() };
-        let process = Process::new(1, &options);
-        let limits = ScopeOptions { inflight_limit: 10_000, max_wait: Duration::ZERO, ..Default::default() };
-        let scope = Scope::new(Arc::clone(&process), 1, &limits);
+        let options = GlobalLimitOptions { adaptive: Some(adaptive), brownout: None, ..Default::default() };
+        let global = GlobalLimits::new(1, &options);
+        let limits = RouteLimitOptions { inflight_limit: 10_000, max_wait: Duration::ZERO, ..Default::default() };
+        let limits = RouteLimits::new(Arc::clone(&global), 1, &limits);
         let spec = Spec {
             id: "b1".into(),
             address: "10.0.0.1:80".into(),
@@ -82,15 +84,15 @@ impl World {
             probed: false,
         };
         let options = PoolOptions { inflight_limit: 10_000, ..Default::default() };
-        let pool = Arc::new(Pool::build(vec![spec], options, None).with_scope(&scope));
+        let pool = Arc::new(Pool::build(vec![spec], options, None).with_limits(&limits));
         Self {
             now: Nanos::from_millis(1000),
             rng: Rng::seeded(7),
             events: BinaryHeap::new(),
             count: 0,
-            queue: Queue::new(Arc::clone(&process), 0),
-            process,
-            scope,
+            queue: Queue::new(Arc::clone(&global), 0),
+            global,
+            limits,
             upstream: Upstream::new(pool, UpstreamOptions::default()),
             running: BTreeMap::new(),
             slots,
@@ -134,7 +136,7 @@ impl World {
         while self.now < end {
             let next = self.events.peek().map_or(end, |Reverse((at, ..))| *at).min(end);
             while sample_at <= next {
-                let limit = self.process.adaptive_limit().unwrap();
+                let limit = self.global.adaptive_limit().unwrap();
                 (sum, samples, least) = (sum + f64::from(limit), samples + 1, least.min(limit));
                 sample_at = sample_at + Duration::from_millis(50);
             }
@@ -168,7 +170,7 @@ impl World {
     }
 
     fn arrive(&mut self) {
-        match self.queue.admit(&self.scope, None, Nanos::NEVER, self.now) {
+        match self.queue.admit(&self.limits, None, Nanos::NEVER, self.now) {
             Admission::Granted(permit) => self.start(permit),
             Admission::Queued(_) => panic!("nobody waits here"),
             Admission::Refused(_) => self.refused += 1,
@@ -183,7 +185,7 @@ impl World {
 
     fn start(&mut self, permit: Permit) {
         let request = Request { method: b"GET", has_body: false, key: 0 };
-        let mut attempt = Attempt::new(&request, &self.upstream, self.now);
+        let mut attempt = Attempts::new(&request, &self.upstream, self.now);
         let mut cx = Cx { now: self.now, upstream: &mut self.upstream, rng: &mut self.rng };
         let Step::Start { slot, .. } = attempt.on_start(&mut cx) else { panic!("the backend is there") };
         attempt.on_sent(&mut cx, slot);

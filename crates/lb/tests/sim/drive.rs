@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use spooky_lb::admit::{Admission, Permit, Ticket, Waited, Wake};
-use spooky_lb::attempt::{Attempt, Cx, FailureKind, Request, Sent, SlotId, Step};
+use spooky_lb::admit::{Admission, Permit, Ticket, WaitPeriod, Wake};
+use spooky_lb::attempt::{Attempts, Cx, FailureKind, Request, Sent, SlotId, Step};
 use spooky_lb::balance::key;
 use spooky_lb::outcome::Reason;
 use spooky_lb::time::Nanos;
@@ -40,11 +40,11 @@ pub(crate) struct Exchange {
     pub(crate) method: &'static str,
     pub(crate) has_body: bool,
     pub(crate) permit: Option<Permit>,
-    pub(crate) attempt: Attempt,
+    pub(crate) attempt: Attempts,
     pub(crate) slots: [Option<Run>; 2],
     pub(crate) ticket: Option<Ticket>,
     pub(crate) since: Nanos,
-    pub(crate) waited: Option<Waited>,
+    pub(crate) waited: Option<WaitPeriod>,
     pub(crate) failed: Option<Failed>,
     /// Backends that did not answer it in time.
     pub(crate) timed_out: Vec<String>,
@@ -74,7 +74,7 @@ impl World {
         let key = key::hash(&self.rng.below(50).to_le_bytes());
         let request = Request { method: method.as_bytes(), has_body, key };
         let client = self.clients[worker][id as usize % CLIENTS].clone();
-        let attempt = Attempt::new(&request, &self.generations[generation].upstreams[worker][upstream], now);
+        let attempt = Attempts::new(&request, &self.generations[generation].upstreams[worker][upstream], now);
         let attempt = attempt.for_client(client.clone());
         self.shadow.totals.requests += 1;
         let mut exchange = Exchange {
@@ -117,12 +117,12 @@ impl World {
 
     /// Permits are held: the first pick.
     fn begin(&mut self, id: u64) {
-        let step = self.ask(id, Attempt::on_start);
+        let step = self.ask(id, Attempts::on_start);
         self.perform(id, step);
     }
 
     /// One question to the machine; the shadow looks before and after.
-    fn ask(&mut self, id: u64, question: impl FnOnce(&mut Attempt, &mut Cx<'_>) -> Step) -> Step {
+    fn ask(&mut self, id: u64, question: impl FnOnce(&mut Attempts, &mut Cx<'_>) -> Step) -> Step {
         let now = self.now();
         self.look(id);
         let exchange = self.exchanges.get_mut(&id).unwrap();
@@ -147,7 +147,7 @@ impl World {
                 Step::Cancel { slot } => {
                     let ended = self.exchanges.get_mut(&id).unwrap().slots[slot.index()].take();
                     assert!(ended.is_some(), "cancelled what does not run");
-                    step = self.ask(id, Attempt::next);
+                    step = self.ask(id, Attempts::next);
                 }
                 Step::Full => return self.wait_for_backend(id, false),
                 Step::ClientFull => return self.wait_for_backend(id, true),
@@ -277,7 +277,7 @@ impl World {
         if exchange.attempt.timer(upstream) > now {
             return self.arm(id);
         }
-        let step = self.ask(id, Attempt::on_timer);
+        let step = self.ask(id, Attempts::on_timer);
         if let Step::Cancel { slot } = step {
             let exchange = self.exchanges.get_mut(&id).unwrap();
             let address = exchange.slots[slot.index()].as_ref().unwrap().address.clone();
@@ -360,7 +360,7 @@ impl World {
             let ticket = wake.ticket();
             let found =
                 self.exchanges.values().find(|exchange| exchange.worker == worker && exchange.ticket == Some(ticket));
-            let id = found.expect("news for a ticket that is held").id;
+            let id = found.expect("transitions for a ticket that is held").id;
             let exchange = self.exchanges.get_mut(&id).unwrap();
             match wake {
                 Wake::Granted { permit, waited, .. } => {

@@ -226,18 +226,18 @@ impl World {
         let upstream = self.exchanges[&id].upstream;
         self.shadow.totals.retries += u64::from(further && !hedge);
         self.shadow.totals.hedges += u64::from(hedge);
-        for scope in [upstream, UPSTREAMS] {
+        for limits in [upstream, UPSTREAMS] {
             let lists = if further { &mut self.shadow.further } else { &mut self.shadow.firsts };
-            lists[scope].push_back(now);
-            for list in [&mut self.shadow.firsts[scope], &mut self.shadow.further[scope]] {
+            lists[limits].push_back(now);
+            for list in [&mut self.shadow.firsts[limits], &mut self.shadow.further[limits]] {
                 while list.front().is_some_and(|&at| at + window <= now) {
                     list.pop_front();
                 }
             }
-            let firsts = self.shadow.firsts[scope].len() as f64;
+            let firsts = self.shadow.firsts[limits].len() as f64;
             let allowed =
                 f64::from(self.plan.budget.min_retries) + firsts * f64::from(self.plan.budget.ratio_percent) / 100.0;
-            let taken = self.shadow.further[scope].len() as f64;
+            let taken = self.shadow.further[limits].len() as f64;
             // "Fewer than" before it was taken; a clock that goes back makes windows that never were.
             if further && !self.plan.clock_jumps_back {
                 assert!(taken - 1.0 < allowed, "budget: {taken} of {allowed}, seed {}", self.shadow.seed);
@@ -257,14 +257,14 @@ impl World {
             }
         }
         let world = self.shadow.seed;
-        for (upstream, scope) in self.scopes.iter().enumerate() {
-            assert_eq!(scope.in_flight(), permits[upstream], "permits of upstream {upstream}, seed {world}");
-            assert_eq!(scope.queued(), waiting[upstream], "queue of upstream {upstream}, seed {world}");
+        for (upstream, limits) in self.scopes.iter().enumerate() {
+            assert_eq!(limits.in_flight(), permits[upstream], "permits of upstream {upstream}, seed {world}");
+            assert_eq!(limits.queued(), waiting[upstream], "queue of upstream {upstream}, seed {world}");
         }
-        assert_eq!(self.process.in_flight(), permits.iter().sum::<u32>());
-        assert_eq!(self.process.queued(), waiting.iter().sum::<u32>());
-        assert!(self.process.in_flight() <= self.plan.process.inflight_limit);
-        assert!(self.process.queued() <= self.plan.process.queue_cap);
+        assert_eq!(self.global.in_flight(), permits.iter().sum::<u32>());
+        assert_eq!(self.global.queued(), waiting.iter().sum::<u32>());
+        assert!(self.global.in_flight() <= self.plan.global.inflight_limit);
+        assert!(self.global.queued() <= self.plan.global.queue_cap);
         for pool in self.generations.iter().flat_map(|generation| &generation.pools) {
             for member in pool.members() {
                 let there = on_backend.get(member.spec.address.as_str()).copied().unwrap_or(0);
@@ -276,13 +276,13 @@ impl World {
 
     /// Whoever waits for a permit waits because a limit is full, or because its client holds its share of one.
     fn check_nobody_is_forgotten(&self) {
-        let (limit, which) = self.process.limit();
+        let (limit, which) = self.global.limit();
         assert!(matches!(which, Limit::Adaptive | Limit::Global));
-        if self.process.in_flight() >= limit {
+        if self.global.in_flight() >= limit {
             return;
         }
-        for (upstream, scope) in self.scopes.iter().enumerate() {
-            let share = client_limit(scope.limit(), SHARE_PERCENT);
+        for (upstream, limits) in self.scopes.iter().enumerate() {
+            let share = client_limit(limits.limit(), SHARE_PERCENT);
             let has_room = |exchange: &crate::drive::Exchange| {
                 let same = |other: &&crate::drive::Exchange| {
                     other.upstream == upstream && other.client() == exchange.client() && other.permit.is_some()
@@ -294,7 +294,7 @@ impl World {
                 exchange.upstream == upstream && is_waiting && has_room(exchange)
             };
             let waiting = self.exchanges.values().find(waits);
-            let full = scope.in_flight() >= scope.limit();
+            let full = limits.in_flight() >= limits.limit();
             assert!(waiting.is_none() || full, "{:?} is forgotten, seed {}", waiting.map(|w| w.id), self.shadow.seed);
         }
     }

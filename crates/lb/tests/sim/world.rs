@@ -8,10 +8,11 @@ use std::task::{Wake as TaskWake, Waker};
 use std::time::Duration;
 
 use spooky_lb::admit::{
-    AdaptiveOptions, BrownoutOptions, ClientShare, Process, ProcessOptions, Queue, Scope, ScopeOptions, client_limit,
+    AdaptiveOptions, BrownoutOptions, ClientShare, GlobalLimitOptions, GlobalLimits, Queue, RouteLimitOptions,
+    RouteLimits, client_limit,
 };
 use spooky_lb::attempt::breaker::BreakerOptions;
-use spooky_lb::attempt::{Attempt, AttemptOptions, Budget, BudgetOptions, Cx, HedgeOptions, Request, SlotId, Step};
+use spooky_lb::attempt::{AttemptOptions, Attempts, Budget, BudgetOptions, Cx, HedgeOptions, Request, SlotId, Step};
 use spooky_lb::balance::Algorithm;
 use spooky_lb::health::{ActiveOptions, PassiveOptions, Prober};
 use spooky_lb::pool::{Member, Pool, PoolOptions, Spec};
@@ -40,7 +41,7 @@ pub(crate) struct Plan {
     pub(crate) max_retries: u32,
     pub(crate) breaker: BreakerOptions,
     pub(crate) max_ejected_percent: u32,
-    pub(crate) process: ProcessOptions,
+    pub(crate) global: GlobalLimitOptions,
     pub(crate) panic_threshold_percent: u32,
 }
 
@@ -69,7 +70,7 @@ impl Plan {
                 ..Default::default()
             },
             max_ejected_percent: if rng.percent(40) { 100 } else { 50 },
-            process: ProcessOptions {
+            global: GlobalLimitOptions {
                 inflight_limit: limit,
                 queue_cap: 20 + rng.below(40) as u32,
                 adaptive: rng.percent(50).then_some(adaptive),
@@ -139,8 +140,8 @@ pub(crate) struct World {
     pub(crate) behind: Duration,
     pub(crate) events: BinaryHeap<Reverse<(Nanos, u64, Event)>>,
     pub(crate) count: u64,
-    pub(crate) process: Arc<Process>,
-    pub(crate) scopes: Vec<Arc<Scope>>,
+    pub(crate) global: Arc<GlobalLimits>,
+    pub(crate) scopes: Vec<Arc<RouteLimits>>,
     pub(crate) budgets: Vec<Arc<Budget>>,
     pub(crate) process_budget: Arc<Budget>,
     pub(crate) generations: Vec<Generation>,
@@ -159,14 +160,14 @@ pub(crate) struct World {
 impl World {
     pub(crate) fn new(seed: u64, plan: Plan) -> Self {
         let mut rng = Rng::seeded(seed);
-        let process = Process::new(WORKERS, &plan.process);
+        let global = GlobalLimits::new(WORKERS, &plan.global);
         let scopes =
-            (0..UPSTREAMS).map(|_| Scope::new(Arc::clone(&process), WORKERS, &scope_options(&mut rng))).collect();
+            (0..UPSTREAMS).map(|_| RouteLimits::new(Arc::clone(&global), WORKERS, &scope_options(&mut rng))).collect();
         let woken: Vec<Arc<Woken>> = (0..WORKERS).map(|_| Arc::default()).collect();
         for (worker, woken) in woken.iter().enumerate() {
-            process.set_waker(worker, Waker::from(Arc::clone(woken)));
+            global.set_waker(worker, Waker::from(Arc::clone(woken)));
         }
-        let queues: Vec<_> = (0..WORKERS).map(|worker| Queue::new(Arc::clone(&process), worker)).collect();
+        let queues: Vec<_> = (0..WORKERS).map(|worker| Queue::new(Arc::clone(&global), worker)).collect();
         let mut world = Self {
             budgets: (0..UPSTREAMS).map(|_| Arc::new(Budget::new(WORKERS, &plan.budget))).collect(),
             process_budget: Arc::new(Budget::new(WORKERS, &plan.budget)),
@@ -177,7 +178,7 @@ impl World {
             behind: Duration::ZERO,
             events: BinaryHeap::new(),
             count: 0,
-            process,
+            global,
             scopes,
             generations: Vec::new(),
             woken,
@@ -343,7 +344,7 @@ impl World {
                 self.behaviours.entry(spec.address.clone()).or_insert(Behaviour::Fast);
             }
             let previous = self.generations.last().map(|old| &*old.pools[upstream]);
-            pools.push(Arc::new(Pool::build(specs, options, previous).with_scope(&self.scopes[upstream])));
+            pools.push(Arc::new(Pool::build(specs, options, previous).with_limits(&self.scopes[upstream])));
         }
         let upstreams = (0..WORKERS).map(|worker| {
             let build = |upstream: usize| {
@@ -363,8 +364,8 @@ impl World {
             }
         }
         if generation > 0 {
-            for scope in &self.scopes {
-                scope.configure(&scope_options(&mut self.rng));
+            for limits in &self.scopes {
+                limits.configure(&scope_options(&mut self.rng));
             }
         }
         self.generations.push(Generation { pools, upstreams, probers });
@@ -400,9 +401,9 @@ impl World {
     /// The end: nothing is left of anything.
     pub(crate) fn finish(self) -> Totals {
         assert!(self.exchanges.is_empty(), "exchanges never ended: {:?}", self.exchanges.keys());
-        assert_eq!((self.process.in_flight(), self.process.queued()), (0, 0));
-        for scope in &self.scopes {
-            assert_eq!((scope.in_flight(), scope.queued()), (0, 0));
+        assert_eq!((self.global.in_flight(), self.global.queued()), (0, 0));
+        for limits in &self.scopes {
+            assert_eq!((limits.in_flight(), limits.queued()), (0, 0));
         }
         for pool in self.generations.iter().flat_map(|generation| &generation.pools) {
             for member in pool.members() {
@@ -429,7 +430,7 @@ impl World {
             let mut held = Vec::new();
             for _ in 0..fit {
                 let request = Request { method: b"GET", has_body: false, key: 0 };
-                let mut attempt = Attempt::new(&request, &upstream, later);
+                let mut attempt = Attempts::new(&request, &upstream, later);
                 let mut cx = Cx { now: later, upstream: &mut upstream, rng: &mut Rng::seeded(0) };
                 let step = attempt.on_start(&mut cx);
                 let Step::Start { backend, .. } = step else { panic!("{step:?} with {fit} fit: {pool:?}") };
@@ -451,8 +452,8 @@ impl World {
                 assert_eq!(member.state.breaker.state(self.now()), spooky_lb::attempt::breaker::Circuit::Closed);
             }
         }
-        let max = self.plan.process.adaptive.map(|options| options.max_limit);
-        assert_eq!(self.process.adaptive_limit(), max);
+        let max = self.plan.global.adaptive.map(|options| options.max_limit);
+        assert_eq!(self.global.adaptive_limit(), max);
         assert_eq!(self.process_budget.further(self.now()), 0);
     }
 
@@ -465,9 +466,9 @@ impl World {
     }
 }
 
-fn scope_options(rng: &mut Rng) -> ScopeOptions {
+fn scope_options(rng: &mut Rng) -> RouteLimitOptions {
     let limit = 5 + rng.below(40) as u32;
-    ScopeOptions {
+    RouteLimitOptions {
         inflight_limit: limit,
         client_limit: client_limit(limit, SHARE_PERCENT),
         queue_cap: 10 + rng.below(30) as u32,

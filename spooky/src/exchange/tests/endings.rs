@@ -49,7 +49,7 @@ fn the_request_goes_on_until_the_client_has_taken_all_of_the_response() {
     world.head(0, 200, false);
     world.data(0, b"some bytes", true);
     assert_eq!((world.ended(), world.leases()), ((0, 0, 0), vec![0, 0]), "the backend is free, the permit is held");
-    assert_eq!(world.state.process.in_flight(), 1);
+    assert_eq!(world.state.global_limits.in_flight(), 1);
     world.accept(client, 10);
     assert_eq!(world.ended(), (0, 0, 0));
     world.client_event(client, EventKind::Sent);

@@ -126,7 +126,11 @@ fn nor_does_one_that_comes_to_wait_after_the_reload() {
         world.abort(client, Abort::Lost);
     }
     world.pass(Duration::ZERO);
-    assert_eq!((world.state.process.in_flight(), world.requests_of(waiting).len()), (2, 0), "its backend is full");
+    assert_eq!(
+        (world.state.global_limits.in_flight(), world.requests_of(waiting).len()),
+        (2, 0),
+        "its backend is full"
+    );
     let next = world.get();
     world.pass(Duration::ZERO);
     assert_eq!(world.requests_of(next).len(), 1, "the second backend has room");

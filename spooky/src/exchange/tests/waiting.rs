@@ -30,7 +30,7 @@ fn a_request_gets_the_permit_of_one_that_has_ended() {
     let mut world = World::with(&ONE);
     world.get();
     let second = world.get();
-    assert_eq!((world.io.requests.len(), world.state.process.in_flight()), (1, 1));
+    assert_eq!((world.io.requests.len(), world.state.global_limits.in_flight()), (1, 1));
     world.head(0, 200, true);
     world.pass(Duration::ZERO);
     assert_eq!(world.requests_of(second), [1]);
@@ -90,7 +90,7 @@ fn a_request_with_a_permit_waits_for_a_backend_with_room() {
     let mut world = World::with(&ONE_ON_BACKEND);
     world.get();
     let second = world.get();
-    assert_eq!((world.io.requests.len(), world.state.process.in_flight()), (1, 2), "both have their permit");
+    assert_eq!((world.io.requests.len(), world.state.global_limits.in_flight()), (1, 2), "both have their permit");
     world.head(0, 200, false);
     world.pass(Duration::ZERO);
     assert_eq!(world.io.requests.len(), 1);
@@ -115,7 +115,7 @@ fn the_wait_for_the_permit_counts_towards_the_wait_for_the_backend() {
     world.sleep(Duration::from_millis(600));
     world.abort(second, Abort::Lost);
     world.pass(Duration::ZERO);
-    assert_eq!((world.state.process.in_flight(), world.requests_of(third).len()), (2, 0));
+    assert_eq!((world.state.global_limits.in_flight(), world.requests_of(third).len()), (2, 0));
     world.sleep(Duration::from_millis(500));
     assert_eq!(world.answer(third), (503, "backend overloaded, retry later"));
     world.abort(first, Abort::Lost);
@@ -220,8 +220,8 @@ fn streams_of_one_connection_have_one_share() {
     let client = |listener| ClientSide::Quic { listener, stream: StreamRef::default() };
     let (mut shares, queue) = (ClientShares::default(), &mut world.exchanges.waiting.queue);
     let share = shares.of(client(1), queue);
-    let scope = &world.snapshot.upstreams[0].scope;
-    let granted = queue.admit(scope, Some(&share), Nanos::NEVER, Nanos::ZERO);
+    let limits = &world.snapshot.upstreams[0].route_limits;
+    let granted = queue.admit(limits, Some(&share), Nanos::NEVER, Nanos::ZERO);
     assert!(matches!(granted, Admission::Granted(_)));
     assert_eq!((shares.of(client(1), queue).held(), shares.of(client(0), queue).held()), (1, 0));
     drop(granted);

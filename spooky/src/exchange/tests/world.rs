@@ -306,7 +306,7 @@ impl World {
         self.exchanges.release_snapshots(&mut self.transport);
         assert_eq!((self.in_flight(), self.exchanges.table.len()), (0, 0));
         assert!(self.exchanges.waiting.is_empty(), "an exchange that has ended is in the queue");
-        assert_eq!(self.state.process.in_flight(), 0, "a permit was kept");
+        assert_eq!(self.state.global_limits.in_flight(), 0, "a permit was kept");
         assert_eq!(self.state.bodies.used(), 0, "a part of the budget for request bodies was kept");
         assert!(self.leases().iter().all(|count| *count == 0), "a backend's lease was kept");
         assert!(self.exchanges.retired.is_empty(), "a snapshot was kept");

@@ -6,16 +6,16 @@ const AT: fn(u64) -> Nanos = Nanos::from_millis;
 
 /// Deadlines with their options, so that a test says only what happens.
 struct Bench {
-    options: PhaseOptions,
+    options: DeadlineOptions,
     deadlines: Deadlines,
 }
 
 impl Bench {
     fn new() -> Self {
-        Self::with(PhaseOptions::default())
+        Self::with(DeadlineOptions::default())
     }
 
-    fn with(options: PhaseOptions) -> Self {
+    fn with(options: DeadlineOptions) -> Self {
         Self { deadlines: Deadlines::new(&options, AT(0)), options }
     }
 
@@ -114,7 +114,7 @@ fn back_pressure_stops_the_backends_clock_and_room_starts_it_anew() {
 #[test]
 fn a_first_byte_that_comes_while_the_client_has_no_room_is_the_first() {
     let (first_byte, body_idle) = (Duration::from_secs(5), Duration::from_secs(2));
-    let mut bench = Bench::with(PhaseOptions { first_byte, body_idle, ..PhaseOptions::default() });
+    let mut bench = Bench::with(DeadlineOptions { first_byte, body_idle, ..DeadlineOptions::default() });
     bench.head(BodyKind::Ordinary, 0);
     bench.deadlines.on_client(&bench.options, false, 0, true, AT(0));
     assert_ne!(bench.next().1, Expiry::FirstByte);
@@ -128,7 +128,7 @@ fn a_first_byte_that_comes_while_the_client_has_no_room_is_the_first() {
 
 #[test]
 fn a_client_that_takes_nothing_stalls_from_the_moment_at_which_something_waits() {
-    let options = PhaseOptions { client_min_rate: 0, ..PhaseOptions::default() };
+    let options = DeadlineOptions { client_min_rate: 0, ..DeadlineOptions::default() };
     for kind in [BodyKind::Ordinary, BodyKind::LongLived] {
         let mut bench = Bench::with(options);
         bench.head(kind, 0);
@@ -178,7 +178,7 @@ fn streams_without_end_need_no_rate() {
             assert!(bench.next().0 > ms + 20_000, "{kind:?}: {:?}", bench.next());
         }
     }
-    let options = PhaseOptions { upload_idle: Duration::from_secs(60), ..PhaseOptions::default() };
+    let options = DeadlineOptions { upload_idle: Duration::from_secs(60), ..DeadlineOptions::default() };
     let mut exempt = Deadlines::new(&options, AT(0)).without_rate(true);
     exempt.on_upload(&options, UploadWait::Client, 0, AT(0));
     assert_eq!(exempt.next(&options), (AT(60_000), Expiry::Upload));
@@ -206,7 +206,7 @@ fn bytes_in_either_direction_keep_a_tunnel_open_and_nothing_else_does() {
 
 #[test]
 fn the_lifetime_ends_everything() {
-    let mut bench = Bench::with(PhaseOptions { lifetime: Some(Duration::from_secs(1)), ..Default::default() });
+    let mut bench = Bench::with(DeadlineOptions { lifetime: Some(Duration::from_secs(1)), ..Default::default() });
     bench.head(BodyKind::Ordinary, 0);
     assert_eq!(bench.next(), (1000, Expiry::Lifetime));
     assert_eq!(Expiry::Lifetime.reason(), Some(Reason::Lifetime));

@@ -23,7 +23,7 @@ fn resets_that_a_client_can_provoke_mark_nobody_and_are_not_repeated() {
             attempt.on_failure(&mut bench.cx(), slot, kind, Sent::Gone);
         }
     }
-    assert_eq!(bench.news(), []);
+    assert_eq!(bench.transitions(), []);
     let latencies = bench.upstream.pool().members().iter().filter_map(|member| member.state.latency.value());
     assert!(latencies.into_iter().all(|latency| latency < Duration::from_secs(1)), "nor make it look slow");
 }
@@ -61,7 +61,7 @@ fn a_request_that_every_backend_resets_marks_none() {
         attempt.abort();
         bench.wait(2000);
     }
-    assert_eq!(bench.news(), []);
+    assert_eq!(bench.transitions(), []);
     assert_eq!(bench.in_flight(), 0);
     let latencies = bench.upstream.pool().members().iter().filter_map(|member| member.state.latency.value());
     assert!(latencies.into_iter().all(|latency| latency < Duration::from_secs(1)), "nor make it look slow");
@@ -80,7 +80,7 @@ fn a_reset_counts_when_another_backend_answers_the_request_and_this_one_answers_
         internal_error(&mut bench, "GET", Some(204));
         bench.wait(400);
     }
-    assert_eq!(bench.news(), [], "both answer others");
+    assert_eq!(bench.transitions(), [], "both answer others");
     bench.wait(1000);
     // The first is sick from now on.
     let mut requests = 0;
@@ -132,7 +132,7 @@ fn an_answer_to_others_shortly_before_or_at_any_time_after_the_request_was_sent_
             attempt.on_complete(&mut bench.cx());
             bench.wait(2000);
         }
-        assert_eq!(bench.news(), [], "answers after {answers} ms");
+        assert_eq!(bench.transitions(), [], "answers after {answers} ms");
         let latency = bench.upstream.pool().members()[0].state.latency.value().unwrap();
         assert!(latency < Duration::from_secs(1), "{latency:?}: booked as slow; answers after {answers} ms");
     }
@@ -151,7 +151,7 @@ fn a_connection_that_breaks_counts_once_however_many_requests_were_on_it() {
     for (mut attempt, slot, _) in on_one {
         attempt.on_failure(&mut bench.cx(), slot, FailureKind::ConnectionLost(7), Sent::Replayable);
     }
-    assert_eq!(bench.news(), []);
+    assert_eq!(bench.transitions(), []);
     for connection in 8..12 {
         let (mut attempt, slot, _) = bench.begin("GET", false);
         attempt.on_failure(&mut bench.cx(), slot, FailureKind::ConnectionLost(connection), Sent::Replayable);
@@ -166,7 +166,7 @@ fn one_failed_connection_counts_once_for_all_that_waited_for_it() {
     for (mut attempt, slot, _) in waiting {
         attempt.on_failure(&mut bench.cx(), slot, FailureKind::ConnectRefused, Sent::Gone);
     }
-    assert_eq!(bench.news(), []);
+    assert_eq!(bench.transitions(), []);
 }
 
 #[test]
@@ -186,7 +186,7 @@ fn one_request_counts_once_against_a_backend() {
         attempt.on_broken(&mut bench.cx(), FailureKind::ConnectionLost(3));
     }
     bench.upstream.pool().members()[1].state.health.set_draining(false);
-    assert_eq!(bench.news(), [], "two requests with three failures each");
+    assert_eq!(bench.transitions(), [], "two requests with three failures each");
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn a_timeout_counts_only_while_the_backend_is_silent_to_everyone() {
     };
     (0..10).for_each(|_| time_out(&mut bench, true));
     bench.upstream.pool().members()[1].state.health.set_draining(false);
-    assert_eq!(bench.news(), []);
+    assert_eq!(bench.transitions(), []);
     bench.upstream.pool().members()[1].state.health.set_draining(false);
     let mut ended = 0;
     while bench.upstream.pool().healthy() == 2 && ended < 10 {
@@ -233,7 +233,7 @@ fn silence_within_a_body_counts_only_while_nobody_else_is_answered() {
         attempt.on_silence(&mut bench.cx(), since);
     };
     (0..20).for_each(|_| stall(&mut bench, true));
-    assert_eq!(bench.news(), []);
+    assert_eq!(bench.transitions(), []);
     (0..6).for_each(|_| stall(&mut bench, false));
     assert_eq!(bench.upstream.pool().healthy(), 1);
 }
@@ -270,16 +270,16 @@ fn a_request_that_times_out_is_never_sent_to_the_same_backend_again() {
 
 #[test]
 fn the_deadline_of_a_client_lowers_no_limit_and_that_of_the_operator_does() {
-    use crate::admit::{Process, ProcessOptions, Queue, Scope, ScopeOptions};
+    use crate::admit::{GlobalLimitOptions, GlobalLimits, Queue, RouteLimitOptions, RouteLimits};
     for by_client in [true, false] {
-        let process = Process::new(1, &ProcessOptions::default());
-        let scope = Scope::new(Arc::clone(&process), 1, &ScopeOptions::default());
+        let global = GlobalLimits::new(1, &GlobalLimitOptions::default());
+        let limits = RouteLimits::new(Arc::clone(&global), 1, &RouteLimitOptions::default());
         let mut bench = Bench::new(1);
         let options = bench.upstream.options().clone();
-        let joined = pool(&[1, 1], PoolOptions::default()).with_scope(&scope);
+        let joined = pool(&[1, 1], PoolOptions::default()).with_limits(&limits);
         bench.upstream = Upstream::new(Arc::new(joined), options);
-        let mut queue = Queue::new(Arc::clone(&process), 0);
-        let mut admit = |bench: &Bench| match queue.admit(&scope, None, Nanos::NEVER, bench.now) {
+        let mut queue = Queue::new(Arc::clone(&global), 0);
+        let mut admit = |bench: &Bench| match queue.admit(&limits, None, Nanos::NEVER, bench.now) {
             crate::admit::Admission::Granted(permit) => permit,
             other => panic!("{other:?}"),
         };
@@ -300,7 +300,7 @@ fn the_deadline_of_a_client_lowers_no_limit_and_that_of_the_operator_does() {
         }
         bench.wait(3000);
         let permit = admit(&bench);
-        assert_eq!(process.adaptive_limit() < Some(4096), !by_client);
+        assert_eq!(global.adaptive_limit() < Some(4096), !by_client);
         drop((permits, permit));
     }
 }

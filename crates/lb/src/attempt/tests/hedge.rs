@@ -99,8 +99,8 @@ fn a_request_that_ends_without_a_body_is_hedged_from_its_start() {
 fn retries_and_hedges_share_the_budget_and_say_when_it_is_empty() {
     let mut bench = hedging(3);
     let none = BudgetOptions { ratio_percent: 0, min_retries: 1, ..Default::default() };
-    let [route, process] = [0, 1].map(|_| Arc::new(Budget::new(1, &none)));
-    bench.upstream = bench.upstream.with_budgets(Arc::clone(&route), process);
+    let [route, global] = [0, 1].map(|_| Arc::new(Budget::new(1, &none)));
+    bench.upstream = bench.upstream.with_budgets(Arc::clone(&route), global);
     let (mut attempt, slot, _) = bench.begin("GET", false);
     let step = attempt.on_failure(&mut bench.cx(), slot, INTERNAL, Sent::Replayable);
     let Step::Start { slot, .. } = step else { panic!("{step:?}") };

@@ -1,7 +1,7 @@
 //! The machine of one exchange: slots for the attempts on the way, and the rules that start, end and follow them.
 //!
 //! At most two attempts run at a time (a hedge beside the first). The exchange calls one input per event and obeys the
-//! step; after [`Step::Cancel`] it calls [`Attempt::next`] for the step that follows.
+//! step; after [`Step::Cancel`] it calls [`Attempts::next`] for the step that follows.
 
 use std::time::Duration;
 
@@ -24,7 +24,7 @@ use crate::upstream::{Pick, Upstream};
 /// How often one request moves to another connection after GOAWAY or a closed pooled connection.
 const MAX_RESENDS: u8 = 5;
 /// Rest before the same backend is tried again because it is the only one; doubles.
-const SAME_BACKEND_REST: Duration = Duration::from_millis(25);
+const SAME_BACKEND_DELAY: Duration = Duration::from_millis(25);
 /// Doublings of that rest: 25 ms to 1.6 s.
 const SAME_BACKEND_DOUBLINGS: u32 = 6;
 /// Attempts that run at the same time: one, and a hedge beside it.
@@ -34,7 +34,7 @@ const HEDGE_SLOT: SlotId = SlotId(1);
 
 /// One running attempt.
 #[derive(Debug)]
-struct Slot {
+struct Attempt {
     lease: Lease,
     started: Nanos,
     /// When the request head left; `None` while connecting.
@@ -45,7 +45,7 @@ struct Slot {
     is_paused: bool,
 }
 
-impl Slot {
+impl Attempt {
     /// Since when the backend alone is waited for.
     fn awaited_since(&self) -> Option<Nanos> {
         self.waiting_since.filter(|_| !self.is_paused)
@@ -64,24 +64,24 @@ struct Failed {
 #[derive(Debug)]
 enum State {
     /// No attempt has started.
-    Fresh,
+    NotStarted,
     /// It waits for a backend, and is called when it is its turn.
-    Waiting,
+    WaitingForBackend,
     /// Attempts are running, or the next step is about to be asked for.
     Running,
     /// The only backend is tried again at this time.
-    Resting { until: Nanos },
+    WaitingToRetry { until: Nanos },
     /// Response headers came on this slot.
-    Responding { winner: SlotId, settled: bool },
+    Responding { winner: SlotId, transitions: bool },
     /// Nothing will follow.
-    Over,
+    Ended,
 }
 
 /// The attempts of one exchange.
 #[derive(Debug)]
-pub struct Attempt {
+pub struct Attempts {
     state: State,
-    slots: [Option<Slot>; SLOTS],
+    slots: [Option<Attempt>; SLOTS],
     order: Order,
     /// The client connection, for its share of the backends.
     client: Option<ClientShare>,
@@ -103,16 +103,16 @@ pub struct Attempt {
     timed_out: BackendSet,
     hedge: Hedge,
     resends: u8,
-    rests: u32,
+    delays: u32,
     progress: Progress,
 }
 
-impl Attempt {
+impl Attempts {
     /// The machine for a request whose head arrived at `now`.
     pub fn new(request: &Request<'_>, upstream: &Upstream, now: Nanos) -> Self {
         let total = upstream.options().attempt.total_timeout;
         Self {
-            state: State::Fresh,
+            state: State::NotStarted,
             slots: [None, None],
             order: Order::new(request.key, None),
             client: None,
@@ -128,14 +128,14 @@ impl Attempt {
             timed_out: BackendSet::default(),
             hedge: Hedge::new(request, upstream.options().hedge.as_ref()),
             resends: 0,
-            rests: 0,
+            delays: 0,
             progress: Progress::default(),
         }
     }
 
     /// The backend that the connection keeps (sticky-cid) comes first while it can be taken.
     #[must_use]
-    pub fn keeping(mut self, backend: Option<usize>) -> Self {
+    pub fn with_sticky_backend(mut self, backend: Option<usize>) -> Self {
         self.order.preferred = backend;
         self
     }
@@ -150,8 +150,8 @@ impl Attempt {
     /// Permits are held: pick the first backend. Also after [`Step::Full`] or [`Step::ClientFull`], when the
     /// queue says so.
     pub fn on_start(&mut self, cx: &mut Cx<'_>) -> Step {
-        if matches!(self.state, State::Fresh) && cx.upstream.has_waiters() {
-            self.state = State::Waiting;
+        if matches!(self.state, State::NotStarted) && cx.upstream.has_waiters() {
+            self.state = State::WaitingForBackend;
             return Step::Full;
         }
         match cx.upstream.pick(&mut self.order, self.client.as_ref(), cx.now, cx.rng) {
@@ -160,11 +160,11 @@ impl Attempt {
                 self.start(lease, cx.now)
             }
             Pick::Full => {
-                self.state = State::Waiting;
+                self.state = State::WaitingForBackend;
                 Step::Full
             }
             Pick::ClientFull => {
-                self.state = State::Waiting;
+                self.state = State::WaitingForBackend;
                 Step::ClientFull
             }
             Pick::Exhausted => self.answer(Reason::NoHealthyBackend),
@@ -184,7 +184,7 @@ impl Attempt {
     /// The upload now waits for `wait`; `has_taken`: the backend took body bytes. Its time to answer begins anew with every
     /// byte that it takes, and does not run while others are waited for.
     pub fn on_upload(&mut self, slot: SlotId, wait: UploadWait, has_taken: bool, now: Nanos) {
-        if let Some(Slot { waiting_since: Some(since), is_paused, .. }) = self.slot_mut(slot) {
+        if let Some(Attempt { waiting_since: Some(since), is_paused, .. }) = self.slot_mut(slot) {
             let was_paused = std::mem::replace(is_paused, wait != UploadWait::Backend);
             if has_taken || (was_paused && !*is_paused) {
                 *since = now;
@@ -247,7 +247,7 @@ impl Attempt {
 
     /// Final response headers came (not 1xx). The winner's place is held until the machine is dropped.
     pub fn on_head(&mut self, cx: &mut Cx<'_>, slot: SlotId, status: u16) -> Step {
-        if matches!(self.state, State::Responding { .. } | State::Over) {
+        if matches!(self.state, State::Responding { .. } | State::Ended) {
             return self.next(cx);
         }
         let Some(running) = self.slots.get_mut(slot.index()).and_then(Option::as_mut) else { return Step::Wait };
@@ -264,12 +264,12 @@ impl Attempt {
             cx.upstream.on_latency(elapsed, cx.now);
         }
         // A backend in doubt gets its verdict now; else a good answer counts once it is complete. Errors count at once.
-        let settled = doubtful || status >= 500;
-        if settled {
-            let settled = running.lease.settle(cx.upstream.pool(), Verdict::Answered(status), cx.now);
-            cx.upstream.tell(backend, settled);
+        let transitions = doubtful || status >= 500;
+        if transitions {
+            let transitions = running.lease.record(cx.upstream.pool(), Verdict::Answered(status), cx.now);
+            cx.upstream.queue_transitions(backend, transitions);
         }
-        self.state = State::Responding { winner: slot, settled };
+        self.state = State::Responding { winner: slot, transitions };
         if status < 500 {
             self.suspects.book(cx, backend, &mut self.booked);
         }
@@ -282,12 +282,12 @@ impl Attempt {
 
     /// The response was passed on completely.
     pub fn on_complete(&mut self, cx: &mut Cx<'_>) {
-        if let State::Responding { winner, settled: false } = self.state
+        if let State::Responding { winner, transitions: false } = self.state
             && let Some(running) = self.slot_mut(winner)
         {
-            let settled = running.lease.settle(cx.upstream.pool(), Verdict::Answered(200), cx.now);
+            let transitions = running.lease.record(cx.upstream.pool(), Verdict::Answered(200), cx.now);
             let backend = running.lease.index();
-            cx.upstream.tell(backend, settled);
+            cx.upstream.queue_transitions(backend, transitions);
         }
         self.abort();
     }
@@ -316,31 +316,31 @@ impl Attempt {
     /// The client went away, or the exchange ends for a local reason: all places are given back, nothing is booked.
     pub fn abort(&mut self) {
         self.slots = [None, None];
-        self.state = State::Over;
+        self.state = State::Ended;
     }
 
-    /// When [`Attempt::on_timer`] is due; [`Nanos::NEVER`] if nothing is.
+    /// When [`Attempts::on_timer`] is due; [`Nanos::NEVER`] if nothing is.
     pub fn timer(&self, upstream: &Upstream) -> Nanos {
         let response = upstream.options().attempt.response_timeout;
         match self.state {
-            State::Resting { until } => self.total_deadline.min(until),
+            State::WaitingToRetry { until } => self.total_deadline.min(until),
             State::Running => {
-                let running = self.slots.iter().flatten().filter_map(Slot::awaited_since);
+                let running = self.slots.iter().flatten().filter_map(Attempt::awaited_since);
                 let overdue = running.map(|since| since + response).min().unwrap_or(Nanos::NEVER);
                 overdue.min(self.total_deadline).min(self.hedge.due())
             }
             // Before the start the queue has the deadline, and the reason to give.
-            State::Fresh | State::Waiting | State::Responding { .. } | State::Over => Nanos::NEVER,
+            State::NotStarted | State::WaitingForBackend | State::Responding { .. } | State::Ended => Nanos::NEVER,
         }
     }
 
-    /// The time of [`Attempt::timer`] has come. An early call does no harm.
+    /// The time of [`Attempts::timer`] has come. An early call does no harm.
     pub fn on_timer(&mut self, cx: &mut Cx<'_>) -> Step {
-        if matches!(self.state, State::Responding { .. } | State::Over) {
+        if matches!(self.state, State::Responding { .. } | State::Ended) {
             return Step::Wait;
         }
         let response = cx.upstream.options().attempt.response_timeout;
-        let late = |slot: &Slot| slot.awaited_since().is_some_and(|since| since + response <= cx.now);
+        let late = |slot: &Attempt| slot.awaited_since().is_some_and(|since| since + response <= cx.now);
         let overdue = self.slots.iter().position(|slot| slot.as_ref().is_some_and(late));
         if let Some(index) = overdue {
             let slot = SlotId(index as u8);
@@ -356,16 +356,16 @@ impl Attempt {
     /// The step after [`Step::Cancel`].
     pub fn next(&mut self, cx: &mut Cx<'_>) -> Step {
         match self.state {
-            State::Over => Step::Done,
+            State::Ended => Step::Done,
             State::Responding { winner, .. } => self.cancel_other(Some(winner)).unwrap_or(Step::Done),
-            State::Resting { .. } | State::Running if cx.now >= self.total_deadline => {
+            State::WaitingToRetry { .. } | State::Running if cx.now >= self.total_deadline => {
                 if !self.is_client_deadline && self.slots.iter().any(Option::is_some) {
                     cx.upstream.on_timeout(cx.now);
                 }
                 self.cancel_other(None).unwrap_or_else(|| self.answer(Reason::TotalTimeout))
             }
-            State::Resting { until } if cx.now >= until => self.try_again(cx),
-            State::Running if self.slots.iter().all(Option::is_none) => self.follow(cx),
+            State::WaitingToRetry { until } if cx.now >= until => self.retry_after_delay(cx),
+            State::Running if self.slots.iter().all(Option::is_none) => self.retry_or_answer(cx),
             _ => Step::Wait,
         }
     }
@@ -391,7 +391,7 @@ impl Attempt {
         self.slots.get(slot.index())?.as_ref().map(|running| running.lease.index())
     }
 
-    fn slot_mut(&mut self, slot: SlotId) -> Option<&mut Slot> {
+    fn slot_mut(&mut self, slot: SlotId) -> Option<&mut Attempt> {
         self.slots.get_mut(slot.index())?.as_mut()
     }
 
@@ -405,7 +405,7 @@ impl Attempt {
         let backend = lease.index();
         let Some(index) = self.slots.iter().position(Option::is_none) else { return Step::Wait };
         if let Some(slot) = self.slots.get_mut(index) {
-            *slot = Some(Slot { lease, started: now, sent: None, waiting_since: None, is_paused: false });
+            *slot = Some(Attempt { lease, started: now, sent: None, waiting_since: None, is_paused: false });
         }
         self.progress.attempts += 1;
         self.state = State::Running;
@@ -422,7 +422,7 @@ impl Attempt {
         if kind == FailureKind::Reset(ErrorCode::Internal) {
             // While the request is not complete, its backend may have waited in vain for the client.
             if !self.uploading {
-                self.suspects.add(ended.lease.unbooked(), started, cx.now);
+                self.suspects.add(ended.lease.unrecorded(), started, cx.now);
             }
             return;
         }
@@ -441,7 +441,7 @@ impl Attempt {
 
     /// Books a failure to its backend, if the backend is to blame and was not blamed for this request before. `since` is
     /// when the request was sent or, for a silence, when that began.
-    fn book(&mut self, cx: &mut Cx<'_>, mut slot: Slot, kind: FailureKind, since: Nanos) {
+    fn book(&mut self, cx: &mut Cx<'_>, mut slot: Attempt, kind: FailureKind, since: Nanos) {
         let backend = slot.lease.index();
         let Some(blame) = kind.blame() else { return };
         let Some(state) = cx.upstream.pool().members().get(backend).map(|member| &member.state) else { return };
@@ -455,13 +455,13 @@ impl Attempt {
             _ => true,
         };
         if is_new && self.booked.insert(backend) {
-            let settled = slot.lease.settle(cx.upstream.pool(), Verdict::Failed(blame), cx.now);
-            cx.upstream.tell(backend, settled);
+            let transitions = slot.lease.record(cx.upstream.pool(), Verdict::Failed(blame), cx.now);
+            cx.upstream.queue_transitions(backend, transitions);
         }
     }
 
     /// No attempt runs and the last one failed: retry or answer.
-    fn follow(&mut self, cx: &mut Cx<'_>) -> Step {
+    fn retry_or_answer(&mut self, cx: &mut Cx<'_>) -> Step {
         let Some(Failed { kind, sent, backend }) = self.failed else { return self.answer(Reason::Internal) };
         let allowed = match kind.retry() {
             Retry::Never => false,
@@ -485,16 +485,16 @@ impl Attempt {
             // Another attempt would only make the client wait as long again, and the backend work for nothing.
             Pick::Exhausted if !self.timed_out.is_empty() => self.deny(Denied::NoAlternate, kind.reason()),
             Pick::Exhausted => {
-                let rest = SAME_BACKEND_REST * (1 << self.rests.min(SAME_BACKEND_DOUBLINGS));
-                self.rests += 1;
-                self.state = State::Resting { until: cx.now + rest };
+                let delay = SAME_BACKEND_DELAY * (1 << self.delays.min(SAME_BACKEND_DOUBLINGS));
+                self.delays += 1;
+                self.state = State::WaitingToRetry { until: cx.now + delay };
                 Step::Wait
             }
         }
     }
 
     /// The rest is over: the same backend again, unless another can be taken by now.
-    fn try_again(&mut self, cx: &mut Cx<'_>) -> Step {
+    fn retry_after_delay(&mut self, cx: &mut Cx<'_>) -> Step {
         let Some(Failed { kind, backend, .. }) = self.failed else { return self.answer(Reason::Internal) };
         let mut pick = self.pick_other(cx, backend);
         if matches!(pick, Pick::Exhausted) {

@@ -38,13 +38,13 @@ struct Group {
 
 /// Seeds and weights of the backends.
 #[derive(Debug)]
-pub struct Ring {
+pub struct Rendezvous {
     groups: Box<[Group]>,
     /// `load_factor` of consistent-hash; `None` without bound.
     load_factor: Option<f64>,
 }
 
-impl Ring {
+impl Rendezvous {
     /// A ring of the backends of `pool`; a `load_factor` of 0 or `None` is no bound.
     pub fn new(pool: &Pool, load_factor: Option<f64>) -> Self {
         let mut weights: Vec<u32> = pool.members().iter().map(|member| member.spec.weight.max(1)).collect();
