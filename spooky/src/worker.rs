@@ -119,7 +119,7 @@ impl Worker {
         self.transport.on_time(now);
         self.transport.poll_io(cx, now);
         self.exchange(now);
-        self.transport.set_stream_window(self.stream_window.size(&self.responses, now));
+        self.transport.set_initial_window(self.stream_window.size(&self.responses, now));
         self.transport.flush(cx);
         for (_, listener) in self.listeners.iter_mut() {
             more |= listener.transmit(cx, now);

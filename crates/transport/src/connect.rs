@@ -1,6 +1,6 @@
-//! One connection attempt: name, TCP by happy eyeballs (RFC 8305), TLS with ALPN.
+//! One connection attempt: name resolution, TCP by Happy Eyeballs (RFC 8305), TLS with ALPN.
 //!
-//! A future that its owner bounds in time and drops to cancel. Does not retry, remembers nothing, speaks no HTTP.
+//! The attempt is a future. The caller applies the timeout and drops the future to cancel it.
 
 use std::{
     future::{Future, poll_fn},
@@ -24,16 +24,16 @@ use crate::{
     socket::{PeekStream, Socket, TLS_READ_AHEAD},
 };
 
-/// Head start of an address over the next one (RFC 8305 5).
+/// Delay before the next address is tried in parallel (RFC 8305 section 5).
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// The ALPN name of HTTP/2 over TLS (RFC 9113 3.2).
+/// The ALPN identifier of HTTP/2 over TLS (RFC 9113 section 3.2).
 const ALPN_H2: &[u8] = b"h2";
 
-/// The content types of what a TLS peer may answer a `ClientHello` with: an alert, or its handshake (RFC 8446 5.1).
+/// The record types with which a TLS peer may answer a `ClientHello`: alert and handshake (RFC 8446 section 5.1).
 const TLS_ANSWERS: std::ops::RangeInclusive<u8> = 21..=22;
 
-/// What a socket says when the peer has closed it. Silence is not among it: a timeout decides nothing.
+/// Errors that mean that the peer has closed the connection. A timeout is not among them: it says nothing about TLS.
 const CLOSED: [io::ErrorKind; 4] = [
     io::ErrorKind::UnexpectedEof,
     io::ErrorKind::ConnectionReset,
@@ -41,35 +41,33 @@ const CLOSED: [io::ErrorKind; 4] = [
     io::ErrorKind::BrokenPipe,
 ];
 
-/// What the operator is told of a peer that does not speak TLS although the address says so.
+/// Logged if the peer does not speak TLS although the address says so.
 const NOT_TLS: &str = "backend speaks cleartext; write http://";
 
-/// Where to connect, and how.
 #[derive(Clone)]
-pub(crate) struct Route {
+pub(crate) struct ConnectTarget {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) security: Security,
 }
 
-/// Whether connections use TLS.
 #[derive(Clone)]
 pub(crate) enum Security {
     Cleartext,
     Tls(TlsConnector, ServerName<'static>),
-    /// TLS, or cleartext where the peer does not speak it.
+    /// TLS, or cleartext if the peer does not speak TLS.
     Detect(TlsConnector, ServerName<'static>),
 }
 
-/// The scheme that an earlier attempt detected, where the configuration does not say. Kept until an attempt fails.
+/// The scheme that an earlier attempt detected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum DetectedScheme {
     Cleartext,
     Tls,
 }
 
-impl Route {
-    /// A route whose TLS offers exactly HTTP/2.
+impl ConnectTarget {
+    /// Creates a target whose TLS offers only HTTP/2.
     pub(crate) fn new(host: String, port: u16, scheme: &Scheme) -> Self {
         let connector = |config: &ClientConfig| {
             let mut config = config.clone();
@@ -85,29 +83,28 @@ impl Route {
     }
 }
 
-/// A connection that takes bytes: TCP, and TLS where it is used.
+/// A connection after TCP and, if used, the TLS handshake.
 pub(crate) struct Established {
     pub(crate) socket: Socket,
-    /// The addresses of the name, to be tried first next time.
+    /// To be tried first by the next attempt.
     pub(crate) addresses: Rc<[SocketAddr]>,
-    /// The detected scheme, where the configuration does not say.
     pub(crate) detected: Option<DetectedScheme>,
 }
 
-/// What earlier attempts of an origin have found out.
+/// Results of earlier attempts of an origin.
 pub(crate) struct ConnectHints {
-    /// The addresses that answered before; they are looked up again when none of them does.
+    /// Addresses of an earlier success. The name is resolved again if none of them answers.
     pub(crate) addresses: Option<Rc<[SocketAddr]>>,
     pub(crate) detected: Option<DetectedScheme>,
-    /// Attempts so far.
+    /// Number of earlier attempts.
     pub(crate) turn: usize,
 }
 
 /// Makes one connection.
-pub(crate) async fn establish(route: Rc<Route>, hints: ConnectHints) -> Result<Established, ConnectFailure> {
+pub(crate) async fn establish(target: Rc<ConnectTarget>, hints: ConnectHints) -> Result<Established, ConnectFailure> {
     let ConnectHints { addresses: known, detected, turn } = hints;
-    let (stream, addresses) = connect_tcp(&route, known, turn).await?;
-    let (connector, name) = match (&route.security, detected) {
+    let (stream, addresses) = connect_tcp(&target, known, turn).await?;
+    let (connector, name) = match (&target.security, detected) {
         (Security::Cleartext, _) => {
             return Ok(Established { socket: Socket::Plain(stream), addresses, detected: None });
         }
@@ -116,26 +113,30 @@ pub(crate) async fn establish(route: Rc<Route>, hints: ConnectHints) -> Result<E
         }
         (Security::Tls(connector, name) | Security::Detect(connector, name), _) => (connector, name),
     };
-    match secure(stream, connector, name).await {
+    match tls_handshake(stream, connector, name).await {
         Ok(socket) => Ok(Established { socket, addresses, detected: Some(DetectedScheme::Tls) }),
-        Err(Refusal::NotTls(_)) if matches!(route.security, Security::Detect(..)) && detected.is_none() => {
-            let (stream, addresses) = connect_tcp(&route, Some(addresses), turn).await?;
+        Err(TlsError::NotTls(_)) if matches!(target.security, Security::Detect(..)) && detected.is_none() => {
+            let (stream, addresses) = connect_tcp(&target, Some(addresses), turn).await?;
             Ok(Established { socket: Socket::Plain(stream), addresses, detected: Some(DetectedScheme::Cleartext) })
         }
-        Err(Refusal::NotTls(failure) | Refusal::Tls(failure)) => Err(failure),
+        Err(TlsError::NotTls(failure) | TlsError::Tls(failure)) => Err(failure),
     }
 }
 
-/// Why there is no TLS.
-enum Refusal {
-    /// The peer answered with something else, or closed without an answer: it does not use TLS
+/// Why the TLS handshake failed.
+enum TlsError {
+    /// The peer does not speak TLS: it answered with something else, or closed without an answer
     /// (docs/reference/configuration.md#upstreamubackends).
     NotTls(ConnectFailure),
-    /// The peer speaks it and does not agree, or is not believed.
+    /// The peer speaks TLS; negotiation or verification failed.
     Tls(ConnectFailure),
 }
 
-async fn secure(stream: TcpStream, connector: &TlsConnector, name: &ServerName<'static>) -> Result<Socket, Refusal> {
+async fn tls_handshake(
+    stream: TcpStream,
+    connector: &TlsConnector,
+    name: &ServerName<'static>,
+) -> Result<Socket, TlsError> {
     let stream = BufReader::with_capacity(TLS_READ_AHEAD, PeekStream::new(stream));
     let shaken = connector.connect(name.clone(), stream).into_fallible().await;
     let stream = shaken.map_err(|(error, stream)| {
@@ -148,32 +149,31 @@ async fn secure(stream: TcpStream, connector: &TlsConnector, name: &ServerName<'
             }
             None => !CLOSED.contains(&error.kind()),
         };
-        if is_tls { Refusal::Tls(failure) } else { Refusal::NotTls(failure) }
+        if is_tls { TlsError::Tls(failure) } else { TlsError::NotTls(failure) }
     })?;
     if stream.get_ref().1.alpn_protocol() != Some(ALPN_H2) {
-        return Err(Refusal::Tls(ConnectFailure::new(FailureKind::NoCommonProtocol)));
+        return Err(TlsError::Tls(ConnectFailure::new(FailureKind::NoCommonProtocol)));
     }
     Ok(Socket::Tls(Box::new(stream)))
 }
 
-/// TCP to one of the origin's addresses.
 async fn connect_tcp(
-    route: &Route,
+    target: &ConnectTarget,
     known: Option<Rc<[SocketAddr]>>,
     turn: usize,
 ) -> Result<(TcpStream, Rc<[SocketAddr]>), ConnectFailure> {
-    let (stream, addresses) = connect_any(route, known, turn).await?;
-    // Small frames must not wait for acknowledgements; a socket that cannot do it works all the same.
+    let (stream, addresses) = connect_any(target, known, turn).await?;
+    // Small frames must not wait for acknowledgements. Without the option the connection is only slower.
     let _ = stream.set_nodelay(true);
     Ok((stream, addresses))
 }
 
 async fn connect_any(
-    route: &Route,
+    target: &ConnectTarget,
     known: Option<Rc<[SocketAddr]>>,
     turn: usize,
 ) -> Result<(TcpStream, Rc<[SocketAddr]>), ConnectFailure> {
-    if let Some(address) = resolve::literal(&route.host, route.port) {
+    if let Some(address) = resolve::literal(&target.host, target.port) {
         return Ok((dial(vec![address]).await?, Rc::from([address])));
     }
     let failure = match &known {
@@ -183,11 +183,11 @@ async fn connect_any(
         },
         None => None,
     };
-    let found = resolve::lookup(&route.host, route.port)
+    let found = resolve::lookup(&target.host, target.port)
         .await
         .map_err(|error| ConnectFailure { kind: FailureKind::Dns, text: error.to_string() })?;
     match failure {
-        // The name still means what has just failed.
+        // The name still resolves to the addresses that have just failed.
         Some(failure) if known.is_some_and(|known| found.iter().all(|address| known.contains(address))) => Err(failure),
         _ => Ok((dial(resolve::order(&found, turn)).await?, Rc::from(found))),
     }
@@ -195,7 +195,8 @@ async fn connect_any(
 
 type Dialing = Pin<Box<dyn Future<Output = io::Result<TcpStream>>>>;
 
-/// The first connection to any of `addresses`: each starts when the one before it failed or had its head start.
+/// Connects to the first of `addresses` that answers. Each is tried when the one before it has failed, or after
+/// [`STAGGER`].
 async fn dial(addresses: Vec<SocketAddr>) -> Result<TcpStream, ConnectFailure> {
     let mut rest = addresses.into_iter();
     let mut running: Vec<Dialing> = Vec::new();
@@ -209,14 +210,14 @@ async fn dial(addresses: Vec<SocketAddr>) -> Result<TcpStream, ConnectFailure> {
         running.extend(next.map(|address| Box::pin(TcpStream::connect(address)) as Dialing));
         match poll_fn(|cx| poll_dials(cx, &mut running, head_start.as_mut())).await {
             Some(Ok(stream)) => return Ok(stream),
-            // A refusal says more than a missing route of the other family.
+            // "Connection refused" is more useful than "unreachable" of the other address family.
             Some(Err(error)) if failure.kind != FailureKind::Refused => failure = ConnectFailure::from_tcp(&error),
             Some(Err(_)) | None => {}
         }
     }
 }
 
-/// One of the running dials that ended, or `None` when the head start of the last one is over.
+/// Returns the result of a connect that has finished, or `None` when the delay before the next one is over.
 fn poll_dials(
     cx: &mut Context<'_>,
     running: &mut Vec<Dialing>,

@@ -1,5 +1,5 @@
-//! Events for the worker. Produced in order per request; nothing of a request follows after its end,
-//! its failure, or a reset by this side.
+//! Events for the worker, in order per request. No event follows the end of a request, its failure, or a reset by the
+//! caller.
 
 use std::{rc::Rc, time::Duration};
 
@@ -11,7 +11,7 @@ use crate::{failure::Failure, handle::BackendId};
 /// One event. `tag` is the number given to [`crate::Transport::request`].
 #[derive(Debug)]
 pub enum Event {
-    /// A request that waited is now on a connection and may take body bytes.
+    /// A request that was waiting has been sent on a connection and can take body bytes.
     Sent {
         /// The request.
         tag: u64,
@@ -22,29 +22,29 @@ pub enum Event {
     Informational {
         /// The request.
         tag: u64,
-        /// What the backend speaks.
+        /// The HTTP version of the connection.
         protocol: Protocol,
         /// The interim head.
         head: ResponseHead,
     },
-    /// The head of the response.
+    /// The head of the final response.
     Head {
         /// The request.
         tag: u64,
-        /// What the backend speaks.
+        /// The HTTP version of the connection.
         protocol: Protocol,
         /// The head.
         head: ResponseHead,
-        /// The response is complete.
+        /// True if the response ends here.
         end: bool,
     },
-    /// A part of the response body; give its length back with [`crate::Transport::release`] when it is consumed.
+    /// A part of the response body. The caller returns its length with [`crate::Transport::release`] once it is consumed.
     Data {
         /// The request.
         tag: u64,
         /// The bytes; empty only together with `end`.
         data: Bytes,
-        /// The response is complete.
+        /// True if the response ends here.
         end: bool,
     },
     /// The trailers; the response is complete.
@@ -54,26 +54,27 @@ pub enum Event {
         /// The fields.
         fields: Fields,
     },
-    /// The request may take body bytes again after [`crate::Transport::send_data`] left some.
+    /// The request can take body bytes again, after [`crate::Transport::send_data`] left some or
+    /// [`crate::Transport::want_send`] returned 0.
     Sendable {
         /// The request.
         tag: u64,
     },
-    /// The request is over without a complete response.
+    /// The request has ended without a complete response.
     Failed {
         /// The request.
         tag: u64,
-        /// What is known about it.
+        /// The cause.
         failure: Failure,
     },
-    /// No connection to this backend can be made. Told once until [`Event::BackendUp`].
+    /// No connection to this backend can be made. Reported once until [`Event::BackendUp`].
     BackendDown {
         /// The backend.
         backend: BackendId,
-        /// Why the attempt failed, for a log line.
+        /// The cause, for a log line.
         reason: Rc<str>,
     },
-    /// A connection to a backend that was down stands again.
+    /// A backend that was down is connected again.
     BackendUp {
         /// The backend.
         backend: BackendId,

@@ -1,5 +1,5 @@
-//! Why a request or a connection failed, and whether the backend may have acted on it: facts for the exchange, which alone
-//! decides about status, retry and blame.
+//! Why a request or a connection failed, and whether the backend may have processed the request. The exchange decides what
+//! follows.
 
 use std::{error::Error, fmt, io};
 
@@ -11,16 +11,16 @@ use spooky_bridge::{
 
 use crate::reset;
 
-/// Whether the backend may have processed the request (RFC 9110 9.2.2, RFC 9113 8.7).
+/// Whether the backend may have processed the request (RFC 9110 section 9.2.2, RFC 9113 section 8.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Processed {
-    /// Surely not: no byte of it left, or the peer said so. Any method may be repeated.
+    /// It has not: no byte was sent, or the peer said so. Any method may be retried.
     No,
-    /// Nobody knows.
+    /// It may have.
     Unknown,
 }
 
-/// What went wrong.
+/// The cause of a failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum FailureKind {
@@ -28,35 +28,35 @@ pub enum FailureKind {
     Dns,
     /// The peer refused the TCP connection.
     Refused,
-    /// No connection was ready in time.
+    /// No connection was ready within the connect timeout.
     ConnectTimeout,
-    /// No way to the address.
+    /// The address cannot be reached.
     Unreachable,
     /// The peer's certificate was not accepted.
     TlsCertificate,
     /// The TLS handshake failed for another reason.
     TlsProtocol,
-    /// TLS stands, but the peer did not agree to `h2` by ALPN.
+    /// The TLS handshake succeeded, but the peer did not select `h2` by ALPN.
     NoCommonProtocol,
     /// The connection ended while the request was on it.
     ConnectionLost(io::ErrorKind),
-    /// The peer ended the connection with a GOAWAY of this code, which is an error (RFC 9113 section 6.8), while the request
-    /// was on it. It may be about another request.
+    /// The peer ended the connection with a GOAWAY with this error code (RFC 9113 section 6.8). The error may concern
+    /// another request.
     Ended(Code),
     /// The peer did not answer a keepalive PING.
     KeepaliveTimeout,
-    /// GOAWAY excluded the request (RFC 9113 6.8); not a fault of the backend.
+    /// A GOAWAY excluded the request (RFC 9113 section 6.8). This is not a fault of the backend.
     GoAway,
     /// The peer reset the stream.
     Reset(Code),
-    /// The response broke the rules of HTTP.
+    /// The response violates HTTP.
     Malformed(&'static str),
     /// The head or the trailers of the response exceed `max_response_headers_bytes`.
     ResponseHeadersTooLarge,
-    /// The head of the request exceeds the `SETTINGS_MAX_HEADER_LIST_SIZE` of the peer, so nothing was sent; not a fault of
+    /// The head of the request exceeds the peer's `SETTINGS_MAX_HEADER_LIST_SIZE`; nothing was sent. This is not a fault of
     /// the backend.
     RequestHeadersTooLarge,
-    /// The peer broke the rules of the connection.
+    /// The peer violated HTTP/2 on the connection level.
     Protocol(ConnectionError),
 }
 
@@ -87,7 +87,7 @@ impl fmt::Display for FailureKind {
     }
 }
 
-/// An error code in words, as operators find them in other programs too. A code without words stands for itself.
+/// Formats an error code with the texts of the `h2` crate; without a text, as its name.
 struct Explained(Code);
 
 impl fmt::Display for Explained {
@@ -110,22 +110,22 @@ impl fmt::Display for Explained {
     }
 }
 
-/// The end of one request without a complete response.
+/// The failure of one request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Failure {
-    /// What went wrong.
+    /// The cause.
     pub kind: FailureKind,
-    /// Whether the backend may have acted on the request.
+    /// Whether the backend may have processed the request.
     pub processed: Processed,
-    /// The head of the response had been delivered.
+    /// Whether the head of the response was delivered.
     pub head_received: bool,
-    /// Names the connection that the request was on, 0 if it was on none: requests that were lost with one connection have
-    /// the same number. Not used again within 2^32 connections of a worker.
+    /// Identifies the connection of the request, 0 without one: requests that fail with one connection have the same
+    /// number. Numbers repeat after 2^32 connections of a worker.
     pub connection: u64,
 }
 
 impl Failure {
-    /// What the peer said when it reset the stream or ended the connection, if that is what it did.
+    /// Returns the peer's reason if it reset the stream or ended the connection with an error.
     pub fn reset_reason(&self) -> Option<ResetReason> {
         match self.kind {
             FailureKind::Reset(code) | FailureKind::Ended(code) => Some(reset::reason(code)),
@@ -134,12 +134,12 @@ impl Failure {
     }
 }
 
-/// Why [`crate::Transport::request`] took nothing.
+/// Why [`crate::Transport::request`] refused a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unsent {
-    /// There is no such backend (any more).
+    /// The backend does not exist, or was removed.
     UnknownBackend,
-    /// Too many requests wait for this backend.
+    /// The queue for this backend is full.
     QueueFull,
     /// The head exceeds the `SETTINGS_MAX_HEADER_LIST_SIZE` of the backend.
     HeadersTooLarge,
@@ -157,7 +157,7 @@ impl fmt::Display for Unsent {
 
 impl Error for Unsent {}
 
-/// A connection attempt that failed: the kind for the requests, the text for the log.
+/// A failed connection attempt. The requests get `kind`, the log gets `text`.
 #[derive(Clone, Debug)]
 pub(crate) struct ConnectFailure {
     pub(crate) kind: FailureKind,
@@ -165,12 +165,10 @@ pub(crate) struct ConnectFailure {
 }
 
 impl ConnectFailure {
-    /// A failure that its kind describes completely.
     pub(crate) fn new(kind: FailureKind) -> Self {
         Self { kind, text: kind.to_string() }
     }
 
-    /// What an error of `connect` means.
     pub(crate) fn from_tcp(error: &io::Error) -> Self {
         let kind = match error.kind() {
             io::ErrorKind::ConnectionRefused => FailureKind::Refused,
@@ -181,7 +179,6 @@ impl ConnectFailure {
         Self { kind, text: error.to_string() }
     }
 
-    /// What an error of the TLS handshake means.
     pub(crate) fn from_tls(error: &io::Error) -> Self {
         let cause = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>());
         let kind = match cause {

@@ -1,9 +1,9 @@
-//! The backend side: resolve, connect, TLS, and a pool of few HTTP/2 connections per backend. Knows no client.
+//! The backend side: name resolution, TCP, TLS, and a pool of HTTP/2 connections per backend.
 //!
-//! One [`Transport`] lives inside one worker and is not shared: no lock, no task per request. The worker's future calls
-//! [`Transport::poll_io`], hands every [`Event`] to the exchange, lets the exchange call back (`request`, `send_data`,
-//! `release`, `reset`), and ends its turn with one [`Transport::flush`]. Nothing here decides which backend serves a request
-//! or whether it is repeated: a [`Failure`] only says what is known about it.
+//! Each worker owns one [`Transport`]; it has no lock and no task per request. In each turn, the worker calls
+//! [`Transport::poll_io`], passes every [`Event`] to the exchange, which calls `request`, `send_data`, `release` and `reset`,
+//! and then calls [`Transport::flush`] once. This crate does not choose backends and does not retry: a [`Failure`] only
+//! reports what is known about the request.
 //!
 //! Must be polled within a tokio runtime that has its I/O and time drivers enabled.
 #![forbid(unsafe_code)]

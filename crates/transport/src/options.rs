@@ -1,35 +1,32 @@
-//! What the owner of a [`crate::Transport`] decides: limits, intervals, and one [`BackendSpec`] per backend.
-//!
-//! Plain data, already checked by the configuration; nothing here is read from a file.
+//! Settings of a [`crate::Transport`]: limits, intervals, and one [`BackendSpec`] per backend.
 
 use std::{sync::Arc, time::Duration};
 
 use rustls::{ClientConfig, pki_types::ServerName};
 
-/// Settings that hold for every backend.
+/// Settings for all backends.
 #[derive(Clone, Debug)]
 pub struct Options {
-    /// HTTP/2 connections that may take requests, per backend (`h2_connections_per_backend`); at least one is assumed.
+    /// Maximum number of HTTP/2 connections per backend that take requests (`h2_connections_per_backend`); 0 counts as 1.
     pub connections_per_backend: usize,
-    /// With this many streams on the least busy connection another one is opened, as far as the number above allows. Without
-    /// it that happens only when no connection can take the request.
+    /// Number of streams on the least busy connection from which another connection is opened. With `None` that happens only
+    /// when no connection can take the request.
     pub spread_at: Option<usize>,
-    /// Requests of one backend that may wait for a connection or a free stream.
+    /// Maximum number of requests per backend that wait for a connection or a free stream.
     pub max_waiting: usize,
     /// How long a connection without streams is kept (`h2_pool_idle_timeout_ms`).
     pub idle_timeout: Duration,
     /// Silence on a connection with streams before a PING is sent (`h2_keepalive_interval_ms`); `None` = never.
     pub keepalive_interval: Option<Duration>,
-    /// Silence after that PING before the connection is given up.
+    /// Silence after that PING before the connection is closed.
     pub keepalive_timeout: Duration,
-    /// Response bytes that a backend may send on a stream before it is known how fast the client takes them, until
-    /// [`crate::Transport::set_stream_window`] says otherwise.
+    /// Initial window of a response, in bytes, until [`crate::Transport::set_initial_window`] changes it.
     pub stream_window: u32,
-    /// Response bytes that one stream may hold at most (`stream_buffer_bytes`).
+    /// Maximum window of a response, in bytes (`stream_buffer_bytes`).
     pub max_stream_window: u32,
-    /// Response bytes on the wire over all streams of one connection.
+    /// Window of a connection, in bytes.
     pub connection_window: u32,
-    /// Largest head of a response: names, values and 32 bytes for each field (`max_response_headers_bytes`).
+    /// Maximum size of a response head: names, values and 32 bytes for each field (`max_response_headers_bytes`).
     pub max_header_bytes: u32,
 }
 
@@ -50,22 +47,22 @@ impl Default for Options {
     }
 }
 
-/// How the bytes travel to a backend.
+/// Transport security of the connections to a backend.
 #[derive(Clone, Debug)]
 pub enum Scheme {
-    /// Cleartext; the peer is known to speak HTTP/2 (RFC 9113 3.3).
+    /// Cleartext, with prior knowledge of HTTP/2 (RFC 9113 section 3.3).
     Http,
     /// TLS.
     Https {
-        /// Trust, client certificate and session store; ALPN is set by the transport.
+        /// Trust anchors, client certificate and session store; the transport sets ALPN.
         tls: Arc<ClientConfig>,
-        /// The name for SNI and for the check of the certificate.
+        /// The name for SNI and for certificate verification.
         server_name: ServerName<'static>,
     },
-    /// Detected by the first connection: TLS, or cleartext where the peer answers a `ClientHello` with anything but TLS or
-    /// closes without an answer. Remembered until an attempt fails. `:scheme` of requests is then that of the connection.
+    /// Detected by the first connection: TLS, or cleartext if the peer answers the `ClientHello` with anything but TLS or
+    /// closes without an answer. The result is kept until an attempt fails. The transport sets `:scheme` accordingly.
     Detect {
-        /// As above; it should check nothing, for cleartext checks nothing either.
+        /// As in [`Scheme::Https`]. It should not verify certificates: cleartext verifies nothing either.
         tls: Arc<ClientConfig>,
         /// The name for SNI.
         server_name: ServerName<'static>,
@@ -73,7 +70,7 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// Whether connections of `self` may serve `other`: the same transport with the very same TLS settings.
+    /// Returns whether both have the same kind and the same TLS context, so that connections can be shared.
     fn agrees_with(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Http, Self::Http) => true,
@@ -86,7 +83,7 @@ impl Scheme {
     }
 }
 
-/// What is spoken with a backend.
+/// The HTTP version that is used with a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Protocol {
@@ -101,16 +98,17 @@ pub struct BackendSpec {
     pub host: String,
     /// TCP port.
     pub port: u16,
-    /// Cleartext, TLS, or whichever is detected.
+    /// Cleartext, TLS, or detection.
     pub scheme: Scheme,
-    /// What is spoken.
+    /// The HTTP version.
     pub protocol: Protocol,
-    /// Bound of one attempt: name, TCP, TLS and the peer's SETTINGS, over all addresses (`backend_connect_timeout_ms`).
+    /// Limit for one connection attempt, over all addresses: resolution, TCP, TLS and the peer's SETTINGS
+    /// (`backend_connect_timeout_ms`).
     pub connect_timeout: Duration,
 }
 
 impl BackendSpec {
-    /// Whether both are one origin: connections to the one may serve the other.
+    /// Returns whether both name one origin, so that connections can be shared.
     pub fn is_same_origin(&self, other: &Self) -> bool {
         self.port == other.port
             && self.protocol == other.protocol

@@ -1,4 +1,4 @@
-//! Events between their causes and the owner. Made by connections and `transport`, told by it.
+//! Events that wait to be delivered. Queued by connections and by `transport`, delivered by `transport::events`.
 
 use std::time::Duration;
 
@@ -11,22 +11,40 @@ use crate::{
     handle::RequestHandle,
 };
 
-/// An event on its way to the owner, who may end the request before it gets there.
-pub(crate) enum Queued {
-    /// An interim response has arrived.
-    Informational { handle: RequestHandle, protocol: Protocol, head: ResponseHead },
-    /// The head of the response has arrived.
-    Head { handle: RequestHandle, protocol: Protocol, head: ResponseHead, end: bool },
-    /// A part of the body has arrived.
-    Data { handle: RequestHandle, data: Bytes, end: bool },
-    /// The trailers have arrived; the response is complete.
-    Trailers { handle: RequestHandle, fields: Fields },
-    /// The request may take body bytes again.
-    Sendable { handle: RequestHandle },
-    /// A request left the queue of its origin.
-    Sent { handle: RequestHandle, waited: Duration },
-    /// A request is lost.
-    Failed { handle: RequestHandle, kind: FailureKind, processed: Processed },
-    /// Of a backend.
+/// An event that has not been delivered. The caller may end its request first; the event is then dropped.
+pub(crate) enum QueuedEvent {
+    Informational {
+        handle: RequestHandle,
+        protocol: Protocol,
+        head: ResponseHead,
+    },
+    Head {
+        handle: RequestHandle,
+        protocol: Protocol,
+        head: ResponseHead,
+        end: bool,
+    },
+    Data {
+        handle: RequestHandle,
+        data: Bytes,
+        end: bool,
+    },
+    Trailers {
+        handle: RequestHandle,
+        fields: Fields,
+    },
+    Sendable {
+        handle: RequestHandle,
+    },
+    Sent {
+        handle: RequestHandle,
+        waited: Duration,
+    },
+    Failed {
+        handle: RequestHandle,
+        kind: FailureKind,
+        processed: Processed,
+    },
+    /// [`Event::BackendDown`] or [`Event::BackendUp`].
     Backend(Event),
 }

@@ -1,8 +1,8 @@
-//! The error codes with which HTTP/2 says why a stream is reset.
+//! Mapping between reset reasons and HTTP/2 error codes (RFC 9113 section 7).
 
 use spooky_bridge::{h2::Code, message::ResetReason};
 
-/// The code for a reason (RFC 9113 section 7).
+/// Returns the code that is sent for a reason.
 pub(crate) const fn code(reason: ResetReason) -> Code {
     match reason {
         ResetReason::NoError => Code::NO_ERROR,
@@ -15,7 +15,7 @@ pub(crate) const fn code(reason: ResetReason) -> Code {
     }
 }
 
-/// What a peer means by a code.
+/// Returns the reason for a code that a peer has sent.
 pub(crate) const fn reason(code: Code) -> ResetReason {
     match code {
         Code::NO_ERROR => ResetReason::NoError,
@@ -34,7 +34,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reasons_and_codes_stand_for_each_other() {
+    fn reasons_map_to_codes_and_back() {
         for (meant, number) in [
             (ResetReason::NoError, 0x0),
             (ResetReason::Protocol, 0x1),

@@ -1,21 +1,19 @@
-//! From a backend's host and port to the order in which its addresses are tried (RFC 8305 4: families alternate).
-//!
-//! Used by `connect`. Keeps nothing; the origin remembers what answered.
+//! Resolves a backend's host and orders its addresses (RFC 8305 section 4: address families alternate).
 
 use std::{
     io,
     net::{IpAddr, SocketAddr},
 };
 
-/// Most addresses of one name that are tried.
+/// Maximum number of addresses of one name that are tried.
 const MAX_ADDRESSES: usize = 16;
 
-/// The address of an IP literal, which needs no look-up.
+/// Parses an IP literal, which needs no lookup.
 pub(crate) fn literal(host: &str, port: u16) -> Option<SocketAddr> {
     host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, port))
 }
 
-/// All addresses of a name, in the resolver's order (RFC 6724).
+/// Returns the addresses of a name in the resolver's order (RFC 6724).
 pub(crate) async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
     let mut addresses: Vec<SocketAddr> = Vec::new();
     for address in tokio::net::lookup_host((host, port)).await? {
@@ -29,8 +27,8 @@ pub(crate) async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>>
     Ok(addresses)
 }
 
-/// The order of one attempt: the family of the first address leads, families alternate, and within a family each attempt
-/// (`turn`) begins one further, so that all addresses get connections.
+/// Orders addresses for one attempt: the family of the first address comes first, families alternate, and within a family
+/// each attempt (`turn`) starts one address later, so that connections spread over all addresses.
 pub(crate) fn order(addresses: &[SocketAddr], turn: usize) -> Vec<SocketAddr> {
     let leads_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
     let (mut leading, mut following): (Vec<_>, Vec<_>) =

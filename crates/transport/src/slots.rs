@@ -1,6 +1,4 @@
-//! The table of connections, those being made included, each with its waker and its armed deadline.
-//!
-//! Used by `transport`, which decides what happens to them.
+//! The table of connections and connection attempts, each with its waker and its deadline.
 
 use std::{future::Future, pin::Pin, sync::Arc, task::Waker, time::Instant};
 
@@ -15,57 +13,53 @@ use crate::{
     wake::{MAX_SLOTS, ReadySet},
 };
 
-/// An attempt under way.
-pub(crate) type Attempt = Pin<Box<dyn Future<Output = Result<Established, ConnectFailure>>>>;
+pub(crate) type ConnectFuture = Pin<Box<dyn Future<Output = Result<Established, ConnectFailure>>>>;
 
-/// What is in a slot.
 pub(crate) enum Link {
-    /// Name, TCP and TLS.
-    Connecting(Attempt),
-    /// A connection; whether the peer speaks its protocol may not be known yet.
+    /// Resolution, TCP and TLS are in progress.
+    Connecting(ConnectFuture),
+    /// TCP and TLS are established; the peer's SETTINGS may still be outstanding.
     Connected(Connection),
 }
 
-/// A connection of an origin.
 pub(crate) struct Slot {
     pub(crate) key: SlotKey,
     pub(crate) origin: usize,
     pub(crate) waker: Waker,
     pub(crate) link: Link,
-    /// It is in the list of connections to be flushed.
+    /// Whether the slot is in the list of connections to flush.
     pub(crate) dirty: bool,
-    /// A write failed; what the peer had sent before is still to be read.
+    /// Set when a write has failed; what the peer sent before that has still to be read.
     pub(crate) broken: Option<FailureKind>,
-    /// The earliest deadline of this slot that was entered.
+    /// The earliest timer entry of this slot.
     armed: Option<Instant>,
 }
 
 impl Slot {
-    /// Sees to it that the slot is looked at no later than `at`.
+    /// Makes the slot due no later than `at`.
     pub(crate) fn arm(&mut self, at: Instant, deadlines: &mut Deadlines<SlotKey>) {
         deadlines.arm(self.key, at, &mut self.armed);
     }
 
-    /// The moment for which the slot is armed: of an attempt, its end.
+    /// Returns the time at which the slot is due; for an attempt, its timeout.
     pub(crate) fn deadline(&self, now: Instant) -> Instant {
         self.armed.unwrap_or(now)
     }
 
-    /// Whether an expired entry is the one that counts; it is then spent.
+    /// Returns whether an expired timer entry is the current one, and clears it in that case.
     pub(crate) fn disarm(&mut self, at: Instant) -> bool {
         timer::disarm(&mut self.armed, at)
     }
 }
 
-/// All connections of a worker.
 #[derive(Default)]
 pub(crate) struct Slots {
     slots: Table<Slot>,
 }
 
 impl Slots {
-    /// Puts an attempt into a free slot; `None` if there are too many connections.
-    pub(crate) fn insert(&mut self, origin: usize, attempt: Attempt, ready: &Arc<ReadySet>) -> Option<&mut Slot> {
+    /// Adds an attempt. Returns `None` if the worker has [`MAX_SLOTS`] connections.
+    pub(crate) fn insert(&mut self, origin: usize, attempt: ConnectFuture, ready: &Arc<ReadySet>) -> Option<&mut Slot> {
         if self.slots.len() >= MAX_SLOTS {
             return None;
         }
@@ -76,17 +70,16 @@ impl Slots {
         self.slots.get_mut(key)
     }
 
-    /// The slot with this number, whoever is in it.
+    /// Returns the slot with this index, whatever its serial number.
     pub(crate) fn at(&mut self, index: usize) -> Option<&mut Slot> {
         self.slots.get_mut(self.slots.at(index)?)
     }
 
-    /// The slot, unless its connection is gone.
     pub(crate) fn get_mut(&mut self, key: SlotKey) -> Option<&mut Slot> {
         self.slots.get_mut(key)
     }
 
-    /// The connection, unless it is gone or still being made.
+    /// Returns the connection; `None` if it was removed or is not established yet.
     pub(crate) fn connection(&self, key: SlotKey) -> Option<&Connection> {
         match &self.slots.get(key)?.link {
             Link::Connected(connection) => Some(connection),
@@ -94,7 +87,7 @@ impl Slots {
         }
     }
 
-    /// The connection, unless it is gone or still being made.
+    /// Returns the connection; `None` if it was removed or is not established yet.
     pub(crate) fn connection_mut(&mut self, key: SlotKey) -> Option<&mut Connection> {
         match &mut self.get_mut(key)?.link {
             Link::Connected(connection) => Some(connection),
@@ -102,12 +95,10 @@ impl Slots {
         }
     }
 
-    /// Empties a slot.
     pub(crate) fn remove(&mut self, key: SlotKey) -> Option<Slot> {
         self.slots.remove(key)
     }
 
-    /// Keys of all connections.
     pub(crate) fn keys(&self) -> Vec<SlotKey> {
         self.slots.iter().map(|(key, _)| key).collect()
     }
@@ -122,7 +113,6 @@ impl Slots {
         self.slots.shrink_to_fit();
     }
 
-    /// Number of connections.
     pub(crate) fn len(&self) -> usize {
         self.slots.len()
     }

@@ -1,5 +1,4 @@
-//! The byte stream of a connection, cleartext or TLS, behind one face; and of TLS what the peer's first byte was. Knows
-//! no HTTP.
+//! The byte stream of a connection: cleartext or TLS. For TLS, it records the peer's first byte.
 
 use std::{
     io::{self, IoSlice},
@@ -15,13 +14,13 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 use tokio_util::io::poll_read_buf;
 
-/// What is read ahead of TLS at once: rustls itself asks for 4 KiB at a time, which is a system call for each.
+/// Size of the read buffer below TLS: rustls itself reads 4 KiB per system call.
 pub(crate) const TLS_READ_AHEAD: usize = 64 * 1024;
 
 /// TLS over a socket that reads ahead.
 pub(crate) type Tls = TlsStream<BufReader<PeekStream>>;
 
-/// A socket that keeps the first byte of the peer, which distinguishes TLS from other protocols.
+/// A socket that records the peer's first byte, which distinguishes TLS from other protocols.
 pub(crate) struct PeekStream {
     stream: TcpStream,
     first: Option<u8>,
@@ -32,7 +31,7 @@ impl PeekStream {
         Self { stream, first: None }
     }
 
-    /// The first byte that came, if any did.
+    /// Returns the first byte received.
     pub(crate) fn first(&self) -> Option<u8> {
         self.first
     }
@@ -76,16 +75,14 @@ impl AsyncWrite for PeekStream {
     }
 }
 
-/// A connected stream.
 pub(crate) enum Socket {
-    /// Cleartext.
     Plain(TcpStream),
-    /// TLS after its handshake.
+    /// After the handshake.
     Tls(Box<Tls>),
 }
 
 impl Socket {
-    /// Reads into the room that `into` has; 0 = the peer has closed its side.
+    /// Reads into the spare capacity of `into`. Returns 0 if the peer has closed its side.
     pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut BytesMut) -> Poll<io::Result<usize>> {
         match self {
             Self::Plain(stream) => poll_read_buf(Pin::new(stream), cx, into),
@@ -93,7 +90,6 @@ impl Socket {
         }
     }
 
-    /// Writes some of `slices`.
     pub(crate) fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
         match self {
             Self::Plain(stream) => Pin::new(stream).poll_write_vectored(cx, slices),
@@ -101,7 +97,7 @@ impl Socket {
         }
     }
 
-    /// Moves what the TLS layer still holds to the socket.
+    /// Writes what the TLS layer has buffered to the socket.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Plain(_) => Poll::Ready(Ok(())),
@@ -109,9 +105,9 @@ impl Socket {
         }
     }
 
-    /// Ends this side as far as that needs no waiting (TLS: `close_notify`, RFC 8446 6.1).
+    /// Shuts down this side, without waiting (TLS: `close_notify`, RFC 8446 section 6.1).
     pub(crate) fn close(&mut self, cx: &mut Context<'_>) {
-        // The socket is dropped next, whatever comes of this.
+        // Best effort: the caller drops the socket next.
         let _ = match self {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),

@@ -1,7 +1,6 @@
-//! Which connections have something to do: a bit per connection slot, set by the runtime's wakers, taken once per turn.
+//! The set of ready connections: one bit per slot, set by wakers, taken once per turn.
 //!
-//! Only ready connections are visited. Wakers may fire on any thread, so the bits are atomic; there is no lock. Used by
-//! `transport` alone.
+//! Wakers may run on any thread, so the bits are atomic.
 
 use std::{
     sync::{
@@ -15,15 +14,15 @@ use atomic_waker::AtomicWaker;
 
 const WORDS: usize = 64;
 
-/// Most connections of one worker, those being made included.
+/// Maximum number of connections of one worker, including attempts.
 pub(crate) const MAX_SLOTS: usize = WORDS * 64;
 
-/// The set of slots that were woken since it was last taken.
+/// The slots that were woken since the set was last taken.
 #[derive(Debug)]
 pub(crate) struct ReadySet {
-    /// The worker's own waker.
+    /// The waker of the worker's task.
     root: AtomicWaker,
-    /// Which of `words` may be non-zero.
+    /// Bit `n` is set if `words[n]` may be non-zero.
     summary: AtomicU64,
     words: [AtomicU64; WORDS],
 }
@@ -37,28 +36,28 @@ impl ReadySet {
         })
     }
 
-    /// From now on `waker` is woken when a slot becomes ready.
+    /// Sets the waker that is woken when a slot becomes ready.
     pub(crate) fn register(&self, waker: &Waker) {
         self.root.register(waker);
     }
 
-    /// A waker that makes a slot ready. Of an earlier connection in that slot it does no harm.
+    /// Returns a waker that marks a slot as ready. Waking the slot for an earlier connection in it is harmless.
     pub(crate) fn waker(self: &Arc<Self>, slot: usize) -> Waker {
         Waker::from(Arc::new(SlotWaker { set: Arc::clone(self), slot }))
     }
 
-    /// Makes a slot ready and wakes the worker.
+    /// Marks a slot as ready and wakes the worker.
     pub(crate) fn mark(&self, slot: usize) {
         let Some(word) = self.words.get(slot / 64) else { return };
         let bit = 1 << (slot % 64);
-        // A bit that is already set has been announced, or is about to be, by whoever set it.
+        // If the bit was set already, the thread that set it wakes the worker.
         if word.fetch_or(bit, Ordering::AcqRel) & bit == 0 {
             self.summary.fetch_or(1 << (slot / 64), Ordering::AcqRel);
             self.root.wake();
         }
     }
 
-    /// Appends the ready slots to `into`, lowest first, and forgets them.
+    /// Moves the ready slots to the end of `into`, lowest first.
     pub(crate) fn take(&self, into: &mut Vec<usize>) {
         let mut summary = self.summary.swap(0, Ordering::AcqRel);
         while summary != 0 {

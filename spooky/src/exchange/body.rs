@@ -154,7 +154,7 @@ impl Upload {
             if let Some(stopped) = self.send_waiting(io, pump.to) {
                 return stopped;
             }
-            let room = io.sendable(pump.to);
+            let room = io.want_send(pump.to);
             if room == 0 {
                 // Asks for `Sendable` once there is room again.
                 return Pumped::Blocked;

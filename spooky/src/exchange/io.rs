@@ -94,7 +94,7 @@ pub(crate) trait Backends {
     fn is_waiting(&self, request: RequestHandle) -> bool;
 
     /// Body bytes that the request can take now; after 0 an event follows when it can take some.
-    fn sendable(&mut self, request: RequestHandle) -> usize;
+    fn want_send(&mut self, request: RequestHandle) -> usize;
 
     /// Sends what can be sent of `data` and leaves the rest in it. Returns the number of bytes taken.
     fn send_data(&mut self, request: RequestHandle, data: &mut Bytes, end: bool) -> usize;

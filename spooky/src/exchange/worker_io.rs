@@ -131,8 +131,8 @@ impl Backends for WorkerIo<'_> {
         self.transport.is_waiting(request)
     }
 
-    fn sendable(&mut self, request: RequestHandle) -> usize {
-        self.transport.sendable(request)
+    fn want_send(&mut self, request: RequestHandle) -> usize {
+        self.transport.want_send(request)
     }
 
     fn send_data(&mut self, request: RequestHandle, data: &mut Bytes, end: bool) -> usize {

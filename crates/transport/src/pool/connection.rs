@@ -1,4 +1,4 @@
-//! A connection to a backend, whatever it speaks. Another protocol is another variant, and an arm in each operation.
+//! A connection to a backend. A further protocol is a further variant, with one arm in each operation.
 
 use std::{collections::VecDeque, task::Context, time::Instant};
 
@@ -12,52 +12,49 @@ use super::{
     h2::H2Connection,
     state::{Due, Phase, ReadEnd},
 };
-use crate::{counters::Counters, failure::FailureKind, handle::RequestHandle, options::Options, queued::Queued};
+use crate::{counters::Counters, failure::FailureKind, handle::RequestHandle, options::Options, queued::QueuedEvent};
 
-/// A connection to a backend.
 pub(crate) enum Connection {
-    /// It speaks HTTP/2.
     H2(Box<H2Connection>),
 }
 
-/// Names a request on its connection.
+/// Identifies a request on its connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Stream {
-    /// A stream of HTTP/2.
     H2(StreamId),
 }
 
 /// Why a connection does not take a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum NotTaken {
-    /// Another connection may take it.
-    NoRoom,
-    /// Its head exceeds what the peer accepts.
+pub(crate) enum OpenError {
+    /// The connection takes no further request; another one may.
+    NoCapacity,
+    /// The head exceeds what the peer accepts.
     HeadersTooLarge,
 }
 
-impl From<SendRequestError> for NotTaken {
+impl From<SendRequestError> for OpenError {
     fn from(refused: SendRequestError) -> Self {
         match refused {
             SendRequestError::HeadersTooLarge => Self::HeadersTooLarge,
             SendRequestError::StreamLimit
             | SendRequestError::Closing
             | SendRequestError::IdsUsedUp
-            | SendRequestError::Backlogged => Self::NoRoom,
+            | SendRequestError::Backlogged => Self::NoCapacity,
         }
     }
 }
 
 /// Requests and their bodies. A stream must be of this connection.
 impl Connection {
-    /// Puts a request on the connection. Returns the stream and the position of its head in the output.
+    /// Opens a stream for a request. Returns the stream and the position of its head in the output.
     pub(crate) fn open(
         &mut self,
         head: &RequestHead,
         end: bool,
         handle: RequestHandle,
         now: Instant,
-    ) -> Result<(Stream, u64), NotTaken> {
+    ) -> Result<(Stream, u64), OpenError> {
         match self {
             Self::H2(h2) => {
                 let (stream, at) = h2.open(head, end, handle, now)?;
@@ -66,10 +63,10 @@ impl Connection {
         }
     }
 
-    /// Bytes of body that a request can take. If none, `Queued::Sendable` follows when that has changed.
-    pub(crate) fn sendable(&mut self, stream: Stream) -> usize {
+    /// Returns how many body bytes a request can take. If 0, registers the stream: `QueuedEvent::Sendable` follows.
+    pub(crate) fn want_send(&mut self, stream: Stream) -> usize {
         match (self, stream) {
-            (Self::H2(h2), Stream::H2(stream)) => h2.sendable(stream),
+            (Self::H2(h2), Stream::H2(stream)) => h2.want_send(stream),
         }
     }
 
@@ -87,21 +84,21 @@ impl Connection {
         }
     }
 
-    /// Gives credit for so many further bytes of a response.
+    /// Returns flow-control credit for `bytes` of a response.
     pub(crate) fn release(&mut self, stream: Stream, bytes: usize) {
         match (self, stream) {
             (Self::H2(h2), Stream::H2(stream)) => h2.release(stream, bytes),
         }
     }
 
-    /// Sets how many bytes of a response may be under way.
+    /// Sets the window of a response.
     pub(crate) fn resize(&mut self, stream: Stream, bytes: u32) {
         match (self, stream) {
             (Self::H2(h2), Stream::H2(stream)) => h2.resize(stream, bytes),
         }
     }
 
-    /// Ends a request early. Returns false if it had ended already.
+    /// Resets a request. Returns false if it has ended already.
     pub(crate) fn reset(&mut self, stream: Stream, reason: ResetReason) -> bool {
         match (self, stream) {
             (Self::H2(h2), Stream::H2(stream)) => h2.reset(stream, reason),
@@ -111,73 +108,70 @@ impl Connection {
 
 /// The connection as a whole.
 impl Connection {
-    /// What it is good for.
     pub(crate) fn phase(&self) -> Phase {
         match self {
             Self::H2(h2) => h2.phase,
         }
     }
 
-    /// What the peer speaks instead of what was expected, in the operator's words.
-    pub(crate) fn foreign(&self) -> Option<&'static str> {
+    /// Returns a text for the log if the peer speaks another protocol.
+    pub(crate) fn protocol_mismatch(&self) -> Option<&'static str> {
         match self {
-            Self::H2(h2) => h2.foreign,
+            Self::H2(h2) => h2.protocol_mismatch,
         }
     }
 
-    /// Number of requests on it.
+    /// Returns the number of requests on the connection.
     pub(crate) fn active(&self) -> usize {
         match self {
             Self::H2(h2) => h2.active(),
         }
     }
 
-    /// Whether it takes another request.
-    pub(crate) fn has_room(&self) -> bool {
+    /// Returns whether the connection takes another request.
+    pub(crate) fn has_capacity(&self) -> bool {
         match self {
-            Self::H2(h2) => h2.has_room(),
+            Self::H2(h2) => h2.has_capacity(),
         }
     }
 
-    /// Whether it has become useless: it takes no requests and has none.
-    pub(crate) fn is_spent(&self) -> bool {
+    /// Returns whether the connection takes no requests and has none.
+    pub(crate) fn is_finished(&self) -> bool {
         self.phase() == Phase::Retiring && self.active() == 0
     }
 
-    /// The requests on it.
     pub(crate) fn requests(&self) -> Vec<RequestHandle> {
         match self {
             Self::H2(h2) => h2.requests(),
         }
     }
 
-    /// What the loss of the connection means to its requests.
-    pub(crate) fn loss(&self, kind: FailureKind) -> FailureKind {
+    /// Returns the failure of its requests when the connection is lost.
+    pub(crate) fn failure_on_loss(&self, kind: FailureKind) -> FailureKind {
         match self {
-            Self::H2(h2) => h2.loss(kind),
+            Self::H2(h2) => h2.failure_on_loss(kind),
         }
     }
 
-    /// Whether no byte of what was queued at this position was given to the socket.
+    /// Returns whether nothing from this position of the output on was written to the socket.
     pub(crate) fn is_unsent(&self, at: u64) -> bool {
         match self {
             Self::H2(h2) => h2.is_unsent(at),
         }
     }
 
-    /// Whether it has something to write.
     pub(crate) fn has_output(&mut self) -> bool {
         match self {
             Self::H2(h2) => h2.has_output(),
         }
     }
 
-    /// Reads what the socket has, as far as the budget of a turn goes, and queues what it means.
+    /// Reads from the socket, up to the budget of a turn, and queues the events.
     pub(crate) fn read(
         &mut self,
         cx: &mut Context<'_>,
         now: Instant,
-        events: &mut VecDeque<Queued>,
+        events: &mut VecDeque<QueuedEvent>,
         counters: &mut Counters,
     ) -> Result<ReadEnd, FailureKind> {
         match self {
@@ -185,66 +179,65 @@ impl Connection {
         }
     }
 
-    /// Writes as much as the socket takes, and queues what the room that this made means.
+    /// Writes as much as the socket takes, and queues the events of streams that can send again.
     pub(crate) fn flush(
         &mut self,
         cx: &mut Context<'_>,
-        events: &mut VecDeque<Queued>,
+        events: &mut VecDeque<QueuedEvent>,
         counters: &mut Counters,
     ) -> Result<(), FailureKind> {
         match self {
             Self::H2(h2) => {
                 h2.flush(cx, counters)?;
-                h2.digest(events, counters)
+                h2.process_input(events, counters)
             }
         }
     }
 
-    /// Writes the reason for which it is given up, as far as the socket takes it at once.
+    /// Writes the connection error to the peer, without waiting.
     pub(crate) fn flush_last(&mut self, cx: &mut Context<'_>, counters: &mut Counters) {
         match self {
-            // The GOAWAY that says why is queued; whether it arrives is up to the peer.
+            // The GOAWAY with the error is queued. Best effort: the connection is dropped next.
             Self::H2(h2) => drop(h2.flush(cx, counters)),
         }
     }
 
-    /// Ends the connection in order, as far as the socket takes that at once. It is dropped afterwards.
+    /// Closes the connection gracefully, without waiting. The caller then drops it.
     pub(crate) fn close(&mut self, cx: &mut Context<'_>, counters: &mut Counters) {
         match self {
             Self::H2(h2) => h2.close(cx, counters),
         }
     }
 
-    /// A deadline of the connection has come.
+    /// Starts a new interval of the protocol's limit on useless frames.
     pub(crate) fn tick(&mut self) {
         match self {
             Self::H2(h2) => h2.tick(),
         }
     }
 
-    /// Sets how many bytes of each response may be under way that was not resized. Returns false if that is not possible yet,
-    /// and has to be tried again.
+    /// Sets the window of responses that were not resized. Returns false if that is not possible yet; the caller must retry.
     pub(crate) fn set_initial_window(&mut self, bytes: u32) -> bool {
         match self {
             Self::H2(h2) => h2.set_initial_window(bytes),
         }
     }
 
-    /// What is due at `now`.
+    /// Returns what is due at `now`.
     pub(crate) fn due(&self, options: &Options, now: Instant) -> Due {
         match self {
             Self::H2(h2) => h2.due(options, now),
         }
     }
 
-    /// Asks the peer for a sign of life.
+    /// Sends a keepalive PING.
     pub(crate) fn ping(&mut self, now: Instant) {
         match self {
             Self::H2(h2) => h2.ping(now),
         }
     }
 
-    /// Frees what it holds and does not need while it is idle.
+    /// Frees buffers that are not in use.
     pub(crate) fn free_unused(&mut self) {
         match self {
             Self::H2(h2) => h2.free_unused(),

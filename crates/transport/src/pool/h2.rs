@@ -1,7 +1,6 @@
-//! One HTTP/2 connection: a socket and the state machine that its bytes go through.
+//! One HTTP/2 connection: a socket and the `h2::Client` state machine.
 //!
-//! Reads everything that is there, then writes once; knows neither the other connections nor who waits for them. What the
-//! peer did to streams goes into the queue of events, what it did to the connection is its [`Phase`]. Driven by `transport`.
+//! Events of streams go into the queue; events of the connection change its [`Phase`].
 
 use std::{
     collections::VecDeque,
@@ -21,56 +20,53 @@ use crate::{
     failure::{FailureKind, Processed},
     handle::RequestHandle,
     options::Options,
-    queued::Queued,
+    queued::QueuedEvent,
     reset,
     socket::Socket,
 };
 
 use super::state::{Due, Phase, ReadEnd};
 
-/// Bytes taken from one socket in one turn; what is left waits for the next, so that no connection starves another.
+/// Bytes read from one socket in one turn, so that no connection starves the others.
 const READ_BUDGET: usize = 512 * 1024;
-/// Room for a read: it follows what the peer sends, between these.
+/// Bounds of the read buffer, which adapts to what the peer sends.
 const MIN_READ: usize = 16 * 1024;
 const MAX_READ: usize = 128 * 1024;
-/// Slices of one write.
+/// Maximum number of slices in one write.
 const WRITE_SLICES: usize = 64;
 
-/// How an HTTP/1.x server begins its answer to the connection preface, which is no request to it.
+/// Start of the response of an HTTP/1.x server to the HTTP/2 connection preface.
 const HTTP1_ANSWER: &[u8] = b"HTTP/1.";
-/// How a TLS server begins its answer to bytes that are no TLS: an alert record of any version (RFC 8446 section 5.1).
+/// Start of the response of a TLS server to cleartext: an alert record of any version (RFC 8446 section 5.1).
 const TLS_ALERT: &[u8] = &[21, 3];
 
-/// A connection to a backend that speaks HTTP/2.
 pub(crate) struct H2Connection {
     socket: Socket,
     client: Client,
     inbound: BytesMut,
-    /// Room to make for the next read.
+    /// Size of the next read.
     room: usize,
     pub(crate) phase: Phase,
-    /// It is cleartext, and whoever makes the requests does not know: `:scheme` is written here.
+    /// The scheme was detected as cleartext: requests are created with `https` and corrected here.
     pub(crate) is_detected_cleartext: bool,
-    /// What the peer speaks instead of HTTP/2, in the operator's words.
-    pub(crate) foreign: Option<&'static str>,
-    /// The highest stream that the peer's GOAWAY left.
+    /// A text for the log if the peer does not speak HTTP/2.
+    pub(crate) protocol_mismatch: Option<&'static str>,
+    /// The last stream id of the peer's GOAWAY.
     last_stream: Option<u32>,
     /// The code of the peer's last GOAWAY, if it is an error.
     error: Option<Code>,
-    /// Bytes of output that the socket took.
+    /// Number of output bytes written to the socket.
     written: u64,
-    /// The TLS layer may hold bytes back.
+    /// The TLS layer may have buffered bytes.
     unflushed: bool,
-    /// When the peer last sent something.
     last_received: Instant,
     /// When a request was last sent.
     last_sent: Instant,
-    /// When the PING that is not answered yet was sent.
+    /// When the outstanding PING was sent.
     ping_sent: Option<Instant>,
 }
 
 impl H2Connection {
-    /// A connection whose preface waits to be written.
     pub(crate) fn new(socket: Socket, config: &Config, deadline: Instant, now: Instant) -> Self {
         Self {
             socket,
@@ -79,7 +75,7 @@ impl H2Connection {
             room: MIN_READ,
             phase: Phase::Handshaking { deadline },
             is_detected_cleartext: false,
-            foreign: None,
+            protocol_mismatch: None,
             last_stream: None,
             error: None,
             written: 0,
@@ -90,42 +86,35 @@ impl H2Connection {
         }
     }
 
-    /// Whether it has something to write.
     pub(crate) fn has_output(&mut self) -> bool {
         self.unflushed || !self.client.output().is_empty()
     }
 
-    /// Whether no byte of what was queued at this position was given to the socket.
     pub(crate) fn is_unsent(&self, at: u64) -> bool {
         self.written <= at
     }
 
-    /// Number of requests on it.
     pub(crate) fn active(&self) -> usize {
         self.client.active()
     }
 
-    /// Whether it takes another request.
-    pub(crate) fn has_room(&self) -> bool {
+    pub(crate) fn has_capacity(&self) -> bool {
         self.client.capacity() > 0
     }
 
-    /// The requests on it.
     pub(crate) fn requests(&self) -> Vec<RequestHandle> {
         self.client.open_streams().map(|(tag, ..)| RequestHandle::from_bits(tag)).collect()
     }
 
-    /// What the loss of the connection means to its requests.
-    pub(crate) fn loss(&self, kind: FailureKind) -> FailureKind {
+    pub(crate) fn failure_on_loss(&self, kind: FailureKind) -> FailureKind {
         match (kind, self.error) {
-            // Alone on it, the request is what the peer objects to.
+            // With a single request on the connection, the error concerns that request.
             (FailureKind::ConnectionLost(_), Some(code)) if self.active() == 1 => FailureKind::Reset(code),
             (FailureKind::ConnectionLost(_), Some(code)) => FailureKind::Ended(code),
             (kind, _) => kind,
         }
     }
 
-    /// Puts a request on a new stream. Returns the stream and the position of its head in the output.
     pub(crate) fn open(
         &mut self,
         head: &RequestHead,
@@ -145,61 +134,51 @@ impl H2Connection {
         Ok((stream, at))
     }
 
-    /// Bytes of body that a stream can take. If none, the peer's next window or room in the output brings
-    /// [`Event::Sendable`].
-    pub(crate) fn sendable(&mut self, stream: StreamId) -> usize {
-        let room = self.client.sendable(stream);
-        if room == 0 {
-            // An offer that cannot be taken enters the stream into the list of those that wait.
+    pub(crate) fn want_send(&mut self, stream: StreamId) -> usize {
+        let sendable = self.client.sendable(stream);
+        if sendable == 0 {
+            // Data that cannot be sent registers the stream for `Event::Sendable`; nothing is taken.
             self.client.send_data(stream, &mut Bytes::from_static(b"."), false);
         }
-        room
+        sendable
     }
 
-    /// Sends as much of `data` as windows and the socket permit and leaves the rest in it. Returns the number of bytes taken.
     pub(crate) fn send_data(&mut self, stream: StreamId, data: &mut Bytes, end: bool) -> usize {
         self.client.send_data(stream, data, end)
     }
 
-    /// Ends a request with trailers. Returns false, and sends nothing, if they exceed what the peer accepts.
     pub(crate) fn send_trailers(&mut self, stream: StreamId, fields: &Fields) -> bool {
         self.client.send_trailers(stream, fields)
     }
 
-    /// Gives credit for so many further bytes of a response.
     pub(crate) fn release(&mut self, stream: StreamId, bytes: usize) {
         self.client.release(stream, bytes);
     }
 
-    /// Sets how many bytes of a response may be under way.
     pub(crate) fn resize(&mut self, stream: StreamId, bytes: u32) {
         self.client.resize(stream, bytes);
     }
 
-    /// Sets how many bytes of each response may be under way that was not resized. Returns false if the peer has not
-    /// acknowledged the previous size yet.
+    /// Returns false if the peer has not acknowledged the previous size yet.
     pub(crate) fn set_initial_window(&mut self, bytes: u32) -> bool {
         self.client.set_initial_stream_window(bytes)
     }
 
-    /// Ends a request early. Returns false if it had ended already.
     pub(crate) fn reset(&mut self, stream: StreamId, reason: ResetReason) -> bool {
         let before = self.client.active();
         self.client.reset(stream, reset::code(reason));
         self.client.active() < before
     }
 
-    /// A deadline of the connection has come.
     pub(crate) fn tick(&mut self) {
         self.client.tick();
     }
 
-    /// Reads what the socket has, as far as the budget of a turn goes, and queues what it means.
     pub(crate) fn read(
         &mut self,
         cx: &mut Context<'_>,
         now: Instant,
-        events: &mut VecDeque<Queued>,
+        events: &mut VecDeque<QueuedEvent>,
         counters: &mut Counters,
     ) -> Result<ReadEnd, FailureKind> {
         let mut budget = READ_BUDGET;
@@ -222,7 +201,7 @@ impl H2Connection {
             } else if n < self.room / 8 {
                 self.room = (self.room / 2).max(MIN_READ);
             }
-            self.digest(events, counters)?;
+            self.process_input(events, counters)?;
             budget = budget.saturating_sub(n);
             if budget == 0 {
                 return Ok(ReadEnd::More);
@@ -230,15 +209,15 @@ impl H2Connection {
         }
     }
 
-    /// Frees the memory for reading, unless part of a frame is in it. The next bytes get some again.
+    /// Frees the read buffer, unless it contains part of a frame.
     pub(crate) fn free_unused(&mut self) {
         if self.inbound.is_empty() {
             (self.inbound, self.room) = (BytesMut::new(), MIN_READ);
         }
     }
 
-    /// What the first bytes of the peer show, where they show that it speaks something else than HTTP/2.
-    fn first_bytes(&self) -> Option<&'static str> {
+    /// Detects a peer that does not speak HTTP/2 by its first bytes.
+    fn detect_mismatch(&self) -> Option<&'static str> {
         if self.inbound.starts_with(HTTP1_ANSWER) {
             return Some("backend answered HTTP/1.x, HTTP/2 expected");
         }
@@ -246,10 +225,14 @@ impl H2Connection {
         (is_cleartext && self.inbound.starts_with(TLS_ALERT)).then_some("backend speaks TLS; write https://")
     }
 
-    /// Lets the state machine work on what was read, or on room that a write has made.
-    pub(crate) fn digest(&mut self, events: &mut VecDeque<Queued>, counters: &mut Counters) -> Result<(), FailureKind> {
-        if self.foreign.is_none() && matches!(self.phase, Phase::Handshaking { .. }) {
-            self.foreign = self.first_bytes();
+    /// Runs the state machine, after a read or after a write has freed output space.
+    pub(crate) fn process_input(
+        &mut self,
+        events: &mut VecDeque<QueuedEvent>,
+        counters: &mut Counters,
+    ) -> Result<(), FailureKind> {
+        if self.protocol_mismatch.is_none() && matches!(self.phase, Phase::Handshaking { .. }) {
+            self.protocol_mismatch = self.detect_mismatch();
         }
         while let Some(event) = self.client.recv(&mut self.inbound).map_err(FailureKind::Protocol)? {
             match event {
@@ -278,44 +261,48 @@ impl H2Connection {
         Ok(())
     }
 
-    /// An event of a stream, for the owner of the request. `None` for events of the connection.
-    fn queued(&self, event: Event, counters: &mut Counters) -> Option<Queued> {
+    /// Converts an event of a stream. Returns `None` for events of the connection.
+    fn queued(&self, event: Event, counters: &mut Counters) -> Option<QueuedEvent> {
         let protocol = Protocol::Http2;
         Some(match event {
             Event::Informational { tag, head, .. } => {
-                Queued::Informational { handle: RequestHandle::from_bits(tag), protocol, head }
+                QueuedEvent::Informational { handle: RequestHandle::from_bits(tag), protocol, head }
             }
             Event::Head { tag, head, end, .. } => {
-                Queued::Head { handle: RequestHandle::from_bits(tag), protocol, head, end }
+                QueuedEvent::Head { handle: RequestHandle::from_bits(tag), protocol, head, end }
             }
-            Event::Data { tag, data, end, .. } => Queued::Data { handle: RequestHandle::from_bits(tag), data, end },
-            Event::Trailers { tag, fields, .. } => Queued::Trailers { handle: RequestHandle::from_bits(tag), fields },
-            Event::Sendable { tag, .. } => Queued::Sendable { handle: RequestHandle::from_bits(tag) },
+            Event::Data { tag, data, end, .. } => {
+                QueuedEvent::Data { handle: RequestHandle::from_bits(tag), data, end }
+            }
+            Event::Trailers { tag, fields, .. } => {
+                QueuedEvent::Trailers { handle: RequestHandle::from_bits(tag), fields }
+            }
+            Event::Sendable { tag, .. } => QueuedEvent::Sendable { handle: RequestHandle::from_bits(tag) },
             Event::Reset { tag, id, code, unprocessed } => {
                 let is_beyond_goaway = self.last_stream.is_some_and(|last| id.number() > last);
                 let handle = RequestHandle::from_bits(tag);
                 if unprocessed && is_beyond_goaway {
-                    return Some(Queued::Failed { handle, kind: FailureKind::GoAway, processed: Processed::No });
+                    return Some(QueuedEvent::Failed { handle, kind: FailureKind::GoAway, processed: Processed::No });
                 }
                 counters.resets_received += 1;
                 let processed = if unprocessed { Processed::No } else { Processed::Unknown };
-                Queued::Failed { handle, kind: FailureKind::Reset(code), processed }
+                QueuedEvent::Failed { handle, kind: FailureKind::Reset(code), processed }
             }
             Event::Malformed { tag, reason, .. } => {
                 counters.resets_sent += 1;
                 let (handle, kind) = (RequestHandle::from_bits(tag), FailureKind::Malformed(reason));
-                Queued::Failed { handle, kind, processed: Processed::Unknown }
+                QueuedEvent::Failed { handle, kind, processed: Processed::Unknown }
             }
             Event::HeadersTooLarge { tag, .. } => {
                 counters.resets_sent += 1;
                 let (handle, kind) = (RequestHandle::from_bits(tag), FailureKind::ResponseHeadersTooLarge);
-                Queued::Failed { handle, kind, processed: Processed::Unknown }
+                QueuedEvent::Failed { handle, kind, processed: Processed::Unknown }
             }
             Event::Ready | Event::GoAway { .. } | Event::CapacityChanged | Event::Pong(_) => return None,
         })
     }
 
-    /// Writes as much as the socket takes. What it does not take stays; the socket wakes when it can take more.
+    /// Writes as much as the socket takes. The socket wakes the task when it can take more.
     pub(crate) fn flush(&mut self, cx: &mut Context<'_>, counters: &mut Counters) -> Result<(), FailureKind> {
         let lost = |error: io::Error| FailureKind::ConnectionLost(error.kind());
         loop {
@@ -345,7 +332,6 @@ impl H2Connection {
         Ok(())
     }
 
-    /// Ends the connection in order: GOAWAY, and what the socket takes at once. It is dropped afterwards.
     pub(crate) fn close(&mut self, cx: &mut Context<'_>, counters: &mut Counters) {
         self.client.go_away(Code::NO_ERROR);
         if self.flush(cx, counters).is_ok() {
@@ -353,7 +339,7 @@ impl H2Connection {
         }
     }
 
-    /// Returns what is due at `now`; docs/reference/behaviour.md#timeouts has the idle timeout and the keepalive.
+    /// For the idle timeout and the keepalive, see docs/reference/behaviour.md#timeouts.
     pub(crate) fn due(&self, options: &Options, now: Instant) -> Due {
         let quiet_since = self.last_received.max(self.last_sent);
         let wait = |from: Instant, interval: Duration, due: Due| {
@@ -366,7 +352,7 @@ impl H2Connection {
         match options.keepalive_interval {
             Some(interval) if self.client.active() > 0 => wait(quiet_since, interval, Due::Ping),
             keepalive if self.client.active() == 0 => match wait(quiet_since, options.idle_timeout, Due::Idle) {
-                // A request may come meanwhile, and then the keepalive counts from it.
+                // If a request is sent before that, the keepalive interval starts with it.
                 Due::At(at) => Due::At(keepalive.map_or(at, |interval| at.min(now + interval))),
                 due => due,
             },
@@ -374,7 +360,6 @@ impl H2Connection {
         }
     }
 
-    /// Queues a keepalive PING.
     pub(crate) fn ping(&mut self, now: Instant) {
         self.client.ping(self.written);
         self.ping_sent = Some(now);

@@ -1,41 +1,37 @@
-//! What a connection is good for, whatever it speaks.
+//! States of a connection, independent of its protocol.
 
 use std::time::Instant;
 
 use crate::failure::FailureKind;
 
-/// What a connection is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
-    /// The preface is sent; whether the peer speaks the protocol is not known yet. The attempt ends at `deadline`.
-    Handshaking {
-        /// When the attempt has failed.
-        deadline: Instant,
-    },
+    /// The peer's SETTINGS are outstanding. The attempt fails at `deadline`.
+    Handshaking { deadline: Instant },
     /// Takes requests.
     Open,
-    /// Finishes its streams and takes no more.
+    /// Finishes its streams and takes no new requests.
     Retiring,
 }
 
-/// Whether a read left something.
+/// Why a read stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ReadEnd {
-    /// Everything was read; the socket wakes when more comes.
+    /// The socket has no more data; it wakes the task when more arrives.
     Drained,
-    /// The budget of this turn is used up.
+    /// The read budget of this turn is used up.
     More,
 }
 
-/// What time demands of a connection.
+/// What is due on a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Due {
-    /// Nothing before this.
+    /// Nothing before this time.
     At(Instant),
     /// A keepalive PING.
     Ping,
-    /// It was idle for long enough.
+    /// The idle timeout has passed.
     Idle,
-    /// The peer is gone.
+    /// The peer does not answer.
     Dead(FailureKind),
 }

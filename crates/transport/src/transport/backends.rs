@@ -1,10 +1,10 @@
-//! Which backends there are, and the drain of all of them.
+//! Adding and removing backends, and draining.
 
-use super::{Target, Transport};
+use super::{BackendEntry, Transport};
 use crate::{handle::BackendId, options::BackendSpec, origin::Origin};
 
 impl Transport {
-    /// Adds a backend. Nothing is connected before the first request.
+    /// Adds a backend. It is connected with the first request.
     pub fn add_backend(&mut self, spec: &BackendSpec) -> BackendId {
         let name = (spec.host.to_ascii_lowercase(), spec.port);
         let same_name = self.names.entry(name).or_default();
@@ -20,23 +20,23 @@ impl Transport {
             same_name.push(at);
             at
         };
-        BackendId(self.targets.insert(Target { origin, connect_timeout: spec.connect_timeout }))
+        BackendId(self.backends.insert(BackendEntry { origin, connect_timeout: spec.connect_timeout }))
     }
 
-    /// Removes a backend. Its running and waiting requests go on; the last of them closes the connections, unless another
-    /// backend shares the origin.
+    /// Removes a backend. Its requests continue. Unless another backend shares the origin, connections close with their last
+    /// request.
     pub fn remove_backend(&mut self, backend: BackendId) {
-        let Some(Target { origin: at, .. }) = self.targets.remove(backend.0) else { return };
+        let Some(BackendEntry { origin: at, .. }) = self.backends.remove(backend.0) else { return };
         if let Some(origin) = self.origins.get_mut(at) {
             origin.backends -= 1;
             for key in origin.open.clone() {
                 self.on_streams_changed(key);
             }
-            self.forget_unused(at);
+            self.remove_if_unused(at);
         }
     }
 
-    /// From now on connections are closed as soon as they are idle. Requests are still taken.
+    /// Closes connections as soon as they are idle from now on. New requests are still accepted.
     pub fn drain(&mut self) {
         self.draining = true;
         for key in self.slots.keys() {

@@ -1,4 +1,4 @@
-//! How connections come and go: attempts, their success or failure, retirement and loss.
+//! The life cycle of connections: attempt, success or failure, retirement, loss.
 
 use std::{net::SocketAddr, rc::Rc, task::Context};
 
@@ -8,14 +8,14 @@ use crate::{
     event::Event,
     failure::{ConnectFailure, FailureKind},
     handle::{BackendId, SlotKey},
-    origin::Reach,
+    origin::Reachability,
     pool::{Connection, Due, H2Connection, Phase},
-    queued::Queued,
+    queued::QueuedEvent,
     slots::Link,
 };
 
 impl Transport {
-    /// TCP and TLS are set up: queues the preface. The peer has until the deadline of the attempt to answer it.
+    /// Starts HTTP/2 after TCP and TLS. The peer's SETTINGS must arrive before the deadline of the attempt.
     pub(super) fn start_h2(&mut self, key: SlotKey, established: Established) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         let deadline = slot.deadline(self.now);
@@ -29,7 +29,7 @@ impl Transport {
         self.mark_dirty(key);
     }
 
-    /// The peer's SETTINGS came: the connection takes requests.
+    /// Opens the connection for requests, after the peer's SETTINGS.
     pub(super) fn connected(&mut self, key: SlotKey) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         if let Link::Connected(connection) = &slot.link
@@ -43,13 +43,12 @@ impl Transport {
         origin.open.push(key);
         origin.failed_at = None;
         self.counters.connections_opened += 1;
-        if std::mem::replace(&mut origin.reach, Reach::Up) == Reach::Down {
+        if std::mem::replace(&mut origin.reachability, Reachability::Up) == Reachability::Down {
             self.queue_backend_events(at, |backend| Event::BackendUp { backend });
         }
         self.on_streams_changed(key);
     }
 
-    /// An attempt failed, or took too long.
     pub(super) fn connect_failed(&mut self, key: SlotKey, failure: &ConnectFailure) {
         let Some(slot) = self.slots.remove(key) else { return };
         let at = slot.origin;
@@ -59,16 +58,16 @@ impl Transport {
         origin.addresses = None::<Rc<[SocketAddr]>>;
         origin.detected = None;
         if origin.open.is_empty() {
-            if std::mem::replace(&mut origin.reach, Reach::Down) == Reach::Up {
+            if std::mem::replace(&mut origin.reachability, Reachability::Down) == Reachability::Up {
                 let reason: Rc<str> = Rc::from(failure.text.as_str());
                 self.queue_backend_events(at, |backend| Event::BackendDown { backend, reason: Rc::clone(&reason) });
             }
             self.fail_waiting(at, failure.kind);
         }
-        self.leave_origin(at, key);
+        self.detach_from_origin(at, key);
     }
 
-    /// The connection finishes its streams and takes no more; waiting requests need another one.
+    /// Takes the connection out of the pool; it finishes its streams. Waiting requests may need another connection.
     pub(super) fn retire(&mut self, key: SlotKey) {
         let Some(at) = self.slots.get_mut(key).map(|slot| slot.origin) else { return };
         if let Some(origin) = self.origins.get_mut(at) {
@@ -78,14 +77,14 @@ impl Transport {
         self.assign_waiting(at);
     }
 
-    /// The connection is dead, and its streams with it.
+    /// Removes the connection and fails its requests.
     pub(super) fn on_connection_lost(&mut self, key: SlotKey, kind: FailureKind) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         let at = slot.origin;
         let Link::Connected(connection) = &mut slot.link else { return };
         if matches!(connection.phase(), Phase::Handshaking { .. }) {
             let mut failure = ConnectFailure::new(kind);
-            if let Some(text) = connection.foreign() {
+            if let Some(text) = connection.protocol_mismatch() {
                 text.clone_into(&mut failure.text);
             }
             return self.connect_failed(key, &failure);
@@ -98,13 +97,13 @@ impl Transport {
         }
         self.fail_streams(key, kind);
         self.slots.remove(key);
-        self.leave_origin(at, key);
+        self.detach_from_origin(at, key);
         self.assign_waiting(at);
     }
 
     fn queue_backend_events(&mut self, at: usize, event: impl Fn(BackendId) -> Event) {
-        for (backend, _) in self.targets.iter().filter(|(_, target)| target.origin == at) {
-            self.events.push_back(Queued::Backend(event(BackendId(backend))));
+        for (backend, _) in self.backends.iter().filter(|(_, target)| target.origin == at) {
+            self.events.push_back(QueuedEvent::Backend(event(BackendId(backend))));
         }
     }
 }

@@ -1,13 +1,12 @@
-//! The transport of one worker: backends, their origins, connections and running requests, in tables with stable slots.
+//! The transport of one worker: tables of backends, origins, connections and active requests.
 //!
-//! Here: construction, and what all of the others need. `backends` has the backends and the life cycle, `send` the calls of
-//! the exchange, `events` what is reported to it, `poll` the turn of the worker, `place` the assignment of requests to
-//! connections, `connections` their begin and end.
+//! `backends` adds and removes backends, `send` has the calls of the exchange, `events` delivers events to it, `poll` is the
+//! transport's part of a worker's turn, `assign` assigns requests to connections, `connections` opens and closes these.
 
+mod assign;
 mod backends;
 mod connections;
 mod events;
-mod place;
 mod poll;
 mod send;
 
@@ -29,14 +28,14 @@ use crate::{
     handle::{BackendId, RequestHandle, SlotKey},
     options::Options,
     origin::Origin,
-    queued::Queued,
-    requests::{Place, Requests},
+    queued::QueuedEvent,
+    requests::{RequestState, Requests},
     slots::{Link, Slots},
     wake::ReadySet,
 };
 
-/// A backend as its owner knows it; several may share an origin.
-struct Target {
+/// Several backends may share an origin.
+struct BackendEntry {
     origin: usize,
     connect_timeout: Duration,
 }
@@ -54,35 +53,35 @@ fn h2_config(options: &Options) -> h2::Config {
 pub struct Transport {
     options: Options,
     h2: h2::Config,
-    /// Some connections have yet to hear of the initial window in `h2`.
+    /// Some connections do not have the initial window of `h2` yet.
     is_window_due: bool,
-    targets: Table<Target>,
+    backends: Table<BackendEntry>,
     origins: Slab<Origin>,
     /// Origins by lower-case host and port.
     names: HashMap<(String, u16), Vec<usize>>,
     slots: Slots,
     requests: Requests,
-    events: VecDeque<Queued>,
-    /// Connections that have something to write.
+    events: VecDeque<QueuedEvent>,
+    /// Connections with output to write.
     dirty: Vec<SlotKey>,
     ready: Arc<ReadySet>,
-    /// Reused between turns.
+    /// Buffer for the ready slots, reused between turns.
     visits: Vec<usize>,
     deadlines: Deadlines<SlotKey>,
     counters: Counters,
     draining: bool,
-    /// The time of the last call that brought one.
+    /// The time passed to the last call.
     now: Instant,
 }
 
 impl Transport {
-    /// A transport without backends.
+    /// Creates a transport without backends.
     pub fn new(options: Options, now: Instant) -> Self {
         Self {
             h2: h2_config(&options),
             is_window_due: false,
             options,
-            targets: Table::default(),
+            backends: Table::default(),
             origins: Slab::new(),
             names: HashMap::new(),
             slots: Slots::default(),
@@ -98,77 +97,77 @@ impl Transport {
         }
     }
 
-    /// Takes over other options. Connections that exist keep the windows and limits that they announced.
+    /// Changes the options. Existing connections keep the windows and limits that they have announced.
     pub fn configure(&mut self, options: Options) {
         self.h2 = h2_config(&options);
         self.is_window_due = true;
         self.options = options;
     }
 
-    /// Frees memory that was only needed while there was traffic. To be called when there has been none for a while.
+    /// Frees buffers that are not in use. To be called after a time without traffic.
     pub fn free_unused(&mut self) {
         self.slots.free_unused();
     }
 
-    /// Whether no request runs and no connection stands.
+    /// Returns whether there are no requests and no connections.
     pub fn is_idle(&self) -> bool {
         self.requests.len() == 0 && self.slots.len() == 0
     }
 
-    /// Number of running requests, waiting ones included.
+    /// Returns the number of active requests, including waiting ones.
     pub fn running(&self) -> usize {
         self.requests.len()
     }
 
-    /// What happened so far.
+    /// Returns the current counters.
     pub fn counters(&self) -> Counters {
         Counters { connections_now: self.slots.len() as u64, ..self.counters }
     }
 
-    fn target(&self, backend: BackendId) -> Option<&Target> {
-        self.targets.get(backend.0)
+    fn backend(&self, backend: BackendId) -> Option<&BackendEntry> {
+        self.backends.get(backend.0)
     }
 
     fn queue_failure(&mut self, handle: RequestHandle, kind: FailureKind, processed: Processed) {
-        self.events.push_back(Queued::Failed { handle, kind, processed });
+        self.events.push_back(QueuedEvent::Failed { handle, kind, processed });
     }
 
-    /// Fails the requests of a connection that is about to go.
+    /// Fails the requests of a connection that will be removed.
     fn fail_streams(&mut self, key: SlotKey, kind: FailureKind) {
         let Some(connection) = self.slots.connection(key) else { return };
-        let kind = connection.loss(kind);
+        let kind = connection.failure_on_loss(kind);
         for handle in connection.requests() {
-            let unsent = match self.requests.get(handle).map(|entry| &entry.place) {
-                Some(Place::Stream { at, .. }) => connection.is_unsent(*at),
+            let unsent = match self.requests.get(handle).map(|entry| &entry.state) {
+                Some(RequestState::Stream { at, .. }) => connection.is_unsent(*at),
                 _ => false,
             };
             let processed = if unsent { Processed::No } else { Processed::Unknown };
-            self.events.push_back(Queued::Failed { handle, kind, processed });
+            self.events.push_back(QueuedEvent::Failed { handle, kind, processed });
         }
     }
 
-    /// Ends a connection in order and frees its slot.
+    /// Closes a connection gracefully and removes its slot.
     fn close(&mut self, key: SlotKey) {
         let Some(mut slot) = self.slots.remove(key) else { return };
         if let Link::Connected(connection) = &mut slot.link {
             connection.close(&mut Context::from_waker(Waker::noop()), &mut self.counters);
         }
-        self.leave_origin(slot.origin, key);
+        self.detach_from_origin(slot.origin, key);
     }
 
-    /// The origin counts a slot no longer, and goes with the last one if no backend names it.
-    fn leave_origin(&mut self, at: usize, key: SlotKey) {
+    /// Removes a connection from its origin, and the origin if it is then unused.
+    fn detach_from_origin(&mut self, at: usize, key: SlotKey) {
         if let Some(origin) = self.origins.get_mut(at) {
             origin.open.retain(|open| *open != key);
             if origin.connecting == Some(key) {
                 origin.connecting = None;
             }
             origin.slots -= 1;
-            self.forget_unused(at);
+            self.remove_if_unused(at);
         }
     }
 
-    fn forget_unused(&mut self, at: usize) {
+    fn remove_if_unused(&mut self, at: usize) {
         if self.origins.get(at).is_some_and(Origin::is_unused) {
             let origin = self.origins.remove(at);
             let name = (origin.spec.host.to_ascii_lowercase(), origin.spec.port);

@@ -1,4 +1,4 @@
-//! The turn of the worker: visit the connections that are ready, serve due timers, write once.
+//! The transport's part of a worker's turn: reads ready connections, handles timers, writes once per connection.
 
 use std::{
     task::{Context, Poll},
@@ -14,8 +14,7 @@ use crate::{
 };
 
 impl Transport {
-    /// Reads from every connection that is ready and goes on with attempts; what that means is in the queue of events. The
-    /// task of `cx` is woken when there is more to do.
+    /// Reads from ready connections, polls attempts, and queues the events. Wakes the task of `cx` when there is more to do.
     pub fn poll_io(&mut self, cx: &mut Context<'_>, now: Instant) {
         self.now = now;
         self.ready.register(cx.waker());
@@ -27,13 +26,13 @@ impl Transport {
         self.visits = visits;
     }
 
-    /// Writes what the turn has brought, each connection once. Wakes the task of `cx` if there are events to be taken.
+    /// Writes the output of this turn, once per connection. Wakes the task of `cx` if events are queued.
     pub fn flush(&mut self, cx: &mut Context<'_>) {
         let mut dirty = std::mem::take(&mut self.dirty);
         for key in dirty.drain(..) {
             self.flush_one(key);
         }
-        // Only what the flush itself caused is in the new list, and that waits for the next turn.
+        // The new list has only what the flush itself caused; that waits for the next turn.
         dirty.append(&mut self.dirty);
         self.dirty = dirty;
         if !self.events.is_empty() || !self.dirty.is_empty() {
@@ -41,12 +40,12 @@ impl Transport {
         }
     }
 
-    /// When [`Transport::on_time`] is to be called next.
+    /// Returns when [`Transport::on_time`] must be called next.
     pub fn next_deadline(&self) -> Option<Instant> {
         self.deadlines.next()
     }
 
-    /// Does what is due at `now`: attempts time out, silent connections are probed, idle ones closed.
+    /// Handles timers that are due at `now`: times out attempts, sends keepalive PINGs, closes idle connections.
     pub fn on_time(&mut self, now: Instant) {
         self.now = now;
         while let Some((at, key)) = self.deadlines.pop_due(now) {
@@ -58,7 +57,7 @@ impl Transport {
 
     fn on_deadline(&mut self, key: SlotKey) {
         let now = self.now;
-        // After a pause of this process what proves the peer alive may be there already.
+        // If the process was suspended, the socket may already have data that shows that the peer is alive.
         self.visit(key.index());
         let Some(slot) = self.slots.get_mut(key) else { return };
         let connection = match &mut slot.link {
@@ -82,7 +81,7 @@ impl Transport {
         }
     }
 
-    /// Something happened to the connection in this slot, or to an earlier one in it.
+    /// Polls the connection or attempt in this slot. The wake-up may have been for an earlier connection in it.
     fn visit(&mut self, index: usize) {
         let Some(slot) = self.slots.at(index) else { return };
         let (key, mut cx) = (slot.key, Context::from_waker(&slot.waker));
@@ -99,7 +98,7 @@ impl Transport {
         }
     }
 
-    /// Reads from a connection and handles what its phase then is.
+    /// Reads from a connection and handles its new phase.
     fn read(&mut self, key: SlotKey) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         let Link::Connected(connection) = &mut slot.link else { return };
@@ -117,11 +116,11 @@ impl Transport {
         if connection.has_output() {
             self.mark_dirty(key);
         }
-        self.advance(key, before);
+        self.on_progress(key, before);
     }
 
-    /// The connection went from one phase to another, or its streams changed.
-    fn advance(&mut self, key: SlotKey, before: Phase) {
+    /// Handles a change of phase, or of the number of streams.
+    fn on_progress(&mut self, key: SlotKey, before: Phase) {
         let Some(after) = self.slots.connection(key).map(Connection::phase) else { return };
         match (before, after) {
             (Phase::Handshaking { .. }, Phase::Open) => self.connected(key),
@@ -133,7 +132,7 @@ impl Transport {
         }
     }
 
-    /// Writes what a connection has, and lets streams go on for which that made room.
+    /// Writes the output of a connection. Queues events for streams that can send again.
     fn flush_one(&mut self, key: SlotKey) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         let Link::Connected(connection) = &mut slot.link else { return };
@@ -141,9 +140,9 @@ impl Transport {
         let before = connection.phase();
         let mut cx = Context::from_waker(&slot.waker);
         match connection.flush(&mut cx, &mut self.events, &mut self.counters) {
-            Ok(()) => self.advance(key, before),
+            Ok(()) => self.on_progress(key, before),
             Err(kind) => {
-                // An answer, or a GOAWAY that explains it, may have come before: read first, then give up.
+                // The peer may have sent a response or a GOAWAY before: read that first, then fail the connection.
                 slot.broken.get_or_insert(kind);
                 self.ready.mark(key.index());
             }

@@ -1,4 +1,4 @@
-//! Bodies both ways, and who waits for whom.
+//! Bodies in both directions, and flow control.
 
 use bytes::Bytes;
 use spooky_transport::Options;
@@ -61,7 +61,7 @@ async fn a_smaller_window_holds_for_streams_that_are_open() {
     worker.release = false;
     (0..10).for_each(|tag| worker.get(backend, &format!("/down/{BIG}"), tag));
     worker.until("full windows", |worker| (0..10).all(|tag| worker.answers[&tag].unreleased == before)).await;
-    worker.transport.set_stream_window(after as u32);
+    worker.transport.set_initial_window(after as u32);
     worker.transport.resize(worker.handles[&3], after);
     worker.transport.release(worker.handles[&3], before);
     worker.get(backend, &format!("/down/{BIG}"), 10);
@@ -89,7 +89,7 @@ async fn an_upload_waits_for_the_window_of_the_backend() {
     worker.post(backend, "/hold", 1, pattern(BIG));
     let left = BIG - 65_535;
     assert_eq!(worker.uploads[&1].len(), left, "the initial window of RFC 9113 6.9.2 was not used up or not kept");
-    assert_eq!(worker.transport.sendable(worker.handles[&1]), 0);
+    assert_eq!(worker.transport.want_send(worker.handles[&1]), 0);
     worker.during("the request at the origin", origin.board.held.notified()).await;
     assert_eq!((worker.uploads[&1].len(), worker.answers[&1].sendable), (left, 0));
     origin.board.open.notify_one();
@@ -98,7 +98,7 @@ async fn an_upload_waits_for_the_window_of_the_backend() {
     assert!(worker.answers[&1].sendable > 0);
 }
 
-/// A peer with endless windows that reads nothing: what the socket does not take must not pile up here.
+/// The peer has unlimited windows and does not read: data must not accumulate here.
 #[tokio::test]
 async fn output_is_bounded_when_the_socket_is_full_and_goes_on_later() {
     let (listener, addr) = raw::listen().await;
@@ -124,7 +124,7 @@ async fn output_is_bounded_when_the_socket_is_full_and_goes_on_later() {
     });
     worker.until("the stream", |worker| !worker.transport.is_waiting(handle)).await;
     let mut data = Bytes::from(vec![7; body]);
-    // The socket's own buffers fill up; then nothing more is taken until the peer reads.
+    // Once the socket's buffers are full, nothing more is taken until the peer reads.
     while worker.transport.counters().writes_blocked == 0 {
         assert!(!data.is_empty(), "the kernel took everything");
         worker.turn_once(|worker| _ = worker.transport.send_data(handle, &mut data, true)).await;

@@ -1,4 +1,4 @@
-//! How connections fail, and what is said about the requests on them.
+//! Connection failures, and the failures that their requests get.
 
 use std::{io, time::Duration};
 
@@ -40,7 +40,7 @@ async fn a_refused_connection_fails_those_who_wait_and_is_told_once_until_it_sta
     assert_eq!(worker.downs.len(), 1);
     assert!(worker.downs[0].1.contains("refused"), "{}", worker.downs[0].1);
 
-    // Whoever passes a backend over is not asked here. Nothing is told again.
+    // The transport tries the backend again for every request, but reports it as down only once.
     worker.get(backend, "/", 10);
     worker.finish([10]).await;
     assert_eq!((worker.transport.counters().connects, worker.downs.len()), (2, 1));
@@ -159,7 +159,7 @@ async fn a_connection_that_ends_mid_response_fails_its_requests() {
     assert!(worker.downs.is_empty(), "a lost connection is not yet a backend that is down");
 }
 
-/// What a peer says in its last GOAWAY is about one of the requests on the connection: surely if there is only one.
+/// The error of a GOAWAY concerns one of the requests on the connection, so with only one it concerns that.
 #[tokio::test]
 async fn a_connection_that_the_peer_ends_with_an_error_says_which_and_each_has_its_number() {
     let (listener, addr) = raw::listen().await;
@@ -195,7 +195,7 @@ async fn a_connection_that_the_peer_ends_with_an_error_says_which_and_each_has_i
     assert_eq!(numbers.len(), 3, "{numbers:?}");
 }
 
-/// The socket is full when the second request comes: of that one the peer cannot have seen anything.
+/// The socket is full when the second request is sent, so the peer cannot have received any of it.
 #[tokio::test]
 async fn a_request_of_which_no_byte_left_is_unprocessed() {
     let (listener, addr) = raw::listen().await;
@@ -273,7 +273,7 @@ async fn a_malformed_response_ends_its_stream_only() {
     assert_eq!(worker.during("RST_STREAM", peer).await.unwrap(), 1);
 }
 
-/// The peer answers, says goodbye and closes, all before it has read the upload: the answer must not be lost.
+/// The peer answers, sends GOAWAY and closes before it has read the upload. The answer must not be lost.
 #[tokio::test]
 async fn what_came_before_a_broken_write_is_still_read() {
     let (listener, addr) = raw::listen().await;

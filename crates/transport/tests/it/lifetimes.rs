@@ -1,4 +1,4 @@
-//! How connections end in order: GOAWAY, idleness, silence.
+//! Graceful ends of connections: GOAWAY, idle timeout, keepalive timeout.
 
 use std::{
     collections::HashMap,
@@ -17,8 +17,8 @@ use crate::{
 
 type Journal = Arc<Mutex<HashMap<u64, usize>>>;
 
-/// Serves connection after connection, each with GOAWAY after so many requests; counts how often each was processed. A
-/// request is a POST whose body is its number.
+/// Serves connections one after another, each with a GOAWAY after `requests` requests. Counts how often each request was
+/// processed; a request is a POST whose body is its number.
 async fn leave_after(listener: TcpListener, requests: usize, journal: Journal) {
     loop {
         let mut peer = Peer::accept(&listener, &[]).await;
@@ -175,7 +175,7 @@ async fn keepalive_asks_a_silent_peer_and_gives_up_when_it_stays_silent() {
     worker.during("the end", peer).await.unwrap();
 }
 
-/// The worker itself was held up: the answer waits in the socket when the time for it is over.
+/// The worker was delayed: the answer to the PING is in the socket when its timeout expires.
 #[tokio::test]
 async fn an_answer_that_waits_in_the_socket_counts() {
     let (listener, addr) = raw::listen().await;
@@ -222,7 +222,7 @@ async fn traffic_postpones_the_keepalive() {
     assert_eq!(worker.transport.counters().pings, 0);
 }
 
-/// A request on an idle connection that the peer has closed meanwhile.
+/// The peer has closed the idle connection on which a request is sent.
 #[tokio::test]
 async fn a_connection_closed_while_idle_is_not_used_again() {
     let (listener, addr) = raw::listen().await;
@@ -245,7 +245,7 @@ async fn a_connection_closed_while_idle_is_not_used_again() {
     peer.await.unwrap();
 }
 
-/// The peer answers early, ends the request by `RST_STREAM` `NO_ERROR` (RFC 9113 8.1), and hears nothing more of it.
+/// The peer answers early and resets the stream with `NO_ERROR` (RFC 9113 section 8.1); nothing more is sent on it.
 #[tokio::test]
 async fn an_early_answer_ends_an_upload_without_a_failure() {
     let (listener, addr) = raw::listen().await;

@@ -1,4 +1,4 @@
-//! The transport against real sockets: origins made with the `h2` crate, and raw ones that do what a test tells them.
+//! Tests of the transport with real sockets, against origins of the `h2` crate and scripted raw peers.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -8,10 +8,10 @@
 )]
 
 mod bodies;
-mod chance;
 mod failures;
 mod lifetimes;
 mod origin;
+mod random;
 mod raw;
 mod requests;
 mod secure;

@@ -1,4 +1,4 @@
-//! An origin made with the `h2` crate, which shares no code with the product: answers by path.
+//! An origin built on the `h2` crate, which shares no code with the product. It answers by path.
 
 use std::{
     net::SocketAddr,
@@ -18,16 +18,16 @@ use tokio::{
 };
 use tokio_rustls::TlsAcceptor;
 
-/// What a test may look at or touch.
+/// State shared with the test.
 #[derive(Default)]
 pub(crate) struct Board {
     pub(crate) connections: AtomicUsize,
     pub(crate) requests: AtomicUsize,
     /// `:scheme` of the last request.
     pub(crate) scheme: Mutex<String>,
-    /// A request to hold has arrived.
+    /// Notified when a request for `/hold` has arrived.
     pub(crate) held: Notify,
-    /// Lets a held upload be read.
+    /// Lets the origin read a held upload.
     pub(crate) open: Notify,
 }
 
@@ -43,7 +43,7 @@ impl Drop for Origin {
     }
 }
 
-/// An origin that allows `streams` at once on a connection.
+/// Starts an origin that allows `streams` concurrent streams per connection.
 pub(crate) async fn start(streams: u32, tls: Option<TlsAcceptor>) -> Origin {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
@@ -58,7 +58,7 @@ pub(crate) async fn start(streams: u32, tls: Option<TlsAcceptor>) -> Origin {
             tokio::spawn(async move {
                 match tls {
                     None => serve(socket, streams, board).await,
-                    // A client that does not like the certificate ends the handshake.
+                    // A client that rejects the certificate ends the handshake.
                     Some(tls) => {
                         if let Ok(socket) = tls.accept(socket).await {
                             serve(socket, streams, board).await;
@@ -85,7 +85,7 @@ async fn answer(request: Request<RecvStream>, respond: server::SendResponse<Byte
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     parts.uri.scheme_str().unwrap_or_default().clone_into(&mut board.scheme.lock().unwrap());
-    // A client that resets is none of the origin's business.
+    // A client may reset the stream.
     let _ = match path.split('/').nth(1).unwrap() {
         "down" => down(path.rsplit('/').next().unwrap().parse().unwrap(), respond).await,
         "up" => up(body, respond).await,
@@ -140,10 +140,10 @@ async fn up(mut body: RecvStream, mut respond: server::SendResponse<Bytes>) -> R
     stream.send_data(Bytes::from(format!("{} {verdict}", received.len())), true)
 }
 
-/// Longest body that origins send and know.
+/// Maximum length of a body.
 pub(crate) const LONGEST: usize = 8 * 1024 * 1024;
 
-/// Bytes in which every place is recognisable.
+/// Bytes without repetition, so that a shifted body is noticed.
 static PATTERN: LazyLock<Bytes> = LazyLock::new(|| {
     (0..LONGEST as u64).map(|at| (at ^ (at >> 8) ^ (at >> 16).wrapping_mul(31)) as u8).collect::<Vec<u8>>().into()
 });

@@ -1,4 +1,4 @@
-//! A peer that speaks HTTP/2 frame by frame, exactly as a test wants it.
+//! A peer that sends and receives single HTTP/2 frames, controlled by the test.
 
 use std::net::SocketAddr;
 
@@ -46,7 +46,7 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
-    /// The next connection, with prefaces exchanged; `settings` are pairs of identifier and value.
+    /// Accepts a connection and exchanges prefaces. `settings` are pairs of identifier and value.
     pub(crate) async fn accept(listener: &TcpListener, settings: &[(u16, u32)]) -> Self {
         let (stream, _) = listener.accept().await.unwrap();
         stream.set_nodelay(true).unwrap();
@@ -63,7 +63,7 @@ impl Peer {
         peer
     }
 
-    /// Sends a frame. A client that has gone is for the test to notice.
+    /// Sends a frame. Ignores errors: the test notices a closed connection by other means.
     pub(crate) async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
         let mut frame = Vec::with_capacity(9 + payload.len());
         frame.extend_from_slice(&(payload.len() as u32).to_be_bytes()[1..]);
@@ -73,7 +73,7 @@ impl Peer {
         let _ = self.stream.write_all(&frame).await;
     }
 
-    /// The next frame, `None` at the end of the connection. SETTINGS are acknowledged and not shown.
+    /// Returns the next frame, `None` at the end of the connection. SETTINGS are acknowledged and skipped.
     pub(crate) async fn next(&mut self) -> Option<Frame> {
         loop {
             let mut header = [0; 9];
@@ -91,7 +91,7 @@ impl Peer {
         }
     }
 
-    /// The next frame of a kind.
+    /// Skips to the next frame of this kind.
     pub(crate) async fn wait_for(&mut self, kind: u8) -> Option<Frame> {
         loop {
             let frame = self.next().await?;
@@ -101,7 +101,7 @@ impl Peer {
         }
     }
 
-    /// `:status: 200`, with or without the end of the response.
+    /// Sends `:status: 200`.
     pub(crate) async fn respond(&mut self, stream: u32, end: bool) {
         let flags = END_HEADERS | if end { END_STREAM } else { 0 };
         self.send(HEADERS, flags, stream, &[0x88]).await;

@@ -1,4 +1,4 @@
-//! Many small requests: all answered, none mixed up, on no more connections than allowed; queues and their ends.
+//! Many small requests: all are answered, none is mixed up, the connection limit holds. Queues and their limits.
 
 use std::sync::atomic::Ordering;
 

@@ -1,4 +1,4 @@
-//! TLS to backends: verified by default, HTTP/2 by ALPN, and failures that say what was wrong.
+//! TLS to backends: verification, ALPN, detection, and the texts of failures.
 
 use std::{
     net::SocketAddr,
@@ -147,7 +147,7 @@ fn detect(addr: SocketAddr, tls: Arc<ClientConfig>) -> BackendSpec {
     }
 }
 
-/// What one request meets whose head says `https`, and how many connections took requests.
+/// Sends one request with `:scheme: https`. Returns the result and the number of connections that were opened.
 async fn detected(addr: SocketAddr, tls: Arc<ClientConfig>) -> (Result<u16, FailureKind>, u64) {
     let mut worker = Worker::new(Options::default());
     let backend = worker.transport.add_backend(&detect(addr, tls));
@@ -171,7 +171,7 @@ async fn a_transport_that_is_not_given_is_found_out_and_told_to_the_backend() {
     }
 }
 
-/// A peer that lets the first connection say its part, answers `answer` and closes; later ones go to `origin`.
+/// A peer that reads from the first connection, answers `answer` and closes. Later connections are relayed to `origin`.
 async fn one_that_answers(answer: &'static [u8], origin: SocketAddr) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let addr = listener.local_addr().unwrap();
@@ -182,7 +182,7 @@ async fn one_that_answers(answer: &'static [u8], origin: SocketAddr) -> SocketAd
         assert_eq!(hello, [22], "not a TLS handshake");
         stream.write_all(answer).await.unwrap();
         stream.shutdown().await.unwrap();
-        // Whatever is left unread would turn the end into a reset, which may overtake the answer.
+        // Unread bytes would turn the close into a reset, which may overtake the answer.
         let _ = stream.read_to_end(&mut Vec::new()).await;
         while let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(forward(stream, origin));
@@ -237,7 +237,7 @@ async fn what_was_found_is_remembered_until_an_attempt_fails() {
             let mut byte = [0];
             stream.peek(&mut byte).await.unwrap();
             told.send(byte[0]).unwrap();
-            // No TLS here; and the first to say the right thing is turned away.
+            // The peer does not speak TLS. It also closes the first cleartext connection.
             if byte != [22] && number != 1 {
                 tokio::spawn(forward(stream, origin.addr));
             }

@@ -1,4 +1,4 @@
-//! A worker reduced to its transport: drives it as the product does and notes what it says about each request.
+//! A worker with only a transport: polls it as the product does and records the events of each request.
 
 use std::{
     collections::HashMap,
@@ -15,10 +15,9 @@ use spooky_transport::{
     BackendId, BackendSpec, Event, Failure, Options, Protocol, RequestHandle, Scheme, Transport, Unsent,
 };
 
-/// Longest wait for anything in these tests.
+/// Bound of every wait.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What became of a request.
 #[derive(Debug, Default)]
 pub(crate) struct Answer {
     pub(crate) sent_late: bool,
@@ -44,11 +43,11 @@ pub(crate) struct Worker {
     pub(crate) uploads: HashMap<u64, Bytes>,
     pub(crate) downs: Vec<(BackendId, String)>,
     pub(crate) ups: Vec<BackendId>,
-    /// Tags of the requests that are over, in order.
+    /// Tags of the requests that have ended, in order.
     pub(crate) over: Vec<u64>,
-    /// Give credit back as bytes come.
+    /// Whether credit is returned as body bytes arrive.
     pub(crate) release: bool,
-    /// What was skipped of the time.
+    /// Time skipped by [`Worker::skip`].
     skew: Duration,
 }
 
@@ -67,12 +66,12 @@ impl Worker {
         }
     }
 
-    /// The worker's clock: real time, plus what tests have skipped.
+    /// Real time plus the skipped time.
     pub(crate) fn now(&self) -> Instant {
         Instant::now() + self.skew
     }
 
-    /// Lets time pass at once.
+    /// Advances the worker's clock.
     pub(crate) fn skip(&mut self, time: Duration) {
         self.skew += time;
     }
@@ -85,7 +84,7 @@ impl Worker {
         self.try_request(backend, &head("GET", path, None), true, tag).unwrap();
     }
 
-    /// A request whose body is sent as far and as fast as it is taken.
+    /// Starts a request whose body is sent as fast as it is taken.
     pub(crate) fn post(&mut self, backend: BackendId, path: &str, tag: u64, body: Bytes) {
         self.try_request(backend, &head("POST", path, Some(body.len())), false, tag).unwrap();
         self.uploads.insert(tag, body);
@@ -106,19 +105,19 @@ impl Worker {
         Ok(handle)
     }
 
-    /// Ends a request early; anything that is told of it afterwards fails the test.
+    /// Resets a request. Any later event of it fails the test.
     pub(crate) fn cancel(&mut self, tag: u64) {
         self.transport.reset(self.handles[&tag], ResetReason::Cancelled);
         self.uploads.remove(&tag);
         self.answer(tag).complete = true;
     }
 
-    /// Drives the transport until `done` says so. Only events and deadlines wake it, so a lost wake-up fails the test.
+    /// Polls the transport until `done` returns true. Only events and deadlines wake it, so a lost wake-up fails the test.
     pub(crate) async fn until(&mut self, what: &str, done: impl FnMut(&mut Self) -> bool) {
         self.drive(what, std::future::pending::<()>(), done).await;
     }
 
-    /// Drives the transport until something else has happened.
+    /// Polls the transport until another future has completed.
     pub(crate) async fn during<T>(&mut self, what: &str, other: impl Future<Output = T>) -> T {
         self.drive(what, other, |_| false).await.unwrap()
     }
@@ -142,7 +141,7 @@ impl Worker {
                     if let Poll::Ready(value) = other.as_mut().poll(cx) {
                         return Poll::Ready(Some(Some(value)));
                     }
-                    // A deadline that became earlier in this turn needs another timer.
+                    // The deadline may have become earlier in this turn.
                     if self.transport.next_deadline() != deadline || timer.as_mut().poll(cx).is_ready() {
                         return Poll::Ready(None);
                     }
@@ -157,13 +156,13 @@ impl Worker {
         tokio::time::timeout(PATIENCE, driving).await.unwrap_or_else(|_| panic!("timed out waiting for {what}"))
     }
 
-    /// Until all these requests are over.
+    /// Polls the transport until all these requests have ended.
     pub(crate) async fn finish(&mut self, tags: impl IntoIterator<Item = u64>) {
         let tags: Vec<_> = tags.into_iter().collect();
         self.until("the end of requests", move |worker| tags.iter().all(|tag| worker.answers[tag].is_over())).await;
     }
 
-    /// One turn, with `act` in the place of the exchange; the runtime gets to serve the sockets afterwards.
+    /// Runs one turn, with `act` in place of the exchange, and then lets the runtime poll the sockets.
     pub(crate) async fn turn_once(&mut self, mut act: impl FnMut(&mut Self)) {
         poll_fn(|cx| {
             self.turn(cx, &mut |worker| {

@@ -279,7 +279,7 @@ impl Backends for Fake {
         request.is_open() && request.is_waiting
     }
 
-    fn sendable(&mut self, request: RequestHandle) -> usize {
+    fn want_send(&mut self, request: RequestHandle) -> usize {
         let request = self.request_mut(request);
         assert!(!request.is_waiting, "asked for room on no connection");
         if request.is_open() { request.window } else { 0 }

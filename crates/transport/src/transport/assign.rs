@@ -1,4 +1,4 @@
-//! Which connection a request goes to, whether another one is made, and what a connection is good for after an event.
+//! Assignment of requests to connections, and the decision to open another connection.
 
 use std::rc::Rc;
 
@@ -9,45 +9,45 @@ use crate::{
     connect::{self, ConnectHints},
     failure::{FailureKind, Processed},
     handle::{RequestHandle, SlotKey},
-    pool::{NotTaken, Phase},
-    queued::Queued,
-    requests::Place,
+    pool::{OpenError, Phase},
+    queued::QueuedEvent,
+    requests::RequestState,
 };
 
 impl Transport {
-    /// The open connection of an origin that has the fewest streams and takes another one, and how many it has.
+    /// Returns the open connection with capacity that has the fewest streams, and their number.
     pub(super) fn least_busy(&self, at: usize) -> Option<(SlotKey, usize)> {
         let mut least: Option<(SlotKey, usize)> = None;
         for key in &self.origins.get(at)?.open {
             let Some(connection) = self.slots.connection(*key) else { continue };
             let busy = connection.active();
-            if connection.has_room() && least.is_none_or(|(_, fewest)| busy < fewest) {
+            if connection.has_capacity() && least.is_none_or(|(_, fewest)| busy < fewest) {
                 least = Some((*key, busy));
             }
         }
         least
     }
 
-    /// Opens a stream for a request that is in the table.
-    pub(super) fn put_on(
+    /// Opens a stream for a request of the table.
+    pub(super) fn open_stream(
         &mut self,
         key: SlotKey,
         handle: RequestHandle,
         head: &RequestHead,
         end: bool,
-    ) -> Result<(), NotTaken> {
+    ) -> Result<(), OpenError> {
         let now = self.now;
-        let connection = self.slots.connection_mut(key).ok_or(NotTaken::NoRoom)?;
+        let connection = self.slots.connection_mut(key).ok_or(OpenError::NoCapacity)?;
         let (stream, at) = connection.open(head, end, handle, now)?;
         if let Some(entry) = self.requests.get_mut(handle) {
-            entry.place = Place::Stream { connection: key, stream, at };
+            entry.state = RequestState::Stream { connection: key, stream, at };
         }
         self.counters.requests += 1;
         self.mark_dirty(key);
         Ok(())
     }
 
-    /// Gives waiting requests of an origin to connections that have room, and asks for another connection if some are left.
+    /// Assigns the waiting requests of an origin to connections with capacity. May open a connection if some remain.
     pub(super) fn assign_waiting(&mut self, at: usize) {
         while let Some(handle) = self.origins.get(at).and_then(|origin| origin.waiting.front().copied()) {
             let Some((key, _)) = self.least_busy(at) else { return self.maybe_connect(at) };
@@ -55,20 +55,22 @@ impl Transport {
                 origin.waiting.pop_front();
             }
             let Some(entry) = self.requests.get_mut(handle) else { continue };
-            let Place::Waiting(waiting) = std::mem::replace(&mut entry.place, Place::Unplaced) else { continue };
+            let RequestState::Waiting(waiting) = std::mem::replace(&mut entry.state, RequestState::Unassigned) else {
+                continue;
+            };
             let waited = self.now.saturating_duration_since(waiting.since);
-            match self.put_on(key, handle, &waiting.head, waiting.end) {
-                Ok(()) => self.events.push_back(Queued::Sent { handle, waited }),
-                Err(NotTaken::HeadersTooLarge) => {
+            match self.open_stream(key, handle, &waiting.head, waiting.end) {
+                Ok(()) => self.events.push_back(QueuedEvent::Sent { handle, waited }),
+                Err(OpenError::HeadersTooLarge) => {
                     self.queue_failure(handle, FailureKind::RequestHeadersTooLarge, Processed::No);
                 }
-                // The connection had room a moment ago: it cannot happen, but a request must not vanish.
-                Err(NotTaken::NoRoom) => self.queue_failure(handle, FailureKind::GoAway, Processed::No),
+                // Cannot happen: `least_busy` has just checked the capacity. If it did, the request must not be lost.
+                Err(OpenError::NoCapacity) => self.queue_failure(handle, FailureKind::GoAway, Processed::No),
             }
         }
     }
 
-    /// Enters a connection into the list of those to be flushed.
+    /// Adds a connection to the list of those to flush.
     pub(super) fn mark_dirty(&mut self, key: SlotKey) {
         if let Some(slot) = self.slots.get_mut(key)
             && !std::mem::replace(&mut slot.dirty, true)
@@ -77,12 +79,12 @@ impl Transport {
         }
     }
 
-    /// Streams of a connection began or ended: gives its room to waiting requests, or closes it if it is of no more use.
+    /// Assigns waiting requests after a stream has begun or ended, or closes the connection if it is no longer needed.
     pub(super) fn on_streams_changed(&mut self, key: SlotKey) {
         let Some(slot) = self.slots.get_mut(key) else { return };
         let at = slot.origin;
         let Some(connection) = self.slots.connection(key) else { return };
-        let (spent, idle) = (connection.is_spent(), connection.active() == 0);
+        let (spent, idle) = (connection.is_finished(), connection.active() == 0);
         let open = connection.phase() == Phase::Open;
         let Some(origin) = self.origins.get(at) else { return };
         if !origin.waiting.is_empty() && open {
@@ -92,7 +94,7 @@ impl Transport {
         }
     }
 
-    /// Starts another connection to an origin, if it may have one.
+    /// Starts another connection to an origin, if that is allowed.
     pub(super) fn maybe_connect(&mut self, at: usize) {
         let most = self.options.connections_per_backend.max(1);
         let Some(origin) = self.origins.get_mut(at) else { return };
@@ -101,9 +103,9 @@ impl Transport {
         }
         let hints =
             ConnectHints { addresses: origin.addresses.clone(), detected: origin.detected, turn: origin.attempts };
-        let attempt = connect::establish(Rc::clone(&origin.route), hints);
+        let attempt = connect::establish(Rc::clone(&origin.target), hints);
         let Some(slot) = self.slots.insert(at, Box::pin(attempt), &self.ready) else {
-            // Too many connections in this worker. Those that wait go on when one of their own has room.
+            // The worker has too many connections. Waiting requests continue when one of the origin's connections has capacity.
             if origin.open.is_empty() {
                 self.fail_waiting(at, FailureKind::Unreachable);
             }
@@ -120,7 +122,7 @@ impl Transport {
     pub(super) fn fail_waiting(&mut self, at: usize, kind: FailureKind) {
         let Some(origin) = self.origins.get_mut(at) else { return };
         for handle in origin.waiting.drain(..) {
-            self.events.push_back(Queued::Failed { handle, kind, processed: Processed::No });
+            self.events.push_back(QueuedEvent::Failed { handle, kind, processed: Processed::No });
         }
     }
 }

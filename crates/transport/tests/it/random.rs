@@ -1,4 +1,4 @@
-//! Requests of all kinds that end at random moments: whatever the order, nothing is told after an end and nothing is left.
+//! Requests of all kinds that end at random times: in any order, no event follows an end and nothing is leaked.
 
 use spooky_transport::Options;
 
