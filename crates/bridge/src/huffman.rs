@@ -1,16 +1,16 @@
-//! The static Huffman code of HPACK and QPACK (RFC 7541 5.2 and appendix B), both directions.
+//! The static Huffman code of HPACK and QPACK (RFC 7541 5.2 and appendix B).
 //!
-//! The code is canonical, so the lengths of its 257 codes are all that is written down; every table follows from them at
-//! compile time. Knows nothing of fields; `hpack` and `qpack` call it.
+//! The code is canonical, so the source contains only the lengths of its 257 codes; all tables are computed from them
+//! at compile time.
 
 use std::fmt;
 
-/// Why a string is no valid Huffman encoding (RFC 7541 5.2).
+/// Why a string is not a valid Huffman encoding (RFC 7541 5.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HuffmanError {
     /// The string contains the EOS symbol.
     Eos,
-    /// The padding is longer than 7 bits or is not the beginning of EOS.
+    /// The padding is longer than 7 bits or is not a prefix of EOS.
     Padding,
 }
 
@@ -25,7 +25,7 @@ impl fmt::Display for HuffmanError {
 
 impl std::error::Error for HuffmanError {}
 
-/// Number of bytes that [`encode`] appends for `src`.
+/// Returns the number of bytes that [`encode`] appends for `src`.
 pub fn encoded_len(src: &[u8]) -> usize {
     let bits: usize = src.iter().map(|&byte| usize::from(at(&LENGTH_OF, byte))).sum();
     bits.div_ceil(8)
@@ -56,13 +56,13 @@ pub fn encode(src: &[u8], out: &mut Vec<u8>) {
 /// Appends the decoded form of `src`.
 ///
 /// # Errors
-/// [`HuffmanError`]; `out` may then hold a part of the string.
+/// [`HuffmanError`]; `out` may then contain a part of the string.
 pub fn decode(src: &[u8], out: &mut Vec<u8>) -> Result<(), HuffmanError> {
-    // The shortest code has 5 bits; 8 bytes are written at once and cut again.
+    // The shortest code has 5 bits; 8 bytes are written at once and truncated.
     out.reserve(src.len() * 8 / 5 + 8);
     let mut reader = Reader { src, rest: src, acc: 0, bits: 0 };
     while reader.refill() {
-        // At least 56 bits: four lookups, each with up to two symbols. One that meets a long code changes nothing.
+        // At least 56 bits: four lookups of up to two symbols each. A lookup that meets a long code changes nothing.
         let mut word = 0u64;
         let mut filled = 0u32;
         for _ in 0..LOOKUPS {
@@ -82,15 +82,14 @@ pub fn decode(src: &[u8], out: &mut Vec<u8>) -> Result<(), HuffmanError> {
     reader.tail(out)
 }
 
-/// Bits that one lookup sees.
+/// Bits of one lookup.
 const WINDOW: u32 = 12;
-/// Lookups per refill: they use at most 48 of the 56 bits there are.
+/// Lookups per refill: they use at most 48 of the 56 available bits.
 const LOOKUPS: usize = 4;
-/// Length of the longest code.
 const LONGEST: usize = 30;
 const EOS: u16 = 256;
 
-/// The bits of a string: the upper `bits` bits of `acc` come next, those of `rest` follow. The other bits of `acc` are 0.
+/// Reads the bits of a string: first the upper `bits` bits of `acc`, then `rest`. The other bits of `acc` are 0.
 struct Reader<'a> {
     src: &'a [u8],
     rest: &'a [u8],
@@ -99,7 +98,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    /// Fills up to at least 56 bits; says no, and takes nothing, when fewer than eight bytes are left.
+    /// Refills to at least 56 bits. Returns false, changing nothing, if fewer than eight bytes are left.
     #[inline]
     fn refill(&mut self) -> bool {
         let Some(bytes) = self.rest.first_chunk::<8>() else { return false };
@@ -107,7 +106,7 @@ impl Reader<'_> {
         let taken = (63 - self.bits) / 8;
         self.rest = self.rest.get(taken as usize..).unwrap_or_default();
         self.bits += 8 * taken;
-        // Bits beyond the whole bytes taken are read again by the next refill.
+        // The next refill reads the bits after the last whole byte again.
         self.acc &= !(u64::MAX >> self.bits);
         true
     }
@@ -118,7 +117,7 @@ impl Reader<'_> {
         self.bits -= bits;
     }
 
-    /// The symbol of a code longer than the window.
+    /// Reads a symbol whose code is longer than the lookup window.
     #[cold]
     fn long_symbol(&mut self) -> Result<u8, HuffmanError> {
         let (symbol, len) = long_code((self.acc >> 32) as u32);
@@ -126,7 +125,7 @@ impl Reader<'_> {
         u8::try_from(symbol).map_err(|_| HuffmanError::Eos)
     }
 
-    /// What is left when fewer than eight bytes are: the last symbols and the padding.
+    /// Decodes the last symbols and the padding, when fewer than eight bytes are left.
     fn tail(mut self, out: &mut Vec<u8>) -> Result<(), HuffmanError> {
         let mut more = self.last_bytes();
         let mut more_bits = 8 * self.rest.len() as u32;
@@ -138,7 +137,7 @@ impl Reader<'_> {
                 self.bits += taken;
                 more_bits -= taken;
             }
-            // What is missing reads as ones, so that padding looks like the beginning of EOS.
+            // Missing bits are ones, so that padding looks like a prefix of EOS.
             let ahead = self.acc | u64::MAX.checked_shr(self.bits).unwrap_or(0);
             let entry = lookup(ahead);
             if entry.is_short() && entry.bits() <= self.bits {
@@ -158,7 +157,7 @@ impl Reader<'_> {
         }
     }
 
-    /// The bytes of `rest`, of which there are at most seven, in the upper bits.
+    /// Returns the bytes of `rest`, at most seven, in the upper bits.
     fn last_bytes(&self) -> u64 {
         let missing = 64 - 8 * self.rest.len() as u32;
         let word = match self.src.last_chunk::<8>() {
@@ -174,7 +173,7 @@ fn lookup(acc: u64) -> Entry {
     Entry(WINDOWS.get((acc >> (64 - WINDOW)) as usize).copied().unwrap_or_default())
 }
 
-/// Symbol and length of the first code in `ahead` alone.
+/// Returns symbol and length of the first code in `ahead`.
 fn first_code(entry: Entry, ahead: u64) -> (u16, u32) {
     if entry.is_short() {
         let symbol = entry.symbols() as u8;
@@ -184,7 +183,7 @@ fn first_code(entry: Entry, ahead: u64) -> (u16, u32) {
     }
 }
 
-/// Symbol and length of the code that `peek` begins with; one that is longer than the window.
+/// Returns symbol and length of the code at the start of `peek`, which is longer than the window.
 fn long_code(peek: u32) -> (u16, u32) {
     for class in CLASSES.iter().skip(WINDOW as usize) {
         if u64::from(peek) < class.end {
@@ -196,8 +195,8 @@ fn long_code(peek: u32) -> (u16, u32) {
     (EOS, LONGEST as u32)
 }
 
-/// What a window begins with, one or two whole symbols: the length of their codes in bits 0-7, the length of the symbols
-/// themselves in bits 8-15, the symbols in bits 16-31. Zero: a code longer than the window.
+/// The one or two complete symbols at the start of a window: total length of their codes in bits 0-7, size of the
+/// symbols in bits 8-15, the symbols in bits 16-31. Zero for a code longer than the window.
 #[derive(Clone, Copy)]
 struct Entry(u32);
 
@@ -219,7 +218,7 @@ impl Entry {
     }
 }
 
-/// All codes of one length, left-aligned in 32 bits, and where their symbols stand in [`SORTED`].
+/// All codes of one length, left-aligned in 32 bits, and the position of their symbols in [`SORTED`].
 #[derive(Clone, Copy)]
 struct Class {
     bits: u32,
@@ -232,7 +231,7 @@ fn at<T: Copy + Default>(table: &[T; 256], byte: u8) -> T {
     table.get(usize::from(byte)).copied().unwrap_or_default()
 }
 
-/// Length in bits of the code of each byte, then of EOS (RFC 7541 appendix B).
+/// Code length in bits of each byte, then of EOS (RFC 7541 appendix B).
 #[rustfmt::skip]
 const LENGTHS: [u8; 257] = [
     13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28,
@@ -258,7 +257,7 @@ static CODE_OF: [u32; 256] = codes().0;
 static LENGTH_OF: [u8; 256] = codes().1;
 /// The symbols in the order of their codes.
 static SORTED: [u16; 257] = sorted().0;
-/// The classes of all lengths from 1 on; one without codes ends where it begins.
+/// The classes of all lengths from 1 on; an empty class ends where it begins.
 static CLASSES: [Class; LONGEST] = sorted().1;
 static WINDOWS: [u32; 1 << WINDOW] = windows();
 
@@ -293,7 +292,7 @@ const fn codes() -> ([u32; 256], [u8; 256]) {
     let (mut codes, mut lengths) = ([0u32; 256], [0u8; 256]);
     let mut at = 0;
     while at < 256 {
-        // EOS comes last of all codes, so the first 256 are the bytes.
+        // EOS has the last code, so the first 256 are the bytes.
         let symbol = symbols[at] as usize;
         let class = classes[LENGTHS[symbol] as usize - 1];
         codes[symbol] = (class.first >> (32 - class.bits)) + (at as u32 - class.symbols as u32);

@@ -1,10 +1,8 @@
 //! Prefix integers of HPACK and QPACK (RFC 7541 5.1, RFC 9204 4.1.1).
-//!
-//! Knows nothing of what the integers mean; `hpack` and `qpack` call it.
 
 use std::fmt;
 
-/// Largest value accepted and written: 62 bits, as RFC 9204 4.1.1 asks for.
+/// Largest value: 62 bits, as RFC 9204 4.1.1 requires.
 pub const MAX: u64 = (1 << 62) - 1;
 
 /// Why no integer could be read.
@@ -12,7 +10,7 @@ pub const MAX: u64 = (1 << 62) - 1;
 pub enum IntegerError {
     /// The bytes end before the integer does.
     Incomplete,
-    /// The integer, or its encoding, is larger than [`MAX`] needs.
+    /// The integer is larger than [`MAX`], or its encoding longer than [`MAX`] needs.
     Overflow,
 }
 
@@ -27,8 +25,7 @@ impl fmt::Display for IntegerError {
 
 impl std::error::Error for IntegerError {}
 
-/// Reads an integer whose first `prefix_bits` (1 to 8) bits are the lowest of the first byte; `src` moves behind it. The
-/// bits above the prefix are ignored.
+/// Reads an integer with a prefix of `prefix_bits` (1 to 8) and advances `src`. Ignores the bits above the prefix.
 ///
 /// # Errors
 /// [`IntegerError`]; `src` is then unchanged.

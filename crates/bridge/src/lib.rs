@@ -1,7 +1,7 @@
-//! The HTTP message in its neutral form, the rules for its fields, and the wire protocols as state machines.
+//! The protocol-neutral HTTP message, the rules for its fields, and the wire protocols as state machines.
 //!
-//! Everything here is *sans-io*: bytes in, events out, bytes out. Nothing in this crate opens a socket, reads a clock or
-//! knows which side of the proxy calls it. `edge` drives [`h3`], `transport` drives [`h2`]; they meet in [`message`].
+//! This crate does no I/O (sans-io): it takes bytes and returns events and bytes. It opens no socket and reads no
+//! clock. `edge` drives [`h3`], `transport` drives [`h2`]; both use [`message`].
 #![forbid(unsafe_code)]
 
 pub mod h2;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A code as it appears in `RESET_STREAM`, `STOP_SENDING` and `CONNECTION_CLOSE` frames.
+/// An error code of `RESET_STREAM`, `STOP_SENDING` and `CONNECTION_CLOSE` frames.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Code(pub u64);
 
@@ -11,10 +11,10 @@ macro_rules! codes {
         impl Code {
             $(#[doc = concat!("`", $text, "`")] pub const $name: Self = Self($value);)*
 
-            /// Every code with a name.
+            /// All codes with a name.
             pub const ALL: &'static [Self] = &[$(Self::$name,)*];
 
-            /// The name in the specification; `UNKNOWN` for a code without one, reserved codes included.
+            /// Returns the name in the specification; `UNKNOWN` for a code without one, reserved codes included.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$name => $text,)* _ => "UNKNOWN" }
             }
@@ -52,35 +52,35 @@ impl fmt::Display for Code {
     }
 }
 
-/// How far an error reaches.
+/// Whether an error ends a stream or the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scope {
-    /// The stream ends with the code; the connection goes on.
+pub enum ErrorScope {
+    /// A stream error: the stream ends with the code.
     Stream,
-    /// The connection closes with the code.
+    /// A connection error: the connection closes with the code.
     Connection,
 }
 
-/// A breach of the protocol by the client.
+/// A protocol violation by the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Error {
-    /// What ends.
-    pub scope: Scope,
-    /// With which code.
+    /// Whether the stream or the connection ends.
+    pub scope: ErrorScope,
+    /// The code to send.
     pub code: Code,
     /// What the client did, for logs and `CONNECTION_CLOSE`.
     pub reason: &'static str,
-    /// The clause that it broke.
+    /// The clause that it violated.
     pub clause: &'static str,
 }
 
 impl Error {
     pub(super) const fn connection(code: Code, reason: &'static str, clause: &'static str) -> Self {
-        Self { scope: Scope::Connection, code, reason, clause }
+        Self { scope: ErrorScope::Connection, code, reason, clause }
     }
 
     pub(super) const fn stream(code: Code, reason: &'static str, clause: &'static str) -> Self {
-        Self { scope: Scope::Stream, code, reason, clause }
+        Self { scope: ErrorScope::Stream, code, reason, clause }
     }
 }
 

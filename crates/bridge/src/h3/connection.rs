@@ -1,10 +1,11 @@
-//! The unidirectional streams of a connection: control, QPACK, and those that mean nothing here (RFC 9114 6.2, 7.2).
+//! Unidirectional streams of a connection: control, QPACK, and unknown types (RFC 9114 6.2, 7.2).
 //!
-//! Also counts what a client may do only so often. Called by the session of `edge`; request streams are not its business.
+//! Also enforces the limits on useless frames and aborted requests. Called by the session of `edge`. Request streams
+//! are handled by [`super::RecvStream`].
 
 use super::{
     code::{Code, Error},
-    flood::Flood,
+    flood::FloodCounter,
     frame::{self, Header, Partial, read_varint, write_varint},
     settings::{PeerSettings, Settings},
     stream::FrameCounts,
@@ -13,23 +14,23 @@ use crate::qpack::{DecoderStream, EncoderStream, InstructionError};
 use bytes::{Buf, Bytes};
 use std::time::Duration;
 
-/// Unidirectional streams remembered at once; beyond that the oldest ones without meaning are forgotten.
+/// Maximum number of unidirectional streams tracked; beyond it the oldest stream of an unknown type is dropped.
 pub const MAX_UNI_STREAMS: usize = 64;
-/// Largest SETTINGS frame that is read.
+/// Largest SETTINGS payload accepted.
 pub const MAX_SETTINGS_BYTES: u64 = 4096;
 
-/// What became of a unidirectional stream's bytes.
+/// A result of [`Connection::recv_uni`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UniEvent {
-    /// The client's SETTINGS arrived, see [`Connection::peer`].
+    /// The SETTINGS of the client arrived.
     Settings,
-    /// The client will take no pushes from this id on; it is about to leave.
+    /// The client sent GOAWAY: it accepts no pushes from this id on and is about to close.
     Goaway(u64),
-    /// The stream means nothing here: send `STOP_SENDING` with this code. More of its bytes are ignored.
+    /// The stream has an unknown type. The caller must send `STOP_SENDING` with this code; further bytes are ignored.
     StopSending(Code),
 }
 
-/// The server's side of an HTTP/3 connection, request streams apart.
+/// The server side of an HTTP/3 connection, without its request streams.
 #[derive(Debug)]
 pub struct Connection {
     local: Settings,
@@ -38,9 +39,9 @@ pub struct Connection {
     goaway_sent: Option<u64>,
     goaway_received: Option<u64>,
     max_push_id: Option<u64>,
-    signals: Flood,
-    frames: Flood,
-    requests: Flood,
+    uni_frames: FloodCounter,
+    frames: FloodCounter,
+    requests: FloodCounter,
 }
 
 #[derive(Debug)]
@@ -51,7 +52,7 @@ struct Uni {
 
 #[derive(Debug)]
 enum UniState {
-    /// The type has not come completely.
+    /// The stream type has not arrived completely.
     Untyped(Partial),
     Control(Control),
     Encoder(EncoderStream),
@@ -59,7 +60,7 @@ enum UniState {
     Ignored,
 }
 
-/// Where in the control stream the next byte belongs.
+/// Parser state of the control stream.
 #[derive(Debug)]
 enum Control {
     Header(Partial),
@@ -81,7 +82,7 @@ static DEFAULTS: PeerSettings = PeerSettings {
 };
 
 impl Connection {
-    /// A connection on which nothing was sent or received yet.
+    /// Creates a connection on which nothing was sent or received.
     pub fn new(local: Settings) -> Self {
         Self {
             local,
@@ -90,14 +91,14 @@ impl Connection {
             goaway_sent: None,
             goaway_received: None,
             max_push_id: None,
-            signals: Flood::default(),
-            frames: Flood::default(),
-            requests: Flood::default(),
+            uni_frames: FloodCounter::default(),
+            frames: FloodCounter::default(),
+            requests: FloodCounter::default(),
         }
     }
 
-    /// Appends what the control stream begins with: its type and SETTINGS.
-    pub fn opening(&mut self, out: &mut Vec<u8>) {
+    /// Appends the start of the control stream: its type and SETTINGS.
+    pub fn encode_opening(&mut self, out: &mut Vec<u8>) {
         let mut payload = Vec::with_capacity(24);
         self.local.encode(&mut payload);
         write_varint(TYPE_CONTROL, out);
@@ -106,9 +107,9 @@ impl Connection {
         out.extend_from_slice(&payload);
     }
 
-    /// Appends a GOAWAY frame for the control stream: requests on streams from `id` on will not be served. An id above
-    /// an earlier one is lowered to that (RFC 9114 5.2).
-    pub fn goaway(&mut self, id: u64, out: &mut Vec<u8>) {
+    /// Appends a GOAWAY frame: requests on streams from `id` on are not served. An id above an earlier one is lowered
+    /// to it (RFC 9114 5.2).
+    pub fn encode_goaway(&mut self, id: u64, out: &mut Vec<u8>) {
         let id = self.goaway_sent.map_or(id, |sent| sent.min(id));
         self.goaway_sent = Some(id);
         let mut payload = Vec::with_capacity(8);
@@ -118,23 +119,23 @@ impl Connection {
         out.extend_from_slice(&payload);
     }
 
-    /// The client's settings.
     #[cfg(test)]
     pub(super) fn peer(&self) -> &PeerSettings {
         self.peer.as_ref().unwrap_or(&DEFAULTS)
     }
 
-    /// A request stream was opened. `now` counts from any fixed point, here and elsewhere.
+    /// Counts an opened request stream. `now` is the time since any fixed point, the same for all calls.
     pub fn request_opened(&mut self, now: Duration) {
         self.requests.note(0, 1, now);
     }
 
-    /// A request ended by the client's doing: its stream was reset, its response stopped before the end, it was malformed or
-    /// incomplete, or its body broke its length.
+    /// Counts a request that the client ended early: it reset the stream, stopped the response, or sent a malformed,
+    /// incomplete or wrongly sized request.
     ///
     /// # Errors
-    /// More than 500 within 10 s and more than half of all: the connection ends with `H3_EXCESSIVE_LOAD`.
-    pub fn ended_by_client(&mut self, now: Duration) -> Result<(), Error> {
+    /// `H3_EXCESSIVE_LOAD` for the connection after more than 500 within 10 s, if they are more than half of all
+    /// requests.
+    pub fn request_aborted(&mut self, now: Duration) -> Result<(), Error> {
         if self.requests.note(1, 0, now) {
             let reason = "flood of cancelled or malformed requests";
             return Err(Error::connection(Code::EXCESSIVE_LOAD, reason, "RFC 9114 10.5"));
@@ -142,10 +143,11 @@ impl Connection {
         Ok(())
     }
 
-    /// Frames came on request streams, see [`super::RecvStream::take_counts`].
+    /// Counts frames of request streams, see [`super::RecvStream::take_counts`].
     ///
     /// # Errors
-    /// More than 500 without use within 10 s and more than half of all: the connection ends with `H3_EXCESSIVE_LOAD`.
+    /// `H3_EXCESSIVE_LOAD` for the connection after more than 500 useless frames within 10 s, if they are more than
+    /// half of all.
     pub fn note_frames(&mut self, counts: FrameCounts, now: Duration) -> Result<(), Error> {
         if self.frames.note(counts.useless, counts.all, now) {
             return Err(Error::connection(Code::EXCESSIVE_LOAD, "flood of empty or unknown frames", "RFC 9114 10.5"));
@@ -153,10 +155,11 @@ impl Connection {
         Ok(())
     }
 
-    /// Takes bytes of the client's unidirectional stream `stream`, up to the next event. `None`: `chunk` is used up.
+    /// Processes bytes of the client's unidirectional stream `stream` up to the next event. Returns `None` when `chunk`
+    /// is consumed.
     ///
     /// # Errors
-    /// All are errors of the connection.
+    /// All are connection errors.
     pub fn recv_uni(&mut self, stream: u64, chunk: &mut Bytes, now: Duration) -> Result<Option<UniEvent>, Error> {
         let at = self.find_or_insert(stream)?;
         while !chunk.is_empty() {
@@ -170,7 +173,7 @@ impl Connection {
                 UniState::Encoder(parser) => {
                     let count = parser.recv(chunk).map_err(encoder_error)?;
                     chunk.clear();
-                    self.note_signals(count, count, now)?;
+                    self.note_uni_frames(count, count, now)?;
                     None
                 }
                 UniState::Decoder(parser) => {
@@ -190,7 +193,7 @@ impl Connection {
         Ok(None)
     }
 
-    /// The client ended or reset this stream.
+    /// Handles the end or reset of a unidirectional stream.
     ///
     /// # Errors
     /// `H3_CLOSED_CRITICAL_STREAM` for control and QPACK streams (RFC 9114 6.2.1, RFC 9204 4.2); for others those of
@@ -204,21 +207,21 @@ impl Connection {
         }
     }
 
-    /// A unidirectional stream came to nothing: it was stopped, or ended without saying what it is.
+    /// Counts a unidirectional stream that was stopped, or ended before its type arrived.
     ///
     /// # Errors
-    /// As many useless things as no client does in good faith: the connection ends with `H3_EXCESSIVE_LOAD`.
+    /// `H3_EXCESSIVE_LOAD` for the connection if too many streams and frames were useless.
     pub fn note_useless_uni(&mut self, now: Duration) -> Result<(), Error> {
-        self.note_signals(1, 1, now)
+        self.note_uni_frames(1, 1, now)
     }
 
-    /// Whether the type of this stream has come.
+    /// Returns whether the type of this stream has arrived.
     pub fn is_typed(&self, stream: u64) -> bool {
         self.unis.iter().any(|uni| uni.id == stream && !matches!(uni.state, UniState::Untyped(_)))
     }
 
-    /// The stream was stopped: no more of its bytes are given.
-    pub fn forget_uni(&mut self, stream: u64) {
+    /// Removes a stream that was stopped. The caller must not pass more of its bytes.
+    pub fn remove_uni(&mut self, stream: u64) {
         self.unis.retain(|uni| uni.id != stream);
     }
 
@@ -240,13 +243,13 @@ impl Connection {
     }
 
     fn on_type(&mut self, at: usize, kind: u64) -> Result<Option<UniEvent>, Error> {
-        let again = |is_same: fn(&UniState) -> bool| self.unis.iter().any(|uni| is_same(&uni.state));
+        let has = |is_same: fn(&UniState) -> bool| self.unis.iter().any(|uni| is_same(&uni.state));
         let (state, twice) = match kind {
             TYPE_CONTROL => {
-                (UniState::Control(Control::Header(Partial::default())), again(|s| matches!(s, UniState::Control(_))))
+                (UniState::Control(Control::Header(Partial::default())), has(|s| matches!(s, UniState::Control(_))))
             }
-            TYPE_ENCODER => (UniState::Encoder(EncoderStream::new()), again(|s| matches!(s, UniState::Encoder(_)))),
-            TYPE_DECODER => (UniState::Decoder(DecoderStream::new()), again(|s| matches!(s, UniState::Decoder(_)))),
+            TYPE_ENCODER => (UniState::Encoder(EncoderStream::new()), has(|s| matches!(s, UniState::Encoder(_)))),
+            TYPE_DECODER => (UniState::Decoder(DecoderStream::new()), has(|s| matches!(s, UniState::Decoder(_)))),
             TYPE_PUSH => return Err(creation("push stream from a client", "RFC 9114 6.2.2")),
             _ => (UniState::Ignored, false),
         };
@@ -267,13 +270,13 @@ impl Connection {
         match control {
             Control::Header(partial) => {
                 let Some(header) = partial.read_header(chunk) else { return Ok(None) };
-                *control = begin_control(header, self.peer.is_some())?;
+                *control = on_control_header(header, self.peer.is_some())?;
                 let useless = match header.kind {
                     frame::SETTINGS => false,
                     frame::GOAWAY | frame::MAX_PUSH_ID => true,
                     _ => header.len == 0,
                 };
-                self.note_signals(usize::from(useless), 1, now)?;
+                self.note_uni_frames(usize::from(useless), 1, now)?;
                 self.end_payload(at)
             }
             Control::Payload { len, bytes, .. } => {
@@ -293,7 +296,7 @@ impl Connection {
         }
     }
 
-    /// Acts on the frame if its payload is complete.
+    /// Processes the frame if its payload is complete.
     fn end_payload(&mut self, at: usize) -> Result<Option<UniEvent>, Error> {
         let Some(UniState::Control(control)) = self.unis.get_mut(at).map(|uni| &mut uni.state) else {
             return Ok(None);
@@ -333,22 +336,22 @@ impl Connection {
                 self.max_push_id = Some(id);
                 Ok(None)
             }
-            // Nothing is ever pushed, so the id cannot have been promised.
+            // The server never pushes, so it has not promised this id.
             _ => Err(bad_id("CANCEL_PUSH for a push that was never promised", "RFC 9114 7.2.3")),
         }
     }
 
-    fn note_signals(&mut self, useless: usize, all: usize, now: Duration) -> Result<(), Error> {
+    fn note_uni_frames(&mut self, useless: usize, all: usize, now: Duration) -> Result<(), Error> {
         let bounded = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
-        if self.signals.note(bounded(useless), bounded(all), now) {
+        if self.uni_frames.note(bounded(useless), bounded(all), now) {
             return Err(Error::connection(Code::EXCESSIVE_LOAD, "flood of frames without use", "RFC 9114 10.5"));
         }
         Ok(())
     }
 }
 
-/// Judges a frame of the control stream by its header (RFC 9114 6.2.1, 7.2).
-fn begin_control(header: Header, has_settings: bool) -> Result<Control, Error> {
+/// Checks a frame header of the control stream (RFC 9114 6.2.1, 7.2).
+fn on_control_header(header: Header, has_settings: bool) -> Result<Control, Error> {
     if header.kind == frame::SETTINGS {
         if has_settings {
             return Err(unexpected("second SETTINGS", "RFC 9114 7.2.4"));
@@ -379,7 +382,7 @@ fn payload(header: Header) -> Control {
     Control::Payload { kind: header.kind, len: header.len as usize, bytes: Vec::new() }
 }
 
-/// A payload that is exactly one integer.
+/// Reads a payload that consists of one integer.
 fn single_id(mut payload: &[u8]) -> Result<u64, Error> {
     match read_varint(&mut payload) {
         Some(id) if payload.is_empty() => Ok(id),

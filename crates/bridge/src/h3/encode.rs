@@ -1,4 +1,4 @@
-//! The frames that the server sends on request streams. One HEADERS frame per message part, no dynamic table.
+//! Encoding of the frames that the server sends on request streams.
 
 use super::frame::{self, write_varint};
 use crate::{
@@ -16,19 +16,19 @@ pub fn encode_trailers(out: &mut Vec<u8>, trailers: &Fields) {
     headers_frame(out, |out| qpack::encode(None, trailers, out));
 }
 
-/// Appends the header of a DATA frame with `len` bytes, which the caller sends after it.
+/// Appends the header of a DATA frame. The caller must send `len` bytes after it.
 pub fn encode_data_header(out: &mut Vec<u8>, len: u64) {
     write_varint(frame::DATA, out);
     write_varint(len, out);
 }
 
-/// Writes a HEADERS frame around what `section` appends; its length is filled in afterwards.
+/// Appends a HEADERS frame with the payload that `section` appends. The length is filled in afterwards.
 fn headers_frame(out: &mut Vec<u8>, section: impl FnOnce(&mut Vec<u8>)) {
     out.extend_from_slice(&[frame::HEADERS as u8, 0, 0]);
     let start = out.len();
     section(out);
     let len = out.len() - start;
-    // Two bytes reach up to 16 KiB; what is larger moves its section.
+    // A two-byte length covers payloads below 16 KiB; a larger payload is moved to make space.
     if len < 1 << 14 {
         let field = out.get_mut(start - 2..start).and_then(<[u8]>::first_chunk_mut::<2>);
         if let Some(field) = field {

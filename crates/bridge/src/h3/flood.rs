@@ -1,17 +1,18 @@
-//! The bound on work that a peer can cause without purpose: more than 500 useless events within 10 seconds, when they are
-//! more than half of all events in that time.
+//! Limit on useless events of a peer: more than 500 within 10 seconds that are more than half of all events in that
+//! time.
 
 use std::time::Duration;
 
-/// Useless events that are always forgiven within [`SLOTS`] seconds.
+/// Useless events that are always tolerated within [`SLOTS`] seconds.
 pub(super) const MAX_USELESS: u32 = 500;
-/// The seconds over which events count.
+/// Length of the window in seconds.
 const SLOTS: usize = 10;
 
-/// Counts of the last ten seconds. An event that is older never counts; one of the tenth second may not any more.
+/// Counts of the last ten seconds, one slot for each. Older events never count; those of the oldest second may be
+/// dropped early.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Flood {
-    /// The second that the newest slot stands for.
+pub(super) struct FloodCounter {
+    /// The second of the newest slot.
     second: u64,
     slots: [Slot; SLOTS],
 }
@@ -22,9 +23,9 @@ struct Slot {
     all: u32,
 }
 
-impl Flood {
-    /// Counts events, the useless ones among them; says whether the bound is exceeded now. `now` counts from any fixed
-    /// point and does not go back.
+impl FloodCounter {
+    /// Counts events and returns whether the limit is exceeded. `all` includes `useless`. `now` is the time since any
+    /// fixed point and must not decrease.
     pub(super) fn note(&mut self, useless: u32, all: u32, now: Duration) -> bool {
         let second = now.as_secs();
         if second > self.second {
@@ -59,7 +60,7 @@ mod tests {
 
     #[test]
     fn more_than_the_bound_within_the_window() {
-        let mut flood = Flood::default();
+        let mut flood = FloodCounter::default();
         let at = |event: u32| Duration::from_millis(u64::from(event) * 10);
         assert!((0..MAX_USELESS).all(|event| !flood.note(1, 1, at(event))));
         assert!(flood.note(1, 1, at(MAX_USELESS)));
@@ -67,14 +68,14 @@ mod tests {
 
     #[test]
     fn not_when_spread_over_longer_or_outweighed() {
-        let mut slow = Flood::default();
+        let mut slow = FloodCounter::default();
         assert!((0..5000).all(|event| !slow.note(1, 1, Duration::from_millis(event * 21))));
-        let mut busy = Flood::default();
+        let mut busy = FloodCounter::default();
         for _ in 0..5000 {
             assert!(!busy.note(0, 1, WINDOW));
             assert!(!busy.note(1, 1, WINDOW));
         }
-        let mut again = Flood::default();
+        let mut again = FloodCounter::default();
         assert!((0..MAX_USELESS).all(|_| !again.note(1, 1, Duration::ZERO)));
         assert!((0..MAX_USELESS).all(|_| !again.note(1, 1, WINDOW)), "what is ten seconds old is forgotten");
         assert!(again.note(1, 1, WINDOW));

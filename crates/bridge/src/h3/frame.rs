@@ -1,6 +1,6 @@
-//! Variable-length integers (RFC 9000 16) and frame headers (RFC 9114 7.1), also when they come in pieces.
+//! Variable-length integers (RFC 9000 16) and frame headers (RFC 9114 7.1), whole or in pieces.
 //!
-//! Knows no rules about which frame may come where; [`super::stream`] and [`super::connection`] do.
+//! [`super::stream`] and [`super::connection`] decide which frames are allowed where.
 
 use bytes::{Buf, Bytes};
 
@@ -12,12 +12,13 @@ pub(super) const PUSH_PROMISE: u64 = 0x05;
 pub(super) const GOAWAY: u64 = 0x07;
 pub(super) const MAX_PUSH_ID: u64 = 0x0d;
 
-/// PRIORITY, PING, `WINDOW_UPDATE` and CONTINUATION of HTTP/2, which have no place here (RFC 9114 7.2.8).
+/// Returns whether this is a frame type of HTTP/2 that HTTP/3 reserves: PRIORITY, PING, `WINDOW_UPDATE`, CONTINUATION
+/// (RFC 9114 7.2.8).
 pub(super) const fn is_reserved(kind: u64) -> bool {
     matches!(kind, 0x02 | 0x06 | 0x08 | 0x09)
 }
 
-/// Reads one integer from the front of `src` and moves behind it; `None`, and nothing moves, if it is not complete.
+/// Reads an integer and advances `src`. Returns `None`, changing nothing, if it is incomplete.
 #[inline]
 pub(crate) fn read_varint(src: &mut &[u8]) -> Option<u64> {
     let first = *src.first()?;
@@ -46,7 +47,7 @@ pub(super) struct Header {
     pub(super) len: u64,
 }
 
-/// A few integers of which the first bytes have come.
+/// The first bytes of incomplete integers.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Partial {
     bytes: [u8; 16],
@@ -58,7 +59,7 @@ impl Partial {
         self.len == 0
     }
 
-    /// Reads a frame header; `None` if `chunk` ended before it was complete.
+    /// Reads a frame header. Returns `None` if `chunk` ends before it is complete.
     #[inline]
     pub(super) fn read_header(&mut self, chunk: &mut Bytes) -> Option<Header> {
         self.read(chunk, |src| {
@@ -67,7 +68,7 @@ impl Partial {
         })
     }
 
-    /// Reads one integer; `None` if `chunk` ended before it was complete.
+    /// Reads an integer. Returns `None` if `chunk` ends before it is complete.
     pub(super) fn read_varint(&mut self, chunk: &mut Bytes) -> Option<u64> {
         self.read(chunk, read_varint)
     }
@@ -84,7 +85,7 @@ impl Partial {
         }
         while let Some(&byte) = chunk.first() {
             chunk.advance(1);
-            // Two integers have at most 16 bytes, so that the last free byte completes them.
+            // Two integers have at most 16 bytes, so the last free byte completes them.
             *self.bytes.get_mut(usize::from(self.len))? = byte;
             self.len += 1;
             if let Some(value) = parse(&mut self.bytes.get(..usize::from(self.len)).unwrap_or_default()) {

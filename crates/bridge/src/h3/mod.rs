@@ -1,7 +1,7 @@
-//! HTTP/3 as a server speaks it (RFC 9114): what request streams and unidirectional streams carry, both directions.
+//! HTTP/3 server side (RFC 9114): request streams and unidirectional streams, both directions, without I/O.
 //!
-//! Sans-io: the session in `edge` gives chunks of stream bytes and sends what is encoded here. One [`RecvStream`] per
-//! request, one [`Connection`] per QUIC connection; neither knows the other.
+//! The session of `edge` passes received stream bytes and sends what is encoded here. There is one [`RecvStream`] for
+//! each request and one [`Connection`] for each QUIC connection, independent of each other.
 
 mod code;
 mod connection;
@@ -11,7 +11,7 @@ pub(crate) mod frame;
 mod settings;
 mod stream;
 
-pub use code::{Code, Error, Scope};
+pub use code::{Code, Error, ErrorScope};
 pub use connection::{Connection, MAX_SETTINGS_BYTES, MAX_UNI_STREAMS, UniEvent};
 pub use encode::{encode_data_header, encode_response, encode_trailers};
 pub use settings::{PeerSettings, Settings};

@@ -11,17 +11,17 @@ const QPACK_BLOCKED_STREAMS: u64 = 0x07;
 const ENABLE_CONNECT_PROTOCOL: u64 = 0x08;
 /// Identifiers of HTTP/2 without a counterpart (RFC 9114 11.2.2).
 const RESERVED: [u64; 5] = [0x00, 0x02, 0x03, 0x04, 0x05];
-/// An identifier without meaning, so that peers keep ignoring what they do not know (RFC 9114 7.2.4.1).
+/// A reserved identifier without meaning, sent so that peers keep ignoring unknown ones (RFC 9114 7.2.4.1).
 const GREASE: u64 = 0x1f * 73 + 0x21;
-/// Settings accepted in one frame; there are fewer than ten in use.
+/// Maximum number of settings in a frame; fewer than ten are in use.
 const MAX_SETTINGS: usize = 128;
 
-/// What the server announces. The dynamic table of QPACK is not used.
+/// Settings of the server. The dynamic table of QPACK is not used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// Bound on the names and values of a field section plus 32 bytes per field.
+    /// Limit on the names and values of a field section plus 32 bytes per field.
     pub max_field_section_size: u64,
-    /// Extended CONNECT is understood (RFC 9220).
+    /// Extended CONNECT is supported (RFC 9220).
     pub enable_connect_protocol: bool,
 }
 
@@ -33,7 +33,7 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The payload of the SETTINGS frame.
+    /// Appends the payload of the SETTINGS frame.
     pub(super) fn encode(&self, out: &mut Vec<u8>) {
         let connect = (ENABLE_CONNECT_PROTOCOL, u64::from(self.enable_connect_protocol));
         let pairs = [
@@ -49,16 +49,16 @@ impl Settings {
     }
 }
 
-/// What the client announced; the defaults until its SETTINGS arrive.
+/// Settings of the client; the defaults until they arrive.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct PeerSettings {
-    /// Bound on the field sections that it accepts; `None` is no bound.
+    /// Limit on the field sections that it accepts; `None` means no limit.
     pub max_field_section_size: Option<u64>,
     /// Capacity of its QPACK decoder's dynamic table.
     pub qpack_max_table_capacity: u64,
-    /// Streams that may wait for its QPACK decoder.
+    /// Streams that its QPACK decoder may block.
     pub qpack_blocked_streams: u64,
-    /// It understands extended CONNECT.
+    /// It supports extended CONNECT.
     pub enable_connect_protocol: bool,
 }
 

@@ -1,6 +1,6 @@
-//! The receiving half of a request stream: frames in order, each judged when its header is complete (RFC 9114 4.1, 7).
+//! Receiving part of a request stream: parses frames and checks each when its header is complete (RFC 9114 4.1, 7).
 //!
-//! Thousands of these exist at once, so what is rare (a field section in pieces) is boxed. Body bytes are never copied.
+//! Thousands of these exist at once, so rare state (an incomplete field section) is boxed. Body bytes are never copied.
 //! Called by the session of `edge` for every chunk that QUIC delivers.
 
 use super::{
@@ -13,59 +13,58 @@ use crate::{
 };
 use bytes::Bytes;
 
-/// A field section of up to this many times `max_headers_bytes` is still read, to be answered with 431.
+/// Field sections of up to this multiple of `max_headers_bytes` are decoded, so that the request is answered with 431.
 pub const SECTION_FACTOR: usize = 4;
-/// What the encoding of a field section may take beyond its names and values.
+/// Overhead allowed for the encoding of a field section.
 pub const SECTION_OVERHEAD: usize = 4096;
 
-/// A part of a message.
+/// A part of a request.
 #[derive(Debug)]
 pub enum Received {
     /// The head.
     Headers(Fields),
-    /// Bytes of the body, at least one.
+    /// Body bytes, at least one.
     Data(Bytes),
-    /// The trailers; nothing but the end may follow.
+    /// The trailers. No further part follows.
     Trailers(Fields),
 }
 
-/// How many frames came. For [`super::Connection::note_frames`], which bounds those without use.
+/// Numbers of frames received, for [`super::Connection::note_frames`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FrameCounts {
     /// Empty DATA and unknown types.
     pub useless: u32,
-    /// These and all others.
+    /// All frames, useless ones included.
     pub all: u32,
 }
 
-/// The receiving half of one request stream.
+/// The receiving part of a request stream.
 #[derive(Debug)]
 pub struct RecvStream {
-    phase: Phase,
+    message: MessageState,
     counts: FrameCounts,
-    state: State,
+    frame: FrameState,
 }
 
-/// How far the message has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Phase {
+enum MessageState {
     Head,
     Body,
-    /// After CONNECT: nothing but DATA (RFC 9114 4.4).
+    /// After CONNECT: only DATA is allowed (RFC 9114 4.4).
     Tunnel,
-    Trailed,
+    TrailersReceived,
 }
 
-/// Where in a frame the next byte belongs.
+/// Parser state within a frame.
 #[derive(Debug)]
-enum State {
+enum FrameState {
     Header(Partial),
     Section(Box<Section>),
     Data { left: u64 },
     Skip { left: u64 },
 }
 
-/// The payload of a HEADERS frame that did not come at once.
+/// An incomplete payload of HEADERS.
 #[derive(Debug)]
 struct Section {
     bytes: Vec<u8>,
@@ -79,35 +78,41 @@ impl Default for RecvStream {
 }
 
 impl RecvStream {
-    /// A stream of which nothing has come yet.
+    /// Creates the state of a stream on which nothing was received.
     pub fn new() -> Self {
-        Self { phase: Phase::Head, counts: FrameCounts::default(), state: State::Header(Partial::default()) }
+        Self {
+            message: MessageState::Head,
+            counts: FrameCounts::default(),
+            frame: FrameState::Header(Partial::default()),
+        }
     }
 
-    /// From now on the stream is a tunnel, in which HEADERS are an error too. To be called when CONNECT was accepted.
+    /// Turns the stream into a tunnel, in which HEADERS are an error. The caller must call this when it accepts
+    /// CONNECT.
     pub fn enter_tunnel(&mut self) {
-        self.phase = Phase::Tunnel;
+        self.message = MessageState::Tunnel;
     }
 
-    /// The frames that began since the last call.
+    /// Returns the frames that began since the last call.
     pub fn take_counts(&mut self) -> FrameCounts {
         std::mem::take(&mut self.counts)
     }
 
-    /// Takes from `chunk` what the next event needs. `None`: the chunk is used up. `limits` bound the field sections.
+    /// Consumes bytes of `chunk` up to the next part of the request. Returns `None` when the chunk is consumed.
+    /// `limits` apply to the field sections.
     ///
     /// # Errors
-    /// See [`Error::scope`] for what must end. The stream must not be used after that.
+    /// [`Error::scope`] says what must end. The stream must not be used after an error.
     pub fn recv(&mut self, chunk: &mut Bytes, limits: &HeadLimits) -> Result<Option<Received>, Error> {
         loop {
-            match &mut self.state {
-                State::Header(partial) => {
+            match &mut self.frame {
+                FrameState::Header(partial) => {
                     let Some(header) = partial.read_header(chunk) else { return Ok(None) };
-                    if let Some(fields) = self.begin(header, chunk, limits)? {
+                    if let Some(fields) = self.on_header(header, chunk, limits)? {
                         return Ok(Some(self.on_section(fields)));
                     }
                 }
-                State::Section(section) => {
+                FrameState::Section(section) => {
                     let missing = section.len - section.bytes.len();
                     let part = chunk.split_to(missing.min(chunk.len()));
                     section.bytes.extend_from_slice(&part);
@@ -117,77 +122,77 @@ impl RecvStream {
                     let fields = decode_section(&section.bytes, limits)?;
                     return Ok(Some(self.on_section(fields)));
                 }
-                State::Data { left } => {
+                FrameState::Data { left } => {
                     let Some(data) = take(left, chunk) else { return Ok(None) };
                     if *left == 0 {
-                        self.state = State::Header(Partial::default());
+                        self.frame = FrameState::Header(Partial::default());
                     }
                     return Ok(Some(Received::Data(data)));
                 }
-                State::Skip { left } => {
+                FrameState::Skip { left } => {
                     if take(left, chunk).is_none() {
                         return Ok(None);
                     }
                     if *left == 0 {
-                        self.state = State::Header(Partial::default());
+                        self.frame = FrameState::Header(Partial::default());
                     }
                 }
             }
         }
     }
 
-    /// The stream has ended.
+    /// Handles the end of the stream.
     ///
     /// # Errors
-    /// The connection fails if a frame was cut (RFC 9114 7.1), the stream if there is no complete request (4.1).
+    /// A connection error if a frame is incomplete (RFC 9114 7.1), a stream error if the request is incomplete (4.1).
     pub fn finish(&mut self) -> Result<(), Error> {
-        match &self.state {
-            State::Header(partial) if partial.is_empty() => match self.phase {
-                Phase::Head => {
+        match &self.frame {
+            FrameState::Header(partial) if partial.is_empty() => match self.message {
+                MessageState::Head => {
                     Err(Error::stream(Code::REQUEST_INCOMPLETE, "stream ended before a request", "RFC 9114 4.1"))
                 }
-                Phase::Body | Phase::Tunnel | Phase::Trailed => Ok(()),
+                MessageState::Body | MessageState::Tunnel | MessageState::TrailersReceived => Ok(()),
             },
             _ => Err(Error::connection(Code::FRAME_ERROR, "stream ended inside a frame", "RFC 9114 7.1")),
         }
     }
 
-    /// Judges a frame by its header. Gives the fields if it is HEADERS and all of it is here.
-    fn begin(&mut self, header: Header, chunk: &mut Bytes, limits: &HeadLimits) -> Result<Option<Fields>, Error> {
+    /// Checks a frame header. Returns the fields if it is HEADERS and its payload has arrived.
+    fn on_header(&mut self, header: Header, chunk: &mut Bytes, limits: &HeadLimits) -> Result<Option<Fields>, Error> {
         self.counts.all = self.counts.all.saturating_add(1);
         match header.kind {
             frame::DATA => {
-                if !matches!(self.phase, Phase::Body | Phase::Tunnel) {
+                if !matches!(self.message, MessageState::Body | MessageState::Tunnel) {
                     return Err(unexpected("DATA before the head or after trailers", "RFC 9114 4.1"));
                 }
                 if header.len == 0 {
-                    self.note_useless();
+                    self.count_useless();
                 } else {
-                    self.state = State::Data { left: header.len };
+                    self.frame = FrameState::Data { left: header.len };
                 }
                 Ok(None)
             }
-            frame::HEADERS => self.begin_section(header.len, chunk, limits),
+            frame::HEADERS => self.on_headers_frame(header.len, chunk, limits),
             frame::PUSH_PROMISE => Err(unexpected("PUSH_PROMISE from a client", "RFC 9114 7.2.5")),
             frame::CANCEL_PUSH | frame::SETTINGS | frame::GOAWAY | frame::MAX_PUSH_ID => {
                 Err(unexpected("frame of the control stream on a request stream", "RFC 9114 7.2"))
             }
             kind if frame::is_reserved(kind) => Err(unexpected("frame type of HTTP/2", "RFC 9114 7.2.8")),
             _ => {
-                self.note_useless();
+                self.count_useless();
                 if header.len > 0 {
-                    self.state = State::Skip { left: header.len };
+                    self.frame = FrameState::Skip { left: header.len };
                 }
                 Ok(None)
             }
         }
     }
 
-    fn begin_section(&mut self, len: u64, chunk: &mut Bytes, limits: &HeadLimits) -> Result<Option<Fields>, Error> {
-        match self.phase {
-            Phase::Head | Phase::Body => {}
-            Phase::Trailed => return Err(unexpected("HEADERS after trailers", "RFC 9114 4.1")),
-            Phase::Tunnel => return Err(unexpected("HEADERS in a tunnel", "RFC 9114 4.4")),
+    fn on_headers_frame(&mut self, len: u64, chunk: &mut Bytes, limits: &HeadLimits) -> Result<Option<Fields>, Error> {
+        match self.message {
+            MessageState::Head | MessageState::Body => {}
+            MessageState::TrailersReceived => return Err(unexpected("HEADERS after trailers", "RFC 9114 4.1")),
+            MessageState::Tunnel => return Err(unexpected("HEADERS in a tunnel", "RFC 9114 4.4")),
         }
         let bound = limits.max_bytes.saturating_mul(SECTION_FACTOR).saturating_add(SECTION_OVERHEAD);
         let len = usize::try_from(len).ok().filter(|len| *len <= bound).ok_or(TOO_LARGE)?;
@@ -196,23 +201,23 @@ impl RecvStream {
             bytes::Buf::advance(chunk, len);
             return Ok(Some(fields));
         }
-        // Grows with what arrives, not with what was announced.
-        self.state = State::Section(Box::new(Section { bytes: Vec::with_capacity(chunk.len()), len }));
+        // The buffer grows with the received bytes, not to the announced length.
+        self.frame = FrameState::Section(Box::new(Section { bytes: Vec::with_capacity(chunk.len()), len }));
         Ok(None)
     }
 
     fn on_section(&mut self, fields: Fields) -> Received {
-        self.state = State::Header(Partial::default());
-        if self.phase == Phase::Head {
-            self.phase = Phase::Body;
+        self.frame = FrameState::Header(Partial::default());
+        if self.message == MessageState::Head {
+            self.message = MessageState::Body;
             Received::Headers(fields)
         } else {
-            self.phase = Phase::Trailed;
+            self.message = MessageState::TrailersReceived;
             Received::Trailers(fields)
         }
     }
 
-    fn note_useless(&mut self) {
+    fn count_useless(&mut self) {
         self.counts.useless = self.counts.useless.saturating_add(1);
     }
 }
@@ -232,7 +237,7 @@ fn decode_section(payload: &[u8], limits: &HeadLimits) -> Result<Fields, Error> 
     }
 }
 
-/// Up to `left` bytes from the front of `chunk`; `None` if it is empty.
+/// Returns up to `left` bytes from the front of `chunk`, or `None` if it is empty.
 fn take(left: &mut u64, chunk: &mut Bytes) -> Option<Bytes> {
     if chunk.is_empty() {
         return None;

@@ -1,7 +1,7 @@
-//! Bytes to fields (RFC 7541 3): each field line goes straight into the arena of the message.
+//! HPACK decoder (RFC 7541 3), which writes each field line directly into the arena of the message.
 //!
-//! A section over its limit is still decoded to the end, because the dynamic table must follow the peer's, but no longer
-//! kept; the caller then fails the stream and the connection lives on.
+//! A section above its limit is decoded to the end, because the dynamic table must stay equal to the peer's, but its
+//! fields are dropped. The caller then fails only the stream.
 
 use super::{ENTRY_OVERHEAD, Error, static_table, table::Table};
 use crate::{
@@ -10,17 +10,17 @@ use crate::{
     message::{Fields, Name},
 };
 
-/// The largest dynamic table: a name longer than what [`Fields`] can hold then never is an entry.
+/// Largest dynamic table. No entry then has a name longer than [`Fields`] can hold.
 const MAX_TABLE_SIZE: usize = 65_535;
 
-/// What is left of the limit on a section while it is decoded.
-struct Room {
+/// The rest of the size limit of a section while it is decoded.
+struct SectionBudget {
     left: usize,
     exceeded: bool,
 }
 
-impl Room {
-    /// Counts one field with so many bytes of name and value.
+impl SectionBudget {
+    /// Counts a field with `bytes` of name and value.
     fn take(&mut self, bytes: usize) {
         match self.left.checked_sub(bytes.saturating_add(ENTRY_OVERHEAD)) {
             Some(left) => self.left = left,
@@ -29,51 +29,52 @@ impl Room {
     }
 }
 
-/// The decoding half of a connection.
+/// The HPACK decoder of a connection.
 #[derive(Debug)]
 pub struct Decoder {
     table: Table,
-    /// The largest size that a table size update may choose.
+    /// Largest size that a table size update may select.
     limit: usize,
-    /// The limit fell below the size in use: the next block must begin with a size update (RFC 7541 4.2).
+    /// The limit was reduced below the current size: the next block must begin with a size update (RFC 7541 4.2).
     update_due: bool,
-    /// Takes the fields of a section that is over its limit.
+    /// Receives the fields of a section that is over its limit.
     scratch: Fields,
 }
 
 impl Decoder {
-    /// A decoder whose peer may use a dynamic table of up to `limit` bytes (at most 65 535), and the default size until it
-    /// knows that.
+    /// Creates a decoder whose peer may use a dynamic table of up to `limit` bytes (at most 65 535). Until the peer
+    /// knows the limit, it uses the default size.
     pub fn new(limit: u32) -> Self {
         let default = super::DEFAULT_TABLE_SIZE as usize;
         let limit = (limit as usize).clamp(default, MAX_TABLE_SIZE);
         Self { table: Table::new(default), limit, update_due: false, scratch: Fields::default() }
     }
 
-    /// The peer acknowledged this `SETTINGS_HEADER_TABLE_SIZE`: it is the limit from now on.
+    /// Applies a `SETTINGS_HEADER_TABLE_SIZE` that the peer has acknowledged.
     pub fn set_limit(&mut self, limit: u32) {
         self.limit = (limit as usize).min(MAX_TABLE_SIZE);
         self.update_due = self.table.max_size() > self.limit;
     }
 
-    /// Appends the fields of a whole block to `fields`. Returns `Ok(false)` if the section is larger than `max_section` (names,
-    /// values and 32 bytes for each field, RFC 9113 6.5.2); `fields` then has a part of it, which is to be dropped.
+    /// Appends the fields of a complete block to `fields`. Returns `Ok(false)` if the section exceeds `max_section`
+    /// (names, values and 32 bytes for each field, RFC 9113 6.5.2); `fields` then has only a part of it, which the
+    /// caller must drop.
     pub fn decode(&mut self, block: &[u8], fields: &mut Fields, max_section: usize) -> Result<bool, Error> {
         let mut input = block;
-        let mut room = Room { left: max_section, exceeded: false };
+        let mut budget = SectionBudget { left: max_section, exceeded: false };
         self.resize(&mut input)?;
         while let Some(first) = input.first() {
             match first {
-                0x80.. => self.indexed(&mut input, fields, &mut room)?,
-                0x40..0x80 => self.literal(6, true, false, &mut input, fields, &mut room)?,
+                0x80.. => self.indexed(&mut input, fields, &mut budget)?,
+                0x40..0x80 => self.literal(6, true, false, &mut input, fields, &mut budget)?,
                 0x20..0x40 => return Err(Error::TableSize),
-                _ => self.literal(4, false, *first >= 0x10, &mut input, fields, &mut room)?,
+                _ => self.literal(4, false, *first >= 0x10, &mut input, fields, &mut budget)?,
             }
         }
-        Ok(!room.exceeded)
+        Ok(!budget.exceeded)
     }
 
-    /// Table size updates, which may only stand at the start of a block (RFC 7541 4.2, 6.3).
+    /// Reads table size updates, which are valid only at the start of a block (RFC 7541 4.2, 6.3).
     fn resize(&mut self, input: &mut &[u8]) -> Result<(), Error> {
         while matches!(input.first(), Some(0x20..0x40)) {
             let size = integer(5, input)?;
@@ -86,17 +87,17 @@ impl Decoder {
         if self.update_due { Err(Error::TableSize) } else { Ok(()) }
     }
 
-    /// An indexed field line (RFC 7541 6.1).
-    fn indexed(&mut self, input: &mut &[u8], fields: &mut Fields, room: &mut Room) -> Result<(), Error> {
+    /// Reads an indexed field line (RFC 7541 6.1).
+    fn indexed(&mut self, input: &mut &[u8], fields: &mut Fields, budget: &mut SectionBudget) -> Result<(), Error> {
         let (name, value) = self.entry(integer(7, input)?)?;
-        room.take(name.as_bytes().len() + value.len());
-        if !room.exceeded {
+        budget.take(name.as_bytes().len() + value.len());
+        if !budget.exceeded {
             fields.push(name, value);
         }
         Ok(())
     }
 
-    /// A literal field line (RFC 7541 6.2), which enters the dynamic table if `index` is set.
+    /// Reads a literal field line (RFC 7541 6.2) and inserts it into the dynamic table if `index` is set.
     fn literal(
         &mut self,
         prefix: u32,
@@ -104,32 +105,32 @@ impl Decoder {
         sensitive: bool,
         input: &mut &[u8],
         fields: &mut Fields,
-        room: &mut Room,
+        budget: &mut SectionBudget,
     ) -> Result<(), Error> {
         let mut scratch = std::mem::take(&mut self.scratch);
         scratch.clear();
-        let sink = if room.exceeded { &mut scratch } else { fields };
-        let mut open = sink.open();
+        let sink = if budget.exceeded { &mut scratch } else { fields };
+        let mut writer = sink.begin_field();
         match integer(prefix, input)? {
             0 => {
-                let before = open.arena().len();
-                string(input, open.arena())?;
-                // Longer than what [`Fields`] can hold, so it is not to be kept.
-                room.exceeded |= open.arena().len() - before > MAX_TABLE_SIZE;
-                open.end_name();
+                let before = writer.arena().len();
+                string(input, writer.arena())?;
+                // [`Fields`] cannot hold a longer name, so the section is dropped.
+                budget.exceeded |= writer.arena().len() - before > MAX_TABLE_SIZE;
+                writer.end_name();
             }
-            place => match self.entry(place)?.0 {
-                Name::Known(known) => open.known(known),
+            index => match self.entry(index)?.0 {
+                Name::Known(known) => writer.known(known),
                 Name::Other(bytes) => {
-                    open.arena().extend_from_slice(bytes);
-                    open.end_name();
+                    writer.arena().extend_from_slice(bytes);
+                    writer.end_name();
                 }
             },
         }
-        string(input, open.arena())?;
-        open.finish(sensitive);
+        string(input, writer.arena())?;
+        writer.finish(sensitive);
         if let Some(field) = sink.iter().next_back() {
-            room.take(field.name.as_bytes().len() + field.value.len());
+            budget.take(field.name.as_bytes().len() + field.value.len());
             if index {
                 self.table.insert(field.name, field.value);
             }
@@ -138,27 +139,27 @@ impl Decoder {
         Ok(())
     }
 
-    /// The entry at this index of both tables (RFC 7541 2.3.3).
+    /// Returns the entry at this index of both tables (RFC 7541 2.3.3).
     fn entry(&self, index: usize) -> Result<(Name<'_>, &[u8]), Error> {
         match static_table::entry(index) {
             Some((known, value)) => Ok((Name::Known(known), value)),
             None => {
-                index.checked_sub(static_table::LEN + 1).and_then(|place| self.table.get(place)).ok_or(Error::Index)
+                index.checked_sub(static_table::LEN + 1).and_then(|index| self.table.get(index)).ok_or(Error::Index)
             }
         }
     }
 
-    /// The size that the dynamic table counts, without the room that it may still take.
+    /// Returns the size of the entries of the dynamic table.
     #[cfg(test)]
     pub(super) fn table_size(&self) -> usize {
         (0..self.table.len())
-            .filter_map(|place| self.table.get(place))
+            .filter_map(|index| self.table.get(index))
             .map(|(name, value)| name.as_bytes().len() + value.len() + ENTRY_OVERHEAD)
             .sum()
     }
 }
 
-/// An integer (RFC 7541 5.1).
+/// Reads an integer (RFC 7541 5.1).
 fn integer(prefix: u32, input: &mut &[u8]) -> Result<usize, Error> {
     match integer::decode(prefix, input) {
         Ok(value) => usize::try_from(value).map_err(|_| Error::Integer),
@@ -167,7 +168,7 @@ fn integer(prefix: u32, input: &mut &[u8]) -> Result<usize, Error> {
     }
 }
 
-/// A string (RFC 7541 5.2), appended to `out`.
+/// Reads a string (RFC 7541 5.2) and appends it to `out`.
 fn string(input: &mut &[u8], out: &mut Vec<u8>) -> Result<(), Error> {
     let coded = input.first().is_some_and(|first| first & 0x80 != 0);
     let len = integer(7, input)?;

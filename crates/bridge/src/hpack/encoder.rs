@@ -1,8 +1,8 @@
-//! Fields to bytes (RFC 7541 6): cheap first, small second.
+//! HPACK encoder (RFC 7541 6), optimised for speed first and size second.
 //!
-//! Values are sent as they are, without Huffman coding, and enter the dynamic table only if their name tends to repeat its
-//! values and this value was seen before; so what is unique to a request costs one copy and never displaces what repeats.
-//! Credentials are marked as never to be indexed, by anyone (RFC 7541 7.1.3).
+//! Values are not Huffman-coded. They enter the dynamic table only if their name tends to repeat its values and the
+//! value was sent before. So a unique value costs one copy and never evicts a repeated one. Credentials are sent as
+//! never-indexed literals (RFC 7541 7.1.3).
 
 use super::{ENTRY_OVERHEAD, static_table, table::Table};
 use crate::{
@@ -10,28 +10,27 @@ use crate::{
     message::{Field, Known, Name},
 };
 
-/// The largest dynamic table used, whatever the peer allows: it is scanned by nobody, but both sides pay memory for it.
+/// Largest dynamic table used, whatever the peer allows. Both sides pay memory for it.
 const MAX_TABLE_SIZE: usize = 4096;
-/// Values longer than this are not worth a fourth of the table.
+/// Longer values, a quarter of the table, are not inserted.
 const MAX_INDEXED_VALUE: usize = MAX_TABLE_SIZE / 4;
-/// Slots of the memory of recent values; a power of two, twice the entries that fit in the table.
+/// Slots of the cache of recent values: a power of two, twice the entries that fit in the table.
 const SLOTS: usize = 256;
 
-/// What becomes of a field line.
+/// How a field line is encoded.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Plan {
-    /// Worth an entry if its value repeats.
-    Index,
-    /// Likely unique.
-    Literal,
-    /// A secret.
+enum Indexing {
+    /// Inserted into the table if its value repeats.
+    IfRepeated,
+    /// A literal, because its value is likely unique.
+    Without,
+    /// A never-indexed literal.
     Never,
 }
 
-/// The plan for a name. Those not listed are sent as literals.
-fn plan(name: Known) -> Plan {
+fn indexing(name: Known) -> Indexing {
     match name {
-        Known::Authorization | Known::Cookie | Known::ProxyAuthorization | Known::SetCookie => Plan::Never,
+        Known::Authorization | Known::Cookie | Known::ProxyAuthorization | Known::SetCookie => Indexing::Never,
         Known::Authority
         | Known::Accept
         | Known::AcceptCharset
@@ -53,31 +52,31 @@ fn plan(name: Known) -> Plan {
         | Known::Via
         | Known::XForwardedHost
         | Known::XForwardedPort
-        | Known::XForwardedProto => Plan::Index,
-        _ => Plan::Literal,
+        | Known::XForwardedProto => Indexing::IfRepeated,
+        _ => Indexing::Without,
     }
 }
 
-/// A value seen recently: its hash and, if it is in the table, the number of its entry.
+/// A value sent recently: its hash and, if it is in the table, the number of its entry.
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
     hash: u32,
     entry: Option<u32>,
 }
 
-/// A table size update that the peer must hear of before the next field line (RFC 7541 4.2).
+/// A table size update to send before the next field line (RFC 7541 4.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Update {
-    /// The smallest size since the last block.
-    least: usize,
+struct SizeUpdate {
+    /// Smallest size since the last block.
+    smallest: usize,
     size: usize,
 }
 
-/// The encoding half of a connection.
+/// The HPACK encoder of a connection.
 #[derive(Debug)]
 pub struct Encoder {
     table: Table,
-    update: Option<Update>,
+    update: Option<SizeUpdate>,
     slots: Box<[Slot]>,
 }
 
@@ -88,7 +87,7 @@ impl Default for Encoder {
 }
 
 impl Encoder {
-    /// An encoder for a peer that announced nothing yet.
+    /// Creates an encoder for a peer that has announced no settings.
     pub fn new() -> Self {
         Self {
             table: Table::new(super::DEFAULT_TABLE_SIZE as usize),
@@ -97,14 +96,14 @@ impl Encoder {
         }
     }
 
-    /// The peer announced this `SETTINGS_HEADER_TABLE_SIZE`. The next block tells it what became of it.
+    /// Applies a `SETTINGS_HEADER_TABLE_SIZE` of the peer. The next block contains the size update.
     pub fn set_limit(&mut self, limit: u32) {
         let size = (limit as usize).min(MAX_TABLE_SIZE);
-        let least = self.update.map_or(self.table.max_size(), |update| update.least).min(size);
-        self.update = Some(Update { least, size });
+        let smallest = self.update.map_or(self.table.max_size(), |update| update.smallest).min(size);
+        self.update = Some(SizeUpdate { smallest, size });
     }
 
-    /// Appends the block for these fields.
+    /// Appends a block with these fields.
     pub fn encode<'a>(&mut self, fields: impl Iterator<Item = Field<'a>>, out: &mut Vec<u8>) {
         self.resize(out);
         for field in fields {
@@ -120,33 +119,33 @@ impl Encoder {
     }
 
     fn resize(&mut self, out: &mut Vec<u8>) {
-        let Some(Update { least, size }) = self.update.take() else { return };
-        if least < size {
-            integer::encode(5, 0x20, least as u64, out);
+        let Some(SizeUpdate { smallest, size }) = self.update.take() else { return };
+        if smallest < size {
+            integer::encode(5, 0x20, smallest as u64, out);
         }
         integer::encode(5, 0x20, size as u64, out);
-        self.table.resize(least);
+        self.table.resize(smallest);
         self.table.resize(size);
     }
 
     fn known(&mut self, name: Known, field: &Field<'_>, out: &mut Vec<u8>) {
-        // What came as never indexed goes on as that (RFC 7541 6.2.3).
+        // A field received as never-indexed is forwarded as one (RFC 7541 6.2.3).
         if !field.sensitive
             && let Some(index) = static_table::full_index(name, field.value)
         {
             return integer::encode(7, 0x80, index as u64, out);
         }
-        match plan(name) {
+        match indexing(name) {
             _ if field.sensitive => literal(4, 0x10, name, field.value, out),
-            Plan::Never => literal(4, 0x10, name, field.value, out),
-            Plan::Index if field.value.len() <= MAX_INDEXED_VALUE => self.repeating(name, field.value, out),
-            Plan::Index | Plan::Literal => literal(4, 0, name, field.value, out),
+            Indexing::Never => literal(4, 0x10, name, field.value, out),
+            Indexing::IfRepeated if field.value.len() <= MAX_INDEXED_VALUE => self.repeatable(name, field.value, out),
+            Indexing::IfRepeated | Indexing::Without => literal(4, 0, name, field.value, out),
         }
     }
 
-    /// A field whose value may have been sent before: by index if it is in the table, into the table if it was seen, else as
-    /// a literal that is remembered.
-    fn repeating(&mut self, name: Known, value: &[u8], out: &mut Vec<u8>) {
+    /// Encodes a field whose value may repeat: by index if it is in the table, with insertion if it was sent before,
+    /// else as a literal whose hash is stored.
+    fn repeatable(&mut self, name: Known, value: &[u8], out: &mut Vec<u8>) {
         let hash = hash(name, value);
         let Some(slot) = self.slots.get_mut(hash as usize % SLOTS) else { return };
         if slot.hash != hash {
@@ -154,9 +153,9 @@ impl Encoder {
             return literal(4, 0, name, value, out);
         }
         if let Some(entry) = slot.entry {
-            let place = self.table.inserted().wrapping_sub(entry).wrapping_sub(1) as usize;
-            if self.table.get(place) == Some((Name::Known(name), value)) {
-                return integer::encode(7, 0x80, (static_table::LEN + 1 + place) as u64, out);
+            let index = self.table.inserted().wrapping_sub(entry).wrapping_sub(1) as usize;
+            if self.table.get(index) == Some((Name::Known(name), value)) {
+                return integer::encode(7, 0x80, (static_table::LEN + 1 + index) as u64, out);
             }
         }
         if name.as_bytes().len() + value.len() + ENTRY_OVERHEAD > self.table.max_size() {
@@ -168,7 +167,8 @@ impl Encoder {
     }
 }
 
-/// A literal field line with the representation given by `prefix` bits and `flags`, its name by static index if there is one.
+/// Appends a literal field line of the representation given by `prefix` bits and `flags`, with a static index for its
+/// name if there is one.
 fn literal(prefix: u32, flags: u8, name: Known, value: &[u8], out: &mut Vec<u8>) {
     if let Some(index) = static_table::name_index(name) {
         integer::encode(prefix, flags, index as u64, out);
@@ -179,13 +179,13 @@ fn literal(prefix: u32, flags: u8, name: Known, value: &[u8], out: &mut Vec<u8>)
     string(value, out);
 }
 
-/// A string as it is (RFC 7541 5.2 with H = 0).
+/// Appends a string without Huffman coding (RFC 7541 5.2).
 fn string(bytes: &[u8], out: &mut Vec<u8>) {
     integer::encode(7, 0, bytes.len() as u64, out);
     out.extend_from_slice(bytes);
 }
 
-/// A hash good enough to find repeats; a collision costs bytes, never correctness.
+/// Hash for the cache of recent values; a collision costs bytes, never correctness.
 fn hash(name: Known, value: &[u8]) -> u32 {
     const FACTOR: u64 = 0x9e37_79b9_7f4a_7c15;
     let mut state = (name as u64 + 1).wrapping_mul(FACTOR) ^ value.len() as u64;

@@ -1,11 +1,11 @@
-//! The static table (RFC 7541 appendix A), by index for the decoder and by name for the encoder.
+//! The static table (RFC 7541 appendix A), by index and by name.
 
 use crate::message::Known;
 
-/// Number of entries; dynamic entries are numbered from here on.
+/// Number of entries. Indices above it are dynamic.
 pub(super) const LEN: usize = 61;
 
-/// The entries in order, the first having index 1.
+/// The entries in order; the first has index 1.
 const ENTRIES: [(Known, &[u8]); LEN] = [
     (Known::Authority, b""),
     (Known::Method, b"GET"),
@@ -84,12 +84,10 @@ const fn name_indices() -> [u8; Known::ALL.len()] {
     indices
 }
 
-/// The entry at an index from 1 to [`LEN`].
 pub(super) fn entry(index: usize) -> Option<(Known, &'static [u8])> {
     ENTRIES.get(index.checked_sub(1)?).copied()
 }
 
-/// The first index with this name.
 pub(super) fn name_index(name: Known) -> Option<usize> {
     match NAME_INDEX.get(name as usize) {
         None | Some(0) => None,
@@ -97,7 +95,7 @@ pub(super) fn name_index(name: Known) -> Option<usize> {
     }
 }
 
-/// The index of this name with this value, among the entries that have one and occur in requests.
+/// Returns the index of this name with this value, for the entries with a value that occur in requests.
 pub(super) fn full_index(name: Known, value: &[u8]) -> Option<usize> {
     match (name, value) {
         (Known::Method, b"GET") => Some(2),

@@ -1,14 +1,14 @@
-//! The dynamic table (RFC 7541 2.3.2): newest entry first, the oldest leave when room is needed.
+//! The dynamic table (RFC 7541 2.3.2): newest entry first, oldest evicted first.
 //!
-//! All entries lie in one arena, oldest first. New ones are appended, the dead start is cut off when it has grown to the
-//! size of the table, so that an insertion costs one copy of its bytes and no allocation.
+//! All entries are in one arena, oldest first. New ones are appended, and the evicted start is removed when it has
+//! grown to the size of the table. So an insertion costs one copy of its bytes and no allocation.
 
 use std::collections::VecDeque;
 
 use super::ENTRY_OVERHEAD;
 use crate::message::{Known, Name};
 
-/// Where an entry lies in the arena: the name's bytes (none for a known name), then the value's.
+/// Position of an entry in the arena: the bytes of the name (none for a known name), then of the value.
 #[derive(Debug)]
 struct Entry {
     known: Option<Known>,
@@ -18,13 +18,12 @@ struct Entry {
 }
 
 impl Entry {
-    /// What it counts (RFC 7541 4.1).
+    /// Returns the size of the entry (RFC 7541 4.1).
     fn size(&self) -> usize {
         self.known.map_or(self.name_len, |known| known.as_bytes().len()) + self.value_len + ENTRY_OVERHEAD
     }
 }
 
-/// A dynamic table.
 #[derive(Debug)]
 pub(super) struct Table {
     arena: Vec<u8>,
@@ -32,7 +31,7 @@ pub(super) struct Table {
     entries: VecDeque<Entry>,
     size: usize,
     max_size: usize,
-    /// Entries inserted since the beginning, modulo 2^32.
+    /// Number of insertions, modulo 2^32.
     inserted: u32,
 }
 
@@ -45,20 +44,19 @@ impl Table {
         self.max_size
     }
 
-    /// Number of entries.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Entries inserted since the beginning, modulo 2^32: the number of the next one.
+    /// Returns the number of insertions modulo 2^32, which is the number of the next entry.
     pub(super) fn inserted(&self) -> u32 {
         self.inserted
     }
 
-    /// The entry at this place, 0 being the newest.
-    pub(super) fn get(&self, place: usize) -> Option<(Name<'_>, &[u8])> {
-        let entry = self.entries.get(self.entries.len().checked_sub(place + 1)?)?;
+    /// Returns the entry at this index, 0 being the newest.
+    pub(super) fn get(&self, index: usize) -> Option<(Name<'_>, &[u8])> {
+        let entry = self.entries.get(self.entries.len().checked_sub(index + 1)?)?;
         let middle = entry.start + entry.name_len;
         let name = match entry.known {
             Some(known) => Name::Known(known),
@@ -67,7 +65,7 @@ impl Table {
         Some((name, self.arena.get(middle..middle + entry.value_len)?))
     }
 
-    /// Changes the size and drops what no longer fits (RFC 7541 4.3).
+    /// Changes the maximum size and evicts entries that no longer fit (RFC 7541 4.3).
     pub(super) fn resize(&mut self, max_size: usize) {
         self.max_size = max_size;
         self.evict(max_size);
@@ -76,7 +74,7 @@ impl Table {
         }
     }
 
-    /// Inserts an entry; one that is larger than the table empties it (RFC 7541 4.4).
+    /// Inserts an entry. An entry larger than the table empties it (RFC 7541 4.4).
     pub(super) fn insert(&mut self, name: Name<'_>, value: &[u8]) {
         let size = name.as_bytes().len() + value.len() + ENTRY_OVERHEAD;
         self.evict(self.max_size.saturating_sub(size));
@@ -98,7 +96,7 @@ impl Table {
         self.inserted = self.inserted.wrapping_add(1);
     }
 
-    /// Drops the oldest entries until the size is at most `size`.
+    /// Evicts the oldest entries until the size is at most `size`.
     fn evict(&mut self, size: usize) {
         while self.size > size {
             let Some(oldest) = self.entries.pop_front() else { return };
@@ -106,8 +104,8 @@ impl Table {
         }
     }
 
-    /// Cuts off the dead start of the arena once it is as long as the table may be, so that the arena stays below twice
-    /// `max_size`.
+    /// Removes the evicted start of the arena once it is as long as the table may be, so that the arena stays below
+    /// twice `max_size`.
     fn compact(&mut self, incoming: usize) {
         let dead = self.entries.front().map_or(self.arena.len(), |oldest| oldest.start);
         if dead == 0 || self.arena.len() + incoming <= 2 * self.max_size {

@@ -1,4 +1,4 @@
-//! The vectors of RFC 7541 appendix C, hostile blocks, and the encoder against the decoder.
+//! The examples of RFC 7541 appendix C, malformed blocks, and the encoder against the decoder.
 
 use super::{Decoder, Encoder, Error};
 use crate::message::{Field, Fields, Known, Name};
@@ -16,7 +16,7 @@ fn decode(decoder: &mut Decoder, block: &[u8]) -> Result<Vec<(String, String)>, 
     Ok(fields.iter().map(|field| (text(field.name.as_bytes()), text(field.value))).collect())
 }
 
-/// Blocks decoded one after the other by one decoder: their bytes, the fields, the size of the table afterwards.
+/// Decodes blocks in order with one decoder: their bytes, the fields, the size of the table afterwards.
 type Vector = (&'static str, &'static [(&'static str, &'static str)], usize);
 
 fn replay(table_size: Option<&str>, vectors: &[Vector]) {
@@ -177,7 +177,7 @@ fn a_lowered_limit_must_be_followed() {
 fn a_section_over_the_limits_keeps_the_tables_in_step() {
     let mut encoded = Vec::new();
     let value = [b'v'; 100];
-    // Twenty lines, the last of which enters the table.
+    // Twenty lines; the last is inserted into the table.
     for _ in 0..20 {
         encoded.extend_from_slice(&[0, 1, b'a', 100]);
         encoded.extend_from_slice(&value);
@@ -192,7 +192,7 @@ fn a_section_over_the_limits_keeps_the_tables_in_step() {
     }
 }
 
-/// [`Fields`] cannot hold such a name, and half of it is another.
+/// [`Fields`] cannot hold such a name, and a truncated one is a different name.
 #[test]
 fn a_name_longer_than_a_field_can_have_is_over_the_limits() {
     for (len, fits) in [(65_535, true), (65_536, false), (70_000, false)] {
@@ -268,10 +268,10 @@ fn what_is_unique_or_secret_never_enters_the_table() {
         ("x-forwarded-for", "192.0.2.1"),
         ("x-custom", "1"),
     ]);
-    let mut open = fields.open();
-    open.known(Known::UserAgent);
-    open.arena().extend_from_slice(b"marked");
-    open.finish(true);
+    let mut writer = fields.begin_field();
+    writer.known(Known::UserAgent);
+    writer.arena().extend_from_slice(b"marked");
+    writer.finish(true);
     let first = encode(&mut encoder, &fields);
     for _ in 0..3 {
         assert_eq!(encode(&mut encoder, &fields), first);
@@ -295,7 +295,7 @@ fn size_updates_tell_the_least_and_the_last() {
     assert_eq!(encode(&mut encoder, &request(&[])), []);
 }
 
-/// Whatever is encoded is received to the same, with tables of changing size.
+/// Encoded fields are decoded to the same, with tables of changing size.
 #[test]
 fn encoder_and_decoder_agree() {
     const NAMES: [Known; 8] = [
@@ -342,7 +342,7 @@ fn encoder_and_decoder_agree() {
     assert!(indexed > 500, "the table was of use {indexed} times");
 }
 
-/// Logs and GOAWAY frames give the reason by these words.
+/// The texts appear in logs and GOAWAY frames.
 #[test]
 fn each_error_says_something_of_its_own() {
     let all = [Error::Truncated, Error::Integer, Error::Huffman, Error::Index, Error::TableSize];

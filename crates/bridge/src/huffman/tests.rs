@@ -1,4 +1,4 @@
-//! The examples of RFC 7541 appendix C.4 and C.6, every byte value, and every kind of bad ending.
+//! The examples of RFC 7541 appendix C.4 and C.6, every byte value, and invalid endings.
 
 use super::*;
 

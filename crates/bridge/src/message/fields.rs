@@ -1,6 +1,6 @@
 //! Storage of a field section: one byte arena per message and a short table of ranges, no allocation per field.
 //!
-//! Decoders append through [`Fields::open`], rules edit in place, encoders iterate. Names that the product or the static
+//! Decoders append through [`Fields::begin_field`], rules edit in place, encoders iterate. Names that the product or the static
 //! tables know are an enum ([`Known`]); only the others take room in the arena. Must not judge what it stores.
 
 use super::name::Known;
@@ -179,9 +179,9 @@ impl Fields {
     }
 
     /// Begins a field whose bytes the caller writes into the arena itself; nothing is added unless it is finished.
-    pub fn open(&mut self) -> Open<'_> {
+    pub fn begin_field(&mut self) -> FieldWriter<'_> {
         let start = self.arena.len();
-        Open { fields: self, start, known: None, name_len: 0 }
+        FieldWriter { fields: self, start, known: None, name_len: 0 }
     }
 
     /// The fields in order.
@@ -279,17 +279,17 @@ impl Fields {
     }
 }
 
-/// A field under construction, see [`Fields::open`]. Dropped without [`Open::finish`], it leaves no trace.
+/// A field under construction, see [`Fields::begin_field`]. Dropped without [`FieldWriter::finish`], it leaves no trace.
 #[derive(Debug)]
-pub struct Open<'a> {
+pub struct FieldWriter<'a> {
     fields: &'a mut Fields,
     start: usize,
     known: Option<Known>,
     name_len: u16,
 }
 
-impl Open<'_> {
-    /// The arena; append the name, call [`Open::end_name`], then append the value.
+impl FieldWriter<'_> {
+    /// The arena; append the name, call [`FieldWriter::end_name`], then append the value.
     pub fn arena(&mut self) -> &mut Vec<u8> {
         &mut self.fields.arena
     }
@@ -322,7 +322,7 @@ impl Open<'_> {
     }
 }
 
-impl Drop for Open<'_> {
+impl Drop for FieldWriter<'_> {
     fn drop(&mut self) {
         self.fields.arena.truncate(self.start);
     }
@@ -412,7 +412,7 @@ mod tests {
     #[test]
     fn an_unfinished_field_leaves_no_trace() {
         let mut fields = Fields::new();
-        fields.open().arena().extend_from_slice(b"half");
+        fields.begin_field().arena().extend_from_slice(b"half");
         fields.push(Known::Accept, b"x");
         assert_eq!(fields.len(), 1);
         assert_eq!(fields.first(Known::Accept), Some(&b"x"[..]));

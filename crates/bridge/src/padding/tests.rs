@@ -1,12 +1,12 @@
 //! Packets of every kind of frame, with and without padding.
 
-use super::{StreamFrame, WORTH_IT, walk};
+use super::{MIN_PADDING, StreamFrame, walk};
 
 fn length_without(payload: &[u8]) -> usize {
     walk(payload, |_| {})
 }
 
-/// One of each frame, as short as it can be or with what makes its length vary.
+/// Every frame type, in its shortest form and in the forms that change its length.
 const FRAMES: [(&str, &[u8]); 25] = [
     ("PING", &[0x01]),
     ("ACK", &[0x02, 9, 0, 0, 0]),
@@ -45,7 +45,7 @@ fn padded(frames: &[&[u8]], padding: usize) -> Vec<u8> {
 fn padding_ends_where_the_last_frame_does_whatever_it_is() {
     for (first, one) in FRAMES {
         for (second, two) in FRAMES {
-            for padding in [WORTH_IT, 1200] {
+            for padding in [MIN_PADDING, 1200] {
                 let payload = padded(&[one, two], padding);
                 assert_eq!(length_without(&payload), one.len() + two.len(), "{first}, {second}, {padding}");
             }
@@ -61,12 +61,12 @@ fn padding_between_frames_stays() {
 
 #[test]
 fn zeros_of_a_stream_are_data() {
-    // Without a length the data of STREAM goes to the end of the packet.
+    // Without a length field the data of STREAM extends to the end of the packet.
     for frame in [&[0x08, 0][..], &[0x09, 0], &[0x0c, 0, 0], &[0x0d, 0, 1]] {
         let payload = padded(&[&[0x01], frame], 1000);
         assert_eq!(length_without(&payload), payload.len());
     }
-    let payload = padded(&[&[0x0a, 0, 0x43, 0xe8]], 1000 + WORTH_IT);
+    let payload = padded(&[&[0x0a, 0, 0x43, 0xe8]], 1000 + MIN_PADDING);
     assert_eq!(length_without(&payload), 1004, "a thousand bytes of data, then padding");
 }
 
@@ -79,7 +79,7 @@ fn a_packet_of_padding_alone_keeps_a_frame() {
 
 #[test]
 fn what_is_short_unknown_or_malformed_is_left_as_it_is() {
-    let short = padded(&[&[0x01]], WORTH_IT - 1);
+    let short = padded(&[&[0x01]], MIN_PADDING - 1);
     assert_eq!(length_without(&short), short.len());
     for (what, frame) in [
         ("unknown", &[0x21][..]),
@@ -101,11 +101,11 @@ fn streams_are_told_where_their_data_is() {
     assert_eq!(walk(&payload, |frame| seen.push(frame)), 15);
     let frame = |stream, offset, length, is_last| StreamFrame { stream, offset, length, is_last };
     assert_eq!(seen, [frame(4, 200, 2, true), frame(8, 0, 1, false), frame(12, 0, 0, true)]);
-    // Without a length the data goes to the end, zeros and all.
+    // Without a length field the data extends to the end, zeros included.
     seen.clear();
     assert_eq!(walk(&padded(&[&[0x08, 0, 7]], 50), |frame| seen.push(frame)), 53);
     assert_eq!(seen, [frame(0, 0, 51, false)]);
-    // Nor more than is there.
+    // Nor more than the packet has.
     seen.clear();
     assert_eq!(walk(&[0x0a, 0, 9, 1], |frame| seen.push(frame)), 4);
     assert_eq!(seen, []);

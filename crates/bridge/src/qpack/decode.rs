@@ -1,10 +1,10 @@
-//! Field sections into [`Fields`] (RFC 9204 4.5).
+//! Decoding of field sections (RFC 9204 4.5).
 
 use super::table;
 use crate::{
     huffman,
     integer::{self, IntegerError},
-    message::{Fields, fields::Open},
+    message::{Fields, fields::FieldWriter},
 };
 use std::fmt;
 
@@ -15,11 +15,11 @@ pub enum Error {
     Truncated,
     /// An integer is too large.
     Integer,
-    /// A string is no Huffman encoding.
+    /// A string is not a valid Huffman encoding.
     Huffman,
     /// The static table has no such entry.
     StaticIndex,
-    /// It needs the dynamic table, whose capacity is 0.
+    /// It refers to the dynamic table, whose capacity is 0.
     Dynamic,
     /// Its base is negative.
     Base,
@@ -28,7 +28,7 @@ pub enum Error {
 }
 
 impl Error {
-    /// What is wrong, for logs and `CONNECTION_CLOSE`.
+    /// Returns a text for logs and `CONNECTION_CLOSE`.
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Truncated => "field section ends inside a field line",
@@ -62,7 +62,7 @@ impl From<IntegerError> for Error {
 /// Appends the fields of an encoded section to `out`, at most `limit_bytes` of names and values.
 ///
 /// # Errors
-/// [`Error`]; `out` may then hold some of the fields.
+/// [`Error`]; `out` may then contain some of the fields.
 pub fn decode(section: &[u8], out: &mut Fields, limit_bytes: usize) -> Result<(), Error> {
     let mut src = section;
     decode_prefix(&mut src)?;
@@ -82,7 +82,7 @@ pub fn decode(section: &[u8], out: &mut Fields, limit_bytes: usize) -> Result<()
     Ok(())
 }
 
-/// Required Insert Count and Base (4.5.1): without dynamic table the one is 0 and the other not negative.
+/// Reads Required Insert Count and Base (4.5.1). Without a dynamic table the first is 0 and the second not negative.
 fn decode_prefix(src: &mut &[u8]) -> Result<(), Error> {
     if let Some(rest) = src.strip_prefix(&[0, 0]) {
         *src = rest;
@@ -112,39 +112,39 @@ fn literal_with_indexed_name(first: u8, src: &mut &[u8], out: &mut Fields) -> Re
     }
     let index = integer::decode(4, src)?;
     let (name, _) = table::entry(index).ok_or(Error::StaticIndex)?;
-    let mut open = out.open();
-    open.known(name);
-    let value_len = value(src, &mut open)?;
-    open.finish(first & 0x20 != 0);
+    let mut writer = out.begin_field();
+    writer.known(name);
+    let value_len = value(src, &mut writer)?;
+    writer.finish(first & 0x20 != 0);
     Ok(name.as_bytes().len() + value_len)
 }
 
 fn literal(first: u8, src: &mut &[u8], out: &mut Fields) -> Result<usize, Error> {
-    let mut open = out.open();
+    let mut writer = out.begin_field();
     let len = integer::decode(3, src)?;
-    let name_len = string(first & 0x08 != 0, len, src, &mut open)?;
+    let name_len = string(first & 0x08 != 0, len, src, &mut writer)?;
     if name_len > usize::from(u16::MAX) {
         return Err(Error::TooLarge); // longer than [`Fields`] can hold
     }
-    open.end_name();
-    let value_len = value(src, &mut open)?;
-    open.finish(first & 0x10 != 0);
+    writer.end_name();
+    let value_len = value(src, &mut writer)?;
+    writer.finish(first & 0x10 != 0);
     Ok(name_len + value_len)
 }
 
-fn value(src: &mut &[u8], open: &mut Open<'_>) -> Result<usize, Error> {
+fn value(src: &mut &[u8], writer: &mut FieldWriter<'_>) -> Result<usize, Error> {
     let is_huffman = src.first().is_some_and(|byte| byte & 0x80 != 0);
     let len = integer::decode(7, src)?;
-    string(is_huffman, len, src, open)
+    string(is_huffman, len, src, writer)
 }
 
-/// Appends a string of `len` encoded bytes to the arena; gives its decoded length.
+/// Appends a string of `len` encoded bytes to the arena and returns its decoded length.
 #[inline]
-fn string(is_huffman: bool, len: u64, src: &mut &[u8], open: &mut Open<'_>) -> Result<usize, Error> {
+fn string(is_huffman: bool, len: u64, src: &mut &[u8], writer: &mut FieldWriter<'_>) -> Result<usize, Error> {
     let len = usize::try_from(len).map_err(|_| Error::Truncated)?;
     let (bytes, rest) = src.split_at_checked(len).ok_or(Error::Truncated)?;
     *src = rest;
-    let arena = open.arena();
+    let arena = writer.arena();
     if !is_huffman {
         arena.extend_from_slice(bytes);
         return Ok(len);

@@ -1,4 +1,4 @@
-//! Messages into field sections (RFC 9204 4.5), with the static table and literals.
+//! Encoding of field sections (RFC 9204 4.5), with the static table and literals.
 
 use super::table::{self, Match};
 use crate::{
@@ -6,8 +6,8 @@ use crate::{
     message::{Field, Fields, Known, Name},
 };
 
-/// Values from this length on are Huffman-coded, if that makes them shorter. Coding costs about 1 ns for each byte and
-/// saves a fifth of them, which cost less than that to encrypt and send; it pays where it may save a whole packet.
+/// Shorter values are not Huffman-coded. Coding costs about 1 ns for each byte and saves a fifth of them, which cost
+/// less than that to encrypt and send; it pays where it may save a whole packet.
 const HUFFMAN_FROM: usize = 1024;
 
 /// Appends the field section of a message: `:status` for a response, then the fields in order.
@@ -35,7 +35,7 @@ fn encode_field(field: &Field<'_>, out: &mut Vec<u8>) {
     };
     match found {
         Match::Field(index) if !field.sensitive => return integer::encode(6, 0xc0, u64::from(index), out),
-        // What came as a literal that is never indexed goes on as that (RFC 9204 4.5.4).
+        // A field received as never-indexed literal is forwarded as one (RFC 9204 4.5.4).
         Match::Field(index) | Match::Name(index) => integer::encode(4, 0x50 | never, u64::from(index), out),
         Match::None => {
             let name = field.name.as_bytes();

@@ -1,27 +1,27 @@
-//! The client's encoder and decoder streams (RFC 9204 4.3, 4.4) where both dynamic tables have capacity 0.
+//! The client's encoder and decoder streams (RFC 9204 4.3, 4.4), for dynamic tables of capacity 0.
 
 use crate::integer::{self, IntegerError};
 
-/// An instruction that is wrong here; the reason.
+/// An instruction that is not allowed, with the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct InstructionError(pub &'static str);
 
-/// The client's encoder stream. The only instruction without error sets the capacity to the 0 that it is.
+/// The client's encoder stream. The only valid instruction sets the capacity to 0.
 #[derive(Debug, Default)]
 pub struct EncoderStream(());
 
 impl EncoderStream {
-    /// A stream of which only the type has come.
+    /// Creates the state after the stream type.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Reads all of `bytes`; gives the number of instructions, each of which was without effect.
+    /// Parses `bytes` and returns the number of instructions, none of which has an effect.
     ///
     /// # Errors
-    /// `QPACK_ENCODER_STREAM_ERROR` is due.
+    /// The caller must close the connection with `QPACK_ENCODER_STREAM_ERROR`.
     pub fn recv(&mut self, bytes: &[u8]) -> Result<usize, InstructionError> {
-        // Every instruction that is allowed has one byte: no state between chunks.
+        // A valid instruction has one byte, so there is no state between chunks.
         match bytes.iter().find(|byte| **byte != SET_CAPACITY_0) {
             None => Ok(bytes.len()),
             Some(byte) if byte & 0xe0 == SET_CAPACITY_0 => Err(InstructionError("capacity above the announced 0")),
@@ -32,38 +32,38 @@ impl EncoderStream {
 
 const SET_CAPACITY_0: u8 = 0x20;
 
-/// The client's decoder stream. Only cancellations make sense while no section refers to a dynamic table.
+/// The client's decoder stream. Only stream cancellations are valid, because no section refers to a dynamic table.
 #[derive(Debug, Default)]
 pub struct DecoderStream {
-    /// The beginning of an instruction that goes on in the next chunk.
-    begun: Vec<u8>,
+    /// The first bytes of an incomplete instruction.
+    partial: Vec<u8>,
 }
 
 impl DecoderStream {
-    /// A stream of which only the type has come.
+    /// Creates the state after the stream type.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Reads all of `bytes`.
+    /// Parses `bytes`.
     ///
     /// # Errors
-    /// `QPACK_DECODER_STREAM_ERROR` is due.
+    /// The caller must close the connection with `QPACK_DECODER_STREAM_ERROR`.
     pub fn recv(&mut self, mut bytes: &[u8]) -> Result<(), InstructionError> {
         while let Some((&byte, rest)) = bytes.split_first() {
-            if !self.begun.is_empty() {
+            if !self.partial.is_empty() {
                 // An integer of 62 bits ends within ten bytes, or is too large.
-                self.begun.push(byte);
+                self.partial.push(byte);
                 bytes = rest;
-                if cancellation(&mut self.begun.as_slice())? {
-                    self.begun.clear();
+                if cancellation(&mut self.partial.as_slice())? {
+                    self.partial.clear();
                 }
                 continue;
             }
             match byte & 0xc0 {
                 0x40 => {
                     if !cancellation(&mut bytes)? {
-                        self.begun.extend_from_slice(bytes);
+                        self.partial.extend_from_slice(bytes);
                         return Ok(());
                     }
                 }
@@ -75,7 +75,7 @@ impl DecoderStream {
     }
 }
 
-/// Reads a stream cancellation; false if it is not complete.
+/// Reads a stream cancellation. Returns false if it is incomplete.
 fn cancellation(src: &mut &[u8]) -> Result<bool, InstructionError> {
     match integer::decode(6, src) {
         Ok(_) => Ok(true),
@@ -109,7 +109,7 @@ mod tests {
         assert_eq!(DecoderStream::new().recv(&ids), Ok(()));
         let mut slow = DecoderStream::new();
         assert!(ids.iter().all(|byte| slow.recv(&[*byte]).is_ok()));
-        assert!(slow.begun.is_empty());
+        assert!(slow.partial.is_empty());
         assert!(DecoderStream::new().recv(&[0x80]).is_err(), "section acknowledgement");
         assert!(DecoderStream::new().recv(&[0x00]).is_err(), "increment of 0");
         assert!(DecoderStream::new().recv(&[0x01]).is_err(), "increment of 1");

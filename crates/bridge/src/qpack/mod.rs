@@ -1,6 +1,6 @@
-//! QPACK (RFC 9204) with the static table only: a dynamic table of capacity 0 is what the server announces and uses.
+//! QPACK (RFC 9204) with the static table only: the server announces and uses a dynamic table of capacity 0.
 //!
-//! Without it no field section depends on another stream, nothing can be blocked, and there is no state to fill. Called by
+//! So no field section depends on another stream, no stream can be blocked, and a peer can fill no state. Called by
 //! [`crate::h3`].
 
 mod decode;

@@ -1,25 +1,20 @@
-//! The static table (RFC 9204 appendix A) and the way from a name to its entries.
+//! The static table (RFC 9204 appendix A), with an index by name.
 
 use crate::message::Known;
 use Known as K;
 
-/// Name and value of entry `index`.
 pub(super) fn entry(index: u64) -> Option<(Known, &'static [u8])> {
     usize::try_from(index).ok().and_then(|index| STATIC.get(index)).copied()
 }
 
-/// What the table has for a field.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Match {
-    /// Name and value.
     Field(u8),
-    /// The name only.
     Name(u8),
-    /// Nothing.
     None,
 }
 
-/// The entry for this field, or the first one with its name.
+/// Returns the entry for this field, or the first entry with its name.
 #[inline]
 pub(super) fn find(name: Known, value: &[u8]) -> Match {
     let first = FIRST.get(name as usize).copied().unwrap_or(NONE);
@@ -39,7 +34,7 @@ const LEN: usize = 99;
 
 /// First entry of each known name.
 static FIRST: [u8; NAMES] = links().0;
-/// The next entry with the same name.
+/// Next entry with the same name.
 static NEXT: [u8; LEN] = links().1;
 
 #[allow(clippy::indexing_slicing, reason = "runs at compile time, where a bad index stops the build")]

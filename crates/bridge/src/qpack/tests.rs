@@ -1,4 +1,4 @@
-//! The examples of RFC 9204 appendix B as far as they need no dynamic table, every kind of line, every error.
+//! The examples of RFC 9204 appendix B that need no dynamic table, every kind of line, every error.
 
 use super::*;
 use crate::message::{Fields, Known, Name};
@@ -124,14 +124,14 @@ fn what_is_encoded_is_decoded() {
     fields.push(Name::from_bytes(b"x-own"), b"");
     fields.push(Name::from_bytes(b"x-long"), long.as_bytes());
     fields.push(Name::from_bytes(b"x-bytes"), &[0x80, 0xff].repeat(600)); // Huffman would be longer
-    let mut open = fields.open();
-    open.known(Known::SetCookie);
-    open.arena().extend_from_slice(b"secret=1");
-    open.finish(true);
-    let mut open = fields.open();
-    open.arena().extend_from_slice(b"x-secret");
-    open.end_name();
-    open.finish(true);
+    let mut writer = fields.begin_field();
+    writer.known(Known::SetCookie);
+    writer.arena().extend_from_slice(b"secret=1");
+    writer.finish(true);
+    let mut writer = fields.begin_field();
+    writer.arena().extend_from_slice(b"x-secret");
+    writer.end_name();
+    writer.finish(true);
     let room = 2 * ROOM;
     for status in [100, 103, 200, 204, 302, 404, 418, 503, 999] {
         let mut section = Vec::new();

@@ -5,7 +5,7 @@ use crate::event::{Abort, BodyRead, Event, EventKind, StreamRef};
 use bytes::Bytes;
 use quinn_proto::{Connection, ReadError, ReadableError, StreamId};
 use spooky_bridge::{
-    h3::{Code, Error, Received, RecvStream, Scope},
+    h3::{Code, Error, ErrorScope, Received, RecvStream},
     message::{
         Fields,
         check::{self, BodyLength, CheckError, Refused},
@@ -132,8 +132,8 @@ impl Session {
 
     fn fail_stream(&mut self, quic: &mut Connection, slot: Handle, error: Error, events: &mut VecDeque<Event>) {
         match error.scope {
-            Scope::Connection => self.fail(quic, error.code, error.reason, events),
-            Scope::Stream => self.refuse_stream(quic, slot, error.code, events),
+            ErrorScope::Connection => self.fail(quic, error.code, error.reason, events),
+            ErrorScope::Stream => self.refuse_stream(quic, slot, error.code, events),
         }
     }
 
@@ -225,15 +225,15 @@ impl Session {
     /// Counts a request that ended by the client's doing while its body was read. The other streams learn of a closed
     /// connection from the edge, which looks after each read.
     fn close_if_too_many(&mut self, quic: &mut Connection) {
-        if let Err(error) = self.h3.ended_by_client(self.elapsed) {
+        if let Err(error) = self.h3.request_aborted(self.elapsed) {
             quic.close(Instant::now(), super::stream::varint(error.code), error.reason.into());
         }
     }
 
     fn break_body_by(&mut self, quic: &mut Connection, reference: StreamRef, error: Error) -> BodyRead {
         match error.scope {
-            Scope::Stream => return self.break_body(quic, reference, error.code, error.reason),
-            Scope::Connection => {
+            ErrorScope::Stream => return self.break_body(quic, reference, error.code, error.reason),
+            ErrorScope::Connection => {
                 // The other streams learn of it from the edge, which looks whether the connection is closed.
                 quic.close(Instant::now(), super::stream::varint(error.code), error.reason.into());
             }

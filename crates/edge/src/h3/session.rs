@@ -257,7 +257,7 @@ impl Session {
 
     /// Counts a request that ended by the client's doing. Too many of them end the connection (RFC 9114 section 10.5).
     pub(super) fn count_ended_by_client(&mut self, quic: &mut Connection, events: &mut VecDeque<Event>) {
-        if let Err(error) = self.h3.ended_by_client(self.elapsed) {
+        if let Err(error) = self.h3.request_aborted(self.elapsed) {
             self.fail(quic, error.code, error.reason, events);
         }
     }
@@ -304,11 +304,11 @@ impl Session {
         let Some(id) = quic.streams().open(Dir::Uni) else { return };
         self.control = Some(id);
         let mut opening = Vec::with_capacity(32);
-        self.h3.opening(&mut opening);
+        self.h3.encode_opening(&mut opening);
         match self.drain {
             Drain::No => {}
-            Drain::Announced { .. } => self.h3.goaway(LAST_REQUEST_ID, &mut opening),
-            Drain::Final { limit } => self.h3.goaway(limit, &mut opening),
+            Drain::Announced { .. } => self.h3.encode_goaway(LAST_REQUEST_ID, &mut opening),
+            Drain::Final { limit } => self.h3.encode_goaway(limit, &mut opening),
         }
         self.send_control(quic, &opening);
     }
@@ -363,7 +363,7 @@ impl Session {
     /// Stops a unidirectional stream that means nothing here. A flood of them ends the connection.
     pub(super) fn stop_uni(&mut self, quic: &mut Connection, id: StreamId, code: Code, events: &mut VecDeque<Event>) {
         let _stopped = quic.recv_stream(id).stop(varint(code)); // fails only if the client has ended it
-        self.h3.forget_uni(u64::from(id));
+        self.h3.remove_uni(u64::from(id));
         if let Err(error) = self.h3.note_useless_uni(self.elapsed) {
             self.fail(quic, error.code, error.reason, events);
         }
@@ -417,7 +417,7 @@ impl Session {
             return;
         }
         let mut frame = Vec::with_capacity(16);
-        self.h3.goaway(id, &mut frame);
+        self.h3.encode_goaway(id, &mut frame);
         self.send_control(quic, &frame);
     }
 

@@ -1,6 +1,6 @@
-//! Every rule for unidirectional streams, broken once; whole and byte by byte.
+//! Violations of every rule for unidirectional streams, received whole and byte by byte.
 
-use super::{super::Scope, *};
+use super::{super::ErrorScope, *};
 
 fn frame(kind: u64, payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
@@ -27,7 +27,8 @@ fn feed(connection: &mut Connection, stream: u64, bytes: &[u8], step: usize) -> 
     Ok(events)
 }
 
-/// Feeds each stream (id, bytes) whole, then byte by byte to another connection: the outcome is the same.
+/// Passes each stream (id, bytes) whole, then byte by byte to another connection, and checks that the outcome is the
+/// same.
 fn outcome(streams: &[(u64, Vec<u8>)]) -> Result<Vec<UniEvent>, Code> {
     let run = |step: usize| {
         let mut connection = Connection::new(Settings::default());
@@ -40,7 +41,7 @@ fn outcome(streams: &[(u64, Vec<u8>)]) -> Result<Vec<UniEvent>, Code> {
     let whole = run(usize::MAX);
     assert_eq!(run(1), whole);
     whole.map_err(|error| {
-        assert_eq!(error.scope, Scope::Connection);
+        assert_eq!(error.scope, ErrorScope::Connection);
         error.code
     })
 }
@@ -54,7 +55,7 @@ fn control(frames: &[Vec<u8>]) -> Result<Vec<UniEvent>, Code> {
 fn opening_announces_the_limits() {
     let mut out = Vec::new();
     let local = Settings { max_field_section_size: 5000, enable_connect_protocol: true };
-    Connection::new(local).opening(&mut out);
+    Connection::new(local).encode_opening(&mut out);
     assert_eq!(out[..2], [0x00, 0x04]);
     assert_eq!(usize::from(out[2]), out.len() - 3);
     let mut pairs = Vec::new();
@@ -66,7 +67,7 @@ fn opening_announces_the_limits() {
     assert_eq!((pairs[3].0 - 0x21) % 0x1f, 0, "one reserved identifier");
     assert_eq!(pairs[4..], [(0x08, 1)]);
     let mut without = Vec::new();
-    Connection::new(Settings { enable_connect_protocol: false, ..local }).opening(&mut without);
+    Connection::new(Settings { enable_connect_protocol: false, ..local }).encode_opening(&mut without);
     assert_eq!(without.len(), out.len() - 2, "not even named");
     let mut peer = Connection::new(Settings::default());
     assert_eq!(feed(&mut peer, 3, &out, 1), Ok(vec![UniEvent::Settings]), "what is sent can be read");
@@ -185,7 +186,7 @@ fn goaway_never_rises() {
     let mut connection = Connection::new(Settings::default());
     let mut out = Vec::new();
     for id in [(1 << 62) - 4, 8, 400] {
-        connection.goaway(id, &mut out);
+        connection.encode_goaway(id, &mut out);
     }
     let expected = [(1 << 62) - 4, 8, 8].map(|id| frame(frame::GOAWAY, &varint(id))).concat();
     assert_eq!(out, expected);
@@ -199,7 +200,7 @@ fn streams_are_bounded() {
         feed(&mut connection, 4 * id + 2, &varint(0x21), 1).unwrap();
     }
     assert!(connection.unis.len() <= MAX_UNI_STREAMS);
-    connection.forget_uni(4 * 999 + 2);
+    connection.remove_uni(4 * 999 + 2);
     assert!(!connection.unis.iter().any(|uni| uni.id == 4 * 999 + 2), "stopped");
     assert!(connection.uni_finished(2, Duration::ZERO).is_err(), "the control stream is not what is forgotten");
     let mut untyped = Connection::new(Settings::default());
@@ -225,18 +226,18 @@ fn floods() {
     assert_eq!(streams.note_frames(counts(500, 500), Duration::from_secs(10)), Ok(()), "slowly");
     assert_eq!(streams.note_frames(counts(500, 1500), Duration::from_secs(10)), Ok(()), "outweighed");
     let error = streams.note_frames(counts(1, 1), Duration::from_secs(19)).unwrap_err();
-    assert_eq!((error.scope, error.code), (Scope::Connection, Code::EXCESSIVE_LOAD));
+    assert_eq!((error.scope, error.code), (ErrorScope::Connection, Code::EXCESSIVE_LOAD));
 
     let mut connection = Connection::new(Settings::default());
     let cancel_all = |connection: &mut Connection, count: u32, at: Duration| {
         (0..count).try_for_each(|_| {
             connection.request_opened(at);
-            connection.ended_by_client(at)
+            connection.request_aborted(at)
         })
     };
     assert_eq!(cancel_all(&mut connection, 500, Duration::ZERO), Ok(()));
     let error = cancel_all(&mut connection, 1, Duration::from_secs(9)).unwrap_err();
-    assert_eq!((error.scope, error.code), (Scope::Connection, Code::EXCESSIVE_LOAD));
+    assert_eq!((error.scope, error.code), (ErrorScope::Connection, Code::EXCESSIVE_LOAD));
     assert_eq!(cancel_all(&mut connection, 499, Duration::from_secs(10)), Ok(()), "the first ones are forgotten");
     let mut busy = Connection::new(Settings::default());
     (0..1002).for_each(|_| busy.request_opened(Duration::ZERO));

@@ -1,7 +1,7 @@
-//! Frames in every order and in any pieces, and every way to break the rules for them.
+//! Frames in every order and in pieces, and violations of every rule.
 
 use super::{
-    super::{Scope, frame::write_varint},
+    super::{ErrorScope, frame::write_varint},
     *,
 };
 
@@ -18,7 +18,7 @@ fn frame(kind: u64, payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// What came of a stream: its parts, body bytes joined, and how it ended.
+/// The parts received, with adjacent body bytes joined, and how the stream ended.
 fn run(stream: &mut RecvStream, chunks: &[&[u8]]) -> (Vec<String>, Result<(), Error>) {
     let mut parts: Vec<String> = Vec::new();
     for chunk in chunks {
@@ -44,7 +44,7 @@ fn run(stream: &mut RecvStream, chunks: &[&[u8]]) -> (Vec<String>, Result<(), Er
     (parts, stream.finish())
 }
 
-/// Whole, byte by byte, and in two pieces at every place: always the same.
+/// Parses the bytes whole, byte by byte, and split in two at every position, and checks that the outcome is the same.
 fn outcome(bytes: &[u8]) -> (Vec<String>, Result<(), Error>) {
     let whole = run(&mut RecvStream::new(), &[bytes]);
     let singles: Vec<&[u8]> = bytes.chunks(1).collect();
@@ -58,11 +58,11 @@ fn outcome(bytes: &[u8]) -> (Vec<String>, Result<(), Error>) {
     whole
 }
 
-fn error_of(frames: &[Vec<u8>]) -> Option<(Scope, Code)> {
+fn error_of(frames: &[Vec<u8>]) -> Option<(ErrorScope, Code)> {
     outcome(&frames.concat()).1.err().map(|error| (error.scope, error.code))
 }
 
-const CONNECTION: Scope = Scope::Connection;
+const CONNECTION: ErrorScope = ErrorScope::Connection;
 
 #[test]
 fn a_whole_message() {
@@ -120,8 +120,8 @@ fn nothing_but_data_in_a_tunnel() {
 
 #[test]
 fn ends_that_are_none() {
-    assert_eq!(error_of(&[]), Some((Scope::Stream, Code::REQUEST_INCOMPLETE)));
-    assert_eq!(error_of(&[frame(0x21, b"only grease")]), Some((Scope::Stream, Code::REQUEST_INCOMPLETE)));
+    assert_eq!(error_of(&[]), Some((ErrorScope::Stream, Code::REQUEST_INCOMPLETE)));
+    assert_eq!(error_of(&[frame(0x21, b"only grease")]), Some((ErrorScope::Stream, Code::REQUEST_INCOMPLETE)));
     let cut = |bytes: &[u8], by: usize| error_of(&[frame(frame::HEADERS, HEAD), bytes[..bytes.len() - by].to_vec()]);
     let frame_error = Some((CONNECTION, Code::FRAME_ERROR));
     assert_eq!(cut(&frame(frame::DATA, b"xy"), 1), frame_error, "inside DATA");
@@ -149,9 +149,9 @@ fn large_field_sections() {
     };
     let largest = LIMITS.max_bytes * SECTION_FACTOR - ":path".len();
     assert_eq!(error_of(&[section(largest)]), None, "still read, to be answered");
-    let load = Some((Scope::Stream, Code::EXCESSIVE_LOAD));
+    let load = Some((ErrorScope::Stream, Code::EXCESSIVE_LOAD));
     assert_eq!(error_of(&[section(largest + 1)]), load);
-    // The announced length is enough, whatever it is.
+    // The announced length alone is decisive.
     for len in [(LIMITS.max_bytes * SECTION_FACTOR + SECTION_OVERHEAD + 1) as u64, (1 << 62) - 1] {
         let mut header = vec![frame::HEADERS as u8];
         write_varint(len, &mut header);
