@@ -14,6 +14,6 @@ mod settings;
 pub use budget::ResponseBudget;
 pub use event::{Abort, BodyRead, Event, EventKind, StreamRef};
 pub use h3::Body;
-pub use limiter::{Admission, ConnectionLimiter, Place};
+pub use limiter::{ConnectionDecision, ConnectionLimiter, LimiterSlot};
 pub use quic::{Dropped, Edge, QuicKeys};
 pub use settings::{EdgeError, EdgeSettings};

@@ -1,4 +1,4 @@
-//! What an [`Edge`](crate::Edge) needs to know, and its translation for the QUIC engine.
+//! What an [`Edge`](crate::Edge) needs to know, and its translation for quinn-proto.
 
 use crate::budget::ResponseBudget;
 use crate::h3::SessionSettings;
@@ -6,9 +6,9 @@ use crate::limiter::ConnectionLimiter;
 use crate::quic::QuicKeys;
 use crate::quic::cid::{FirstCid, WorkerCids};
 use crate::quic::congestion::{LastLog, PathControllerFactory};
-use crate::quic::migration::Sedentary;
+use crate::quic::migration::NoActiveMigration;
 use crate::quic::outgoing::INITIAL_BUFFER;
-use crate::quic::trim::Trimmed;
+use crate::quic::trim_padding::TrimPadding;
 use crate::quic::version::QUIC_V1;
 use quinn_proto::{
     EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, ValidationTokenConfig, VarInt,
@@ -122,9 +122,9 @@ impl EdgeSettings {
 
     pub(crate) fn server_config(&self, log: &LastLog) -> Result<ServerConfig, EdgeError> {
         let crypto = QuicServerConfig::try_from(self.tls.clone()).map_err(|_| EdgeError::NoInitialCipher)?;
-        let crypto = Arc::new(Trimmed(Arc::new(crypto)));
+        let crypto = Arc::new(TrimPadding(Arc::new(crypto)));
         let mut config =
-            ServerConfig::with_crypto(if self.active_migration { crypto } else { Arc::new(Sedentary(crypto)) });
+            ServerConfig::with_crypto(if self.active_migration { crypto } else { Arc::new(NoActiveMigration(crypto)) });
         config.transport_config(Arc::new(self.transport_config(log)?));
         config.max_incoming(MAX_INCOMING).token_key(self.keys.tokens.clone());
         config.retry_token_lifetime(RETRY_TOKEN_LIFETIME);

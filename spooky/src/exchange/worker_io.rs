@@ -91,12 +91,12 @@ impl Clients for WorkerIo<'_> {
 
     fn sticky_backend(&mut self, client: ClientSide, upstream: u64) -> Option<u64> {
         let (edge, stream) = self.edge(client)?;
-        edge.kept(stream, upstream)
+        edge.sticky_backend(stream, upstream)
     }
 
     fn set_sticky_backend(&mut self, client: ClientSide, upstream: u64, backend: u64) {
         if let Some((edge, stream)) = self.edge(client) {
-            edge.keep(stream, upstream, backend);
+            edge.set_sticky_backend(stream, upstream, backend);
         }
     }
 

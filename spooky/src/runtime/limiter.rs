@@ -4,7 +4,7 @@
 //! The counts are `lb::admit`'s; the edge asks here before it makes any state for a connection.
 
 use crate::state::State;
-use spooky_edge::{Admission, ConnectionLimiter, Place};
+use spooky_edge::{ConnectionDecision, ConnectionLimiter, LimiterSlot};
 use spooky_lb::{admit::ConnectionRefusal, time::Nanos};
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
@@ -21,19 +21,19 @@ impl SharedLimiter {
 }
 
 impl ConnectionLimiter for SharedLimiter {
-    fn open(&self, client: IpAddr, is_validated: bool, now: Instant) -> Admission {
+    fn open(&self, client: IpAddr, is_validated: bool, now: Instant) -> ConnectionDecision {
         match self.state.connections.open(client, is_validated, Nanos::since(self.state.epoch, now)) {
-            Ok(opened) => Admission::Accept {
+            Ok(opened) => ConnectionDecision::Accept {
                 handshake: Box::new(opened.handshake),
-                connection: opened.connection.map(|slot| -> Place { Box::new(slot) }),
+                connection: opened.connection.map(|slot| -> LimiterSlot { Box::new(slot) }),
             },
-            Err(ConnectionRefusal::Unvalidated) => Admission::Retry,
-            Err(ConnectionRefusal::Rate) => Admission::Drop,
-            Err(ConnectionRefusal::Total | ConnectionRefusal::Address) => Admission::Refuse,
+            Err(ConnectionRefusal::Unvalidated) => ConnectionDecision::Retry,
+            Err(ConnectionRefusal::Rate) => ConnectionDecision::Drop,
+            Err(ConnectionRefusal::Total | ConnectionRefusal::Address) => ConnectionDecision::Refuse,
         }
     }
 
-    fn establish(&self, client: IpAddr) -> Option<Place> {
-        self.state.connections.establish(client).ok().map(|slot| -> Place { Box::new(slot) })
+    fn establish(&self, client: IpAddr) -> Option<LimiterSlot> {
+        self.state.connections.establish(client).ok().map(|slot| -> LimiterSlot { Box::new(slot) })
     }
 }

@@ -1,7 +1,7 @@
-//! What the QUIC machine tells of one connection, brought to the stream that it is about.
+//! What quinn-proto tells of one connection, brought to the stream that it is about.
 
 use super::session::{Drain, Session};
-use super::stream::{Intake, Output, Stream};
+use super::stream::{RecvState, SendState, Stream};
 use crate::event::{Abort, Event, EventKind};
 use quinn_proto::{Connection, Dir, StreamEvent, StreamId};
 use spooky_bridge::h3::Code;
@@ -9,7 +9,7 @@ use spooky_table::Handle;
 use std::{collections::VecDeque, time::Instant};
 
 impl Session {
-    /// Takes one event of the QUIC machine.
+    /// Takes one event of quinn-proto.
     pub(crate) fn on_event(
         &mut self,
         quic: &mut Connection,
@@ -24,7 +24,7 @@ impl Session {
         self.elapsed = now.saturating_duration_since(self.started);
         match event {
             quinn_proto::Event::Connected => self.open_control(quic),
-            quinn_proto::Event::ConnectionLost { .. } => self.lose_streams(Abort::Lost, events),
+            quinn_proto::Event::ConnectionLost { .. } => self.abort_streams(Abort::Lost, events),
             quinn_proto::Event::Stream(StreamEvent::Opened { dir: Dir::Bi }) => self.accept_requests(quic, now, events),
             quinn_proto::Event::Stream(StreamEvent::Opened { dir: Dir::Uni }) => {
                 while let Some(id) = quic.streams().accept(Dir::Uni) {
@@ -57,14 +57,14 @@ impl Session {
             let number = u64::from(id);
             self.next_request = self.next_request.max(number + 4);
             let mut stream = Stream::new(id, now + self.settings.header_timeout);
-            stream.arrivals = self.unannounced.take(number);
+            stream.unread = self.unannounced.take(number);
             let slot = self.streams.insert(stream);
             self.by_id.insert(number, slot);
             if matches!(self.drain, Drain::Final { limit } if number >= limit) {
                 if let Some(stream) = self.streams.get_mut(slot) {
                     stream.reset(quic, Code::REQUEST_REJECTED);
                 }
-                self.sweep(slot);
+                self.remove_if_done(slot);
                 continue;
             }
             self.read_head(quic, slot, events);
@@ -73,10 +73,10 @@ impl Session {
 
     fn on_readable(&mut self, quic: &mut Connection, id: StreamId, events: &mut VecDeque<Event>) {
         let Some(slot) = self.slot_of(id) else { return };
-        let intake = self.streams.get(slot).map(|stream| &stream.intake);
-        if matches!(intake, Some(Intake::Head { .. })) {
+        let recv_state = self.streams.get(slot).map(|stream| &stream.recv_state);
+        if matches!(recv_state, Some(RecvState::Head { .. })) {
             self.read_head(quic, slot, events);
-        } else if matches!(intake, Some(Intake::Body { .. })) {
+        } else if matches!(recv_state, Some(RecvState::Body { .. })) {
             if self.take_reset(quic, id, slot, events) {
                 self.count_ended_by_client(quic, events);
             } else {
@@ -91,7 +91,7 @@ impl Session {
         let Ok(Some(code)) = quic.recv_stream(id).received_reset() else { return false };
         let reference = self.reference(slot);
         if let Some(stream) = self.streams.get_mut(slot) {
-            stream.intake = Intake::Done;
+            stream.recv_state = RecvState::Done;
             stream.reset(quic, Code::REQUEST_CANCELLED);
             stream.is_last_event_waiting = true;
         }
@@ -106,14 +106,14 @@ impl Session {
         let Some(slot) = self.slot_of(id) else { return };
         let reference = self.reference(slot);
         let Some(stream) = self.streams.get_mut(slot) else { return };
-        let was_ending = matches!(stream.output, Output::Ending);
+        let was_ending = matches!(stream.send_state, SendState::Ending);
         let had_unsent = stream.has_unsent();
         let taken = stream.write_backlog(quic);
         // Also when only framing moved: the client has made room.
         if had_unsent {
             events.push_back(Event::new(reference, EventKind::Accepted(taken.body)));
         }
-        if was_ending && matches!(stream.output, Output::Done) {
+        if was_ending && matches!(stream.send_state, SendState::Done) {
             stream.is_last_event_waiting = true;
             events.push_back(Event::new(reference, EventKind::Sent));
         }
@@ -124,7 +124,7 @@ impl Session {
     fn on_stopped(&mut self, quic: &mut Connection, id: StreamId, code: u64, events: &mut VecDeque<Event>) -> bool {
         let Some(slot) = self.slot_of(id) else { return false };
         let Some(stream) = self.streams.get_mut(slot) else { return false };
-        if matches!(stream.output, Output::Done) {
+        if matches!(stream.send_state, SendState::Done) {
             return false;
         }
         stream.reset(quic, Code::REQUEST_CANCELLED);

@@ -1,6 +1,5 @@
 //! HTTP/3 on one QUIC connection: the session with its control streams, and the request streams.
 
-mod arrivals;
 mod backlog;
 mod dispatch;
 mod request;
@@ -9,8 +8,9 @@ mod response;
 mod session;
 mod staging;
 mod stream;
+mod unread;
 mod untyped;
 
-pub(crate) use session::{Origin, Session, SessionSettings};
+pub(crate) use session::{ConnectionInfo, Session, SessionSettings};
 pub(crate) use staging::Staging;
 pub use stream::Body;

@@ -1,6 +1,6 @@
 //! The receiving half of request streams: heads become events, bodies are read when the exchange asks.
 
-use super::{arrivals::Arrivals, session::Session, stream::Intake};
+use super::{session::Session, stream::RecvState, unread::UnreadEstimate};
 use crate::event::{Abort, BodyRead, Event, EventKind, StreamRef};
 use bytes::Bytes;
 use quinn_proto::{Connection, ReadError, ReadableError, StreamId};
@@ -29,9 +29,9 @@ impl Session {
     /// Reads the head of a request stream as far as it has come.
     pub(super) fn read_head(&mut self, quic: &mut Connection, slot: Handle, events: &mut VecDeque<Event>) {
         let Some(stream) = self.streams.get_mut(slot) else { return };
-        let Intake::Head { frames, until } = &mut stream.intake else { return };
+        let RecvState::Head { frames, until } = &mut stream.recv_state else { return };
         let until = *until;
-        let read = collect_head(quic, stream.id, frames, &self.settings.limits, &mut stream.arrivals);
+        let read = collect_head(quic, stream.id, frames, &self.settings.limits, &mut stream.unread);
         if let Err(error) = self.h3.note_frames(frames.take_counts(), self.elapsed) {
             return self.fail(quic, error.code, error.reason, events);
         }
@@ -40,7 +40,7 @@ impl Session {
             HeadRead::Complete { fields, rest, end } => self.on_head(quic, slot, fields, rest, end, events),
             HeadRead::Reset => {
                 // Nothing was forwarded and nobody knows of it yet.
-                stream.intake = Intake::Done;
+                stream.recv_state = RecvState::Done;
                 self.refuse_stream(quic, slot, Code::REQUEST_CANCELLED, events);
             }
             HeadRead::Failed(error) => self.fail_stream(quic, slot, error, events),
@@ -58,9 +58,9 @@ impl Session {
         if self.head_due.is_none_or(|due| due > now) {
             return;
         }
-        let heads = self.streams.iter().filter_map(|(slot, stream)| match stream.intake {
-            Intake::Head { until, .. } => Some((slot, until)),
-            Intake::Body { .. } | Intake::Done => None,
+        let heads = self.streams.iter().filter_map(|(slot, stream)| match stream.recv_state {
+            RecvState::Head { until, .. } => Some((slot, until)),
+            RecvState::Body { .. } | RecvState::Done => None,
         });
         let heads: Vec<_> = heads.collect();
         self.head_due = None;
@@ -78,7 +78,7 @@ impl Session {
         if let Some(stream) = self.streams.get_mut(slot) {
             stream.reset(quic, code);
         }
-        self.sweep(slot);
+        self.remove_if_done(slot);
         self.count_ended_by_client(quic, events);
     }
 
@@ -100,7 +100,7 @@ impl Session {
             }
             Err(refusal) => {
                 let Some(stream) = self.streams.get_mut(slot) else { return };
-                stream.intake = body_intake(&mut stream.intake, rest, None, end);
+                stream.recv_state = body_state(&mut stream.recv_state, rest, None, end);
                 let kind = EventKind::Refused { protocol: self.settings.rules.protocol, refusal: Box::new(refusal) };
                 return events.push_back(Event::new(stream_ref, kind));
             }
@@ -109,8 +109,8 @@ impl Session {
             return self.refuse_malformed(quic, slot, head.fields, TOO_SHORT, events);
         }
         let Some(stream) = self.streams.get_mut(slot) else { return };
-        stream.intake = body_intake(&mut stream.intake, rest, head.content_length, end);
-        let (peer, local_ip) = (self.origin.peer, self.origin.local_ip);
+        stream.recv_state = body_state(&mut stream.recv_state, rest, head.content_length, end);
+        let (peer, local_ip) = (self.info.peer, self.info.local_ip);
         let kind = EventKind::Request { protocol: self.settings.rules.protocol, head, end, peer, local_ip };
         events.push_back(Event::new(stream_ref, kind));
     }
@@ -141,7 +141,7 @@ impl Session {
     pub(crate) fn read_body(&mut self, quic: &mut Connection, reference: StreamRef, max: usize) -> BodyRead {
         let read = self.read_counted(quic, reference, max);
         if matches!(read, BodyRead::End | BodyRead::Aborted(_)) && self.find(reference).is_some() {
-            self.sweep(reference.stream);
+            self.remove_if_done(reference.stream);
         }
         read
     }
@@ -149,14 +149,14 @@ impl Session {
     fn read_counted(&mut self, quic: &mut Connection, reference: StreamRef, max: usize) -> BodyRead {
         let read = self.read_part(quic, reference, max);
         let Some(stream) = self.find(reference) else { return read };
-        let Intake::Body { frames, .. } = &mut stream.intake else { return read };
+        let RecvState::Body { frames, .. } = &mut stream.recv_state else { return read };
         let counts = frames.take_counts();
         if matches!(read, BodyRead::End) {
-            stream.intake = Intake::Done;
+            stream.recv_state = RecvState::Done;
         }
         match self.h3.note_frames(counts, self.elapsed) {
             Ok(()) => read,
-            Err(error) => self.break_body_by(quic, reference, error),
+            Err(error) => self.fail_body_by(quic, reference, error),
         }
     }
 
@@ -164,36 +164,36 @@ impl Session {
         let limits = self.settings.limits;
         let Some(stream) = self.find(reference) else { return BodyRead::Aborted(Abort::Lost) };
         let id = stream.id;
-        let Intake::Body { frames, rest, length } = &mut stream.intake else { return BodyRead::Pending };
+        let RecvState::Body { frames, rest, length } = &mut stream.recv_state else { return BodyRead::Pending };
         let failure = loop {
             while !rest.is_empty() {
                 match frames.recv(rest, &limits) {
                     Ok(Some(Received::Data(data))) => match length.add(data.len() as u64) {
                         Ok(()) => return BodyRead::Data(data),
-                        Err(_) => return self.break_body(quic, reference, Code::MESSAGE_ERROR, TOO_LONG),
+                        Err(_) => return self.fail_body(quic, reference, Code::MESSAGE_ERROR, TOO_LONG),
                     },
                     Ok(Some(Received::Trailers(fields))) => match check::request_trailers(&fields, &limits) {
                         Ok(()) => return BodyRead::Trailers(Box::new(fields)),
                         Err(CheckError::TooLarge | CheckError::TooManyFields) => {
-                            return self.break_body(quic, reference, Code::EXCESSIVE_LOAD, LARGE_TRAILERS);
+                            return self.fail_body(quic, reference, Code::EXCESSIVE_LOAD, LARGE_TRAILERS);
                         }
-                        Err(_) => return self.break_body(quic, reference, Code::MESSAGE_ERROR, BAD_TRAILERS),
+                        Err(_) => return self.fail_body(quic, reference, Code::MESSAGE_ERROR, BAD_TRAILERS),
                     },
                     Ok(Some(Received::Headers(_)) | None) => {}
-                    Err(error) => return self.break_body_by(quic, reference, error),
+                    Err(error) => return self.fail_body_by(quic, reference, error),
                 }
             }
             match next_chunk(quic, id, max) {
                 Chunk::Data(bytes) => {
-                    stream.arrivals.on_read(bytes.len());
+                    stream.unread.on_read(bytes.len());
                     *rest = bytes;
                 }
                 Chunk::Pending => {
-                    stream.arrivals.on_drained();
+                    stream.unread.on_drained();
                     return BodyRead::Pending;
                 }
                 Chunk::Reset(code) => {
-                    stream.intake = Intake::Done;
+                    stream.recv_state = RecvState::Done;
                     stream.reset(quic, Code::REQUEST_CANCELLED);
                     self.close_if_too_many(quic);
                     return BodyRead::Aborted(Abort::Reset(code));
@@ -202,19 +202,13 @@ impl Session {
             }
         };
         match failure {
-            Some(error) => self.break_body_by(quic, reference, error),
-            None if length.finish().is_err() => self.break_body(quic, reference, Code::MESSAGE_ERROR, TOO_SHORT),
+            Some(error) => self.fail_body_by(quic, reference, error),
+            None if length.finish().is_err() => self.fail_body(quic, reference, Code::MESSAGE_ERROR, TOO_SHORT),
             None => BodyRead::End,
         }
     }
 
-    fn break_body(
-        &mut self,
-        quic: &mut Connection,
-        reference: StreamRef,
-        code: Code,
-        reason: &'static str,
-    ) -> BodyRead {
+    fn fail_body(&mut self, quic: &mut Connection, reference: StreamRef, code: Code, reason: &'static str) -> BodyRead {
         if let Some(stream) = self.find(reference) {
             stream.reset(quic, code);
         }
@@ -230,9 +224,9 @@ impl Session {
         }
     }
 
-    fn break_body_by(&mut self, quic: &mut Connection, reference: StreamRef, error: Error) -> BodyRead {
+    fn fail_body_by(&mut self, quic: &mut Connection, reference: StreamRef, error: Error) -> BodyRead {
         match error.scope {
-            ErrorScope::Stream => return self.break_body(quic, reference, error.code, error.reason),
+            ErrorScope::Stream => return self.fail_body(quic, reference, error.code, error.reason),
             ErrorScope::Connection => {
                 // The other streams learn of it from the edge, which looks whether the connection is closed.
                 quic.close(Instant::now(), super::stream::varint(error.code), error.reason.into());
@@ -247,12 +241,12 @@ const TOO_SHORT: &str = "body shorter than content-length";
 const BAD_TRAILERS: &str = "malformed trailers";
 const LARGE_TRAILERS: &str = "trailers over the limits of headers";
 
-fn body_intake(intake: &mut Intake, rest: Bytes, length: Option<u64>, end: bool) -> Intake {
+fn body_state(recv_state: &mut RecvState, rest: Bytes, length: Option<u64>, end: bool) -> RecvState {
     if end {
-        return Intake::Done;
+        return RecvState::Done;
     }
-    match std::mem::replace(intake, Intake::Done) {
-        Intake::Head { frames, .. } => Intake::Body { frames, rest: own(rest), length: BodyLength::new(length) },
+    match std::mem::replace(recv_state, RecvState::Done) {
+        RecvState::Head { frames, .. } => RecvState::Body { frames, rest: own(rest), length: BodyLength::new(length) },
         other => other,
     }
 }
@@ -267,7 +261,7 @@ fn collect_head(
     id: StreamId,
     frames: &mut RecvStream,
     limits: &check::HeadLimits,
-    arrivals: &mut Arrivals,
+    unread: &mut UnreadEstimate,
 ) -> HeadRead {
     let mut stream = quic.recv_stream(id);
     let Ok(mut chunks) = stream.read(true) else { return HeadRead::Pending };
@@ -276,7 +270,7 @@ fn collect_head(
         match chunks.next(usize::MAX) {
             Ok(Some(chunk)) => {
                 let mut bytes = chunk.bytes;
-                arrivals.on_read(bytes.len());
+                unread.on_read(bytes.len());
                 if let Some(fields) = found {
                     return HeadRead::Complete { fields, rest: bytes, end: false };
                 }

@@ -4,7 +4,7 @@ use super::{
     reset,
     session::Session,
     staging::{COPY_LIMIT, Staging},
-    stream::{Body, Output},
+    stream::{Body, SendState},
 };
 use crate::event::StreamRef;
 use bytes::Bytes;
@@ -59,7 +59,7 @@ impl Session {
         staged: &mut Staging,
     ) -> usize {
         let Some(stream) = self.find(reference) else { return data.len() };
-        if data.is_empty() || !matches!(stream.output, Output::Open) {
+        if data.is_empty() || !matches!(stream.send_state, SendState::Open) {
             return data.len();
         }
         let is_chunked = stream.body == Body::Chunked;
@@ -129,15 +129,15 @@ impl Session {
             staged.clear();
         }
         let Some(stream) = self.find(reference) else { return true };
-        if !matches!(stream.output, Output::Open) {
-            return matches!(stream.output, Output::Done);
+        if !matches!(stream.send_state, SendState::Open) {
+            return matches!(stream.send_state, SendState::Done);
         }
         if !stream.backlog.is_empty() {
-            stream.output = Output::Ending;
+            stream.send_state = SendState::Ending;
             return false;
         }
         stream.end(quic);
-        self.sweep(reference.stream);
+        self.remove_if_done(reference.stream);
         true
     }
 
@@ -145,7 +145,7 @@ impl Session {
     pub(crate) fn reset(&mut self, quic: &mut Connection, reference: StreamRef, reason: ResetReason) {
         if let Some(stream) = self.find(reference) {
             stream.reset(quic, reset::code(reason));
-            self.sweep(reference.stream);
+            self.remove_if_done(reference.stream);
         }
     }
 }

@@ -1,10 +1,9 @@
 //! The HTTP/3 session of one connection: control streams, the table of request streams, GOAWAY.
 //!
-//! What QUIC tells comes in through `dispatch.rs`; what happens on a request stream in detail is in `request.rs` (receiving)
-//! and `response.rs` (sending).
+//! `dispatch.rs` handles quinn-proto's events, `request.rs` receives on request streams and `response.rs` sends on them.
 
-use super::arrivals::Unannounced;
-use super::stream::{Intake, Output, Stream, varint};
+use super::stream::{RecvState, SendState, Stream, varint};
+use super::unread::Unannounced;
 use super::untyped::Untyped;
 use crate::event::{Abort, Event, EventKind, StreamRef};
 use bytes::Bytes;
@@ -23,48 +22,50 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What all sessions of an edge have in common.
+/// Settings shared by all sessions of an edge.
 pub(crate) struct SessionSettings {
     pub(crate) limits: HeadLimits,
     pub(crate) rules: RequestRules,
     pub(crate) header_timeout: Duration,
-    /// Credit of a stream, bytes.
+    /// Flow control window of a stream, bytes.
     pub(crate) stream_window: u64,
-    /// Bytes of interim heads that may wait for the client of one stream.
+    /// Limit of interim heads that are buffered for one stream, bytes.
     pub(crate) stream_buffer: usize,
 }
 
-/// Where a session's streams come from.
+/// Identity and addresses of a connection.
 #[derive(Clone, Copy)]
-pub(crate) struct Origin {
+pub(crate) struct ConnectionInfo {
     pub(crate) conn: Handle,
-    /// The first connection id that we gave.
+    /// The first connection id that was issued for it.
     pub(crate) id: u64,
     pub(crate) peer: SocketAddr,
     pub(crate) local_ip: Option<IpAddr>,
 }
 
-/// How far the session is on its way out (RFC 9114 5.2).
+/// State of a graceful shutdown (RFC 9114 section 5.2).
 pub(super) enum Drain {
-    /// Not asked to.
     No,
-    /// The client was told that the end is near; the final id follows.
-    Announced { final_at: Instant },
+    /// The first GOAWAY was sent; the final one is due at `final_at`.
+    Announced {
+        final_at: Instant,
+    },
     /// Requests from this stream id on are rejected.
-    Final { limit: u64 },
+    Final {
+        limit: u64,
+    },
 }
 
 /// The first GOAWAY names the largest request stream id that there can be.
 const LAST_REQUEST_ID: u64 = (1 << 62) - 4;
-/// The final GOAWAY follows after a round trip, but not before this.
+/// Minimum time between the two GOAWAY frames; it is a round trip if that is longer.
 const MIN_GOAWAY_GAP: Duration = Duration::from_millis(10);
 
-/// Values that are kept for one connection; more are not kept.
-const MAX_KEPT: usize = 64;
+/// Upstreams for which one connection remembers a backend; further ones are not remembered.
+const MAX_STICKY_BACKENDS: usize = 64;
 
-/// The session.
 pub(crate) struct Session {
-    pub(super) origin: Origin,
+    pub(super) info: ConnectionInfo,
     pub(super) settings: Rc<SessionSettings>,
     pub(super) h3: h3::Connection,
     pub(super) streams: Table<Stream>,
@@ -75,23 +76,23 @@ pub(crate) struct Session {
     pub(super) next_request: u64,
     pub(super) drain: Drain,
     pub(super) started: Instant,
-    /// How long after that the last event came.
+    /// Time from `started` to the last event.
     pub(super) elapsed: Duration,
-    /// What the exchange keeps for this connection, by name; most connections have nothing here.
-    kept: Vec<(u64, u64)>,
-    /// What came on streams that the engine has not announced yet.
+    /// Sticky backends by upstream; empty for most connections.
+    sticky_backends: Vec<(u64, u64)>,
+    /// Frames of streams that quinn-proto has not announced yet.
     pub(super) unannounced: Unannounced,
-    /// Bytes that were given to QUIC.
+    /// Total bytes written to quinn-proto.
     written: u64,
-    /// Bytes may wait for QUIC.
+    /// False only if no stream has a backlog.
     pub(super) has_backlog: bool,
-    /// When the first of the heads that are not complete is overdue, or was before it became complete.
+    /// Earliest deadline of an incomplete request head; may be that of a head that has been completed since.
     pub(super) head_due: Option<Instant>,
     pub(super) untyped: Untyped,
 }
 
 impl Session {
-    /// Takes over the rules and limits of request heads. The window of its streams stays what was announced.
+    /// Applies new rules and limits of request heads. Keeps the stream window that was announced to the client.
     pub(crate) fn configure(&mut self, settings: &Rc<SessionSettings>) {
         let stream_window = self.settings.stream_window;
         self.settings = if settings.stream_window == stream_window {
@@ -101,10 +102,10 @@ impl Session {
         };
     }
 
-    pub(crate) fn new(origin: Origin, settings: Rc<SessionSettings>, now: Instant) -> Self {
+    pub(crate) fn new(info: ConnectionInfo, settings: Rc<SessionSettings>, now: Instant) -> Self {
         let local = h3::Settings { max_field_section_size: settings.limits.section_size(), ..h3::Settings::default() };
         Self {
-            origin,
+            info,
             settings,
             h3: h3::Connection::new(local),
             streams: Table::default(),
@@ -115,7 +116,7 @@ impl Session {
             drain: Drain::No,
             started: now,
             elapsed: Duration::ZERO,
-            kept: Vec::new(),
+            sticky_backends: Vec::new(),
             unannounced: Unannounced::default(),
             written: 0,
             has_backlog: false,
@@ -124,66 +125,64 @@ impl Session {
         }
     }
 
-    /// The end of the response will not end the upload.
+    /// Lets the upload go on after the response has ended.
     pub(crate) fn open_tunnel(&mut self, stream: StreamRef) {
         if let Some(found) = self.find(stream) {
             found.is_tunnel = true;
-            if let Intake::Body { frames, .. } = &mut found.intake {
+            if let RecvState::Body { frames, .. } = &mut found.recv_state {
                 frames.enter_tunnel();
             }
         }
     }
 
-    /// The address that the client had when the connection began.
+    /// Address of the client when the connection began.
     pub(crate) fn client(&self) -> IpAddr {
-        self.origin.peer.ip()
+        self.info.peer.ip()
     }
 
-    /// The handle of the connection.
     pub(crate) fn conn(&self) -> Handle {
-        self.origin.conn
+        self.info.conn
     }
 
     pub(crate) fn id(&self) -> u64 {
-        self.origin.id
+        self.info.id
     }
 
-    /// Whether the stream is, or was, one of this connection.
+    /// Returns whether the stream belongs, or belonged, to this connection.
     pub(crate) fn is_of(&self, stream: StreamRef) -> bool {
-        self.origin.conn == stream.conn
+        self.info.conn == stream.conn
     }
 
-    pub(crate) fn kept(&self, name: u64) -> Option<u64> {
-        self.kept.iter().find(|entry| entry.0 == name).map(|entry| entry.1)
+    pub(crate) fn sticky_backend(&self, upstream: u64) -> Option<u64> {
+        self.sticky_backends.iter().find(|entry| entry.0 == upstream).map(|entry| entry.1)
     }
 
-    pub(crate) fn keep(&mut self, stream: StreamRef, name: u64, value: u64) {
+    pub(crate) fn set_sticky_backend(&mut self, stream: StreamRef, upstream: u64, backend: u64) {
         if !self.is_of(stream) {
             return;
         }
-        if let Some(entry) = self.kept.iter_mut().find(|entry| entry.0 == name) {
-            entry.1 = value;
-        } else if self.kept.len() < MAX_KEPT {
-            self.kept.push((name, value));
+        if let Some(entry) = self.sticky_backends.iter_mut().find(|entry| entry.0 == upstream) {
+            entry.1 = backend;
+        } else if self.sticky_backends.len() < MAX_STICKY_BACKENDS {
+            self.sticky_backends.push((upstream, backend));
         }
     }
 
-    /// When [`Session::stop_slow_streams`] has something to look for.
+    /// When [`Session::stop_slow_streams`] must be called.
     pub(crate) fn slow_stream_due(&self) -> Option<Instant> {
         [self.head_due, self.untyped.due()].into_iter().flatten().min()
     }
 
-    /// Bytes that were given to QUIC so far.
+    /// Total bytes written to quinn-proto.
     pub(crate) fn written(&self) -> u64 {
         self.written
     }
 
-    /// QUIC took so many bytes.
     pub(super) fn note_written(&mut self, bytes: usize) {
         self.written += bytes as u64;
     }
 
-    /// Bytes that wait for QUIC.
+    /// Bytes in the backlogs of all streams.
     pub(crate) fn waiting(&mut self) -> u64 {
         if !self.has_backlog {
             return 0;
@@ -193,12 +192,10 @@ impl Session {
         waiting
     }
 
-    /// Streams whose request or answer is under way.
     pub(crate) fn open_streams(&self) -> usize {
         self.streams.len()
     }
 
-    /// No request is open.
     pub(crate) fn is_idle(&self) -> bool {
         self.streams.is_empty()
     }
@@ -209,13 +206,13 @@ impl Session {
         }
     }
 
-    /// Completes an event that is taken now. The stream is forgotten with the last event of it, and not before.
+    /// Adds the tag to an event that the exchange takes now. Removes the stream with its last event, not before.
     pub(crate) fn on_taken(&mut self, event: &mut Event) {
         let Some(found) = self.find(event.stream) else { return };
         event.tag = found.tag;
         if matches!(event.kind, EventKind::Sent | EventKind::Aborted(_)) {
             found.is_last_event_waiting = false;
-            self.sweep(event.stream.stream);
+            self.remove_if_done(event.stream.stream);
         }
     }
 
@@ -224,46 +221,45 @@ impl Session {
     }
 
     pub(super) fn reference(&self, slot: Handle) -> StreamRef {
-        StreamRef { conn: self.origin.conn, stream: slot }
+        StreamRef { conn: self.info.conn, stream: slot }
     }
 
-    /// A STREAM frame of a request came.
     pub(crate) fn on_frame(&mut self, frame: &StreamFrame) {
         let slot = self.by_id.get(&frame.stream).copied();
         match slot.and_then(|slot| self.streams.get_mut(slot)) {
-            Some(stream) => stream.arrivals.on_frame(frame),
+            Some(stream) => stream.unread.on_frame(frame),
             None => self.unannounced.on_frame(frame),
         }
     }
 
-    /// All events are taken: every stream that has begun is known.
+    /// Called when quinn-proto has no more events, so that it has announced every stream.
     pub(crate) fn on_served(&mut self) {
         self.unannounced.clear();
     }
 
-    /// At most so many body bytes of a stream have arrived and were not read.
+    /// Upper bound of the body bytes of a stream that have been received but not read.
     pub(crate) fn unread(&self, stream: StreamRef) -> u64 {
         let Some(found) = self.streams.get(stream.stream) else { return 0 };
-        match &found.intake {
-            Intake::Body { rest, .. } => rest.len() as u64 + found.arrivals.unread(self.settings.stream_window),
-            Intake::Head { .. } | Intake::Done => 0,
+        match &found.recv_state {
+            RecvState::Body { rest, .. } => rest.len() as u64 + found.unread.unread(self.settings.stream_window),
+            RecvState::Head { .. } | RecvState::Done => 0,
         }
     }
 
-    /// Whether bytes of the response wait because QUIC has no room for them.
+    /// Returns whether response bytes wait because quinn-proto's send window is full.
     pub(crate) fn has_unsent(&self, stream: StreamRef) -> bool {
         self.streams.get(stream.stream).is_some_and(Stream::has_unsent)
     }
 
-    /// Counts a request that ended by the client's doing. Too many of them end the connection (RFC 9114 section 10.5).
+    /// Counts a request that the client ended early. Closes the connection after too many of them (RFC 9114 section 10.5).
     pub(super) fn count_ended_by_client(&mut self, quic: &mut Connection, events: &mut VecDeque<Event>) {
         if let Err(error) = self.h3.request_aborted(self.elapsed) {
             self.fail(quic, error.code, error.reason, events);
         }
     }
 
-    /// Forgets a stream if nothing more can happen on it.
-    pub(super) fn sweep(&mut self, slot: Handle) {
+    /// Removes a stream if nothing more can happen on it.
+    pub(super) fn remove_if_done(&mut self, slot: Handle) {
         if self.streams.get(slot).is_some_and(Stream::is_over)
             && let Some(stream) = self.streams.remove(slot)
         {
@@ -275,12 +271,12 @@ impl Session {
         self.by_id.get(&u64::from(id)).copied()
     }
 
-    /// The connection is over: every open request is told.
-    pub(crate) fn lose_streams(&mut self, abort: Abort, events: &mut VecDeque<Event>) {
-        let conn = self.origin.conn;
+    /// Ends every stream with an `Aborted` event. Called when the connection has ended.
+    pub(crate) fn abort_streams(&mut self, abort: Abort, events: &mut VecDeque<Event>) {
+        let conn = self.info.conn;
         for (handle, stream) in self.streams.iter_mut() {
-            stream.intake = Intake::Done;
-            stream.output = Output::Done;
+            stream.recv_state = RecvState::Done;
+            stream.send_state = SendState::Done;
             stream.backlog.clear();
             stream.is_last_event_waiting = true;
             let stream = StreamRef { conn, stream: handle };
@@ -297,7 +293,7 @@ impl Session {
         events: &mut VecDeque<Event>,
     ) {
         quic.close(Instant::now(), varint(code), Bytes::from_static(reason.as_bytes()));
-        self.lose_streams(Abort::Lost, events);
+        self.abort_streams(Abort::Lost, events);
     }
 
     pub(super) fn open_control(&mut self, quic: &mut Connection) {
@@ -360,7 +356,7 @@ impl Session {
         }
     }
 
-    /// Stops a unidirectional stream that means nothing here. A flood of them ends the connection.
+    /// Sends `STOP_SENDING` for a unidirectional stream of an unknown type. Closes the connection after too many of them.
     pub(super) fn stop_uni(&mut self, quic: &mut Connection, id: StreamId, code: Code, events: &mut VecDeque<Event>) {
         let _stopped = quic.recv_stream(id).stop(varint(code)); // fails only if the client has ended it
         self.h3.remove_uni(u64::from(id));
@@ -369,7 +365,7 @@ impl Session {
         }
     }
 
-    /// Takes bytes of a unidirectional stream; gives the code with which to stop one that means nothing here.
+    /// Feeds bytes of a unidirectional stream to `h3`. Returns a code if the stream must be stopped.
     fn feed_uni(&mut self, id: u64, mut bytes: Bytes) -> Result<Option<Code>, h3::Error> {
         while !bytes.is_empty() {
             if let Some(UniEvent::StopSending(code)) = self.h3.recv_uni(id, &mut bytes, self.elapsed)? {
@@ -379,7 +375,6 @@ impl Session {
         Ok(None)
     }
 
-    /// When the next step of a drain is due.
     pub(crate) fn drain_at(&self) -> Option<Instant> {
         match self.drain {
             Drain::Announced { final_at } => Some(final_at),
@@ -387,7 +382,7 @@ impl Session {
         }
     }
 
-    /// Takes the next step of a drain, if it is time. True if there is something to transmit.
+    /// Does the next step of a drain if it is due. Returns whether there is something to transmit.
     pub(crate) fn drain_step(&mut self, quic: &mut Connection, now: Instant) -> bool {
         if quic.is_closed() {
             return false;
@@ -411,7 +406,7 @@ impl Session {
         }
     }
 
-    /// Sends GOAWAY; before the control stream is open, opening it will.
+    /// Sends GOAWAY. Does nothing before the control stream is open: `open_control` sends it then.
     fn send_goaway(&mut self, quic: &mut Connection, id: u64) {
         if self.control.is_none() {
             return;
@@ -421,11 +416,11 @@ impl Session {
         self.send_control(quic, &frame);
     }
 
-    /// Resets every open request, and says so.
-    pub(crate) fn abandon(&mut self, quic: &mut Connection, code: Code, events: &mut VecDeque<Event>) {
+    /// Resets every open request and reports it as aborted.
+    pub(crate) fn reset_streams(&mut self, quic: &mut Connection, code: Code, events: &mut VecDeque<Event>) {
         for (_, stream) in self.streams.iter_mut() {
             stream.reset(quic, code);
         }
-        self.lose_streams(Abort::Closed, events);
+        self.abort_streams(Abort::Closed, events);
     }
 }

@@ -1,8 +1,8 @@
 //! One request stream: the receiving half with its head and body, the sending half with what QUIC has not taken yet.
 
 use super::{
-    arrivals::Arrivals,
     backlog::{Backlog, Taken},
+    unread::UnreadEstimate,
 };
 use bytes::Bytes;
 use quinn_proto::StreamId;
@@ -37,7 +37,7 @@ impl Body {
 }
 
 /// Where the request is.
-pub(crate) enum Intake {
+pub(crate) enum RecvState {
     /// The head is not complete; when it is overdue.
     Head { frames: RecvStream, until: Instant },
     /// The body, or what follows a head that was refused.
@@ -47,7 +47,7 @@ pub(crate) enum Intake {
 }
 
 /// Where the response is.
-pub(crate) enum Output {
+pub(crate) enum SendState {
     /// Not ended yet.
     Open,
     /// Ended by the exchange; QUIC has not taken all of it.
@@ -60,8 +60,8 @@ pub(crate) enum Output {
 pub(crate) struct Stream {
     pub(crate) id: StreamId,
     pub(crate) tag: Option<u64>,
-    pub(crate) intake: Intake,
-    pub(crate) output: Output,
+    pub(crate) recv_state: RecvState,
+    pub(crate) send_state: SendState,
     pub(crate) body: Body,
     pub(super) backlog: Backlog,
     /// The end of the response does not end the upload.
@@ -69,7 +69,7 @@ pub(crate) struct Stream {
     /// `Sent` or `Aborted` waits to be taken, and must then find the tag.
     pub(crate) is_last_event_waiting: bool,
     /// What QUIC may hold of the body.
-    pub(crate) arrivals: Arrivals,
+    pub(crate) unread: UnreadEstimate,
 }
 
 impl Stream {
@@ -78,19 +78,21 @@ impl Stream {
         Self {
             id,
             tag: None,
-            intake: Intake::Head { frames: RecvStream::new(), until },
-            output: Output::Open,
+            recv_state: RecvState::Head { frames: RecvStream::new(), until },
+            send_state: SendState::Open,
             body: Body::None,
             backlog: Backlog::default(),
             is_tunnel: false,
             is_last_event_waiting: false,
-            arrivals: Arrivals::default(),
+            unread: UnreadEstimate::default(),
         }
     }
 
     /// Nothing more can happen on it, and nothing of it waits to be told.
     pub(crate) fn is_over(&self) -> bool {
-        matches!(self.intake, Intake::Done) && matches!(self.output, Output::Done) && !self.is_last_event_waiting
+        matches!(self.recv_state, RecvState::Done)
+            && matches!(self.send_state, SendState::Done)
+            && !self.is_last_event_waiting
     }
 
     /// Whether bytes wait for QUIC to take them.
@@ -104,7 +106,7 @@ impl Stream {
             // Blocked: `Writable` follows. Stopped: its own event follows.
             quic.send_stream(self.id).write_chunks(std::slice::from_mut(bytes)).ok().map(|written| written.bytes)
         });
-        if self.backlog.is_empty() && matches!(self.output, Output::Ending) {
+        if self.backlog.is_empty() && matches!(self.send_state, SendState::Ending) {
             self.end(quic);
         }
         taken
@@ -113,7 +115,7 @@ impl Stream {
     /// Ends the sending half: all is with QUIC. An upload that goes on is not wanted any more (RFC 9114 4.1), save in a
     /// tunnel.
     pub(crate) fn end(&mut self, quic: &mut quinn_proto::Connection) {
-        self.output = Output::Done;
+        self.send_state = SendState::Done;
         let _stopped = quic.send_stream(self.id).finish(); // fails only if the client has stopped the stream
         if !self.is_tunnel {
             self.stop(quic, Code::NO_ERROR);
@@ -122,8 +124,8 @@ impl Stream {
 
     /// Asks the client to send no more.
     pub(crate) fn stop(&mut self, quic: &mut quinn_proto::Connection, code: Code) {
-        if !matches!(self.intake, Intake::Done) {
-            self.intake = Intake::Done;
+        if !matches!(self.recv_state, RecvState::Done) {
+            self.recv_state = RecvState::Done;
             let _closed = quic.recv_stream(self.id).stop(varint(code)); // fails only if its end has been read
         }
     }
@@ -131,7 +133,7 @@ impl Stream {
     /// Resets both halves.
     pub(crate) fn reset(&mut self, quic: &mut quinn_proto::Connection, code: Code) {
         self.backlog.clear();
-        self.output = Output::Done;
+        self.send_state = SendState::Done;
         let _closed = quic.send_stream(self.id).reset(varint(code)); // fails only if it was reset before
         self.stop(quic, code);
     }

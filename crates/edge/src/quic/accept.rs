@@ -5,12 +5,12 @@ use super::{
     drops::{Dropped, Header},
     endpoint::{Edge, mark},
     outgoing::Outgoing,
-    share::Share,
-    trim,
+    share::TimeShare,
+    trim_padding,
 };
 use crate::{
-    Abort, Admission, Place,
-    h3::{Origin, Session},
+    Abort, ConnectionDecision, LimiterSlot,
+    h3::{ConnectionInfo, Session},
 };
 use quinn_proto::{ConnectionHandle, EndpointEvent, Incoming, Transmit};
 use spooky_table::Handle;
@@ -26,13 +26,14 @@ impl Edge {
     pub(super) fn open(&mut self, now: Instant, incoming: Incoming, header: &Header, mut reply: Vec<u8>) {
         let peer = incoming.remote_address();
         let is_validated = incoming.remote_address_validated();
-        let admission = if self.draining { Admission::Refuse } else { self.limiter.open(peer.ip(), is_validated, now) };
-        match admission {
-            Admission::Accept { handshake, connection } => {
-                let handshake = Handshake { _place: handshake, until: now + self.handshake_timeout };
+        let decision =
+            if self.draining { ConnectionDecision::Refuse } else { self.limiter.open(peer.ip(), is_validated, now) };
+        match decision {
+            ConnectionDecision::Accept { handshake, connection } => {
+                let handshake = Handshake { _slot: handshake, until: now + self.handshake_timeout };
                 self.accept(now, incoming, handshake, connection, reply);
             }
-            Admission::Retry => match self.endpoint.retry(incoming, &mut reply) {
+            ConnectionDecision::Retry => match self.endpoint.retry(incoming, &mut reply) {
                 Ok(transmit) => {
                     self.drops.note(Dropped::Unvalidated, peer, header, now);
                     self.reply(now, transmit, reply);
@@ -40,12 +41,12 @@ impl Edge {
                 // Only a token of a Retry packet forbids another one, and it proves the address.
                 Err(error) => self.endpoint.ignore(error.into_incoming()),
             },
-            Admission::Refuse => {
+            ConnectionDecision::Refuse => {
                 let transmit = self.endpoint.refuse(incoming, &mut reply);
                 self.drops.note(Dropped::Refused, peer, header, now);
                 self.reply(now, transmit, reply);
             }
-            Admission::Drop => {
+            ConnectionDecision::Drop => {
                 self.endpoint.ignore(incoming);
                 self.drops.note(Dropped::ConnectionRate, peer, header, now);
             }
@@ -57,15 +58,15 @@ impl Edge {
         now: Instant,
         incoming: Incoming,
         handshake: Handshake,
-        place: Option<Place>,
+        slot: Option<LimiterSlot>,
         mut reply: Vec<u8>,
     ) {
         let (peer, local_ip) = (incoming.remote_address(), incoming.local_ip());
         self.first_cid.take(); // ids that running connections were given since
         let accepted = self.endpoint.accept(incoming, now, &mut reply, Some(self.server.clone()));
         let log = self.last_log.take().unwrap_or_default();
-        trim::take_streams(|_| {}); // the first packets have no data of streams that would count
-        trim::take_undecryptable(); // that ends the connection, with a line of its own
+        trim_padding::take_streams(|_| {}); // the first packets have no data of streams that would count
+        trim_padding::take_undecryptable(); // that ends the connection, with a line of its own
         match accepted {
             Ok((handle, quic)) => {
                 tracing::debug!("Creating new connection from {peer}");
@@ -75,8 +76,8 @@ impl Edge {
                 }
                 self.epoch = self.epoch.wrapping_add(1);
                 let id = self.first_cid.take();
-                let origin = Origin { conn: Handle::new(index, self.epoch), id, peer, local_ip };
-                let session = Session::new(origin, self.session.clone(), now);
+                let info = ConnectionInfo { conn: Handle::new(index, self.epoch), id, peer, local_ip };
+                let session = Session::new(info, self.session.clone(), now);
                 let mut conn = Box::new(Conn {
                     quic,
                     session,
@@ -89,8 +90,8 @@ impl Edge {
                     server_name: OnceCell::new(),
                     subject: OnceCell::new(),
                     handshake: Some(handshake),
-                    place,
-                    share: Share::default(),
+                    slot,
+                    share: TimeShare::default(),
                 });
                 mark(&mut self.dirty, &mut conn);
                 if let Some(slot) = self.conns.get_mut(index) {
@@ -112,7 +113,7 @@ impl Edge {
     pub(super) fn drop_handshake(&mut self, now: Instant, index: u32) {
         let Some(mut conn) = self.conns.get_mut(index as usize).and_then(Option::take) else { return };
         self.open -= 1;
-        conn.session.lose_streams(Abort::Lost, &mut self.events);
+        conn.session.abort_streams(Abort::Lost, &mut self.events);
         self.endpoint.handle_event(ConnectionHandle(index as usize), EndpointEvent::drained());
         self.drops.note(Dropped::SlowHandshake, conn.quic.remote_address(), &Header::default(), now);
     }

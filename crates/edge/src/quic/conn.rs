@@ -1,12 +1,12 @@
-//! One client connection: the QUIC machine, the HTTP/3 session on it, and what the endpoint must remember of both.
+//! One client connection: quinn-proto, the HTTP/3 session on it, and what the endpoint must remember of both.
 
 use super::congestion::LastLog;
 use super::ending;
 use super::establish;
-use super::outgoing::{Outgoing, Path, Patience};
-use super::share::Share;
-use super::trim;
-use crate::{ConnectionLimiter, Event as StreamEvent, Place, h3::Session};
+use super::outgoing::{Outgoing, Path, StallCheck};
+use super::share::TimeShare;
+use super::trim_padding;
+use crate::{ConnectionLimiter, Event as StreamEvent, LimiterSlot, h3::Session};
 use quinn_proto::{Connection, ConnectionError, ConnectionEvent, Event, crypto::rustls::HandshakeData};
 use rustls::pki_types::CertificateDer;
 use spooky_bridge::h3::Code;
@@ -43,15 +43,15 @@ pub(crate) struct Conn {
     /// Its handshake, until that is complete or has failed.
     pub(crate) handshake: Option<Handshake>,
     /// Its place among the connections of the process; `None` before its address is validated.
-    pub(crate) place: Option<Place>,
+    pub(crate) slot: Option<LimiterSlot>,
     /// Its share of the worker's time.
-    pub(crate) share: Share<ConnectionEvent>,
+    pub(crate) share: TimeShare<ConnectionEvent>,
 }
 
 /// A handshake that is not complete.
 pub(crate) struct Handshake {
     /// Its place among the handshakes of the process; given back by drop.
-    pub(crate) _place: Place,
+    pub(crate) _slot: LimiterSlot,
     /// When it is dropped.
     pub(crate) until: Instant,
 }
@@ -68,7 +68,7 @@ impl Conn {
         self.server_name.get_or_init(|| server_name(&self.quic)).as_deref()
     }
 
-    /// Lets the engine take as much as the connection may buffer now. To be called before its events are taken.
+    /// Lets quinn-proto take as much as the connection may buffer now. To be called before its events are taken.
     pub(crate) fn resize(&mut self, now: Instant) {
         let Self { quic, outgoing, .. } = self;
         let path = Path { window: quic.congestion_state().window(), min_rtt: quic.min_rtt() };
@@ -78,10 +78,10 @@ impl Conn {
     }
 
     /// Notes what it holds after all was sent that could be.
-    pub(crate) fn settle(&mut self, now: Instant) {
+    pub(crate) fn update_buffered(&mut self, now: Instant) {
         let Self { quic, session, outgoing, .. } = self;
         let is_empty = quic.streams().send_streams() <= 1;
-        outgoing.settle(now, session.written(), session.waiting(), is_empty, || quic.stats().frame_tx.stream);
+        outgoing.update_buffered(now, session.written(), session.waiting(), is_empty, || quic.stats().frame_tx.stream);
     }
 
     /// The moment at which something must be done even if nothing arrives.
@@ -113,9 +113,9 @@ impl Conn {
     ) -> bool {
         let before = Instant::now();
         let address = self.quic.remote_address();
-        if self.place.is_none() {
+        if self.slot.is_none() {
             let client = self.session.client();
-            self.place = establish::while_processing(limiter, client, || self.quic.handle_event(event));
+            self.slot = establish::while_processing(limiter, client, || self.quic.handle_event(event));
         } else {
             self.quic.handle_event(event);
         }
@@ -125,9 +125,9 @@ impl Conn {
             self.outgoing.follow(log);
         }
         self.share.charge(before.elapsed(), len);
-        trim::take_streams(|frame| self.session.on_frame(frame));
+        trim_padding::take_streams(|frame| self.session.on_frame(frame));
         self.keep_alive = now + self.keep_alive_every;
-        !trim::take_undecryptable()
+        !trim_padding::take_undecryptable()
     }
 
     /// Ends the handshake's count when it is complete or has failed, and logs why the connection has ended.
@@ -151,9 +151,9 @@ impl Conn {
         if !self.quic.is_closed() {
             self.session.stop_slow_streams(&mut self.quic, now, events);
             match self.outgoing.on_time(now) {
-                Patience::Fine => {}
-                Patience::Ask => self.quic.ping(),
-                Patience::Over => self.session.fail(&mut self.quic, Code::INTERNAL_ERROR, STALLED, events),
+                StallCheck::Ok => {}
+                StallCheck::Ping => self.quic.ping(),
+                StallCheck::Close => self.session.fail(&mut self.quic, Code::INTERNAL_ERROR, STALLED, events),
             }
         }
         if now >= self.keep_alive {

@@ -82,7 +82,7 @@ impl Header {
         header
     }
 
-    /// Why a datagram with this header was dropped by the QUIC engine, which does not tell.
+    /// Why a datagram with this header was dropped by quinn-proto, which does not tell.
     pub(crate) fn reason(&self) -> Dropped {
         let [flags, version @ .., length] = *self.bytes.first_chunk::<6>().unwrap_or(&[0; 6]);
         let is_long = flags & Self::LONG != 0;

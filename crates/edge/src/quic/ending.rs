@@ -8,7 +8,7 @@ const ALERTS: u64 = 0x100;
 /// The alert `certificate_required` (RFC 8446 section 6.2).
 const CERTIFICATE_REQUIRED: u8 = 116;
 
-/// Logs that the engine has refused a packet and with it the connection. `id` is the first id that the connection was given.
+/// Logs that quinn-proto has refused a packet and with it the connection. `id` is the first id that the connection was given.
 pub(super) fn log(error: &TransportError, id: u64, peer: SocketAddr) {
     if error.code == TransportErrorCode::CONNECTION_REFUSED {
         return; // there is nothing wrong with the packet

@@ -43,8 +43,8 @@ pub struct Edge {
     pub(super) open: usize,
     pub(super) limiter: Arc<dyn ConnectionLimiter>,
     pub(super) dirty: VecDeque<u32>,
-    /// Connections with packets that wait for their share of a later turn.
-    pub(super) crowded: Vec<u32>,
+    /// Connections with packets that wait for a later turn.
+    pub(super) throttled: Vec<u32>,
     pub(super) deadlines: Deadlines<u32>,
     pub(super) events: VecDeque<Event>,
     staged: h3::Staging,
@@ -53,7 +53,7 @@ pub struct Edge {
     pub(super) drops: Drops,
     pub(super) keep_alive_every: Duration,
     pub(super) handshake_timeout: Duration,
-    /// The largest datagram that clients were told they may send, bytes.
+    /// `max_udp_payload_size` as announced to clients, bytes.
     pub(super) max_datagram: usize,
     pub(super) draining: bool,
     pub(super) epoch: u32,
@@ -63,11 +63,11 @@ pub struct Edge {
     pub(super) stall_timeout: Duration,
 }
 
-/// Keep-alive PINGs go out this many times within one idle timeout.
+/// Keep-alive PINGs sent within one idle timeout.
 const KEEP_ALIVES_PER_IDLE_TIMEOUT: u32 = 3;
 
 impl Edge {
-    /// An edge without connections.
+    /// Creates an edge without connections.
     pub fn new(settings: &EdgeSettings) -> Result<Self, EdgeError> {
         let last_log = LastLog::default();
         let server = Arc::new(settings.server_config(&last_log)?);
@@ -84,7 +84,7 @@ impl Edge {
             open: 0,
             limiter: settings.limiter.clone(),
             dirty: VecDeque::new(),
-            crowded: Vec::new(),
+            throttled: Vec::new(),
             deadlines: Deadlines::default(),
             events: VecDeque::new(),
             staged: h3::Staging::default(),
@@ -108,17 +108,17 @@ impl Edge {
         self.open
     }
 
-    /// How many packets, connections and answers were dropped for this reason.
+    /// Number of packets, connections and answers dropped for this reason.
     pub fn dropped(&self, reason: Dropped) -> u64 {
         self.drops.count(reason)
     }
 
-    /// The moment at which [`Edge::on_time`] must run although nothing arrives.
+    /// When [`Edge::on_time`] must be called if nothing arrives before.
     pub fn deadline(&self) -> Option<Instant> {
         self.deadlines.next()
     }
 
-    /// Lets every connection that has something to do say what happened on its streams.
+    /// Turns what happened on connections in this turn into events of their streams.
     pub fn serve(&mut self, now: Instant) {
         for at in 0..self.dirty.len() {
             let Some(&index) = self.dirty.get(at) else { break };
@@ -135,7 +135,7 @@ impl Edge {
         }
     }
 
-    /// The next event of a stream, if there is one.
+    /// Returns the next event of a stream, if there is one.
     pub fn next_event(&mut self) -> Option<Event> {
         let mut event = self.events.pop_front()?;
         if let Some(conn) = self.conns.get_mut(event.stream.conn.index()).and_then(Option::as_mut) {
@@ -144,13 +144,13 @@ impl Edge {
         Some(event)
     }
 
-    /// Whether a connection waits for [`Edge::serve`] or [`Edge::transmit`].
+    /// Returns whether a connection waits for [`Edge::serve`] or [`Edge::transmit`].
     pub fn has_work(&self) -> bool {
-        !self.dirty.is_empty() || !self.replies.is_empty() || !self.crowded.is_empty()
+        !self.dirty.is_empty() || !self.replies.is_empty() || !self.throttled.is_empty()
     }
 
-    /// Fills `buffer` with the datagrams of one burst of one connection: at most `max_segments(destination, datagram size)` of them.
-    /// Call again, with an empty buffer, until it gives `None`; then all connections are served.
+    /// Fills `buffer` with datagrams of one connection, at most `max_segments(destination, datagram size)` of them. The
+    /// caller must send them and call again, with an empty buffer, until it returns `None`.
     pub fn transmit(
         &mut self,
         now: Instant,
@@ -170,15 +170,16 @@ impl Edge {
                     return Some(transmit);
                 }
                 conn.dirty = false;
-                self.settle(now, index);
+                self.after_transmit(now, index);
             }
             self.dirty.pop_front();
         }
         None
     }
 
-    /// After its last transmit of a turn: endpoint business, the next deadline, and removal of a connection that is over.
-    fn settle(&mut self, now: Instant, index: u32) {
+    /// Handles endpoint events, arms the next deadline and removes a drained connection. Called after the last transmit of a
+    /// connection in a turn.
+    fn after_transmit(&mut self, now: Instant, index: u32) {
         let Some(conn) = self.conns.get_mut(index as usize).and_then(Option::as_mut) else { return };
         let handle = ConnectionHandle(index as usize);
         while let Some(event) = conn.quic.poll_endpoint_events() {
@@ -194,7 +195,7 @@ impl Edge {
             }
             return;
         }
-        conn.settle(now);
+        conn.update_buffered(now);
         if let Some(at) = conn.deadline() {
             self.deadlines.arm(index, at, &mut conn.armed);
         }
@@ -203,20 +204,20 @@ impl Edge {
         }
     }
 
-    /// The first connection id that the stream's connection was given, as a number; 0 once it is gone.
+    /// First connection id that was issued for the stream's connection, as a number; 0 if the connection is gone.
     pub fn connection_id(&self, stream: StreamRef) -> u64 {
         self.session(stream).map_or(0, Session::id)
     }
 
-    /// The subject of the certificate that the stream's client showed and TLS verified (RFC 4514): ASCII, fit for a field
-    /// value, not empty. Read once for a connection, when it is first asked for.
+    /// Subject (RFC 4514) of the client's verified certificate: ASCII, valid as a field value, not empty. Parsed once for a
+    /// connection, at the first call.
     pub fn client_subject(&self, stream: StreamRef) -> Option<&str> {
         let conn = self.conns.get(stream.conn.index())?.as_ref()?;
         if conn.session.is_of(stream) { conn.subject() } else { None }
     }
 
-    /// Whether a request for `authority` belongs to another certificate than the one that the stream's client was shown, which
-    /// is not valid for that host (RFC 9110 section 15.5.20). Never where the client sent no SNI. `scratch` is working space.
+    /// Returns whether `authority` needs another certificate than the one of the handshake (RFC 9110 section 15.5.20). False
+    /// if the client sent no SNI. `scratch` is a buffer that the caller reuses.
     pub fn is_misdirected(&self, stream: StreamRef, authority: &[u8], scratch: &mut Vec<u8>) -> bool {
         let conn = self.conns.get(stream.conn.index()).and_then(Option::as_ref);
         let Some(conn) = conn.filter(|conn| conn.session.is_of(stream)) else { return false };
@@ -229,15 +230,16 @@ impl Edge {
         host.is_ok_and(|host| conn.certificates.is_misdirected(name, host))
     }
 
-    /// What was kept under this name for the stream's connection.
-    pub fn kept(&self, stream: StreamRef, name: u64) -> Option<u64> {
-        self.session(stream)?.kept(name)
+    /// Returns the backend that the stream's connection uses for an upstream (sticky-cid).
+    pub fn sticky_backend(&self, stream: StreamRef, upstream: u64) -> Option<u64> {
+        self.session(stream)?.sticky_backend(upstream)
     }
 
-    /// Keeps a value for the stream's connection, as long as that lives. A connection keeps values under few names.
-    pub fn keep(&mut self, stream: StreamRef, name: u64, value: u64) {
+    /// Sets the backend that the stream's connection uses for an upstream until it ends. Does nothing if the connection
+    /// already has too many.
+    pub fn set_sticky_backend(&mut self, stream: StreamRef, upstream: u64, backend: u64) {
         if let Some((conn, _)) = self.parts(stream) {
-            conn.session.keep(stream, name, value);
+            conn.session.set_sticky_backend(stream, upstream, backend);
         }
     }
 
@@ -246,21 +248,21 @@ impl Edge {
         session.is_of(stream).then_some(session)
     }
 
-    /// Sets the number that comes with every event of a stream from now on, those that wait to be taken included.
+    /// Sets the number that every event of a stream carries from now on, queued events included.
     pub fn set_tag(&mut self, stream: StreamRef, tag: u64) {
         if let Some((conn, _)) = self.parts(stream) {
             conn.session.set_tag(stream, tag);
         }
     }
 
-    /// Reads at most `max` bytes of the request body. Reading is what gives the client credit for more.
+    /// Reads at most `max` bytes of the request body, and gives the client flow control credit for them.
     pub fn read_body(&mut self, stream: StreamRef, max: usize) -> BodyRead {
         match self.parts(stream) {
             Some((conn, dirty)) => {
-                mark(dirty, conn); // what was read may have to be announced as credit
+                mark(dirty, conn); // flow control credit may have to be sent
                 let read = conn.session.read_body(&mut conn.quic, stream, max);
                 if conn.quic.is_closed() {
-                    self.lose_streams(stream); // what was read ended the connection, of which QUIC tells nobody
+                    self.abort_streams(stream); // the read closed the connection, for which quinn-proto has no event
                 }
                 read
             }
@@ -268,26 +270,26 @@ impl Edge {
         }
     }
 
-    /// An upper bound of the body bytes of this stream that have arrived and were not read.
+    /// Upper bound of the body bytes of this stream that have been received but not read.
     pub fn unread(&self, stream: StreamRef) -> u64 {
         self.session(stream).map_or(0, |session| session.unread(stream))
     }
 
-    /// Whether bytes of the response wait for the client to make room, of those that were given in earlier turns.
+    /// Returns whether response bytes of earlier turns wait for the client's flow control or congestion window.
     pub fn has_unsent(&self, stream: StreamRef) -> bool {
         self.session(stream).is_some_and(|session| session.has_unsent(stream))
     }
 
-    /// Bytes of one answer that may be on their way from its backend to this client, those that wait here included.
+    /// Bytes of one response that may be buffered between its backend and this client.
     pub fn stream_share(&self, stream: StreamRef) -> usize {
         let conn = self.conns.get(stream.conn.index()).and_then(Option::as_ref);
         conn.map_or(0, |conn| conn.outgoing.stream_share(conn.session.open_streams()))
     }
 
-    fn lose_streams(&mut self, stream: StreamRef) {
+    fn abort_streams(&mut self, stream: StreamRef) {
         let Self { conns, events, .. } = self;
         if let Some(conn) = conns.get_mut(stream.conn.index()).and_then(Option::as_mut) {
-            conn.session.lose_streams(Abort::Lost, events);
+            conn.session.abort_streams(Abort::Lost, events);
         }
     }
 
@@ -297,12 +299,12 @@ impl Edge {
         self.stage(stream, |session, out| session.interim(stream, head, out));
     }
 
-    /// Begins the response; `body` says how its bytes will be framed.
+    /// Sends the response head. `body` says how the body will be framed.
     pub fn respond(&mut self, stream: StreamRef, head: &ResponseHead, body: Body) {
         self.stage(stream, |session, out| session.respond(stream, head, body, out));
     }
 
-    /// The stream becomes a tunnel: each direction ends by itself. To be called before [`Edge::finish`].
+    /// Makes the stream a tunnel, whose directions end independently. Must be called before [`Edge::finish`].
     pub fn open_tunnel(&mut self, stream: StreamRef) {
         if let Some((conn, _)) = self.parts(stream) {
             conn.session.open_tunnel(stream);
@@ -317,7 +319,7 @@ impl Edge {
         }
     }
 
-    /// Sends body bytes. Gives how many QUIC took at once, of these and of earlier ones that had waited;
+    /// Sends body bytes. Returns how many quinn-proto accepted at once, of these and of earlier ones;
     /// [`crate::EventKind::Accepted`] reports the others.
     pub fn send_body(&mut self, stream: StreamRef, data: Bytes) -> usize {
         self.flush_for(stream);
@@ -327,8 +329,8 @@ impl Edge {
         conn.session.send_body(&mut conn.quic, stream, data, staged)
     }
 
-    /// Ends the response, with trailers if there are any. True when QUIC has taken all of it;
-    /// otherwise [`crate::EventKind::Sent`] follows.
+    /// Ends the response, with trailers if there are any. Returns true if quinn-proto has accepted all of it; otherwise
+    /// [`crate::EventKind::Sent`] follows.
     pub fn finish(&mut self, stream: StreamRef, trailers: Option<&Fields>) -> bool {
         self.flush_for(stream);
         let Self { conns, staged, dirty, .. } = self;
@@ -337,7 +339,7 @@ impl Edge {
         conn.session.finish(&mut conn.quic, stream, trailers, staged)
     }
 
-    /// Ends the stream in both directions with an error; nothing of it is heard again.
+    /// Resets the stream in both directions. No event of it follows.
     pub fn reset(&mut self, stream: StreamRef, reason: ResetReason) {
         if self.staged.is_of(stream) {
             self.staged.clear();
@@ -348,10 +350,10 @@ impl Edge {
         }
     }
 
-    /// Takes over other settings. New connections get all of them; on those that exist, new requests get the rules and limits
-    /// of request heads. What QUIC has negotiated stays.
+    /// Applies new settings. New connections use all of them; existing ones only the rules and limits of request heads, because
+    /// transport parameters are negotiated once.
     ///
-    /// Errors: as [`Edge::new`]; nothing is changed then.
+    /// Changes nothing if it fails, as [`Edge::new`] may.
     pub fn configure(&mut self, settings: &EdgeSettings) -> Result<(), EdgeError> {
         let server = Arc::new(settings.server_config(&self.last_log)?);
         self.endpoint.set_server_config(Some(server.clone()));
@@ -369,7 +371,7 @@ impl Edge {
         Ok(())
     }
 
-    /// Refuses new connections and lets those that exist finish: GOAWAY in two steps (RFC 9114 5.2).
+    /// Refuses new connections and shuts existing ones down gracefully, with two GOAWAY frames (RFC 9114 section 5.2).
     pub fn drain(&mut self, now: Instant) {
         self.draining = true;
         self.for_each(|conn, _| {
@@ -377,12 +379,11 @@ impl Edge {
         });
     }
 
-    /// Ends all connections with `H3_NO_ERROR` after resetting open requests with `H3_REQUEST_CANCELLED`. An event says so
-    /// of each of them.
+    /// Resets open requests with `H3_REQUEST_CANCELLED`, each with an event, and closes all connections with `H3_NO_ERROR`.
     pub fn close(&mut self, now: Instant) {
         let code = VarInt::from_u64(Code::NO_ERROR.0).unwrap_or_default();
         self.for_each(|conn, events| {
-            conn.session.abandon(&mut conn.quic, Code::REQUEST_CANCELLED, events);
+            conn.session.reset_streams(&mut conn.quic, Code::REQUEST_CANCELLED, events);
             conn.quic.close(now, code, Bytes::new());
         });
     }
@@ -406,7 +407,6 @@ impl Edge {
         }
     }
 
-    /// Hands what is staged to its stream.
     fn flush(&mut self) {
         let Some(stream) = self.staged.stream() else { return };
         let Self { conns, staged, dirty, .. } = self;
@@ -418,7 +418,7 @@ impl Edge {
     }
 }
 
-/// Puts a connection on the list of those that the next pass serves.
+/// Adds a connection to those that the next pass serves.
 pub(super) fn mark(dirty: &mut VecDeque<u32>, conn: &mut Conn) {
     if !conn.dirty {
         conn.dirty = true;

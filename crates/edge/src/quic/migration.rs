@@ -1,6 +1,6 @@
 //! Forbidding clients to move to another address on purpose, without losing those whose address is changed for them.
 //!
-//! The engine couples both: told to forbid migration it announces so, and also ignores packets from a new address, which
+//! quinn-proto couples both: told to forbid migration it announces so, and also ignores packets from a new address, which
 //! cuts off every client whose NAT forgets it. Here the announcement is made alone. A client that moves all the same
 //! has its new path validated like any other (RFC 9000 section 9 leaves that choice). Called by the edge's settings.
 
@@ -15,9 +15,9 @@ use std::sync::Arc;
 const DISABLE_ACTIVE_MIGRATION: [u8; 2] = [0x0c, 0];
 
 /// The TLS side of a server that asks its clients not to migrate.
-pub(crate) struct Sedentary<C>(pub(crate) Arc<C>);
+pub(crate) struct NoActiveMigration<C>(pub(crate) Arc<C>);
 
-impl<C: ServerConfig> ServerConfig for Sedentary<C> {
+impl<C: ServerConfig> ServerConfig for NoActiveMigration<C> {
     fn initial_keys(&self, version: u32, dst_cid: &ConnectionId) -> Result<Keys, UnsupportedVersion> {
         self.0.initial_keys(version, dst_cid)
     }

@@ -14,7 +14,7 @@ pub(crate) mod outgoing;
 mod receive;
 mod resets;
 mod share;
-pub(crate) mod trim;
+pub(crate) mod trim_padding;
 pub(crate) mod version;
 
 pub use drops::Dropped;

@@ -1,6 +1,6 @@
 //! What one connection buffers for its client: how much it may, how much it does, and whether the client still takes it.
 //!
-//! The engine holds what was written until it is acknowledged, up to a window that we set; what it does not take waits in
+//! quinn-proto holds what was written until it is acknowledged, up to a window that we set; what it does not take waits in
 //! the session. Both together follow what the path delivers: a client that reads fast has megabytes under way, one that
 //! vanishes or never acknowledges costs what a slow path needs. Called by `endpoint` once for each turn of a connection.
 
@@ -15,11 +15,11 @@ use std::{
 pub(crate) const INITIAL_BUFFER: u64 = 256 * 1024;
 /// The most that a connection may buffer: with half of it in flight 500 Mbit/s at 60 ms.
 pub(crate) const MAX_BUFFER: u64 = 8 * 1024 * 1024;
-/// Round trips of data to buffer: one in flight and one to be there when the window opens, which the engine holds, and as
+/// Round trips of data to buffer: one in flight and one to be there when the window opens, which quinn-proto holds, and as
 /// much on its way from the backend.
 const ROUND_TRIPS: u64 = 4;
-/// What of it the engine may hold: one part of so many. The rest is for the streams.
-const ENGINE_PART: u64 = 2;
+/// What of it quinn-proto may hold: one part of so many. The rest is for the streams.
+const QUINN_PART: u64 = 2;
 /// On paths shorter than this the round-trip time is mostly the scheduling of the hosts, and a congestion window says
 /// little; the rate is measured over this time instead.
 const SHORT_PATH: Duration = Duration::from_millis(2);
@@ -27,7 +27,7 @@ const SHORT_PATH: Duration = Duration::from_millis(2);
 /// Bytes of one answer that may be on their way from its backend, however many answers the connection has under way.
 const LEAST_STREAM: u64 = 16 * 1024;
 
-/// What the engine knows of a path.
+/// What quinn-proto knows of a path.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Path {
     /// Bytes that may be in flight.
@@ -83,14 +83,14 @@ struct Stall {
     /// STREAM frames that had been sent when nothing was in flight.
     frames: u64,
     /// A PING was sent half-way: its acknowledgement shows whether anything was really missing.
-    is_asked: bool,
+    is_pinged: bool,
 }
 
 /// The bytes on their way to one client.
 pub(crate) struct Outgoing {
     budget: Arc<ResponseBudget>,
     log: Arc<PathLog>,
-    /// That of the path before; the engine returns to it if the new one fails.
+    /// That of the path before; quinn-proto returns to it if the new one fails.
     earlier: Option<Arc<PathLog>>,
     /// What the paths before that have acknowledged.
     older: u64,
@@ -99,11 +99,11 @@ pub(crate) struct Outgoing {
     allowance: Allowance,
     /// Bytes that it may buffer.
     allowed: u64,
-    /// The engine's part of them.
+    /// quinn-proto's part of them.
     window: u64,
-    /// What had been written and acknowledged when the engine last held nothing.
+    /// What had been written and acknowledged when quinn-proto last held nothing.
     base: (u64, u64),
-    /// The engine holds no more than this, whatever the count of acknowledged bytes misses: the window, or what is left of
+    /// quinn-proto holds no more than this, whatever the count of acknowledged bytes misses: the window, or what is left of
     /// a larger one before; and what was acknowledged when it was set.
     most: (u64, u64),
     /// What the budget counts.
@@ -121,9 +121,9 @@ impl Outgoing {
             stall: Stall::default(),
             allowance: Allowance::new(now),
             allowed: INITIAL_BUFFER,
-            window: INITIAL_BUFFER / ENGINE_PART,
+            window: INITIAL_BUFFER / QUINN_PART,
             base: (0, 0),
-            most: (INITIAL_BUFFER / ENGINE_PART, 0),
+            most: (INITIAL_BUFFER / QUINN_PART, 0),
             charged: 0,
         }
     }
@@ -144,25 +144,25 @@ impl Outgoing {
         self.log.take_clear() | self.earlier.as_ref().is_some_and(|log| log.take_clear())
     }
 
-    /// The window for the engine, if it has changed. To be asked after datagrams were taken, before anything is sent.
+    /// The window for quinn-proto, if it has changed. To be asked after datagrams were taken, before anything is sent.
     /// `frames`: the STREAM frames that were sent so far.
     pub(crate) fn resize(&mut self, now: Instant, path: Path, frames: impl FnOnce() -> u64) -> Option<u64> {
         let acknowledged = self.acknowledged();
         if self.take_clear() {
             self.stall = Stall { frames: frames(), acknowledged, ..Stall::default() };
         } else if acknowledged > self.stall.acknowledged {
-            self.stall = Stall { since: Some(now), acknowledged, is_asked: false, ..self.stall };
+            self.stall = Stall { since: Some(now), acknowledged, is_pinged: false, ..self.stall };
         }
         self.allowed = self.allowance.bytes(now, acknowledged, path).min(self.budget.share());
-        let window = (self.allowed / ENGINE_PART).max(LEAST);
+        let window = (self.allowed / QUINN_PART).max(LEAST);
         let left = self.most.0.saturating_sub(acknowledged.saturating_sub(self.most.1));
         self.most = (left.max(window), acknowledged);
         (std::mem::replace(&mut self.window, window) != window).then_some(window)
     }
 
-    /// Notes what the connection holds after all was sent that could be: `written` to the engine since it began, and what
-    /// waits for the engine. `is_empty`: all that was written is acknowledged.
-    pub(crate) fn settle(
+    /// Notes what the connection holds after all was sent that could be: `written` to quinn-proto since it began, and what
+    /// waits for quinn-proto. `is_empty`: all that was written is acknowledged.
+    pub(crate) fn update_buffered(
         &mut self,
         now: Instant,
         written: u64,
@@ -183,38 +183,38 @@ impl Outgoing {
     /// Bytes of one answer that may be on their way from its backend, with so many under way on the connection: what the
     /// engine may not hold, divided evenly.
     pub(crate) fn stream_share(&self, streams: usize) -> usize {
-        let share = (self.allowed - self.allowed / ENGINE_PART) / (streams.max(1) as u64);
+        let share = (self.allowed - self.allowed / QUINN_PART) / (streams.max(1) as u64);
         usize::try_from(share.max(LEAST_STREAM)).unwrap_or(usize::MAX)
     }
 
     /// When [`Outgoing::on_time`] has something to say.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        let wait = if self.stall.is_asked { self.stall_timeout } else { self.stall_timeout / 2 };
+        let wait = if self.stall.is_pinged { self.stall_timeout } else { self.stall_timeout / 2 };
         self.stall.since.map(|since| since + wait)
     }
 
     /// What has come of a client that acknowledges nothing.
-    pub(crate) fn on_time(&mut self, now: Instant) -> Patience {
+    pub(crate) fn on_time(&mut self, now: Instant) -> StallCheck {
         if self.deadline().is_none_or(|deadline| now < deadline) {
-            Patience::Fine
-        } else if std::mem::replace(&mut self.stall.is_asked, true) {
+            StallCheck::Ok
+        } else if std::mem::replace(&mut self.stall.is_pinged, true) {
             self.stall.since = None;
-            Patience::Over
+            StallCheck::Close
         } else {
-            Patience::Ask
+            StallCheck::Ping
         }
     }
 }
 
-/// How long a client is still waited for that acknowledges nothing.
+/// What to do about a client that acknowledges nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Patience {
-    /// Longer.
-    Fine,
-    /// Not much longer: whether it is there should be asked.
-    Ask,
-    /// No longer.
-    Over,
+pub(crate) enum StallCheck {
+    /// Keep waiting.
+    Ok,
+    /// Send a PING, to find out whether the client is still there.
+    Ping,
+    /// Close the connection.
+    Close,
 }
 
 impl Drop for Outgoing {
@@ -275,14 +275,14 @@ mod tests {
     fn the_budget_counts_what_is_held_and_gets_it_back() {
         let now = Instant::now();
         let (budget, log, mut outgoing) = outgoing(1 << 20, now);
-        outgoing.settle(now, 100_000, 50_000, false, || 0);
+        outgoing.update_buffered(now, 100_000, 50_000, false, || 0);
         assert_eq!(budget.used(), 150_000);
         log.on_ack(90_000);
-        outgoing.settle(now, 100_000, 0, false, || 0);
+        outgoing.update_buffered(now, 100_000, 0, false, || 0);
         assert!((10_000..12_000).contains(&budget.used()), "{}", budget.used());
-        outgoing.settle(now, 100_000, 0, true, || 0);
+        outgoing.update_buffered(now, 100_000, 0, true, || 0);
         assert_eq!(budget.used(), 0);
-        outgoing.settle(now, 100_000 + (9 << 20), 0, false, || 0);
+        outgoing.update_buffered(now, 100_000 + (9 << 20), 0, false, || 0);
         assert_eq!(budget.used(), INITIAL_BUFFER / 2, "the engine takes no more than its window");
         drop(outgoing);
         assert_eq!(budget.used(), 0);
@@ -293,14 +293,14 @@ mod tests {
         let now = Instant::now();
         let (budget, log, mut outgoing) = outgoing(1 << 20, now);
         let (second, third) = (Arc::new(PathLog::default()), Arc::new(PathLog::default()));
-        outgoing.settle(now, 50_000, 0, false, || 0);
+        outgoing.update_buffered(now, 50_000, 0, false, || 0);
         log.on_ack(10_064);
         outgoing.follow(second.clone());
         second.on_ack(10_064);
         outgoing.follow(third.clone());
         third.on_ack(10_064);
         second.on_ack(10_064); // the engine went back to it
-        outgoing.settle(now, 50_000, 0, false, || 0);
+        outgoing.update_buffered(now, 50_000, 0, false, || 0);
         assert_eq!(budget.used(), 10_000);
     }
 
@@ -319,30 +319,30 @@ mod tests {
         let start = Instant::now();
         let at = |seconds| start + Duration::from_secs(seconds);
         let (_, log, mut outgoing) = outgoing(1 << 20, start);
-        outgoing.settle(at(1), 1000, 0, false, || 0);
+        outgoing.update_buffered(at(1), 1000, 0, false, || 0);
         assert_eq!(outgoing.deadline(), None, "nothing was sent");
-        outgoing.settle(at(50), 1000, 0, false, || 1);
+        outgoing.update_buffered(at(50), 1000, 0, false, || 1);
         log.on_ack(40);
         outgoing.resize(at(60), LONG, || 1);
-        assert_eq!(outgoing.on_time(at(64)), Patience::Fine);
-        assert_eq!(outgoing.on_time(at(65)), Patience::Ask, "an empty packet was acknowledged, no data");
+        assert_eq!(outgoing.on_time(at(64)), StallCheck::Ok);
+        assert_eq!(outgoing.on_time(at(65)), StallCheck::Ping, "an empty packet was acknowledged, no data");
         log.on_ack(1000);
         outgoing.resize(at(66), LONG, || 1);
-        assert_eq!(outgoing.on_time(at(81)), Patience::Ask);
-        assert_eq!(outgoing.on_time(at(95)), Patience::Fine);
-        assert_eq!(outgoing.on_time(at(96)), Patience::Over);
+        assert_eq!(outgoing.on_time(at(81)), StallCheck::Ping);
+        assert_eq!(outgoing.on_time(at(95)), StallCheck::Ok);
+        assert_eq!(outgoing.on_time(at(96)), StallCheck::Close);
     }
 
     #[test]
     fn a_client_with_nothing_to_acknowledge_is_not_stalled() {
         let start = Instant::now();
         let (_, log, mut outgoing) = outgoing(1 << 20, start);
-        outgoing.settle(start, 1000, 0, false, || 1);
+        outgoing.update_buffered(start, 1000, 0, false, || 1);
         log.on_end_acks(0);
         outgoing.resize(start, LONG, || 1);
-        outgoing.settle(start + Duration::from_secs(99), 1000, 0, false, || 1);
+        outgoing.update_buffered(start + Duration::from_secs(99), 1000, 0, false, || 1);
         assert_eq!(outgoing.deadline(), None);
-        outgoing.settle(start + Duration::from_secs(100), 2000, 0, false, || 2);
+        outgoing.update_buffered(start + Duration::from_secs(100), 2000, 0, false, || 2);
         assert_eq!(outgoing.deadline(), Some(start + Duration::from_secs(115)));
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     drops::{Dropped, Header},
     endpoint::{Edge, mark},
-    share::Turn,
+    share::Scheduled,
     version,
 };
 use bytes::BytesMut;
@@ -51,22 +51,22 @@ impl Edge {
     ) {
         let Some(conn) = self.conns.get_mut(index as usize).and_then(Option::as_mut) else { return };
         match conn.share.take(event, len, now) {
-            Turn::Now(event) => {
+            Scheduled::Now(event) => {
                 if !conn.process(event, len, now, &self.last_log, &self.limiter) {
                     self.drops.note(Dropped::Undecryptable, remote, header, now);
                 }
                 mark(&mut self.dirty, conn);
             }
-            Turn::Waits { is_first: true } => self.crowded.push(index),
-            Turn::Waits { is_first: false } => {}
-            Turn::Dropped => self.drops.note(Dropped::Excess, remote, header, now),
+            Scheduled::Waits { is_first: true } => self.throttled.push(index),
+            Scheduled::Waits { is_first: false } => {}
+            Scheduled::Dropped => self.drops.note(Dropped::Excess, remote, header, now),
         }
     }
 
     /// Processes packets that waited for this turn, as far as their connections may.
     fn resume(&mut self, now: Instant) {
-        let Self { crowded, conns, dirty, last_log, limiter, drops, .. } = self;
-        crowded.retain(|&index| {
+        let Self { throttled, conns, dirty, last_log, limiter, drops, .. } = self;
+        throttled.retain(|&index| {
             let Some(conn) = conns.get_mut(index as usize).and_then(Option::as_mut) else { return false };
             while let Some((event, len)) = conn.share.next(now) {
                 if !conn.process(event, len, now, last_log, limiter) {

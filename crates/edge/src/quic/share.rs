@@ -28,7 +28,7 @@ const FREE_EVENTS: u32 = 16;
 const MAX_WAITING: usize = 256;
 
 /// The share of one connection, whose packets are of type `P`.
-pub(crate) struct Share<P> {
+pub(crate) struct TimeShare<P> {
     /// The turn in which it was last looked at.
     turn: Option<Instant>,
     /// Charged and not paid off.
@@ -38,7 +38,7 @@ pub(crate) struct Share<P> {
 
 /// What becomes of a packet.
 #[derive(Debug, PartialEq)]
-pub(crate) enum Turn<P> {
+pub(crate) enum Scheduled<P> {
     /// It is processed now.
     Now(P),
     /// It waits. The first of them asks for [`Share::next`] in later turns.
@@ -47,23 +47,23 @@ pub(crate) enum Turn<P> {
     Dropped,
 }
 
-impl<P> Default for Share<P> {
+impl<P> Default for TimeShare<P> {
     fn default() -> Self {
         Self { turn: None, spent: Duration::ZERO, waiting: VecDeque::new() }
     }
 }
 
-impl<P> Share<P> {
+impl<P> TimeShare<P> {
     /// Takes a packet of `bytes` bytes in the turn that began at `now`.
-    pub(crate) fn take(&mut self, packet: P, bytes: u64, now: Instant) -> Turn<P> {
+    pub(crate) fn take(&mut self, packet: P, bytes: u64, now: Instant) -> Scheduled<P> {
         if self.waiting.is_empty() && self.may_spend(now) {
-            return Turn::Now(packet);
+            return Scheduled::Now(packet);
         }
         if self.waiting.len() >= MAX_WAITING {
-            return Turn::Dropped;
+            return Scheduled::Dropped;
         }
         self.waiting.push_back((packet, bytes));
-        Turn::Waits { is_first: self.waiting.len() == 1 }
+        Scheduled::Waits { is_first: self.waiting.len() == 1 }
     }
 
     /// The next packet that waits, with its size, if the connection may spend more in this turn.
@@ -107,7 +107,7 @@ mod tests {
     const DEAR: Duration = Duration::from_micros(88);
 
     /// Processes what waits in the turn at `now`; gives how many packets that were.
-    fn work(share: &mut Share<u32>, now: Instant, cost: Duration) -> usize {
+    fn work(share: &mut TimeShare<u32>, now: Instant, cost: Duration) -> usize {
         let mut done = 0;
         while let Some((_, bytes)) = share.next(now) {
             share.charge(cost, bytes);
@@ -118,30 +118,30 @@ mod tests {
 
     #[test]
     fn packets_that_are_cheap_for_their_size_never_wait() {
-        let (mut share, now) = (Share::default(), Instant::now());
+        let (mut share, now) = (TimeShare::default(), Instant::now());
         for packet in 0..10_000 {
-            assert_eq!(share.take(packet, 1452, now), Turn::Now(packet));
+            assert_eq!(share.take(packet, 1452, now), Scheduled::Now(packet));
             share.charge(Duration::from_nanos(10_500), 1452);
-            assert_eq!(share.take(packet, 40, now), Turn::Now(packet));
+            assert_eq!(share.take(packet, 40, now), Scheduled::Now(packet));
             share.charge(Duration::from_nanos(5_100), 40);
         }
     }
 
     #[test]
     fn dear_packets_wait_in_order_and_are_dropped_when_too_many_do() {
-        let (mut share, start) = (Share::default(), Instant::now());
+        let (mut share, start) = (TimeShare::default(), Instant::now());
         let mut outcomes = [0; 3];
         for packet in 0..1000 {
             match share.take(packet, 1200, start) {
-                Turn::Now(_) => {
+                Scheduled::Now(_) => {
                     share.charge(DEAR, 1200);
                     outcomes[0] += 1;
                 }
-                Turn::Waits { is_first } => {
+                Scheduled::Waits { is_first } => {
                     assert_eq!(is_first, outcomes[1] == 0);
                     outcomes[1] += 1;
                 }
-                Turn::Dropped => outcomes[2] += 1,
+                Scheduled::Dropped => outcomes[2] += 1,
             }
         }
         assert_eq!(outcomes, [1, MAX_WAITING, 1000 - 1 - MAX_WAITING]);
@@ -163,20 +163,20 @@ mod tests {
 
     #[test]
     fn a_pause_of_the_thread_delays_packets_by_a_few_turns() {
-        let (mut share, start) = (Share::default(), Instant::now());
+        let (mut share, start) = (TimeShare::default(), Instant::now());
         share.charge(Duration::from_secs(1), 1200);
-        assert_eq!(share.take(1, 1200, start), Turn::Waits { is_first: true });
+        assert_eq!(share.take(1, 1200, start), Scheduled::Waits { is_first: true });
         let paid = (1..100).find(|turn| share.next(start + Duration::from_micros(*turn)).is_some());
         assert_eq!(paid, Some(2));
     }
 
     #[test]
     fn events_are_paid_for_in_later_turns() {
-        let (mut share, start) = (Share::default(), Instant::now());
+        let (mut share, start) = (TimeShare::default(), Instant::now());
         share.charge_events(FREE_EVENTS);
-        assert_eq!(share.take(0, 100, start), Turn::Now(0));
+        assert_eq!(share.take(0, 100, start), Scheduled::Now(0));
         share.charge_events(1000);
-        assert_eq!(share.take(1, 100, start), Turn::Waits { is_first: true });
+        assert_eq!(share.take(1, 100, start), Scheduled::Waits { is_first: true });
         let paid = (1..100).find(|turn| work(&mut share, start + Duration::from_micros(*turn), DEAR) > 0);
         assert_eq!(paid, Some(11), "295 us of events, 25 us in a turn");
     }

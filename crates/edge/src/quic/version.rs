@@ -1,6 +1,6 @@
 //! Version Negotiation (RFC 9000 section 6), for connection ids of any length that the invariants allow (RFC 8999).
 //!
-//! The QUIC engine answers only ids of at most 20 bytes, the limit of version 1; versions to come may have longer ones.
+//! quinn-proto answers only ids of at most 20 bytes, the limit of version 1; versions to come may have longer ones.
 
 /// QUIC version 1 (RFC 9000); drafts are not offered.
 pub(crate) const QUIC_V1: u32 = 1;

@@ -32,15 +32,15 @@ const GIVEN: SystemTime = SystemTime::UNIX_EPOCH;
 struct Counting(Arc<()>, AtomicUsize);
 
 impl ConnectionLimiter for Counting {
-    fn open(&self, _: IpAddr, _: bool, _: Instant) -> Admission {
-        Admission::Accept { handshake: Box::new(self.0.clone()), connection: None }
+    fn open(&self, _: IpAddr, _: bool, _: Instant) -> ConnectionDecision {
+        ConnectionDecision::Accept { handshake: Box::new(self.0.clone()), connection: None }
     }
 
-    fn establish(&self, _: IpAddr) -> Option<Place> {
+    fn establish(&self, _: IpAddr) -> Option<LimiterSlot> {
         self.1
-            .fetch_update(Relaxed, Relaxed, |places| places.checked_sub(1))
+            .fetch_update(Relaxed, Relaxed, |slots| slots.checked_sub(1))
             .ok()
-            .map(|_| Box::new(self.0.clone()) as Place)
+            .map(|_| Box::new(self.0.clone()) as LimiterSlot)
     }
 }
 
@@ -58,7 +58,7 @@ fn settings(handshakes: &Arc<()>) -> EdgeSettings {
 }
 
 /// Settings with so many places, and the certificate that clients have to trust.
-fn settings_with_places(handshakes: &Arc<()>, places: usize) -> (EdgeSettings, RootCertStore) {
+fn settings_with_places(handshakes: &Arc<()>, slots: usize) -> (EdgeSettings, RootCertStore) {
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
     let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
@@ -86,7 +86,7 @@ fn settings_with_places(handshakes: &Arc<()>, places: usize) -> (EdgeSettings, R
         rules: RequestRules::new(Protocol::Http3),
         header_timeout: HANDSHAKE,
         handshake_timeout: HANDSHAKE,
-        limiter: Arc::new(Counting(handshakes.clone(), AtomicUsize::new(places))),
+        limiter: Arc::new(Counting(handshakes.clone(), AtomicUsize::new(slots))),
         keys: QuicKeys::derive(&[7; 32]).unwrap(),
     };
     (settings, roots)
@@ -270,7 +270,7 @@ fn a_client_for_which_there_is_no_place_when_its_handshake_completes_is_refused(
         }
         other => panic!("{other:?}"),
     }
-    assert_eq!(Arc::strong_count(&counter) - before, 1, "the place of the other, and no handshake");
+    assert_eq!(Arc::strong_count(&counter) - before, 1, "the slot of the other, and no handshake");
 }
 
 #[test]

@@ -1,8 +1,8 @@
-//! What the engine's acknowledgements show of one connection, for those outside the controller.
+//! What quinn-proto's acknowledgements show of one connection, for those outside the controller.
 //!
-//! The engine tells only its congestion controllers what was acknowledged. It makes a new one, with a log of its own, when the
+//! quinn-proto tells only its congestion controllers what was acknowledged. It makes a new one, with a log of its own, when the
 //! client moves to another address. One thread writes and reads it, so loads and stores cannot interleave;
-//! atomics are here because the engine may be shared between threads.
+//! atomics are here because quinn-proto may be shared between threads.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -48,7 +48,7 @@ impl PathLog {
     }
 }
 
-/// The log of the controller that was made last. Controllers are made by the engine, which does not say for which connection:
+/// The log of the controller that was made last. Controllers are made by quinn-proto, which does not say for which connection:
 /// whoever has just let it make one finds the log here. That is when a connection begins or its client moves, not for each
 /// packet.
 #[derive(Clone, Debug, Default)]

@@ -1,6 +1,6 @@
 //! The congestion controller of each path: CUBIC on short ones, a model of the path on all others.
 //!
-//! Called by the QUIC engine, which also paces: it sends at 5/4 of a window for each smoothed round-trip time. A
+//! Called by quinn-proto, which also paces: it sends at 5/4 of a window for each smoothed round-trip time. A
 //! controller here decides nothing but the window.
 //!
 //! Why not CUBIC (RFC 9438) alone: it takes each loss for congestion, and so loses most of a path which drops or
@@ -36,7 +36,7 @@ use std::{
 const SHORT_PATH: Duration = Duration::from_millis(2);
 
 /// Packets that a new path may have in flight. RFC 9002 section 7.2 recommends 10; the large content networks have sent
-/// 32 for years. The engine paces them, and the address is validated before most of them leave. A response of 100 KiB
+/// 32 for years. quinn-proto paces them, and the address is validated before most of them leave. A response of 100 KiB
 /// over 20 ms takes 70 ms instead of 102.
 const INITIAL_PACKETS: u64 = 32;
 
@@ -54,79 +54,84 @@ impl ControllerFactory for PathControllerFactory {
 #[derive(Clone, Debug)]
 struct PathController {
     log: Arc<PathLog>,
-    law: Law,
+    algorithm: Algorithm,
     mtu: u16,
     initial_window: u64,
 }
 
 /// What governs the window. All paths begin as `Long`, whose start is a slow start like CUBIC's.
 #[derive(Clone, Debug)]
-enum Law {
-    Long(Box<Model>),
-    Short(Cubic),
+enum Algorithm {
+    Model(Box<Model>),
+    Cubic(Cubic),
 }
 
 impl PathController {
     fn new(now: Instant, mtu: u16, log: Arc<PathLog>) -> Self {
         let initial_window = INITIAL_PACKETS * u64::from(mtu);
-        Self { log, law: Law::Long(Box::new(Model::new(now, mtu.into(), initial_window))), mtu, initial_window }
+        Self {
+            log,
+            algorithm: Algorithm::Model(Box::new(Model::new(now, mtu.into(), initial_window))),
+            mtu,
+            initial_window,
+        }
     }
 }
 
 impl Controller for PathController {
     fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64, app_limited: bool, rtt: &RttEstimator) {
         self.log.on_ack(bytes);
-        match &mut self.law {
-            Law::Long(model) => model.on_ack(now, sent, bytes),
-            Law::Short(cubic) => cubic.on_ack(now, sent, bytes, app_limited, rtt),
+        match &mut self.algorithm {
+            Algorithm::Model(model) => model.on_ack(now, sent, bytes),
+            Algorithm::Cubic(cubic) => cubic.on_ack(now, sent, bytes, app_limited, rtt),
         }
     }
 
     fn on_end_acks(&mut self, now: Instant, in_flight: u64, app_limited: bool, largest_packet_num_acked: Option<u64>) {
         self.log.on_end_acks(in_flight);
-        match &mut self.law {
-            Law::Long(model) => {
+        match &mut self.algorithm {
+            Algorithm::Model(model) => {
                 model.on_end_acks(now, in_flight, app_limited);
                 if model.shortest_rtt().is_some_and(|rtt| rtt < SHORT_PATH) {
                     let mut config = CubicConfig::default();
                     config.initial_window(model.window());
-                    self.law = Law::Short(Cubic::new(Arc::new(config), now, self.mtu));
+                    self.algorithm = Algorithm::Cubic(Cubic::new(Arc::new(config), now, self.mtu));
                 }
             }
-            Law::Short(cubic) => cubic.on_end_acks(now, in_flight, app_limited, largest_packet_num_acked),
+            Algorithm::Cubic(cubic) => cubic.on_end_acks(now, in_flight, app_limited, largest_packet_num_acked),
         }
     }
 
     fn on_congestion_event(&mut self, now: Instant, sent: Instant, is_persistent_congestion: bool, lost_bytes: u64) {
-        match &mut self.law {
-            Law::Long(model) => model.on_congestion_event(now, sent, is_persistent_congestion, lost_bytes),
-            Law::Short(cubic) => cubic.on_congestion_event(now, sent, is_persistent_congestion, lost_bytes),
+        match &mut self.algorithm {
+            Algorithm::Model(model) => model.on_congestion_event(now, sent, is_persistent_congestion, lost_bytes),
+            Algorithm::Cubic(cubic) => cubic.on_congestion_event(now, sent, is_persistent_congestion, lost_bytes),
         }
     }
 
     fn on_mtu_update(&mut self, new_mtu: u16) {
         self.mtu = new_mtu;
-        match &mut self.law {
-            Law::Long(model) => model.on_mtu_update(new_mtu.into()),
-            Law::Short(cubic) => cubic.on_mtu_update(new_mtu),
+        match &mut self.algorithm {
+            Algorithm::Model(model) => model.on_mtu_update(new_mtu.into()),
+            Algorithm::Cubic(cubic) => cubic.on_mtu_update(new_mtu),
         }
     }
 
     fn window(&self) -> u64 {
-        match &self.law {
-            Law::Long(model) => model.window(),
-            Law::Short(cubic) => cubic.window(),
+        match &self.algorithm {
+            Algorithm::Model(model) => model.window(),
+            Algorithm::Cubic(cubic) => cubic.window(),
         }
     }
 
     fn metrics(&self) -> ControllerMetrics {
-        match &self.law {
-            Law::Long(_) => {
+        match &self.algorithm {
+            Algorithm::Model(_) => {
                 let mut metrics = ControllerMetrics::default();
                 metrics.congestion_window = self.window();
                 metrics
             }
-            Law::Short(cubic) => cubic.metrics(),
+            Algorithm::Cubic(cubic) => cubic.metrics(),
         }
     }
 

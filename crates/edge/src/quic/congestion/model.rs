@@ -1,7 +1,7 @@
 //! The controller of long paths: how fast the path delivers, how long a packet takes without a queue, and a window of
 //! what fits on such a path. Called by [`super::PathController`].
 //!
-//! It is of the family of BBR (draft-ietf-ccwg-bbr), with two differences. The engine paces by the window, so the window
+//! It is of the family of BBR (draft-ietf-ccwg-bbr), with two differences. quinn-proto paces by the window, so the window
 //! alone must keep the queue short: it is close to one bandwidth-delay product, where BBR allows two. And a loss counts
 //! as congestion only if there is a queue as well, or if it is far more than radio or reordering explains.
 
@@ -25,7 +25,7 @@ const STARTUP_GROWTH_PERCENT: u64 = 125;
 /// Rounds without such growth after which the path counts as full (draft-ietf-ccwg-bbr).
 const FLAT_ROUNDS: u8 = 3;
 /// A raise goes on while the rate grows to this much, in percent.
-const RAISE_GROWTH_PERCENT: u64 = 110;
+const PROBE_UP_GROWTH_PERCENT: u64 = 110;
 /// Losses of a round that are congestion if there is a queue, in percent (draft-ietf-ccwg-bbr: `LossThresh`).
 const LOSS_PERCENT: u64 = 2;
 /// Losses of a round that are congestion without one (policers, very short buffers), in percent and in packets.
@@ -44,11 +44,11 @@ const DRAIN_ROUNDS: u8 = 2;
 const CRUISE_ROUNDS: u8 = 4;
 const CRUISE_EXTRA: u64 = 4;
 /// How long the queue is kept empty to measure the path anew (draft-ietf-ccwg-bbr: `ProbeRTTDuration`).
-const REFRESH: Duration = Duration::from_millis(200);
+const PROBE_RTT: Duration = Duration::from_millis(200);
 
 /// What the window is for. Lengths are in rounds.
 #[derive(Clone, Copy, Debug)]
-enum Phase {
+enum State {
     /// Doubles each round, until the path is full.
     Startup { best: u64, flat: u8, full: bool },
     /// Lets a queue go. `rate` is what is sent meanwhile; `stale` says that higher rates were of another time.
@@ -56,9 +56,9 @@ enum Phase {
     /// Sends what the path delivers.
     Cruise { left: u8 },
     /// Asks for more than `from`, the rate so far. What the first round of it sends arrives only in the second.
-    Raise { from: u64, first: bool },
+    ProbeUp { from: u64, first: bool },
     /// Keeps the path half empty, since its round-trip time was measured long ago.
-    Refresh { until: Instant },
+    ProbeRtt { until: Instant },
 }
 
 /// The model of one path.
@@ -66,7 +66,7 @@ enum Phase {
 pub(super) struct Model {
     mtu: u64,
     window: u64,
-    phase: Phase,
+    state: State,
     rtt: PathRtt,
     round: Round,
     rates: MaxRate,
@@ -84,7 +84,7 @@ impl Model {
         Self {
             mtu,
             window,
-            phase: STARTUP,
+            state: STARTUP,
             rtt: PathRtt::new(now),
             round: Round::new(now),
             rates: MaxRate::default(),
@@ -113,13 +113,13 @@ impl Model {
     pub(super) fn on_end_acks(&mut self, now: Instant, in_flight: u64, app_limited: bool) {
         let Some((bytes, rtt)) = self.round.end_batch(now, in_flight, app_limited, self.window) else { return };
         self.rtt.sample(now, rtt);
-        if let Phase::Startup { best, flat, full: false } = self.phase {
+        if let State::Startup { best, flat, full: false } = self.state {
             // A window that is not used says nothing about the path (RFC 9002 section 7.8). Half is use: while it
             // doubles, it is always ahead of what the pacer has let out.
             if self.window < in_flight.saturating_add(bytes).saturating_mul(2) {
                 self.limit(self.window.saturating_add(bytes));
             }
-            self.phase = Phase::Startup { best, flat, full: self.rtt.is_queue_building() };
+            self.state = State::Startup { best, flat, full: self.rtt.is_queue_building() };
         }
         if let Some(report) = self.round.finish(now) {
             self.on_round(now, &report);
@@ -156,26 +156,26 @@ impl Model {
         if self.rtt.is_calm(report.floor) {
             self.competing = 0;
         }
-        self.phase = match self.phase {
-            Phase::Startup { best, flat, full } => self.after_startup(report, best, flat, full || congested),
-            Phase::Refresh { until } if now < until => self.phase,
-            Phase::Refresh { .. } => {
+        self.state = match self.state {
+            State::Startup { best, flat, full } => self.after_startup(report, best, flat, full || congested),
+            State::ProbeRtt { until } if now < until => self.state,
+            State::ProbeRtt { .. } => {
                 self.rtt.renew(now, report.floor);
                 self.competing = 0;
                 self.cruise()
             }
-            phase if self.rtt.is_stale(now) => {
+            state if self.rtt.is_stale(now) => {
                 if report.app_limited {
                     self.rtt.renew(now, report.floor);
-                    phase
+                    state
                 } else {
-                    Phase::Refresh { until: now + REFRESH.max(report.floor) }
+                    State::ProbeRtt { until: now + PROBE_RTT.max(report.floor) }
                 }
             }
-            Phase::Drain { left, rate, stale } => self.after_drain(report, left, rate, stale),
-            Phase::Cruise { left } => self.after_cruise(report, left),
-            Phase::Raise { .. } if congested => self.drain(),
-            Phase::Raise { from, first } => self.after_raise(from, first),
+            State::Drain { left, rate, stale } => self.after_drain(report, left, rate, stale),
+            State::Cruise { left } => self.after_cruise(report, left),
+            State::ProbeUp { .. } if congested => self.drain(),
+            State::ProbeUp { from, first } => self.after_probe_up(from, first),
         };
         self.size();
     }
@@ -196,27 +196,27 @@ impl Model {
         true
     }
 
-    fn after_startup(&self, report: &RoundReport, best: u64, flat: u8, full: bool) -> Phase {
+    fn after_startup(&self, report: &RoundReport, best: u64, flat: u8, full: bool) -> State {
         if full {
             self.drain()
         } else if report.app_limited {
-            Phase::Startup { best, flat, full }
+            State::Startup { best, flat, full }
         } else if report.rate.saturating_mul(100) >= best.saturating_mul(STARTUP_GROWTH_PERCENT) {
-            Phase::Startup { best: report.rate, flat: 0, full }
+            State::Startup { best: report.rate, flat: 0, full }
         } else if flat + 1 < FLAT_ROUNDS {
-            Phase::Startup { best, flat: flat + 1, full }
+            State::Startup { best, flat: flat + 1, full }
         } else {
             self.drain()
         }
     }
 
-    fn after_drain(&mut self, report: &RoundReport, left: u8, rate: u64, stale: bool) -> Phase {
+    fn after_drain(&mut self, report: &RoundReport, left: u8, rate: u64, stale: bool) -> State {
         if self.rtt.is_calm(report.floor) {
             if stale {
                 self.rates.replace(rate.max(report.rate));
             }
         } else if left > 1 {
-            return Phase::Drain { left: left - 1, rate, stale };
+            return State::Drain { left: left - 1, rate, stale };
         } else if self.rtt.is_queued(report.floor) {
             // We left, and the queue stayed: it is not ours, or the path has become longer.
             self.competing = COMPETING_CYCLES;
@@ -224,50 +224,50 @@ impl Model {
         self.cruise()
     }
 
-    fn after_cruise(&mut self, report: &RoundReport, left: u8) -> Phase {
+    fn after_cruise(&mut self, report: &RoundReport, left: u8) -> State {
         if self.competing == 0 && self.rtt.is_queued(report.floor) {
             // The path has become slower, or other flows have come. The latest rate tells what is left for us.
-            return Phase::Drain { left: DRAIN_ROUNDS, rate: report.rate, stale: true };
+            return State::Drain { left: DRAIN_ROUNDS, rate: report.rate, stale: true };
         }
         self.rtt.spread(report.spread);
         if report.app_limited {
-            self.phase
+            self.state
         } else if left > 0 {
-            Phase::Cruise { left: left - 1 }
+            State::Cruise { left: left - 1 }
         } else {
-            Phase::Raise { from: self.rates.highest(), first: true }
+            State::ProbeUp { from: self.rates.highest(), first: true }
         }
     }
 
-    fn after_raise(&mut self, from: u64, first: bool) -> Phase {
+    fn after_probe_up(&mut self, from: u64, first: bool) -> State {
         let rate = self.rates.highest();
         if first {
-            return Phase::Raise { from, first: false };
+            return State::ProbeUp { from, first: false };
         }
-        if rate.saturating_mul(100) >= from.saturating_mul(RAISE_GROWTH_PERCENT) {
-            return Phase::Raise { from: rate, first: false };
+        if rate.saturating_mul(100) >= from.saturating_mul(PROBE_UP_GROWTH_PERCENT) {
+            return State::ProbeUp { from: rate, first: false };
         }
         self.competing = self.competing.saturating_sub(1);
         if self.competing > 0 { self.cruise() } else { self.drain() }
     }
 
-    fn drain(&self) -> Phase {
-        Phase::Drain { left: DRAIN_ROUNDS, rate: self.rates.highest(), stale: false }
+    fn drain(&self) -> State {
+        State::Drain { left: DRAIN_ROUNDS, rate: self.rates.highest(), stale: false }
     }
 
-    fn cruise(&self) -> Phase {
+    fn cruise(&self) -> State {
         // Flows of one link must not all probe at once. The low digits of their rates differ.
-        Phase::Cruise { left: CRUISE_ROUNDS + (self.rates.highest() % CRUISE_EXTRA) as u8 }
+        State::Cruise { left: CRUISE_ROUNDS + (self.rates.highest() % CRUISE_EXTRA) as u8 }
     }
 
-    /// Sets the window to what fits on the path, times what the phase asks for.
+    /// Sets the window to what fits on the path, times what the state asks for.
     fn size(&mut self) {
-        let (rate, percent) = match self.phase {
-            Phase::Startup { .. } => return self.limit(self.window),
-            Phase::Drain { rate, .. } => (rate, 90),
-            Phase::Cruise { .. } => (self.rates.highest(), 105),
-            Phase::Raise { .. } => (self.rates.highest(), 125),
-            Phase::Refresh { .. } => (self.rates.highest(), 50),
+        let (rate, percent) = match self.state {
+            State::Startup { .. } => return self.limit(self.window),
+            State::Drain { rate, .. } => (rate, 90),
+            State::Cruise { .. } => (self.rates.highest(), 105),
+            State::ProbeUp { .. } => (self.rates.highest(), 125),
+            State::ProbeRtt { .. } => (self.rates.highest(), 50),
         };
         let Some(calm) = self.rtt.calm(self.competing > 0) else { return };
         let micros = u64::try_from(calm.as_micros()).unwrap_or(u64::MAX);
@@ -284,4 +284,4 @@ impl Model {
     }
 }
 
-const STARTUP: Phase = Phase::Startup { best: 0, flat: 0, full: false };
+const STARTUP: State = State::Startup { best: 0, flat: 0, full: false };

@@ -3,7 +3,7 @@
 mod link;
 mod sim;
 
-use super::{Law, PathController, PathControllerFactory};
+use super::{Algorithm, PathController, PathControllerFactory};
 use link::Link;
 use quinn_proto::congestion::ControllerFactory;
 use sim::{Sim, Source};
@@ -177,7 +177,7 @@ fn a_path_of_less_than_a_millisecond_is_cubics_and_used() {
         let got = mbit(shares(&mut sim, ms(50), ms(150))[0], ms(100));
         assert!(got > 900.0, "{got}");
         let controller = sim.servers().next().unwrap().congestion_state().clone_box().into_any();
-        assert!(matches!(controller.downcast::<PathController>().unwrap().law, Law::Short(_)));
+        assert!(matches!(controller.downcast::<PathController>().unwrap().algorithm, Algorithm::Cubic(_)));
     }
 }
 

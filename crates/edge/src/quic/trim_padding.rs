@@ -1,10 +1,10 @@
 //! TLS for QUIC whose packets come out of decryption without the padding at their end, and counted.
 //!
-//! The QUIC engine takes PADDING for a frame a byte and goes through all the frame loop for each; at 12 ns a byte that is a
+//! quinn-proto takes PADDING for a frame a byte and goes through all the frame loop for each; at 12 ns a byte that is a
 //! sixth of what a lone request costs. The keys are the one place where a packet can be shortened before it gets there.
-//! Everything else is the engine's own TLS, unchanged.
+//! Everything else is quinn-proto's own TLS, unchanged.
 //!
-//! It is also the one place that sees what packets bring: the engine neither tells how much data of a stream waits in it,
+//! It is also the one place that sees what packets bring: quinn-proto neither tells how much data of a stream waits in it,
 //! nor, once a packet is shortened, does it know how much memory that data keeps. So the frames of request streams are noted here
 //! ([`take_streams`]), and data that is little beside what it came in is copied out of it. And it is where a client is refused
 //! for which there is no room when its handshake completes (`establish`).
@@ -33,7 +33,7 @@ thread_local! {
     /// STREAM frames of the packets that this thread has decrypted since they were last taken. The keys belong to the
     /// engine, which hands out nothing of them: this is the way past it.
     static STREAMS: RefCell<Vec<StreamFrame>> = const { RefCell::new(Vec::new()) };
-    /// A packet could not be decrypted since this was last taken. The engine drops such packets without saying so.
+    /// A packet could not be decrypted since this was last taken. quinn-proto drops such packets without saying so.
     static UNDECRYPTABLE: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -74,9 +74,9 @@ fn may_wait(frame: &StreamFrame) -> bool {
 }
 
 /// A TLS configuration whose sessions trim what they decrypt.
-pub(crate) struct Trimmed<C>(pub(crate) Arc<C>);
+pub(crate) struct TrimPadding<C>(pub(crate) Arc<C>);
 
-impl<C: ServerConfig + 'static> ServerConfig for Trimmed<C> {
+impl<C: ServerConfig + 'static> ServerConfig for TrimPadding<C> {
     fn initial_keys(&self, version: u32, dst_cid: &ConnectionId) -> Result<Keys, UnsupportedVersion> {
         self.0.initial_keys(version, dst_cid).map(trim)
     }
@@ -86,13 +86,13 @@ impl<C: ServerConfig + 'static> ServerConfig for Trimmed<C> {
     }
 
     fn start_session(self: Arc<Self>, version: u32, params: &TransportParameters) -> Box<dyn Session> {
-        Box::new(TrimmedSession(self.0.clone().start_session(version, params)))
+        Box::new(TrimPaddingSession(self.0.clone().start_session(version, params)))
     }
 }
 
-struct TrimmedSession(Box<dyn Session>);
+struct TrimPaddingSession(Box<dyn Session>);
 
-impl Session for TrimmedSession {
+impl Session for TrimPaddingSession {
     fn initial_keys(&self, dst_cid: &ConnectionId, side: Side) -> Keys {
         trim(self.0.initial_keys(dst_cid, side))
     }
@@ -162,13 +162,13 @@ fn trim_remote(keys: KeyPair<Box<dyn PacketKey>>) -> KeyPair<Box<dyn PacketKey>>
 }
 
 fn trim_key(key: Box<dyn PacketKey>) -> Box<dyn PacketKey> {
-    Box::new(TrimmedKey { key, received: AtomicU64::new(0), waiting: AtomicU64::new(0) })
+    Box::new(TrimPaddingKey { key, received: AtomicU64::new(0), waiting: AtomicU64::new(0) })
 }
 
 /// Bytes after which older packets count half.
 const RECENT: u64 = 256 * 1024;
 
-struct TrimmedKey {
+struct TrimPaddingKey {
     key: Box<dyn PacketKey>,
     /// Bytes of recent packets.
     received: AtomicU64,
@@ -177,7 +177,7 @@ struct TrimmedKey {
     waiting: AtomicU64,
 }
 
-impl TrimmedKey {
+impl TrimPaddingKey {
     /// Whether less than half of what this connection sends lately is data that may wait; `waiting` of `received` bytes are
     /// those of one more packet.
     fn is_sparse(&self, received: usize, waiting: u64) -> bool {
@@ -192,7 +192,7 @@ impl TrimmedKey {
     }
 }
 
-impl PacketKey for TrimmedKey {
+impl PacketKey for TrimPaddingKey {
     fn encrypt(&self, packet: u64, buf: &mut [u8], header_len: usize) {
         self.key.encrypt(packet, buf, header_len);
     }

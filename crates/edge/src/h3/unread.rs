@@ -1,4 +1,4 @@
-//! How much of a request lies unread in the QUIC engine, which does not tell: for the budget of request bodies.
+//! How much of a request lies unread in quinn-proto, which does not tell: for the budget of request bodies.
 //!
 //! The frames are counted where packets are decrypted. What they brought is bounded two ways, and the less counts: the bytes
 //! of all frames, some of which may have come twice, and the distance from what was read to the last byte that came, in
@@ -8,13 +8,13 @@ use spooky_bridge::padding::StreamFrame;
 
 /// What came on one stream and how much of it was read.
 #[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Arrivals {
+pub(crate) struct UnreadEstimate {
     received: u64,
     end: u64,
     read: u64,
 }
 
-impl Arrivals {
+impl UnreadEstimate {
     /// A frame came.
     pub(super) fn on_frame(&mut self, frame: &StreamFrame) {
         self.received = self.received.saturating_add(frame.length);
@@ -38,9 +38,9 @@ impl Arrivals {
     }
 }
 
-/// Frames of streams that the engine has not announced yet: it does so in the same turn.
+/// Frames of streams that quinn-proto has not announced yet: it does so in the same turn.
 #[derive(Debug, Default)]
-pub(crate) struct Unannounced(Vec<(u64, Arrivals)>);
+pub(crate) struct Unannounced(Vec<(u64, UnreadEstimate)>);
 
 /// More streams in one turn are not remembered: their first bytes are then not counted.
 const MAX_UNANNOUNCED: usize = 256;
@@ -48,18 +48,18 @@ const MAX_UNANNOUNCED: usize = 256;
 impl Unannounced {
     pub(super) fn on_frame(&mut self, frame: &StreamFrame) {
         let found = self.0.iter_mut().rev().find(|entry| entry.0 == frame.stream);
-        if let Some((_, arrivals)) = found {
-            arrivals.on_frame(frame);
+        if let Some((_, unread)) = found {
+            unread.on_frame(frame);
         } else if self.0.len() < MAX_UNANNOUNCED {
-            let mut arrivals = Arrivals::default();
-            arrivals.on_frame(frame);
-            self.0.push((frame.stream, arrivals));
+            let mut unread = UnreadEstimate::default();
+            unread.on_frame(frame);
+            self.0.push((frame.stream, unread));
         }
     }
 
     /// What came on a stream that is announced now.
-    pub(super) fn take(&mut self, stream: u64) -> Arrivals {
-        self.0.iter().find(|entry| entry.0 == stream).map_or_else(Arrivals::default, |entry| entry.1)
+    pub(super) fn take(&mut self, stream: u64) -> UnreadEstimate {
+        self.0.iter().find(|entry| entry.0 == stream).map_or_else(UnreadEstimate::default, |entry| entry.1)
     }
 
     pub(super) fn clear(&mut self) {
@@ -77,7 +77,7 @@ mod tests {
 
     #[test]
     fn a_stream_is_charged_for_its_own_bytes_and_once() {
-        let mut body = Arrivals::default();
+        let mut body = UnreadEstimate::default();
         assert_eq!(body.unread(5_000), 0);
         body.on_frame(&frame(0, 0, 1_000));
         body.on_read(300);
@@ -95,7 +95,7 @@ mod tests {
 
     #[test]
     fn a_gap_is_charged_to_nobody() {
-        let mut body = Arrivals::default();
+        let mut body = UnreadEstimate::default();
         body.on_frame(&frame(0, 900_000, 1));
         assert_eq!(body.unread(1_000_000), 1);
     }
