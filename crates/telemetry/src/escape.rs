@@ -1,9 +1,9 @@
-//! Text from peers, made fit for a line of the log.
+//! Escapes bytes from peers for the log.
 
 use std::fmt::{self, Write};
 
-/// Bytes that a peer chose. Control characters, spaces, quotes, backslashes and bytes outside ASCII are written as `\xNN`, so
-/// that they can neither end the line nor look like another field of it.
+/// Displays bytes from a peer. Writes control characters, spaces, quotes, backslashes and non-ASCII bytes as `\xNN`, so
+/// that a peer cannot forge log lines or fields.
 #[derive(Clone, Copy, Debug)]
 pub struct Escaped<'a>(pub &'a [u8]);
 

@@ -1,4 +1,4 @@
-//! What the process says about itself. For now the log; metrics and access lines will be added here.
+//! The log.
 #![forbid(unsafe_code)]
 
 mod escape;

@@ -1,35 +1,35 @@
-//! Lines that traffic can cause: at most [`LINES_PER_SECOND`] of a kind, with a count of those left out.
+//! Rate limit for log lines that traffic can cause: at most [`LINES_PER_SECOND`] per call site of
+//! [`limited!`](crate::limited), with a count of the suppressed lines.
 //!
-//! A kind is one place in the code, see [`limited!`](crate::limited). The counts are shared by all threads and touched only
-//! when such a line would be written.
+//! All threads share the counts, and access them only if the level of the line is enabled.
 
 use std::fmt;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-/// Lines of one kind that are written in one second.
+/// Maximum number of lines of a call site per second.
 pub const LINES_PER_SECOND: u64 = 10;
 
-/// Bits of the count in the word of [`LineLimit`]; the number of the second is above them.
+/// Bits of the count in `LineLimit::window`; the upper bits hold the second.
 const COUNT_BITS: u32 = 24;
 const COUNT_MASK: u64 = (1 << COUNT_BITS) - 1;
 
-/// The lines of one kind.
+/// Rate limit of a call site.
 #[derive(Debug, Default)]
 pub struct LineLimit {
-    /// The current second, and the lines of it.
+    /// The current second, and the number of its lines.
     window: AtomicU64,
     suppressed: AtomicU64,
 }
 
 impl LineLimit {
-    /// No lines yet.
+    /// Creates a limit without lines.
     pub const fn new() -> Self {
         Self { window: AtomicU64::new(0), suppressed: AtomicU64::new(0) }
     }
 
-    /// Asks for a line. `None` if it is one too many in this second; else how many were left out since the last one.
+    /// Returns `None` if the line must be suppressed, else the number of lines suppressed since the previous one.
     pub fn admit(&self, now: Instant) -> Option<Suppressed> {
         static ZERO: OnceLock<Instant> = OnceLock::new();
         self.admit_in(now.saturating_duration_since(*ZERO.get_or_init(|| now)).as_secs())
@@ -49,7 +49,7 @@ impl LineLimit {
     }
 }
 
-/// The end of a line: how many of its kind were left out before it, if any.
+/// Number of suppressed lines. Displays as the suffix of a log line, empty if there are none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Suppressed(u64);
 
@@ -59,9 +59,9 @@ impl fmt::Display for Suppressed {
     }
 }
 
-/// Writes a line that traffic can cause, unless its kind has had its lines of this second: `limited!(WARN, now, "...", ..)`.
+/// Writes a log line unless its call site has reached its limit: `limited!(WARN, now, "...", ..)`.
 ///
-/// Nothing is evaluated but `now` while the level is off.
+/// Evaluates no argument if the level is disabled.
 #[macro_export]
 macro_rules! limited {
     ($level:ident, $now:expr, $($text:tt)+) => {{

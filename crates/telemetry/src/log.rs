@@ -1,7 +1,7 @@
-//! The log: one line per event on standard error.
+//! Writes the log to standard error.
 //!
-//! Lines go through a bounded queue to a thread that writes them, so that no worker ever waits for a terminal or a pipe.
-//! Called once by the runtime at start; everything else logs through `tracing`.
+//! Lines pass a bounded queue to a writer thread, so that workers do not block on a terminal or a pipe. The runtime starts
+//! it once; other code logs through `tracing`.
 
 use spooky_config::{LogFilter, LogLevel};
 use tracing::Metadata;
@@ -15,73 +15,70 @@ use tracing_subscriber::{
     util::SubscriberInitExt,
 };
 
-/// Lines that may wait for the writer; further ones are dropped.
+/// Capacity of the queue. Lines that do not fit are dropped.
 const MAX_WAITING_LINES: usize = 8192;
 
-/// The environment variable that overrides the level of the configuration.
+/// Environment variable that overrides `log.level`.
 const VARIABLE: &str = "RUST_LOG";
 
-/// Decides which lines are written.
 type Filter = FilterFn<Box<dyn Fn(&Metadata<'_>) -> bool + Send + Sync>>;
 
-/// The log of the process. Dropping it writes the lines that still wait.
+/// The log of the process. Dropping it writes the queued lines.
 pub struct Log {
     filter: reload::Handle<Filter, Registry>,
     _writer: WorkerGuard,
 }
 
 impl Log {
-    /// Changes `log.level`. Where `RUST_LOG` names levels, those stay in force.
+    /// Changes `log.level`. Levels from `RUST_LOG` keep precedence.
     pub fn set_level(&self, level: LogLevel) {
-        // Fails only when another log is in charge, which then keeps its level.
+        // Fails only if another log was started first; its level does not change.
         let _ = self.filter.reload(filter_of(Levels::from_environment(level)));
     }
 }
 
-/// Starts the log at this level, or at those that `RUST_LOG` names for parts of the program. A second start in one process
-/// changes nothing.
+/// Starts the log at `level`, or at the levels of `RUST_LOG`. Has no effect if a log was already started.
 #[must_use = "the log ends when it is dropped"]
 pub fn start(level: LogLevel) -> Log {
     let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(MAX_WAITING_LINES);
     let (writer, guard) = builder.finish(std::io::stderr());
     let lines = fmt::layer().with_writer(writer).with_ansi(false);
     let levels = Levels::from_environment(level);
-    let unusable = levels.unusable.clone();
+    let invalid = levels.invalid.clone();
     let (enabled, filter) = reload::Layer::new(filter_of(levels));
     let _already_started = tracing_subscriber::registry().with(enabled).with(lines).try_init();
     std::panic::set_hook(Box::new(|panic| {
         let payload = panic.payload();
         let text =
             payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-        let place = panic.location().map(ToString::to_string).unwrap_or_default();
-        tracing::error!("panic captured: {} at {place}", text.unwrap_or("no message"));
+        let location = panic.location().map(ToString::to_string).unwrap_or_default();
+        tracing::error!("panic captured: {} at {location}", text.unwrap_or("no message"));
     }));
-    if let Some(text) = unusable {
+    if let Some(text) = invalid {
         tracing::warn!("{VARIABLE} '{text}' cannot be used; log.level stays in force");
     }
     Log { filter, _writer: guard }
 }
 
 fn filter_of(levels: Levels) -> Filter {
-    let most = levels.most();
+    let max_level = levels.max_level();
     let enabled = move |line: &Metadata<'_>| *line.level() <= levels.of(line.target());
-    FilterFn::new(Box::new(enabled) as Box<_>).with_max_level_hint(most)
+    FilterFn::new(Box::new(enabled) as Box<_>).with_max_level_hint(max_level)
 }
 
-/// Which lines are written.
 struct Levels {
     configured: LogLevel,
     named: LogFilter,
-    /// What the variable holds, if it means nothing.
-    unusable: Option<String>,
+    /// The value of the variable, if it is invalid.
+    invalid: Option<String>,
 }
 
 impl Levels {
-    /// The level of the configuration, overridden by `variable` if that is a filter.
+    /// Combines the configured level with the value of the environment variable.
     fn new(configured: LogLevel, variable: &str) -> Self {
         let named = LogFilter::parse(variable);
-        let unusable = (named.is_none() && !variable.trim().is_empty()).then(|| variable.to_owned());
-        Self { configured, named: named.unwrap_or_default(), unusable }
+        let invalid = (named.is_none() && !variable.trim().is_empty()).then(|| variable.to_owned());
+        Self { configured, named: named.unwrap_or_default(), invalid }
     }
 
     fn from_environment(configured: LogLevel) -> Self {
@@ -92,8 +89,8 @@ impl Levels {
         filter(self.named.level(target, self.configured))
     }
 
-    /// The most talkative of all levels.
-    fn most(&self) -> LevelFilter {
+    /// Returns the most verbose level.
+    fn max_level(&self) -> LevelFilter {
         let bare = self.named.bare().unwrap_or(self.configured);
         let levels = self.named.targets().map(|(_, level)| level).chain([bare]);
         levels.map(filter).max().unwrap_or(LevelFilter::OFF)
@@ -136,9 +133,9 @@ mod tests {
         ] {
             assert_eq!(level(variable, target), expected, "{variable} {target}");
         }
-        assert_eq!(Levels::new(LogLevel::Warn, "spooky_edge=whisper,off").most(), LevelFilter::TRACE);
-        assert_eq!(Levels::new(LogLevel::Warn, "spooky_edge=off").most(), LevelFilter::WARN);
-        assert_eq!(Levels::new(LogLevel::Warn, " ").unusable, None);
-        assert_eq!(Levels::new(LogLevel::Warn, "loud").unusable.as_deref(), Some("loud"));
+        assert_eq!(Levels::new(LogLevel::Warn, "spooky_edge=whisper,off").max_level(), LevelFilter::TRACE);
+        assert_eq!(Levels::new(LogLevel::Warn, "spooky_edge=off").max_level(), LevelFilter::WARN);
+        assert_eq!(Levels::new(LogLevel::Warn, " ").invalid, None);
+        assert_eq!(Levels::new(LogLevel::Warn, "loud").invalid.as_deref(), Some("loud"));
     }
 }
