@@ -1,4 +1,4 @@
-//! How long a large file takes: 1 000 upstreams with 10 backends each. `cargo bench -p spooky-config`.
+//! Measures loading a file with 1000 upstreams of 10 backends. Run with `cargo bench -p spooky-config`.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 
 use spooky_config::{diff, parse};
 
-/// The file that is read.
 fn text() -> String {
     let mut text = String::from("listen: { tls: { cert: c, key: k } }\nupstream:\n");
     for upstream in 0..1000 {
@@ -30,7 +29,7 @@ fn text() -> String {
     text
 }
 
-/// The shortest of five runs.
+/// Returns the shortest of five runs.
 fn shortest(mut work: impl FnMut()) -> Duration {
     let times = (0..5).map(|_| {
         let start = Instant::now();

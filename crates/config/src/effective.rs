@@ -1,11 +1,11 @@
-//! The configuration in effect, as text: every key present, every default filled in, secrets as `<redacted>`.
+//! Writes the effective configuration: every key present, every default filled in, secrets as `<redacted>`.
 
 use crate::file::config::Config;
 use crate::load::parse;
-use crate::spec::{Key, Value};
-use crate::yaml::emit::Shown;
+use crate::spec::{ConfigValue, Key};
+use crate::yaml::emit::Value;
 
-/// The smallest file that serves.
+/// Smallest valid file.
 const SMALLEST: &str = "\
 listen: { tls: { cert: certs/cert.pem, key: certs/key.pem } }
 upstream:
@@ -15,24 +15,24 @@ upstream:
 ";
 
 impl Config {
-    /// As a YAML document that loads back to the same configuration, secrets aside.
+    /// Returns a YAML document that loads to the same configuration, except for secrets.
     pub fn to_yaml(&self) -> String {
-        self.shown().document()
+        self.effective_value().document()
     }
 
-    /// As data. `listen` stands for itself and not among `listeners` once more.
-    pub(crate) fn shown(&self) -> Shown {
-        let mut shown = self.show(&Key::NONE);
-        if let (Some(_), Shown::Map(entries)) = (&self.listen, &mut shown) {
+    /// Returns the configuration as data. If `listen` is set, `listeners` is empty, because it only holds a copy of `listen`.
+    pub(crate) fn effective_value(&self) -> Value {
+        let mut shown = self.to_value(&Key::NONE);
+        if let (Some(_), Value::Map(entries)) = (&self.listen, &mut shown) {
             for (_, value) in entries.iter_mut().filter(|(name, _)| name == "listeners") {
-                *value = Shown::List(Vec::new());
+                *value = Value::List(Vec::new());
             }
         }
         shown
     }
 }
 
-/// What a file gets that says as little as possible, with one probed backend. Does not look at the environment.
+/// Returns the effective configuration of a minimal file with one backend and its health check. Ignores the environment.
 pub fn defaults() -> String {
     match parse(SMALLEST, "defaults", &|_| None) {
         Ok(loaded) => loaded.config.to_yaml(),

@@ -1,8 +1,8 @@
-//! `RUST_LOG`: which levels apply to which part of the program. Pure; called at start.
+//! Parses `RUST_LOG`. Pure; called at start.
 
 use crate::file::log::LogLevel;
 
-/// Levels by target, from `RUST_LOG`.
+/// Log levels by target, from `RUST_LOG`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LogFilter {
     level: Option<LogLevel>,
@@ -10,7 +10,8 @@ pub struct LogFilter {
 }
 
 impl LogFilter {
-    /// Reads a comma list of `level` and `target=level`, either vocabulary. A bare word is a level. `None`: unusable.
+    /// Parses a comma-separated list of `level` and `target=level`, with either set of level names. Returns `None` if it is
+    /// invalid.
     pub fn parse(text: &str) -> Option<Self> {
         let mut filter = Self::default();
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
@@ -25,25 +26,25 @@ impl LogFilter {
         (filter.level.is_some() || !filter.targets.is_empty()).then_some(filter)
     }
 
-    /// The level of a target: the longest module path that fits, else the bare level, else `configured`.
+    /// Returns the level of the longest matching target, else the bare level, else `configured`.
     pub fn level(&self, target: &str, configured: LogLevel) -> LogLevel {
         let fits = |name: &str| target.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"));
         let named = self.targets.iter().filter(|(name, _)| fits(name)).max_by_key(|(name, _)| name.len());
         named.map(|(_, level)| *level).or(self.level).unwrap_or(configured)
     }
 
-    /// The level that a bare word set.
+    /// Returns the level that is given without a target.
     pub fn bare(&self) -> Option<LogLevel> {
         self.level
     }
 
-    /// Targets with their levels, in the order written.
+    /// Returns the targets with their levels, in the order written.
     pub fn targets(&self) -> impl Iterator<Item = (&str, LogLevel)> {
         self.targets.iter().map(|(target, level)| (target.as_str(), *level))
     }
 }
 
-/// A crate or module path.
+/// Whether the text can be a crate or module path.
 fn is_target(target: &str) -> bool {
     !target.is_empty() && target.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b':'))
 }

@@ -1,8 +1,8 @@
-//! The configuration file of Spooky: YAML to typed values, with every problem located.
+//! Reads and checks the configuration file of Spooky.
 //!
-//! [`load`] reads a file and [`parse`] a text; both give a [`Config`] in which every value is valid and every default
-//! filled in, or all [`Problems`] at once. [`check_world`] then looks at what the file points to, [`examine`] does both. Called by the command
-//! line, at start and at reload; the data plane reads [`Config`] and never asks again whether a value is valid.
+//! [`load`] reads a file and [`parse`] a string. Both return a [`Config`] with valid values and all defaults filled in,
+//! or all [`Problems`], each with its position. [`preflight`] checks the files, accounts and ports that the configuration
+//! names; [`examine`] does both. The data plane reads [`Config`] and does not validate again.
 #![forbid(unsafe_code)]
 
 mod diff;
@@ -13,6 +13,7 @@ mod filter;
 mod load;
 pub mod pem;
 mod pending;
+mod preflight;
 mod problem;
 mod reference;
 mod schema;
@@ -20,7 +21,6 @@ mod source;
 mod spec;
 mod terminal;
 mod value;
-mod world;
 mod yaml;
 
 pub use diff::{Change, diff};
@@ -45,14 +45,14 @@ pub use file::upstream::{
 pub use filter::LogFilter;
 pub use load::{Loaded, load, parse};
 pub use pending::NOT_IN_EFFECT;
+pub use preflight::{PreflightMode, preflight};
 pub use problem::{Code, Problem, Problems, Severity};
 pub use reference::reference;
 pub use schema::schema;
 pub use value::address::{BackendAddress, BackendScheme};
 pub use value::host::{host_of, normalize_host};
-pub use value::http::{HashKey, HeaderName, HostPattern, Method, StatusRange, normal_host};
+pub use value::http::{HashKey, HeaderName, HostPattern, Method, StatusRange, parse_host};
 pub use value::network::{Network, is_loopback};
 pub use value::number::Auto;
 pub use value::path::matching_form;
 pub use value::secret::Secret;
-pub use world::{Mode, check_world};

@@ -1,14 +1,16 @@
-//! Keys that are read and checked, but whose feature does not exist yet. `spooky check` and each start warn of those that a
-//! file writes, and of protections that are on by default. Whoever builds a feature takes its keys out of both lists.
+//! Lists the keys that are parsed and validated but not implemented yet. `spooky check` and each start warn about those
+//! that a file sets, and about missing protections that are on by default. A change that implements a key removes it from
+//! both lists.
 
 use crate::load::Loaded;
 use crate::problem::{Problem, Problems};
 use crate::spec::Reader;
 use crate::spec::text::{Text, text};
-use crate::yaml::{Node, Place, Tree};
+use crate::yaml::{Node, Span, Tree};
 
-/// Paths of keys, each with everything below. Names of upstreams are `*`, indexes `[]`; `listeners[]` counts as `listen`.
-/// With a value at which the key rests: what the process does anyway. A block rests with `enabled: false`.
+/// Paths of keys, each including its subkeys. Upstream names are `*`, indexes `[]`; `listeners[]` counts as `listen`. The
+/// second field is the value that matches what the process does anyway and therefore causes no warning. For a block that
+/// is `enabled: false`.
 pub const NOT_IN_EFFECT: &[(&str, Option<&str>)] = &[
     ("listen.name", None),
     ("listen.alt_svc", None),
@@ -44,8 +46,8 @@ pub const NOT_IN_EFFECT: &[(&str, Option<&str>)] = &[
     ("reload.debounce_ms", None),
 ];
 
-/// Keys of the list above that protect the process, its backends or other clients and are on by default: they are warned of
-/// whether or not a file writes them. With what happens without them.
+/// Keys of the list above that protect the process, its backends or other clients and are on by default, with the
+/// consequence of their absence. A file that does not set them causes a warning too.
 const PROTECTIONS: &[(&str, &str)] = &[("security.sandbox", "the process runs without Landlock and seccomp")];
 
 const NO_EFFECT: Text = text("<key> has no effect").warning();
@@ -53,28 +55,27 @@ const NOT_BUILT: Text = NO_EFFECT.hint("this version reads and checks the key, b
 const UNPROTECTED: Text = NO_EFFECT.hint("not built yet: <missing>");
 
 impl Loaded {
-    /// A warning for each key of the file that does nothing yet, and for each protection that is on by default and does not
-    /// exist yet, in file order.
+    /// Returns a warning for each unimplemented key that the file sets and for each missing protection, in file order.
     pub fn not_in_effect(&self) -> Vec<Problem> {
         let mut reader = Reader::new(&self.file, &|_| None);
-        for (path, form, place) in written_below(&self.tree, NOT_IN_EFFECT) {
+        for (path, form, span) in written_below(&self.tree, NOT_IN_EFFECT) {
             let missing = PROTECTIONS.iter().find(|(known, _)| *known == form).map_or("", |(_, missing)| missing);
             let text = if missing.is_empty() { NOT_BUILT } else { UNPROTECTED };
             reader.path = path;
-            reader.report(place, text, "", &[("missing", missing)]);
+            reader.report(span, text, "", &[("missing", missing)]);
         }
         for (form, missing) in PROTECTIONS {
-            if let Some(place) = absent(&self.tree, form) {
+            if let Some(span) = absent(&self.tree, form) {
                 (*form).clone_into(&mut reader.path);
-                reader.report(place, UNPROTECTED, "", &[("missing", missing)]);
+                reader.report(span, UNPROTECTED, "", &[("missing", missing)]);
             }
         }
         Problems::new(reader.problems, &self.file, String::new()).into_iter().cloned().collect()
     }
 }
 
-/// Where the key of this form is not written although its block is in effect: the innermost mapping that exists.
-fn absent(node: &Node, form: &str) -> Option<Place> {
+/// Returns the position of the innermost existing mapping if the key is not set and its block is not disabled.
+fn absent(node: &Node, form: &str) -> Option<Span> {
     if is_off(node) {
         return None;
     }
@@ -83,30 +84,30 @@ fn absent(node: &Node, form: &str) -> Option<Place> {
         return node.entries().iter().find_map(|entry| absent(&entry.node, rest));
     }
     match node.entry(step) {
-        None => Some(node.place),
+        None => Some(node.span),
         Some(_) if rest.is_empty() => None,
         Some(entry) => absent(&entry.node, rest),
     }
 }
 
-/// A pending key, and the value at which it rests.
+/// An unimplemented key, and the value that causes no warning.
 type Pending = (&'static str, Option<&'static str>);
 
-/// The keys of the tree that are pending and do not rest: path, form and place.
-fn written_below(tree: &Node, pending: &[Pending]) -> Vec<(String, String, Place)> {
+/// Returns path, pattern and position of each unimplemented key that is set to a value that causes a warning.
+fn written_below(tree: &Node, pending: &[Pending]) -> Vec<(String, String, Span)> {
     let mut found = Vec::new();
     if !pending.is_empty() {
-        visit(tree, tree.place, ["", ""], pending, &mut found);
+        visit(tree, tree.span, ["", ""], pending, &mut found);
     }
     found
 }
 
-/// `names` are the path of the node and the same with `*` and `[]`; `place` is that of the key.
-fn visit(node: &Node, place: Place, names: [&str; 2], pending: &[Pending], found: &mut Vec<(String, String, Place)>) {
+/// `names` are the path of the node and the same with `*` and `[]`; `span` is that of the key.
+fn visit(node: &Node, span: Span, names: [&str; 2], pending: &[Pending], found: &mut Vec<(String, String, Span)>) {
     let [path, form] = names;
     if let Some((_, rest)) = pending.iter().find(|(known, _)| *known == form) {
-        if !rests(node, *rest) {
-            found.push((path.to_owned(), form.to_owned(), place));
+        if !is_inactive(node, *rest) {
+            found.push((path.to_owned(), form.to_owned(), span));
         }
         return;
     }
@@ -115,21 +116,21 @@ fn visit(node: &Node, place: Place, names: [&str; 2], pending: &[Pending], found
             for entry in entries {
                 let name = if form == "upstream" { "*" } else { entry.name.as_str() };
                 let names = [&*join(path, &entry.name), &*join(form, name)];
-                visit(&entry.node, entry.place, names, pending, found);
+                visit(&entry.node, entry.span, names, pending, found);
             }
         }
         Tree::List(items) => {
             for (index, item) in items.iter().enumerate() {
                 let form = if form == "listeners" { "listen".to_owned() } else { format!("{form}[]") };
-                visit(item, item.place, [&format!("{path}[{index}]"), &form], pending, found);
+                visit(item, item.span, [&format!("{path}[{index}]"), &form], pending, found);
             }
         }
         Tree::Scalar { .. } => {}
     }
 }
 
-/// Whether what is written asks for nothing that is not there.
-fn rests(node: &Node, rest: Option<&str>) -> bool {
+/// Whether the value asks for nothing that is unimplemented.
+fn is_inactive(node: &Node, rest: Option<&str>) -> bool {
     match &node.tree {
         Tree::Map(_) => is_off(node),
         Tree::Scalar { .. } => rest.is_some_and(|word| says(node, word)),
@@ -137,12 +138,11 @@ fn rests(node: &Node, rest: Option<&str>) -> bool {
     }
 }
 
-/// Whether a block is switched off.
 fn is_off(node: &Node) -> bool {
     node.entry("enabled").is_some_and(|entry| says(&entry.node, "false"))
 }
 
-/// Whether the scalar is this word, with the variables of the process's environment put in as `load` does.
+/// Whether the scalar equals `word` after substitution of environment variables, as in `load`.
 fn says(node: &Node, word: &str) -> bool {
     let env = |name: &str| std::env::var(name).ok();
     Reader::new("", &env).scalar(node).is_some_and(|found| found.text.eq_ignore_ascii_case(word))

@@ -1,22 +1,21 @@
-//! A mistake in the file, with its place, and how it is told. Owns no rule. Made by the reader and the world checks,
-//! shown by the command line, the control API and the log.
+//! Errors and warnings about a configuration, with their positions and output formats.
 
 use std::fmt;
 
-use crate::yaml::Place;
-use crate::yaml::emit::Shown;
+use crate::yaml::Span;
+use crate::yaml::emit::Value;
 
-/// Whether a problem stops the start.
+/// Severity of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
-    /// The file is refused.
+    /// The file is rejected.
     Error,
-    /// The file is used as it stands.
+    /// The file is used.
     Warning,
 }
 
 impl Severity {
-    /// The word in front of the message.
+    /// Returns the word that precedes the message.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Error => "error",
@@ -25,25 +24,25 @@ impl Severity {
     }
 }
 
-/// The kind of a problem, for programs.
+/// Machine-readable kind of a problem.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Code {
-    /// A value, key or combination that the language does not have.
+    /// An invalid value, key or combination.
     ConfigInvalid,
-    /// A certificate, key, CA, CRL or OCSP file that cannot be used.
+    /// An unusable certificate, key, CA, CRL or OCSP file.
     TlsMaterialInvalid,
-    /// A backend address that cannot be read, or stands twice.
+    /// An invalid or duplicate backend address.
     BackendAddressInvalid,
     /// Two routes that match the same requests with the same precedence.
     DuplicateRouteAmbiguity,
     /// Two sockets on one address and port.
     ListenerBindConflict,
-    /// Keys that are valid alone and not together.
+    /// Keys that are valid individually but not together.
     UnsupportedPolicyCombination,
 }
 
 impl Code {
-    /// The word in `--json` output.
+    /// Returns the code in `--json` output.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::ConfigInvalid => "config_invalid",
@@ -56,36 +55,36 @@ impl Code {
     }
 }
 
-/// One mistake or warning.
+/// An error or warning.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// Error or warning.
+    /// Whether it is an error.
     pub severity: Severity,
-    /// The file, as the caller named it.
+    /// File name, as given by the caller.
     pub file: String,
-    /// Line, from 1.
+    /// Line number, from 1.
     pub line: u32,
     /// Column in characters, from 1.
     pub column: u32,
-    /// Characters from the column on that the problem is about, at least 1.
+    /// Number of characters from the column on, at least 1.
     pub length: u32,
-    /// The key's path, such as `upstream.api.backends[0].weight`; empty for the file as a whole.
+    /// Path of the key, such as `upstream.api.backends[0].weight`; empty for the file as a whole.
     pub path: String,
-    /// The kind.
+    /// Machine-readable kind.
     pub code: Code,
-    /// The documented text.
+    /// Message, as listed in the configuration reference.
     pub message: String,
-    /// What to do about it.
+    /// How to fix it.
     pub hint: Option<String>,
 }
 
 impl Problem {
-    pub(crate) fn place(&self) -> Place {
-        Place { line: self.line, column: self.column, length: self.length }
+    pub(crate) fn span(&self) -> Span {
+        Span { line: self.line, column: self.column, length: self.length }
     }
 }
 
-/// `file:line:column: severity: path: message`, and the hint on an indented line of its own.
+/// Writes `file:line:column: severity: path: message`, and the hint on a separate indented line.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, line, column, path, message, .. } = self;
@@ -101,19 +100,18 @@ impl fmt::Display for Problem {
     }
 }
 
-/// How many problems there are beyond those that are told.
+/// Numbers of problems beyond the limit, which are counted but not listed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Untold {
+pub(crate) struct Suppressed {
     pub(crate) errors: usize,
     pub(crate) warnings: usize,
 }
 
-/// Problems of one file, ordered by position, with the text that they point into.
+/// Problems of one file, ordered by position, with the source text.
 #[derive(Debug, Clone)]
 pub struct Problems {
     list: Vec<Problem>,
-    /// What is only counted.
-    untold: Untold,
+    suppressed: Suppressed,
     pub(crate) file: String,
     pub(crate) source: String,
 }
@@ -122,61 +120,59 @@ impl Problems {
     /// Orders `list` by position and drops repetitions (an aliased node is read once for each use). `source` is the text
     /// of the file with its secrets masked.
     pub(crate) fn new(mut list: Vec<Problem>, file: &str, source: String) -> Self {
-        list.sort_by(|a, b| a.place().cmp(&b.place()).then_with(|| a.severity.cmp(&b.severity)));
-        list.dedup_by(|a, b| a.place() == b.place() && a.message == b.message);
-        Self { list, untold: Untold::default(), file: file.to_owned(), source }
+        list.sort_by(|a, b| a.span().cmp(&b.span()).then_with(|| a.severity.cmp(&b.severity)));
+        list.dedup_by(|a, b| a.span() == b.span() && a.message == b.message);
+        Self { list, suppressed: Suppressed::default(), file: file.to_owned(), source }
     }
 
-    /// With problems that are only counted.
-    pub(crate) fn and_untold(self, untold: Untold) -> Self {
-        Self { untold, ..self }
+    pub(crate) fn with_suppressed(self, suppressed: Suppressed) -> Self {
+        Self { suppressed, ..self }
     }
 
     /// Together with others of the same file.
     #[must_use]
     pub fn and(mut self, others: Vec<Problem>) -> Self {
         self.list.extend(others);
-        Self { untold: self.untold, ..Self::new(self.list, &self.file, self.source) }
+        Self { suppressed: self.suppressed, ..Self::new(self.list, &self.file, self.source) }
     }
 
-    /// What is only counted.
-    pub(crate) fn untold(&self) -> Untold {
-        self.untold
+    pub(crate) fn suppressed(&self) -> Suppressed {
+        self.suppressed
     }
 
-    /// All of them, in order.
+    /// Iterates over the listed problems in order.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
         self.list.iter()
     }
 
-    /// How many errors there are. Beyond a thousand they are counted and not told.
+    /// Returns the number of errors, including those that are counted but not listed.
     pub fn errors(&self) -> usize {
-        let told = self.list.iter().filter(|problem| problem.severity == Severity::Error).count();
-        told.saturating_add(self.untold.errors)
+        let reported = self.list.iter().filter(|problem| problem.severity == Severity::Error).count();
+        reported.saturating_add(self.suppressed.errors)
     }
 
-    /// Whether there is none.
+    /// Whether no problem is listed.
     pub fn is_empty(&self) -> bool {
         self.list.is_empty()
     }
 
-    /// The line that ends a check.
-    pub fn verdict(&self) -> String {
+    /// Returns the last line of a check.
+    pub fn summary(&self) -> String {
         match self.errors() {
             0 => "Configuration validation passed successfully".to_owned(),
             errors => format!("Configuration validation failed: {errors} error(s) in {}", self.file),
         }
     }
 
-    /// One problem a line, as on a stderr that is not a terminal. Empty without problems.
+    /// Returns one problem a line, as written to a stderr that is not a terminal. Empty without problems.
     pub fn plain(&self) -> String {
-        let told = self.list.iter().fold(String::new(), |out, problem| out + &problem.to_string() + "\n");
-        told + &self.rest()
+        let reported = self.list.iter().fold(String::new(), |out, problem| out + &problem.to_string() + "\n");
+        reported + &self.suppressed_lines()
     }
 
-    /// What is not told, a line for each severity; empty if everything is.
-    pub(crate) fn rest(&self) -> String {
-        let Untold { errors, warnings } = self.untold;
+    /// Returns a line for each severity with problems that are not listed.
+    pub(crate) fn suppressed_lines(&self) -> String {
+        let Suppressed { errors, warnings } = self.suppressed;
         let mut out = String::new();
         for (count, what) in [(errors, "errors"), (warnings, "warnings")] {
             if count > 0 {
@@ -186,23 +182,23 @@ impl Problems {
         out
     }
 
-    /// One JSON array, for `--json`.
+    /// Returns a JSON array, for `--json`.
     pub fn json(&self) -> String {
-        let text = |text: &str| Shown::Text(text.to_owned());
+        let text = |text: &str| Value::Text(text.to_owned());
         let objects = self.list.iter().map(|problem| {
             let fields = [
                 ("severity", text(problem.severity.as_str())),
                 ("file", text(&problem.file)),
-                ("line", Shown::Integer(problem.line.into())),
-                ("column", Shown::Integer(problem.column.into())),
+                ("line", Value::Integer(problem.line.into())),
+                ("column", Value::Integer(problem.column.into())),
                 ("path", text(&problem.path)),
                 ("code", text(problem.code.as_str())),
                 ("message", text(&problem.message)),
-                ("hint", problem.hint.as_deref().map_or(Shown::Null, text)),
+                ("hint", problem.hint.as_deref().map_or(Value::Null, text)),
             ];
-            Shown::Map(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
+            Value::Map(fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect())
         });
-        Shown::List(objects.collect()).json()
+        Value::List(objects.collect()).json()
     }
 }
 

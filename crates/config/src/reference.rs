@@ -1,15 +1,15 @@
-//! The reference page, from the declarations. Pure; a test holds `docs/reference/configuration.md` to it.
+//! Generates `docs/reference/configuration.md` from the declarations of the keys. A test compares the two.
 
 use std::fmt::Write;
 
 use crate::file::config::Config;
 use crate::load;
 use crate::problem::Severity;
-use crate::schema::words;
+use crate::schema::one_line;
 use crate::spec::text::fill;
-use crate::spec::{Block, Key, Kind, Text, Value, reader, scope};
+use crate::spec::{Block, ConfigValue, Key, Kind, Text, mapping, reader};
 use crate::value::quantity;
-use crate::yaml::emit::Shown;
+use crate::yaml::emit::Value;
 
 const HEAD: &str = "\
 # Configuration reference
@@ -37,21 +37,21 @@ All problems of a file are reported at once, each with line, column, path and, w
 followed by the messages about its keys; `<x>` stands for a value. These messages can be about any key:
 ";
 
-/// The page as Markdown.
+/// Returns the page as Markdown.
 pub fn reference() -> String {
     let mut out = HEAD.to_owned();
     out.push('\n');
     for text in general_texts() {
         answer(text, "", &mut out);
     }
-    section(Config::KEYS, Config::ABOUT, &Config::default().show(&Key::NONE), "", &mut out);
+    section(Config::KEYS, Config::ABOUT, &Config::default().to_value(&Key::NONE), "", &mut out);
     out
 }
 
-/// The texts that belong to no single key.
+/// Returns the messages that can be about any key.
 pub(crate) fn general_texts() -> Vec<Text> {
     let groups: [&[Text]; 5] =
-        [&load::TEXTS, &scope::TEXTS, &reader::TEXTS, &crate::spec::words::TEXTS, &quantity::TEXTS];
+        [&load::TEXTS, &mapping::TEXTS, &reader::TEXTS, &crate::spec::keywords::TEXTS, &quantity::TEXTS];
     groups.concat()
 }
 
@@ -60,9 +60,9 @@ fn put(out: &mut String, text: std::fmt::Arguments<'_>) {
     let _ = out.write_fmt(text);
 }
 
-fn section(keys: &'static [Key], about: &str, defaults: &Shown, path: &str, out: &mut String) {
+fn section(keys: &'static [Key], about: &str, defaults: &Value, path: &str, out: &mut String) {
     let title = if path.is_empty() { "The root" } else { path };
-    put(out, format_args!("\n## {title}\n\n{}\n\n", words(about)));
+    put(out, format_args!("\n## {title}\n\n{}\n\n", one_line(about)));
     out.push_str("| Key | Type | Default | Meaning |\n|---|---|---|---|\n");
     for key in keys {
         row(key, defaults.get(key.name), out);
@@ -84,13 +84,13 @@ fn section(keys: &'static [Key], about: &str, defaults: &Shown, path: &str, out:
     }
     for key in keys {
         let kind = (key.kind)();
-        // `listen` and `listeners[]` are one block; so are the global and the own blocks of upstreams.
+        // `listeners[]` has the keys of `listen`, and two blocks of an upstream have those of the global blocks.
         let described_elsewhere =
             ["listeners", "tls", "load_balancing"].contains(&key.name) && path_is_upstream(path, key);
         if let (Some((keys, about, step)), false) = (kind.block(), described_elsewhere) {
-            let inner = defaults.get(key.name).filter(|shown| matches!(shown, Shown::Map(_))).cloned();
+            let inner = defaults.get(key.name).filter(|shown| matches!(shown, Value::Map(_))).cloned();
             let step = if key.name == "upstream" { ".<u>" } else { step };
-            let inner = inner.filter(|_| step.is_empty()).or_else(|| inner_defaults(&kind)).unwrap_or(Shown::Null);
+            let inner = inner.filter(|_| step.is_empty()).or_else(|| inner_defaults(&kind)).unwrap_or(Value::Null);
             section(keys, about, &inner, &format!("{}{step}", join(path, key.name)), out);
         }
     }
@@ -100,7 +100,7 @@ fn path_is_upstream(path: &str, key: &Key) -> bool {
     path == "upstream.<u>" || key.name == "listeners"
 }
 
-fn inner_defaults(kind: &Kind) -> Option<Shown> {
+fn inner_defaults(kind: &Kind) -> Option<Value> {
     match kind {
         Kind::Block { defaults, .. } => Some(defaults()),
         Kind::Optional(inner) | Kind::List(inner) | Kind::Map(inner) => inner_defaults(inner),
@@ -112,22 +112,22 @@ fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
-fn row(key: &Key, default: Option<&Shown>, out: &mut String) {
+fn row(key: &Key, default: Option<&Value>, out: &mut String) {
     let kind = (key.kind)();
     let default = match (key.required, key.default, default) {
         (true, ..) => "required".to_owned(),
-        (_, "", Some(Shown::Map(_))) if kind.block().is_some() => "defaults".to_owned(),
-        (_, "", Some(Shown::Null) | None) => "none".to_owned(),
+        (_, "", Some(Value::Map(_))) if kind.block().is_some() => "defaults".to_owned(),
+        (_, "", Some(Value::Null) | None) => "none".to_owned(),
         (_, "", Some(shown)) => format!("`{}`", shown.line()),
         (_, words, _) => words.to_owned(),
     };
     let alias = if key.alias.is_empty() { String::new() } else { format!(" (alias `{}`)", key.alias) };
     let mark = if key.restart { " ↻" } else { "" };
     let kind = if key.seconds { "seconds".to_owned() } else { name(&kind) };
-    put(out, format_args!("| `{}`{alias}{mark} | {kind} | {default} | {} |\n", key.name, words(key.doc)));
+    put(out, format_args!("| `{}`{alias}{mark} | {kind} | {default} | {} |\n", key.name, one_line(key.doc)));
 }
 
-/// The name of a kind, with every word that it knows.
+/// Returns the name of a kind, or its keywords.
 fn name(kind: &Kind) -> String {
     match kind {
         Kind::Bool => "boolean".to_owned(),
@@ -136,7 +136,7 @@ fn name(kind: &Kind) -> String {
         Kind::Duration => "duration".to_owned(),
         Kind::Size => "size".to_owned(),
         Kind::Text(what) => (*what).to_owned(),
-        Kind::Words(rows) => {
+        Kind::Keywords(rows) => {
             let row = |row: &&[&str]| {
                 let mut spellings = row.iter().map(|word| format!("`{word}`"));
                 let first = spellings.next().unwrap_or_default();

@@ -1,85 +1,85 @@
-//! The JSON Schema (draft 2020-12) of the file, from the declarations. Pure; printed by `spooky schema`.
+//! Generates the JSON Schema (draft 2020-12) of the file from the declarations of the keys.
 
 use crate::file::config::Config;
-use crate::spec::{Key, Kind, Rule, Value};
-use crate::yaml::emit::Shown;
+use crate::spec::{ConfigValue, Key, Kind, Rule};
+use crate::yaml::emit::Value;
 
-/// The schema as JSON text.
+/// Returns the schema as JSON text.
 pub fn schema() -> String {
     let mut root = vec![
         pair("$schema", text("https://json-schema.org/draft/2020-12/schema")),
         pair("title", text("Spooky configuration")),
     ];
-    if let Shown::Map(block) = value(&Config::kind(), &Key::NONE, None) {
+    if let Value::Map(block) = value(&Config::kind(), &Key::NONE, None) {
         root.extend(block);
     }
     let needs = |name: &str| map([("required", list([text(name)]))]);
     root.push(pair("anyOf", list([needs("listen"), needs("listeners")])));
-    // Any value may come from the environment.
+    // Any value may be an environment variable.
     root.push(pair("$defs", map([("variable", map([("type", text("string")), ("pattern", text(r"\$\{"))]))])));
-    Shown::Map(root).json_pretty()
+    Value::Map(root).json_pretty()
 }
 
-fn text(text: &str) -> Shown {
-    Shown::Text(text.to_owned())
+fn text(text: &str) -> Value {
+    Value::Text(text.to_owned())
 }
 
-fn pair(name: &str, value: Shown) -> (String, Shown) {
+fn pair(name: &str, value: Value) -> (String, Value) {
     (name.to_owned(), value)
 }
 
-fn map<const N: usize>(entries: [(&str, Shown); N]) -> Shown {
-    Shown::Map(entries.into_iter().map(|(name, value)| pair(name, value)).collect())
+fn map<const N: usize>(entries: [(&str, Value); N]) -> Value {
+    Value::Map(entries.into_iter().map(|(name, value)| pair(name, value)).collect())
 }
 
-fn list<const N: usize>(items: [Shown; N]) -> Shown {
-    Shown::List(items.into())
+fn list<const N: usize>(items: [Value; N]) -> Value {
+    Value::List(items.into())
 }
 
-fn string(pattern: &str) -> Shown {
+fn string(pattern: &str) -> Value {
     map([("type", text("string")), ("pattern", text(pattern))])
 }
 
-fn any<const N: usize>(kinds: [Shown; N]) -> Shown {
+fn any<const N: usize>(kinds: [Value; N]) -> Value {
     map([("anyOf", list(kinds))])
 }
 
-/// The first paragraph-free form of a doc comment.
-pub(crate) fn words(doc: &str) -> String {
+/// Joins the lines of a doc comment.
+pub(crate) fn one_line(doc: &str) -> String {
     doc.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
-fn block(keys: &'static [Key], about: &str, defaults: Option<&Shown>) -> Shown {
+fn block(keys: &'static [Key], about: &str, defaults: Option<&Value>) -> Value {
     let properties = keys.iter().flat_map(|key| {
         let default = defaults.and_then(|block| block.get(key.name)).filter(|_| key.default.is_empty());
         let described = property(key, default);
         let alias = Some(key.alias).filter(|alias| !alias.is_empty()).map(|alias| pair(alias, described.clone()));
         [Some(pair(key.name, described)), alias].into_iter().flatten()
     });
-    let properties = Shown::Map(properties.collect());
+    let properties = Value::Map(properties.collect());
     let required = keys.iter().filter(|key| key.required).map(|key| text(key.name)).collect();
     map([
-        ("description", text(&words(about))),
+        ("description", text(&one_line(about))),
         ("type", text("object")),
         ("properties", properties),
-        ("required", Shown::List(required)),
-        ("additionalProperties", Shown::Bool(false)),
+        ("required", Value::List(required)),
+        ("additionalProperties", Value::Bool(false)),
     ])
 }
 
-fn property(key: &Key, default: Option<&Shown>) -> Shown {
-    let Shown::Map(mut entries) = value(&(key.kind)(), key, default) else { return Shown::Null };
+fn property(key: &Key, default: Option<&Value>) -> Value {
+    let Value::Map(mut entries) = value(&(key.kind)(), key, default) else { return Value::Null };
     entries.retain(|(name, _)| name != "description");
-    entries.insert(0, pair("description", text(&words(key.doc))));
-    let plain = |shown: &&Shown| !matches!(shown, Shown::Map(_) | Shown::Null);
+    entries.insert(0, pair("description", text(&one_line(key.doc))));
+    let plain = |shown: &&Value| !matches!(shown, Value::Map(_) | Value::Null);
     if let Some(default) = default.filter(plain).filter(|_| !key.required) {
         entries.push(pair("default", default.clone()));
     }
-    Shown::Map(entries)
+    Value::Map(entries)
 }
 
-/// The schema of a kind. Rules narrow numbers.
-fn value(kind: &Kind, key: &Key, default: Option<&Shown>) -> Shown {
+/// Returns the schema of a kind. Range rules narrow numbers.
+fn value(kind: &Kind, key: &Key, default: Option<&Value>) -> Value {
     let variable = || map([("$ref", text("#/$defs/variable"))]);
     match kind {
         Kind::Bool => any([map([("type", text("boolean"))]), variable()]),
@@ -91,10 +91,10 @@ fn value(kind: &Kind, key: &Key, default: Option<&Shown>) -> Shown {
         }
         Kind::Size => any([integer(0, i128::MAX, key), string("^[0-9]+[KMGkmg][Ii]?[Bb]$"), variable()]),
         Kind::Text(_) => map([("type", text("string"))]),
-        Kind::Words(rows) => {
+        Kind::Keywords(rows) => {
             let words: Vec<&str> = rows.iter().flat_map(|row| row.iter().copied()).collect();
             any([
-                map([("enum", Shown::List(words.iter().map(|word| text(word)).collect()))]),
+                map([("enum", Value::List(words.iter().map(|word| text(word)).collect()))]),
                 any_case(&words),
                 variable(),
             ])
@@ -102,7 +102,7 @@ fn value(kind: &Kind, key: &Key, default: Option<&Shown>) -> Shown {
         Kind::Auto(inner) => any([map([("const", text("auto"))]), any_case(&["auto"]), value(inner, key, None)]),
         Kind::Optional(inner) => any([value(inner, key, None), map([("type", text("null"))])]),
         Kind::Range => any([
-            map([("type", text("integer")), ("minimum", Shown::Integer(100)), ("maximum", Shown::Integer(599))]),
+            map([("type", text("integer")), ("minimum", Value::Integer(100)), ("maximum", Value::Integer(599))]),
             string("^[1-5][0-9]{2}(-[1-5][0-9]{2})?$"),
             variable(),
         ]),
@@ -117,8 +117,8 @@ fn value(kind: &Kind, key: &Key, default: Option<&Shown>) -> Shown {
     }
 }
 
-/// One of the words in any letter case. Editors offer the plain words; regular expressions of JSON Schema have no flags.
-fn any_case(words: &[&str]) -> Shown {
+/// Returns a pattern for the words in any letter case. JSON Schema patterns have no flags.
+fn any_case(words: &[&str]) -> Value {
     let letter = |each: char| match each {
         each if each.is_ascii_alphabetic() => format!("[{}{}]", each.to_ascii_uppercase(), each.to_ascii_lowercase()),
         each => each.to_string(),
@@ -127,23 +127,23 @@ fn any_case(words: &[&str]) -> Shown {
     string(&format!("^({})$", words.join("|")))
 }
 
-/// The defaults of a block that stands in a list or map, or is absent by default.
-fn inner_default(kind: &Kind) -> Option<Shown> {
+/// Returns the defaults of a block in a list or map, or of one that is absent by default.
+fn inner_default(kind: &Kind) -> Option<Value> {
     match kind {
         Kind::Block { defaults, .. } => Some(defaults()),
         _ => None,
     }
 }
 
-fn integer(least: i128, most: i128, key: &Key) -> Shown {
+fn integer(least: i128, most: i128, key: &Key) -> Value {
     let ranges = key.rules.iter().flatten().filter_map(|rule| match rule {
         Rule::Range { least, most, .. } => Some((*least, *most)),
         _ => None,
     });
     let (least, most) = ranges.fold((least, most), |now, rule| (now.0.max(rule.0), now.1.min(rule.1)));
-    let mut entries = vec![pair("type", text("integer")), pair("minimum", Shown::Integer(least))];
+    let mut entries = vec![pair("type", text("integer")), pair("minimum", Value::Integer(least))];
     if most < i128::MAX {
-        entries.push(pair("maximum", Shown::Integer(most)));
+        entries.push(pair("maximum", Value::Integer(most)));
     }
-    Shown::Map(entries)
+    Value::Map(entries)
 }

@@ -1,16 +1,15 @@
-//! Problems as a terminal shows them: the source line, and the place underlined. Of a line that is too long for that only
-//! the surroundings are shown.
+//! Renders problems for a terminal: the source line with the position underlined. Long lines are cut around the position.
 
 use annotate_snippets::{AnnotationKind, Level, Renderer, Snippet};
 
 use crate::problem::{Problem, Problems, Severity};
 
-/// Characters of a line that are shown at most before the place and from it on: together what the renderer leaves whole.
+/// Maximum number of characters shown before the position, and from it on. The renderer does not shorten a line of this length.
 const BEFORE: usize = 50;
 const AFTER: usize = 70;
 
 impl Problems {
-    /// Each problem with its source line and the place underlined, in colour if wanted.
+    /// Returns each problem with its source line, in colour if `color` is set.
     pub fn terminal(&self, color: bool) -> String {
         let renderer = if color { Renderer::styled() } else { Renderer::plain() };
         let mut cursor = Cursor::new(&self.source);
@@ -20,21 +19,21 @@ impl Problems {
             out.push_str(&draw(problem, &excerpt, &renderer));
             out.push_str("\n\n");
         }
-        out + &self.rest()
+        out + &self.suppressed_lines()
     }
 }
 
-/// Walks over the text once: problems are ordered by position, and a text may be one line of many megabytes.
+/// Position in the source text. Moves forward only, because problems are ordered by position and a text may be one line
+/// of many megabytes.
 struct Cursor<'t> {
-    /// From the start of the current line on.
+    /// Text from the start of the current line.
     rest: &'t str,
     line: u32,
-    /// A column of the current line, and the byte of `rest` at which it is.
+    /// A column of the current line, and its byte offset in `rest`.
     column: u32,
     byte: usize,
 }
 
-/// What is shown of a line.
 struct Excerpt {
     text: String,
     /// The bytes to underline.
@@ -47,7 +46,7 @@ impl<'t> Cursor<'t> {
         Self { rest: text, line: 1, column: 1, byte: 0 }
     }
 
-    /// The surroundings of a place that is not before the last one.
+    /// Returns the text around a position. The position must not be before the previous one.
     fn excerpt(&mut self, line: u32, column: u32, length: u32) -> Excerpt {
         while self.line < line {
             self.rest = self.rest.split_once('\n').map_or("", |(_, rest)| rest);
@@ -58,7 +57,7 @@ impl<'t> Cursor<'t> {
         let walked: usize = steps.take_while(|each| *each != '\n').map(char::len_utf8).sum();
         (self.column, self.byte) = (column.max(self.column), self.byte.saturating_add(walked));
         let (before, from) = self.rest.split_at_checked(self.byte).unwrap_or((self.rest, ""));
-        // No further than is shown: the line may go on for megabytes.
+        // The rest of the line may be megabytes long.
         let from = from.get(..byte_of(from, AFTER.saturating_add(1))).unwrap_or_default();
         let from = from.split_once(['\n', '\r']).map_or(from, |(line, _)| line);
         let start = before.char_indices().rev().nth(BEFORE.saturating_sub(1)).map_or(0, |(byte, _)| byte);
@@ -92,17 +91,17 @@ fn draw(problem: &Problem, excerpt: &Excerpt, renderer: &Renderer) -> String {
         group = group.element(Level::HELP.message(hint.as_str()));
     }
     let shown = renderer.render(&[group]);
-    // The renderer counts columns in the excerpt.
+    // The renderer counts columns in the excerpt, not in the line.
     let column = excerpt.text.get(..excerpt.from).unwrap_or_default().chars().count().saturating_add(1);
-    let place = |column: usize| format!("{}:{}:{column}", problem.file, problem.line);
+    let span = |column: usize| format!("{}:{}:{column}", problem.file, problem.line);
     if column == number(problem.column) {
         shown
     } else {
-        shown.replacen(&place(column), &place(number(problem.column)), 1)
+        shown.replacen(&span(column), &span(number(problem.column)), 1)
     }
 }
 
-/// The byte at which a character begins, or the end.
+/// Returns the byte offset of a character, or the length of the text.
 fn byte_of(text: &str, character: usize) -> usize {
     text.char_indices().nth(character).map_or(text.len(), |(byte, _)| byte)
 }
@@ -125,8 +124,8 @@ error: log.level: Invalid log level: lo\u{fc}d
         assert!(shown[at..].starts_with(expected), "{}", &shown[at..]);
         let lines: Vec<&str> = shown[at..].lines().skip(3).take(2).collect();
         let [line, mark] = lines[..] else { panic!("{shown}") };
-        let place = |text: &str, part: &str| text.find(part).map(|byte| text[..byte].chars().count());
-        assert_eq!(place(line, "lo\u{fc}d"), place(mark, "^^^^"), "{shown}");
+        let span = |text: &str, part: &str| text.find(part).map(|byte| text[..byte].chars().count());
+        assert_eq!(span(line, "lo\u{fc}d"), span(mark, "^^^^"), "{shown}");
         assert!(line.ends_with('\u{2026}'), "{line}");
     }
 }

@@ -23,12 +23,12 @@ fn ran() -> Duration {
     Duration::from_nanos(text.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0))
 }
 
-/// The first thing that is said of a text. Reading it and telling of it in every way is bounded in time and length.
+/// The first thing that is said of a text. Parsed it and telling of it in every way is bounded in time and length.
 fn refusal(text: &str) -> String {
     let start = ran();
     let problems = parse(text, "f", &|_| None).expect_err("refused");
-    for told in [problems.plain(), problems.json(), problems.terminal(false)] {
-        assert!(told.len() < MOST_TOLD, "{} bytes", told.len());
+    for reported in [problems.plain(), problems.json(), problems.terminal(false)] {
+        assert!(reported.len() < MOST_TOLD, "{} bytes", reported.len());
     }
     let took = ran().saturating_sub(start);
     assert!(took < BOUND, "took {took:?}");
@@ -164,17 +164,17 @@ fn nothing_is_searched_again_for_each_name_or_brace() {
 fn a_long_value_is_cut_where_it_is_quoted() {
     let value = "\u{fc}".repeat(5000);
     let problems = parse(&format!("log: {{ level: {value} }}\n"), "f", &|_| None).expect_err("refused");
-    let told = problems.iter().find(|problem| problem.path == "log.level").expect("a problem of the level");
-    assert_eq!(told.message, format!("Invalid log level: {}\u{2026}", "\u{fc}".repeat(1024)));
+    let reported = problems.iter().find(|problem| problem.path == "log.level").expect("a problem of the level");
+    assert_eq!(reported.message, format!("Invalid log level: {}\u{2026}", "\u{fc}".repeat(1024)));
 }
 
 #[test]
-fn a_thousand_errors_are_told_and_the_rest_is_counted() {
+fn a_thousand_errors_are_reported_and_the_rest_is_counted() {
     let problems = parse(&"x: 1\n".repeat(1500), "f", &|_| None).expect_err("refused");
     assert_eq!(problems.iter().count(), 1000);
     assert_eq!(problems.errors(), 1502);
-    for told in [problems.plain(), problems.terminal(false)] {
-        assert!(told.ends_with("\nf: and 502 more errors\n"), "{}", &told[told.len() - 100..]);
+    for reported in [problems.plain(), problems.terminal(false)] {
+        assert!(reported.ends_with("\nf: and 502 more errors\n"), "{}", &reported[reported.len() - 100..]);
     }
 }
 

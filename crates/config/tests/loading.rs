@@ -34,7 +34,7 @@ fn a_file_that_cannot_be_read_says_why() {
     let [problem] = problems.iter().collect::<Vec<_>>()[..] else { panic!("{problems}") };
     let expected = "Failed to read config file '/nonexistent/spooky.yaml': No such file or directory (os error 2)";
     assert_eq!(problem.message, expected);
-    assert_eq!(problems.verdict(), "Configuration validation failed: 1 error(s) in /nonexistent/spooky.yaml");
+    assert_eq!(problems.summary(), "Configuration validation failed: 1 error(s) in /nonexistent/spooky.yaml");
 }
 
 #[test]
@@ -47,7 +47,7 @@ fn a_file_that_is_not_utf8_says_so() {
 }
 
 #[test]
-fn a_problem_is_told_in_three_ways() {
+fn a_problem_is_reported_in_three_ways() {
     let text = format!(
         "{LISTEN}upstream:\n  api:\n    route: {{ host: a }}\n    backends:\n      \
          - {{ id: backend1, address: \"h:1\", weight: 0 }}\n"
@@ -82,7 +82,7 @@ error: upstream.api.backends[0].weight: Backend 'backend1' in upstream 'api' has
 fn all_problems_come_at_once_and_in_order() {
     let text = "version: 2\nlisten: { prot: http3, tls: {} }\nupstream: {}\nlog: { level: loud }\nreload: { x: 1 }\n";
     let problems = read(text).unwrap_err();
-    let places: Vec<_> = problems.iter().map(|problem| (problem.line, problem.column, problem.path.as_str())).collect();
+    let spans: Vec<_> = problems.iter().map(|problem| (problem.line, problem.column, problem.path.as_str())).collect();
     let expected = [
         (1, 10, "version"),
         (2, 11, "listen.prot"),
@@ -91,7 +91,7 @@ fn all_problems_come_at_once_and_in_order() {
         (4, 15, "log.level"),
         (5, 11, "reload.x"),
     ];
-    assert_eq!(places, expected, "{problems}");
+    assert_eq!(spans, expected, "{problems}");
 }
 
 #[test]
@@ -128,8 +128,8 @@ fn secrets_stay_secret() {
     let broken = read("observability: { control_api: { auth_token: \"hunter2").unwrap_err();
     assert!(!broken.terminal(false).contains("hunter2"), "{}", broken.terminal(false));
     let number = read(&text.replace("\"hunter2\", port: 0", "4242424242")).unwrap_err();
-    for told in [number.plain(), number.terminal(false), number.json()] {
-        assert!(!told.contains("4242424242"), "{told}");
+    for reported in [number.plain(), number.terminal(false), number.json()] {
+        assert!(!reported.contains("4242424242"), "{reported}");
     }
     let loaded = read(&text.replace("port: 0", "port: 1")).unwrap();
     let yaml = loaded.config.to_yaml();
@@ -226,7 +226,7 @@ fn unwritten_timeouts_follow_written_ones() {
 }
 
 #[test]
-fn a_timeout_that_breaks_the_order_is_told_with_the_line_of_the_other() {
+fn a_timeout_that_breaks_the_order_is_reported_with_the_line_of_the_other() {
     let text = |own: &str| {
         format!(
             "{LISTEN}performance:\n  backend_connect_timeout_ms: 3s\n  backend_total_request_timeout_ms: 35s\n\
@@ -234,21 +234,21 @@ fn a_timeout_that_breaks_the_order_is_told_with_the_line_of_the_other() {
              backends: [ {{ id: b, address: \"h:1\" }} ]\n"
         )
     };
-    let told = |own: &str| read(&text(own)).unwrap_err().plain();
+    let reported = |own: &str| read(&text(own)).unwrap_err().plain();
     assert_eq!(
-        told("response_ms: 36s"),
+        reported("response_ms: 36s"),
         "f.yaml:9:20: error: upstream.a.timeouts.response_ms: upstream.a.timeouts.response_ms must be <= total_ms \
          (35 s, written at line 4)\n"
     );
     assert_eq!(
-        told("response_ms: 2500"),
+        reported("response_ms: 2500"),
         "f.yaml:9:20: error: upstream.a.timeouts.connect_ms: upstream.a.timeouts.connect_ms must be <= response_ms \
          (2500 ms, written at line 9)\n    \
          hint: connect_ms is 3 s, written at line 3 as performance.backend_connect_timeout_ms\n"
     );
     assert!(read(&text("response_ms: 35s")).is_ok());
-    // A value that cannot be read is told alone.
-    let wrong = told("response_ms: 1.5");
+    // A value that cannot be read is reported alone.
+    let wrong = reported("response_ms: 1.5");
     assert_eq!(wrong.lines().filter(|line| line.contains("error:")).count(), 1, "{wrong}");
 }
 
@@ -327,5 +327,5 @@ fn warnings_do_not_refuse() {
     assert_eq!(loaded.warnings.len(), 2);
     assert!(loaded.warnings.iter().all(|warning| warning.severity == Severity::Warning));
     let problems = loaded.problems(Vec::new());
-    assert_eq!((problems.errors(), problems.verdict()), (0, "Configuration validation passed successfully".to_owned()));
+    assert_eq!((problems.errors(), problems.summary()), (0, "Configuration validation passed successfully".to_owned()));
 }

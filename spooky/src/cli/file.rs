@@ -3,13 +3,13 @@
 //! Owns which checks a command asks for; the rules and their texts are `spooky_config`'s. Called by the commands.
 
 use super::console;
-use spooky_config::{Config, Mode, Problems, examine, load};
+use spooky_config::{Config, PreflightMode, Problems, examine, load};
 use std::path::Path;
 
 /// Checks everything: what is wrong with the file and with what it points to, and which keys do nothing yet. Nothing stays
 /// bound.
 pub(super) fn findings(path: &Path) -> Problems {
-    match examine(path, Mode::Check) {
+    match examine(path, PreflightMode::Check) {
         Ok((loaded, problems)) => problems.and(loaded.not_in_effect()),
         Err(problems) => problems,
     }
@@ -18,7 +18,7 @@ pub(super) fn findings(path: &Path) -> Problems {
 /// The configuration to start with. Problems of the file, or of what it points to, are told on standard error, whatever
 /// the level of the log; so are keys that do nothing yet.
 pub(super) fn usable(path: &Path) -> Option<Config> {
-    match examine(path, Mode::Start) {
+    match examine(path, PreflightMode::Start) {
         Ok((loaded, problems)) => {
             console::show(&problems.and(loaded.not_in_effect()));
             Some(loaded.config)
@@ -40,6 +40,6 @@ pub(super) fn valid(path: &Path) -> Option<Config> {
 
 fn refuse(problems: &Problems) -> Option<Config> {
     console::show(problems);
-    console::complain(&problems.verdict());
+    console::complain(&problems.summary());
     None
 }

@@ -77,9 +77,9 @@ fn check(path: &Path, json: bool) -> ExitCode {
     }
     console::show(&found);
     if passed {
-        return console::print(&found.verdict());
+        return console::print(&found.summary());
     }
-    console::complain(&found.verdict());
+    console::complain(&found.summary());
     ExitCode::FAILURE
 }
 

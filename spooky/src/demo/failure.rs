@@ -43,7 +43,7 @@ impl fmt::Display for Failure {
                 out,
                 "error: port {port} on 127.0.0.1 is in use\n    hint: choose another one with --port, or stop the program that has it"
             ),
-            Self::Configuration(problems) => write!(out, "{}{}", problems.plain(), problems.verdict()),
+            Self::Configuration(problems) => write!(out, "{}{}", problems.plain(), problems.summary()),
             Self::Start(error) => write!(out, "error: {error}"),
             Self::Request(reason) => write!(out, "error: the request got no answer: {reason}"),
             Self::Answer(status) => write!(out, "error: the answer should be a success, and is {status}"),

@@ -1,7 +1,7 @@
 //! Reading the configuration again for a reload: the file and what it points to, with the capabilities that were kept for it.
 
 use crate::start_error::StartError;
-use spooky_config::{Config, Mode, Problem, Severity, examine};
+use spooky_config::{Config, PreflightMode, Problem, Severity, examine};
 use spooky_net::sys::privileges::raise_kept;
 use std::path::Path;
 
@@ -31,7 +31,7 @@ pub(super) fn with_kept<T>(act: impl FnOnce() -> Result<T, ReloadError>) -> Resu
 
 fn examined(file: &Path) -> Result<Config, ReloadError> {
     let line = |problem: &Problem| problem.to_string();
-    match examine(file, Mode::Start) {
+    match examine(file, PreflightMode::Start) {
         Ok((loaded, problems)) => {
             for problem in &problems {
                 tracing::warn!("{}", line(problem));

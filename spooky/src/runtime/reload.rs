@@ -33,7 +33,7 @@ impl Running {
     /// Puts a configuration into effect that is valid and whose files are readable.
     fn follow(&mut self, config: Config) -> Result<u64, ReloadError> {
         let changes = diff(&self.snapshot.config, &config);
-        let refused: Vec<_> = changes.iter().filter(|change| change.restart).map(Change::refusal).collect();
+        let refused: Vec<_> = changes.iter().filter(|change| change.restart).map(Change::rejection).collect();
         if !refused.is_empty() {
             return Err(ReloadError(refused));
         }

@@ -79,11 +79,11 @@ fn upstreams_are_compared_by_name_and_secrets_are_not_shown() {
 }
 
 #[test]
-fn a_refusal_names_the_key_and_both_values() {
+fn a_rejection_names_the_key_and_both_values() {
     let changes = diff(&config(""), &config("performance: { worker_threads: 4 }"));
     let expected =
         "runtime reload rejected: performance.worker_threads changed from auto to 4; restart required".to_owned();
-    assert_eq!(changes.iter().map(Change::refusal).collect::<Vec<_>>(), [expected]);
+    assert_eq!(changes.iter().map(Change::rejection).collect::<Vec<_>>(), [expected]);
 }
 
 /// The keys marked as needing a restart in docs/reference/configuration.md, each with everything below it except the exceptions.
@@ -130,15 +130,15 @@ fn is_below(path: &str, blocks: &[&str]) -> bool {
 }
 
 /// The entry at a path, created where it is missing.
-fn entry<'s>(shown: &'s mut Shown, path: &str) -> &'s mut Shown {
+fn entry<'s>(shown: &'s mut Value, path: &str) -> &'s mut Value {
     path.split('.').fold(shown, |shown, name| {
-        if !matches!(shown, Shown::Map(_)) {
-            *shown = Shown::Map(Vec::new());
+        if !matches!(shown, Value::Map(_)) {
+            *shown = Value::Map(Vec::new());
         }
-        let Shown::Map(entries) = shown else { unreachable!() };
+        let Value::Map(entries) = shown else { unreachable!() };
         let at = entries.iter().position(|(known, _)| known == name);
         let at = at.unwrap_or_else(|| {
-            entries.push((name.to_owned(), Shown::Null));
+            entries.push((name.to_owned(), Value::Null));
             entries.len() - 1
         });
         &mut entries[at].1
@@ -147,7 +147,7 @@ fn entry<'s>(shown: &'s mut Shown, path: &str) -> &'s mut Shown {
 
 #[test]
 fn every_key_is_live_or_needs_a_restart_as_listed() {
-    let old = config("").shown();
+    let old = config("").effective_value();
     for (block, key) in crate::spec::walk::keys() {
         let path = crate::spec::walk::join(&block, key.name);
         // Lists change as a whole, and blocks by their keys.
@@ -156,7 +156,7 @@ fn every_key_is_live_or_needs_a_restart_as_listed() {
         }
         let field = path.replace("upstream.*", "upstream.a");
         let mut new = old.clone();
-        *entry(&mut new, &field) = Shown::Text("something else".to_owned());
+        *entry(&mut new, &field) = Value::Text("something else".to_owned());
         let mut changes = Vec::new();
         compare_block(Config::KEYS, &old, &new, "", false, &mut changes);
         let fields: Vec<_> = changes.iter().map(|change| (change.field.as_str(), change.restart)).collect();

@@ -1,16 +1,16 @@
-//! `listen` and `listeners[]`: where clients come in.
+//! `listen` and `listeners[]`: the sockets for clients.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;
 
 use super::tls::{ListenTls, NO_PAIR};
+use crate::preflight::texts;
 use crate::problem::Code;
 use crate::spec::block::block;
-use crate::spec::key::is_written;
+use crate::spec::key::is_not_blank;
 use crate::spec::text::{Text, text};
-use crate::spec::{Item, Scope};
+use crate::spec::{ListItem, Mapping};
 use crate::value::network::{Network, is_host};
-use crate::world::texts;
 
 const PROTOCOL: Text = text("Invalid protocol: expected 'http3', found '<v>'");
 pub(crate) const PORT: Text = text("Invalid listen port: <v> (must be between 1 and 65535)");
@@ -25,34 +25,34 @@ block! {
     /// A UDP socket for HTTP/3, and a TCP socket on the same address and port for HTTP/2 and HTTP/1.1.
     pub struct Listener {
         /// Always `http3`.
-        protocol: String = "http3".to_owned(), holds(|word| word == "http3", PROTOCOL);
+        protocol: String = "http3".to_owned(), check(|word| word == "http3", PROTOCOL);
         /// IP literal (IPv6 with or without brackets; `::` also accepts IPv4) or a name that resolves.
-        address: String = "0.0.0.0".to_owned(), holds(is_written, ADDRESS), holds(is_host, NO_HOST);
+        address: String = "0.0.0.0".to_owned(), check(is_not_blank, ADDRESS), check(is_host, NO_HOST);
         /// Port for UDP and TCP.
-        port: u16 = 9889, range(1, 65_535, PORT), says(texts::PORT_BUSY), says(texts::UDP_BIND), says(texts::TCP_BIND);
+        port: u16 = 9889, range(1, 65_535, PORT), may_report(texts::PORT_BUSY), may_report(texts::UDP_BIND), may_report(texts::TCP_BIND);
         /// Label in metrics and logs; unique.
         name: String => join_host_port(&address, port), default("`<address>:<port>`");
         /// Announces HTTP/3 to TCP clients.
         alt_svc: AltSvc => AltSvc { port, ..AltSvc::default() };
         /// HTTP/2 and HTTP/1.1 over TLS.
         tcp: Tcp = Tcp::default();
-        /// Plain HTTP listener that only answers 308 to https.
+        /// Plain HTTP listener that answers every request with 308 to https.
         http_redirect: HttpRedirect => HttpRedirect { address: address.clone(), ..HttpRedirect::default() };
         /// Certificates and client authentication.
-        tls: ListenTls = ListenTls::default(), required(), says(NO_PAIR);
+        tls: ListenTls = ListenTls::default(), required(), may_report(NO_PAIR);
     }
-    also {
-        /// The listener's own place in the file: `listen` or `listeners[<i>]`.
+    derived {
+        /// Path of the listener in the file: `listen` or `listeners[<i>]`.
         key: String;
     }
-    settle Listener::settle
+    finalize Listener::finalize
 }
 
-impl Item for Listener {}
+impl ListItem for Listener {}
 
 impl Listener {
-    fn settle(&mut self, scope: &mut Scope<'_, '_>) {
-        self.key.clone_from(&scope.reader.path);
+    fn finalize(&mut self, mapping: &mut Mapping<'_, '_>) {
+        self.key.clone_from(&mapping.reader.path);
         for address in [&mut self.address, &mut self.http_redirect.address] {
             if let Some(inner) = address.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')) {
                 *address = inner.to_owned();
@@ -61,13 +61,13 @@ impl Listener {
     }
 }
 
-/// `host:port`, with brackets around IPv6.
+/// Returns `host:port`, with brackets around IPv6.
 pub fn join_host_port(host: &str, port: u16) -> String {
     let host = host.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(host);
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-/// An address and port in the form in which sockets are compared.
+/// Returns address and port in a normalized form, to compare sockets.
 pub(crate) fn socket_name(address: &str, port: u16) -> String {
     let literal = address.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(address);
     match literal.parse::<IpAddr>() {
@@ -107,24 +107,24 @@ block! {
     pub struct ProxyProtocol {
         /// Whether a PROXY header is expected from the trusted sources.
         enabled: bool = false;
-        /// Sources that must send the header; from all others it is not read.
-        trusted_sources: Vec<Network> = Vec::new(), otherwise(SOURCES_BAD), says(SOURCES_EMPTY);
+        /// Sources that must send the header. It is not parsed from others.
+        trusted_sources: Vec<Network> = Vec::new(), invalid(SOURCES_BAD), may_report(SOURCES_EMPTY);
     }
-    settle |block: &mut ProxyProtocol, scope: &mut Scope<'_, '_>| {
-        let named = !block.enabled || !block.trusted_sources.is_empty() || scope.any_failed("trusted_sources");
-        scope.require(named, &["trusted_sources"], SOURCES_EMPTY, &[]);
+    finalize |block: &mut ProxyProtocol, mapping: &mut Mapping<'_, '_>| {
+        let named = !block.enabled || !block.trusted_sources.is_empty() || mapping.any_failed("trusted_sources");
+        mapping.require(named, &["trusted_sources"], SOURCES_EMPTY, &[]);
     }
 }
 
 block! {
-    /// Plain HTTP that answers every request 308 to https.
+    /// Plain HTTP listener that answers every request with 308 to https.
     pub struct HttpRedirect {
         /// Whether it listens.
         enabled: bool = false;
-        /// Where it listens.
-        address: String = "0.0.0.0".to_owned(), holds(is_written, ADDRESS), holds(is_host, NO_HOST),
+        /// Address that it listens on.
+        address: String = "0.0.0.0".to_owned(), check(is_not_blank, ADDRESS), check(is_host, NO_HOST),
             default("`address`");
         /// TCP port.
-        port: u16 = 80, range(1, 65_535, PORT), says(texts::PORT_BUSY), says(texts::TCP_BIND);
+        port: u16 = 80, range(1, 65_535, PORT), may_report(texts::PORT_BUSY), may_report(texts::TCP_BIND);
     }
 }

@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 
 use crate::spec::block::block;
+use crate::spec::keywords::keywords;
 use crate::spec::text::{Text, text};
-use crate::spec::words::words;
 
 const LEVEL: Text = text("Invalid log level: <v>")
     .hint("use whisper, haunt, spooky, scream, poltergeist or silence, or a standard level");
 const SAMPLE_RATIO: Text = text("<key> must be between 0.0 and 1.0");
 const FIELD: Text = text("<list> contains an unknown field '<f>'");
 
-words! {
-    /// How much is logged, by either vocabulary.
+keywords! {
+    /// Log level, with two names for each.
     pub enum LogLevel {
         /// QUIC internals.
         Trace = ["whisper", "trace"],
@@ -22,24 +22,24 @@ words! {
         Info = ["spooky", "info"],
         /// Unhealthy backends, degraded states.
         Warn = ["scream", "warn"],
-        /// What cannot be recovered.
+        /// Errors that cannot be recovered.
         Error = ["poltergeist", "error"],
         /// Nothing.
         Off = ["silence", "off"],
     }
 }
 
-words! {
-    /// The form of log lines.
+keywords! {
+    /// Format of log lines.
     pub enum LogFormat {
         /// Text for people.
         Plain = ["plain"],
-        /// One JSON object a line.
+        /// One JSON object per line.
         Json = ["json"],
     }
 }
 
-words! {
+keywords! {
     /// A field of the access line.
     pub enum AccessField {
         /// `x-request-id`.
@@ -52,19 +52,19 @@ words! {
         Method = ["method"],
         /// Path and query.
         Path = ["path"],
-        /// What the client got.
+        /// Status sent to the client.
         Status = ["status"],
         /// Backend address.
         Backend = ["backend"],
         /// Upstream name.
         Upstream = ["upstream"],
-        /// Request head to the end of the response.
+        /// Time from the request head to the end of the response.
         LatencyMs = ["latency_ms"],
-        /// Further attempts.
+        /// Number of further attempts.
         Retries = ["retries"],
         /// Client address and port.
         Client = ["client"],
-        /// What the client spoke.
+        /// Protocol of the client.
         Protocol = ["protocol"],
         /// The request's host.
         Host = ["host"],
@@ -72,19 +72,19 @@ words! {
         BytesIn = ["bytes_in"],
         /// Response body bytes.
         BytesOut = ["bytes_out"],
-        /// Waiting for permits.
+        /// Time spent waiting for permits.
         QueueMs = ["queue_ms"],
-        /// Connecting to the backend.
+        /// Time spent connecting to the backend.
         ConnectMs = ["connect_ms"],
-        /// To the response head sent to the client.
+        /// Time until the response head was sent to the client.
         TtfbMs = ["ttfb_ms"],
-        /// Request sent to response head, at the backend.
+        /// Time from sending the request to the backend until its response head.
         UpstreamMs = ["upstream_ms"],
-        /// Attempts made.
+        /// Number of attempts.
         Attempts = ["attempts"],
-        /// Whether the answer came from a hedge.
+        /// Whether a hedged attempt answered.
         Hedged = ["hedged"],
-        /// Why it was refused or ended.
+        /// Why the request was refused or ended.
         Reason = ["reason"],
         /// The client's user agent.
         UserAgent = ["user_agent"],
@@ -128,7 +128,7 @@ block! {
     pub struct Log {
         /// Lowest level that is logged, by either name: `whisper` trace, `haunt` debug, `spooky` info, `scream` warn,
         /// `poltergeist` error, `silence` off.
-        level: LogLevel = LogLevel::Info, otherwise(LEVEL), default("`info`");
+        level: LogLevel = LogLevel::Info, invalid(LEVEL), default("`info`");
         /// Format of the lines.
         format: LogFormat = LogFormat::Plain, restart();
         /// Native journal protocol instead of stderr.
@@ -146,11 +146,11 @@ block! {
 
 block! {
     /// A log file.
-    pub struct LogFile whole {
+    pub struct LogFile standalone {
         /// Whether the file is used.
         enabled: bool = true, default("`true` when `file` is written, else `false`");
-        /// The parent directory is created. If the file cannot be opened, the log goes to stderr with a line that says
-        /// so.
+        /// Path of the file. The parent directory is created. If the file cannot be opened, Spooky logs to stderr and reports
+        /// the error there.
         path: PathBuf = PathBuf::from("/var/log/spooky/spooky.log");
     }
 }
@@ -162,11 +162,11 @@ block! {
         enabled: bool = true;
         /// Format of the lines.
         format: LogFormat = LogFormat::Plain, default("`log.format`");
-        /// A file of its own instead of the general log.
+        /// A separate file instead of the general log.
         file: Option<PathBuf> = None;
-        /// Share of answers below 400 that are logged.
+        /// Fraction of responses with a status below 400 that are logged.
         sample_ratio: f64 = 1.0, fraction(|ratio| (0.0..=1.0).contains(&ratio), SAMPLE_RATIO);
-        /// Which fields a line has, in the order given.
-        fields: Vec<AccessField> = AccessField::ALL.to_vec(), otherwise(FIELD), default("all");
+        /// Fields of a line, in this order.
+        fields: Vec<AccessField> = AccessField::ALL.to_vec(), invalid(FIELD), default("all");
     }
 }

@@ -1,4 +1,4 @@
-//! The blocks of the file, one file each. Here a key is declared, and nowhere else.
+//! The blocks of the file. All keys are declared here.
 
 pub(crate) mod balancing;
 pub(crate) mod config;

@@ -4,16 +4,16 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::listen::NO_HOST;
+use crate::preflight::texts;
 use crate::problem::Code;
-use crate::spec::Scope;
+use crate::spec::Mapping;
 use crate::spec::block::block;
-use crate::spec::key::is_written;
+use crate::spec::key::is_not_blank;
+use crate::spec::keywords::keywords;
 use crate::spec::text::{Text, text};
-use crate::spec::words::words;
 use crate::value::http::is_token;
 use crate::value::network::{is_host, is_loopback};
 use crate::value::secret::Secret;
-use crate::world::texts;
 
 const METRICS_ADDRESS: Text = text("observability.metrics.address cannot be empty when metrics are enabled");
 const CONTROL_ADDRESS: Text = text("observability.control_api.address cannot be empty when control_api is enabled");
@@ -38,7 +38,7 @@ const CONTROL_OPEN: Text =
         .warning();
 
 fn is_host_or_empty(text: &str) -> bool {
-    !is_written(text) || is_host(text)
+    !is_not_blank(text) || is_host(text)
 }
 
 fn is_path(text: &str) -> bool {
@@ -46,7 +46,7 @@ fn is_path(text: &str) -> bool {
 }
 
 fn is_url(text: &str) -> bool {
-    !is_written(text) || text.starts_with("http://") || text.starts_with("https://")
+    !is_not_blank(text) || text.starts_with("http://") || text.starts_with("https://")
 }
 
 block! {
@@ -70,24 +70,24 @@ block! {
         enabled: bool = false, restart();
         /// A failed bind stops the start.
         required: bool = false;
-        /// Where it listens.
-        address: String = "127.0.0.1".to_owned(), holds(is_host_or_empty, NO_HOST), says(METRICS_ADDRESS), says(METRICS_OPEN), restart();
+        /// Address that it listens on.
+        address: String = "127.0.0.1".to_owned(), check(is_host_or_empty, NO_HOST), may_report(METRICS_ADDRESS), may_report(METRICS_OPEN), restart();
         /// TCP port.
-        port: u16 = 9901, range(1, 65_535, PORT), says(texts::PORT_BUSY), says(texts::METRICS_BIND), restart();
+        port: u16 = 9901, range(1, 65_535, PORT), may_report(texts::PORT_BUSY), may_report(texts::METRICS_BIND), restart();
         /// Path of the metrics.
-        path: String = "/metrics".to_owned(), holds(is_path, PATH), restart();
+        path: String = "/metrics".to_owned(), check(is_path, PATH), restart();
         /// Also export the older metric names that break Prometheus naming rules. Earlier default: `true`.
         legacy_names: bool = false;
-        /// Connections at a time.
+        /// Maximum number of concurrent connections.
         max_connections: usize = 512, positive();
-        /// A connection ends after this.
+        /// Maximum duration of a connection.
         connection_timeout_ms: Duration = Duration::from_secs(30), positive();
     }
-    settle |block: &mut Metrics, scope: &mut Scope<'_, '_>| {
-        let address = is_written(&block.address) || !block.enabled;
-        scope.require(address, &["address"], METRICS_ADDRESS, &[]);
-        let closed = !block.enabled || !is_written(&block.address) || is_loopback(&block.address);
-        scope.require(closed, &["address"], METRICS_OPEN, &[("a", &block.address)]);
+    finalize |block: &mut Metrics, mapping: &mut Mapping<'_, '_>| {
+        let address = is_not_blank(&block.address) || !block.enabled;
+        mapping.require(address, &["address"], METRICS_ADDRESS, &[]);
+        let closed = !block.enabled || !is_not_blank(&block.address) || is_loopback(&block.address);
+        mapping.require(closed, &["address"], METRICS_OPEN, &[("a", &block.address)]);
     }
 }
 
@@ -98,46 +98,46 @@ block! {
         enabled: bool = false, restart();
         /// A failed bind stops the start.
         required: bool = false;
-        /// Where it listens.
-        address: String = "127.0.0.1".to_owned(), holds(is_host_or_empty, NO_HOST), says(CONTROL_ADDRESS), says(CONTROL_OPEN), restart();
+        /// Address that it listens on.
+        address: String = "127.0.0.1".to_owned(), check(is_host_or_empty, NO_HOST), may_report(CONTROL_ADDRESS), may_report(CONTROL_OPEN), restart();
         /// TCP port.
-        port: u16 = 9902, range(1, 65_535, PORT), says(texts::PORT_BUSY), says(texts::CONTROL_BIND), restart();
+        port: u16 = 9902, range(1, 65_535, PORT), may_report(texts::PORT_BUSY), may_report(texts::CONTROL_BIND), restart();
         /// `true`: HTTPS with the first listener's certificate.
         tls: bool = false, restart();
         /// Liveness.
-        health_path: String = "/health".to_owned(), holds(is_path, PATH), says(PATH_TWICE), restart();
+        health_path: String = "/health".to_owned(), check(is_path, PATH), may_report(PATH_TWICE), restart();
         /// Readiness.
-        ready_path: String = "/ready".to_owned(), holds(is_path, PATH), says(PATH_TWICE), restart();
+        ready_path: String = "/ready".to_owned(), check(is_path, PATH), may_report(PATH_TWICE), restart();
         /// State of the process.
-        runtime_path: String = "/admin/runtime".to_owned(), holds(is_path, PATH), says(PATH_TWICE), restart();
+        runtime_path: String = "/admin/runtime".to_owned(), check(is_path, PATH), may_report(PATH_TWICE), restart();
         /// Restart.
-        restart_path: String = "/admin/runtime/restart".to_owned(), holds(is_path, PATH), says(PATH_TWICE), restart();
+        restart_path: String = "/admin/runtime/restart".to_owned(), check(is_path, PATH), may_report(PATH_TWICE), restart();
         /// Reload of the configuration.
-        reload_path: String = "/admin/runtime/reload".to_owned(), holds(is_path, PATH), says(PATH_TWICE), restart();
+        reload_path: String = "/admin/runtime/reload".to_owned(), check(is_path, PATH), may_report(PATH_TWICE), restart();
         /// Reload of the certificates.
-        reload_certs_path: String = "/admin/runtime/reload-certs".to_owned(), holds(is_path, PATH), says(PATH_TWICE),
+        reload_certs_path: String = "/admin/runtime/reload-certs".to_owned(), check(is_path, PATH), may_report(PATH_TWICE),
             restart();
         /// State of the backends.
-        backends_path: String = "/admin/backends".to_owned(), holds(is_path, PATH), says(PATH_TWICE), restart();
+        backends_path: String = "/admin/backends".to_owned(), check(is_path, PATH), may_report(PATH_TWICE), restart();
         /// The effective configuration.
-        config_path: String = "/admin/config".to_owned(), holds(is_path, PATH), says(PATH_TWICE), restart();
+        config_path: String = "/admin/config".to_owned(), check(is_path, PATH), may_report(PATH_TWICE), restart();
         /// The log level.
-        log_level_path: String = "/admin/log-level".to_owned(), holds(is_path, PATH), says(PATH_TWICE), restart();
-        /// Bearer token of the commands.
-        auth_token: Option<Secret> = None, holds(is_written, TOKEN_EMPTY), says(TOKEN_REQUIRED), says(TOKEN_TWICE);
+        log_level_path: String = "/admin/log-level".to_owned(), check(is_path, PATH), may_report(PATH_TWICE), restart();
+        /// Bearer token required by the commands.
+        auth_token: Option<Secret> = None, check(is_not_blank, TOKEN_EMPTY), may_report(TOKEN_REQUIRED), may_report(TOKEN_TWICE);
         /// A file with the token; surrounding white space is dropped.
-        auth_token_file: Option<PathBuf> = None, holds(is_written, TOKEN_EMPTY), says(TOKEN_TWICE),
-            says(texts::FILE_MISSING), says(texts::FILE_UNREADABLE);
-        /// Connections at a time.
+        auth_token_file: Option<PathBuf> = None, check(is_not_blank, TOKEN_EMPTY), may_report(TOKEN_TWICE),
+            may_report(texts::FILE_MISSING), may_report(texts::FILE_UNREADABLE);
+        /// Maximum number of concurrent connections.
         max_connections: usize = 256, positive();
-        /// A connection ends after this.
+        /// Maximum duration of a connection.
         connection_timeout_ms: Duration = Duration::from_secs(30), positive();
     }
-    settle ControlApi::settle
+    finalize ControlApi::finalize
 }
 
 impl ControlApi {
-    /// The paths with their keys, in the order of the reference.
+    /// Returns the paths with their keys, in the order of the reference.
     pub fn paths(&self) -> [(&'static str, &str); 9] {
         [
             ("health_path", &self.health_path),
@@ -152,28 +152,28 @@ impl ControlApi {
         ]
     }
 
-    fn settle(&mut self, scope: &mut Scope<'_, '_>) {
+    fn finalize(&mut self, mapping: &mut Mapping<'_, '_>) {
         let paths = self.paths();
         for (index, (key, path)) in paths.iter().enumerate() {
             if let Some((other, _)) = paths.iter().take(index).find(|(_, earlier)| earlier == path) {
-                // The place is the one that the file sets; the other is a default.
-                let (key, other) = if scope.written(key) { (*key, *other) } else { (*other, *key) };
-                scope.require(false, &[key, other], PATH_TWICE, &[("y", other)]);
+                // The position is that of the key that the file sets; the other may be a default.
+                let (key, other) = if mapping.written(key) { (*key, *other) } else { (*other, *key) };
+                mapping.require(false, &[key, other], PATH_TWICE, &[("y", other)]);
             }
         }
-        scope.require(is_written(&self.address) || !self.enabled, &["address"], CONTROL_ADDRESS, &[]);
-        let closed = !self.enabled || !is_written(&self.address) || is_loopback(&self.address);
+        mapping.require(is_not_blank(&self.address) || !self.enabled, &["address"], CONTROL_ADDRESS, &[]);
+        let closed = !self.enabled || !is_not_blank(&self.address) || is_loopback(&self.address);
         let both = self.auth_token.is_some() && self.auth_token_file.is_some();
-        scope.require(!both, &["auth_token", "auth_token_file"], TOKEN_TWICE, &[]);
+        mapping.require(!both, &["auth_token", "auth_token_file"], TOKEN_TWICE, &[]);
         let guarded = closed || self.auth_token.is_some() || self.auth_token_file.is_some();
         let arguments = [("a", self.address.as_str())];
-        scope.require(guarded, &["auth_token", "auth_token_file", "address"], TOKEN_REQUIRED, &arguments);
-        scope.require(closed || self.tls, &["address"], CONTROL_OPEN, &arguments);
+        mapping.require(guarded, &["auth_token", "auth_token_file", "address"], TOKEN_REQUIRED, &arguments);
+        mapping.require(closed || self.tls, &["address"], CONTROL_OPEN, &arguments);
     }
 }
 
-words! {
-    /// How spans are sent.
+keywords! {
+    /// Protocol of the span exporter.
     pub enum TracingProtocol {
         /// OTLP over gRPC.
         Grpc = ["grpc"],
@@ -188,27 +188,27 @@ block! {
         /// Whether spans are exported.
         enabled: bool = false, restart();
         /// Name of the service in spans.
-        service_name: String = "spooky".to_owned(), says(SERVICE_NAME), restart();
+        service_name: String = "spooky".to_owned(), may_report(SERVICE_NAME), restart();
         /// Endpoint to which spans are sent.
-        otlp_endpoint: String = "http://127.0.0.1:4317".to_owned(), holds(is_written, ENDPOINT),
-            holds(is_url, ENDPOINT_URL), restart(),
+        otlp_endpoint: String = "http://127.0.0.1:4317".to_owned(), check(is_not_blank, ENDPOINT),
+            check(is_url, ENDPOINT_URL), restart(),
             default("`OTEL_EXPORTER_OTLP_TRACES_ENDPOINT`, `OTEL_EXPORTER_OTLP_ENDPOINT`, else `http://127.0.0.1:4317`");
         /// `grpc` or `http`.
         protocol: TracingProtocol = TracingProtocol::Grpc, restart();
-        /// Share of traces that are sampled.
+        /// Fraction of traces that are sampled.
         sample_ratio: f64 = 1.0, fraction(|ratio| (0.0..=1.0).contains(&ratio), SAMPLE_RATIO);
     }
-    settle |block: &mut Tracing, scope: &mut Scope<'_, '_>| {
-        let named = is_written(&block.service_name) || !block.enabled;
-        scope.require(named, &["service_name"], SERVICE_NAME, &[]);
+    finalize |block: &mut Tracing, mapping: &mut Mapping<'_, '_>| {
+        let named = is_not_blank(&block.service_name) || !block.enabled;
+        mapping.require(named, &["service_name"], SERVICE_NAME, &[]);
     }
 }
 
 impl Tracing {
-    /// Takes the endpoint that OpenTelemetry's own variables name, if any.
+    /// Sets the endpoint from the environment variables of OpenTelemetry, if set.
     pub(crate) fn follow_environment(&mut self, env: &dyn Fn(&str) -> Option<String>) {
         let variables = ["OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT"];
-        if let Some(endpoint) = variables.iter().filter_map(|name| env(name)).find(|value| is_written(value)) {
+        if let Some(endpoint) = variables.iter().filter_map(|name| env(name)).find(|value| is_not_blank(value)) {
             self.otlp_endpoint = endpoint;
         }
     }
@@ -217,18 +217,18 @@ impl Tracing {
 block! {
     /// Route decisions in logs and responses.
     pub struct Routing {
-        /// Route decision lines in the log.
+        /// Logs route decisions.
         enabled: bool = false;
-        /// Name the rule that decided.
+        /// Includes the deciding rule.
         include_reason: bool = true;
-        /// Adds the field below to responses.
+        /// Adds a response field with the decision.
         expose_header: bool = false;
-        /// Name of that field.
-        header_name: String = "x-spooky-route-decision".to_owned(), holds(|name| name.is_empty() || is_token(name), FIELD_NAME),
-            says(HEADER_NAME);
+        /// Name of the field that `expose_header` adds.
+        header_name: String = "x-spooky-route-decision".to_owned(), check(|name| name.is_empty() || is_token(name), FIELD_NAME),
+            may_report(HEADER_NAME);
     }
-    settle |block: &mut Routing, scope: &mut Scope<'_, '_>| {
-        scope.require(!block.expose_header || !block.header_name.is_empty(), &["header_name"], HEADER_NAME, &[]);
+    finalize |block: &mut Routing, mapping: &mut Mapping<'_, '_>| {
+        mapping.require(!block.expose_header || !block.header_name.is_empty(), &["header_name"], HEADER_NAME, &[]);
         block.header_name.make_ascii_lowercase();
     }
 }

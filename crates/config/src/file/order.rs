@@ -1,46 +1,45 @@
-//! The order of timeouts: none is longer than another that it is a part of. Written values are compared; unwritten ones
-//! follow them. Called by `performance` and by the `timeouts` of upstreams.
+//! Checks the order of timeouts: a timeout must not exceed another one that includes it. Values set in the file are
+//! compared; defaults adapt to them. Used by `performance` and by the `timeouts` of upstreams.
 
 use std::time::Duration;
 
-use crate::spec::Scope;
+use crate::spec::Mapping;
 use crate::spec::text::{Text, text};
-use crate::yaml::Place;
+use crate::yaml::Span;
 
-/// Quotes the longer value and where it was written.
+/// Contains the value that is exceeded and its line.
 pub(crate) const ORDER: Text = text("<key> must be <= <other> (<v>, written at line <line>)");
-/// Says where the shorter value comes from if it is not written in the block at fault.
+/// Hint with the source of the other value if it is not set in the same block.
 const INHERITED: &str = "<name> is <w>, written at line <at> as <global>";
 
 /// A timeout of the block that is being read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timeout {
     key: &'static str,
-    /// The key of `performance` that has the same meaning.
+    /// The equivalent key of `performance`.
     global: &'static str,
     value: Duration,
     written: Option<Written>,
 }
 
-/// Where a value was written.
 #[derive(Debug, Clone, Copy)]
 struct Written {
-    place: Place,
-    /// In the block that is being read, and not in `performance` on behalf of it.
+    span: Span,
+    /// Whether it is set in the block that is being read, not inherited from `performance`.
     here: bool,
 }
 
 impl Timeout {
-    /// A timeout of the block of `scope` with the value in effect.
-    pub(crate) fn new(scope: &Scope<'_, '_>, key: &'static str, global: &'static str, value: Duration) -> Self {
-        let here = scope.node.find(key).filter(|_| !scope.any_failed(key)).map(|node| (node.place, true));
+    /// Returns a timeout of the block `mapping` with its effective value.
+    pub(crate) fn new(mapping: &Mapping<'_, '_>, key: &'static str, global: &'static str, value: Duration) -> Self {
+        let here = mapping.node.find(key).filter(|_| !mapping.any_failed(key)).map(|node| (node.span, true));
         let global_path = format!("performance.{global}");
         let inherited = || {
-            let root = scope.reader.root.as_ref()?;
-            let node = root.find(&global_path).filter(|_| !scope.reader.any_failed(&global_path))?;
-            Some((node.place, false))
+            let root = mapping.reader.root.as_ref()?;
+            let node = root.find(&global_path).filter(|_| !mapping.reader.any_failed(&global_path))?;
+            Some((node.span, false))
         };
-        let written = here.or_else(inherited).map(|(place, here)| Written { place, here });
+        let written = here.or_else(inherited).map(|(span, here)| Written { span, here });
         Self { key, global, value, written }
     }
 
@@ -48,8 +47,9 @@ impl Timeout {
         self.written.map(|_| self.value)
     }
 
-    /// The value, moved between the written values of those that must not be longer and those that must not be shorter.
-    fn follow(self, shorter: &[Self], longer: &[Self]) -> Duration {
+    /// Returns the value, limited by the written values of timeouts that must not be longer and of those that must not be
+    /// shorter. A written value is not changed.
+    fn clamp(self, shorter: &[Self], longer: &[Self]) -> Duration {
         if self.written.is_some() {
             return self.value;
         }
@@ -60,8 +60,7 @@ impl Timeout {
     }
 }
 
-/// The five timeouts that have an order: connecting is a part of waiting for the response, which is a part of the total;
-/// silence in a body is no longer than the wait for its first byte, which is no longer than the total.
+/// The ordered timeouts: connect <= response <= total, and body idle <= first byte <= total.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Timeouts {
     pub(crate) connect: Timeout,
@@ -72,55 +71,55 @@ pub(crate) struct Timeouts {
 }
 
 impl Timeouts {
-    /// Reports written values that break the order, and gives every unwritten one the value that keeps it.
-    pub(crate) fn settle(mut self, scope: &mut Scope<'_, '_>) -> Self {
+    /// Reports written values that violate the order, and adapts all others to it.
+    pub(crate) fn finalize(mut self, mapping: &mut Mapping<'_, '_>) -> Self {
         let Self { connect, response, body_idle, first_byte, total } = self;
         for [shortest, middle, longest] in [[connect, response, total], [body_idle, first_byte, total]] {
             if middle.written.is_some() {
-                report(shortest, middle, scope);
-                report(middle, longest, scope);
+                report(shortest, middle, mapping);
+                report(middle, longest, mapping);
             } else {
-                report(shortest, longest, scope);
+                report(shortest, longest, mapping);
             }
         }
-        self.connect.value = connect.follow(&[], &[response, total]);
-        self.response.value = response.follow(&[connect], &[total]);
-        self.body_idle.value = body_idle.follow(&[], &[first_byte, total]);
-        self.first_byte.value = first_byte.follow(&[body_idle], &[total]);
-        self.total.value = total.follow(&[connect, response, body_idle, first_byte], &[]);
+        self.connect.value = connect.clamp(&[], &[response, total]);
+        self.response.value = response.clamp(&[connect], &[total]);
+        self.body_idle.value = body_idle.clamp(&[], &[first_byte, total]);
+        self.first_byte.value = first_byte.clamp(&[body_idle], &[total]);
+        self.total.value = total.clamp(&[connect, response, body_idle, first_byte], &[]);
         self
     }
 }
 
 impl Timeout {
-    /// The value in effect.
+    /// Returns the effective value.
     pub(crate) fn value(self) -> Duration {
         self.value
     }
 }
 
-/// Reports `shorter` if both values are written, one of them in this block, and it is longer than `longer`.
-fn report(shorter: Timeout, longer: Timeout, scope: &mut Scope<'_, '_>) {
+/// Reports `shorter` if it is longer than `longer`, both are written, and one of them in this block.
+fn report(shorter: Timeout, longer: Timeout, mapping: &mut Mapping<'_, '_>) {
     let (Some(from), Some(until)) = (shorter.written, longer.written) else { return };
     if shorter.value <= longer.value || !(from.here || until.here) {
         return;
     }
-    let (place, text) = if from.here { (from.place, ORDER) } else { (until.place, ORDER.hint(INHERITED)) };
+    let (span, text) = if from.here { (from.span, ORDER) } else { (until.span, ORDER.hint(INHERITED)) };
     let global = format!("performance.{}", shorter.global);
     let arguments = [
         ("other", longer.key),
-        ("v", &*in_words(longer.value)),
-        ("line", &*until.place.line.to_string()),
+        ("v", &*format_duration(longer.value)),
+        ("line", &*until.span.line.to_string()),
         ("name", shorter.key),
-        ("w", &*in_words(shorter.value)),
-        ("at", &*from.place.line.to_string()),
+        ("w", &*format_duration(shorter.value)),
+        ("at", &*from.span.line.to_string()),
         ("global", &*global),
     ];
-    scope.require_at(place, &[shorter.key, longer.key], text, &arguments);
+    mapping.require_at(span, &[shorter.key, longer.key], text, &arguments);
 }
 
-/// Whole seconds where they are, else milliseconds.
-fn in_words(value: Duration) -> String {
+/// Formats whole seconds as seconds, else milliseconds.
+fn format_duration(value: Duration) -> String {
     let millis = value.as_millis();
     if millis.is_multiple_of(1000) { format!("{} s", value.as_secs()) } else { format!("{millis} ms") }
 }

@@ -1,9 +1,9 @@
-//! `resilience.protocol`: which requests are taken at all.
+//! `resilience.protocol`: which requests are accepted.
 
 use crate::problem::Code;
-use crate::spec::Scope;
+use crate::spec::Mapping;
 use crate::spec::block::block;
-use crate::spec::key::is_written;
+use crate::spec::key::is_not_blank;
 use crate::spec::text::{Text, text};
 use crate::value::http::{Method, is_token};
 use crate::value::path::{literal_prefix, strip_port};
@@ -24,13 +24,13 @@ const CONNECT_OFF: Text =
     text("resilience.protocol.connect_allowed_ports/connect_allowed_authorities require allow_connect=true")
         .code(Code::UnsupportedPolicyCombination);
 
-/// `host:port` (RFC 9110 section 9.3.6).
+/// Whether the text is `host:port` (RFC 9110 section 9.3.6).
 fn is_authority(text: &str) -> bool {
     let port =
         text.rsplit_once(':').map(|(_, port)| port).filter(|port| port.bytes().all(|byte| byte.is_ascii_digit()));
     let port = port.and_then(|port| port.parse::<u16>().ok()).is_some_and(|port| port > 0);
     let bare_v6 = !text.starts_with('[') && text.matches(':').count() > 1;
-    let host = strip_port(text).and_then(crate::value::http::normal_host).is_some();
+    let host = strip_port(text).and_then(crate::value::http::parse_host).is_some();
     port && !bare_v6 && host
 }
 
@@ -38,35 +38,35 @@ block! {
     /// Which requests are accepted.
     pub struct Protocol {
         /// Requests in TLS early data. Tickets are then single use.
-        allow_0rtt: bool = false, says(EARLY_DATA_NONE);
+        allow_0rtt: bool = false, may_report(EARLY_DATA_NONE);
         /// Methods that may arrive in early data.
-        early_data_safe_methods: Vec<Method> = safe_methods(), holds(is_written, EARLY_DATA_EMPTY);
-        /// Fields of a request head, pseudo-headers counted, all `cookie` fields as one.
+        early_data_safe_methods: Vec<Method> = safe_methods(), check(is_not_blank, EARLY_DATA_EMPTY);
+        /// Maximum number of fields of a request head. Pseudo-header fields count; all `cookie` fields count as one.
         max_headers_count: usize = 128, positive();
-        /// Bytes of a request head: names plus values.
+        /// Maximum size of a request head: names plus values.
         max_headers_bytes: u64 = 16_384, positive();
         /// `:authority` and `host` must agree.
         enforce_authority_host_match: bool = true;
         /// Methods that are accepted; empty = all.
-        allowed_methods: Vec<Method> = Vec::new(), holds(is_written, METHOD_EMPTY), holds(is_token, METHOD_TOKEN);
-        /// Paths that are answered 403, with all paths below them.
-        denied_path_prefixes: Vec<String> = Vec::new(), holds(|path| path.starts_with('/'), DENIED),
-            says(DENIED_STAR);
-        /// `true`: 400 for paths with encoded slash, backslash or NUL.
+        allowed_methods: Vec<Method> = Vec::new(), check(is_not_blank, METHOD_EMPTY), check(is_token, METHOD_TOKEN);
+        /// Path prefixes that are answered with 403.
+        denied_path_prefixes: Vec<String> = Vec::new(), check(|path| path.starts_with('/'), DENIED),
+            may_report(DENIED_STAR);
+        /// `true`: answers 400 to paths with encoded slash, backslash or NUL.
         reject_ambiguous_paths: bool = false;
         /// Status of an upstream timeout: 503 or 504.
         timeout_status: u16 = 503, range(503, 504, STATUS);
         /// CONNECT tunnels.
         allow_connect: bool = false;
-        /// Ports that CONNECT may name; empty = no restriction.
-        connect_allowed_ports: Vec<u16> = Vec::new(), range(1, 65_535, CONNECT_PORTS), says(CONNECT_OFF);
-        /// Authorities that CONNECT may name; empty = no restriction.
-        connect_allowed_authorities: Vec<String> = Vec::new(), holds(is_authority, CONNECT_AUTHORITIES),
-            says(CONNECT_OFF);
+        /// Ports that CONNECT may use; empty = no restriction.
+        connect_allowed_ports: Vec<u16> = Vec::new(), range(1, 65_535, CONNECT_PORTS), may_report(CONNECT_OFF);
+        /// Authorities that CONNECT may use; empty = no restriction.
+        connect_allowed_authorities: Vec<String> = Vec::new(), check(is_authority, CONNECT_AUTHORITIES),
+            may_report(CONNECT_OFF);
         /// Upgrade on HTTP/1.1, extended CONNECT on HTTP/2 and HTTP/3.
         allow_websocket: bool = true;
     }
-    settle Protocol::settle
+    finalize Protocol::finalize
 }
 
 /// GET and HEAD.
@@ -75,18 +75,19 @@ pub(crate) fn safe_methods() -> Vec<Method> {
 }
 
 impl Protocol {
-    fn settle(&mut self, scope: &mut Scope<'_, '_>) {
-        let early =
-            !self.allow_0rtt || !self.early_data_safe_methods.is_empty() || scope.any_failed("early_data_safe_methods");
-        scope.require(early, &["early_data_safe_methods", "allow_0rtt"], EARLY_DATA_NONE, &[]);
+    fn finalize(&mut self, mapping: &mut Mapping<'_, '_>) {
+        let early = !self.allow_0rtt
+            || !self.early_data_safe_methods.is_empty()
+            || mapping.any_failed("early_data_safe_methods");
+        mapping.require(early, &["early_data_safe_methods", "allow_0rtt"], EARLY_DATA_NONE, &[]);
         let first =
             if self.connect_allowed_ports.is_empty() { "connect_allowed_authorities" } else { "connect_allowed_ports" };
         let unrestricted = self.connect_allowed_ports.is_empty() && self.connect_allowed_authorities.is_empty();
-        scope.require(self.allow_connect || unrestricted, &[first, "allow_connect"], CONNECT_OFF, &[]);
+        mapping.require(self.allow_connect || unrestricted, &[first, "allow_connect"], CONNECT_OFF, &[]);
         for (index, path) in self.denied_path_prefixes.iter().enumerate() {
             if let Some(prefix) = literal_prefix(path) {
                 let key = format!("denied_path_prefixes[{index}]");
-                scope.require(false, &[&key], DENIED_STAR, &[("prefix", prefix)]);
+                mapping.require(false, &[&key], DENIED_STAR, &[("prefix", prefix)]);
             }
         }
     }

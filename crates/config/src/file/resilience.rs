@@ -1,4 +1,4 @@
-//! `resilience`: what keeps the process and its backends standing under load and failure.
+//! `resilience`: limits, queues, retries, circuit breaking and the watchdog.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -7,13 +7,13 @@ use super::performance::Performance;
 use super::protocol::{Protocol, safe_methods};
 use crate::problem::Code;
 use crate::spec::block::block;
-use crate::spec::key::is_written;
+use crate::spec::key::is_not_blank;
 use crate::spec::text::{Text, text};
-use crate::spec::{Key, Kind, Reader, Scope, Value};
+use crate::spec::{ConfigValue, Key, Kind, Mapping, Reader};
 use crate::value::http::Method;
 use crate::value::quantity::millis;
 use crate::yaml::Node;
-use crate::yaml::emit::Shown;
+use crate::yaml::emit::Value;
 
 const MAX_BELOW_MIN: Text = text("resilience.adaptive_admission.max_limit (<a>) must be >= min_limit (<b>)");
 const MAX_ABOVE_GLOBAL: Text =
@@ -36,7 +36,7 @@ const WATCHDOG_HOOK: Text =
     text("resilience.watchdog.restart_hook is deprecated and unsupported; use restart_command instead");
 
 block! {
-    /// Limits, queues, retries, circuits and policies. Maps and lists of routes contain upstream names.
+    /// Limits, queues, retries, circuits and policies. Keys that list routes take upstream names.
     pub struct Resilience {
         /// A limit on requests in flight that follows upstream latency.
         adaptive_admission: AdaptiveAdmission = AdaptiveAdmission::default();
@@ -46,20 +46,20 @@ block! {
         protocol: Protocol = Protocol::default();
         /// Stops sending requests to backends that fail.
         circuit_breaker: CircuitBreaker = CircuitBreaker::default();
-        /// A second attempt for slow requests.
+        /// Sends a second attempt for slow requests.
         hedging: Hedging = Hedging::default();
         /// Limits retries and hedges.
         retry_budget: RetryBudget = RetryBudget::default();
-        /// Serves only core routes under load.
+        /// Serves only core routes under high load.
         brownout: Brownout = Brownout::default();
-        /// Detects that the process no longer serves.
+        /// Detects that the process no longer makes progress.
         watchdog: Watchdog = Watchdog::default();
     }
 }
 
 impl Resilience {
-    /// The defaults that follow from `performance`.
-    pub(crate) fn under(performance: &Performance) -> Self {
+    /// Returns the block with the defaults that depend on `performance`.
+    pub(crate) fn inheriting(performance: &Performance) -> Self {
         let mut block = Self::default();
         block.adaptive_admission.max_limit = performance.global_inflight_limit;
         if let Some(wait) = performance.inflight_acquire_wait_ms {
@@ -74,34 +74,33 @@ block! {
     pub struct AdaptiveAdmission {
         /// `false`: no adaptive limit at all.
         enabled: bool = true;
-        /// The limit never falls below this; never above `global_inflight_limit` in effect.
+        /// Lower bound of the limit; effectively at most `global_inflight_limit`.
         min_limit: usize = 64, positive();
-        /// The limit never rises above this.
-        max_limit: usize = 4096, positive(), says(MAX_BELOW_MIN), says(MAX_ABOVE_GLOBAL),
+        /// Upper bound of the limit.
+        max_limit: usize = 4096, positive(), may_report(MAX_BELOW_MIN), may_report(MAX_ABOVE_GLOBAL),
             default("`performance.global_inflight_limit`");
-        /// By how much a late window lowers the limit.
+        /// Amount by which a slow window lowers the limit.
         decrease_step: usize = 16, positive();
-        /// By how much any other window raises the limit.
+        /// Amount by which any other window raises the limit.
         increase_step: usize = 16, positive();
-        /// A window with a median time to the response head above this, and above three times the baseline, lowers the
-        /// limit.
+        /// A window is slow if its median time to the response head is above this and above three times the baseline.
         high_latency_ms: Duration = millis(500), positive();
     }
-    settle |block: &mut AdaptiveAdmission, scope: &mut Scope<'_, '_>| {
+    finalize |block: &mut AdaptiveAdmission, mapping: &mut Mapping<'_, '_>| {
         let arguments = [("a", &*block.max_limit.to_string()), ("b", &*block.min_limit.to_string())];
-        let ordered = !scope.written("max_limit") || block.max_limit >= block.min_limit;
-        scope.require(ordered, &["max_limit", "min_limit"], MAX_BELOW_MIN, &arguments);
+        let ordered = !mapping.written("max_limit") || block.max_limit >= block.min_limit;
+        mapping.require(ordered, &["max_limit", "min_limit"], MAX_BELOW_MIN, &arguments);
     }
 }
 
 impl AdaptiveAdmission {
-    /// Checks that need `performance`. Without a maximum of its own the global limit is one, and the minimum gives way.
-    pub(crate) fn check(&mut self, performance: &Performance, scope: &mut Scope<'_, '_>) {
+    /// Runs the checks that need `performance`, and lowers `min_limit` to `max_limit` if it is higher.
+    pub(crate) fn check(&mut self, performance: &Performance, mapping: &mut Mapping<'_, '_>) {
         const KEY: &str = "resilience.adaptive_admission.max_limit";
         let (most, global) = (self.max_limit, performance.global_inflight_limit);
         let arguments = [("a", &*most.to_string()), ("b", &*global.to_string())];
         let keys = [KEY, "performance.global_inflight_limit"];
-        scope.require(most <= global, &keys, MAX_ABOVE_GLOBAL, &arguments);
+        mapping.require(most <= global, &keys, MAX_ABOVE_GLOBAL, &arguments);
         self.min_limit = self.min_limit.min(self.max_limit);
     }
 }
@@ -109,15 +108,15 @@ impl AdaptiveAdmission {
 block! {
     /// Requests that wait for a permit.
     pub struct RouteQueue {
-        /// Waiting requests per upstream.
+        /// Maximum number of waiting requests per upstream.
         default_cap: usize = 512, positive();
-        /// Waiting requests in the process.
+        /// Maximum number of waiting requests in the process.
         global_cap: usize = 2048, positive();
-        /// Waiting requests of one upstream, by its name.
-        caps: BTreeMap<String, usize> = BTreeMap::new(), range(1, i128::MAX, CAPS), says(UNKNOWN_UPSTREAM);
-        /// How long a request waits; 0 = never, refuse at once.
+        /// Maximum number of waiting requests of single upstreams, by name.
+        caps: BTreeMap<String, usize> = BTreeMap::new(), range(1, i128::MAX, CAPS), may_report(UNKNOWN_UPSTREAM);
+        /// Maximum time that a request waits; 0 = refuse at once.
         max_wait_ms: Duration = millis(500);
-        /// `retry-after` of a refusal.
+        /// `retry-after` of a refused request.
         shed_retry_after_seconds: Duration = Duration::from_secs(1), seconds(), positive();
     }
 }
@@ -129,33 +128,33 @@ block! {
         enabled: bool = true;
         /// Consecutive failures that open a circuit.
         failure_threshold: usize = 3, positive();
-        /// How long it stays open. Earlier default: 30 s.
+        /// Time that a circuit stays open. Earlier default: 30 s.
         open_ms: Duration = millis(5000), positive();
         /// Concurrent probe requests of a half-open circuit.
         half_open_max_probes: usize = 1, positive();
-        /// Share of a pool (rounded down, by count) whose circuits may be open together. Below 100 a pool's only backend
-        /// keeps its circuit closed.
+        /// Percentage of the backends of a pool (rounded down) whose circuits may be open at the same time. Below 100, the
+        /// circuit of a pool's only backend never opens.
         max_open_percent: u8 = 50, range(0, 100, MAX_OPEN);
-        /// Whether answers from 500 on count as failures.
+        /// Whether 5xx responses count as failures.
         count_5xx: bool = false;
     }
 }
 
 block! {
-    /// A second attempt for slow requests.
+    /// Sends a second attempt for slow requests.
     pub struct Hedging {
         /// Whether requests are hedged.
         enabled: bool = false;
-        /// How long the first attempt runs before the second starts.
-        delay_ms: Duration = millis(100), says(HEDGING_DELAY);
+        /// Time after which the second attempt starts.
+        delay_ms: Duration = millis(100), may_report(HEDGING_DELAY);
         /// Methods that may be sent twice.
-        safe_methods: Vec<Method> = safe_methods(), holds(is_written, HEDGING_METHODS);
+        safe_methods: Vec<Method> = safe_methods(), check(is_not_blank, HEDGING_METHODS);
         /// Upstreams that are hedged; empty = all.
-        route_allowlist: Vec<String> = Vec::new(), says(UNKNOWN_UPSTREAM);
+        route_allowlist: Vec<String> = Vec::new(), may_report(UNKNOWN_UPSTREAM);
     }
-    settle |block: &mut Hedging, scope: &mut Scope<'_, '_>| {
+    finalize |block: &mut Hedging, mapping: &mut Mapping<'_, '_>| {
         let late = !block.enabled || block.delay_ms > Duration::ZERO;
-        scope.require(late, &["delay_ms", "enabled"], HEDGING_DELAY, &[]);
+        mapping.require(late, &["delay_ms", "enabled"], HEDGING_DELAY, &[]);
     }
 }
 
@@ -164,104 +163,104 @@ block! {
     pub struct RetryBudget {
         /// `false`: retries are limited only by `max_retries`.
         enabled: bool = true;
-        /// Retries and hedges as a share of first attempts.
+        /// Maximum retries and hedges as a percentage of first attempts.
         ratio_percent: u8 = 10, range(0, 100, RATIO);
-        /// The same for one upstream, by its name.
+        /// The same for single upstreams, by name.
         per_route_ratio_percent: BTreeMap<String, u8> = BTreeMap::new(), range(0, 100, ROUTE_RATIO),
-            says(UNKNOWN_UPSTREAM);
-        /// The time over which they are counted.
+            may_report(UNKNOWN_UPSTREAM);
+        /// Time window of the counts.
         window_ms: Duration = millis(10_000), positive();
-        /// Retries always allowed per window.
+        /// Number of retries that are always allowed per window.
         min_retries: usize = 3;
-        /// Further attempts of one request; 0 = no retries and no hedges.
+        /// Maximum number of further attempts of a request; 0 = no retries and no hedges.
         max_retries: usize = 2;
     }
 }
 
 block! {
-    /// Serves only core routes under load.
+    /// Serves only core routes under high load.
     pub struct Brownout {
         /// Whether brownout can start.
         enabled: bool = true;
-        /// Starts when this share of the limit is in flight.
+        /// Starts when this percentage of the limit is in flight.
         trigger_inflight_percent: u8 = 90, range(0, 100, BROWNOUT_PERCENT);
-        /// Ends at this share.
-        recover_inflight_percent: u8 = 60, range(0, 100, BROWNOUT_PERCENT), says(BROWNOUT_ORDER);
+        /// Ends at this percentage.
+        recover_inflight_percent: u8 = 60, range(0, 100, BROWNOUT_PERCENT), may_report(BROWNOUT_ORDER);
         /// Upstreams that are still served.
-        core_routes: Vec<String> = Vec::new(), says(UNKNOWN_UPSTREAM), says(BROWNOUT_CORE);
+        core_routes: Vec<String> = Vec::new(), may_report(UNKNOWN_UPSTREAM), may_report(BROWNOUT_CORE);
     }
-    settle |block: &mut Brownout, scope: &mut Scope<'_, '_>| {
+    finalize |block: &mut Brownout, mapping: &mut Mapping<'_, '_>| {
         let ordered = block.recover_inflight_percent < block.trigger_inflight_percent;
-        scope.require(ordered, &["recover_inflight_percent", "trigger_inflight_percent"], BROWNOUT_ORDER, &[]);
-        scope.require(!block.enabled || !block.core_routes.is_empty(), &["core_routes"], BROWNOUT_CORE, &[]);
+        mapping.require(ordered, &["recover_inflight_percent", "trigger_inflight_percent"], BROWNOUT_ORDER, &[]);
+        mapping.require(!block.enabled || !block.core_routes.is_empty(), &["core_routes"], BROWNOUT_CORE, &[]);
     }
 }
 
 block! {
-    /// Detects that the process no longer serves.
+    /// Detects that the process no longer makes progress.
     pub struct Watchdog {
         /// Whether it watches.
         enabled: bool = false;
         /// Length of a window.
         check_interval_ms: Duration = millis(1000), positive();
-        /// A worker without progress for this long degrades the window.
+        /// A worker without progress for this time degrades the window.
         poll_stall_timeout_ms: Duration = millis(5000), positive();
-        /// Share of requests with upstream timeouts that degrades the window.
+        /// Percentage of requests with upstream timeouts that degrades the window.
         timeout_error_rate_percent: u8 = 60, range(0, 100, WATCHDOG_ERRORS);
-        /// Minimum requests of a window for that share.
+        /// Minimum number of requests of a window for `timeout_error_rate_percent`.
         min_requests_per_window: usize = 20, positive();
-        /// Share of the limit in flight that degrades the window.
+        /// Percentage of the limit in flight that degrades the window.
         overload_inflight_percent: u8 = 95, range(0, 100, WATCHDOG_OVERLOAD);
-        /// Degraded windows in a row before a restart.
+        /// Consecutive degraded windows before a restart.
         unhealthy_consecutive_windows: usize = 3, positive();
         /// Maximum duration of the drain before a restart.
         drain_grace_ms: Duration = millis(8000), positive();
-        /// At most one restart in this time.
+        /// Minimum time between two restarts.
         restart_cooldown_ms: Duration = millis(120_000), positive();
         /// Program and arguments that restart the process; empty = only warn.
-        restart_command: Vec<String> = Vec::new(), says(WATCHDOG_COMMAND);
+        restart_command: Vec<String> = Vec::new(), may_report(WATCHDOG_COMMAND);
         /// Removed: use `restart_command`.
-        restart_hook: Option<Unsupported> = None, otherwise(WATCHDOG_HOOK);
+        restart_hook: Option<Unsupported> = None, invalid(WATCHDOG_HOOK);
     }
-    settle |block: &mut Watchdog, scope: &mut Scope<'_, '_>| {
-        let named = block.restart_command.first().is_none_or(|program| is_written(program));
-        scope.require(named, &["restart_command[0]"], WATCHDOG_COMMAND, &[]);
+    finalize |block: &mut Watchdog, mapping: &mut Mapping<'_, '_>| {
+        let named = block.restart_command.first().is_none_or(|program| is_not_blank(program));
+        mapping.require(named, &["restart_command[0]"], WATCHDOG_COMMAND, &[]);
     }
 }
 
-/// A key that takes no value any more.
+/// The type of a removed key.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Unsupported {}
 
-impl Value for Unsupported {
+impl ConfigValue for Unsupported {
     fn kind() -> Kind {
         Kind::Nothing
     }
 
     fn read(reader: &mut Reader<'_>, node: &Node, key: &Key, _base: Option<&Self>) -> Option<Self> {
-        reader.unreadable(node, key, "", WATCHDOG_HOOK);
+        reader.report_invalid(node, key, "", WATCHDOG_HOOK);
         None
     }
 
-    fn show(&self, _key: &Key) -> Shown {
-        Shown::Null
+    fn to_value(&self, _key: &Key) -> Value {
+        Value::Null
     }
 }
 
 impl Resilience {
-    /// Reports names that are no upstream.
-    pub(crate) fn check_names(&self, is_upstream: impl Fn(&str) -> bool, scope: &mut Scope<'_, '_>) {
-        // Places come from the entries: looking each name up again takes too long where there are a million.
+    /// Reports names of upstreams that do not exist.
+    pub(crate) fn check_names(&self, is_upstream: impl Fn(&str) -> bool, mapping: &mut Mapping<'_, '_>) {
+        // Positions come from the entries, because looking up each name would be slow with a million of them.
         for list in ["resilience.route_queue.caps", "resilience.retry_budget.per_route_ratio_percent"] {
-            let entries = scope.node.find(list).map_or(&[][..], Node::entries);
+            let entries = mapping.node.find(list).map_or(&[][..], Node::entries);
             for entry in entries.iter().filter(|entry| !is_upstream(&entry.name)) {
                 let (key, arguments) = (format!("{list}.{}", entry.name), [("list", list), ("u", &*entry.name)]);
-                scope.require_at(entry.node.place, &[&key], UNKNOWN_UPSTREAM, &arguments);
+                mapping.require_at(entry.node.span, &[&key], UNKNOWN_UPSTREAM, &arguments);
             }
         }
         let mut check = |list: &str, name: &str, key: &str| {
             let arguments = [("list", list), ("u", name)];
-            scope.require(is_upstream(name), &[key], UNKNOWN_UPSTREAM, &arguments);
+            mapping.require(is_upstream(name), &[key], UNKNOWN_UPSTREAM, &arguments);
         };
         for (index, name) in self.hedging.route_allowlist.iter().enumerate() {
             let list = "resilience.hedging.route_allowlist";

@@ -1,33 +1,33 @@
-//! `security` and `reload`: who the process is, and when it looks at its files again.
+//! `security` and `reload`: privileges, sandbox and automatic reload.
 
 use std::time::Duration;
 
+use crate::preflight::texts;
 use crate::problem::Code;
-use crate::spec::Scope;
+use crate::spec::Mapping;
 use crate::spec::block::block;
+use crate::spec::keywords::keywords;
 use crate::spec::text::{Text, text};
-use crate::spec::words::words;
-use crate::world::texts;
 
 const IDENTITY: Text =
     text("<key> must be non-empty when privilege drop is enabled").code(Code::UnsupportedPolicyCombination);
 
-words! {
-    /// Kernel sandbox after the drop of privileges.
+keywords! {
+    /// Kernel sandbox, entered after dropping privileges.
     pub enum Sandbox {
-        /// What the kernel has.
+        /// As far as the kernel supports it.
         Auto = ["auto"],
-        /// None.
+        /// No sandbox.
         Off = ["off"],
-        /// Start only with it.
+        /// Fails the start without it.
         Required = ["required"],
     }
 }
 
 block! {
-    /// What the process may do.
+    /// Privileges and sandbox of the process.
     pub struct Security {
-        /// The user and group after binding.
+        /// User and group after binding.
         privileges: Privileges = Privileges::default(), restart();
         /// Landlock and seccomp after dropping privileges: `auto` as far as the kernel supports them, `off`,
         /// `required`.
@@ -39,20 +39,20 @@ block! {
     /// Dropping privileges after binding.
     pub struct Privileges {
         /// Effective only when started as root.
-        enabled: bool = true, says(texts::ROOT_REFUSED);
+        enabled: bool = true, may_report(texts::ROOT_REFUSED);
         /// The user.
-        user: String = "nobody".to_owned(), says(IDENTITY), says(texts::NO_USER), says(texts::NOT_READABLE);
+        user: String = "nobody".to_owned(), may_report(IDENTITY), may_report(texts::NO_USER), may_report(texts::NOT_READABLE);
         /// The group. If the default group does not exist, the user's own group is used.
-        group: String = "nogroup".to_owned(), says(IDENTITY), says(texts::NO_GROUP);
+        group: String = "nogroup".to_owned(), may_report(IDENTITY), may_report(texts::NO_GROUP);
         /// Capabilities kept for reload.
         retain_capabilities: bool = true;
         /// Run as root with `enabled: false`.
         allow_root: bool = false;
     }
-    settle |block: &mut Privileges, scope: &mut Scope<'_, '_>| {
+    finalize |block: &mut Privileges, mapping: &mut Mapping<'_, '_>| {
         let named = |text: &str| !block.enabled || !text.trim().is_empty();
-        scope.require(named(&block.user), &["user"], IDENTITY, &[]);
-        scope.require(named(&block.group), &["group"], IDENTITY, &[]);
+        mapping.require(named(&block.user), &["user"], IDENTITY, &[]);
+        mapping.require(named(&block.group), &["group"], IDENTITY, &[]);
     }
 }
 

@@ -4,17 +4,17 @@ use crate::load::parse;
 use crate::problem::{Problems, Severity};
 use crate::spec::Text;
 use crate::spec::walk;
-use crate::{reference, value, world};
+use crate::{preflight, reference, value};
 
 /// Where a fragment goes in an otherwise valid file.
 fn file(part: &str, text: &str) -> String {
-    let place = |name: &str, valid: &str| if part == name { text.to_owned() } else { valid.to_owned() };
+    let span = |name: &str, valid: &str| if part == name { text.to_owned() } else { valid.to_owned() };
     let also = |name: &str| if part == name { format!(", {text}") } else { String::new() };
-    let listen = format!("{{ tls: {{ {} }}{} }}", place("tls", "cert: c, key: k"), also("listen"));
-    let backend = place("backend", "id: b, address: \"h:1\"");
+    let listen = format!("{{ tls: {{ {} }}{} }}", span("tls", "cert: c, key: k"), also("listen"));
+    let backend = span("backend", "id: b, address: \"h:1\"");
     let upstream = format!(
         "{{ route: {{ {} }}, backends: [ {{ {backend}{} }} ]{} }}",
-        place("route", "host: a"),
+        span("route", "host: a"),
         if part == "probe" { format!(", health_check: {{ {text} }}") } else { String::new() },
         also("upstream"),
     );
@@ -353,7 +353,7 @@ fn every_mistake_gets_its_text_where_it_stands() {
 }
 
 #[test]
-fn a_mistake_is_told_once() {
+fn a_mistake_is_reported_once() {
     for (part, text, expected) in MISTAKES.iter().chain(more::MISTAKES) {
         let found = problems(&file(part, text));
         let errors: Vec<_> = found.iter().filter(|problem| problem.severity == Severity::Error).collect();
@@ -402,12 +402,12 @@ fn no_text_is_without_a_mistake() {
     texts.extend(value::address::REASONS);
     let messages: Vec<&str> = MISTAKES.iter().chain(more::MISTAKES).map(|(_, _, message)| *message).collect();
     for text in texts {
-        // Files and accounts have tests of their own, in `world`.
-        let elsewhere = world::texts::ALL.iter().any(|known| known.template == text.template);
-        let told = messages.iter().any(|message| is_instance(text.template, message));
+        // Files and accounts have tests of their own, in `preflight`.
+        let elsewhere = preflight::texts::ALL.iter().any(|known| known.template == text.template);
+        let reported = messages.iter().any(|message| is_instance(text.template, message));
         // The file itself is read by a test of the whole crate.
         let elsewhere = elsewhere || text.template.starts_with("Failed to read");
-        assert!(told || elsewhere, "no mistake for: {}", text.template);
+        assert!(reported || elsewhere, "no mistake for: {}", text.template);
     }
 }
 

@@ -1,17 +1,17 @@
-//! TLS on both sides: `listen.tls`, and `upstream_tls` with `upstream.<u>.tls`. What the files hold is for the world
-//! checks; here only what the text says.
+//! TLS of listeners (`listen.tls`) and of upstreams (`upstream_tls`, `upstream.<u>.tls`). Does not read the files;
+//! preflight does.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::PathBuf;
 
+use crate::preflight::texts;
 use crate::problem::Code;
 use crate::spec::block::block;
-use crate::spec::key::is_written;
+use crate::spec::key::is_not_blank;
 use crate::spec::text::{Text, text};
-use crate::spec::{Item, Scope};
+use crate::spec::{ListItem, Mapping};
 use crate::value::http::{HeaderName, is_dns_name};
-use crate::world::texts;
 
 const HALF_PAIR: Text = text("<block>.cert and <block>.key must both be set when either is provided");
 pub(crate) const NO_PAIR: Text = text("<key> requires either cert/key or certificates entries");
@@ -29,8 +29,8 @@ const SUBJECT_TAKEN: Text = text("<key> '<v>' is a field that Spooky itself writ
     .code(Code::UnsupportedPolicyCombination)
     .hint("choose a name of your own, such as x-client-subject");
 
-/// Request fields that Spooky itself writes, removes or joins on the way to a backend.
-const FIELDS_OF_PROXY: [&str; 23] = [
+/// Request fields that Spooky sets, removes or joins.
+const PROXY_FIELDS: [&str; 23] = [
     "connection",
     "content-length",
     "cookie",
@@ -56,13 +56,13 @@ const FIELDS_OF_PROXY: [&str; 23] = [
     "x-request-id",
 ];
 
-/// Whether a field is one of them, also for backends that read `_` as `-`, as CGI does.
-fn is_field_of_proxy(name: &str) -> bool {
+/// Whether a field is one of them. Treats `_` as `-`, because CGI backends do.
+fn is_proxy_field(name: &str) -> bool {
     let name = name.replace('_', "-");
-    FIELDS_OF_PROXY.contains(&&*name)
+    PROXY_FIELDS.contains(&&*name)
 }
 
-/// A DNS name, or `*.` and one.
+/// Whether the text is a DNS name, optionally after `*.`.
 fn is_server_name(name: &str) -> bool {
     let name = name.strip_prefix("*.").unwrap_or(name);
     is_dns_name(name) && name.parse::<std::net::IpAddr>().is_err()
@@ -73,30 +73,30 @@ block! {
     /// `cert`/`key`, then the first entry; an unknown SNI gets the default. Keys are PKCS#8, PKCS#1 or SEC1 PEM.
     pub struct ListenTls {
         /// Certificate chain of the default pair, PEM.
-        cert: Option<PathBuf> = None, holds(is_written, EMPTY), says(HALF_PAIR),
-            says(texts::CERT_MISSING), says(texts::CERT_UNREADABLE), says(texts::CERT_GONE), says(texts::CERT_INVALID),
-            says(texts::CERT_NO_BLOCK), says(texts::PEM_UNREAD), says(texts::EXPIRED), says(texts::EXPIRES);
+        cert: Option<PathBuf> = None, check(is_not_blank, EMPTY), may_report(HALF_PAIR),
+            may_report(texts::CERT_MISSING), may_report(texts::CERT_UNREADABLE), may_report(texts::CERT_GONE), may_report(texts::CERT_INVALID),
+            may_report(texts::CERT_NO_BLOCK), may_report(texts::PEM_UNREAD), may_report(texts::EXPIRED), may_report(texts::EXPIRES);
         /// Private key of the default pair, PEM.
-        key: Option<PathBuf> = None, holds(is_written, EMPTY), says(texts::KEY_MISSING), says(texts::KEY_UNREADABLE),
-            says(texts::KEY_GONE), says(texts::KEY_INVALID), says(texts::KEY_ENCRYPTED), says(texts::KEY_NO_BLOCK),
-            says(texts::PEM_UNREAD), says(texts::KEY_MISMATCH);
+        key: Option<PathBuf> = None, check(is_not_blank, EMPTY), may_report(texts::KEY_MISSING), may_report(texts::KEY_UNREADABLE),
+            may_report(texts::KEY_GONE), may_report(texts::KEY_INVALID), may_report(texts::KEY_ENCRYPTED), may_report(texts::KEY_NO_BLOCK),
+            may_report(texts::PEM_UNREAD), may_report(texts::KEY_MISMATCH);
         /// OCSP response in DER that is stapled.
-        ocsp_file: Option<PathBuf> = None, holds(is_written, EMPTY), says(texts::OCSP_MISSING);
-        /// Further pairs, chosen by SNI.
+        ocsp_file: Option<PathBuf> = None, check(is_not_blank, EMPTY), may_report(texts::OCSP_MISSING);
+        /// Further certificates and keys, selected by SNI.
         certificates: Vec<Certificate> = Vec::new();
         /// Client certificates.
         client_auth: ClientAuth = ClientAuth::default();
     }
-    settle ListenTls::settle
+    finalize ListenTls::finalize
 }
 
 impl ListenTls {
-    fn settle(&mut self, scope: &mut Scope<'_, '_>) {
+    fn finalize(&mut self, mapping: &mut Mapping<'_, '_>) {
         let (cert, key) = (self.cert.is_some(), self.key.is_some());
         let present = if cert { "cert" } else { "key" };
-        scope.require(cert == key, &[present, "cert", "key"], HALF_PAIR, &[]);
+        mapping.require(cert == key, &[present, "cert", "key"], HALF_PAIR, &[]);
         if !cert && !key && self.certificates.is_empty() {
-            scope.require_here(NO_PAIR);
+            mapping.require_here(NO_PAIR);
         }
         let mut seen = HashMap::new();
         let named = self.certificates.iter().enumerate().map(|(index, entry)| (index, entry.server_name.as_str()));
@@ -106,9 +106,9 @@ impl ListenTls {
                     free.insert(index);
                 }
                 Entry::Occupied(earlier) => {
-                    let place = format!("certificates[{index}].server_name");
+                    let span = format!("certificates[{index}].server_name");
                     let arguments = [("n", name), ("j", &*earlier.get().to_string())];
-                    scope.require(false, &[&place], SERVER_NAME_TWICE, &arguments);
+                    mapping.require(false, &[&span], SERVER_NAME_TWICE, &arguments);
                 }
             }
         }
@@ -116,22 +116,22 @@ impl ListenTls {
 }
 
 block! {
-    /// A pair that is chosen by SNI.
+    /// A certificate and key selected by SNI.
     pub struct Certificate {
         /// DNS name or `*.suffix`; must be covered by the certificate.
-        server_name: String = String::new(), required(), holds(is_server_name, SERVER_NAME), says(SERVER_NAME_TWICE),
-            says(texts::NOT_COVERED);
+        server_name: String = String::new(), required(), check(is_server_name, SERVER_NAME), may_report(SERVER_NAME_TWICE),
+            may_report(texts::NOT_COVERED);
         /// Certificate chain, PEM.
-        cert: PathBuf = PathBuf::new(), required(), holds(is_written, EMPTY);
+        cert: PathBuf = PathBuf::new(), required(), check(is_not_blank, EMPTY);
         /// Private key, PEM.
-        key: PathBuf = PathBuf::new(), required(), holds(is_written, EMPTY);
+        key: PathBuf = PathBuf::new(), required(), check(is_not_blank, EMPTY);
         /// OCSP response in DER that is stapled.
-        ocsp_file: Option<PathBuf> = None, holds(is_written, EMPTY), says(texts::OCSP_MISSING);
+        ocsp_file: Option<PathBuf> = None, check(is_not_blank, EMPTY), may_report(texts::OCSP_MISSING);
     }
-    settle |block: &mut Certificate, _: &mut Scope<'_, '_>| block.server_name.make_ascii_lowercase()
+    finalize |block: &mut Certificate, _: &mut Mapping<'_, '_>| block.server_name.make_ascii_lowercase()
 }
 
-impl Item for Certificate {}
+impl ListItem for Certificate {}
 
 block! {
     /// Client certificates (mutual TLS).
@@ -139,23 +139,23 @@ block! {
         /// `true`: a certificate is requested and, if sent, must verify.
         enabled: bool = false;
         /// `true`: without one the handshake fails.
-        require_client_cert: bool = false, says(CLIENT_CERT_ALONE);
+        require_client_cert: bool = false, may_report(CLIENT_CERT_ALONE);
         /// Certificate authorities that sign clients, PEM.
-        ca_file: Option<PathBuf> = None, holds(is_written, EMPTY), says(CA_REQUIRED), says(texts::FILE_MISSING),
-            says(texts::CA_NO_BLOCK), says(texts::PEM_UNREAD);
+        ca_file: Option<PathBuf> = None, check(is_not_blank, EMPTY), may_report(CA_REQUIRED), may_report(texts::FILE_MISSING),
+            may_report(texts::CA_NO_BLOCK), may_report(texts::PEM_UNREAD);
         /// PEM revocation lists, checked for the whole chain.
-        crl_file: Option<PathBuf> = None, holds(is_written, EMPTY), says(texts::FILE_MISSING),
-            says(texts::FILE_UNREADABLE), says(texts::CRL_NO_BLOCK), says(texts::PEM_UNREAD);
-        /// Request field that carries the verified subject upstream, as in RFC 4514; a client's own field of that name is
-        /// removed, always. It cannot be a field that Spooky itself writes or removes, such as `via` or `x-forwarded-for`.
-        subject_header: Option<HeaderName> = None, says(SUBJECT_TAKEN);
+        crl_file: Option<PathBuf> = None, check(is_not_blank, EMPTY), may_report(texts::FILE_MISSING),
+            may_report(texts::FILE_UNREADABLE), may_report(texts::CRL_NO_BLOCK), may_report(texts::PEM_UNREAD);
+        /// Request field that passes the verified subject to the backend, in the form of RFC 4514. A field of that name from a
+        /// client is always removed. It cannot be a field that Spooky sets or removes, such as `via` or `x-forwarded-for`.
+        subject_header: Option<HeaderName> = None, may_report(SUBJECT_TAKEN);
     }
-    settle |block: &mut ClientAuth, scope: &mut Scope<'_, '_>| {
+    finalize |block: &mut ClientAuth, mapping: &mut Mapping<'_, '_>| {
         let allowed = block.enabled || !block.require_client_cert;
-        scope.require(allowed, &["require_client_cert", "enabled"], CLIENT_CERT_ALONE, &[]);
-        scope.require(!block.enabled || block.ca_file.is_some(), &["ca_file", "enabled"], CA_REQUIRED, &[]);
+        mapping.require(allowed, &["require_client_cert", "enabled"], CLIENT_CERT_ALONE, &[]);
+        mapping.require(!block.enabled || block.ca_file.is_some(), &["ca_file", "enabled"], CA_REQUIRED, &[]);
         if let Some(header) = block.subject_header.as_deref() {
-            scope.require(!is_field_of_proxy(header), &["subject_header"], SUBJECT_TAKEN, &[("v", header)]);
+            mapping.require(!is_proxy_field(header), &["subject_header"], SUBJECT_TAKEN, &[("v", header)]);
         }
     }
 }
@@ -163,31 +163,31 @@ block! {
 block! {
     /// TLS to backends, health probes included. A block in an upstream replaces the global one as a whole. If a CA is
     /// given, public roots are not trusted unless `use_system_roots` is `true`.
-    pub struct UpstreamTls whole {
-        /// `false`: chain and name are not checked, and addresses without scheme may turn out to be cleartext.
-        verify_certificates: bool = true, says(UNVERIFIED);
+    pub struct UpstreamTls standalone {
+        /// `false`: chain and name are not checked, and backends with an address without scheme may use cleartext.
+        verify_certificates: bool = true, may_report(UNVERIFIED);
         /// `false`: the name is not checked, the chain still is. SNI is sent in both cases whenever the name is a DNS name.
         strict_sni: bool = true;
         /// Name for SNI and for the check.
-        server_name: Option<String> = None, holds(is_peer_name, SERVER_NAME), default("host of the address");
+        server_name: Option<String> = None, check(is_peer_name, SERVER_NAME), default("host of the address");
         /// Certificate authorities, PEM.
-        ca_file: Option<PathBuf> = None, holds(is_written, EMPTY_WHEN_PROVIDED), says(texts::FILE_MISSING),
-            says(texts::CA_NO_BLOCK), says(texts::PEM_UNREAD);
+        ca_file: Option<PathBuf> = None, check(is_not_blank, EMPTY_WHEN_PROVIDED), may_report(texts::FILE_MISSING),
+            may_report(texts::CA_NO_BLOCK), may_report(texts::PEM_UNREAD);
         /// Directory of certificate authorities: every `.pem`, `.crt` and `.cer` file in it.
-        ca_dir: Option<PathBuf> = None, holds(is_written, EMPTY_WHEN_PROVIDED), says(texts::FILE_MISSING),
-            says(texts::CA_DIR_NOT_DIR), says(texts::CA_DIR_EMPTY), says(texts::PEM_UNREAD);
-        /// `true` adds the public roots to the given ones.
+        ca_dir: Option<PathBuf> = None, check(is_not_blank, EMPTY_WHEN_PROVIDED), may_report(texts::FILE_MISSING),
+            may_report(texts::CA_DIR_NOT_DIR), may_report(texts::CA_DIR_EMPTY), may_report(texts::PEM_UNREAD);
+        /// `true` trusts the public roots in addition to the given CAs.
         use_system_roots: bool => ca_file.is_none() && ca_dir.is_none(),
             default("`true` without `ca_file` and `ca_dir`, else `false`");
         /// Client certificate chain for backends, PEM.
-        client_cert: Option<PathBuf> = None, holds(is_written, EMPTY_WHEN_PROVIDED), says(HALF_CLIENT_PAIR);
+        client_cert: Option<PathBuf> = None, check(is_not_blank, EMPTY_WHEN_PROVIDED), may_report(HALF_CLIENT_PAIR);
         /// Its private key, PEM.
-        client_key: Option<PathBuf> = None, holds(is_written, EMPTY_WHEN_PROVIDED), says(HALF_CLIENT_PAIR);
+        client_key: Option<PathBuf> = None, check(is_not_blank, EMPTY_WHEN_PROVIDED), may_report(HALF_CLIENT_PAIR);
     }
-    settle UpstreamTls::settle
+    finalize UpstreamTls::finalize
 }
 
-/// A DNS name or an IP literal.
+/// Whether the text is a DNS name or an IP literal.
 fn is_peer_name(name: &str) -> bool {
     is_dns_name(name) || name.parse::<std::net::IpAddr>().is_ok()
 }
@@ -195,10 +195,10 @@ fn is_peer_name(name: &str) -> bool {
 const UNVERIFIED: Text = text("<key>=false disables TLS certificate validation for HTTPS upstreams").warning();
 
 impl UpstreamTls {
-    fn settle(&mut self, scope: &mut Scope<'_, '_>) {
+    fn finalize(&mut self, mapping: &mut Mapping<'_, '_>) {
         let (cert, key) = (self.client_cert.is_some(), self.client_key.is_some());
         let present = if cert { "client_cert" } else { "client_key" };
-        scope.require(cert == key, &[present, "client_cert", "client_key"], HALF_CLIENT_PAIR, &[]);
-        scope.require(self.verify_certificates, &["verify_certificates"], UNVERIFIED, &[]);
+        mapping.require(cert == key, &[present, "client_cert", "client_key"], HALF_CLIENT_PAIR, &[]);
+        mapping.require(self.verify_certificates, &["verify_certificates"], UNVERIFIED, &[]);
     }
 }

@@ -1,4 +1,4 @@
-//! `upstream.<u>`: a route, its backends, and how they are spoken to.
+//! `upstream.<u>`: a route, its backends and their settings.
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -9,17 +9,17 @@ use super::performance::Performance;
 use super::tls::UpstreamTls;
 use crate::problem::Code;
 use crate::spec::block::block;
-use crate::spec::key::is_written;
+use crate::spec::key::is_not_blank;
+use crate::spec::keywords::keywords;
 use crate::spec::text::{Text, text};
-use crate::spec::words::words;
-use crate::spec::{Item, Key, Kind, Reader, Scope, Value};
+use crate::spec::{ConfigValue, Key, Kind, ListItem, Mapping, Reader};
 use crate::value::address::{BackendAddress, BackendScheme};
 use crate::value::collection::each_named;
-use crate::value::http::{HostPattern, Method, StatusRange, normal_host};
+use crate::value::http::{HostPattern, Method, StatusRange, parse_host};
 use crate::value::path::{literal_prefix, matching_form};
 use crate::value::quantity::millis;
 use crate::yaml::Node;
-use crate::yaml::emit::Shown;
+use crate::yaml::emit::Value;
 
 pub(crate) const NAME_EMPTY: Text = text("Upstream name is empty");
 const ROUTE_EMPTY: Text = text("Upstream '<u>' must have either 'host' or 'path_prefix' route matcher");
@@ -72,12 +72,12 @@ block! {
     /// A route and the backends that serve it.
     pub struct Upstream {
         /// Which requests it serves.
-        route: Route = Route::default(), required(), says(ROUTE_EMPTY);
+        route: Route = Route::default(), required(), may_report(ROUTE_EMPTY);
         /// How a backend is selected.
         load_balancing: LoadBalancing = LoadBalancing::default(), default("the global `load_balancing`");
         /// TLS to these backends.
         tls: UpstreamTls = UpstreamTls::default(), default("`upstream_tls`");
-        /// The host that backends see.
+        /// The host that is sent to backends.
         host_policy: HostPolicy = HostPolicy::default();
         /// Fields that tell backends about the client.
         forwarded_headers: ForwardedHeaders = ForwardedHeaders::default();
@@ -86,36 +86,36 @@ block! {
         /// Health by the results of real requests.
         passive_health: PassivePolicy = PassivePolicy::default();
         /// The servers.
-        backends: Vec<Backend> = Vec::new(), required(), says(NO_BACKENDS);
+        backends: Vec<Backend> = Vec::new(), required(), may_report(NO_BACKENDS);
     }
-    also {
+    derived {
         /// The name: the key in the file.
         name: String;
     }
-    settle Upstream::settle
+    finalize Upstream::finalize
 }
 
 impl Upstream {
-    /// The defaults that follow from the blocks outside.
-    pub(crate) fn under(performance: &Performance, tls: &UpstreamTls, balancing: Option<&LoadBalancing>) -> Self {
+    /// Returns the defaults that depend on global blocks.
+    pub(crate) fn inheriting(performance: &Performance, tls: &UpstreamTls, balancing: Option<&LoadBalancing>) -> Self {
         Self {
             load_balancing: balancing.cloned().unwrap_or_default(),
             tls: tls.clone(),
-            timeouts: Timeouts::under(performance),
+            timeouts: Timeouts::inheriting(performance),
             ..Self::default()
         }
     }
 
-    fn settle(&mut self, scope: &mut Scope<'_, '_>) {
-        let missing = self.backends.is_empty() && scope.written("backends") && !scope.any_failed("backends");
-        scope.require(!missing, &["backends"], NO_BACKENDS, &[]);
-        self.settle_backends();
+    fn finalize(&mut self, mapping: &mut Mapping<'_, '_>) {
+        let missing = self.backends.is_empty() && mapping.written("backends") && !mapping.any_failed("backends");
+        mapping.require(!missing, &["backends"], NO_BACKENDS, &[]);
+        self.finalize_backends();
         let mut ids = HashMap::new();
         let mut origins: HashMap<String, String> = HashMap::new();
         for (index, backend) in self.backends.iter().enumerate() {
             let Backend { id, address, .. } = backend;
-            if is_written(id) && ids.insert(id.clone(), index).is_some() {
-                scope.require(false, &[&format!("backends[{index}].id")], ID_TWICE, &[("b", id)]);
+            if is_not_blank(id) && ids.insert(id.clone(), index).is_some() {
+                mapping.require(false, &[&format!("backends[{index}].id")], ID_TWICE, &[("b", id)]);
             }
             if address.port == 0 {
                 continue;
@@ -124,27 +124,27 @@ impl Upstream {
             match origins.get(&origin) {
                 Some(other) => {
                     let arguments = [("origin", &*origin), ("b", id), ("b2", other)];
-                    scope.require(false, &[&key], ADDRESS_TWICE, &arguments);
+                    mapping.require(false, &[&key], ADDRESS_TWICE, &arguments);
                 }
                 None => {
                     origins.insert(origin, id.clone());
                 }
             }
             let arguments = [("b", id.as_str()), ("a", &address.written)];
-            scope.require(address.scheme != BackendScheme::Detect, &[&key], DETECTED, &arguments);
-            scope.require(address.scheme != BackendScheme::Http, &[&key], CLEARTEXT, &arguments);
+            mapping.require(address.scheme != BackendScheme::Detect, &[&key], DETECTED, &arguments);
+            mapping.require(address.scheme != BackendScheme::Http, &[&key], CLEARTEXT, &arguments);
         }
     }
 
-    /// Fills in what follows from the upstream: the transport of bare addresses, and passive health.
-    fn settle_backends(&mut self) {
+    /// Sets the fields of backends that depend on the upstream: transport of addresses without scheme, and passive health.
+    fn finalize_backends(&mut self) {
         for backend in &mut self.backends {
             if backend.address.scheme == BackendScheme::Detect && self.tls.verify_certificates {
                 backend.address.scheme = BackendScheme::Https;
             }
-            backend.passive_health = self.passive_health.beside(backend.health_check.as_ref());
+            backend.passive_health = self.passive_health.with_check(backend.health_check.as_ref());
         }
-        // What all backends agree on is what the upstream says.
+        // The upstream shows the values that all its backends share.
         if let Some((first, others)) = self.backends.split_first() {
             let (policy, first) = (&mut self.passive_health, &first.passive_health);
             let agreed = |same: fn(&PassiveHealth, &PassiveHealth) -> bool| {
@@ -163,8 +163,8 @@ impl Upstream {
     }
 }
 
-/// A mapping from names to upstreams, in file order. The base holds one upstream: what each of them starts from.
-impl Value for Vec<Upstream> {
+/// A mapping from names to upstreams, in file order. `base` contains one upstream with the inherited values.
+impl ConfigValue for Vec<Upstream> {
     fn kind() -> Kind {
         Kind::Map(Box::new(Upstream::kind()))
     }
@@ -173,8 +173,8 @@ impl Value for Vec<Upstream> {
         let mut upstreams = Self::new();
         let template = base.and_then(|base| base.first());
         each_named(reader, node, key, |reader, name, node| {
-            if !is_written(name) {
-                return reader.report(node.place, NAME_EMPTY, "", &[]);
+            if !is_not_blank(name) {
+                return reader.report(node.span, NAME_EMPTY, "", &[]);
             }
             reader.upstream = Some(name.to_owned());
             if let Some(upstream) = Upstream::read(reader, node, &Key::NONE, template) {
@@ -185,8 +185,8 @@ impl Value for Vec<Upstream> {
         Some(upstreams)
     }
 
-    fn show(&self, key: &Key) -> Shown {
-        Shown::Map(self.iter().map(|upstream| (upstream.name.clone(), upstream.show(key))).collect())
+    fn to_value(&self, key: &Key) -> Value {
+        Value::Map(self.iter().map(|upstream| (upstream.name.clone(), upstream.to_value(key))).collect())
     }
 }
 
@@ -196,61 +196,61 @@ block! {
     pub struct Route {
         /// DNS name, IP literal, or `*.suffix` (all names below the suffix, not the suffix); port, trailing dot and case
         /// are ignored.
-        host: Option<HostPattern> = None, otherwise(ROUTE_HOST), default("any");
+        host: Option<HostPattern> = None, invalid(ROUTE_HOST), default("any");
         /// Prefix of whole segments: `/api` matches `/api` and `/api/x`, not `/api2`; `/static/` matches only what is
         /// below.
-        path_prefix: String = "/".to_owned(), holds(|path| !path.is_empty(), PREFIX_EMPTY),
-            holds(|path| path.starts_with('/'), PREFIX_SLASH), holds(is_clean, PREFIX_INVALID), says(PREFIX_STAR);
+        path_prefix: String = "/".to_owned(), check(|path| !path.is_empty(), PREFIX_EMPTY),
+            check(|path| path.starts_with('/'), PREFIX_SLASH), check(is_clean, PREFIX_INVALID), may_report(PREFIX_STAR);
         /// One method.
-        method: Option<Method> = None, otherwise(METHOD), says(METHOD_CONNECT), default("any");
+        method: Option<Method> = None, invalid(METHOD), may_report(METHOD_CONNECT), default("any");
     }
-    settle |block: &mut Route, scope: &mut Scope<'_, '_>| {
-        if !scope.written("host") && !scope.written("path_prefix") {
-            scope.require_here(ROUTE_EMPTY);
+    finalize |block: &mut Route, mapping: &mut Mapping<'_, '_>| {
+        if !mapping.written("host") && !mapping.written("path_prefix") {
+            mapping.require_here(ROUTE_EMPTY);
         }
         if let Some(prefix) = literal_prefix(&block.path_prefix) {
-            scope.require(false, &["path_prefix"], PREFIX_STAR, &[("prefix", prefix)]);
+            mapping.require(false, &["path_prefix"], PREFIX_STAR, &[("prefix", prefix)]);
         }
         block.path_prefix = matching_form(&block.path_prefix);
     }
 }
 
-words! {
-    /// Which host backends see.
+keywords! {
+    /// Which host is sent to backends.
     pub enum HostMode {
-        /// The client's.
+        /// The host of the client's request.
         PassThrough = ["pass_through", "pass-through"],
         /// `host_policy.host`.
         Rewrite = ["rewrite"],
-        /// The backend's own.
+        /// The host of the backend's address.
         Upstream = ["upstream", "static_upstream", "static-upstream", "upstream-host"],
     }
 }
 
 block! {
-    /// The host that backends see.
+    /// The host that is sent to backends.
     pub struct HostPolicy {
-        /// `pass_through`: the client's; `rewrite`: `host`; `upstream`: the backend's own.
+        /// `pass_through`: the host of the client's request; `rewrite`: `host`; `upstream`: the host of the backend's address.
         mode: HostMode = HostMode::PassThrough;
         /// The host of `rewrite`, with a port if it has one.
-        host: Option<String> = None, says(HOST_REWRITE), says(HOST_UNUSED);
+        host: Option<String> = None, may_report(HOST_REWRITE), may_report(HOST_UNUSED);
     }
-    settle |block: &mut HostPolicy, scope: &mut Scope<'_, '_>| {
+    finalize |block: &mut HostPolicy, mapping: &mut Mapping<'_, '_>| {
         let rewrite = block.mode == HostMode::Rewrite;
-        let valid = block.host.as_deref().is_some_and(|host| normal_host(host).is_some());
-        scope.require(!rewrite || valid, &["host", "mode"], HOST_REWRITE, &[]);
-        scope.require(rewrite || block.host.is_none(), &["host", "mode"], HOST_UNUSED, &[]);
+        let valid = block.host.as_deref().is_some_and(|host| parse_host(host).is_some());
+        mapping.require(!rewrite || valid, &["host", "mode"], HOST_REWRITE, &[]);
+        mapping.require(rewrite || block.host.is_none(), &["host", "mode"], HOST_UNUSED, &[]);
     }
 }
 
-words! {
-    /// What becomes of `forwarded` and `x-forwarded-*`.
+keywords! {
+    /// How `forwarded` and `x-forwarded-*` are sent to backends.
     pub enum ForwardedMode {
-        /// Replaced by what Spooky knows.
+        /// Replaces the fields of the client.
         Overwrite = ["overwrite"],
-        /// What Spooky knows is appended.
+        /// Appends to the fields of the client.
         Append = ["append"],
-        /// The client's are kept.
+        /// Keeps the fields of the client.
         Preserve = ["preserve"],
     }
 }
@@ -264,18 +264,18 @@ block! {
 }
 
 block! {
-    /// Timeouts of one upstream; those that are not written come from `performance`. A timeout that is written in
-    /// neither and would break the order of timeouts takes the value of the one that is.
+    /// Timeouts of one upstream; those that are not set come from `performance`. A timeout that is set in neither and would
+    /// violate the order of timeouts takes the value of the one that is set.
     pub struct Timeouts {
         /// Maximum time to connect to a backend, TLS included.
-        connect_ms: Duration = millis(2000), positive(), says(ORDER), default("`performance.backend_connect_timeout_ms`");
+        connect_ms: Duration = millis(2000), positive(), may_report(ORDER), default("`performance.backend_connect_timeout_ms`");
         /// Maximum time to the response head.
-        response_ms: Duration = millis(30_000), positive(), says(ORDER), default("`performance.backend_timeout_ms`");
+        response_ms: Duration = millis(30_000), positive(), may_report(ORDER), default("`performance.backend_timeout_ms`");
         /// Maximum time from the response head to the first byte of its body.
-        first_byte_ms: Duration = millis(60_000), positive(), says(ORDER),
+        first_byte_ms: Duration = millis(60_000), positive(), may_report(ORDER),
             default("`performance.backend_body_total_timeout_ms`");
         /// Maximum pause of a backend within a response body.
-        body_idle_ms: Duration = millis(30_000), positive(), says(ORDER),
+        body_idle_ms: Duration = millis(30_000), positive(), may_report(ORDER),
             default("`performance.backend_body_idle_timeout_ms`");
         /// Maximum time to the response head, all attempts together.
         total_ms: Duration = millis(90_000), positive(), default("`performance.backend_total_request_timeout_ms`");
@@ -284,19 +284,19 @@ block! {
         /// Maximum pause on WebSocket, CONNECT, and event-stream or gRPC responses.
         tunnel_idle_ms: Duration = millis(300_000), positive(), default("`performance.tunnel_idle_timeout_ms`");
     }
-    settle Timeouts::settle
+    finalize Timeouts::finalize
 }
 
 impl Timeouts {
-    fn settle(&mut self, scope: &mut Scope<'_, '_>) {
+    fn finalize(&mut self, mapping: &mut Mapping<'_, '_>) {
         let ordered = order::Timeouts {
-            connect: Timeout::new(scope, "connect_ms", "backend_connect_timeout_ms", self.connect_ms),
-            response: Timeout::new(scope, "response_ms", "backend_timeout_ms", self.response_ms),
-            body_idle: Timeout::new(scope, "body_idle_ms", "backend_body_idle_timeout_ms", self.body_idle_ms),
-            first_byte: Timeout::new(scope, "first_byte_ms", "backend_body_total_timeout_ms", self.first_byte_ms),
-            total: Timeout::new(scope, "total_ms", "backend_total_request_timeout_ms", self.total_ms),
+            connect: Timeout::new(mapping, "connect_ms", "backend_connect_timeout_ms", self.connect_ms),
+            response: Timeout::new(mapping, "response_ms", "backend_timeout_ms", self.response_ms),
+            body_idle: Timeout::new(mapping, "body_idle_ms", "backend_body_idle_timeout_ms", self.body_idle_ms),
+            first_byte: Timeout::new(mapping, "first_byte_ms", "backend_body_total_timeout_ms", self.first_byte_ms),
+            total: Timeout::new(mapping, "total_ms", "backend_total_request_timeout_ms", self.total_ms),
         }
-        .settle(scope);
+        .finalize(mapping);
         self.connect_ms = ordered.connect.value();
         self.response_ms = ordered.response.value();
         self.body_idle_ms = ordered.body_idle.value();
@@ -304,7 +304,7 @@ impl Timeouts {
         self.total_ms = ordered.total.value();
     }
 
-    fn under(performance: &Performance) -> Self {
+    fn inheriting(performance: &Performance) -> Self {
         Self {
             connect_ms: performance.backend_connect_timeout_ms,
             response_ms: performance.backend_timeout_ms,
@@ -327,17 +327,17 @@ block! {
         failure_threshold: Option<usize> = None, positive(), default("that of `health_check`, else `3`");
         /// Successful trials that make it healthy again.
         success_threshold: Option<usize> = None, positive(), default("that of `health_check`, else `1`");
-        /// How long an unhealthy backend gets no requests.
+        /// Time that an unhealthy backend gets no requests.
         cooldown_ms: Option<Duration> = None, positive(), default("that of `health_check`, else `10000`");
-        /// Whether answers from 500 on are failures. Earlier default: `true`.
+        /// Whether 5xx responses are failures. Earlier default: `true`.
         count_5xx: bool = false;
-        /// Share of the pool (rounded down, by count) that failed requests may make unhealthy together. A pool's only
-        /// backend stays.
+        /// Maximum percentage of the backends of a pool (rounded down) that failed requests may make unhealthy at the same time.
+        /// The only backend of a pool always stays healthy.
         max_ejected_percent: u8 = 50, range(0, 100, MAX_EJECTED);
     }
 }
 
-/// Passive health in effect for one backend.
+/// Effective passive health settings of a backend.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PassiveHealth {
     /// Whether results of real requests count.
@@ -346,20 +346,20 @@ pub struct PassiveHealth {
     pub failure_threshold: usize,
     /// Successful trials that make it healthy again, at least 1.
     pub success_threshold: usize,
-    /// How long an unhealthy backend gets no requests.
+    /// Time that an unhealthy backend gets no requests.
     pub cooldown_ms: Duration,
-    /// Whether answers from 500 on are failures.
+    /// Whether 5xx responses are failures.
     pub count_5xx: bool,
 }
 
 impl Default for PassiveHealth {
     fn default() -> Self {
-        PassivePolicy::default().beside(None)
+        PassivePolicy::default().with_check(None)
     }
 }
 
 impl PassivePolicy {
-    fn beside(&self, check: Option<&HealthCheck>) -> PassiveHealth {
+    fn with_check(&self, check: Option<&HealthCheck>) -> PassiveHealth {
         let Self { enabled, failure_threshold, success_threshold, cooldown_ms, count_5xx, .. } = *self;
         PassiveHealth {
             enabled,
@@ -371,10 +371,10 @@ impl PassivePolicy {
     }
 }
 
-words! {
-    /// What is spoken to a backend.
+keywords! {
+    /// Protocol of a backend.
     pub enum BackendProtocol {
-        /// Found out: by ALPN on TLS, by the HTTP/2 preface on cleartext.
+        /// Detected by ALPN on TLS, by the HTTP/2 preface on cleartext.
         Auto = ["auto"],
         /// HTTP/2.
         H2 = ["h2"],
@@ -384,31 +384,31 @@ words! {
 }
 
 block! {
-    /// A server.
+    /// A backend server.
     pub struct Backend {
-        /// Name in logs and metrics; unique in its upstream.
-        id: String = String::new(), required(), holds(is_written, ID_EMPTY), says(ID_TWICE);
+        /// Name in logs and metrics; unique within the upstream.
+        id: String = String::new(), required(), check(is_not_blank, ID_EMPTY), may_report(ID_TWICE);
         /// `https://host[:port]`: TLS, port 443 by default. `http://host[:port]`: cleartext, port 80 by default.
         /// `host:port`: TLS, or with `verify_certificates: false` detected at connect.
-        address: BackendAddress = BackendAddress::unknown(), required(), holds(is_written, ADDRESS_EMPTY),
-            says(crate::value::address::NO_PORT), says(crate::value::address::INVALID), says(ADDRESS_TWICE),
-            says(DETECTED), says(CLEARTEXT);
+        address: BackendAddress = BackendAddress::unknown(), required(), check(is_not_blank, ADDRESS_EMPTY),
+            may_report(crate::value::address::NO_PORT), may_report(crate::value::address::INVALID), may_report(ADDRESS_TWICE),
+            may_report(DETECTED), may_report(CLEARTEXT);
         /// `auto`, `h2` or `http1`.
         protocol: BackendProtocol = BackendProtocol::Auto;
         /// Share of the requests relative to the other backends.
         weight: u32 = 100, range(1, 1000, WEIGHT);
-        /// Probes of the backend.
+        /// Active health checks of the backend.
         health_check: Option<HealthCheck> = None, default("no probes");
     }
-    also {
-        /// Passive health in effect: the upstream's, with the thresholds of `health_check` where it leaves them open.
+    derived {
+        /// Effective passive health settings: those of the upstream, with the thresholds of `health_check` if it sets none.
         passive_health: PassiveHealth;
     }
 }
 
-impl Item for Backend {
-    fn announce(reader: &mut Reader<'_>, node: &Node) {
-        let id = node.entry("id").and_then(|entry| reader.quietly(|reader| reader.scalar(&entry.node)));
+impl ListItem for Backend {
+    fn set_context(reader: &mut Reader<'_>, node: &Node) {
+        let id = node.entry("id").and_then(|entry| reader.silently(|reader| reader.scalar(&entry.node)));
         reader.backend = id.map(|word| word.text);
     }
 }
@@ -420,21 +420,21 @@ block! {
         path: String = "/health".to_owned();
         /// Time from one probe to the next.
         interval: Duration = millis(5000), alias("interval_ms"), range(1, i128::MAX, PROBE_INTERVAL);
-        /// A probe that takes longer has failed.
+        /// Maximum time of a probe.
         timeout_ms: Duration = millis(1000), range(1, i128::MAX, PROBE_TIMEOUT);
         /// Consecutive failures that make the backend unhealthy.
         failure_threshold: usize = 3, range(1, i128::MAX, PROBE_FAILURES);
         /// Consecutive successes that make it healthy again.
         success_threshold: usize = 2, range(1, i128::MAX, PROBE_SUCCESSES);
-        /// How long an unhealthy backend is not probed.
+        /// Time that an unhealthy backend is not probed.
         cooldown_ms: Duration = millis(5000), range(1, i128::MAX, PROBE_COOLDOWN);
         /// Statuses that count as success.
-        expected_status: Vec<StatusRange> = vec![StatusRange { first: 200, last: 299 }], otherwise(PROBE_STATUS);
+        expected_status: Vec<StatusRange> = vec![StatusRange { first: 200, last: 299 }], invalid(PROBE_STATUS);
         /// `:authority` of the probe.
-        host: Option<String> = None, holds(|host| normal_host(host).is_some(), PROBE_HOST),
+        host: Option<String> = None, check(|host| parse_host(host).is_some(), PROBE_HOST),
             default("as `host_policy` would send");
     }
-    settle |block: &mut HealthCheck, _: &mut Scope<'_, '_>| {
+    finalize |block: &mut HealthCheck, _: &mut Mapping<'_, '_>| {
         if !block.path.starts_with('/') {
             block.path.insert(0, '/');
         }

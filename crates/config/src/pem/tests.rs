@@ -76,8 +76,8 @@ const JUNK: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----
 fn a_block_that_is_not_used_is_an_error_with_its_line() {
     let good = issuer().pem();
     let lines = good.lines().count();
-    let unread = |line, reason| Err(Fault::Unread(Flaw { line, reason }));
-    let invalid = |line, reason| Err(Fault::Invalid(Flaw { line, reason }));
+    let unread = |line, reason| Err(Error::Unused(Detail { line, reason }));
+    let invalid = |line, reason| Err(Error::Invalid(Detail { line, reason }));
     let marker = "a damaged BEGIN or END marker, or an END without a BEGIN";
     let no_end = "the block has no END marker";
     for (text, expected) in [
@@ -106,15 +106,15 @@ fn a_block_that_is_not_used_is_an_error_with_its_line() {
             unread(lines + 1, "only blocks of the kind CERTIFICATE are used; convert it with 'openssl x509'"),
         ),
         (format!("{good}-----BEGIN CERTIFICATE-----\n!!\n-----END CERTIFICATE-----"), invalid(lines + 1, BAD_BASE64)),
-        ("nothing of interest".to_owned(), Err(Fault::NoBlock)),
-        (String::new(), Err(Fault::NoBlock)),
+        ("nothing of interest".to_owned(), Err(Error::NoBlock)),
+        (String::new(), Err(Error::NoBlock)),
     ] {
         assert_eq!(certificates(text.as_bytes()), expected, "{text}");
         assert_eq!(certificates(text.replace('\n', "\r\n").as_bytes()), expected, "{text}");
     }
-    assert_eq!(revocation_lists(good.as_bytes()), Err(Fault::NoBlock));
+    assert_eq!(revocation_lists(good.as_bytes()), Err(Error::NoBlock));
     let junk = JUNK.replace("CERTIFICATE", "X509 CRL");
-    let expected = Fault::Invalid(Flaw { line: 1, reason: "not a revocation list" });
+    let expected = Error::Invalid(Detail { line: 1, reason: "not a revocation list" });
     assert_eq!(revocation_lists(junk.as_bytes()), Err(expected));
 }
 
@@ -127,19 +127,19 @@ fn keys_that_cannot_be_used_say_why() {
     let key = KeyPair::generate().unwrap().serialize_pem();
     let lines = key.lines().count();
     for (text, expected) in [
-        (PKCS8.to_owned(), Fault::Encrypted),
-        (PKCS1.to_owned(), Fault::Encrypted),
-        (PKCS1.replace("RSA", "EC"), Fault::Encrypted),
-        (PKCS1.replace('\n', "\r\n"), Fault::Encrypted),
-        (format!("\u{feff}{}{PKCS8}", issuer().pem()), Fault::Encrypted),
-        (issuer().pem(), Fault::NoBlock),
+        (PKCS8.to_owned(), Error::Encrypted),
+        (PKCS1.to_owned(), Error::Encrypted),
+        (PKCS1.replace("RSA", "EC"), Error::Encrypted),
+        (PKCS1.replace('\n', "\r\n"), Error::Encrypted),
+        (format!("\u{feff}{}{PKCS8}", issuer().pem()), Error::Encrypted),
+        (issuer().pem(), Error::NoBlock),
         (
             key.replace("PRIVATE", "DSA PRIVATE"),
-            Fault::Invalid(Flaw { line: 1, reason: "keys of this kind are not supported" }),
+            Error::Invalid(Detail { line: 1, reason: "keys of this kind are not supported" }),
         ),
         (
             format!("{key}{key}"),
-            Fault::Unread(Flaw { line: lines + 1, reason: "a second private key; only one can be used" }),
+            Error::Unused(Detail { line: lines + 1, reason: "a second private key; only one can be used" }),
         ),
     ] {
         assert_eq!(private_key(text.as_bytes()).map(drop), Err(expected), "{text}");

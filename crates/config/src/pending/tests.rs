@@ -12,7 +12,7 @@ fn written_keys_are_found_by_their_form() {
     let pending =
         ["listen.tcp.proxy_protocol", "upstream.*.timeouts", "upstream.*.backends[].id", "log"].map(|key| (key, None));
     let found = written_below(&tree, &pending);
-    let found: Vec<_> = found.iter().map(|(path, _, place)| (path.as_str(), place.line, place.column)).collect();
+    let found: Vec<_> = found.iter().map(|(path, _, span)| (path.as_str(), span.line, span.column)).collect();
     let expected = [
         ("listeners[0].tcp.proxy_protocol", 1, 23),
         ("upstream.a.b.timeouts", 2, 20),
@@ -48,7 +48,7 @@ fn a_value_that_asks_for_nothing_is_not_listed() {
 }
 
 /// A file with these lines, and what is said of its pending keys: path and hint.
-fn told(text: &str) -> Vec<(String, String)> {
+fn reported(text: &str) -> Vec<(String, String)> {
     let text = format!("listen: {{ tls: {{ cert: c, key: k }} }}\n{text}");
     let loaded = crate::parse(&text, "f", &|_| None).unwrap_or_else(|problems| panic!("{problems}"));
     let found = loaded.not_in_effect().into_iter();
@@ -63,16 +63,16 @@ fn told(text: &str) -> Vec<(String, String)> {
 #[test]
 fn a_protection_that_does_not_exist_is_warned_of_even_if_it_is_not_written() {
     let upstream = "upstream: { a: { route: { host: a }, backends: [ { id: b, address: \"h:1\" } ] } }\n";
-    let defaults = told(upstream);
+    let defaults = reported(upstream);
     for (form, missing) in PROTECTIONS {
         let expected = ((*form).to_owned(), format!("not built yet: {missing}"));
         assert_eq!(defaults.iter().filter(|found| **found == expected).count(), 1, "{form}");
     }
     assert_eq!(defaults.len(), PROTECTIONS.len(), "nothing else is said of a file that writes nothing");
-    // Written, a key is told at its own place, and once; what is not there is told once for all upstreams.
+    // Written, a key is reported at its own place, and once; what is not there is reported once for all upstreams.
     for (form, missing) in PROTECTIONS.iter().filter(|(form, _)| form.starts_with("performance.")) {
         let key = form.rsplit('.').next().unwrap();
-        let found = told(&format!("{upstream}performance: {{ {key}: 7 }}\n"));
+        let found = reported(&format!("{upstream}performance: {{ {key}: 7 }}\n"));
         let expected = ((*form).to_owned(), format!("not built yet: {missing}"));
         assert_eq!(found.iter().filter(|found| **found == expected).count(), 1, "{form}");
         assert_eq!(found.len(), PROTECTIONS.len(), "{form}");
@@ -85,7 +85,7 @@ fn a_protection_that_is_switched_off_is_not_missed() {
                backends: [ { id: b, address: \"h:1\" } ] } }\n\
                security: { privileges: { enabled: false }, sandbox: off }\n\
                resilience: { circuit_breaker: { enabled: false } }\n";
-    let found = told(off);
+    let found = reported(off);
     assert!(found.iter().all(|(path, _)| path.starts_with("performance.")), "{found:?}");
     let mut resting = String::from("performance:\n");
     for (form, rest) in NOT_IN_EFFECT {
@@ -93,15 +93,15 @@ fn a_protection_that_is_switched_off_is_not_missed() {
             let _ = writeln!(resting, "  {key}: {rest}");
         }
     }
-    let found = told(&format!("{off}{resting}"));
+    let found = reported(&format!("{off}{resting}"));
     assert!(found.iter().all(|(path, _)| !resting.contains(path.rsplit('.').next().unwrap())), "{found:?}");
 }
 
 #[test]
-fn what_is_absent_is_told_at_the_mapping_that_should_hold_it() {
-    let place = |text: &str, form: &str| {
+fn what_is_absent_is_reported_at_the_mapping_that_should_hold_it() {
+    let span = |text: &str, form: &str| {
         let tree = crate::yaml::parse(text).unwrap().unwrap();
-        absent(&tree, form).map(|place| (place.line, place.column))
+        absent(&tree, form).map(|span| (span.line, span.column))
     };
     for (text, form, expected) in [
         ("version: 1\n", "a.b", Some((1, 1))),
@@ -112,7 +112,7 @@ fn what_is_absent_is_told_at_the_mapping_that_should_hold_it() {
         ("upstream:\n  x: { p: { m: 1 } }\n  y: { p: {} }\n  z: {}\n", "upstream.*.p.m", Some((3, 11))),
         ("upstream:\n  x: { p: { m: 1 } }\n  y: { p: { enabled: false } }\n", "upstream.*.p.m", None),
     ] {
-        assert_eq!(place(text, form), expected, "{text}");
+        assert_eq!(span(text, form), expected, "{text}");
     }
 }
 
@@ -150,7 +150,7 @@ fn every_pending_key_is_a_key() {
     }
 }
 
-/// Keys that are in effect without the process reading them: the loader itself obeys, or another key takes the value over.
+/// Keys that are in effect without the process reading them: the loader itself check_rules, or another key takes the value over.
 const BY_THE_LOADER: &[&str] = &[
     "version",
     "listen.protocol",

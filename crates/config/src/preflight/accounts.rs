@@ -1,22 +1,23 @@
-//! The user and group that the process becomes, and whether they can read what a reload reads.
+//! Checks that the configured user and group exist and can read the files that a reload reads.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use nix::unistd::{Group, Uid, User};
 
-use super::{Mode, World, texts};
+use super::{Preflight, PreflightMode, texts};
 
-/// The default group, which not every system has.
+/// Default group, which does not exist on every system.
 const DEFAULT_GROUP: &str = "nogroup";
 
-impl World<'_> {
-    pub(super) fn check_accounts(&mut self, mode: Mode) {
+impl Preflight<'_> {
+    pub(super) fn check_accounts(&mut self, mode: PreflightMode) {
         self.check_accounts_as(mode, Uid::effective().is_root());
     }
 
-    /// Without root nothing is dropped: then an unknown account only matters to a check, which may run as anyone.
-    fn check_accounts_as(&mut self, mode: Mode, root: bool) {
+    /// Without root, privileges are not dropped. An unknown account is then ignored, except that `check` warns about it,
+    /// because the service may run as root.
+    fn check_accounts_as(&mut self, mode: PreflightMode, root: bool) {
         let privileges = &self.loaded.config.security.privileges;
         if !privileges.enabled {
             if root && !privileges.allow_root {
@@ -24,7 +25,7 @@ impl World<'_> {
             }
             return;
         }
-        if !root && mode == Mode::Start {
+        if !root && mode == PreflightMode::Start {
             return;
         }
         let user = User::from_name(&privileges.user).ok().flatten();
@@ -44,7 +45,7 @@ impl World<'_> {
         }
     }
 
-    /// Warns of files that only root can read: they stay readable for a reload by a kept capability.
+    /// Warns about files that the user cannot read. A reload can read them only with a retained capability.
     fn check_readable(&mut self, user: &User, group: u32) {
         for (file, path) in std::mem::take(&mut self.files) {
             let reaches = file.ancestors().skip(1).all(|parent| may(parent, 0o1, user.uid.as_raw(), group));
@@ -56,8 +57,8 @@ impl World<'_> {
     }
 }
 
-/// Whether the mode bits of `path` give `bit` (read 4, search 1) to the user or the group. The drop of privileges leaves
-/// the process no other groups.
+/// Whether the mode bits of `path` grant `bit` (read 4, search 1) to the user or the group. Dropping privileges removes
+/// all supplementary groups.
 fn may(path: &Path, bit: u32, user: u32, group: u32) -> bool {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
     let Ok(found) = std::fs::metadata(path) else { return false };
@@ -77,26 +78,27 @@ mod tests {
     use crate::problem::Severity;
     use crate::spec::Reader;
 
-    fn problems(security: &str, mode: Mode, root: bool) -> Vec<(Severity, String)> {
+    fn problems(security: &str, mode: PreflightMode, root: bool) -> Vec<(Severity, String)> {
         let text = format!(
             "listen: {{ tls: {{ cert: c, key: k }} }}\n\
              upstream: {{ a: {{ route: {{ host: a }}, backends: [ {{ id: b, address: \"h:1\" }} ] }} }}\n\
              security: {{ privileges: {{ {security} }} }}"
         );
         let loaded = crate::parse(&text, "f", &|_| None).unwrap();
-        let mut world = World { loaded: &loaded, now: 0, reader: Reader::new("f", &|_| None), files: Vec::new() };
-        world.check_accounts_as(mode, root);
-        world.reader.problems.into_iter().map(|problem| (problem.severity, problem.message)).collect()
+        let mut preflight =
+            Preflight { loaded: &loaded, now: 0, reader: Reader::new("f", &|_| None), files: Vec::new() };
+        preflight.check_accounts_as(mode, root);
+        preflight.reader.problems.into_iter().map(|problem| (problem.severity, problem.message)).collect()
     }
 
     #[test]
     fn unknown_accounts_are_errors_for_root_only() {
         let security = "user: no-such-user, group: no-such-group";
         for (mode, root, severity) in [
-            (Mode::Check, true, Some(Severity::Error)),
-            (Mode::Start, true, Some(Severity::Error)),
-            (Mode::Check, false, Some(Severity::Warning)),
-            (Mode::Start, false, None),
+            (PreflightMode::Check, true, Some(Severity::Error)),
+            (PreflightMode::Start, true, Some(Severity::Error)),
+            (PreflightMode::Check, false, Some(Severity::Warning)),
+            (PreflightMode::Start, false, None),
         ] {
             let texts = ["user 'no-such-user' not found", "group 'no-such-group' not found"];
             let expected: Vec<_> =
@@ -109,9 +111,9 @@ mod tests {
     fn root_without_a_drop_must_be_allowed() {
         let refused = "refusing to run as root with security.privileges.enabled=false; \
                        set security.privileges.allow_root=true to accept it";
-        assert_eq!(problems("enabled: false", Mode::Start, true), [(Severity::Error, refused.to_owned())]);
-        assert_eq!(problems("enabled: false, allow_root: true", Mode::Start, true), []);
-        assert_eq!(problems("enabled: false", Mode::Start, false), []);
+        assert_eq!(problems("enabled: false", PreflightMode::Start, true), [(Severity::Error, refused.to_owned())]);
+        assert_eq!(problems("enabled: false, allow_root: true", PreflightMode::Start, true), []);
+        assert_eq!(problems("enabled: false", PreflightMode::Start, false), []);
     }
 
     #[test]
@@ -142,14 +144,14 @@ mod tests {
         let loaded = crate::parse(text, "f", &|_| None).unwrap();
         let file = std::env::temp_dir().join(format!("spooky-config-owner-{}", std::process::id()));
         std::fs::write(&file, "").unwrap();
-        let told = |mode: u32| {
+        let reported = |mode: u32| {
             std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
             let files = vec![(file.clone(), "listen.tls.key".to_owned())];
-            let mut world = World { loaded: &loaded, now: 0, reader: Reader::new("f", &|_| None), files };
-            world.check_readable(&user, user.gid.as_raw());
-            world.reader.problems.into_iter().map(|problem| (problem.severity, problem.message)).collect::<Vec<_>>()
+            let mut preflight = Preflight { loaded: &loaded, now: 0, reader: Reader::new("f", &|_| None), files };
+            preflight.check_readable(&user, user.gid.as_raw());
+            preflight.reader.problems.into_iter().map(|problem| (problem.severity, problem.message)).collect::<Vec<_>>()
         };
-        let (closed, open) = (told(0o600), told(0o644));
+        let (closed, open) = (reported(0o600), reported(0o644));
         std::fs::remove_file(&file).unwrap();
         let expected = format!(
             "'{}' is not readable by user '{}'; CAP_DAC_READ_SEARCH is kept for reload",

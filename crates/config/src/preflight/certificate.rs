@@ -1,4 +1,4 @@
-//! Facts of certificates and keys. Pure; called by the TLS checks.
+//! Properties of certificates and keys that the TLS checks need.
 
 use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -6,22 +6,22 @@ use rustls::sign::CertifiedKey;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// Whether the key belongs to the first certificate. `None`: the key does not parse.
+/// Whether the key belongs to the first certificate. Returns `None` if the key does not parse.
 pub(crate) fn key_matches(chain: &[CertificateDer<'static>], key: &PrivateKeyDer<'static>) -> Option<bool> {
     let key = default_provider().key_provider.load_private_key(key.clone_key()).ok()?;
     let matched = CertifiedKey::new(chain.to_vec(), key).keys_match();
-    // A key that does not tell its public half cannot be compared.
+    // `Unknown` means that the public key is not available for comparison.
     Some(matches!(matched, Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown))))
 }
 
-/// When the first certificate ends, in seconds since 1970, and as a date.
+/// Returns the end of the first certificate's validity as Unix time and as a date.
 pub(crate) fn expiry(chain: &[CertificateDer<'_>]) -> Option<(i64, String)> {
     let (_, certificate) = X509Certificate::from_der(chain.first()?).ok()?;
     let end = certificate.validity().not_after;
     Some((end.timestamp(), end.to_datetime().date().to_string()))
 }
 
-/// Whether the first certificate's alternative names cover `name`. A wildcard stands for one label.
+/// Whether the alternative names of the first certificate cover `name`. A wildcard matches one label.
 pub(crate) fn covers(chain: &[CertificateDer<'_>], name: &str) -> bool {
     let Some((_, certificate)) = chain.first().and_then(|first| X509Certificate::from_der(first).ok()) else {
         return false;

@@ -1,9 +1,9 @@
-//! Checks of what the file points to: certificates and keys, authorities, accounts, ports. Run by `check` and at start.
+//! Checks the files, accounts and ports that a configuration names. Run by `check`, at start and before a reload.
 //!
-//! Reads files and binds ports for a moment; leaves nothing open and changes nothing.
+//! Reads files and binds ports briefly; closes everything and changes nothing.
 
 mod accounts;
-mod material;
+mod certificate;
 mod ports;
 pub(crate) mod texts;
 mod tls;
@@ -18,63 +18,60 @@ use crate::spec::{Reader, Text};
 use crate::value::number::Auto;
 use texts::os_text;
 
-/// Why the world is looked at.
+/// Which checks run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// `spooky check`: ports are tried, and what only a start as another user can show is a warning.
+pub enum PreflightMode {
+    /// `spooky check`: binds ports, and unknown accounts are only warnings unless it runs as root.
     Check,
-    /// Before a start or a reload: binding and dropping privileges follow anyway and speak for themselves.
+    /// Before a start or a reload: skips checks that binding and dropping privileges repeat.
     Start,
 }
 
-/// Everything that is wrong with the files, accounts and ports that the configuration names. Together with the warnings
-/// of the file itself: [`Loaded::problems`].
-pub fn check_world(loaded: &Loaded, mode: Mode) -> Vec<Problem> {
+/// Returns the problems of the files, accounts and ports that the configuration names. [`Loaded::problems`] adds the
+/// warnings about the file itself.
+pub fn preflight(loaded: &Loaded, mode: PreflightMode) -> Vec<Problem> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    check_world_at(loaded, mode, i64::try_from(now).unwrap_or(i64::MAX))
+    preflight_at(loaded, mode, i64::try_from(now).unwrap_or(i64::MAX))
 }
 
-fn check_world_at(loaded: &Loaded, mode: Mode, now: i64) -> Vec<Problem> {
-    let mut world = World { loaded, now, reader: Reader::new(&loaded.file, &|_| None), files: Vec::new() };
-    world.check_tls();
-    world.check_token_file();
-    world.check_quic_secret();
-    world.check_workers(std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
-    world.check_accounts(mode);
-    if mode == Mode::Check {
-        world.check_ports();
+fn preflight_at(loaded: &Loaded, mode: PreflightMode, now: i64) -> Vec<Problem> {
+    let mut preflight = Preflight { loaded, now, reader: Reader::new(&loaded.file, &|_| None), files: Vec::new() };
+    preflight.check_tls();
+    preflight.check_token_file();
+    preflight.check_quic_secret();
+    preflight.check_workers(std::thread::available_parallelism().map_or(1, std::num::NonZero::get));
+    preflight.check_accounts(mode);
+    if mode == PreflightMode::Check {
+        preflight.check_ports();
     }
-    Problems::new(world.reader.problems, &loaded.file, String::new()).into_iter().cloned().collect()
+    Problems::new(preflight.reader.problems, &loaded.file, String::new()).into_iter().cloned().collect()
 }
 
-/// The check in progress.
-struct World<'l> {
+struct Preflight<'l> {
     loaded: &'l Loaded,
-    /// Seconds since 1970.
+    /// Unix time in seconds.
     now: i64,
     reader: Reader<'l>,
-    /// Files that a reload reads again, with their keys.
+    /// Files that a reload reads again, with the paths of their keys.
     files: Vec<(PathBuf, String)>,
 }
 
-/// Largest file that is read.
 const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
 
-/// Fewest bytes of a secret from which keys are derived.
+/// Minimum length of a secret from which keys are derived.
 const MIN_SECRET_BYTES: usize = 32;
 
-impl World<'_> {
-    /// Reports `text` at the key `path`.
+impl Preflight<'_> {
     fn report(&mut self, path: &str, text: Text, arguments: &[(&str, &str)]) {
-        if self.reader.is_full(text) {
+        if self.reader.count_if_full(text) {
             return;
         }
-        let place = self.loaded.tree.descend(path).0.place;
+        let span = self.loaded.tree.descend(path).0.span;
         path.clone_into(&mut self.reader.path);
-        self.reader.report(place, text, "", arguments);
+        self.reader.report(span, text, "", arguments);
     }
 
-    /// The bytes of a file, or a report in the words for this kind of file.
+    /// Returns the bytes of a file, or reports `missing` or `unreadable` at the key `path`.
     fn read(&mut self, path: &str, file: &Path, missing: Text, unreadable: Text) -> Option<Vec<u8>> {
         self.files.push((file.to_owned(), path.to_owned()));
         match read_limited(file) {
@@ -88,7 +85,7 @@ impl World<'_> {
         }
     }
 
-    /// With `auto` the number of workers is that of the cores, which the file cannot know.
+    /// Checks `worker_threads: auto`, whose value depends on the machine.
     fn check_workers(&mut self, cores: usize) {
         let performance = &self.loaded.config.performance;
         if performance.worker_threads == Auto::Auto && !performance.reuseport && cores > 1 {
@@ -118,7 +115,7 @@ impl World<'_> {
     }
 }
 
-/// Reads a regular file. A device or a pipe could hold the check for ever.
+/// Reads a regular file. Reading a device or a pipe could block forever.
 fn read_limited(file: &Path) -> std::io::Result<Vec<u8>> {
     use std::io::Read;
     let kind = std::fs::metadata(file)?;
@@ -130,7 +127,7 @@ fn read_limited(file: &Path) -> std::io::Result<Vec<u8>> {
     }
     let mut bytes = Vec::new();
     std::fs::File::open(file)?.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes)?;
-    // What is cut off could be a certificate.
+    // Truncating could drop a certificate.
     if bytes.len() as u64 > MAX_FILE_BYTES {
         return Err(std::io::Error::other("larger than 16 MiB"));
     }

@@ -1,12 +1,12 @@
-//! Whether the ports can be bound now. Each is bound and let go at once; for `check` only.
+//! Checks that the ports can be bound, by binding each one and closing it at once. For `check` only.
 
 use std::io::{Error, ErrorKind};
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 
-use super::{World, os_text, texts};
+use super::{Preflight, os_text, texts};
 use crate::spec::Text;
 
-impl World<'_> {
+impl Preflight<'_> {
     pub(super) fn check_ports(&mut self) {
         let config = &self.loaded.config;
         for listener in &config.listeners {
@@ -15,7 +15,7 @@ impl World<'_> {
             let udp = refused(at, UdpSocket::bind);
             let busy = udp.as_ref().is_some_and(|error| error.kind() == ErrorKind::AddrInUse);
             self.report_bind(&path, at, udp, texts::UDP_BIND);
-            // One socket that is taken is one warning, whatever the protocol.
+            // A busy port causes one warning, not one for each protocol.
             if listener.tcp.enabled && !busy {
                 let text = if listener.tcp.required { texts::TCP_BIND } else { texts::TCP_BIND.warning() };
                 self.report_bind(&path, at, refused(at, TcpListener::bind), text);
@@ -45,7 +45,7 @@ impl World<'_> {
         let port = port.to_string();
         let text = match error.kind() {
             ErrorKind::AddrInUse => texts::PORT_BUSY,
-            // The service may be started by someone who is allowed to.
+            // The service may run as a user that may bind it.
             ErrorKind::PermissionDenied => text.warning().hint(texts::PRIVILEGED_PORT),
             _ => text,
         };
@@ -53,7 +53,7 @@ impl World<'_> {
     }
 }
 
-/// Why the address that a start would take cannot be bound: the first one of a name that has several.
+/// Returns the error of binding the first address that the name resolves to, which is the one that a start binds.
 fn refused<S>((address, port): (&str, u16), bind: fn(SocketAddr) -> std::io::Result<S>) -> Option<Error> {
     let resolved = (address, port)
         .to_socket_addrs()
@@ -63,8 +63,8 @@ fn refused<S>((address, port): (&str, u16), bind: fn(SocketAddr) -> std::io::Res
 
 #[cfg(test)]
 mod tests {
+    use crate::preflight::{PreflightMode, preflight};
     use crate::problem::Severity;
-    use crate::world::{Mode, check_world};
 
     #[test]
     fn a_busy_port_is_one_warning_and_nothing_stays_bound() {
@@ -76,15 +76,15 @@ mod tests {
         );
         let loaded = crate::parse(&text, "f", &|_| None).unwrap();
         let ports = |mode| {
-            let problems = check_world(&loaded, mode);
+            let problems = preflight(&loaded, mode);
             let ports = problems.into_iter().filter(|problem| problem.path == "listen.port");
             ports.map(|problem| (problem.severity, problem.message)).collect::<Vec<_>>()
         };
         let expected = format!("port {port} on 127.0.0.1 is in use");
-        assert_eq!(ports(Mode::Check), [(Severity::Warning, expected)]);
-        assert_eq!(ports(Mode::Start), []);
+        assert_eq!(ports(PreflightMode::Check), [(Severity::Warning, expected)]);
+        assert_eq!(ports(PreflightMode::Start), []);
         drop(taken);
-        assert_eq!(ports(Mode::Check), []);
+        assert_eq!(ports(PreflightMode::Check), []);
         std::net::UdpSocket::bind(("127.0.0.1", port)).unwrap();
     }
 
@@ -112,7 +112,8 @@ mod tests {
                     observability: { metrics: { enabled: true, required: true, address: 192.0.2.1 }, \
                     control_api: { enabled: true, address: 192.0.2.1, auth_token: x } }";
         let loaded = crate::parse(text, "f", &|_| None).unwrap();
-        let problems = check_world(&loaded, Mode::Check).into_iter().filter(|problem| problem.path.contains(".port"));
+        let problems =
+            preflight(&loaded, PreflightMode::Check).into_iter().filter(|problem| problem.path.contains(".port"));
         let found: Vec<_> = problems.map(|problem| (problem.severity, problem.path, problem.message)).collect();
         let reason = "Cannot assign requested address";
         for (severity, path, text) in [

@@ -75,7 +75,7 @@ impl Room {
         );
         let text = text.replace('@', &self.0.display().to_string());
         let loaded = crate::parse(&text, "f", &|_| None).unwrap_or_else(|problems| panic!("{problems}"));
-        let problems = check_world_at(&loaded, Mode::Start, now).into_iter();
+        let problems = preflight_at(&loaded, PreflightMode::Start, now).into_iter();
         problems.filter(|problem| !problem.message.contains("is not readable by user")).collect()
     }
 }
@@ -294,14 +294,14 @@ fn places_are_those_of_the_keys() {
     let text = "listen:\n  tls:\n    cert: /no/cert\n    key: /no/key\n\
                 upstream: { a: { route: { host: a }, backends: [ { id: b, address: \"h:1\" } ] } }\n";
     let loaded = crate::parse(text, "f", &|_| None).unwrap();
-    let problems = check_world_at(&loaded, Mode::Start, 0);
-    let places: Vec<_> = problems.iter().map(|problem| (problem.line, problem.column, problem.path.as_str())).collect();
-    assert_eq!(places, [(3, 11, "listen.tls.cert"), (4, 10, "listen.tls.key")]);
+    let problems = preflight_at(&loaded, PreflightMode::Start, 0);
+    let spans: Vec<_> = problems.iter().map(|problem| (problem.line, problem.column, problem.path.as_str())).collect();
+    assert_eq!(spans, [(3, 11, "listen.tls.cert"), (4, 10, "listen.tls.key")]);
 }
 
 #[test]
 fn workers_by_the_number_of_cores_need_a_socket_each() {
-    for (extra, cores, told) in [
+    for (extra, cores, reported) in [
         ("reuseport: false", 2, true),
         ("reuseport: false", 1, false),
         ("reuseport: false, worker_threads: 1", 2, false),
@@ -313,10 +313,11 @@ fn workers_by_the_number_of_cores_need_a_socket_each() {
              performance: {{ {extra} }}"
         );
         let loaded = crate::parse(&text, "f", &|_| None).unwrap();
-        let mut world = World { loaded: &loaded, now: 0, reader: Reader::new("f", &|_| None), files: Vec::new() };
-        world.check_workers(cores);
-        let found: Vec<_> = world.reader.problems.into_iter().map(|problem| problem.message).collect();
+        let mut preflight =
+            Preflight { loaded: &loaded, now: 0, reader: Reader::new("f", &|_| None), files: Vec::new() };
+        preflight.check_workers(cores);
+        let found: Vec<_> = preflight.reader.problems.into_iter().map(|problem| problem.message).collect();
         let text = "performance.reuseport must be true when performance.worker_threads > 1".to_owned();
-        assert_eq!(found, told.then_some(text).into_iter().collect::<Vec<_>>(), "{extra} {cores}");
+        assert_eq!(found, reported.then_some(text).into_iter().collect::<Vec<_>>(), "{extra} {cores}");
     }
 }

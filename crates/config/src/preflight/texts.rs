@@ -1,4 +1,4 @@
-//! The texts about files, accounts and ports, for the checks and for the reference.
+//! Messages about files, accounts and ports.
 
 use std::io::Error;
 
@@ -51,11 +51,11 @@ pub(crate) const METRICS_BIND: Text =
     text("failed to bind metrics endpoint <a>:<p>: <reason>").code(Code::ListenerBindConflict);
 pub(crate) const CONTROL_BIND: Text =
     text("failed to bind control API endpoint <a>:<p>: <reason>").code(Code::ListenerBindConflict);
-/// The hint for a port that only root may bind.
+/// Hint for a port that only root may bind.
 pub(crate) const PRIVILEGED_PORT: &str =
     "Binding privileged port <p> requires root or CAP_NET_BIND_SERVICE. Use a port >= 1024 for unprivileged startup.";
 
-/// An error in the system's words, without its number.
+/// Returns the message of an operating system error without its number.
 pub(super) fn os_text(error: &Error) -> String {
     let text = error.to_string();
     text.split_once(" (os error").map_or(text.clone(), |(words, _)| words.to_owned())

@@ -1,24 +1,24 @@
-//! Certificates, keys and authorities of listeners and upstreams.
+//! Checks certificates, keys and certificate authorities of listeners and upstreams.
 
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::{World, material, os_text, read_limited, texts};
+use super::{Preflight, certificate, os_text, read_limited, texts};
 use crate::file::tls::{ListenTls, UpstreamTls};
-use crate::pem::{self, Fault};
+use crate::pem;
 use crate::spec::Text;
 
-/// Days before the end of a certificate from which it is warned of.
+/// Certificates that expire within this time cause a warning.
 const NOTICE_SECONDS: i64 = 14 * 24 * 3600;
 
-impl World<'_> {
+impl Preflight<'_> {
     pub(super) fn check_tls(&mut self) {
         let config = &self.loaded.config;
         for listener in &config.listeners {
             self.check_listener(&format!("{}.tls", listener.key), &listener.tls);
         }
         self.check_upstream("upstream_tls", &config.upstream_tls);
-        // A block that is not written is the global one, which is checked.
+        // An upstream without a `tls` block uses the global block, which is checked above.
         let written = self.loaded.tree.entry("upstream").map_or(&[][..], |entry| entry.node.entries());
         let written = written.iter().filter(|entry| entry.node.entry("tls").is_some());
         let written: HashSet<&str> = written.map(|entry| entry.name.as_str()).collect();
@@ -49,8 +49,8 @@ impl World<'_> {
         if let Some(file) = &client.crl_file {
             let path = format!("{path}.client_auth.crl_file");
             let bytes = self.read(&path, file, texts::FILE_MISSING, texts::FILE_UNREADABLE);
-            if let Some(fault) = bytes.and_then(|bytes| pem::revocation_lists(&bytes).err()) {
-                self.report_fault(&path, file, fault, texts::CRL_NO_BLOCK, texts::PEM_UNREAD);
+            if let Some(error) = bytes.and_then(|bytes| pem::revocation_lists(&bytes).err()) {
+                self.report_pem_error(&path, file, error, texts::CRL_NO_BLOCK, texts::PEM_UNREAD);
             }
         }
     }
@@ -67,54 +67,55 @@ impl World<'_> {
         }
     }
 
-    /// A certificate with its key, and the name that it must cover.
+    /// Checks a certificate with its key. The certificate must cover `name`.
     fn check_pair(&mut self, cert_path: &str, cert: &Path, key_path: &str, key: &Path, name: Option<&str>) {
         let (cert_text, key_text) = (cert.display().to_string(), key.display().to_string());
         let chain = self.read(cert_path, cert, texts::CERT_MISSING, texts::CERT_UNREADABLE);
         let secret = self.read(key_path, key, texts::KEY_MISSING, texts::KEY_UNREADABLE);
         let chain = chain.and_then(|bytes| {
-            let failed = |fault| self.report_fault(cert_path, cert, fault, texts::CERT_NO_BLOCK, texts::CERT_INVALID);
+            let failed =
+                |error| self.report_pem_error(cert_path, cert, error, texts::CERT_NO_BLOCK, texts::CERT_INVALID);
             pem::certificates(&bytes).map_err(failed).ok()
         });
         let secret = secret.and_then(|bytes| {
-            let failed = |fault| self.report_fault(key_path, key, fault, texts::KEY_NO_BLOCK, texts::KEY_INVALID);
+            let failed = |error| self.report_pem_error(key_path, key, error, texts::KEY_NO_BLOCK, texts::KEY_INVALID);
             pem::private_key(&bytes).map_err(failed).ok()
         });
         let Some(chain) = chain else { return };
-        match secret.map(|secret| material::key_matches(&chain, &secret)) {
+        match secret.map(|secret| certificate::key_matches(&chain, &secret)) {
             Some(None) => self.report(key_path, texts::KEY_INVALID.hint(""), &[("p", &key_text)]),
             Some(Some(false)) => self.report(key_path, texts::KEY_MISMATCH, &[("p", &key_text), ("c", &cert_text)]),
             Some(Some(true)) | None => {}
         }
-        if let Some(name) = name.filter(|name| !material::covers(&chain, name)) {
+        if let Some(name) = name.filter(|name| !certificate::covers(&chain, name)) {
             let path = format!("{}server_name", cert_path.trim_end_matches("cert"));
             self.report(&path, texts::NOT_COVERED, &[("n", name), ("p", &cert_text)]);
         }
         if let Some((end, date)) =
-            material::expiry(&chain).filter(|(end, _)| *end <= self.now.saturating_add(NOTICE_SECONDS))
+            certificate::expiry(&chain).filter(|(end, _)| *end <= self.now.saturating_add(NOTICE_SECONDS))
         {
             let text = if end <= self.now { texts::EXPIRED } else { texts::EXPIRES };
             self.report(cert_path, text, &[("p", &cert_text), ("date", &date)]);
         }
     }
 
-    /// Reports why a PEM file cannot be used, in the words for its kind.
-    fn report_fault(&mut self, path: &str, file: &Path, fault: Fault, no_block: Text, invalid: Text) {
-        let (text, flaw) = match fault {
-            Fault::NoBlock => (no_block, None),
-            Fault::Encrypted => (texts::KEY_ENCRYPTED, None),
-            Fault::Invalid(flaw) => (invalid, Some(flaw)),
-            Fault::Unread(flaw) => (texts::PEM_UNREAD, Some(flaw)),
+    /// Reports why a PEM file cannot be used. `no_block` and `invalid` are the messages for this kind of file.
+    fn report_pem_error(&mut self, path: &str, file: &Path, error: pem::Error, no_block: Text, invalid: Text) {
+        let (text, detail) = match error {
+            pem::Error::NoBlock => (no_block, None),
+            pem::Error::Encrypted => (texts::KEY_ENCRYPTED, None),
+            pem::Error::Invalid(detail) => (invalid, Some(detail)),
+            pem::Error::Unused(detail) => (texts::PEM_UNREAD, Some(detail)),
         };
-        let (line, reason) = flaw.map_or((0, ""), |flaw| (flaw.line, flaw.reason));
+        let (line, reason) = detail.map_or((0, ""), |detail| (detail.line, detail.reason));
         let arguments = [("p", &*file.display().to_string()), ("n", &line.to_string()), ("reason", reason)];
         self.report(path, text, &arguments);
     }
 
     fn check_ca_file(&mut self, path: &str, file: &Path) {
         let bytes = self.read(path, file, texts::FILE_MISSING, texts::FILE_UNREADABLE);
-        if let Some(fault) = bytes.and_then(|bytes| pem::authorities(&bytes).err()) {
-            self.report_fault(path, file, fault, texts::CA_NO_BLOCK, texts::CERT_INVALID);
+        if let Some(error) = bytes.and_then(|bytes| pem::authorities(&bytes).err()) {
+            self.report_pem_error(path, file, error, texts::CA_NO_BLOCK, texts::CERT_INVALID);
         }
     }
 
@@ -136,15 +137,16 @@ impl World<'_> {
         }
     }
 
-    /// Whether a directory holds a certificate, or a file that has been reported. Files without PEM blocks are passed over.
+    /// Checks the files of a directory; skips files without PEM blocks. Returns false if no file contains a certificate or
+    /// was reported.
     fn check_ca_files(&mut self, path: &str, directory: &Path) -> bool {
         let mut is_used = false;
         let files = std::fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
         for file in files.filter(|file| is_certificate_name(file)) {
             match read_limited(&file).map(|bytes| pem::authorities(&bytes)) {
                 Ok(Ok(_)) => {}
-                Ok(Err(Fault::NoBlock)) => continue,
-                Ok(Err(fault)) => self.report_fault(path, &file, fault, texts::CA_NO_BLOCK, texts::CERT_INVALID),
+                Ok(Err(pem::Error::NoBlock)) => continue,
+                Ok(Err(error)) => self.report_pem_error(path, &file, error, texts::CA_NO_BLOCK, texts::CERT_INVALID),
                 Err(error) => {
                     let arguments = [("p", &*file.display().to_string()), ("reason", &*os_text(&error))];
                     self.report(path, texts::FILE_UNREADABLE, &arguments);
@@ -156,7 +158,6 @@ impl World<'_> {
     }
 }
 
-/// `.pem`, `.crt` and `.cer`.
 fn is_certificate_name(file: &Path) -> bool {
     let kind = file.extension().and_then(|kind| kind.to_str());
     kind.is_some_and(|kind| ["pem", "crt", "cer"].iter().any(|known| known.eq_ignore_ascii_case(kind)))

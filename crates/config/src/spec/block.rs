@@ -1,37 +1,37 @@
-//! `block!`: declares a mapping of the file once, as a struct, and derives everything else from it.
+//! `block!`: declares a mapping of the file as a struct and derives reading, writing and documentation.
 
 /// Declares a block.
 ///
 /// ```text
 /// block! {
-///     /// What the block is for.
+///     /// Description in the reference.
 ///     pub struct Name {
-///         /// The entry of the reference.
+///         /// Description in the reference.
 ///         field: Type = default, positive(), restart();
-///         /// `=>`: the default follows from fields above it.
+///         /// `=>`: the default is computed from the fields above.
 ///         other as "name": Type => expression, default("words for the reference");
 ///     }
-///     also { /// Not a key: filled in by `settle`.
+///     derived { /// Not a key: set by `finalize`.
 ///         extra: Type; }
-///     settle function
+///     finalize function
 /// }
 /// ```
 ///
-/// After the default stand the methods of `Key` that apply. `pub struct Name whole` is a block that, once written,
-/// starts from its own defaults whatever it would have inherited. `settle` is called with the block and its scope after
-/// the fields are read, for checks between fields and for what follows from them.
+/// The default is followed by methods of `Key`. `pub struct Name standalone` is a block that does not inherit: keys that
+/// are not written get the block's own defaults. `finalize` is called with the block and its mapping after the fields are
+/// read, to check fields against each other and to set derived fields.
 macro_rules! block {
     (
         $(#[doc = $about:literal])+
-        pub struct $name:ident $($whole:ident)? {
+        pub struct $name:ident $($standalone:ident)? {
             $(
                 $(#[doc = $doc:literal])+
                 $field:ident $(as $rename:literal)? : $type:ty $(= $fixed:expr)? $(=> $derived:expr)?
                 $(, $method:ident($($argument:expr),*))* ;
             )+
         }
-        $(also { $($(#[doc = $extra_doc:literal])+ $extra:ident : $extra_type:ty ;)+ })?
-        $(settle $settle:expr)?
+        $(derived { $($(#[doc = $extra_doc:literal])+ $extra:ident : $extra_type:ty ;)+ })?
+        $(finalize $finalize:expr)?
     ) => {
         $(#[doc = $about])+
         #[derive(Debug, Clone, PartialEq)]
@@ -55,12 +55,12 @@ macro_rules! block {
             }
         }
 
-        impl $crate::spec::Value for $name {
+        impl $crate::spec::ConfigValue for $name {
             fn kind() -> $crate::spec::Kind {
                 $crate::spec::Kind::Block {
                     keys: <Self as $crate::spec::Block>::KEYS,
                     about: <Self as $crate::spec::Block>::ABOUT,
-                    defaults: || $crate::spec::Value::show(&Self::default(), &$crate::spec::Key::NONE),
+                    defaults: || $crate::spec::ConfigValue::to_value(&Self::default(), &$crate::spec::Key::NONE),
                 }
             }
 
@@ -71,39 +71,39 @@ macro_rules! block {
                 base: Option<&Self>,
             ) -> Option<Self> {
                 let keys = <Self as $crate::spec::Block>::KEYS;
-                let mut scope = $crate::spec::Scope::enter(reader, node, key, keys)?;
+                let mut mapping = $crate::spec::Mapping::enter(reader, node, key, keys)?;
                 #[allow(unused_variables, reason = "a block may derive every field")]
-                let base = block!(@base base $($whole)?);
+                let base = block!(@base base $($standalone)?);
                 $(
                     let $field: $type = {
                         let absent = block!(@absent base.$field [$($fixed)?] [$($derived)?]);
-                        scope.field(const { &block!(@key $field [$($rename)?] $type [$($doc)+] $(.$method($($argument),*))*) }, absent)
+                        mapping.field(const { &block!(@key $field [$($rename)?] $type [$($doc)+] $(.$method($($argument),*))*) }, absent)
                     };
                 )+
-                #[allow(unused_mut, reason = "not every block has something to settle")]
+                #[allow(unused_mut, reason = "not every block has something to finalize")]
                 let mut block = Self { $($field,)+ $($($extra: base.$extra.clone(),)+)? };
-                $(($settle)(&mut block, &mut scope);)?
+                $(($finalize)(&mut block, &mut mapping);)?
                 Some(block)
             }
 
-            fn show(&self, _key: &$crate::spec::Key) -> $crate::yaml::emit::Shown {
-                let values = [$($crate::spec::Value::show(&self.$field, const {
+            fn to_value(&self, _key: &$crate::spec::Key) -> $crate::yaml::emit::Value {
+                let values = [$($crate::spec::ConfigValue::to_value(&self.$field, const {
                     &block!(@key $field [$($rename)?] $type [] $(.$method($($argument),*))*)
                 })),+];
                 let names = <Self as $crate::spec::Block>::KEYS.iter().map(|key| key.name.to_owned());
-                $crate::yaml::emit::Shown::Map(names.zip(values).collect())
+                $crate::yaml::emit::Value::Map(names.zip(values).collect())
             }
         }
     };
     (@key $field:ident [$rename:literal] $type:ty [$($doc:literal)*] $($chain:tt)*) => {
-        $crate::spec::Key::new($rename, concat!($($doc, "\n"),*), <$type as $crate::spec::Value>::kind) $($chain)*
+        $crate::spec::Key::new($rename, concat!($($doc, "\n"),*), <$type as $crate::spec::ConfigValue>::kind) $($chain)*
     };
     (@key $field:ident [] $type:ty [$($doc:literal)*] $($chain:tt)*) => {
-        $crate::spec::Key::new(stringify!($field), concat!($($doc, "\n"),*), <$type as $crate::spec::Value>::kind)
+        $crate::spec::Key::new(stringify!($field), concat!($($doc, "\n"),*), <$type as $crate::spec::ConfigValue>::kind)
             $($chain)*
     };
     (@one $default:expr) => { $default };
-    (@base $base:ident whole) => {{
+    (@base $base:ident standalone) => {{
         let _ = $base;
         Self::default()
     }};

@@ -1,45 +1,45 @@
-//! What is known about one key. Data only; filled in by `block!`, read by the reader, schema, reference and diff.
+//! The declaration of a key. Built by `block!`; read by the reader, schema, reference and diff.
 
 use super::{Text, text};
-use crate::yaml::emit::Shown;
+use crate::yaml::emit::Value;
 
-/// A key of a block.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Key {
     pub(crate) name: &'static str,
     /// Another accepted name, or empty.
     pub(crate) alias: &'static str,
-    /// The doc comment: the entry of the reference.
+    /// The doc comment, which is the description in the reference.
     pub(crate) doc: &'static str,
     pub(crate) kind: fn() -> Kind,
-    /// Tried in order; the first that does not hold is reported.
+    /// Checked in order; the first violation is reported.
     pub(crate) rules: [Option<Rule>; 4],
-    /// Texts of checks that involve other keys or the world; listed by the reference.
-    pub(crate) says: [Option<Text>; 8],
-    /// The default in words, where it is not a fixed value.
+    /// Messages of checks that involve other keys, files or ports; listed in the reference.
+    pub(crate) may_report: [Option<Text>; 8],
+    /// The default in words if it is not a fixed value.
     pub(crate) default: &'static str,
     pub(crate) required: bool,
-    /// Takes effect only after a restart, with everything below.
+    /// A change of the key or of its subkeys requires a restart.
     pub(crate) restart: bool,
     /// Integers count seconds instead of milliseconds.
     pub(crate) seconds: bool,
 }
 
-/// A rule for the value alone. In lists and maps it holds for each item.
+/// A rule for a single value. Applies to each item of a list or map.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Rule {
-    /// Whole numbers, durations (in their unit) and sizes.
+    /// For whole numbers, durations (in their unit) and sizes.
     Range { least: i128, most: i128, text: Text },
-    /// Fractions.
-    Fraction { holds: fn(f64) -> bool, text: Text },
-    /// Strings.
-    Holds { holds: fn(&str) -> bool, text: Text },
-    /// What is said of a value that its type cannot read. Two texts: inside an upstream and outside.
-    Otherwise { inside: Text, outside: Text },
+    /// For fractions.
+    Fraction { check: fn(f64) -> bool, text: Text },
+    /// For strings.
+    Check { check: fn(&str) -> bool, text: Text },
+    /// Replaces the message about a value that does not parse.
+    Invalid { in_upstream: Text, global: Text },
 }
 
 impl Kind {
-    /// The block that the kind leads to, and what its path adds: nothing, `[]` for a list, `.<name>` for a map.
+    /// Returns keys and doc comment of the block inside this kind, and the suffix of its path: empty, `[]` for a list,
+    /// `.<name>` for a map.
     pub(crate) fn block(&self) -> Option<(&'static [Key], &'static str, &'static str)> {
         match self {
             Self::Block { keys, about, .. } => Some((keys, about, "")),
@@ -54,13 +54,13 @@ impl Kind {
 impl Rule {
     pub(crate) fn texts(self) -> [Text; 2] {
         match self {
-            Self::Range { text, .. } | Self::Fraction { text, .. } | Self::Holds { text, .. } => [text, text],
-            Self::Otherwise { inside, outside } => [inside, outside],
+            Self::Range { text, .. } | Self::Fraction { text, .. } | Self::Check { text, .. } => [text, text],
+            Self::Invalid { in_upstream, global } => [in_upstream, global],
         }
     }
 }
 
-/// What a type accepts.
+/// The type of a key, as data.
 #[derive(Debug)]
 pub(crate) enum Kind {
     Bool,
@@ -71,13 +71,13 @@ pub(crate) enum Kind {
     Number,
     Duration,
     Size,
-    /// A string; the word names what it holds.
+    /// A string, with the name of its format.
     Text(&'static str),
-    /// One of these; each row is one meaning, its first word the canonical one.
-    Words(&'static [&'static [&'static str]]),
-    /// The word `auto`, or the other kind.
+    /// A keyword. Each row has the spellings of one keyword, the canonical one first.
+    Keywords(&'static [&'static [&'static str]]),
+    /// `auto` or the inner kind.
     Auto(Box<Kind>),
-    /// `null` counts as absent.
+    /// `null` means absent.
     Optional(Box<Kind>),
     /// A whole number or a string such as `200-299`.
     Range,
@@ -87,23 +87,21 @@ pub(crate) enum Kind {
     Block {
         keys: &'static [Key],
         about: &'static str,
-        /// The block without anything written.
-        defaults: fn() -> Shown,
+        /// Returns the default values.
+        defaults: fn() -> Value,
     },
     /// No value is accepted.
     Nothing,
 }
 
-/// For rules: whether a string says anything.
-pub(crate) fn is_written(text: &str) -> bool {
+/// Whether a string has a non-whitespace character.
+pub(crate) fn is_not_blank(text: &str) -> bool {
     !text.trim().is_empty()
 }
 
-/// The rule of most counts.
 const POSITIVE: Text = text("<key> must be greater than 0");
 
 impl Key {
-    /// A key without rules.
     pub(crate) const fn new(name: &'static str, doc: &'static str, kind: fn() -> Kind) -> Self {
         Self {
             name,
@@ -111,7 +109,7 @@ impl Key {
             doc,
             kind,
             rules: [None; 4],
-            says: [None; 8],
+            may_report: [None; 8],
             default: "",
             required: false,
             restart: false,
@@ -119,7 +117,7 @@ impl Key {
         }
     }
 
-    /// A stand-in where a value is read or shown outside a block.
+    /// Used to read or write a value outside a block.
     pub(crate) const NONE: Self = Self::new("", "", || Kind::Nothing);
 
     pub(crate) const fn alias(mut self, name: &'static str) -> Self {
@@ -155,26 +153,26 @@ impl Key {
         self.rule(Rule::Range { least, most, text })
     }
 
-    pub(crate) const fn holds(self, holds: fn(&str) -> bool, text: Text) -> Self {
-        self.rule(Rule::Holds { holds, text })
+    pub(crate) const fn check(self, check: fn(&str) -> bool, text: Text) -> Self {
+        self.rule(Rule::Check { check, text })
     }
 
-    pub(crate) const fn fraction(self, holds: fn(f64) -> bool, text: Text) -> Self {
-        self.rule(Rule::Fraction { holds, text })
+    pub(crate) const fn fraction(self, check: fn(f64) -> bool, text: Text) -> Self {
+        self.rule(Rule::Fraction { check, text })
     }
 
-    pub(crate) const fn otherwise(self, text: Text) -> Self {
-        self.rule(Rule::Otherwise { inside: text, outside: text })
+    pub(crate) const fn invalid(self, text: Text) -> Self {
+        self.rule(Rule::Invalid { in_upstream: text, global: text })
     }
 
-    pub(crate) const fn otherwise_outside(self, inside: Text, outside: Text) -> Self {
-        self.rule(Rule::Otherwise { inside, outside })
+    pub(crate) const fn invalid_by_level(self, in_upstream: Text, global: Text) -> Self {
+        self.rule(Rule::Invalid { in_upstream, global })
     }
 
-    /// Names a text of a wider check, for the reference.
-    pub(crate) const fn says(mut self, text: Text) -> Self {
-        let [t0, t1, t2, t3, t4, t5, t6, _] = self.says;
-        self.says = [Some(text), t0, t1, t2, t3, t4, t5, t6];
+    /// Lists a message that `finalize` or preflight may report, for the reference.
+    pub(crate) const fn may_report(mut self, text: Text) -> Self {
+        let [t0, t1, t2, t3, t4, t5, t6, _] = self.may_report;
+        self.may_report = [Some(text), t0, t1, t2, t3, t4, t5, t6];
         self
     }
 
@@ -188,11 +186,11 @@ impl Key {
         self
     }
 
-    /// Every text of the key, rules first.
+    /// Returns all messages of the key, those of rules first.
     pub(crate) fn texts(&self) -> impl Iterator<Item = Text> {
         let rules = self.rules.into_iter().flatten().flat_map(Rule::texts);
         let mut seen = Vec::new();
-        rules.chain(self.says.into_iter().rev().flatten()).filter(move |text| {
+        rules.chain(self.may_report.into_iter().rev().flatten()).filter(move |text| {
             let new = !seen.contains(&text.template);
             seen.push(text.template);
             new

@@ -1,7 +1,7 @@
-//! `words!`: an enumeration of words. Letter case never matters; each variant may have several spellings.
+//! `keywords!`: declares an enum of case-insensitive keywords.
 
-/// Declares an enum with its spellings, the first of which is canonical, and makes it a `Value`.
-macro_rules! words {
+/// Declares an enum with the spellings of each variant, the canonical one first, and implements `ConfigValue`.
+macro_rules! keywords {
     (
         $(#[doc = $about:literal])+
         pub enum $name:ident {
@@ -15,9 +15,9 @@ macro_rules! words {
         }
 
         impl $name {
-            const WORDS: &'static [&'static [&'static str]] = &[$(&[$($word),+]),+];
+            const KEYWORDS: &'static [&'static [&'static str]] = &[$(&[$($word),+]),+];
 
-            /// The canonical word.
+            /// Returns the canonical spelling.
             pub fn as_str(self) -> &'static str {
                 match self {
                     $(Self::$variant => {
@@ -28,7 +28,7 @@ macro_rules! words {
                 }
             }
 
-            /// The meaning of a word, if it has one here.
+            /// Parses any spelling, in any letter case.
             pub fn parse(word: &str) -> Option<Self> {
                 $(if [$($word),+].iter().any(|known| known.eq_ignore_ascii_case(word)) {
                     return Some(Self::$variant);
@@ -43,11 +43,11 @@ macro_rules! words {
             }
         }
 
-        impl $crate::spec::Item for $name {}
+        impl $crate::spec::ListItem for $name {}
 
-        impl $crate::spec::Value for $name {
+        impl $crate::spec::ConfigValue for $name {
             fn kind() -> $crate::spec::Kind {
-                $crate::spec::Kind::Words(Self::WORDS)
+                $crate::spec::Kind::Keywords(Self::KEYWORDS)
             }
 
             fn read(
@@ -56,16 +56,16 @@ macro_rules! words {
                 key: &$crate::spec::Key,
                 _base: Option<&Self>,
             ) -> Option<Self> {
-                reader.word(node, key, Self::WORDS, Self::parse)
+                reader.keyword(node, key, Self::KEYWORDS, Self::parse)
             }
 
-            fn show(&self, _key: &$crate::spec::Key) -> $crate::yaml::emit::Shown {
-                $crate::yaml::emit::Shown::Text(self.as_str().to_owned())
+            fn to_value(&self, _key: &$crate::spec::Key) -> $crate::yaml::emit::Value {
+                $crate::yaml::emit::Value::Text(self.as_str().to_owned())
             }
         }
     };
 }
-pub(crate) use words;
+pub(crate) use keywords;
 
 use super::text::{Text, text};
 use super::{Key, Reader, Rule};
@@ -73,12 +73,12 @@ use crate::yaml::{Node, Tree};
 
 const NOT_LISTED: Text = text("invalid value '<v>': expected one of <list>");
 
-/// The text that any word can be answered with.
+/// Messages that can be about any keyword.
 pub(crate) const TEXTS: [Text; 1] = [NOT_LISTED];
 
 impl Reader<'_> {
-    /// Reads a word and finds its meaning, or says which words there are.
-    pub(crate) fn word<T>(
+    /// Reads a keyword, or reports the valid ones.
+    pub(crate) fn keyword<T>(
         &mut self,
         node: &Node,
         key: &Key,
@@ -86,17 +86,17 @@ impl Reader<'_> {
         parse: fn(&str) -> Option<T>,
     ) -> Option<T> {
         if !matches!(node.tree, Tree::Scalar { .. }) {
-            self.mismatch(node, key, "string");
+            self.report_type(node, key, "string");
             return None;
         }
         let word = self.scalar(node)?;
         let found = parse(&word.text);
         if found.is_none() {
-            if key.rules.iter().flatten().any(|rule| matches!(rule, Rule::Otherwise { .. })) && !word.text.is_empty() {
-                self.mismatch(node, key, "string");
+            if key.rules.iter().flatten().any(|rule| matches!(rule, Rule::Invalid { .. })) && !word.text.is_empty() {
+                self.report_type(node, key, "string");
             } else {
                 let list: Vec<&str> = words.iter().filter_map(|spellings| spellings.first().copied()).collect();
-                self.report(node.place, NOT_LISTED, &word.text, &[("list", &list.join(", "))]);
+                self.report(node.span, NOT_LISTED, &word.text, &[("list", &list.join(", "))]);
             }
         }
         found

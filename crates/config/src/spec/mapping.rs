@@ -1,114 +1,111 @@
-//! One mapping being read. Finds keys, reports unknown, missing and repeated ones, and places checks between keys.
+//! Reads a mapping: finds keys, reports unknown, missing and repeated ones, and runs checks between keys.
 
 use super::text::{Text, text};
-use super::{Key, Reader, Value};
-use crate::yaml::{MERGE, Node, Place, Tree};
+use super::{ConfigValue, Key, Reader};
+use crate::yaml::{MERGE, Node, Span, Tree};
 
 const UNKNOWN: Text = text("unknown field '<name>'").hint("<advice>");
 const MISSING: Text = text("missing field '<name>'");
 const DUPLICATE: Text = text("duplicate field '<name>'");
 
-/// The texts that any mapping can be answered with.
+/// Messages that can be about any mapping.
 pub(crate) const TEXTS: [Text; 3] = [UNKNOWN, MISSING, DUPLICATE];
 
-/// How alike two names must be for the one to be offered for the other.
+/// Minimum similarity of a suggested key.
 const LIKENESS: f64 = 0.8;
-/// Longest name that is compared with those of the keys, bytes. A name of megabytes would be compared with each of them.
+/// Maximum length in bytes of a name that is compared with the keys, which bounds the cost of a suggestion.
 const MAX_COMPARED: usize = 64;
 
-/// The mapping at the reader's path.
-pub(crate) struct Scope<'s, 'e> {
+pub(crate) struct Mapping<'s, 'e> {
     pub(crate) reader: &'s mut Reader<'e>,
     pub(crate) node: &'s Node,
 }
 
-impl<'s, 'e> Scope<'s, 'e> {
-    /// Enters the node if it is a mapping, and reports keys that are unknown or written twice.
+impl<'s, 'e> Mapping<'s, 'e> {
+    /// Starts reading a mapping and reports unknown and repeated keys. Reports and returns `None` for other nodes.
     pub(crate) fn enter(reader: &'s mut Reader<'e>, node: &'s Node, key: &Key, keys: &[Key]) -> Option<Self> {
         let Tree::Map(entries) = &node.tree else {
-            reader.mismatch(node, key, "mapping");
+            reader.report_type(node, key, "mapping");
             return None;
         };
         let mut seen = vec![false; keys.len()];
         for entry in entries {
             let name = entry.name.as_str();
-            let known = keys.iter().zip(&mut seen).find(|(known, _)| known.answers_to(name));
+            let known = keys.iter().zip(&mut seen).find(|(known, _)| known.is_named(name));
             let Some((_, seen)) = known else {
                 if name == MERGE {
-                    reader.below(name, |reader| reader.duplicate(entry.place, name));
+                    reader.at_key(name, |reader| reader.duplicate(entry.span, name));
                     continue;
                 }
-                if !reader.is_full(UNKNOWN) {
+                if !reader.count_if_full(UNKNOWN) {
                     let advice = advice(name, keys);
-                    reader.below(name, |reader| {
-                        reader.report(entry.place, UNKNOWN, "", &[("name", name), ("advice", &advice)]);
+                    reader.at_key(name, |reader| {
+                        reader.report(entry.span, UNKNOWN, "", &[("name", name), ("advice", &advice)]);
                     });
                 }
                 continue;
             };
             if std::mem::replace(seen, true) {
-                reader.below(name, |reader| reader.duplicate(entry.place, name));
+                reader.at_key(name, |reader| reader.duplicate(entry.span, name));
             }
         }
         Some(Self { reader, node })
     }
 
-    /// Reads the key, or keeps `absent`. A block starts from `absent`.
-    pub(crate) fn field<T: Value>(&mut self, key: &Key, absent: T) -> T {
-        let Some(entry) = self.node.entries().iter().find(|entry| key.answers_to(&entry.name)) else {
+    /// Reads a key. Returns `absent` if it is missing or invalid; a block inherits from `absent`.
+    pub(crate) fn field<T: ConfigValue>(&mut self, key: &Key, absent: T) -> T {
+        let Some(entry) = self.node.entries().iter().find(|entry| key.is_named(&entry.name)) else {
             if key.required {
                 self.missing(key.name);
             }
             return absent;
         };
-        self.reader.below(key.name, |reader| T::read(reader, &entry.node, key, Some(&absent))).unwrap_or(absent)
+        self.reader.at_key(key.name, |reader| T::read(reader, &entry.node, key, Some(&absent))).unwrap_or(absent)
     }
 
-    /// Reports that a key must be there.
     pub(crate) fn missing(&mut self, name: &str) {
-        let place = self.node.place;
-        self.reader.below(name, |reader| reader.report(place, MISSING, "", &[("name", name)]));
+        let span = self.node.span;
+        self.reader.at_key(name, |reader| reader.report(span, MISSING, "", &[("name", name)]));
     }
 
-    /// Whether the path below this mapping is in the file.
     pub(crate) fn written(&self, path: &str) -> bool {
         self.node.find(path).is_some()
     }
 
-    /// Reports `text` at the first of `keys` unless `holds`, or unless one of the keys is at fault already. The keys
-    /// are paths below this mapping.
+    /// Reports `text` at the first of `keys` if `holds` is false and none of the keys has an error. The keys are paths relative
+    /// to this mapping.
     pub(crate) fn require(&mut self, holds: bool, keys: &[&str], text: Text, arguments: &[(&str, &str)]) {
-        if holds || self.reader.is_full(text) {
+        if holds || self.reader.count_if_full(text) {
             return;
         }
         if let Some(key) = keys.first() {
-            self.require_at(self.place(key), keys, text, arguments);
+            self.require_at(self.span(key), keys, text, arguments);
         }
     }
 
-    /// Reports `text` for the first of `keys` at `place`, unless one of the keys is at fault already.
-    pub(crate) fn require_at(&mut self, place: Place, keys: &[&str], text: Text, arguments: &[(&str, &str)]) {
+    /// Reports `text` for the first of `keys` at `span`, unless one of the keys has an error.
+    pub(crate) fn require_at(&mut self, span: Span, keys: &[&str], text: Text, arguments: &[(&str, &str)]) {
         let known = keys.iter().any(|key| self.reader.has_failed(&join(&self.reader.path, key)));
         if let (false, Some(key)) = (known, keys.first()) {
-            self.reader.below(key, |reader| reader.report(place, text, "", arguments));
+            self.reader.at_key(key, |reader| reader.report(span, text, "", arguments));
         }
     }
 
-    /// Reports `text` at the mapping itself, unless something in it is wrong already.
+    /// Reports `text` at the mapping itself, unless it contains an error.
     pub(crate) fn require_here(&mut self, text: Text) {
         if !self.reader.any_failed(&self.reader.path) {
-            self.reader.report(self.node.place, text, "", &[]);
+            self.reader.report(self.node.span, text, "", &[]);
         }
     }
 
-    /// Whether something at `key` or below it was wrong.
+    /// Whether there was an error at `key` or below it.
     pub(crate) fn any_failed(&self, key: &str) -> bool {
         self.reader.any_failed(&join(&self.reader.path, key))
     }
 
-    /// The place of what is at `path`, or of the mapping that should hold it.
-    pub(crate) fn place(&self, path: &str) -> Place {
-        self.node.descend(path).0.place
+    /// Returns the position of the node at `path`, or of the innermost node on the path that exists.
+    pub(crate) fn span(&self, path: &str) -> Span {
+        self.node.descend(path).0.span
     }
 }
 
@@ -117,20 +114,19 @@ fn join(block: &str, key: &str) -> String {
 }
 
 impl Reader<'_> {
-    /// Reports a name that stands twice, at the current path.
-    pub(crate) fn duplicate(&mut self, place: Place, name: &str) {
-        self.report(place, DUPLICATE, "", &[("name", name)]);
+    /// Reports a repeated name at the current path.
+    pub(crate) fn duplicate(&mut self, span: Span, name: &str) {
+        self.report(span, DUPLICATE, "", &[("name", name)]);
     }
 }
 
 impl Key {
-    /// Whether `name` is this key's name or alias.
-    pub(crate) fn answers_to(&self, name: &str) -> bool {
+    pub(crate) fn is_named(&self, name: &str) -> bool {
         self.name == name || (!self.alias.is_empty() && self.alias == name)
     }
 }
 
-/// `did you mean '<y>'?` when one of the keys is near, else all of them.
+/// Suggests a similar key, else lists all keys.
 fn advice(name: &str, keys: &[Key]) -> String {
     let nearest = (name.len() <= MAX_COMPARED).then(|| name.to_lowercase()).and_then(|name| {
         let known = keys.iter().flat_map(|key| [key.name, key.alias]).filter(|known| !known.is_empty());

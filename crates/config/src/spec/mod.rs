@@ -1,49 +1,49 @@
-//! The description of the language: what a key is, and how a described block is read, shown and documented.
+//! Declarative description of the configuration keys.
 //!
 //! A key is declared once, as a field of a `block!`: name, type, default, rules and doc comment. Loading, `defaults`,
-//! `diff`, the JSON Schema and the reference page all follow from that declaration.
+//! `diff`, the JSON Schema and the reference page are derived from that declaration.
 
 pub(crate) mod block;
 pub(crate) mod key;
+pub(crate) mod keywords;
+pub(crate) mod mapping;
 pub(crate) mod reader;
-pub(crate) mod scope;
 pub(crate) mod text;
 #[cfg(test)]
 pub(crate) mod walk;
-pub(crate) mod words;
 
 pub(crate) use key::{Key, Kind, Rule};
+pub(crate) use mapping::Mapping;
 pub(crate) use reader::Reader;
-pub(crate) use scope::Scope;
 pub(crate) use text::{Text, text};
 
 use crate::yaml::Node;
-use crate::yaml::emit::Shown;
+use crate::yaml::emit::Value;
 
-/// A type that a key can have.
-pub(crate) trait Value: Sized + Clone {
-    /// Its description.
+/// The type of a key.
+pub(crate) trait ConfigValue: Sized + Clone {
+    /// Returns the description of the type.
     fn kind() -> Kind;
 
-    /// Reads the node, or reports why not. A block starts from `base` where there is one and changes what is written.
+    /// Reads the node, or reports why it is invalid. A block takes keys that are not written from `base`, if given.
     fn read(reader: &mut Reader<'_>, node: &Node, key: &Key, base: Option<&Self>) -> Option<Self>;
 
-    /// The value as data; `key` says in which unit.
-    fn show(&self, key: &Key) -> Shown;
+    /// Returns the value as data, in the unit of `key`.
+    fn to_value(&self, key: &Key) -> Value;
 }
 
-/// A mapping with known keys; implemented by `block!`.
-pub(crate) trait Block: Value + Default {
-    /// The keys, in the order of the reference.
+/// A mapping with fixed keys; implemented by `block!`.
+pub(crate) trait Block: ConfigValue + Default {
+    /// The keys in the order of the reference.
     const KEYS: &'static [Key];
     /// The doc comment of the block.
     const ABOUT: &'static str;
 }
 
-/// Values that stand in lists. Named upstreams do not: they are a mapping.
-pub(crate) trait Item: Value {
-    /// Tells the reader what the item is called, before it is read.
-    fn announce(_reader: &mut Reader<'_>, _node: &Node) {}
+/// The type of list items and of values in mappings with free names.
+pub(crate) trait ListItem: ConfigValue {
+    /// Sets the names that messages about the item use. Called before the item is read.
+    fn set_context(_reader: &mut Reader<'_>, _node: &Node) {}
 }
 
 #[cfg(test)]

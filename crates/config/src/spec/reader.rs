@@ -1,6 +1,6 @@
-//! The one pass over the tree: where the reader stands, what it found, and how a problem gets its place and words.
+//! Reads the tree: tracks the current path, collects problems and interpolates variables.
 //!
-//! Owns the report and the interpolation. Must not know any key. Used by every `Value`.
+//! Must not know any key. Used by every `ConfigValue`.
 
 use std::collections::BTreeSet;
 use std::fmt::Write;
@@ -9,58 +9,55 @@ use std::sync::Arc;
 
 use super::key::{Key, Rule};
 use super::text::{Text, fill, text};
-use crate::problem::{Problem, Severity, Untold};
-use crate::yaml::{Node, Place, Scalar, Tree};
+use crate::problem::{Problem, Severity, Suppressed};
+use crate::yaml::{Node, Scalar, Span, Tree};
 
-/// The environment, as a function so that loading stays pure.
+/// Lookup of environment variables. A function, so that loading stays pure.
 pub(crate) type Environment<'e> = &'e dyn Fn(&str) -> Option<String>;
 
 const WRONG_TYPE: Text = text("invalid type: expected <expected>, found <found>");
 const NOT_SET: Text =
     text("environment variable '<name>' is not set").hint("set it, or give a default: ${<name>:-default}");
 
-/// The end of texts that global blocks share with those of an upstream; outside of one it is left off.
+/// Suffix of messages about keys that exist both globally and in an upstream; omitted for the global key.
 pub(crate) const OF_UPSTREAM: &str = " for upstream '<u>'";
 
-/// The texts that any value can be answered with.
+/// Messages that can be about any value.
 pub(crate) const TEXTS: [Text; 2] = [WRONG_TYPE, NOT_SET];
 
-/// Errors, and warnings, that are told. A file with more is not a configuration; the rest is counted.
-pub(crate) const MAX_TOLD: usize = 1000;
-/// Characters of a value that a message quotes. A longer value is not looked for by its text.
+/// Maximum number of listed errors, and of listed warnings. Further ones are only counted.
+pub(crate) const MAX_REPORTED: usize = 1000;
+/// Maximum number of characters of a value in a message.
 const MAX_QUOTED: usize = 1024;
 
-/// How many problems of one severity there are.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Count {
-    /// Reported with place and text.
-    told: usize,
-    /// Beyond the limit.
-    untold: usize,
+    reported: usize,
+    /// Number of problems beyond the limit.
+    suppressed: usize,
 }
 
-/// State of the pass.
 pub(crate) struct Reader<'e> {
     pub(crate) env: Environment<'e>,
     file: &'e str,
-    /// The whole file, for texts that say where another value was written.
+    /// Root of the document, to find the position of another key.
     pub(crate) root: Option<Arc<Node>>,
-    /// The path of the key that is being read.
+    /// Path of the key that is being read.
     pub(crate) path: String,
-    /// The upstream and the backend that the path is inside of.
+    /// Upstream and backend that contain the path.
     pub(crate) upstream: Option<String>,
     pub(crate) backend: Option<String>,
     pub(crate) problems: Vec<Problem>,
     errors: Count,
     warnings: Count,
-    /// Where secrets stand.
-    pub(crate) secrets: Vec<Place>,
-    /// Paths with an error: wider checks keep quiet about them.
+    /// Positions of secrets.
+    pub(crate) secrets: Vec<Span>,
+    /// Paths with an error. Checks that involve other keys skip them.
     failed: BTreeSet<String>,
 }
 
 /// A scalar after interpolation.
-pub(crate) struct Word {
+pub(crate) struct Interpolated {
     pub(crate) text: String,
     pub(crate) scalar: Scalar,
 }
@@ -82,8 +79,7 @@ impl<'e> Reader<'e> {
         }
     }
 
-    /// Runs `work` with the path extended by a key.
-    pub(crate) fn below<T>(&mut self, name: &str, work: impl FnOnce(&mut Self) -> T) -> T {
+    pub(crate) fn at_key<T>(&mut self, name: &str, work: impl FnOnce(&mut Self) -> T) -> T {
         let length = self.path.len();
         if length > 0 {
             self.path.push('.');
@@ -94,8 +90,7 @@ impl<'e> Reader<'e> {
         done
     }
 
-    /// Runs `work` with the path extended by an index.
-    pub(crate) fn item<T>(&mut self, index: usize, work: impl FnOnce(&mut Self) -> T) -> T {
+    pub(crate) fn at_index<T>(&mut self, index: usize, work: impl FnOnce(&mut Self) -> T) -> T {
         let length = self.path.len();
         // Writing to a String cannot fail.
         let _ = write!(self.path, "[{index}]");
@@ -104,8 +99,8 @@ impl<'e> Reader<'e> {
         done
     }
 
-    /// Runs `work` and forgets what it reported: for nodes that are read a second time.
-    pub(crate) fn quietly<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
+    /// Runs `work` and discards its reports. For nodes that are read twice.
+    pub(crate) fn silently<T>(&mut self, work: impl FnOnce(&mut Self) -> T) -> T {
         let (reported, errors, warnings) = (self.problems.len(), self.errors, self.warnings);
         let done = work(self);
         self.problems.truncate(reported);
@@ -113,24 +108,24 @@ impl<'e> Reader<'e> {
         done
     }
 
-    /// Whether something was wrong at exactly this path.
+    /// Whether there was an error at exactly this path.
     pub(crate) fn has_failed(&self, path: &str) -> bool {
         self.failed.contains(path)
     }
 
-    /// Whether something was wrong at this path or below it.
+    /// Whether there was an error at this path or below it.
     pub(crate) fn any_failed(&self, path: &str) -> bool {
         let from = self.failed.range::<str, _>((Bound::Included(path), Bound::Unbounded));
         let mut rests = from.map_while(|failed| failed.strip_prefix(path));
         rests.any(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
     }
 
-    /// Whether no more problems of this severity are told; then this one is counted.
-    pub(crate) fn is_full(&mut self, text: Text) -> bool {
+    /// Returns true if the limit of listed problems of this severity is reached, and then counts this one.
+    pub(crate) fn count_if_full(&mut self, text: Text) -> bool {
         let count = self.count(text.severity);
-        let full = count.told >= MAX_TOLD;
+        let full = count.reported >= MAX_REPORTED;
         if full {
-            count.untold = count.untold.saturating_add(1);
+            count.suppressed = count.suppressed.saturating_add(1);
         }
         full
     }
@@ -142,21 +137,19 @@ impl<'e> Reader<'e> {
         }
     }
 
-    /// What is only counted.
-    pub(crate) fn untold(&self) -> Untold {
-        Untold { errors: self.errors.untold, warnings: self.warnings.untold }
+    pub(crate) fn suppressed(&self) -> Suppressed {
+        Suppressed { errors: self.errors.suppressed, warnings: self.warnings.suppressed }
     }
 
-    /// Reports a problem at the current path.
-    pub(crate) fn report(&mut self, place: Place, text: Text, value: &str, arguments: &[(&str, &str)]) {
-        if self.is_full(text) {
+    pub(crate) fn report(&mut self, span: Span, text: Text, value: &str, arguments: &[(&str, &str)]) {
+        if self.count_if_full(text) {
             return;
         }
         if text.severity == Severity::Error {
             self.failed.insert(self.path.clone());
         }
         let count = self.count(text.severity);
-        count.told = count.told.saturating_add(1);
+        count.reported = count.reported.saturating_add(1);
         let block = self.path.rsplit_once('.').map_or("", |(block, _)| block);
         let named = |name: &str| {
             let argument = arguments.iter().find(|(known, _)| *known == name).map(|(_, value)| (*value).to_owned());
@@ -173,14 +166,14 @@ impl<'e> Reader<'e> {
         let outside = text.template.strip_suffix(OF_UPSTREAM).filter(|_| self.upstream.is_none());
         let message = fill(outside.unwrap_or(text.template), named);
         let hint = Some(fill(text.hint, named)).filter(|hint| !hint.is_empty());
-        let Place { line, column, length } = place;
+        let Span { line, column, length } = span;
         let (file, path) = (self.file.to_owned(), self.path.clone());
         let severity = text.severity;
         self.problems.push(Problem { severity, file, line, column, length, path, code: text.code, message, hint });
     }
 
-    /// Reports that the node is of another type than `expected`, in the key's own words if it has some.
-    pub(crate) fn mismatch(&mut self, node: &Node, key: &Key, expected: &str) {
+    /// Reports that the node is not of type `expected`, with the message of the key if it has one.
+    pub(crate) fn report_type(&mut self, node: &Node, key: &Key, expected: &str) {
         let (found, text) = match &node.tree {
             Tree::List(_) => ("list", String::new()),
             Tree::Map(_) => ("mapping", String::new()),
@@ -190,60 +183,61 @@ impl<'e> Reader<'e> {
             },
         };
         let own = key.rules.iter().flatten().find_map(|rule| match rule {
-            // A text that quotes the value says nothing where there is none.
-            Rule::Otherwise { inside, outside } if !text.is_empty() || !inside.template.contains('<') => {
-                Some(if self.upstream.is_some() { *inside } else { *outside })
+            // A message that quotes the value is useless for an empty value.
+            Rule::Invalid { in_upstream, global } if !text.is_empty() || !in_upstream.template.contains('<') => {
+                Some(if self.upstream.is_some() { *in_upstream } else { *global })
             }
             _ => None,
         });
         if let Some(own) = own {
-            self.report(node.place, own, &text, &[]);
+            self.report(node.span, own, &text, &[]);
         } else {
             let hint = if expected == "string" && !text.is_empty() { "put the value in quotes" } else { "" };
-            self.report(node.place, WRONG_TYPE.hint(hint), "", &[("expected", expected), ("found", found)]);
+            self.report(node.span, WRONG_TYPE.hint(hint), "", &[("expected", expected), ("found", found)]);
         }
     }
 
-    /// The scalar of a node, interpolated. `None`: not a scalar (nothing is reported), or a variable is not set.
-    pub(crate) fn scalar(&mut self, node: &Node) -> Option<Word> {
+    /// Returns the interpolated scalar of a node. Returns `None` without a report if the node is not a scalar, and with one if
+    /// a variable is not set.
+    pub(crate) fn scalar(&mut self, node: &Node) -> Option<Interpolated> {
         let Tree::Scalar { text, plain } = &node.tree else { return None };
         let text = match interpolate(text, self.env) {
             Ok(text) => text,
             Err(name) => {
-                self.report(node.place, NOT_SET, "", &[("name", &name)]);
+                self.report(node.span, NOT_SET, "", &[("name", &name)]);
                 return None;
             }
         };
         let scalar = if *plain { Scalar::of(&text) } else { Scalar::Text };
-        Some(Word { text, scalar })
+        Some(Interpolated { text, scalar })
     }
 
-    /// The string of a node, after the key's rules.
+    /// Returns the string of a node if it passes the rules of the key.
     pub(crate) fn string(&mut self, node: &Node, key: &Key) -> Option<String> {
         if matches!(node.tree, Tree::Scalar { .. }) {
             let word = self.scalar(node)?;
             if word.scalar == Scalar::Text {
                 let broken = |rule: &Rule| match rule {
-                    Rule::Holds { holds, text } => (!holds(&word.text)).then_some(*text),
+                    Rule::Check { check, text } => (!check(&word.text)).then_some(*text),
                     _ => None,
                 };
-                return self.obeys(node, key, &word.text, broken).then_some(word.text);
+                return self.check_rules(node, key, &word.text, broken).then_some(word.text);
             }
         }
-        self.mismatch(node, key, "string");
+        self.report_type(node, key, "string");
         None
     }
 
-    /// Holds `value` to the range rules of the key.
-    pub(crate) fn in_range(&mut self, node: &Node, key: &Key, value: i128, written: &str) -> bool {
-        self.obeys(node, key, written, |rule| match rule {
+    /// Check `value` to the range rules of the key.
+    pub(crate) fn check_range(&mut self, node: &Node, key: &Key, value: i128, written: &str) -> bool {
+        self.check_rules(node, key, written, |rule| match rule {
             Rule::Range { least, most, text } => (value < *least || value > *most).then_some(*text),
             _ => None,
         })
     }
 
-    /// Reports the first rule that `broken` has a text for; whether there was none.
-    pub(crate) fn obeys(
+    /// Reports the first rule for which `broken` returns a message. Returns true if there is none.
+    pub(crate) fn check_rules(
         &mut self,
         node: &Node,
         key: &Key,
@@ -252,7 +246,7 @@ impl<'e> Reader<'e> {
     ) -> bool {
         match key.rules.iter().flatten().find_map(broken) {
             Some(text) => {
-                self.report(node.place, text, written, &[]);
+                self.report(node.span, text, written, &[]);
                 false
             }
             None => true,
@@ -260,7 +254,7 @@ impl<'e> Reader<'e> {
     }
 }
 
-/// A value as messages quote it: cut where it is too long to be read.
+/// Truncates a value for a message.
 fn quoted(mut value: String) -> String {
     if let Some((cut, _)) = value.char_indices().nth(MAX_QUOTED) {
         value.truncate(cut);
@@ -269,14 +263,14 @@ fn quoted(mut value: String) -> String {
     value
 }
 
-/// Replaces `${VAR}`, `${VAR:-default}` and `$$`. The error is the name of a variable that is not set.
+/// Replaces `${VAR}`, `${VAR:-default}` and `$$`. Returns the name of a variable that is not set as the error.
 fn interpolate(text: &str, env: Environment<'_>) -> Result<String, String> {
     if !text.contains('$') {
         return Ok(text.to_owned());
     }
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
-    // Once no brace is left nothing looks for one again: a text may be megabytes of `${`.
+    // Remembers that no closing brace is left, so that megabytes of `${` do not take quadratic time.
     let mut is_closed = true;
     while let Some((before, after)) = rest.split_once('$') {
         out.push_str(before);

@@ -10,7 +10,7 @@ use crate::load::parse;
 use crate::problem::Problems;
 use crate::spec::reader::OF_UPSTREAM;
 use crate::spec::text::fill;
-use crate::yaml::emit::Shown;
+use crate::yaml::emit::Value;
 use crate::{Config, Loaded};
 
 const BASE: &str = "\
@@ -28,32 +28,32 @@ fn read(text: &str) -> Result<Loaded, Problems> {
 }
 
 /// The base with every key written.
-fn base() -> Shown {
-    read(BASE).unwrap().config.shown()
+fn base() -> Value {
+    read(BASE).unwrap().config.effective_value()
 }
 
 /// The value at a path of `walk`, created where it is missing.
-fn at<'s>(shown: &'s mut Shown, path: &str) -> &'s mut Shown {
+fn at<'s>(shown: &'s mut Value, path: &str) -> &'s mut Value {
     path.split('.').filter(|step| !step.is_empty()).fold(shown, |shown, step| {
         let (name, item) = step.strip_suffix("[]").map_or((step, false), |name| (name, true));
         let name = if name == "*" { "api" } else { name };
-        if !matches!(shown, Shown::Map(_)) {
-            *shown = Shown::Map(Vec::new());
+        if !matches!(shown, Value::Map(_)) {
+            *shown = Value::Map(Vec::new());
         }
-        let Shown::Map(entries) = shown else { unreachable!() };
+        let Value::Map(entries) = shown else { unreachable!() };
         if !entries.iter().any(|(known, _)| known == name) {
-            entries.push((name.to_owned(), Shown::Null));
+            entries.push((name.to_owned(), Value::Null));
         }
         let value = &mut entries.iter_mut().find(|(known, _)| known == name).unwrap().1;
-        if item && matches!(value, Shown::List(_)) {
-            let Shown::List(items) = value else { unreachable!() };
+        if item && matches!(value, Value::List(_)) {
+            let Value::List(items) = value else { unreachable!() };
             return &mut items[0];
         }
         value
     })
 }
 
-fn with(path: &str, value: Shown) -> String {
+fn with(path: &str, value: Value) -> String {
     let mut shown = base();
     *at(&mut shown, path) = value;
     shown.document()
@@ -71,7 +71,7 @@ fn every_key_written_out_changes_nothing() {
     assert!(again.config == config, "{:?}", crate::diff(&config, &again.config));
     for (block, key) in keys() {
         let mut shown = base();
-        let Shown::Map(entries) = at(&mut shown, &block) else { panic!("{block}") };
+        let Value::Map(entries) = at(&mut shown, &block) else { panic!("{block}") };
         assert!(entries.iter().any(|(name, _)| name == key.name), "{block}.{} is not shown", key.name);
     }
 }
@@ -80,7 +80,7 @@ fn every_key_written_out_changes_nothing() {
 fn a_required_key_is_missed() {
     for (block, key) in keys().into_iter().filter(|(_, key)| key.required) {
         let mut shown = base();
-        if let Shown::Map(entries) = at(&mut shown, &block) {
+        if let Value::Map(entries) = at(&mut shown, &block) {
             entries.retain(|(name, _)| name != key.name);
         }
         let problems = read(&shown.document()).unwrap_err();
@@ -91,16 +91,16 @@ fn a_required_key_is_missed() {
 }
 
 /// A value of a kind that no key of this kind takes.
-fn wrong(kind: &Kind) -> Shown {
+fn wrong(kind: &Kind) -> Value {
     match kind {
-        Kind::List(_) | Kind::Map(_) | Kind::Block { .. } => Shown::Text("wrong".to_owned()),
+        Kind::List(_) | Kind::Map(_) | Kind::Block { .. } => Value::Text("wrong".to_owned()),
         Kind::Optional(inner) | Kind::Auto(inner) => wrong(inner),
-        _ => Shown::List(vec![Shown::Map(Vec::new())]),
+        _ => Value::List(vec![Value::Map(Vec::new())]),
     }
 }
 
 #[test]
-fn a_wrong_type_is_told_at_the_key() {
+fn a_wrong_type_is_reported_at_the_key() {
     for (block, key) in keys() {
         let path = join(&block, key.name);
         let problems = read(&with(&path, wrong(&(key.kind)()))).unwrap_err();
@@ -110,11 +110,11 @@ fn a_wrong_type_is_told_at_the_key() {
 }
 
 /// The value wrapped as a list or map that the kind asks for.
-fn wrapped(kind: &Kind, value: Shown) -> Shown {
+fn wrapped(kind: &Kind, value: Value) -> Value {
     match kind {
         Kind::Optional(inner) => wrapped(inner, value),
-        Kind::List(inner) => Shown::List(vec![wrapped(inner, value)]),
-        Kind::Map(inner) => Shown::Map(vec![("api".to_owned(), wrapped(inner, value))]),
+        Kind::List(inner) => Value::List(vec![wrapped(inner, value)]),
+        Kind::Map(inner) => Value::Map(vec![("api".to_owned(), wrapped(inner, value))]),
         _ => value,
     }
 }
@@ -128,7 +128,7 @@ fn both_ends_of_every_range_are_held() {
             let Rule::Range { least, most, text } = rule else { continue };
             // Above 2^32 another text may come first: the type's own.
             for value in [least - 1, most.saturating_add(1)].into_iter().filter(|value| (0..1 << 32).contains(value)) {
-                let problems = read(&with(&path, wrapped(&(key.kind)(), Shown::Integer(value)))).unwrap_err();
+                let problems = read(&with(&path, wrapped(&(key.kind)(), Value::Integer(value)))).unwrap_err();
                 let path = concrete(&path);
                 let outside = text.template.strip_suffix(OF_UPSTREAM).filter(|_| !path.starts_with("upstream."));
                 let message = fill(outside.unwrap_or(text.template), |name| match name {
@@ -137,14 +137,14 @@ fn both_ends_of_every_range_are_held() {
                     "b" => Some("b".to_owned()),
                     _ => Some(value.to_string()),
                 });
-                let told = problems.iter().any(|problem| problem.message == message)
+                let reported = problems.iter().any(|problem| problem.message == message)
                     || key
                         .rules
                         .iter()
                         .flatten()
                         .next()
                         .is_some_and(|first| first.texts()[0].template != text.template);
-                assert!(told, "{path}: {value}\nwants {message}\n{problems}");
+                assert!(reported, "{path}: {value}\nwants {message}\n{problems}");
                 rules += 1;
             }
         }
@@ -153,30 +153,30 @@ fn both_ends_of_every_range_are_held() {
 }
 
 /// Values that a key of this kind may have.
-fn values(kind: &Kind, key: &Key) -> BoxedStrategy<Shown> {
+fn values(kind: &Kind, key: &Key) -> BoxedStrategy<Value> {
     let range = key.rules.iter().flatten().fold((0, 70_000), |now, rule| match rule {
         Rule::Range { least, most, .. } => (now.0.max(*least), now.1.min(*most)),
         _ => now,
     });
-    let number = (range.0..=range.1).prop_map(Shown::Integer);
+    let number = (range.0..=range.1).prop_map(Value::Integer);
     match kind {
-        Kind::Bool => any::<bool>().prop_map(Shown::Bool).boxed(),
+        Kind::Bool => any::<bool>().prop_map(Value::Bool).boxed(),
         Kind::Integer { most, .. } => {
             let most = *most;
-            (range.0..=range.1.min(most)).prop_map(Shown::Integer).boxed()
+            (range.0..=range.1.min(most)).prop_map(Value::Integer).boxed()
         }
-        Kind::Number => (0_u8..=4).prop_map(|quarters| Shown::Float(f64::from(quarters) / 4.0)).boxed(),
+        Kind::Number => (0_u8..=4).prop_map(|quarters| Value::Float(f64::from(quarters) / 4.0)).boxed(),
         Kind::Duration => {
             let text = (1_u32..100, prop::sample::select(vec!["ms", "s", "m", "h"]));
-            prop_oneof![number, text.prop_map(|(number, unit)| Shown::Text(format!("{number}{unit}")))].boxed()
+            prop_oneof![number, text.prop_map(|(number, unit)| Value::Text(format!("{number}{unit}")))].boxed()
         }
         Kind::Size => {
             let text = (2_u32..60, prop::sample::select(vec!["KB", "KiB"]));
-            prop_oneof![number, text.prop_map(|(number, unit)| Shown::Text(format!("{number}{unit}")))].boxed()
+            prop_oneof![number, text.prop_map(|(number, unit)| Value::Text(format!("{number}{unit}")))].boxed()
         }
-        Kind::Words(rows) => {
+        Kind::Keywords(rows) => {
             let words: Vec<&str> = rows.iter().flat_map(|row| row.iter().copied()).collect();
-            prop::sample::select(words).prop_map(|word| Shown::Text(word.to_owned())).boxed()
+            prop::sample::select(words).prop_map(|word| Value::Text(word.to_owned())).boxed()
         }
         Kind::Text(_) => prop_oneof![
             "[a-z]{1,8}",
@@ -186,19 +186,19 @@ fn values(kind: &Kind, key: &Key) -> BoxedStrategy<Shown> {
             "10\\.[0-9]\\.0\\.0/[0-9]",
             "[a-z]{1,3}:[1-9][0-9]{0,3}",
         ]
-        .prop_map(Shown::Text)
+        .prop_map(Value::Text)
         .boxed(),
-        Kind::Auto(inner) => prop_oneof![Just(Shown::Text("auto".to_owned())), values(inner, key)].boxed(),
-        Kind::Optional(inner) => prop_oneof![Just(Shown::Null), values(inner, key)].boxed(),
-        Kind::Range => prop_oneof![Just(Shown::Integer(204)), Just(Shown::Text("200-404".to_owned()))].boxed(),
-        Kind::List(inner) => prop::collection::vec(values(inner, key), 0..3).prop_map(Shown::List).boxed(),
-        Kind::Map(inner) => values(inner, key).prop_map(|value| Shown::Map(vec![("api".to_owned(), value)])).boxed(),
-        Kind::Block { .. } | Kind::Nothing => Just(Shown::Null).boxed(),
+        Kind::Auto(inner) => prop_oneof![Just(Value::Text("auto".to_owned())), values(inner, key)].boxed(),
+        Kind::Optional(inner) => prop_oneof![Just(Value::Null), values(inner, key)].boxed(),
+        Kind::Range => prop_oneof![Just(Value::Integer(204)), Just(Value::Text("200-404".to_owned()))].boxed(),
+        Kind::List(inner) => prop::collection::vec(values(inner, key), 0..3).prop_map(Value::List).boxed(),
+        Kind::Map(inner) => values(inner, key).prop_map(|value| Value::Map(vec![("api".to_owned(), value)])).boxed(),
+        Kind::Block { .. } | Kind::Nothing => Just(Value::Null).boxed(),
     }
 }
 
 /// A few keys with new values.
-fn changes() -> impl Strategy<Value = Vec<(String, Shown)>> {
+fn changes() -> impl Strategy<Value = Vec<(String, Value)>> {
     let one = any::<Index>().prop_flat_map(|index| {
         let keys: Vec<_> = keys().into_iter().filter(|(_, key)| (key.kind)().block().is_none()).collect();
         let (block, key) = index.get(&keys);
@@ -243,9 +243,9 @@ proptest! {
         characters.splice(start..end, put.chars());
         let text: String = characters.into_iter().collect();
         if let Err(problems) = read(&text) {
-            let places: Vec<_> = problems.iter().map(|problem| (problem.line, problem.column)).collect();
-            prop_assert!(places.is_sorted());
-            prop_assert!(places.iter().all(|(line, column)| *line >= 1 && *column >= 1));
+            let spans: Vec<_> = problems.iter().map(|problem| (problem.line, problem.column)).collect();
+            prop_assert!(spans.is_sorted());
+            prop_assert!(spans.iter().all(|(line, column)| *line >= 1 && *column >= 1));
             prop_assert!(!problems.terminal(true).is_empty() && !problems.json().is_empty());
         }
     }

@@ -1,9 +1,9 @@
-//! The texts of problems, as templates. Pure; filled in by the reader, listed by the reference page.
+//! Templates of problem messages. Filled in by the reader, listed in the reference page.
 
 use crate::problem::{Code, Severity};
 
-/// A documented text. `<x>` stands for a value: `<u>` the upstream, `<b>` the backend, `<key>` the path of the key,
-/// `<block>` the path of the mapping around it, `<list>` the path of the list around it, a name given as argument, or else the value at fault as written.
+/// A message with placeholders: `<u>` is the upstream, `<b>` the backend, `<key>` the path of the key, `<block>` and
+/// `<list>` the paths of the mapping and the list around it. Any other name is an argument, or else the invalid value.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Text {
     pub(crate) template: &'static str,
@@ -12,32 +12,30 @@ pub(crate) struct Text {
     pub(crate) hint: &'static str,
 }
 
-/// A text of the common kind, without a hint.
+/// Returns an error message with code `ConfigInvalid` and without a hint.
 pub(crate) const fn text(template: &'static str) -> Text {
     Text { template, severity: Severity::Error, code: Code::ConfigInvalid, hint: "" }
 }
 
 impl Text {
-    /// With advice; the hint may hold the same placeholders.
+    /// Sets the hint, which may contain the same placeholders.
     pub(crate) const fn hint(mut self, hint: &'static str) -> Self {
         self.hint = hint;
         self
     }
 
-    /// One that does not refuse the file.
     pub(crate) const fn warning(mut self) -> Self {
         self.severity = Severity::Warning;
         self
     }
 
-    /// Of another kind.
     pub(crate) const fn code(mut self, code: Code) -> Self {
         self.code = code;
         self
     }
 }
 
-/// Replaces each `<name>` in `template` by what `value` has for it; unknown ones stay.
+/// Replaces each `<name>` in `template` by `value(name)`; keeps those for which it returns `None`.
 pub(crate) fn fill(template: &str, value: impl Fn(&str) -> Option<String>) -> String {
     let mut out = String::with_capacity(template.len().saturating_mul(2));
     let mut rest = template;

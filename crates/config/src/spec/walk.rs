@@ -1,17 +1,16 @@
-//! All keys of the file with their paths, for tests over the declarations.
+//! Lists all keys with their paths. For tests.
 
 use super::{Block, Key};
 use crate::file::config::Config;
 
-/// Each key with the path of the mapping that holds it. Names of upstreams are `*`, list items `[]`; `listeners[]` is
-/// left out, for `listen` is the same.
+/// Returns each key with the path of its mapping. Upstream names are `*`, list items `[]`. `listeners[]` is omitted,
+/// because it has the keys of `listen`.
 pub(crate) fn keys() -> Vec<(String, &'static Key)> {
     let mut found = Vec::new();
     descend(Config::KEYS, "", &mut found);
     found
 }
 
-/// The path of every key.
 pub(crate) fn paths() -> Vec<String> {
     keys().into_iter().map(|(block, key)| join(&block, key.name)).collect()
 }

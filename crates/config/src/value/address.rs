@@ -1,51 +1,51 @@
-//! Backend addresses: `https://h[:p]`, `http://h[:p]` and `h:p`.
+//! Backend addresses: `https://host[:port]`, `http://host[:port]` and `host:port`.
 
 use std::fmt;
 use std::net::Ipv6Addr;
 
 use crate::problem::Code;
 use crate::spec::text::{Text, text};
-use crate::spec::{Key, Kind, Reader, Value};
+use crate::spec::{ConfigValue, Key, Kind, Reader};
 use crate::yaml::Node;
-use crate::yaml::emit::Shown;
+use crate::yaml::emit::Value;
 
-/// How a backend is reached.
+/// Transport security of a backend.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum BackendScheme {
     /// TLS only.
     Https,
     /// Cleartext only.
     Http,
-    /// Found out at connect: TLS first, cleartext if the peer does not speak it.
+    /// Detected at connect: TLS first, cleartext if the peer does not speak TLS.
     Detect,
 }
 
-/// A backend's address.
+/// Address of a backend.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct BackendAddress {
-    /// As in the file; the name of the backend in logs and metrics.
+    /// Address as written in the file; the name of the backend in logs and metrics.
     pub written: String,
-    /// The transport. A bare address is `Https` where certificates are verified, else `Detect`.
+    /// Transport. `Https` for an address without scheme if certificates are verified, else `Detect`.
     pub scheme: BackendScheme,
-    /// Name or IP literal, in lower case, without brackets.
+    /// Name or IP literal in lower case, without brackets.
     pub host: String,
     /// 1 to 65535.
     pub port: u16,
 }
 
 impl BackendAddress {
-    /// Stands in for an address that could not be read; never leaves the loader.
+    /// Placeholder for an invalid address; never leaves the loader.
     pub(crate) const fn unknown() -> Self {
         Self { written: String::new(), scheme: BackendScheme::Https, host: String::new(), port: 0 }
     }
 
-    /// Scheme, host and port: two backends with one origin are the same server.
+    /// Returns scheme, host and port. Two backends with equal origins are the same server.
     pub fn origin(&self) -> String {
         let scheme = if self.scheme == BackendScheme::Http { "http" } else { "https" };
         format!("{scheme}://{}", self.authority())
     }
 
-    /// `host:port`, with brackets around IPv6.
+    /// Returns `host:port`, with brackets around IPv6.
     pub fn authority(&self) -> String {
         if self.host.contains(':') {
             format!("[{}]:{}", self.host, self.port)
@@ -54,7 +54,7 @@ impl BackendAddress {
         }
     }
 
-    /// Reads an address. A bare one gets `Detect`; the upstream decides what that means.
+    /// Parses an address. Without a scheme it is `Detect`, which the upstream may change to `Https`.
     fn parse(written: &str) -> Result<Self, Text> {
         let (scheme, rest) = match written.split_once("://") {
             None => (BackendScheme::Detect, written),
@@ -95,16 +95,16 @@ pub(crate) const NO_PORT: Text = text("Backend address '<a>' in upstream '<u>' m
     .code(Code::BackendAddressInvalid)
     .hint("add the port, as in '<a>:8080', or write https:// or http:// in front");
 
-/// The form of all other refusals, for the reference.
+/// Common form of the other messages, for the reference.
 pub(crate) const INVALID: Text =
     text("Backend address '<a>' in upstream '<u>' is invalid: <reason>").code(Code::BackendAddressInvalid);
 
-/// Declares the reasons for which an address is refused.
+/// Declares the messages about invalid addresses.
 macro_rules! reasons {
     ($($name:ident = $reason:literal;)+) => {
         $(const $name: Text =
             text(concat!("Backend address '<a>' in upstream '<u>' is invalid: ", $reason)).code(Code::BackendAddressInvalid);)+
-        /// Every text that an address can be refused with.
+        /// All messages about an invalid address.
         #[cfg(test)]
         pub(crate) const REASONS: &[Text] = &[NO_PORT, $($name),+];
     };
@@ -159,7 +159,7 @@ fn number(port: &str) -> Result<u16, Text> {
     port.parse().ok().filter(|port| *port > 0).ok_or(PORT_RANGE)
 }
 
-impl Value for BackendAddress {
+impl ConfigValue for BackendAddress {
     fn kind() -> Kind {
         Kind::Text("backend address")
     }
@@ -169,13 +169,13 @@ impl Value for BackendAddress {
         match Self::parse(&written) {
             Ok(address) => Some(address),
             Err(text) => {
-                reader.report(node.place, text, &written, &[]);
+                reader.report(node.span, text, &written, &[]);
                 None
             }
         }
     }
 
-    fn show(&self, _key: &Key) -> Shown {
-        Shown::Text(self.written.clone())
+    fn to_value(&self, _key: &Key) -> Value {
+        Value::Text(self.written.clone())
     }
 }

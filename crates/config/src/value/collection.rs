@@ -2,52 +2,52 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::spec::{Item, Key, Kind, Reader, Value};
-use crate::yaml::emit::Shown;
+use crate::spec::{ConfigValue, Key, Kind, ListItem, Reader};
+use crate::yaml::emit::Value;
 use crate::yaml::{MERGE, Node, Scalar, Tree};
 
-impl<T: Value> Value for Option<T> {
+impl<T: ConfigValue> ConfigValue for Option<T> {
     fn kind() -> Kind {
         Kind::Optional(Box::new(T::kind()))
     }
 
     fn read(reader: &mut Reader<'_>, node: &Node, key: &Key, base: Option<&Self>) -> Option<Self> {
-        let word = reader.quietly(|reader| reader.scalar(node));
+        let word = reader.silently(|reader| reader.scalar(node));
         if word.is_some_and(|word| word.scalar == Scalar::Null) {
             return Some(None);
         }
         T::read(reader, node, key, base.and_then(Option::as_ref)).map(Some)
     }
 
-    fn show(&self, key: &Key) -> Shown {
-        self.as_ref().map_or(Shown::Null, |value| value.show(key))
+    fn to_value(&self, key: &Key) -> Value {
+        self.as_ref().map_or(Value::Null, |value| value.to_value(key))
     }
 }
 
-impl<T: Item> Value for Vec<T> {
+impl<T: ListItem> ConfigValue for Vec<T> {
     fn kind() -> Kind {
         Kind::List(Box::new(T::kind()))
     }
 
     fn read(reader: &mut Reader<'_>, node: &Node, key: &Key, _base: Option<&Self>) -> Option<Self> {
         let Tree::List(nodes) = &node.tree else {
-            reader.mismatch(node, key, "list");
+            reader.report_type(node, key, "list");
             return None;
         };
         let mut items = Self::with_capacity(nodes.len());
         for (index, node) in nodes.iter().enumerate() {
-            T::announce(reader, node);
-            items.extend(reader.item(index, |reader| T::read(reader, node, key, None)));
+            T::set_context(reader, node);
+            items.extend(reader.at_index(index, |reader| T::read(reader, node, key, None)));
         }
         Some(items)
     }
 
-    fn show(&self, key: &Key) -> Shown {
-        Shown::List(self.iter().map(|item| item.show(key)).collect())
+    fn to_value(&self, key: &Key) -> Value {
+        Value::List(self.iter().map(|item| item.to_value(key)).collect())
     }
 }
 
-impl<T: Item> Value for BTreeMap<String, T> {
+impl<T: ListItem> ConfigValue for BTreeMap<String, T> {
     fn kind() -> Kind {
         Kind::Map(Box::new(T::kind()))
     }
@@ -62,12 +62,12 @@ impl<T: Item> Value for BTreeMap<String, T> {
         Some(map)
     }
 
-    fn show(&self, key: &Key) -> Shown {
-        Shown::Map(self.iter().map(|(name, value)| (name.clone(), value.show(key))).collect())
+    fn to_value(&self, key: &Key) -> Value {
+        Value::Map(self.iter().map(|(name, value)| (name.clone(), value.to_value(key))).collect())
     }
 }
 
-/// Visits the entries of a mapping with free names. A repeated name is reported and passed over.
+/// Visits the entries of a mapping with free names. Reports and skips repeated names.
 pub(crate) fn each_named(
     reader: &mut Reader<'_>,
     node: &Node,
@@ -75,17 +75,17 @@ pub(crate) fn each_named(
     mut visit: impl FnMut(&mut Reader<'_>, &str, &Node),
 ) -> Option<()> {
     let Tree::Map(entries) = &node.tree else {
-        reader.mismatch(node, key, "mapping");
+        reader.report_type(node, key, "mapping");
         return None;
     };
     let mut names = HashSet::with_capacity(entries.len());
     for entry in entries {
-        reader.below(&entry.name, |reader| {
-            // A merge key that is left was one too many.
+        reader.at_key(&entry.name, |reader| {
+            // The tree contains a merge key only if the mapping has a second one.
             if entry.name != MERGE && names.insert(entry.name.as_str()) {
                 visit(reader, &entry.name, &entry.node);
             } else {
-                reader.duplicate(entry.place, &entry.name);
+                reader.duplicate(entry.span, &entry.name);
             }
         });
     }

@@ -1,9 +1,9 @@
-//! The host of an authority in the form in which hosts are compared: names of routes, of certificates, of requests and of SNI.
+//! Extracts and normalizes the host of an authority, to compare the hosts of routes, certificates, requests and SNI.
 
 use std::net::Ipv6Addr;
 
-/// The host in `host`, `host:port`, `[v6]` or `[v6]:port`, without port, brackets and trailing dot. Borrows from `authority`
-/// and leaves the case as it is; whether the authority is valid is not checked.
+/// Returns the host of `host`, `host:port`, `[v6]` or `[v6]:port` without port, brackets and trailing dot. Keeps the case.
+/// Does not check that the authority is valid.
 pub fn host_of(authority: &[u8]) -> &[u8] {
     if let Some(rest) = authority.strip_prefix(b"[") {
         let end = rest.iter().position(|&byte| byte == b']').unwrap_or(rest.len());
@@ -11,15 +11,15 @@ pub fn host_of(authority: &[u8]) -> &[u8] {
     }
     let mut colons = authority.iter().enumerate().filter(|&(_, &byte)| byte == b':');
     let host = match (colons.next(), colons.next()) {
-        // Two colons without brackets: a bare IPv6 address, which has no port.
+        // Two colons without brackets are an IPv6 address without port.
         (Some((at, _)), None) => authority.get(..at).unwrap_or(authority),
         _ => authority,
     };
     host.strip_suffix(b".").unwrap_or(host)
 }
 
-/// The host of an authority in normal form: as [`host_of`], in lower case, an IPv6 address in its shortest form (RFC 5952).
-/// `scratch` holds the result.
+/// Returns the host of an authority as [`host_of`] does, in lower case and with an IPv6 address in its shortest form
+/// (RFC 5952). Writes the result to `scratch`.
 pub fn normalize_host<'s>(authority: &[u8], scratch: &'s mut Vec<u8>) -> &'s [u8] {
     use std::io::Write;
     let host = host_of(authority);
@@ -44,7 +44,7 @@ fn ipv6(host: &[u8]) -> Option<Ipv6Addr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::value::http::{HostPattern, normal_host};
+    use crate::value::http::{HostPattern, parse_host};
 
     #[test]
     fn one_host_is_written_in_many_ways() {
@@ -62,7 +62,7 @@ mod tests {
             for written in written {
                 assert_eq!(normalize_host(written.as_bytes(), &mut scratch), host.as_bytes(), "{written}");
                 // What a route may name is read alike there.
-                if let Some(normal) = normal_host(written) {
+                if let Some(normal) = parse_host(written) {
                     assert_eq!(normal, host, "{written}");
                 }
             }

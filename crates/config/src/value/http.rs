@@ -1,4 +1,4 @@
-//! Words of HTTP: methods, field names, hosts, status codes, and what a balancer hashes.
+//! HTTP values: methods, field names, hosts, status codes and hash keys.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -7,16 +7,16 @@ use std::ops::Deref;
 use super::host::normalize_host;
 use super::path::strip_port;
 use crate::spec::text::{Text, text};
-use crate::spec::{Item, Key, Kind, Reader, Rule, Value};
-use crate::yaml::emit::Shown;
+use crate::spec::{ConfigValue, Key, Kind, ListItem, Reader, Rule};
+use crate::yaml::emit::Value;
 use crate::yaml::{Node, Scalar, Tree};
 
-/// The characters of a token (RFC 9110 section 5.6.2).
+/// Whether the text is a token (RFC 9110 section 5.6.2).
 pub(crate) fn is_token(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
-/// A DNS name of letters, digits, hyphens and underscores: labels of 1 to 63, 253 in all.
+/// Whether the text is a DNS name. Allows underscores, labels of 1 to 63 characters and 253 characters in total.
 pub(crate) fn is_dns_name(name: &str) -> bool {
     let label = |label: &str| {
         (1..=63).contains(&label.len())
@@ -30,7 +30,7 @@ pub(crate) fn is_dns_name(name: &str) -> bool {
 const BAD_NAME: Text = text("invalid value '<v>': expected an HTTP field name");
 const BAD_METHOD: Text = text("invalid value '<v>': expected an HTTP method");
 
-/// Declares a string with a form of its own.
+/// Declares a string type with validation and normalization.
 macro_rules! formed {
     ($(#[doc = $about:literal])+ $name:ident, $what:literal, $bad:expr, $form:expr) => {
         $(#[doc = $about])+
@@ -38,13 +38,13 @@ macro_rules! formed {
         pub struct $name(String);
 
         impl $name {
-            /// The text in its normal form, if it has one.
+            /// Validates and normalizes the text.
             pub fn parse(text: &str) -> Option<Self> {
                 let form: fn(&str) -> Option<String> = $form;
                 form(text).map(Self)
             }
 
-            /// The text.
+            /// Returns the normalized text.
             pub fn as_str(&self) -> &str {
                 &self.0
             }
@@ -63,9 +63,9 @@ macro_rules! formed {
             }
         }
 
-        impl Item for $name {}
+        impl ListItem for $name {}
 
-        impl Value for $name {
+        impl ConfigValue for $name {
             fn kind() -> Kind {
                 Kind::Text($what)
             }
@@ -74,20 +74,20 @@ macro_rules! formed {
                 let text = reader.string(node, key)?;
                 let formed = Self::parse(&text);
                 if formed.is_none() {
-                    reader.unreadable(node, key, &text, $bad);
+                    reader.report_invalid(node, key, &text, $bad);
                 }
                 formed
             }
 
-            fn show(&self, _key: &Key) -> Shown {
-                Shown::Text(self.0.clone())
+            fn to_value(&self, _key: &Key) -> Value {
+                Value::Text(self.0.clone())
             }
         }
     };
 }
 
 formed!(
-    /// A field name, in lower case.
+    /// A field name in lower case.
     HeaderName,
     "header name",
     BAD_NAME,
@@ -95,7 +95,7 @@ formed!(
 );
 
 formed!(
-    /// A method, in upper case.
+    /// A method in upper case.
     Method,
     "method",
     BAD_METHOD,
@@ -103,39 +103,39 @@ formed!(
 );
 
 impl Reader<'_> {
-    /// Reports a text that its type cannot read, in the key's own words if it has some.
-    pub(crate) fn unreadable(&mut self, node: &Node, key: &Key, text: &str, otherwise: Text) {
+    /// Reports a text that does not parse, with the message of the key, or `otherwise` if it has none.
+    pub(crate) fn report_invalid(&mut self, node: &Node, key: &Key, text: &str, otherwise: Text) {
         let own = key.rules.iter().flatten().find_map(|rule| match rule {
-            Rule::Otherwise { inside, outside } => Some(if self.upstream.is_some() { *inside } else { *outside }),
+            Rule::Invalid { in_upstream, global } => Some(if self.upstream.is_some() { *in_upstream } else { *global }),
             _ => None,
         });
-        self.report(node.place, own.unwrap_or(otherwise), text, &[]);
+        self.report(node.span, own.unwrap_or(otherwise), text, &[]);
     }
 }
 
-/// Which hosts a route takes. In lower case, without port, trailing dot or brackets.
+/// Hosts that a route matches, in lower case, without port, trailing dot or brackets.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum HostPattern {
-    /// This name or IP literal only.
+    /// A name or IP literal.
     Exact(String),
-    /// All names below this suffix (written `*.suffix`), not the suffix itself. Held without the `*.`.
+    /// All names below this suffix, but not the suffix itself. Written `*.suffix`; stored without `*.`.
     Below(String),
 }
 
 impl HostPattern {
-    /// Reads a pattern as written in a file.
+    /// Parses a pattern.
     pub fn parse(text: &str) -> Option<Self> {
         if let Some(suffix) = text.strip_prefix("*.") {
-            let suffix = normal_host(suffix)?;
+            let suffix = parse_host(suffix)?;
             return is_dns_name(&suffix).then_some(Self::Below(suffix));
         }
-        normal_host(text).map(Self::Exact)
+        parse_host(text).map(Self::Exact)
     }
 }
 
-/// A host in the form in which hosts are compared: lower case, no port, no trailing dot, no brackets. `None` if it is
-/// neither a DNS name nor an IP literal.
-pub fn normal_host(text: &str) -> Option<String> {
+/// Parses and normalizes a host, with an optional port, which is removed. Returns `None` if it is neither a DNS name nor an
+/// IP literal.
+pub fn parse_host(text: &str) -> Option<String> {
     strip_port(text)?;
     let host = String::from_utf8(normalize_host(text.as_bytes(), &mut Vec::new()).to_owned()).ok()?;
     (host.parse::<IpAddr>().is_ok() || is_dns_name(&host)).then_some(host)
@@ -152,7 +152,7 @@ impl fmt::Display for HostPattern {
 
 const BAD_HOST: Text = text("invalid value '<v>': expected a host");
 
-impl Value for HostPattern {
+impl ConfigValue for HostPattern {
     fn kind() -> Kind {
         Kind::Text("host")
     }
@@ -161,17 +161,17 @@ impl Value for HostPattern {
         let text = reader.string(node, key)?;
         let pattern = Self::parse(&text);
         if pattern.is_none() {
-            reader.unreadable(node, key, &text, BAD_HOST);
+            reader.report_invalid(node, key, &text, BAD_HOST);
         }
         pattern
     }
 
-    fn show(&self, _key: &Key) -> Shown {
-        Shown::Text(self.to_string())
+    fn to_value(&self, _key: &Key) -> Value {
+        Value::Text(self.to_string())
     }
 }
 
-/// Status codes from first to last, both included.
+/// An inclusive range of status codes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct StatusRange {
     /// 100 to 599.
@@ -199,16 +199,16 @@ impl StatusRange {
 
 const BAD_STATUS: Text = text("invalid value '<v>': expected a status code or a range of them");
 
-impl Item for StatusRange {}
+impl ListItem for StatusRange {}
 
-impl Value for StatusRange {
+impl ConfigValue for StatusRange {
     fn kind() -> Kind {
         Kind::Range
     }
 
     fn read(reader: &mut Reader<'_>, node: &Node, key: &Key, _base: Option<&Self>) -> Option<Self> {
         if !matches!(node.tree, Tree::Scalar { .. }) {
-            reader.mismatch(node, key, "status code");
+            reader.report_type(node, key, "status code");
             return None;
         }
         let word = reader.scalar(node)?;
@@ -217,18 +217,18 @@ impl Value for StatusRange {
             Scalar::Null | Scalar::Bool(_) | Scalar::Float(_) => None,
         };
         if range.is_none() {
-            reader.unreadable(node, key, &word.text, BAD_STATUS);
+            reader.report_invalid(node, key, &word.text, BAD_STATUS);
         }
         range
     }
 
-    fn show(&self, _key: &Key) -> Shown {
+    fn to_value(&self, _key: &Key) -> Value {
         let Self { first, last } = *self;
-        if first == last { Shown::Integer(i128::from(first)) } else { Shown::Text(format!("{first}-{last}")) }
+        if first == last { Value::Integer(i128::from(first)) } else { Value::Text(format!("{first}-{last}")) }
     }
 }
 
-/// What a hashing balancer looks at.
+/// What consistent hashing hashes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum HashKey {
     /// The value of a request field.
@@ -237,9 +237,9 @@ pub enum HashKey {
     Cookie(String),
     /// The first value of a query parameter, not decoded.
     Query(String),
-    /// The path in its matching form.
+    /// The normalized path.
     Path,
-    /// The normalised authority.
+    /// The normalized host of the authority.
     Authority,
     /// The method.
     Method,
@@ -287,7 +287,7 @@ impl fmt::Display for HashKey {
 
 const BAD_KEY: Text = text("invalid value '<v>': expected a hash key");
 
-impl Value for HashKey {
+impl ConfigValue for HashKey {
     fn kind() -> Kind {
         Kind::Text("hash key")
     }
@@ -296,12 +296,12 @@ impl Value for HashKey {
         let text = reader.string(node, key)?;
         let parsed = Self::parse(&text);
         if parsed.is_none() {
-            reader.unreadable(node, key, &text, BAD_KEY);
+            reader.report_invalid(node, key, &text, BAD_KEY);
         }
         parsed
     }
 
-    fn show(&self, _key: &Key) -> Shown {
-        Shown::Text(self.to_string())
+    fn to_value(&self, _key: &Key) -> Value {
+        Value::Text(self.to_string())
     }
 }

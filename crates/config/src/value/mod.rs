@@ -1,5 +1,4 @@
-//! The types that keys have: numbers, durations, sizes, words of HTTP, addresses. Each reads itself from a node, or
-//! reports why not; the data plane gets plain values.
+//! Types of keys: numbers, durations, sizes, HTTP values, addresses.
 
 pub(crate) mod address;
 pub(crate) mod collection;

@@ -1,15 +1,15 @@
-//! CIDR networks and the question what is loopback.
+//! CIDR networks and loopback addresses.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
 use super::http::is_dns_name;
 use crate::spec::text::{Text, text};
-use crate::spec::{Item, Key, Kind, Reader, Value};
+use crate::spec::{ConfigValue, Key, Kind, ListItem, Reader};
 use crate::yaml::Node;
-use crate::yaml::emit::Shown;
+use crate::yaml::emit::Value;
 
-/// A block of addresses such as `10.0.0.0/8`; a bare address is a block of one.
+/// A network such as `10.0.0.0/8`, or a single address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Network {
     address: IpAddr,
@@ -17,7 +17,7 @@ pub struct Network {
 }
 
 impl Network {
-    /// Reads a network. Host bits may be set; they are ignored.
+    /// Parses a network. Ignores host bits.
     pub fn parse(text: &str) -> Option<Self> {
         let (address, prefix) = text.split_once('/').map_or((text, None), |(address, prefix)| (address, Some(prefix)));
         let address: IpAddr = address.parse().ok()?;
@@ -30,7 +30,7 @@ impl Network {
         (prefix <= longest).then_some(Self { address, prefix })
     }
 
-    /// Whether the address is inside. An IPv4 address mapped into IPv6 counts as IPv4.
+    /// Whether the address is in the network. An IPv4-mapped IPv6 address counts as IPv4.
     pub fn contains(self, address: IpAddr) -> bool {
         match (self.address, address.to_canonical()) {
             (IpAddr::V4(own), IpAddr::V4(other)) => {
@@ -54,9 +54,9 @@ impl fmt::Display for Network {
 
 const BAD_NETWORK: Text = text("invalid value '<v>': expected a network such as 10.0.0.0/8");
 
-impl Item for Network {}
+impl ListItem for Network {}
 
-impl Value for Network {
+impl ConfigValue for Network {
     fn kind() -> Kind {
         Kind::Text("CIDR")
     }
@@ -65,17 +65,17 @@ impl Value for Network {
         let text = reader.string(node, key)?;
         let network = Self::parse(&text);
         if network.is_none() {
-            reader.unreadable(node, key, &text, BAD_NETWORK);
+            reader.report_invalid(node, key, &text, BAD_NETWORK);
         }
         network
     }
 
-    fn show(&self, _key: &Key) -> Shown {
-        Shown::Text(self.to_string())
+    fn to_value(&self, _key: &Key) -> Value {
+        Value::Text(self.to_string())
     }
 }
 
-/// Whether a socket may be bound to it: an IP literal (IPv6 with or without brackets) or a name.
+/// Whether the text is an IP literal (IPv6 with or without brackets) or a name.
 pub(crate) fn is_host(text: &str) -> bool {
     let literal = text.strip_prefix('[').and_then(|inner| inner.strip_suffix(']'));
     match literal {
@@ -84,7 +84,7 @@ pub(crate) fn is_host(text: &str) -> bool {
     }
 }
 
-/// Whether an address as written is loopback: `localhost`, or a literal (brackets allowed) that is.
+/// Whether the address is `localhost` or a loopback literal, with or without brackets.
 pub fn is_loopback(address: &str) -> bool {
     let literal = address.strip_prefix('[').and_then(|inner| inner.strip_suffix(']')).unwrap_or(address);
     address.eq_ignore_ascii_case("localhost")

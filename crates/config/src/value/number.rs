@@ -1,14 +1,14 @@
-//! Booleans, whole numbers, fractions. A count is at most 4294967295, so that sums of a few never overflow.
+//! Booleans, whole numbers and fractions. A whole number is at most 4294967295, so that sums do not overflow.
 
 use crate::spec::text::{Text, text};
-use crate::spec::{Item, Key, Kind, Reader, Rule, Value};
-use crate::yaml::emit::Shown;
+use crate::spec::{ConfigValue, Key, Kind, ListItem, Reader, Rule};
+use crate::yaml::emit::Value;
 use crate::yaml::{Node, Scalar, Tree};
 
 const NEGATIVE: Text = text("invalid type: expected non-negative integer, found negative integer");
 const TOO_LARGE: Text = text("invalid type: expected integer up to <most>, found larger integer");
 
-impl Value for bool {
+impl ConfigValue for bool {
     fn kind() -> Kind {
         Kind::Bool
     }
@@ -19,12 +19,12 @@ impl Value for bool {
         {
             return Some(value);
         }
-        reader.mismatch(node, key, "boolean");
+        reader.report_type(node, key, "boolean");
         None
     }
 
-    fn show(&self, _key: &Key) -> Shown {
-        Shown::Bool(*self)
+    fn to_value(&self, _key: &Key) -> Value {
+        Value::Bool(*self)
     }
 }
 
@@ -33,22 +33,22 @@ fn whole(reader: &mut Reader<'_>, node: &Node, key: &Key, most: i128) -> Option<
         let word = reader.scalar(node)?;
         if let Scalar::Integer(value) = word.scalar {
             let fits = (0..=most).contains(&value);
-            if reader.in_range(node, key, value, &word.text) && !fits {
+            if reader.check_range(node, key, value, &word.text) && !fits {
                 let text = if value < 0 { NEGATIVE } else { TOO_LARGE };
-                reader.report(node.place, text, &word.text, &[("most", &most.to_string())]);
+                reader.report(node.span, text, &word.text, &[("most", &most.to_string())]);
             }
             return fits.then_some(value).filter(|_| !reader.has_failed(&reader.path));
         }
     }
-    reader.mismatch(node, key, "integer");
+    reader.report_type(node, key, "integer");
     None
 }
 
 macro_rules! whole_numbers {
     ($($type:ty: $most:expr),+) => {$(
-        impl Item for $type {}
+        impl ListItem for $type {}
 
-        impl Value for $type {
+        impl ConfigValue for $type {
             fn kind() -> Kind {
                 Kind::Integer { least: 0, most: $most }
             }
@@ -57,8 +57,8 @@ macro_rules! whole_numbers {
                 whole(reader, node, key, $most).and_then(|value| Self::try_from(value).ok())
             }
 
-            fn show(&self, _key: &Key) -> Shown {
-                Shown::Integer(i128::try_from(*self).unwrap_or(i128::MAX))
+            fn to_value(&self, _key: &Key) -> Value {
+                Value::Integer(i128::try_from(*self).unwrap_or(i128::MAX))
             }
         }
     )+};
@@ -66,7 +66,7 @@ macro_rules! whole_numbers {
 
 whole_numbers!(u8: 255, u16: 65_535, u32: 4_294_967_295, usize: 4_294_967_295);
 
-impl Value for f64 {
+impl ConfigValue for f64 {
     fn kind() -> Kind {
         Kind::Number
     }
@@ -81,32 +81,32 @@ impl Value for f64 {
             };
             if let Some(value) = value {
                 let broken = |rule: &Rule| match rule {
-                    Rule::Fraction { holds, text } => (!holds(value)).then_some(*text),
+                    Rule::Fraction { check, text } => (!check(value)).then_some(*text),
                     _ => None,
                 };
-                return reader.obeys(node, key, &word.text, broken).then_some(value);
+                return reader.check_rules(node, key, &word.text, broken).then_some(value);
             }
         }
-        reader.mismatch(node, key, "number");
+        reader.report_type(node, key, "number");
         None
     }
 
-    fn show(&self, _key: &Key) -> Shown {
-        Shown::Float(*self)
+    fn to_value(&self, _key: &Key) -> Value {
+        Value::Float(*self)
     }
 }
 
-/// A value that Spooky can find itself.
+/// A value that Spooky can determine itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Auto<T> {
-    /// Left to Spooky: `auto`.
+    /// `auto`.
     Auto,
-    /// Given by the file.
+    /// Set in the file.
     Fixed(T),
 }
 
 impl<T: Copy> Auto<T> {
-    /// The given value, or `found` for `auto`.
+    /// Returns the value, or `found` for `auto`.
     pub fn unwrap_or(self, found: T) -> T {
         match self {
             Self::Auto => found,
@@ -115,7 +115,7 @@ impl<T: Copy> Auto<T> {
     }
 }
 
-impl<T: Value> Value for Auto<T> {
+impl<T: ConfigValue> ConfigValue for Auto<T> {
     fn kind() -> Kind {
         Kind::Auto(Box::new(T::kind()))
     }
@@ -127,10 +127,10 @@ impl<T: Value> Value for Auto<T> {
         T::read(reader, node, key, None).map(Self::Fixed)
     }
 
-    fn show(&self, key: &Key) -> Shown {
+    fn to_value(&self, key: &Key) -> Value {
         match self {
-            Self::Auto => Shown::Text("auto".to_owned()),
-            Self::Fixed(value) => value.show(key),
+            Self::Auto => Value::Text("auto".to_owned()),
+            Self::Fixed(value) => value.to_value(key),
         }
     }
 }

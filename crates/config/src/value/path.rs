@@ -1,14 +1,14 @@
-//! Paths: files, and URL paths in the form in which routes compare them. Splitting of a port from a host.
+//! Strings, file paths and URL paths.
 
 use std::path::PathBuf;
 
-use crate::spec::{Item, Key, Kind, Reader, Value};
+use crate::spec::{ConfigValue, Key, Kind, ListItem, Reader};
 use crate::yaml::Node;
-use crate::yaml::emit::Shown;
+use crate::yaml::emit::Value;
 
-impl Item for String {}
+impl ListItem for String {}
 
-impl Value for String {
+impl ConfigValue for String {
     fn kind() -> Kind {
         Kind::Text("string")
     }
@@ -17,12 +17,12 @@ impl Value for String {
         reader.string(node, key)
     }
 
-    fn show(&self, _key: &Key) -> Shown {
-        Shown::Text(self.clone())
+    fn to_value(&self, _key: &Key) -> Value {
+        Value::Text(self.clone())
     }
 }
 
-impl Value for PathBuf {
+impl ConfigValue for PathBuf {
     fn kind() -> Kind {
         Kind::Text("path")
     }
@@ -31,12 +31,12 @@ impl Value for PathBuf {
         reader.string(node, key).map(Self::from)
     }
 
-    fn show(&self, _key: &Key) -> Shown {
-        Shown::Text(self.display().to_string())
+    fn to_value(&self, _key: &Key) -> Value {
+        Value::Text(self.display().to_string())
     }
 }
 
-/// The host in `host`, `host:port`, `[v6]`, `[v6]:port` or a bare IPv6 literal. `None` if a port is not a number.
+/// Returns the host of `host`, `host:port`, `[v6]`, `[v6]:port` or an IPv6 literal. Returns `None` if the port is invalid.
 pub(crate) fn strip_port(text: &str) -> Option<&str> {
     let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit()) && port.parse::<u16>().is_ok();
     if let Some(inner) = text.strip_prefix('[') {
@@ -51,16 +51,16 @@ pub(crate) fn strip_port(text: &str) -> Option<&str> {
     }
 }
 
-/// The prefix that was meant by a path with a `*`, which has no meaning in a prefix: the path up to the last `/` before it,
-/// or up to the `*` where nothing would be left. `None` without `*`.
+/// Returns the prefix that a path with `*` probably means: up to the last `/` before the `*`, or up to the `*` if nothing
+/// else is left. Returns `None` without `*`.
 pub(crate) fn literal_prefix(path: &str) -> Option<&str> {
     let (before, _) = path.split_once('*')?;
     let end = before.rfind('/').filter(|slash| *slash > 0).map_or(before.len(), |slash| slash.saturating_add(1));
     before.get(..end)
 }
 
-/// A URL path in its matching form: unreserved escapes decoded once, `%2F`, `%5C` and `\` read as `/`, cut at `%00`,
-/// repeated `/` collapsed, dot segments removed. A trailing `/` stays.
+/// Normalizes a URL path: decodes unreserved escapes once, reads `%2F`, `%5C` and `\` as `/`, truncates at `%00`, merges
+/// repeated `/`, removes dot segments. Keeps a trailing `/`.
 pub fn matching_form(path: &str) -> String {
     let mut decoded = Vec::with_capacity(path.len());
     let mut rest = path.as_bytes();
@@ -98,7 +98,7 @@ fn hex(digit: u8) -> Option<u8> {
     char::from(digit).to_digit(16).and_then(|value| u8::try_from(value).ok())
 }
 
-/// The upper-case digit of a value below 16.
+/// Returns the upper-case hexadecimal digit.
 fn upper(value: u8) -> u8 {
     b"0123456789ABCDEF".get(usize::from(value)).copied().unwrap_or(b'0')
 }

@@ -1,10 +1,10 @@
-//! Durations and sizes: a number, or a number with its unit.
+//! Durations and sizes: a number, or a number with a unit.
 
 use std::time::Duration;
 
 use crate::spec::text::{Text, text};
-use crate::spec::{Key, Kind, Reader, Value};
-use crate::yaml::emit::Shown;
+use crate::spec::{ConfigValue, Key, Kind, Reader};
+use crate::yaml::emit::Value;
 use crate::yaml::{Node, Scalar, Tree};
 
 const BAD_DURATION: Text =
@@ -12,20 +12,19 @@ const BAD_DURATION: Text =
 const BAD_SIZE: Text =
     text("invalid size '<v>'").hint("use a whole number of bytes, or one with a unit such as 64KiB or 10MB");
 
-/// The texts that any duration or size can be answered with.
+/// Messages that can be about any duration or size.
 pub(crate) const TEXTS: [Text; 2] = [BAD_DURATION, BAD_SIZE];
 
-/// For defaults.
 pub(crate) const fn millis(millis: u64) -> Duration {
     Duration::from_millis(millis)
 }
 
-/// Longest duration: a hundred years. Deadlines computed from it never overflow.
+/// Longest duration: 100 years, so that deadlines do not overflow.
 const MAX_MILLIS: u64 = 100 * 365 * 24 * 3600 * 1000;
-/// Largest size: what a QUIC variable-length integer holds (RFC 9000 section 16).
+/// Largest size: the maximum of a QUIC variable-length integer (RFC 9000 section 16).
 const MAX_BYTES: u64 = (1 << 62) - 1;
 
-impl Value for Duration {
+impl ConfigValue for Duration {
     fn kind() -> Kind {
         Kind::Duration
     }
@@ -37,25 +36,25 @@ impl Value for Duration {
             Err(text) => duration(text),
         })?;
         if millis > MAX_MILLIS {
-            reader.report(node.place, BAD_DURATION, &millis.to_string(), &[]);
+            reader.report(node.span, BAD_DURATION, &millis.to_string(), &[]);
             return None;
         }
         Some(Self::from_millis(millis))
     }
 
-    fn show(&self, key: &Key) -> Shown {
+    fn to_value(&self, key: &Key) -> Value {
         let millis = self.as_millis();
         let in_unit =
             if key.seconds { Some(millis / 1000).filter(|_| millis.is_multiple_of(1000)) } else { Some(millis) };
         match in_unit.and_then(|number| i128::try_from(number).ok()) {
-            Some(number) => Shown::Integer(number),
-            None => Shown::Text(format!("{millis}ms")),
+            Some(number) => Value::Integer(number),
+            None => Value::Text(format!("{millis}ms")),
         }
     }
 }
 
-/// Sizes in bytes. Counts are `usize` and take no unit.
-impl Value for u64 {
+/// A size in bytes. Counts are `usize` and have no unit.
+impl ConfigValue for u64 {
     fn kind() -> Kind {
         Kind::Size
     }
@@ -67,12 +66,12 @@ impl Value for u64 {
         })
     }
 
-    fn show(&self, _key: &Key) -> Shown {
-        Shown::Integer(i128::from(*self))
+    fn to_value(&self, _key: &Key) -> Value {
+        Value::Integer(i128::from(*self))
     }
 }
 
-/// Reads a number or a string, turns it into the base unit, and holds it to the rules of the key.
+/// Reads a number or a string, converts it to the base unit and checks the range rules of the key.
 fn quantity(
     reader: &mut Reader<'_>,
     node: &Node,
@@ -82,7 +81,7 @@ fn quantity(
     convert: impl Fn(Result<u64, &str>) -> Option<u64>,
 ) -> Option<u64> {
     if !matches!(node.tree, Tree::Scalar { .. }) {
-        reader.mismatch(node, key, expected);
+        reader.report_type(node, key, expected);
         return None;
     }
     let word = reader.scalar(node)?;
@@ -91,18 +90,18 @@ fn quantity(
         Scalar::Text => convert(Err(&word.text)),
         Scalar::Float(_) => None,
         Scalar::Null | Scalar::Bool(_) => {
-            reader.mismatch(node, key, expected);
+            reader.report_type(node, key, expected);
             return None;
         }
     };
     let Some(value) = value else {
-        reader.report(node.place, bad, &word.text, &[]);
+        reader.report(node.span, bad, &word.text, &[]);
         return None;
     };
-    reader.in_range(node, key, i128::from(value), &word.text).then_some(value)
+    reader.check_range(node, key, i128::from(value), &word.text).then_some(value)
 }
 
-/// `1h2m3s4ms`, each unit at most once and in this order.
+/// Parses a duration such as `1h2m3s4ms`, with each unit at most once and in this order.
 fn duration(text: &str) -> Option<u64> {
     const UNITS: [(&str, u64); 4] = [("h", 3_600_000), ("m", 60_000), ("s", 1000), ("ms", 1)];
     let mut units = UNITS.iter();
@@ -118,7 +117,7 @@ fn duration(text: &str) -> Option<u64> {
     (!text.is_empty()).then_some(total)
 }
 
-/// `64MiB`: powers of 1000 and 1024.
+/// Parses a size such as `64MiB`.
 fn bytes(text: &str) -> Option<u64> {
     const UNITS: [(&str, u64); 6] =
         [("kb", 1000), ("mb", 1_000_000), ("gb", 1_000_000_000), ("kib", 1 << 10), ("mib", 1 << 20), ("gib", 1 << 30)];

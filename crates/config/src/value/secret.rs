@@ -1,17 +1,17 @@
-//! Strings that never appear in a message, a log or `defaults`.
+//! Secret strings, which never appear in a message, a log or `defaults`.
 
 use std::fmt;
 
-use crate::spec::{Key, Kind, Reader, Value};
+use crate::spec::{ConfigValue, Key, Kind, Reader};
 use crate::yaml::Node;
-use crate::yaml::emit::Shown;
+use crate::yaml::emit::Value;
 
-/// A secret text. `Debug` does not show it.
+/// A secret string. `Debug` redacts it.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The text itself, for the one place that compares it.
+    /// Returns the secret.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -23,17 +23,17 @@ impl fmt::Debug for Secret {
     }
 }
 
-impl Value for Secret {
+impl ConfigValue for Secret {
     fn kind() -> Kind {
         Kind::Text("string")
     }
 
     fn read(reader: &mut Reader<'_>, node: &Node, key: &Key, _base: Option<&Self>) -> Option<Self> {
-        reader.secrets.push(node.place);
+        reader.secrets.push(node.span);
         reader.string(node, key).map(Self)
     }
 
-    fn show(&self, _key: &Key) -> Shown {
-        Shown::Secret(self.0.clone())
+    fn to_value(&self, _key: &Key) -> Value {
+        Value::Secret(self.0.clone())
     }
 }

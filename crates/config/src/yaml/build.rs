@@ -1,46 +1,45 @@
-//! From parser events to the tree, within limits. Must not follow an alias by copying. Called by the loader only.
+//! Builds the tree from parser events, within limits. Must not copy aliased nodes.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use saphyr_parser::{Event, Parser, ScalarStyle, Span, Tag};
+use saphyr_parser::{Event, Parser, ScalarStyle, Span as ParserSpan, Tag};
 
-use super::{Entry, MERGE, Node, Place, Tree};
+use super::{Entry, MERGE, Node, Span, Tree};
 
-/// Largest file that is looked at.
+/// Maximum size of a file.
 pub(crate) const MAX_BYTES: usize = 16 * 1024 * 1024;
-/// Deepest nesting of mappings and lists.
+/// Maximum nesting of mappings and lists.
 pub(crate) const MAX_DEPTH: usize = 64;
-/// The document with all aliases written out may be this many times the file's size.
+/// Maximum size of the document with all aliases expanded, relative to the file.
 pub(crate) const MAX_EXPANSION: usize = 10;
 
 const TOO_DEEP: &str = "nesting is deeper than 64 levels";
 
-/// Why a text is not a usable document, and where.
 #[derive(Debug)]
-pub(crate) struct Refusal {
-    pub(crate) place: Place,
+pub(crate) struct ParseError {
+    pub(crate) span: Span,
     pub(crate) reason: String,
 }
 
-/// Reads one document. `Ok(None)` is a file without any.
-pub(crate) fn parse(text: &str) -> Result<Option<Arc<Node>>, Refusal> {
+/// Parses one document. Returns `Ok(None)` for a file without a document.
+pub(crate) fn parse(text: &str) -> Result<Option<Arc<Node>>, ParseError> {
     if text.len() > MAX_BYTES {
-        return Err(Refusal { place: Place::TOP, reason: "the file is larger than 16 MiB".to_owned() });
+        return Err(ParseError { span: Span::TOP, reason: "the file is larger than 16 MiB".to_owned() });
     }
     let mut builder = Builder::new(text.len());
     let mut parser = Parser::new_from_str(text).keep_tags(false);
     while let Some(event) = parser.next_event() {
-        let (event, span) = event.map_err(|error| Refusal {
-            place: Place {
+        let (event, parser_span) = event.map_err(|error| ParseError {
+            span: Span {
                 line: narrow(error.marker().line()),
                 column: narrow(error.marker().col()).saturating_add(1),
                 length: 1,
             },
-            // The scanner reads ahead and has a limit of its own, which `[[[[...` meets first.
+            // The scanner has its own nesting limit, which `[[[[...` reaches first.
             reason: if error.info() == "recursion limit exceeded" { TOO_DEEP } else { error.info() }.to_owned(),
         })?;
-        builder.take(event, span)?;
+        builder.handle(event, parser_span)?;
     }
     Ok(builder.root.map(|sized| sized.node))
 }
@@ -49,25 +48,25 @@ fn narrow(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
-fn place(span: Span) -> Place {
-    let length = if span.start.line() == span.end.line() { span.len() } else { 1 };
-    Place {
-        line: narrow(span.start.line()),
-        column: narrow(span.start.col()).saturating_add(1),
+fn span(parser_span: ParserSpan) -> Span {
+    let length = if parser_span.start.line() == parser_span.end.line() { parser_span.len() } else { 1 };
+    Span {
+        line: narrow(parser_span.start.line()),
+        column: narrow(parser_span.start.col()).saturating_add(1),
         length: narrow(length).max(1),
     }
 }
 
-/// A node and its size with every alias written out.
+/// A node and its size with all aliases expanded.
 #[derive(Clone)]
-struct Sized {
+struct SizedNode {
     node: Arc<Node>,
     size: usize,
 }
 
-/// A collection that is still being filled.
-struct Open {
-    place: Place,
+/// A collection that is not complete yet.
+struct OpenCollection {
+    span: Span,
     anchor: usize,
     size: usize,
     content: Content,
@@ -75,16 +74,16 @@ struct Open {
 
 enum Content {
     List(Vec<Arc<Node>>),
-    Map { entries: Vec<Entry>, key: Option<(String, Place)>, merged: Option<(Place, Arc<Node>)> },
+    Map { entries: Vec<Entry>, key: Option<(String, Span)>, merged: Option<(Span, Arc<Node>)> },
 }
 
 struct Builder {
-    open: Vec<Open>,
-    anchors: HashMap<usize, Sized>,
+    open: Vec<OpenCollection>,
+    anchors: HashMap<usize, SizedNode>,
     budget: usize,
     expanded: usize,
     documents: usize,
-    root: Option<Sized>,
+    root: Option<SizedNode>,
 }
 
 impl Builder {
@@ -99,71 +98,71 @@ impl Builder {
         }
     }
 
-    fn take(&mut self, event: Event<'_>, span: Span) -> Result<(), Refusal> {
-        let place = place(span);
+    fn handle(&mut self, event: Event<'_>, parser_span: ParserSpan) -> Result<(), ParseError> {
+        let span = span(parser_span);
         match event {
             Event::DocumentStart(_) => {
                 self.documents = self.documents.saturating_add(1);
                 if self.documents > 1 {
-                    return Err(refusal(place, "the file holds more than one document"));
+                    return Err(parse_error(span, "the file holds more than one document"));
                 }
                 Ok(())
             }
             Event::Scalar(text, style, anchor, tag) => {
-                let plain = style == ScalarStyle::Plain && !is_string(tag.as_deref(), place)?;
+                let plain = style == ScalarStyle::Plain && !is_string(tag.as_deref(), span)?;
                 let size = text.len().max(1);
-                let node = Arc::new(Node { place, tree: Tree::Scalar { text: text.into_owned(), plain } });
-                self.finish(anchor, Sized { node, size })
+                let node = Arc::new(Node { span, tree: Tree::Scalar { text: text.into_owned(), plain } });
+                self.finish(anchor, SizedNode { node, size })
             }
             Event::Alias(anchor) => {
                 let Some(target) = self.anchors.get(&anchor).cloned() else {
-                    return Err(refusal(place, "an alias refers to the node that holds it"));
+                    return Err(parse_error(span, "an alias refers to the node that holds it"));
                 };
                 self.expanded = self.expanded.saturating_add(target.size);
                 if self.expanded > self.budget {
-                    return Err(refusal(place, "aliases expand to more than ten times the file's size"));
+                    return Err(parse_error(span, "aliases expand to more than ten times the file's size"));
                 }
-                self.put(target)
+                self.attach(target)
             }
             Event::SequenceStart(anchor, tag) => {
-                is_string(tag.as_deref(), place)?;
-                self.enter(place, anchor, Content::List(Vec::new()))
+                is_string(tag.as_deref(), span)?;
+                self.enter(span, anchor, Content::List(Vec::new()))
             }
             Event::MappingStart(anchor, tag) => {
-                is_string(tag.as_deref(), place)?;
-                self.enter(place, anchor, Content::Map { entries: Vec::new(), key: None, merged: None })
+                is_string(tag.as_deref(), span)?;
+                self.enter(span, anchor, Content::Map { entries: Vec::new(), key: None, merged: None })
             }
             Event::SequenceEnd | Event::MappingEnd => self.leave(),
             Event::Nothing | Event::StreamStart | Event::StreamEnd | Event::DocumentEnd => Ok(()),
         }
     }
 
-    fn enter(&mut self, place: Place, anchor: usize, content: Content) -> Result<(), Refusal> {
+    fn enter(&mut self, span: Span, anchor: usize, content: Content) -> Result<(), ParseError> {
         if self.open.len() >= MAX_DEPTH {
-            return Err(refusal(place, TOO_DEEP));
+            return Err(parse_error(span, TOO_DEEP));
         }
-        self.open.push(Open { place, anchor, size: 1, content });
+        self.open.push(OpenCollection { span, anchor, size: 1, content });
         Ok(())
     }
 
-    fn leave(&mut self) -> Result<(), Refusal> {
-        let Some(Open { place, anchor, size, content }) = self.open.pop() else { return Ok(()) };
+    fn leave(&mut self) -> Result<(), ParseError> {
+        let Some(OpenCollection { span, anchor, size, content }) = self.open.pop() else { return Ok(()) };
         let tree = match content {
             Content::List(items) => Tree::List(items),
             Content::Map { entries, merged, .. } => Tree::Map(merge(entries, merged)?),
         };
-        self.finish(anchor, Sized { node: Arc::new(Node { place, tree }), size })
+        self.finish(anchor, SizedNode { node: Arc::new(Node { span, tree }), size })
     }
 
-    fn finish(&mut self, anchor: usize, sized: Sized) -> Result<(), Refusal> {
+    fn finish(&mut self, anchor: usize, sized: SizedNode) -> Result<(), ParseError> {
         if anchor != 0 {
             self.anchors.insert(anchor, sized.clone());
         }
-        self.put(sized)
+        self.attach(sized)
     }
 
-    /// Hands a finished node to the collection around it.
-    fn put(&mut self, sized: Sized) -> Result<(), Refusal> {
+    /// Adds a finished node to its parent collection.
+    fn attach(&mut self, sized: SizedNode) -> Result<(), ParseError> {
         let Some(open) = self.open.last_mut() else {
             self.root = Some(sized);
             return Ok(());
@@ -173,41 +172,41 @@ impl Builder {
             Content::List(items) => items.push(sized.node),
             Content::Map { entries, key, merged } => match key.take() {
                 None => match &sized.node.tree {
-                    Tree::Scalar { text, .. } => *key = Some((text.clone(), sized.node.place)),
-                    _ => return Err(refusal(sized.node.place, "a key must be a plain name")),
+                    Tree::Scalar { text, .. } => *key = Some((text.clone(), sized.node.span)),
+                    _ => return Err(parse_error(sized.node.span, "a key must be a plain name")),
                 },
-                Some((name, place)) if name == MERGE && merged.is_none() => *merged = Some((place, sized.node)),
-                Some((name, place)) => entries.push(Entry { name, place, node: sized.node }),
+                Some((name, span)) if name == MERGE && merged.is_none() => *merged = Some((span, sized.node)),
+                Some((name, span)) => entries.push(Entry { name, span, node: sized.node }),
             },
         }
         Ok(())
     }
 }
 
-fn refusal(place: Place, reason: &str) -> Refusal {
-    Refusal { place, reason: reason.to_owned() }
+fn parse_error(span: Span, reason: &str) -> ParseError {
+    ParseError { span, reason: reason.to_owned() }
 }
 
-/// Whether the tag says `!!str`. The other tags of the core schema say what is known anyway; tags beyond it are refused.
-fn is_string(tag: Option<&Tag>, place: Place) -> Result<bool, Refusal> {
+/// Whether the tag is `!!str`. Ignores the other tags of the core schema; rejects unknown tags.
+fn is_string(tag: Option<&Tag>, span: Span) -> Result<bool, ParseError> {
     match tag {
         None => Ok(false),
         Some(tag) if tag.is_yaml_core_schema() => Ok(tag.suffix == "str"),
         Some(tag) if tag.handle == "!" && tag.suffix.is_empty() => Ok(true),
-        Some(tag) => Err(Refusal { place, reason: format!("the tag '{tag}' is not known") }),
+        Some(tag) => Err(ParseError { span, reason: format!("the tag '{tag}' is not known") }),
     }
 }
 
-/// Adds the entries of `<<` that the mapping does not set itself; an earlier source wins over a later one.
-fn merge(mut entries: Vec<Entry>, merged: Option<(Place, Arc<Node>)>) -> Result<Vec<Entry>, Refusal> {
-    let Some((place, source)) = merged else { return Ok(entries) };
+/// Adds the entries of `<<` that the mapping does not set; an earlier source takes precedence.
+fn merge(mut entries: Vec<Entry>, merged: Option<(Span, Arc<Node>)>) -> Result<Vec<Entry>, ParseError> {
+    let Some((span, source)) = merged else { return Ok(entries) };
     let sources: Vec<&Node> = match &source.tree {
         Tree::Map(_) => vec![&source],
         Tree::List(items) => items.iter().map(Arc::as_ref).collect(),
         Tree::Scalar { .. } => Vec::new(),
     };
     if sources.is_empty() || sources.iter().any(|node| !matches!(node.tree, Tree::Map(_))) {
-        return Err(refusal(place, "a merge key takes a mapping or a list of mappings"));
+        return Err(parse_error(span, "a merge key takes a mapping or a list of mappings"));
     }
     let mut known: HashSet<String> = entries.iter().map(|own| own.name.clone()).collect();
     for entry in sources.into_iter().flat_map(Node::entries) {

@@ -1,38 +1,35 @@
-//! Values as data, and as YAML text that loads back to the same values. Called by `defaults`, `diff` and the reference.
+//! Configuration values as data, and as YAML text that loads to the same values.
 
 use std::fmt::Write;
 
-/// A configuration value as data.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Shown {
+pub(crate) enum Value {
     Null,
     Bool(bool),
     Integer(i128),
     Float(f64),
     Text(String),
-    /// Compared by content, never written out.
+    /// Compared by content; redacted in output.
     Secret(String),
-    List(Vec<Shown>),
-    Map(Vec<(String, Shown)>),
+    List(Vec<Value>),
+    Map(Vec<(String, Value)>),
 }
 
-impl Shown {
-    /// The value of `name` in a mapping.
-    pub(crate) fn get(&self, name: &str) -> Option<&Shown> {
+impl Value {
+    pub(crate) fn get(&self, name: &str) -> Option<&Value> {
         match self {
             Self::Map(entries) => entries.iter().find(|(key, _)| key == name).map(|(_, value)| value),
             _ => None,
         }
     }
 
-    /// On one line, as in messages and the reference page: YAML flow style.
+    /// Returns the value on one line, in YAML flow style.
     pub(crate) fn line(&self) -> String {
         let mut out = String::new();
         self.flow(&mut out);
         out
     }
 
-    /// As a YAML document.
     pub(crate) fn document(&self) -> String {
         let mut out = String::new();
         self.block(&mut out, 0);
@@ -93,7 +90,7 @@ impl Shown {
         }
     }
 
-    /// The value after `name: `.
+    /// Writes the value after `name: `.
     fn below(&self, out: &mut String, depth: usize) {
         let nested = match self {
             Self::Map(entries) => !entries.is_empty(),
@@ -113,7 +110,7 @@ fn push(out: &mut String, text: std::fmt::Arguments<'_>) {
     let _ = out.write_fmt(text);
 }
 
-/// A key: names are never interpolated.
+/// Writes a key. Keys are not interpolated.
 fn key(name: &str, out: &mut String) {
     if is_plain(name) {
         out.push_str(name);
@@ -123,7 +120,7 @@ fn key(name: &str, out: &mut String) {
     out.push_str(": ");
 }
 
-/// A string value; `$` is doubled so that interpolation gives it back.
+/// Writes a string value with `$` doubled, so that interpolation restores it.
 fn quote(text: &str, out: &mut String) {
     let text = text.replace('$', "$$");
     if is_plain(&text) { out.push_str(&text) } else { escape(&text, out) }
@@ -146,7 +143,7 @@ fn escape(text: &str, out: &mut String) {
             '\n' => out.push_str("\\n"),
             '\t' => out.push_str("\\t"),
             '\r' => out.push_str("\\r"),
-            // Control characters, and what YAML counts as a line break or a byte order mark.
+            // Control characters, and the line breaks and byte order mark of YAML.
             each if each.is_control() || matches!(each, '\u{2028}' | '\u{2029}' | '\u{feff}') => {
                 push(out, format_args!("\\u{:04x}", u32::from(each)));
             }

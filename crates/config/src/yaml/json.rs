@@ -1,23 +1,21 @@
-//! Values as JSON text: the schema, `--json`, the control API. Secrets are never written.
+//! Configuration values as JSON text. Secrets are redacted.
 
 use serde::{Serialize, Serializer};
 
-use super::emit::Shown;
+use super::emit::Value;
 
-impl Shown {
-    /// As JSON on one line.
+impl Value {
     pub(crate) fn json(&self) -> String {
-        // Neither a string as the target nor these values can fail.
+        // Serializing these values to a string cannot fail.
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// As JSON over several lines, two spaces a level.
     pub(crate) fn json_pretty(&self) -> String {
         serde_json::to_string_pretty(self).unwrap_or_default() + "\n"
     }
 }
 
-impl Serialize for Shown {
+impl Serialize for Value {
     fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
         match self {
             Self::Null => out.serialize_unit(),
@@ -38,14 +36,14 @@ mod tests {
 
     #[test]
     fn json_escapes_what_it_must_and_hides_secrets() {
-        let value = Shown::Map(vec![
-            ("a\"b".to_owned(), Shown::Text("x\n\u{1}\\é".to_owned())),
-            ("s".to_owned(), Shown::Secret("hunter2".to_owned())),
-            ("l".to_owned(), Shown::List(vec![Shown::Integer(1), Shown::Float(1.0), Shown::Null])),
-            ("m".to_owned(), Shown::Map(Vec::new())),
+        let value = Value::Map(vec![
+            ("a\"b".to_owned(), Value::Text("x\n\u{1}\\é".to_owned())),
+            ("s".to_owned(), Value::Secret("hunter2".to_owned())),
+            ("l".to_owned(), Value::List(vec![Value::Integer(1), Value::Float(1.0), Value::Null])),
+            ("m".to_owned(), Value::Map(Vec::new())),
         ]);
         let expected = r#"{"a\"b":"x\n\u0001\\é","s":"<redacted>","l":[1,1.0,null],"m":{}}"#;
         assert_eq!(value.json(), expected);
-        assert_eq!(Shown::List(vec![Shown::Bool(true)]).json_pretty(), "[\n  true\n]\n");
+        assert_eq!(Value::List(vec![Value::Bool(true)]).json_pretty(), "[\n  true\n]\n");
     }
 }

@@ -1,7 +1,4 @@
-//! YAML as a tree in which every node knows its place.
-//!
-//! Owns parsing, the limits against hostile documents and writing YAML back. Knows no configuration key. Called by the
-//! loader and by the writers of `defaults` and the reference page.
+//! Parses YAML to a tree in which every node has its position, and writes YAML. Must not know any configuration key.
 
 pub(crate) mod build;
 pub(crate) mod emit;
@@ -13,34 +10,32 @@ use std::sync::Arc;
 pub(crate) use build::parse;
 pub(crate) use scalar::Scalar;
 
-/// The key that takes over the entries of other mappings. Only the first of a mapping does; a second one stays as an entry.
+/// The merge key, which inserts the entries of other mappings. A second one in a mapping stays in the tree as an entry.
 pub(crate) const MERGE: &str = "<<";
 
-/// Where something stands in the file. Lines and columns count characters from 1.
+/// A position in the file. Lines and columns count from 1, in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Place {
+pub(crate) struct Span {
     pub(crate) line: u32,
     pub(crate) column: u32,
-    /// Characters to underline, at least 1.
+    /// Number of characters, at least 1.
     pub(crate) length: u32,
 }
 
-impl Place {
-    /// The first character of the file.
+impl Span {
     pub(crate) const TOP: Self = Self { line: 1, column: 1, length: 1 };
 }
 
-/// One node of the document.
 #[derive(Debug)]
 pub(crate) struct Node {
-    pub(crate) place: Place,
+    pub(crate) span: Span,
     pub(crate) tree: Tree,
 }
 
-/// What a node holds. Aliased nodes are shared, never copied.
+/// Content of a node. Aliased nodes are shared, never copied.
 #[derive(Debug)]
 pub(crate) enum Tree {
-    /// Text as written, before interpolation; plain (unquoted) text gets its type when it is read.
+    /// Text before interpolation. The type of plain (unquoted) text is determined after it.
     Scalar {
         text: String,
         plain: bool,
@@ -49,16 +44,15 @@ pub(crate) enum Tree {
     Map(Vec<Entry>),
 }
 
-/// A key with its value, in file order.
 #[derive(Debug, Clone)]
 pub(crate) struct Entry {
     pub(crate) name: String,
-    pub(crate) place: Place,
+    pub(crate) span: Span,
     pub(crate) node: Arc<Node>,
 }
 
 impl Node {
-    /// The entries of a mapping; none for anything else.
+    /// Returns the entries of a mapping, or none for another node.
     pub(crate) fn entries(&self) -> &[Entry] {
         match &self.tree {
             Tree::Map(entries) => entries,
@@ -66,12 +60,11 @@ impl Node {
         }
     }
 
-    /// The first entry of that name.
     pub(crate) fn entry(&self, name: &str) -> Option<&Entry> {
         self.entries().iter().find(|entry| entry.name == name)
     }
 
-    /// The node below at `path` (`a.b[0].c`). Names may hold dots themselves: the longest name that fits is taken.
+    /// Returns the node at `path` (`a.b[0].c`). Names may contain dots; the longest matching name is used.
     pub(crate) fn find(&self, path: &str) -> Option<&Node> {
         match self.descend(path) {
             (node, "") => Some(node),
@@ -79,7 +72,7 @@ impl Node {
         }
     }
 
-    /// The deepest existing node on `path` and what remains of the path.
+    /// Returns the deepest existing node on `path` and the rest of the path.
     pub(crate) fn descend<'n, 'p>(&'n self, path: &'p str) -> (&'n Node, &'p str) {
         let step = match &self.tree {
             Tree::Map(entries) => entries

@@ -1,6 +1,5 @@
-//! The type of plain text (YAML 1.2 core schema). Pure; called by the reader after interpolation.
+//! Determines the type of plain text (YAML 1.2 core schema).
 
-/// A scalar with its type.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Scalar {
     Null,
@@ -11,7 +10,6 @@ pub(crate) enum Scalar {
 }
 
 impl Scalar {
-    /// The type of unquoted `text`.
     pub(crate) fn of(text: &str) -> Self {
         match text {
             "" | "~" | "null" | "Null" | "NULL" => return Self::Null,
@@ -25,7 +23,7 @@ impl Scalar {
         integer(text).map(Self::Integer).or_else(|| float(text).map(Self::Float)).unwrap_or(Self::Text)
     }
 
-    /// The type's name for messages.
+    /// Returns the name of the type for messages.
     pub(crate) fn name(&self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -49,7 +47,7 @@ fn integer(text: &str) -> Option<i128> {
     }
     let digits = text.strip_prefix(['+', '-']).unwrap_or(text);
     let decimal = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-    // A number too long for any key stays a number: it saturates and meets its range rule.
+    // A number that is too large saturates, so that the range rule reports it.
     decimal.then(|| text.parse().unwrap_or(if text.starts_with('-') { i128::MIN } else { i128::MAX }))
 }
 

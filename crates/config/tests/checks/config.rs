@@ -18,8 +18,8 @@ pub(crate) fn check(data: &[u8]) {
         }
         Err(problems) => {
             assert!(problems.errors() > 0);
-            let places: Vec<_> = problems.iter().map(|problem| (problem.line, problem.column)).collect();
-            assert!(places.is_sorted(), "{problems}");
+            let spans: Vec<_> = problems.iter().map(|problem| (problem.line, problem.column)).collect();
+            assert!(spans.is_sorted(), "{problems}");
             assert!(problems.iter().all(|problem| !problem.message.is_empty() && problem.line > 0));
             assert!(!problems.terminal(true).is_empty() && problems.json().starts_with('['));
         }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys, RootCertStore};
-use spooky_config::pem::{self, Fault, Flaw};
+use spooky_config::pem::{self, Detail};
 
 use super::{explain, provider};
 
@@ -27,7 +27,7 @@ pub enum TlsMaterialError {
     /// A key that is encrypted.
     KeyEncrypted(PathBuf),
     /// A PEM file with a block that would not be used, the configuration key that names it, and where.
-    Unread(String, PathBuf, Flaw),
+    Unread(String, PathBuf, Detail),
     /// A file without certificate, and the configuration key that names it.
     NoCertificate(String, PathBuf),
     /// A file without private key, and the configuration key that names it.
@@ -62,7 +62,7 @@ impl fmt::Display for TlsMaterialError {
             Self::CertificateFormat => f.write_str("Failed to load certificate: invalid certificate format"),
             Self::KeyFormat(path) => write!(f, "Failed to load key '{}': invalid key format", path.display()),
             Self::KeyEncrypted(path) => write!(f, "Failed to load key '{}': the key is encrypted", path.display()),
-            Self::Unread(field, path, Flaw { line, reason }) => {
+            Self::Unread(field, path, Detail { line, reason }) => {
                 write!(f, "{field} '{}' line {line}: {reason}", path.display())
             }
             Self::NoCertificate(field, path) => {
@@ -136,10 +136,10 @@ impl CertificateFiles {
         let text = fs::read(&self.key);
         let text = text.map_err(|error| TlsMaterialError::KeyLoad(self.key.clone(), reason(&error)))?;
         pem::private_key(&text).map_err(|fault| match fault {
-            Fault::NoBlock => TlsMaterialError::NoKey(self.field("key"), self.key.clone()),
-            Fault::Encrypted => TlsMaterialError::KeyEncrypted(self.key.clone()),
-            Fault::Invalid(_) => TlsMaterialError::KeyFormat(self.key.clone()),
-            Fault::Unread(flaw) => TlsMaterialError::Unread(self.field("key"), self.key.clone(), flaw),
+            pem::Error::NoBlock => TlsMaterialError::NoKey(self.field("key"), self.key.clone()),
+            pem::Error::Encrypted => TlsMaterialError::KeyEncrypted(self.key.clone()),
+            pem::Error::Invalid(_) => TlsMaterialError::KeyFormat(self.key.clone()),
+            pem::Error::Unused(flaw) => TlsMaterialError::Unread(self.field("key"), self.key.clone(), flaw),
         })
     }
 
@@ -166,11 +166,11 @@ pub(super) fn certify(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'s
 }
 
 /// The error for a file that should hold certificates.
-fn not_certificates(field: &str, path: &Path, fault: Fault) -> TlsMaterialError {
+fn not_certificates(field: &str, path: &Path, fault: pem::Error) -> TlsMaterialError {
     match fault {
-        Fault::NoBlock => TlsMaterialError::NoCertificate(field.to_owned(), path.to_owned()),
-        Fault::Invalid(_) | Fault::Encrypted => TlsMaterialError::CertificateFormat,
-        Fault::Unread(flaw) => TlsMaterialError::Unread(field.to_owned(), path.to_owned(), flaw),
+        pem::Error::NoBlock => TlsMaterialError::NoCertificate(field.to_owned(), path.to_owned()),
+        pem::Error::Invalid(_) | pem::Error::Encrypted => TlsMaterialError::CertificateFormat,
+        pem::Error::Unused(flaw) => TlsMaterialError::Unread(field.to_owned(), path.to_owned(), flaw),
     }
 }
 
@@ -182,7 +182,7 @@ pub(super) fn authorities(field: &str, path: &Path) -> Result<RootCertStore, Tls
 /// The authorities in a file of a directory that `field` names; none if the file has no PEM block.
 pub(super) fn authorities_if_any(field: &str, path: &Path) -> Result<RootCertStore, TlsMaterialError> {
     match pem::authorities(&read(field, path)?) {
-        Err(Fault::NoBlock) => Ok(RootCertStore::empty()),
+        Err(pem::Error::NoBlock) => Ok(RootCertStore::empty()),
         found => found.map_err(|fault| not_certificates(field, path, fault)),
     }
 }
@@ -193,8 +193,10 @@ pub(super) fn revocations(
     path: &Path,
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsMaterialError> {
     pem::revocation_lists(&read(field, path)?).map_err(|fault| match fault {
-        Fault::Invalid(flaw) | Fault::Unread(flaw) => TlsMaterialError::Unread(field.to_owned(), path.to_owned(), flaw),
-        Fault::NoBlock | Fault::Encrypted => {
+        pem::Error::Invalid(flaw) | pem::Error::Unused(flaw) => {
+            TlsMaterialError::Unread(field.to_owned(), path.to_owned(), flaw)
+        }
+        pem::Error::NoBlock | pem::Error::Encrypted => {
             let why = "no PEM revocation list in it".to_owned();
             TlsMaterialError::Unusable(field.to_owned(), path.to_owned(), why)
         }
