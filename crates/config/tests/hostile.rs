@@ -23,7 +23,7 @@ fn ran() -> Duration {
     Duration::from_nanos(text.split(' ').next().and_then(|nanos| nanos.parse().ok()).unwrap_or(0))
 }
 
-/// The first thing that is said of a text. Parsed it and telling of it in every way is bounded in time and length.
+/// Returns the first message about a text. Checks that parsing and all output formats are bounded in time and length.
 fn refusal(text: &str) -> String {
     let start = ran();
     let problems = parse(text, "f", &|_| None).expect_err("refused");

@@ -1,4 +1,4 @@
-//! What is live and what needs a restart.
+//! Tests which keys can be reloaded and which require a restart.
 
 use super::*;
 use crate::load::parse;
@@ -119,7 +119,6 @@ const RESTART: &[&str] = &[
     "performance.pin_workers",
     "performance.udp_recv_buffer_bytes",
     "performance.udp_send_buffer_bytes",
-    // Read once: connections and tokens that exist rest on it.
     "performance.quic_secret_file",
     "security",
 ];
@@ -129,7 +128,7 @@ fn is_below(path: &str, blocks: &[&str]) -> bool {
     blocks.iter().any(|block| path.strip_prefix(block).is_some_and(|rest| rest.is_empty() || rest.starts_with('.')))
 }
 
-/// The entry at a path, created where it is missing.
+/// Returns the entry at a path; creates it if it is missing.
 fn entry<'s>(shown: &'s mut Value, path: &str) -> &'s mut Value {
     path.split('.').fold(shown, |shown, name| {
         if !matches!(shown, Value::Map(_)) {

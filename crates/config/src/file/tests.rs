@@ -1,4 +1,4 @@
-//! One mistake for each documented text, and the proof that no text is without one.
+//! Tests each documented message with a mistake that causes it, and that no message lacks one.
 
 use crate::load::parse;
 use crate::problem::{Problems, Severity};
@@ -6,7 +6,7 @@ use crate::spec::Text;
 use crate::spec::walk;
 use crate::{preflight, reference, value};
 
-/// Where a fragment goes in an otherwise valid file.
+/// Inserts a fragment into an otherwise valid file.
 fn file(part: &str, text: &str) -> String {
     let span = |name: &str, valid: &str| if part == name { text.to_owned() } else { valid.to_owned() };
     let also = |name: &str| if part == name { format!(", {text}") } else { String::new() };
@@ -320,7 +320,7 @@ const MISTAKES: &[(&str, &str, &str)] = &[
 
 mod more;
 
-/// Whether a message is an instance of a template.
+/// Whether a message matches a template.
 fn is_instance(template: &str, message: &str) -> bool {
     let literal = crate::spec::text::fill(template, |_| Some("\0".to_owned()));
     let mut parts = literal.split('\0');
@@ -405,7 +405,7 @@ fn no_text_is_without_a_mistake() {
         // Files and accounts have tests of their own, in `preflight`.
         let elsewhere = preflight::texts::ALL.iter().any(|known| known.template == text.template);
         let reported = messages.iter().any(|message| is_instance(text.template, message));
-        // The file itself is read by a test of the whole crate.
+        // `tests/loading.rs` tests those about the whole file.
         let elsewhere = elsewhere || text.template.starts_with("Failed to read");
         assert!(reported || elsewhere, "no mistake for: {}", text.template);
     }

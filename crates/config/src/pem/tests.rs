@@ -1,4 +1,4 @@
-//! PEM text as it comes out of editors, of `cat` and of accidents.
+//! Tests PEM text as editors and `cat` produce it, and damaged text.
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateRevocationListParams, CertifiedIssuer, IsCa, KeyIdMethod, KeyPair,
@@ -26,7 +26,7 @@ fn revocation_list() -> String {
     params.signed_by(&issuer()).unwrap().pem().unwrap()
 }
 
-/// The same blocks, written in the ways in which files come out of editors and of `cat`.
+/// Returns the same blocks with the differences that editors and `cat` cause.
 fn variants(first: &str, second: &str) -> Vec<(&'static str, Vec<u8>)> {
     let (first, second) = (first.trim_end(), second.trim_end());
     let plain = format!("{first}\n{second}\n");
@@ -118,7 +118,7 @@ fn a_block_that_is_not_used_is_an_error_with_its_line() {
     assert_eq!(revocation_lists(junk.as_bytes()), Err(expected));
 }
 
-/// The form of what OpenSSL writes, PKCS#8 and its own older one.
+/// Encrypted keys as OpenSSL writes them, in PKCS#8 and in its older format.
 const PKCS8: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nMIHsMFcGCSqGSIb3DQEFDTBKMCkGCSqGSIb3DQEFDDAcBAi\n-----END ENCRYPTED PRIVATE KEY-----\n";
 const PKCS1: &str = "-----BEGIN RSA PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,5B7D3A\n\nMIHsMFcGCSqGSIb3DQEF\n-----END RSA PRIVATE KEY-----\n";
 
@@ -146,7 +146,7 @@ fn keys_that_cannot_be_used_say_why() {
     }
 }
 
-/// Any cut and any change of one byte gives a result, and never fewer certificates than blocks without an error.
+/// Truncated or changed text never yields fewer certificates than blocks without an error.
 #[test]
 fn damage_is_never_silent() {
     let text = format!("{}{}", issuer().pem(), issuer().pem());

@@ -1,4 +1,4 @@
-//! The list is found in files by its paths, and it is true: the sources of the process read a key, or it is listed.
+//! Tests that listed keys are found in files, and that every key is either read by the process or listed.
 
 use super::*;
 use crate::spec::walk;
@@ -47,7 +47,7 @@ fn a_value_that_asks_for_nothing_is_not_listed() {
     assert_eq!(listed("observability: { metrics: {} }"), ["observability.metrics"]);
 }
 
-/// A file with these lines, and what is said of its pending keys: path and hint.
+/// Returns path and hint of each warning about unimplemented keys.
 fn reported(text: &str) -> Vec<(String, String)> {
     let text = format!("listen: {{ tls: {{ cert: c, key: k }} }}\n{text}");
     let loaded = crate::parse(&text, "f", &|_| None).unwrap_or_else(|problems| panic!("{problems}"));
@@ -69,7 +69,7 @@ fn a_protection_that_does_not_exist_is_warned_of_even_if_it_is_not_written() {
         assert_eq!(defaults.iter().filter(|found| **found == expected).count(), 1, "{form}");
     }
     assert_eq!(defaults.len(), PROTECTIONS.len(), "nothing else is said of a file that writes nothing");
-    // Written, a key is reported at its own place, and once; what is not there is reported once for all upstreams.
+    // A key that is set is reported once, at its position; a missing one is reported once for all upstreams.
     for (form, missing) in PROTECTIONS.iter().filter(|(form, _)| form.starts_with("performance.")) {
         let key = form.rsplit('.').next().unwrap();
         let found = reported(&format!("{upstream}performance: {{ {key}: 7 }}\n"));
@@ -131,7 +131,7 @@ fn a_protection_is_a_pending_key_that_is_on_by_default() {
     }
 }
 
-/// The default of a key as the `defaults` command prints it.
+/// Returns the default of a key as the `defaults` command prints it.
 fn spooky_defaults(form: &str) -> Option<String> {
     let text = crate::defaults();
     let tree = crate::yaml::parse(&text).unwrap().unwrap();
@@ -150,14 +150,14 @@ fn every_pending_key_is_a_key() {
     }
 }
 
-/// Keys that are in effect without the process reading them: the loader itself check_rules, or another key takes the value over.
+/// Keys that are in effect although the process does not read them: the loader uses them, or copies them to another key.
 const BY_THE_LOADER: &[&str] = &[
     "version",
     "listen.protocol",
     "performance.inflight_acquire_wait_ms",
-    // A text of its own says that it has no effect, for ever.
+    // It has no effect by design, and its own warning.
     "performance.unknown_length_response_prebuffer_bytes",
-    // Their part is in `upstream.*.timeouts`.
+    // Their values are in `upstream.*.timeouts`.
     "performance.backend_connect_timeout_ms",
     "performance.backend_timeout_ms",
     "performance.backend_body_idle_timeout_ms",
@@ -174,7 +174,7 @@ const BY_THE_LOADER: &[&str] = &[
     "resilience.watchdog.restart_hook",
 ];
 
-/// What the process reads where the name of the key alone is that of others too, or of another thing.
+/// Code that reads a key whose name is not unique.
 const READ_AS: &[(&str, &[&str])] = &[
     ("listen.name", &["listener.name"]),
     ("listen.address", &["listener.address"]),
@@ -228,7 +228,7 @@ const READ_AS: &[(&str, &[&str])] = &[
     ("observability.routing.enabled", &["routing.enabled"]),
 ];
 
-/// The program without its tests and comments.
+/// Appends the source code without tests and comments.
 fn sources(folder: &Path, out: &mut String) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();

@@ -1,4 +1,4 @@
-//! Each text about files, on files made for it.
+//! Tests each message about files.
 
 use std::fs;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use crate::problem::Severity;
 
 const ENCRYPTED: &str = "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n-----END ENCRYPTED PRIVATE KEY-----\n";
 
-/// A directory of its own, removed at the end.
+/// A temporary directory.
 struct Room(PathBuf);
 
 impl Room {
@@ -55,7 +55,7 @@ impl Room {
         fs::write(self.0.join(name), text).unwrap();
     }
 
-    /// Problems of a configuration in which `@` stands for the directory.
+    /// Returns the problems of a configuration. `@` is replaced by the directory.
     fn problems(&self, listen: &str, extra: &str, now: i64) -> Vec<(Severity, String)> {
         let problems = self.check(listen, extra, now).into_iter();
         let room = self.0.display().to_string();

@@ -1,4 +1,4 @@
-//! Properties of the whole language, driven by the declarations: every key is held to what it declares.
+//! Tests that every key behaves as declared.
 
 use proptest::prelude::*;
 use proptest::sample::Index;
@@ -27,12 +27,12 @@ fn read(text: &str) -> Result<Loaded, Problems> {
     parse(text, "f", &|_| None)
 }
 
-/// The base with every key written.
+/// Returns the base with every key set.
 fn base() -> Value {
     read(BASE).unwrap().config.effective_value()
 }
 
-/// The value at a path of `walk`, created where it is missing.
+/// Returns the value at a path of `walk`; creates it if it is missing.
 fn at<'s>(shown: &'s mut Value, path: &str) -> &'s mut Value {
     path.split('.').filter(|step| !step.is_empty()).fold(shown, |shown, step| {
         let (name, item) = step.strip_suffix("[]").map_or((step, false), |name| (name, true));
@@ -59,7 +59,7 @@ fn with(path: &str, value: Value) -> String {
     shown.document()
 }
 
-/// The path as problems name it.
+/// Returns the path as problems name it.
 fn concrete(path: &str) -> String {
     path.replace("upstream.*", "upstream.api").replace("[]", "[0]")
 }
@@ -90,7 +90,7 @@ fn a_required_key_is_missed() {
     }
 }
 
-/// A value of a kind that no key of this kind takes.
+/// Returns a value that no key of this kind accepts.
 fn wrong(kind: &Kind) -> Value {
     match kind {
         Kind::List(_) | Kind::Map(_) | Kind::Block { .. } => Value::Text("wrong".to_owned()),
@@ -109,7 +109,7 @@ fn a_wrong_type_is_reported_at_the_key() {
     }
 }
 
-/// The value wrapped as a list or map that the kind asks for.
+/// Wraps the value in the list or map of the kind.
 fn wrapped(kind: &Kind, value: Value) -> Value {
     match kind {
         Kind::Optional(inner) => wrapped(inner, value),
@@ -152,7 +152,7 @@ fn both_ends_of_every_range_are_held() {
     assert!(rules > 80, "only {rules} ends");
 }
 
-/// Values that a key of this kind may have.
+/// Generates valid values of this kind.
 fn values(kind: &Kind, key: &Key) -> BoxedStrategy<Value> {
     let range = key.rules.iter().flatten().fold((0, 70_000), |now, rule| match rule {
         Rule::Range { least, most, .. } => (now.0.max(*least), now.1.min(*most)),
@@ -211,7 +211,7 @@ fn changes() -> impl Strategy<Value = Vec<(String, Value)>> {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, rng_seed: RngSeed::Fixed(20), ..ProptestConfig::with_cases(400) })]
 
-    /// What loads can be written out and loads again to the same.
+    /// A valid configuration can be written and loaded again without a change.
     #[test]
     fn a_configuration_survives_being_written_out(changes in changes()) {
         let mut shown = base();
@@ -234,7 +234,7 @@ proptest! {
         }
     }
 
-    /// Any text gives a configuration or problems, in order, each inside the text.
+    /// Any text yields a configuration or problems, which are ordered and inside the text.
     #[test]
     fn any_text_is_answered(cut in any::<Index>(), length in 0_usize..40, put in "[\\PC\n]{0,20}") {
         let mut characters: Vec<char> = base().document().chars().collect();
