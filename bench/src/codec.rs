@@ -57,7 +57,7 @@ pub fn receive_request(request: &Fields) -> impl FnMut() -> usize + use<> {
 
 /// What changes on a request on its way to a backend, with a new request id each.
 pub fn rewriting() -> impl FnMut(&mut RequestHead) {
-    let client = forwarded::Client::new(Ipv4Addr::new(192, 0, 2, 7).into(), 443);
+    let client = forwarded::ForwardedClient::new(Ipv4Addr::new(192, 0, 2, 7).into(), 443);
     let mut count = 0_u64;
     move |head| {
         count += 1;

@@ -4,7 +4,7 @@
 //! that number. A listener that is removed drains before its socket is closed.
 
 use bytes::BytesMut;
-use spooky_bridge::message::rewrite::Subject;
+use spooky_bridge::message::rewrite::ClientSubject;
 use spooky_edge::{Edge, EdgeError, EdgeSettings, StreamRef};
 use spooky_net::{
     inbox::Inboxes,
@@ -90,9 +90,9 @@ impl Listener {
     }
 
     /// What backends are told of the certificate of a stream's client; `None` where the listener does not tell.
-    pub(crate) fn subject(&self, stream: StreamRef) -> Option<Subject<'_>> {
+    pub(crate) fn subject(&self, stream: StreamRef) -> Option<ClientSubject<'_>> {
         let header = self.subject_header.as_deref()?.as_bytes();
-        Some(Subject { header, value: self.edge.client_subject(stream).map(str::as_bytes) })
+        Some(ClientSubject { header, value: self.edge.client_subject(stream).map(str::as_bytes) })
     }
 
     /// Takes what has arrived, and passes on what belongs to others as of listener `at`. True if there may be more.

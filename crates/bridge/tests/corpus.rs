@@ -1,6 +1,6 @@
-//! Replays the committed fuzz corpora, and seeded mutations of them, through what the fuzz targets run.
+//! Runs the checks of the fuzz targets on the committed corpora and on seeded mutations of them.
 //!
-//! The bodies of the targets are in `checks/`; `fuzz/fuzz_targets` includes the same files.
+//! The checks are in `checks/`; `fuzz/fuzz_targets` includes the same files.
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a panic is how a test fails")]
 
 mod checks {
@@ -16,7 +16,7 @@ mod checks {
 use checks::prng::Prng;
 use std::{fs, path::Path};
 
-/// Mutations tried of each file.
+/// Mutations of each file.
 const MUTATIONS: usize = 300;
 
 fn replay(target: &str, check: fn(&[u8])) {

@@ -1,4 +1,4 @@
-//! The HTTP/2 client against an independent implementation, the server of the `h2` crate, over a pipe in memory.
+//! The HTTP/2 client against the server of the `h2` crate, over a pipe in memory.
 #![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a panic is how a test fails")]
 
 use bytes::{Bytes, BytesMut};
@@ -10,17 +10,16 @@ use spooky_bridge::{
 use std::{collections::BTreeMap, future::Future, io::IoSlice, time::Duration};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 
-/// More than either side ever has unread, so that neither waits while it writes.
+/// Larger than the unread bytes of either side, so that no write blocks.
 const PIPE: usize = 8 * 1024 * 1024;
 
-/// Runs a test whose waits are bounded.
+/// Runs a test with a time limit.
 fn block_on(test: impl Future<Output = ()>) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
     let test = async { tokio::time::timeout(Duration::from_secs(20), test).await.expect("done in time") };
     tokio::task::LocalSet::new().block_on(&runtime, test);
 }
 
-/// The client and its end of the pipe.
 struct Driver {
     client: Client,
     input: BytesMut,
@@ -28,7 +27,7 @@ struct Driver {
 }
 
 impl Driver {
-    /// A client of a server with these settings, whose handler answers by the path.
+    /// Starts a server with these settings, whose handler selects the response by path, and returns its client.
     fn new(config: &Config, server: h2::server::Builder) -> Self {
         let (pipe, far) = tokio::io::duplex(PIPE);
         tokio::task::spawn_local(serve(far, server));
@@ -45,7 +44,7 @@ impl Driver {
         }
     }
 
-    /// The next event; everything is flushed before anything is waited for.
+    /// Returns the next event. Flushes all output before it waits.
     async fn next(&mut self) -> Event {
         loop {
             if let Some(event) = self.client.recv(&mut self.input).expect("a sound connection") {
@@ -60,7 +59,7 @@ impl Driver {
         }
     }
 
-    /// Opens a stream, waiting for room if there is none.
+    /// Opens a stream, waiting until the limit permits it.
     fn request(&mut self, method: Method, path: &str, body: bool, tag: u64) -> StreamId {
         let text = if method == Method::Post { "POST" } else { "GET" };
         let text = if method == Method::Head { "HEAD" } else { text };
@@ -122,7 +121,7 @@ async fn answer(request: http::Request<h2::RecvStream>, mut respond: h2::server:
     }
 }
 
-/// Sends the body back as it comes, and its length as a trailer.
+/// Echoes the body, and sends its length as a trailer.
 async fn echo(request: http::Request<h2::RecvStream>, mut respond: h2::server::SendResponse<Bytes>) {
     let head = Response::builder().header("x-tag", &request.headers()["x-tag"]).body(()).expect("a head");
     let mut out = respond.send_response(head, false).expect("open");
@@ -149,7 +148,7 @@ fn pattern(tag: u64) -> Bytes {
     (0..length).map(|at| (at as u64 * 31 + tag) as u8).collect()
 }
 
-/// An upload and what has come back of it.
+/// An upload and the bytes echoed so far.
 struct Echo {
     id: StreamId,
     left: Bytes,
@@ -202,7 +201,7 @@ fn many_echoes_at_once_through_small_windows() {
     });
 }
 
-/// Sends what is allowed; odd tags end with trailers.
+/// Sends as much as allowed; requests with odd tags end with trailers.
 fn send(driver: &mut Driver, echo: &mut Echo) {
     let trailers = echo.id.number() % 4 == 3;
     driver.client.send_data(echo.id, &mut echo.left, !trailers);

@@ -1,7 +1,7 @@
 //! What the edge tells the exchange, and the handle by which the exchange answers.
 
 use bytes::Bytes;
-use spooky_bridge::message::{Fields, Protocol, RequestHead, check::Refused};
+use spooky_bridge::message::{Fields, Protocol, RequestHead, check::RejectedRequest};
 use spooky_table::Handle;
 use std::net::{IpAddr, SocketAddr};
 
@@ -59,7 +59,7 @@ pub enum EventKind {
         /// What the client speaks.
         protocol: Protocol,
         /// Why, with all that was received.
-        refusal: Box<Refused>,
+        refusal: Box<RejectedRequest>,
     },
     /// A complete head that is malformed; its stream was reset.
     Malformed {

@@ -10,7 +10,7 @@ use super::{
     state::{Context, Exchange},
     tag::Tag,
 };
-use spooky_bridge::message::local::is_grpc;
+use spooky_bridge::message::local_reply::is_grpc;
 
 /// A request that ends.
 pub(super) enum Ended<'a> {

@@ -5,7 +5,7 @@
 //! last event of the stream ends the exchange.
 
 use bytes::Bytes;
-use spooky_bridge::message::{Fields, RequestHead, ResetReason, ResponseHead, rewrite::Subject};
+use spooky_bridge::message::{Fields, RequestHead, ResetReason, ResponseHead, rewrite::ClientSubject};
 use spooky_edge::{Body, BodyRead, StreamRef};
 use spooky_transport::{BackendId, RequestHandle, Unsent};
 use std::time::Instant;
@@ -78,7 +78,7 @@ pub(crate) trait Clients {
     fn port(&self, client: ClientSide) -> Option<u16>;
 
     /// What backends are told of the client's certificate.
-    fn subject(&self, client: ClientSide) -> Option<Subject<'_>>;
+    fn subject(&self, client: ClientSide) -> Option<ClientSubject<'_>>;
 
     /// The field in which they are told.
     fn subject_header(&self, client: ClientSide) -> Option<&[u8]>;

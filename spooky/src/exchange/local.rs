@@ -7,7 +7,7 @@ use super::{
 use crate::snapshot::Snapshot;
 use spooky_bridge::message::{
     Method,
-    local::{self, Answer, AnswerContext},
+    local_reply::{self, LocalReply, LocalReplyContext},
     request_id,
 };
 use spooky_edge::Body;
@@ -34,7 +34,7 @@ pub(super) fn answer(
     let generated = clock.request_id();
     let kept = Some(asked.request_id).filter(|id| request_id::is_acceptable(id));
     let row = reason.row();
-    let answer = Answer {
+    let reply = LocalReply {
         status: reason.status_with(snapshot.timeout_status),
         text: reason.text(),
         error: row.proxy_error,
@@ -42,14 +42,14 @@ pub(super) fn answer(
         retry_after: row.retry_after.then_some(snapshot.retry_after_seconds),
         allow: (reason == Reason::MethodDenied).then_some(snapshot.policy.allow()),
     };
-    let context = AnswerContext {
+    let context = LocalReplyContext {
         date: clock.http_date(),
         request_id: kept.unwrap_or(&generated),
         is_head: asked.method == Method::Head,
         is_grpc: asked.is_grpc,
     };
-    super::log::answered(answer.status, reason, context.request_id);
-    let (head, body) = local::answer(&answer, &context);
+    super::log::answered(reply.status, reason, context.request_id);
+    let (head, body) = local_reply::build(&reply, &context);
     let framing = if body.is_empty() { Body::None } else { Body::Known(body.len() as u64) };
     io.send_head(client, &head, framing, false);
     io.send_body(client, body);

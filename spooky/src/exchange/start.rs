@@ -14,9 +14,9 @@ use super::{
 };
 use spooky_bridge::message::{
     Fields, Known, Method, Protocol, RequestHead,
-    check::{CheckError, Details, Refused},
-    forwarded::{Client as ForwardedClient, ForwardedMode},
-    local, request_id,
+    check::{CheckError, InvalidReason, RejectedRequest},
+    forwarded::{ForwardedClient, ForwardedMode},
+    local_reply, request_id,
     rewrite::{self, RequestContext},
 };
 use spooky_edge::Abort;
@@ -144,7 +144,7 @@ impl Exchanges {
         let mut attempt = Attempts::new(&request, &*self.snapshot.upstream(number)?, now).with_sticky_backend(kept);
         // gRPC is POST; nothing else is searched for its fields.
         if head.method == Method::Post
-            && local::is_grpc(&head.fields)
+            && local_reply::is_grpc(&head.fields)
             && let Some(timeout) = head.fields.first(Known::GrpcTimeout).and_then(grpc_timeout)
         {
             attempt.limit_total(now + timeout);
@@ -172,7 +172,7 @@ impl Exchanges {
             is_early: false,
             subject: io.subject(client),
         };
-        let is_exempt = head.method == Method::Connect || local::is_grpc(&head.fields);
+        let is_exempt = head.method == Method::Connect || local_reply::is_grpc(&head.fields);
         rewrite::to_backend(&mut head, &context);
         compact_large_head(&mut head);
         let handle = self.table.insert_with(|handle| Exchange {
@@ -199,7 +199,13 @@ impl Exchanges {
     }
 
     /// Answers a request whose head broke a rule that has an answer.
-    pub(super) fn refuse(&mut self, io: &mut impl Io, client: ClientSide, protocol: Protocol, refused: &Refused) {
+    pub(super) fn refuse(
+        &mut self,
+        io: &mut impl Io,
+        client: ClientSide,
+        protocol: Protocol,
+        refused: &RejectedRequest,
+    ) {
         let outcome = Outcome::Answer(reason_of(&refused.error));
         log::invalid_request(protocol, &refused.fields);
         self.refuse_head(io, client, &refused.fields, outcome);
@@ -227,7 +233,7 @@ impl Exchanges {
 
 fn asked(method: Method, fields: &Fields) -> Asked<'_> {
     let request_id = fields.first(Known::XRequestId).unwrap_or_default();
-    Asked { method, is_grpc: local::is_grpc(fields), request_id }
+    Asked { method, is_grpc: local_reply::is_grpc(fields), request_id }
 }
 
 fn reason_of(refusal: &CheckError) -> Reason {
@@ -236,13 +242,13 @@ fn reason_of(refusal: &CheckError) -> Reason {
         CheckError::TooLarge => Reason::HeadersTooLarge,
         CheckError::Malformed { .. } => Reason::MalformedRequest,
         CheckError::Invalid(details) => match details {
-            Details::AuthorityHostMismatch => Reason::AuthorityHostMismatch,
-            Details::InvalidAuthority => Reason::InvalidAuthority,
-            Details::InvalidScheme => Reason::InvalidScheme,
-            Details::InvalidPath => Reason::InvalidPath,
-            Details::AmbiguousPath => Reason::AmbiguousPath,
-            Details::InvalidConnectTarget => Reason::InvalidConnectTarget,
-            Details::ConflictingFraming => Reason::ConflictingFraming,
+            InvalidReason::AuthorityHostMismatch => Reason::AuthorityHostMismatch,
+            InvalidReason::InvalidAuthority => Reason::InvalidAuthority,
+            InvalidReason::InvalidScheme => Reason::InvalidScheme,
+            InvalidReason::InvalidPath => Reason::InvalidPath,
+            InvalidReason::AmbiguousPath => Reason::AmbiguousPath,
+            InvalidReason::InvalidConnectTarget => Reason::InvalidConnectTarget,
+            InvalidReason::ConflictingFraming => Reason::ConflictingFraming,
         },
     }
 }

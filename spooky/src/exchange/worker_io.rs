@@ -3,7 +3,7 @@
 use super::io::{Backends, ClientSide, Clients, Io};
 use crate::listener::Listeners;
 use bytes::Bytes;
-use spooky_bridge::message::{Fields, RequestHead, ResetReason, ResponseHead, rewrite::Subject};
+use spooky_bridge::message::{Fields, RequestHead, ResetReason, ResponseHead, rewrite::ClientSubject};
 use spooky_edge::{Body, BodyRead, Edge, StreamRef};
 use spooky_transport::{BackendId, RequestHandle, Transport, Unsent};
 use std::time::Instant;
@@ -105,7 +105,7 @@ impl Clients for WorkerIo<'_> {
         Some(self.listeners.get(listener)?.port)
     }
 
-    fn subject(&self, client: ClientSide) -> Option<Subject<'_>> {
+    fn subject(&self, client: ClientSide) -> Option<ClientSubject<'_>> {
         let ClientSide::Quic { listener, stream } = client;
         self.listeners.get(listener)?.subject(stream)
     }

@@ -1,29 +1,29 @@
-//! Storage of a field section: one byte arena per message and a short table of ranges, no allocation per field.
+//! Storage of a field section: one byte arena per message and a table of ranges, without an allocation per field.
 //!
-//! Decoders append through [`Fields::begin_field`], rules edit in place, encoders iterate. Names that the product or the static
-//! tables know are an enum ([`Known`]); only the others take room in the arena. Must not judge what it stores.
+//! Decoders append through [`Fields::begin_field`], the rules edit in place, encoders iterate. Well-known names are an
+//! enum ([`Known`]); only other names take space in the arena. This module does not validate what it stores.
 
 use super::name::Known;
 
-/// What each field counts beyond its name and value in the size of a section (RFC 9113 6.5.2, RFC 9114 4.2.2).
+/// Overhead of each field in the size of a section (RFC 9113 6.5.2, RFC 9114 4.2.2).
 pub const FIELD_OVERHEAD: usize = 32;
 
-/// A field name: one of the well-known ones, or its bytes (lower case as on the wire).
+/// A field name: well known, or its bytes (lower case as on the wire).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Name<'a> {
-    /// A name with an entry in [`Known`].
+    /// A well-known name.
     Known(Known),
     /// Any other name.
     Other(&'a [u8]),
 }
 
 impl<'a> Name<'a> {
-    /// The name for these bytes, recognised if it is well known.
+    /// Returns the name with these bytes.
     pub fn from_bytes(bytes: &'a [u8]) -> Self {
         Known::lookup(bytes).map_or(Self::Other(bytes), Self::Known)
     }
 
-    /// The bytes of the name as sent on the wire.
+    /// Returns the bytes of the name on the wire.
     pub fn as_bytes(&self) -> &'a [u8] {
         match self {
             Self::Known(known) => known.as_bytes(),
@@ -31,7 +31,7 @@ impl<'a> Name<'a> {
         }
     }
 
-    /// Whether the name begins with `:`, so names a pseudo-header.
+    /// Returns whether the name begins with `:`, so is that of a pseudo-header field.
     pub fn is_pseudo(&self) -> bool {
         self.as_bytes().first() == Some(&b':')
     }
@@ -50,11 +50,11 @@ pub struct Field<'a> {
     pub name: Name<'a>,
     /// The value, as received.
     pub value: &'a [u8],
-    /// Never to be indexed by a compressor (RFC 7541 7.1.3, RFC 9204 7.1.3).
+    /// Compressors must never index the field (RFC 7541 7.1.3, RFC 9204 7.1.3).
     pub sensitive: bool,
 }
 
-/// Where a field lies in the arena: the name's bytes (none for a known name), then the value's.
+/// Position of a field in the arena: the bytes of the name (none for a known name), then of the value.
 #[derive(Clone, Copy, Debug)]
 struct Entry {
     known: Option<Known>,
@@ -65,16 +65,15 @@ struct Entry {
 }
 
 impl Entry {
-    /// Bytes of it in the arena.
     fn stored(&self) -> usize {
         usize::from(self.name_len) + self.value_len as usize
     }
 }
 
-/// Bytes that a compact section can grow by before it reserves anew: another authority, an identifier.
-const ROOM: usize = 512;
+/// Space that [`Fields::compact`] leaves for an edit without an allocation: another authority, an identifier.
+const HEADROOM: usize = 512;
 
-/// A field section in the order of its lines, pseudo-headers included.
+/// A field section in order, pseudo-header fields included.
 #[derive(Clone, Debug, Default)]
 pub struct Fields {
     arena: Vec<u8>,
@@ -82,21 +81,21 @@ pub struct Fields {
 }
 
 impl Fields {
-    /// An empty section with room for a browser's request and what is added to it (32 fields, 1 KiB).
+    /// Creates an empty section with space for a browser's request and the fields added to it (32 fields, 1 KiB).
     pub fn new() -> Self {
         Self { arena: Vec::with_capacity(1024), entries: Vec::with_capacity(32) }
     }
 
-    /// Bytes that it has reserved.
+    /// Returns the allocated bytes.
     pub fn memory(&self) -> usize {
         self.arena.capacity() + self.entries.capacity() * size_of::<Entry>()
     }
 
-    /// Frees what it has reserved and does not need, but for a little to append to: a section of very many short fields, or
-    /// one that was edited, may have reserved a multiple of its bytes.
+    /// Frees unused memory but for a little space to append to. A section of very many short fields, or one that was
+    /// edited, may occupy a multiple of its bytes.
     pub fn compact(&mut self) {
         let needed: usize = self.entries.iter().map(Entry::stored).sum();
-        let mut arena = Vec::with_capacity(needed + ROOM);
+        let mut arena = Vec::with_capacity(needed + HEADROOM);
         for entry in &mut self.entries {
             let from = entry.start as usize;
             entry.start = arena.len() as u32;
@@ -106,23 +105,23 @@ impl Fields {
         self.entries.shrink_to_fit();
     }
 
-    /// Forgets all fields and keeps the memory.
+    /// Removes all fields and keeps the memory.
     pub fn clear(&mut self) {
         self.arena.clear();
         self.entries.clear();
     }
 
-    /// Number of field lines, pseudo-headers counted.
+    /// Returns the number of field lines, pseudo-header fields included.
     pub fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Whether there is no field.
+    /// Returns whether there is no field.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
 
-    /// Bytes of all names plus all values: the measure of `max_headers_bytes`.
+    /// Returns the bytes of all names plus all values, which `max_headers_bytes` limits.
     pub fn size(&self) -> usize {
         self.iter().map(|field| field.name.as_bytes().len() + field.value.len()).sum()
     }
@@ -132,18 +131,18 @@ impl Fields {
         self.size().saturating_add(self.len().saturating_mul(FIELD_OVERHEAD))
     }
 
-    /// The bytes behind all names that are not known and all values, those of removed fields included.
+    /// Returns the bytes of all values and all other names, those of removed fields included.
     pub fn bytes(&self) -> &[u8] {
         &self.arena
     }
 
-    /// Appends one field.
+    /// Appends a field.
     #[inline]
     pub fn push<'n>(&mut self, name: impl Into<Name<'n>>, value: &[u8]) {
         self.push_parts(name, &[value]);
     }
 
-    /// Appends one field whose value is the concatenation of `parts`.
+    /// Appends a field whose value is the concatenation of `parts`.
     #[inline]
     pub fn push_parts<'n>(&mut self, name: impl Into<Name<'n>>, parts: &[&[u8]]) {
         let start = self.arena.len();
@@ -162,8 +161,8 @@ impl Fields {
         self.entries.push(Entry { known, sensitive: false, name_len, start: start as u32, value_len });
     }
 
-    /// Appends one field with the value of the first field `of` between `before` and `after`; with nothing between them if
-    /// there is none.
+    /// Appends a field with the value of the first field `of` between `before` and `after`; with nothing between them
+    /// if there is none.
     pub fn push_around(&mut self, name: Known, before: &[&[u8]], of: Known, after: &[u8]) {
         let start = self.arena.len();
         for part in before {
@@ -178,33 +177,33 @@ impl Fields {
         self.entries.push(Entry { known: Some(name), sensitive: false, name_len: 0, start: start as u32, value_len });
     }
 
-    /// Begins a field whose bytes the caller writes into the arena itself; nothing is added unless it is finished.
+    /// Begins a field whose bytes the caller writes into the arena. It is added by [`FieldWriter::finish`].
     pub fn begin_field(&mut self) -> FieldWriter<'_> {
         let start = self.arena.len();
         FieldWriter { fields: self, start, known: None, name_len: 0 }
     }
 
-    /// The fields in order.
+    /// Returns the fields in order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = Field<'_>> + ExactSizeIterator {
         self.entries.iter().map(|entry| view(&self.arena, entry))
     }
 
-    /// The value of the first field of that name.
+    /// Returns the value of the first field of that name.
     pub fn first(&self, known: Known) -> Option<&[u8]> {
         self.all(known).next()
     }
 
-    /// The values of all fields of that name, in order.
+    /// Returns the values of all fields of that name, in order.
     pub fn all(&self, known: Known) -> impl Iterator<Item = &[u8]> {
         self.entries.iter().filter(move |entry| entry.known == Some(known)).map(|entry| view(&self.arena, entry).value)
     }
 
-    /// Whether a field of that name is present.
+    /// Returns whether there is a field of that name.
     pub fn contains(&self, known: Known) -> bool {
         self.entries.iter().any(|entry| entry.known == Some(known))
     }
 
-    /// Keeps the fields for which `keep` says yes, in order.
+    /// Keeps only the fields for which `keep` returns true, in order.
     pub fn retain(&mut self, mut keep: impl FnMut(Field<'_>) -> bool) {
         let arena = &self.arena;
         self.entries.retain(|entry| keep(view(arena, entry)));
@@ -215,7 +214,7 @@ impl Fields {
         self.entries.retain(|entry| entry.known != Some(known));
     }
 
-    /// Gives the first field of that name this value and removes the others; appends it where there was none.
+    /// Sets the value of the first field of that name and removes the others. Appends the field if there is none.
     pub fn set(&mut self, known: Known, parts: &[&[u8]]) {
         let Some(at) = self.entries.iter().position(|entry| entry.known == Some(known)) else {
             return self.push_parts(known, parts);
@@ -228,11 +227,11 @@ impl Fields {
         if let Some(entry) = self.entries.get_mut(at) {
             *entry = Entry { start: start as u32, value_len, name_len: 0, ..*entry };
         }
-        self.drop_repeats(known);
+        self.remove_repeats(known);
     }
 
-    /// Makes one line of all fields of that name, in the place of the first: their values separated by `separator`, then,
-    /// with the separator again, the concatenation of `parts` unless there are none. Appends it where there was no field.
+    /// Joins all fields of that name into the first: their values separated by `separator` and then, unless `parts` is
+    /// empty, the separator and the concatenation of `parts`. Appends a field of `parts` if there is none.
     pub fn join(&mut self, known: Known, separator: &[u8], parts: &[&[u8]]) {
         let Some(at) = self.entries.iter().position(|entry| entry.known == Some(known)) else {
             if !parts.is_empty() {
@@ -260,17 +259,17 @@ impl Fields {
         if let Some(entry) = self.entries.get_mut(at) {
             *entry = Entry { known: Some(known), sensitive, name_len: 0, start: start as u32, value_len };
         }
-        self.drop_repeats(known);
+        self.remove_repeats(known);
     }
 
-    /// Puts a field before all others; for a pseudo-header that is found late.
+    /// Inserts a field before all others; for a pseudo-header field that is derived late.
     pub fn prepend(&mut self, known: Known, value: &[u8]) {
         self.push(known, value);
         self.entries.rotate_right(1);
     }
 
     /// Removes all fields of that name but the first.
-    fn drop_repeats(&mut self, known: Known) {
+    fn remove_repeats(&mut self, known: Known) {
         if self.all(known).nth(1).is_none() {
             return;
         }
@@ -279,7 +278,7 @@ impl Fields {
     }
 }
 
-/// A field under construction, see [`Fields::begin_field`]. Dropped without [`FieldWriter::finish`], it leaves no trace.
+/// A field being written, see [`Fields::begin_field`]. Dropping it without [`FieldWriter::finish`] removes its bytes.
 #[derive(Debug)]
 pub struct FieldWriter<'a> {
     fields: &'a mut Fields,
@@ -289,29 +288,29 @@ pub struct FieldWriter<'a> {
 }
 
 impl FieldWriter<'_> {
-    /// The arena; append the name, call [`FieldWriter::end_name`], then append the value.
+    /// Returns the arena. Append the name, call [`FieldWriter::end_name`], then append the value.
     pub fn arena(&mut self) -> &mut Vec<u8> {
         &mut self.fields.arena
     }
 
-    /// The name is a known one: nothing of it goes into the arena.
+    /// Sets a known name. The caller must not append the name.
     pub fn known(&mut self, known: Known) {
         self.known = Some(known);
     }
 
-    /// What was appended so far is the name. A known name is recognised and its bytes are given back.
+    /// Ends the name. If it is well known, its bytes are removed from the arena.
     pub fn end_name(&mut self) {
         let bytes = self.fields.arena.get(self.start..).unwrap_or_default();
         self.known = Known::lookup(bytes);
         if self.known.is_some() {
             self.fields.arena.truncate(self.start);
         } else {
-            // A name beyond 64 KiB cannot pass the header limits of any caller; it is cut rather than wrapped.
+            // A name beyond 64 KiB exceeds the header limits of every caller; truncate it rather than wrap.
             self.name_len = u16::try_from(bytes.len()).unwrap_or(u16::MAX);
         }
     }
 
-    /// Adds the field; everything appended after the name is its value.
+    /// Adds the field. The bytes appended after the name are its value.
     pub fn finish(mut self, sensitive: bool) {
         let end = self.fields.arena.len();
         let value_len = (end - self.start - usize::from(self.name_len)) as u32;

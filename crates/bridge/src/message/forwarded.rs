@@ -1,4 +1,4 @@
-//! What a backend is told about the client: `forwarded` (RFC 7239) and the `x-forwarded-*` family.
+//! Fields that describe the client to a backend: `forwarded` (RFC 7239) and `x-forwarded-*`.
 
 use super::{Fields, Known};
 use std::{
@@ -6,37 +6,37 @@ use std::{
     net::{IpAddr, Ipv4Addr},
 };
 
-/// What becomes of the fields that the client sent itself.
+/// How the client's own fields are treated.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ForwardedMode {
-    /// They are dropped.
+    /// Replaced by Spooky's.
     #[default]
     Overwrite,
-    /// Lists grow by one element, single values are kept.
+    /// Lists get one more element, single values are kept.
     Append,
-    /// They are kept; only what is missing is added.
+    /// Kept; missing fields are added.
     Preserve,
 }
 
-/// The texts that name a client and the listener it came to. Cheap enough to make for each request.
+/// Client address and listener port as text. Cheap enough to create for each request.
 #[derive(Clone, Debug)]
-pub struct Client {
-    address: Text<45>,
-    port: Text<5>,
+pub struct ForwardedClient {
+    address: InlineText<45>,
+    port: InlineText<5>,
     is_v6: bool,
 }
 
-impl Client {
-    /// For this address of the client and port of the listener.
+impl ForwardedClient {
+    /// Formats the address of the client and the port of the listener.
     pub fn new(address: IpAddr, listener_port: u16) -> Self {
         let (address, is_v6) = match address.to_canonical() {
-            IpAddr::V4(address) => (Text::of_numbers(&address.octets(), b'.'), false),
-            IpAddr::V6(address) => (Text::of(&address), true),
+            IpAddr::V4(address) => (InlineText::of_numbers(&address.octets(), b'.'), false),
+            IpAddr::V6(address) => (InlineText::of(&address), true),
         };
-        Self { address, port: Text::of_numbers(&[listener_port], b'.'), is_v6 }
+        Self { address, port: InlineText::of_numbers(&[listener_port], b'.'), is_v6 }
     }
 
-    /// The address as text, an IPv6 address without brackets.
+    /// Returns the address as text, an IPv6 address without brackets.
     pub fn address(&self) -> &[u8] {
         self.address.as_bytes()
     }
@@ -45,7 +45,7 @@ impl Client {
         self.port.as_bytes()
     }
 
-    /// `for=` with its value, and what follows up to the host.
+    /// Returns the parts of `for=...;proto=https;host="`.
     fn for_and_proto(&self) -> [&[u8]; 3] {
         if self.is_v6 {
             [b"for=\"[", self.address(), b"]\";proto=https;host=\""]
@@ -55,31 +55,31 @@ impl Client {
     }
 }
 
-impl Default for Client {
-    /// An unknown client: 0.0.0.0, port 0.
+impl Default for ForwardedClient {
+    /// Returns an unknown client: 0.0.0.0, port 0.
     fn default() -> Self {
         Self::new(Ipv4Addr::UNSPECIFIED.into(), 0)
     }
 }
 
-/// A short text without an allocation of its own.
+/// A short text without a heap allocation.
 #[derive(Clone, Debug)]
-struct Text<const N: usize> {
+struct InlineText<const N: usize> {
     bytes: [u8; N],
     len: u8,
 }
 
-impl<const N: usize> Text<N> {
+impl<const N: usize> InlineText<N> {
     fn of(value: &impl std::fmt::Display) -> Self {
         let mut bytes = [0; N];
         let mut rest = &mut bytes[..];
-        // What does not fit is cut; N is the longest text of its type.
+        // Text beyond N is truncated; N is the longest text of its type.
         let _ = write!(rest, "{value}");
         let len = (N - rest.len()) as u8;
         Self { bytes, len }
     }
 
-    /// The numbers in decimal digits, with `between` between them. What does not fit is cut.
+    /// Formats numbers in decimal with `between` as separator. Truncates what does not fit.
     fn of_numbers<T: Copy + Into<u16>>(numbers: &[T], between: u8) -> Self {
         let mut text = Self { bytes: [0; N], len: 0 };
         for (at, number) in numbers.iter().enumerate() {
@@ -98,8 +98,8 @@ impl<const N: usize> Text<N> {
     }
 
     fn push(&mut self, byte: u8) {
-        if let Some(place) = self.bytes.get_mut(usize::from(self.len)) {
-            *place = byte;
+        if let Some(slot) = self.bytes.get_mut(usize::from(self.len)) {
+            *slot = byte;
             self.len += 1;
         }
     }
@@ -109,12 +109,12 @@ impl<const N: usize> Text<N> {
     }
 }
 
-/// The last decimal digit of a number.
+/// Returns the last decimal digit.
 fn digit(number: u16) -> u8 {
     b'0' + (number % 10) as u8
 }
 
-/// Which fields of the family a request has.
+/// Which forwarding fields a request has.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Present {
     pub(super) forwarded: bool,
@@ -125,8 +125,8 @@ pub(super) struct Present {
 }
 
 impl Present {
-    /// Notes a field of this name; false if it is not of the family.
-    pub(super) fn note(&mut self, name: Known) -> bool {
+    /// Marks the field of this name as present. Returns false if it is not a forwarding field.
+    pub(super) fn mark(&mut self, name: Known) -> bool {
         let flag = match name {
             Known::Forwarded => &mut self.forwarded,
             Known::XForwardedFor => &mut self.list,
@@ -140,9 +140,9 @@ impl Present {
     }
 }
 
-/// Adds the fields. Those that `mode` drops are gone already; `present` are those still there. `:authority` is the host
-/// that the client asked for.
-pub(super) fn add(fields: &mut Fields, client: &Client, mode: ForwardedMode, present: Present) {
+/// Adds the fields. The caller has removed those that `mode` drops; `present` lists the rest. The host is taken from
+/// `:authority`.
+pub(super) fn add(fields: &mut Fields, client: &ForwardedClient, mode: ForwardedMode, present: Present) {
     let is_appended = mode == ForwardedMode::Append;
     if !present.forwarded || is_appended {
         add_element(fields, client);
@@ -166,17 +166,17 @@ pub(super) fn add(fields: &mut Fields, client: &Client, mode: ForwardedMode, pre
     }
 }
 
-/// Appends Spooky's own element to `forwarded`.
-fn add_element(fields: &mut Fields, client: &Client) {
-    let before = client.for_and_proto();
+/// Adds a `forwarded` field with Spooky's element.
+fn add_element(fields: &mut Fields, client: &ForwardedClient) {
+    let prefix = client.for_and_proto();
     match fields.first(Known::Authority).and_then(escape) {
-        // The checks let no such host pass.
-        Some(escaped) => fields.push_parts(Known::Forwarded, &[before[0], before[1], before[2], &escaped, b"\""]),
-        None => fields.push_around(Known::Forwarded, &before, Known::Authority, b"\""),
+        // The checks reject such a host.
+        Some(escaped) => fields.push_parts(Known::Forwarded, &[prefix[0], prefix[1], prefix[2], &escaped, b"\""]),
+        None => fields.push_around(Known::Forwarded, &prefix, Known::Authority, b"\""),
     }
 }
 
-/// `text` as the inside of a quoted string, where that differs from `text` (RFC 9110 5.6.4).
+/// Returns `text` escaped for a quoted string (RFC 9110 5.6.4), or `None` if it needs no escape.
 pub(super) fn escape(text: &[u8]) -> Option<Vec<u8>> {
     let is_special = |byte: &u8| matches!(byte, b'"' | b'\\');
     text.iter().any(is_special).then(|| {
@@ -193,10 +193,10 @@ mod tests {
     fn addresses_and_ports_are_written_as_the_standard_library_does() {
         let addresses = ["0.0.0.0", "1.20.100.255", "203.0.113.9", "255.255.255.255", "::", "2001:db8::5"];
         for (address, port) in addresses.iter().zip([0, 9, 10, 443, 10_000, u16::MAX]) {
-            let client = Client::new(address.parse().unwrap(), port);
+            let client = ForwardedClient::new(address.parse().unwrap(), port);
             assert_eq!(client.address(), address.as_bytes());
             assert_eq!(client.port(), port.to_string().as_bytes());
         }
-        assert_eq!(Client::new("::ffff:192.0.2.1".parse().unwrap(), 1).address(), b"192.0.2.1");
+        assert_eq!(ForwardedClient::new("::ffff:192.0.2.1".parse().unwrap(), 1).address(), b"192.0.2.1");
     }
 }

@@ -1,15 +1,13 @@
-//! Heads of requests and responses after the checks of their protocol: pseudo-headers first, complete and single.
-//!
-//! The `check` rules make them from decoded [`Fields`]; everything later may rely on what they promise.
+//! Heads of requests and responses that have passed the checks of [`super::check`].
 
 use super::{fields::Fields, name::Known};
 
-/// A request method, as far as a decision depends on it.
+/// A request method, as far as decisions depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {
     /// GET
     Get,
-    /// HEAD: its response has no body whatever its `content-length`
+    /// HEAD: the response has no body whatever its `content-length`
     Head,
     /// POST
     Post,
@@ -30,7 +28,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// The method with exactly this name; methods are case-sensitive (RFC 9110 9.1).
+    /// Returns the method of this name; methods are case-sensitive (RFC 9110 9.1).
     pub fn from_bytes(bytes: &[u8]) -> Self {
         match bytes {
             b"GET" => Self::Get,
@@ -46,64 +44,64 @@ impl Method {
         }
     }
 
-    /// Whether repeating the request is safe by its definition (RFC 9110 9.2.2).
+    /// Returns whether the method is idempotent (RFC 9110 9.2.2).
     pub fn is_idempotent(self) -> bool {
         matches!(self, Self::Get | Self::Head | Self::Options | Self::Trace | Self::Put | Self::Delete)
     }
 }
 
-/// A request head. Its fields begin with the pseudo-headers `:method`, `:scheme`, `:authority`, `:path` (each at most once;
-/// which may be absent depends on the method).
+/// A request head. Its fields begin with the pseudo-header fields `:method`, `:scheme`, `:authority` and `:path`, each
+/// at most once; the method decides which may be absent.
 #[derive(Clone, Debug)]
 pub struct RequestHead {
-    /// All fields, pseudo-headers first.
+    /// All fields, pseudo-header fields first.
     pub fields: Fields,
     /// The method, recognised.
     pub method: Method,
-    /// The announced length of the body, if one was. Never of CONNECT.
+    /// The announced length of the body, if any. Always `None` for CONNECT.
     pub content_length: Option<u64>,
 }
 
 impl RequestHead {
-    /// The method as sent.
+    /// Returns the method as sent.
     pub fn method_bytes(&self) -> &[u8] {
         self.fields.first(Known::Method).unwrap_or_default()
     }
 
-    /// `:path`: path and query as sent; empty for CONNECT.
+    /// Returns `:path`: path and query as sent; empty for CONNECT.
     pub fn path(&self) -> &[u8] {
         self.fields.first(Known::Path).unwrap_or_default()
     }
 
-    /// `:scheme` as sent; empty for CONNECT.
+    /// Returns `:scheme` as sent; empty for CONNECT.
     pub fn scheme(&self) -> &[u8] {
         self.fields.first(Known::Scheme).unwrap_or_default()
     }
 
-    /// The host that the request is for: `:authority`, else `host`.
+    /// Returns the host of the request: `:authority`, else `host`.
     pub fn authority(&self) -> &[u8] {
         self.fields.first(Known::Authority).or_else(|| self.fields.first(Known::Host)).unwrap_or_default()
     }
 }
 
-/// A response head. `:status` is held as a number and is not among the fields.
+/// A response head. `:status` is a number and not among the fields.
 #[derive(Clone, Debug)]
 pub struct ResponseHead {
     /// The status code, 100 to 999.
     pub status: u16,
     /// The fields without `:status`.
     pub fields: Fields,
-    /// The announced length of the body, if one was.
+    /// The announced length of the body, if any.
     pub content_length: Option<u64>,
 }
 
 impl ResponseHead {
-    /// A head with no fields yet.
+    /// Creates a head without fields.
     pub fn new(status: u16) -> Self {
         Self { status, fields: Fields::new(), content_length: None }
     }
 
-    /// Whether this is an interim response (1xx).
+    /// Returns whether this is an interim response (1xx).
     pub fn is_interim(&self) -> bool {
         self.status < 200
     }
@@ -113,7 +111,7 @@ impl ResponseHead {
         method == Method::Connect && matches!(self.status, 200..300)
     }
 
-    /// Whether a response with this status to this method carries a body at all (RFC 9110 6.4.1).
+    /// Returns whether a response with this status to this method has a body (RFC 9110 6.4.1).
     pub fn has_body(&self, method: Method) -> bool {
         method != Method::Head && !self.is_interim() && self.status != 204 && self.status != 304
     }

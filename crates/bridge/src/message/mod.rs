@@ -1,14 +1,14 @@
-//! The neutral message: what a request or a response is, whichever protocol carried it.
+//! The protocol-neutral HTTP message.
 //!
-//! [`fields`] owns the storage, [`name`] the vocabulary of well-known names, [`head`] the checked heads that the exchange
-//! works on. The rules that change or judge fields live in their own files beside them.
+//! [`fields`] stores field sections, [`name`] lists the well-known names, [`head`] has the checked heads that the
+//! exchange works on. The other modules check or change fields.
 
 pub mod check;
 pub mod fields;
 pub mod forwarded;
 pub mod head;
-pub mod hop;
-pub mod local;
+pub mod hop_by_hop;
+pub mod local_reply;
 pub mod name;
 pub mod protocol;
 pub mod request_id;

@@ -1,6 +1,6 @@
-//! The vocabulary of well-known field names: those of the QPACK and HPACK static tables, and those that a rule looks at.
+//! Well-known field names: those of the QPACK and HPACK static tables, and those that a rule depends on.
 //!
-//! Recognised once, when a name is decoded; every later comparison is that of an integer.
+//! A name is looked up once, when it is decoded; later comparisons compare integers.
 
 macro_rules! known {
     ($($variant:ident = $text:literal,)*) => {
@@ -123,13 +123,13 @@ known! {
 }
 
 impl Known {
-    /// The known name with exactly these bytes (names on the wire are lower case).
+    /// Returns the known name with these bytes (names on the wire are lower case).
     #[inline]
     pub fn lookup(bytes: &[u8]) -> Option<Self> {
         let mut at = hash(bytes);
         loop {
             let slot = SLOTS.get(at % SLOT_COUNT).copied()?;
-            // A free slot ends the search: its number is that of no name.
+            // A free slot ends the search: it is no index of [`Self::ALL`].
             let known = *Self::ALL.get(usize::from(slot))?;
             if known.as_bytes() == bytes {
                 return Some(known);
@@ -139,11 +139,12 @@ impl Known {
     }
 }
 
-/// Five slots per name: one comparison finds nearly every name, and nearly every other name meets a free slot at once.
+/// Five slots per name: nearly every known name is found by one comparison, and nearly every other name meets a free
+/// slot at once.
 const SLOT_COUNT: usize = 512;
 const FREE: u8 = u8::MAX;
 
-/// A hash table with open addressing: the place in [`Known::ALL`] of the name in each slot.
+/// A hash table with open addressing. A slot has the index of its name in [`Known::ALL`].
 static SLOTS: [u8; SLOT_COUNT] = slots();
 
 #[allow(clippy::indexing_slicing, reason = "runs at compile time, where a bad index stops the build")]
@@ -161,7 +162,7 @@ const fn slots() -> [u8; SLOT_COUNT] {
     slots
 }
 
-/// Length, first and last bytes tell the names apart well enough.
+/// Hashes the length, the first and the last two bytes, which distinguish the names well enough.
 #[inline]
 const fn hash(bytes: &[u8]) -> usize {
     let (Some(first), Some([.., before, last])) = (bytes.first(), bytes.last_chunk::<2>()) else { return 0 };

@@ -1,6 +1,6 @@
-//! The version of HTTP that a peer speaks.
+//! HTTP versions.
 
-/// A version of HTTP.
+/// The HTTP version of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// HTTP/1.1, and 1.0
@@ -12,7 +12,7 @@ pub enum Protocol {
 }
 
 impl Protocol {
-    /// As in logs: `HTTP/3`.
+    /// Returns the name used in logs, for example `HTTP/3`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Http1 => "HTTP/1.1",

@@ -1,18 +1,18 @@
-//! `x-request-id`: which ids of clients are kept, and what a new one looks like (UUID version 7, RFC 9562 5.7).
+//! `x-request-id`: validation of client ids, and generation of new ones (UUID version 7, RFC 9562 5.7).
 
 use super::{Fields, Known};
 
-/// Longest id that is kept, in bytes.
+/// Longest client id accepted, in bytes.
 pub const MAX_LEN: usize = 128;
 
-/// The client's id, if it sent exactly one that may be kept.
+/// Returns the client's id if it sent exactly one that is acceptable.
 pub fn accepted(fields: &Fields) -> Option<&[u8]> {
     let mut ids = fields.all(Known::XRequestId);
     let id = ids.next().filter(|id| is_acceptable(id))?;
     ids.next().is_none().then_some(id)
 }
 
-/// Whether an id is 1 to [`MAX_LEN`] characters of `A-Z a-z 0-9 . _ ~ + / = : @ -`.
+/// Returns whether an id is 1 to [`MAX_LEN`] characters of `A-Z a-z 0-9 . _ ~ + / = : @ -`.
 pub fn is_acceptable(id: &[u8]) -> bool {
     (1..=MAX_LEN).contains(&id.len())
         && id.iter().all(|byte| {
@@ -20,18 +20,18 @@ pub fn is_acceptable(id: &[u8]) -> bool {
         })
 }
 
-/// A new id from the Unix time in milliseconds and ten random bytes (74 of their 80 bits are used).
+/// Returns a new id from the Unix time in milliseconds and ten random bytes (74 of their 80 bits are used).
 pub fn uuid_v7(millis: u64, random: [u8; 10]) -> [u8; 36] {
     let random = random.iter().fold(0, |number: u128, byte| (number << 8) | u128::from(*byte));
     let number = (u128::from(millis & 0xffff_ffff_ffff) << 80) | random;
     let number = number & !(0xf << 76) | (0x7 << 76); // version
     let number = number & !(0x3 << 62) | (0x2 << 62); // variant
     let mut text = [b'-'; 36];
-    let mut places = text.iter_mut().enumerate().filter(|(at, _)| !matches!(at, 8 | 13 | 18 | 23));
+    let mut digits = text.iter_mut().enumerate().filter(|(at, _)| !matches!(at, 8 | 13 | 18 | 23));
     for byte in number.to_be_bytes() {
         for digit in [byte >> 4, byte & 15] {
-            if let Some((_, place)) = places.next() {
-                *place = if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
+            if let Some((_, slot)) = digits.next() {
+                *slot = if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
             }
         }
     }

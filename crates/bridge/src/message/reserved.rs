@@ -1,15 +1,15 @@
-//! Request fields that Spooky removes, rewrites or writes itself, so that a backend may rely on them, and the names that some
-//! servers cannot tell from theirs.
+//! Request fields that backends may rely on because Spooky removes, rewrites or writes them, and names that some
+//! servers treat as equal to theirs.
 
 use super::{
-    hop::is_hop_by_hop,
+    hop_by_hop::is_hop_by_hop,
     name::{Known, fold},
 };
 
-/// Length of a buffer that holds every reserved name.
+/// Length of the longest reserved name.
 const MAX_NAME: usize = 32;
 
-/// Returns whether fields of this name reach a backend only as Spooky lets them.
+/// Returns whether Spooky controls the fields of this name that reach a backend.
 pub fn is_reserved(name: Known) -> bool {
     is_hop_by_hop(name)
         || matches!(
@@ -31,8 +31,8 @@ pub fn is_reserved(name: Known) -> bool {
         )
 }
 
-/// Returns whether `name` differs from a reserved name only in having `_` where that has `-`. Servers that hand fields to
-/// applications as CGI variables (RFC 3875 4.1.18) read both as the same field.
+/// Returns whether `name` is a reserved name with `_` in place of `-`. Servers that pass fields to applications as CGI
+/// variables (RFC 3875 4.1.18) treat both as the same field.
 #[inline]
 pub fn is_alias(name: &[u8]) -> bool {
     name.contains(&b'_') && is_reserved_folded(name)

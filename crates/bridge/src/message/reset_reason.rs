@@ -1,22 +1,22 @@
-//! Why a stream is reset, in no protocol's codes.
+//! Protocol-neutral reasons to reset a stream.
 
-/// Why one side ends a request and its response early. Each protocol has its own codes for these.
+/// Why one side ends a request and its response early. Each protocol maps these to its own codes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ResetReason {
-    /// The rest is not needed: no error.
+    /// The rest is not needed; not an error.
     NoError,
-    /// The request is given up.
+    /// The request is cancelled.
     Cancelled,
-    /// The sender has failed.
+    /// The sender has an internal error.
     Internal,
-    /// The receiver broke the protocol.
+    /// The receiver violated the protocol.
     Protocol,
-    /// The receiver asks for too much.
+    /// The receiver causes excessive load.
     ExcessiveLoad,
     /// The request must be made over HTTP/1.1.
     VersionFallback,
-    /// The request was refused before anything was done with it.
+    /// The request was not processed at all.
     Refused,
-    /// None of these.
+    /// Any other reason.
     Other,
 }

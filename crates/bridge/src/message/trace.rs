@@ -1,6 +1,6 @@
-//! `traceparent` as far as its validity goes (W3C Trace Context 3.2).
+//! Validation of `traceparent` (W3C Trace Context 3.2).
 
-/// Whether a value is a `traceparent` that can be read as version 00 and whose ids are not zero.
+/// Returns whether a value can be parsed as `traceparent` version 00 and its ids are not zero.
 pub fn is_traceparent(value: &[u8]) -> bool {
     let Some((fixed, more)) = value.split_first_chunk::<55>() else { return false };
     let [v0, v1, b'-', ids @ .., b'-', f0, f1] = fixed else { return false };
@@ -11,7 +11,7 @@ pub fn is_traceparent(value: &[u8]) -> bool {
     let is_version = match (v0, v1) {
         (b'f', b'f') => false,
         (b'0', b'0') => more.is_empty(),
-        // Later versions may say more behind a dash.
+        // Later versions may append more after a dash.
         _ => is_hex(&[*v0, *v1]) && matches!(more.first(), None | Some(b'-')),
     };
     is_version && is_id(trace) && is_id(parent) && is_hex(&[*f0, *f1])

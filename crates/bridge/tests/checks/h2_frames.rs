@@ -1,5 +1,5 @@
-//! All that a backend can send on an HTTP/2 connection: the outcome does not depend on how the bytes are cut, no response
-//! goes on after its end, and none that is complete has another length than announced.
+//! Arbitrary input on an HTTP/2 connection to a backend: the outcome does not depend on how the bytes are split, no
+//! response continues after its end, and each complete one has the announced length.
 
 use super::prng::Prng;
 use bytes::{Bytes, BytesMut};
@@ -11,7 +11,7 @@ use std::{collections::BTreeMap, io::IoSlice};
 
 const EMPTY_SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
 
-/// What must hold for any bytes; the first eight seed the cuts, and an odd seed says that SETTINGS are among the rest.
+/// Properties for any input. The first eight bytes seed the split; with an odd seed the input contains the SETTINGS.
 pub(crate) fn check(data: &[u8]) {
     let Some((seed, bytes)) = data.split_first_chunk::<8>() else { return };
     let seed = u64::from_le_bytes(*seed);
@@ -20,7 +20,7 @@ pub(crate) fn check(data: &[u8]) {
     whole.judge();
     for most in [1, 50] {
         let mut cut = run(&bytes, most, &mut Prng(seed));
-        // Of a last frame that is not complete, more or less may have been passed on.
+        // More or less of an incomplete last frame may have been delivered.
         if let (Some(Part::Body(_, left)), Some(Part::Body(_, right))) = (whole.parts.last_mut(), cut.parts.last_mut())
         {
             let common = left.len().min(right.len());
@@ -31,21 +31,19 @@ pub(crate) fn check(data: &[u8]) {
     }
 }
 
-/// What came of which response, by its tag.
+/// The events of each response, by tag.
 #[derive(Debug, PartialEq)]
 enum Part {
     Head(u64, Option<u64>),
-    /// Adjacent parts of a body are one.
+    /// Adjacent parts of a body are joined.
     Body(u64, Vec<u8>),
-    /// The response is complete.
     End(u64),
     /// Reset or malformed.
     Failed(u64, String),
-    /// What changes nothing.
+    /// Events without effect on a response.
     Other(String),
 }
 
-/// All that became of a connection.
 #[derive(Debug, PartialEq)]
 struct Outcome {
     parts: Vec<Part>,
@@ -54,7 +52,7 @@ struct Outcome {
 }
 
 impl Outcome {
-    /// No response goes on after its end or is complete with another length than announced.
+    /// No response continues after its end or is complete with a length other than announced.
     fn judge(&self) {
         let mut missing: BTreeMap<u64, Option<u64>> = BTreeMap::new();
         let mut closed = Vec::new();
@@ -141,7 +139,7 @@ fn run(bytes: &[u8], most: usize, prng: &mut Prng) -> Outcome {
     outcome
 }
 
-/// No HEADERS frame is without a field: peers have closed the connection on one.
+/// No HEADERS frame is empty, because some peers close the connection on one.
 fn has_no_empty_sections(written: &[u8]) {
     const PREFACE: usize = 24;
     const HEADERS: u8 = 1;
@@ -153,7 +151,7 @@ fn has_no_empty_sections(written: &[u8]) {
     }
 }
 
-/// A connection with the requests 0 (GET), 1 (HEAD) and 2 (POST, its body waiting for the window).
+/// Opens a connection with the requests 0 (GET), 1 (HEAD) and 2 (POST, its body waiting for the window).
 fn client() -> Client {
     let config = Config { initial_stream_window: 20_000, max_header_list: 1024, ..Config::default() };
     let mut client = Client::new(&config);

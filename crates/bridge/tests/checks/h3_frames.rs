@@ -1,4 +1,4 @@
-//! Request streams and unidirectional streams of a client: the outcome does not depend on how the bytes are cut.
+//! Request streams and unidirectional streams of a client: the outcome does not depend on how the bytes are split.
 
 use super::prng::Prng;
 use bytes::Bytes;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 const LIMITS: HeadLimits = HeadLimits { max_fields: 32, max_bytes: 512 };
 
-/// What must hold for any bytes; the first eight seed the cuts.
+/// Properties for any input. The first eight bytes seed the split.
 pub(crate) fn check(data: &[u8]) {
     let Some((seed, bytes)) = data.split_first_chunk::<8>() else { return };
     let seed = u64::from_le_bytes(*seed);

@@ -1,4 +1,4 @@
-//! Field blocks of a backend, as hostile as they come.
+//! Arbitrary field blocks of a backend.
 
 use spooky_bridge::{
     hpack::{Decoder, Encoder},
@@ -7,8 +7,8 @@ use spooky_bridge::{
 
 const MAX_SECTION: usize = 2048;
 
-/// What must hold for any bytes: a byte with a length before each block, all for one connection. What is kept fits the
-/// limits, and comes back when it is encoded and decoded again.
+/// Properties for any input: blocks of one connection, each after a byte with its length. Decoded sections fit the
+/// limits, and encoding and decoding them again gives the same.
 pub(crate) fn check(data: &[u8]) {
     let mut decoder = Decoder::new(4096);
     let (mut encoder, mut mirror) = (Encoder::new(), Decoder::new(4096));
@@ -22,7 +22,7 @@ pub(crate) fn check(data: &[u8]) {
         let mut fields = Fields::new();
         match decoder.decode(block, &mut fields, MAX_SECTION) {
             Ok(true) => assert!(fields.section_size() <= MAX_SECTION),
-            // The field that exceeded it may be there.
+            // The field that exceeded the limit may be present.
             Ok(false) => assert!(fields.len() <= MAX_SECTION / 32 + 1),
             Err(_) => return,
         }

@@ -1,12 +1,12 @@
-//! The checks and the rewriting of messages: what passes is what later code may rely on.
+//! Checks and rewriting of messages: accepted messages satisfy what later code relies on.
 
 use spooky_bridge::{
     message::{
         Fields, Known, Method, Name, Protocol, RequestHead,
-        check::{self, CheckError, HeadLimits, Refused, RequestRules, ResponseError},
-        forwarded::{Client, ForwardedMode},
-        hop, reserved,
-        rewrite::{self, RequestContext, ResponseContext, Subject},
+        check::{self, CheckError, HeadLimits, RejectedRequest, RequestRules, ResponseError},
+        forwarded::{ForwardedClient, ForwardedMode},
+        hop_by_hop, reserved,
+        rewrite::{self, ClientSubject, RequestContext, ResponseContext},
     },
     qpack,
 };
@@ -16,8 +16,8 @@ const LIMITS: HeadLimits = HeadLimits { max_fields: 32, max_bytes: 2048 };
 const MAX_SECTION: usize = 2048;
 const SUBJECT: &[u8] = b"x-subject";
 
-/// What must hold for any fields. The first byte chooses the rules; then come fields, each a name and a value behind
-/// their lengths.
+/// Properties for any fields. The first byte selects the rules; fields follow, each a name and a value after their
+/// lengths.
 pub(crate) fn check(data: &[u8]) {
     let Some((&choice, rest)) = data.split_first() else { return };
     let fields = read_fields(rest);
@@ -60,7 +60,7 @@ fn request(fields: Fields, choice: u8, protocol: Protocol) {
     is_clean(&head.fields);
     is_complete(&head);
     let received = head.fields.clone();
-    let client = Client::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 443);
+    let client = ForwardedClient::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 443);
     let context = RequestContext {
         protocol,
         client: &client,
@@ -68,7 +68,7 @@ fn request(fields: Fields, choice: u8, protocol: Protocol) {
             [usize::from(choice >> 5) % 3],
         request_id: (choice & 128 == 0).then_some(b"id"),
         is_early: choice & 64 != 0,
-        subject: Some(Subject { header: SUBJECT, value: None }),
+        subject: Some(ClientSubject { header: SUBJECT, value: None }),
     };
     rewrite::to_backend(&mut head, &context);
     rewrite::retarget(&mut head, b"http", (choice & 32 != 0).then_some(b"backend:1"));
@@ -76,7 +76,7 @@ fn request(fields: Fields, choice: u8, protocol: Protocol) {
     is_complete(&head);
     let is_refused = |field: spooky_bridge::message::Field<'_>| match field.name {
         Name::Known(Known::Te) => field.value != b"trailers",
-        Name::Known(known) => hop::is_hop_by_hop(known),
+        Name::Known(known) => hop_by_hop::is_hop_by_hop(known),
         Name::Other(name) => is_alias(name),
     };
     assert!(!head.fields.iter().any(is_refused));
@@ -90,8 +90,8 @@ fn request(fields: Fields, choice: u8, protocol: Protocol) {
     comes_back(&head.fields);
 }
 
-/// Whether a server that reads `_` as `-` takes the name for one that Spooky answers for. A list of its own, so that it does
-/// not share a fault with what it checks.
+/// Returns whether a server that reads `_` as `-` takes the name for a reserved one. The list is separate from the
+/// product's so that both do not share an error.
 fn is_alias(name: &[u8]) -> bool {
     const OWN: [&str; 19] = [
         "keep-alive",
@@ -118,8 +118,8 @@ fn is_alias(name: &[u8]) -> bool {
     OWN.iter().any(|own| own.as_bytes() == folded)
 }
 
-/// What is refused for its size is larger than allowed.
-fn is_over_the_limit(refused: &Refused) {
+/// A request rejected for its size exceeds a limit.
+fn is_over_the_limit(refused: &RejectedRequest) {
     let crumbs = refused.fields.all(Known::Cookie).count().saturating_sub(1);
     match refused.error {
         CheckError::TooManyFields => assert!(refused.fields.len() - crumbs > LIMITS.max_fields),
@@ -128,7 +128,7 @@ fn is_over_the_limit(refused: &Refused) {
     }
 }
 
-/// Whatever the client sent, the backend learns where the request came from.
+/// The forwarding fields name the client, whatever it sent.
 fn says_who_asked(fields: &Fields, context: &RequestContext<'_>) {
     for always in [
         Known::Forwarded,
@@ -152,7 +152,7 @@ fn says_who_asked(fields: &Fields, context: &RequestContext<'_>) {
     }
 }
 
-/// A client must not be able to take fields away from a backend that decides by them.
+/// A client must not be able to hide fields from a backend that relies on them.
 fn keeps_what_others_rely_on(received: &Fields, sent: &RequestHead) {
     assert!(sent.fields.all(Known::Authorization).eq(received.all(Known::Authorization)));
     assert_eq!(sent.fields.contains(Known::Cookie), received.contains(Known::Cookie));
@@ -165,7 +165,7 @@ fn contains(text: &[u8], part: &[u8]) -> bool {
     part.is_empty() || text.windows(part.len()).any(|window| window == part)
 }
 
-/// Pseudo-headers first, each once, and those that the method needs.
+/// The pseudo-header fields are first, unique, and those that the method requires.
 fn is_complete(head: &RequestHead) {
     let regular = head.fields.iter().skip_while(|field| field.name.is_pseudo());
     assert!(!regular.into_iter().any(|field| field.name.is_pseudo()));
@@ -179,7 +179,7 @@ fn is_complete(head: &RequestHead) {
     assert_eq!(head.scheme().is_empty(), is_tunnel);
 }
 
-/// No value has a control character, no name can be taken for something else.
+/// No value has a control character, and every name is valid.
 fn is_clean(fields: &Fields) {
     for field in fields.iter() {
         assert!(!field.value.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t'));
@@ -209,10 +209,9 @@ fn response(fields: Fields, protocol: Protocol, method: Method) {
     is_clean(&head.fields);
     assert!(!head.fields.iter().any(|field| field.name.is_pseudo()));
     assert_eq!(head.fields.all(Known::Via).count(), 1);
-    let is_refused =
-        |name: Name<'_>| matches!(name, Name::Known(known) if known == Known::AltSvc || hop::is_hop_by_hop(known));
+    let is_refused = |name: Name<'_>| matches!(name, Name::Known(known) if known == Known::AltSvc || hop_by_hop::is_hop_by_hop(known));
     assert!(!head.fields.iter().any(|field| is_refused(field.name)));
-    // What frames the body is what the client is told of it.
+    // The announced length equals the framing of the body.
     let lengths = head.fields.all(Known::ContentLength).count();
     assert_eq!(lengths, usize::from(head.content_length.is_some()));
     if head.status < 200 || head.status == 204 || method == Method::Connect && head.status < 300 {

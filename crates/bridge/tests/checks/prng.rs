@@ -1,10 +1,9 @@
-//! A small seeded generator: the same seed gives the same bytes everywhere.
+//! A seeded generator with the same sequence on every machine.
 
 /// `SplitMix64`.
 pub(crate) struct Prng(pub(crate) u64);
 
 impl Prng {
-    /// The next number.
     pub(crate) fn next(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -12,7 +11,7 @@ impl Prng {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `bound`, or 0.
+    /// Returns a number below `bound`, or 0.
     pub(crate) fn below(&mut self, bound: usize) -> usize {
         (self.next() % (bound.max(1) as u64)) as usize
     }

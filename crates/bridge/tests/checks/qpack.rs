@@ -1,4 +1,4 @@
-//! Field sections, Huffman strings and instruction streams of a client, as hostile as they come.
+//! Arbitrary field sections, Huffman strings and instruction streams of a client.
 
 use spooky_bridge::{
     huffman,
@@ -8,14 +8,14 @@ use spooky_bridge::{
 
 const ROOM: usize = 4096;
 
-/// What must hold for any bytes.
+/// Properties for any input.
 pub(crate) fn check(data: &[u8]) {
     section(data);
     string(data);
     instructions(data);
 }
 
-/// Whatever is decoded fits the limit, and comes back when it is encoded and decoded again.
+/// Decoded sections fit the limit, and encoding and decoding them again gives the same.
 fn section(data: &[u8]) {
     let mut fields = Fields::new();
     if qpack::decode(data, &mut fields, ROOM).is_err() {
@@ -33,7 +33,7 @@ fn section(data: &[u8]) {
     }
 }
 
-/// A string that can be decoded has this one encoding.
+/// A decodable string has exactly one encoding.
 fn string(data: &[u8]) {
     let mut plain = Vec::new();
     if huffman::decode(data, &mut plain).is_ok() {
@@ -49,7 +49,7 @@ fn string(data: &[u8]) {
     assert_eq!(back, data);
 }
 
-/// Instruction streams end the same way whole and byte by byte.
+/// The outcome of an instruction stream is the same whole and byte by byte.
 fn instructions(data: &[u8]) {
     let mut encoder = EncoderStream::new();
     let mut pieces = EncoderStream::new();

@@ -8,7 +8,7 @@ use spooky_bridge::{
     h3::{Code, Error, ErrorScope, Received, RecvStream},
     message::{
         Fields,
-        check::{self, BodyLength, CheckError, Refused},
+        check::{self, BodyLength, CheckError, RejectedRequest},
     },
 };
 use spooky_table::Handle;
@@ -95,7 +95,7 @@ impl Session {
         let stream_ref = self.reference(slot);
         let head = match checked {
             Ok(head) => head,
-            Err(Refused { error: CheckError::Malformed { reason, .. }, fields }) => {
+            Err(RejectedRequest { error: CheckError::Malformed { reason, .. }, fields }) => {
                 return self.refuse_malformed(quic, slot, fields, reason, events);
             }
             Err(refusal) => {

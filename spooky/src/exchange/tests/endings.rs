@@ -9,7 +9,7 @@ use spooky_bridge::{
     h2::Code,
     message::{
         Fields, Known, Protocol, ResetReason,
-        check::{CheckError, Details, Refused},
+        check::{CheckError, InvalidReason, RejectedRequest},
     },
 };
 use spooky_edge::{Abort, EventKind};
@@ -107,18 +107,18 @@ fn a_head_that_breaks_a_rule_is_answered_or_was_reset() {
     let mut world = World::new();
     let refused = |error| EventKind::Refused {
         protocol: Protocol::Http3,
-        refusal: Box::new(Refused { error, fields: Fields::new() }),
+        refusal: Box::new(RejectedRequest { error, fields: Fields::new() }),
     };
     for (error, status) in [
         (CheckError::TooManyFields, 431),
         (CheckError::TooLarge, 431),
-        (CheckError::Invalid(Details::InvalidPath), 400),
-        (CheckError::Invalid(Details::AuthorityHostMismatch), 400),
-        (CheckError::Invalid(Details::InvalidAuthority), 400),
-        (CheckError::Invalid(Details::InvalidScheme), 400),
-        (CheckError::Invalid(Details::AmbiguousPath), 400),
-        (CheckError::Invalid(Details::InvalidConnectTarget), 400),
-        (CheckError::Invalid(Details::ConflictingFraming), 400),
+        (CheckError::Invalid(InvalidReason::InvalidPath), 400),
+        (CheckError::Invalid(InvalidReason::AuthorityHostMismatch), 400),
+        (CheckError::Invalid(InvalidReason::InvalidAuthority), 400),
+        (CheckError::Invalid(InvalidReason::InvalidScheme), 400),
+        (CheckError::Invalid(InvalidReason::AmbiguousPath), 400),
+        (CheckError::Invalid(InvalidReason::InvalidConnectTarget), 400),
+        (CheckError::Invalid(InvalidReason::ConflictingFraming), 400),
     ] {
         let client = world.receive(refused(error));
         assert_eq!(world.answer(client).0, status, "{error:?}");

@@ -4,7 +4,7 @@
 
 use crate::exchange::io::{Backends, ClientSide, Clients, Io};
 use bytes::{Buf, Bytes};
-use spooky_bridge::message::{Fields, Known, RequestHead, ResetReason, ResponseHead, rewrite::Subject};
+use spooky_bridge::message::{Fields, Known, RequestHead, ResetReason, ResponseHead, rewrite::ClientSubject};
 use spooky_edge::{Body, BodyRead};
 use spooky_transport::{BackendId, RequestHandle, Unsent};
 use std::{
@@ -234,7 +234,7 @@ impl Clients for Fake {
         Some(443)
     }
 
-    fn subject(&self, _client: ClientSide) -> Option<Subject<'_>> {
+    fn subject(&self, _client: ClientSide) -> Option<ClientSubject<'_>> {
         None
     }
 

@@ -12,7 +12,7 @@ use spooky_bridge::{
     h2::Code,
     message::{
         Fields, Known, Name, Protocol,
-        check::{CheckError, Refused},
+        check::{CheckError, RejectedRequest},
     },
 };
 use spooky_edge::{Abort, BodyRead, EventKind};
@@ -75,7 +75,7 @@ impl Walk {
         self.world.io.window = if self.rng.percent(50) { 1 << 20 } else { 300 };
         self.world.io.takes_trailers = self.rng.percent(90);
         self.world.io.unsent = self.rng.percent(3).then_some(Unsent::QueueFull);
-        let refused = |error| Box::new(Refused { error, fields: Fields::new() });
+        let refused = |error| Box::new(RejectedRequest { error, fields: Fields::new() });
         let (protocol, fields) = (Protocol::Http3, Box::new(Fields::new()));
         let client = match self.rng.below(16) {
             0 => self.world.receive(EventKind::Refused { protocol, refusal: refused(CheckError::TooLarge) }),

@@ -1,13 +1,13 @@
-//! The length of a body against its `content-length`.
+//! Comparison of a body with its `content-length`.
 
 use std::fmt;
 
-/// The body is not as long as announced (RFC 9114 4.1.2, RFC 9113 8.1.1).
+/// The body does not have the announced length (RFC 9114 4.1.2, RFC 9113 8.1.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LengthError {
-    /// More bytes than announced have come.
+    /// More bytes than announced were received.
     TooLong,
-    /// The body ended before all of it had come.
+    /// The body ended early.
     TooShort,
 }
 
@@ -22,17 +22,17 @@ impl fmt::Display for LengthError {
 
 impl std::error::Error for LengthError {}
 
-/// What is still missing of a body.
+/// The part of a body not received yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyLength {
     /// No length was announced.
     Open,
-    /// So many bytes are missing.
+    /// Number of missing bytes.
     Missing(u64),
 }
 
 impl BodyLength {
-    /// For a message with this `content-length`.
+    /// Creates the state of a message with this `content-length`.
     pub const fn new(content_length: Option<u64>) -> Self {
         match content_length {
             Some(length) => Self::Missing(length),
@@ -40,10 +40,10 @@ impl BodyLength {
         }
     }
 
-    /// `count` more bytes have come.
+    /// Counts received bytes.
     ///
     /// # Errors
-    /// [`LengthError::TooLong`]: the bytes must not be passed on.
+    /// [`LengthError::TooLong`]; the caller must not forward the bytes.
     pub fn add(&mut self, count: u64) -> Result<(), LengthError> {
         if let Self::Missing(missing) = self {
             *missing = missing.checked_sub(count).ok_or(LengthError::TooLong)?;
@@ -51,10 +51,10 @@ impl BodyLength {
         Ok(())
     }
 
-    /// The body has ended.
+    /// Checks the end of the body.
     ///
     /// # Errors
-    /// [`LengthError::TooShort`]: the message is not complete.
+    /// [`LengthError::TooShort`]; the message is incomplete.
     pub fn finish(&self) -> Result<(), LengthError> {
         match self {
             Self::Open | Self::Missing(0) => Ok(()),

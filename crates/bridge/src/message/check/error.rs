@@ -1,25 +1,25 @@
-//! Why a request is refused.
+//! Reasons to reject a request.
 
 use std::fmt;
 
 use crate::message::Fields;
 
-/// Why a request, or its trailers, goes no further.
+/// Why a request, or its trailers, are rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CheckError {
-    /// Malformed: the stream ends with the protocol's message error (RFC 9114 4.1.2, RFC 9113 8.1.1).
+    /// Malformed: the stream is reset with the protocol's message error (RFC 9114 4.1.2, RFC 9113 8.1.1).
     Malformed {
         /// What is wrong.
         reason: &'static str,
-        /// The clause that says so.
+        /// The clause that it violates.
         clause: &'static str,
     },
-    /// More field lines than allowed: 431.
+    /// Too many field lines: 431.
     TooManyFields,
-    /// More bytes of names and values than allowed: 431.
+    /// Too many bytes of names and values: 431.
     TooLarge,
-    /// Well-formed, but not a request that is served: 400.
-    Invalid(Details),
+    /// Well-formed, but invalid: 400.
+    Invalid(InvalidReason),
 }
 
 impl fmt::Display for CheckError {
@@ -35,27 +35,27 @@ impl fmt::Display for CheckError {
 
 impl std::error::Error for CheckError {}
 
-/// Why a request is answered 400, as `proxy-status` says it.
+/// Why a request is answered with 400; the details of `proxy-status`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Details {
-    /// `:authority` and `host` name different places.
+pub enum InvalidReason {
+    /// `:authority` and `host` differ.
     AuthorityHostMismatch,
-    /// The authority is no host with an optional port.
+    /// The authority is not a host with an optional port.
     InvalidAuthority,
     /// `:scheme` is neither `https` nor `http`.
     InvalidScheme,
-    /// `:path` is not one.
+    /// `:path` is not a path.
     InvalidPath,
-    /// `:path` has a form that servers read differently.
+    /// `:path` has a form that servers interpret differently.
     AmbiguousPath,
     /// CONNECT without host and port.
     InvalidConnectTarget,
-    /// The framing of an HTTP/1.1 message contradicts itself.
+    /// The framing fields of an HTTP/1.1 message contradict each other.
     ConflictingFraming,
 }
 
-impl Details {
-    /// The text.
+impl InvalidReason {
+    /// Returns the text of the response body.
     pub const fn text(self) -> &'static str {
         match self {
             Self::AuthorityHostMismatch => "authority and host differ",
@@ -69,22 +69,22 @@ impl Details {
     }
 }
 
-/// A request that was refused, with its fields, for the answer and the log.
+/// A rejected request with its fields, for the response and the log.
 #[derive(Clone, Debug)]
-pub struct Refused {
-    /// Why.
+pub struct RejectedRequest {
+    /// The reason.
     pub error: CheckError,
-    /// All that was received.
+    /// The fields as received.
     pub fields: Fields,
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for RejectedRequest {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.error.fmt(f)
     }
 }
 
-impl std::error::Error for Refused {}
+impl std::error::Error for RejectedRequest {}
 
 pub(super) const fn malformed(reason: &'static str, clause: &'static str) -> CheckError {
     CheckError::Malformed { reason, clause }

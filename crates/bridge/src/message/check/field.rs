@@ -1,22 +1,23 @@
-//! Names and values of single fields (RFC 9110 5, RFC 9114 4.2).
+//! Checks of single names and values (RFC 9110 5, RFC 9114 4.2).
 
 use super::error::{CheckError, malformed};
 use crate::message::{Field, Fields, Known, Name};
 
-/// Checks fields of one section. What is rare is looked for in all bytes of the section at once.
+/// Checks the fields of one section. Control characters are rare, so they are searched once in all bytes of the
+/// section.
 pub(super) struct Scanner {
-    /// Some byte of the section is a control character, so each value is searched for it.
+    /// The section contains a control character, so each value must be searched.
     has_control: bool,
 }
 
 impl Scanner {
     pub(super) fn new(fields: &Fields) -> Self {
-        // Without early exit, so that it compiles to a few vector instructions.
+        // Without early exit, so that it compiles to vector instructions.
         let found = fields.bytes().iter().fold(0, |found, byte| found | u8::from(byte.is_ascii_control()));
         Self { has_control: found != 0 }
     }
 
-    /// Name and value of a field that is no pseudo-header.
+    /// Checks name and value of a field other than a pseudo-header field.
     #[inline]
     pub(super) fn check(&self, field: &Field<'_>) -> Result<(), CheckError> {
         if let Name::Other(name) = field.name {
@@ -40,7 +41,7 @@ impl Scanner {
 
 pub(super) const CONNECTION_SPECIFIC: &str = "field that belongs to a connection";
 
-/// Fields that HTTP/2 and HTTP/3 messages must not have (RFC 9113 8.2.2, RFC 9114 4.2).
+/// Returns whether HTTP/2 and HTTP/3 forbid the field (RFC 9113 8.2.2, RFC 9114 4.2).
 pub(super) fn is_connection_specific(name: Known) -> bool {
     matches!(
         name,
@@ -69,12 +70,12 @@ fn check_name(name: &[u8]) -> Result<(), CheckError> {
     })
 }
 
-/// Whether `bytes` is a token (RFC 9110 5.6.2).
+/// Returns whether `bytes` is a token (RFC 9110 5.6.2).
 pub(super) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|byte| is_class(*byte, NAME) || byte.is_ascii_uppercase())
 }
 
-/// The number in a `content-length`; a second field must say the same (RFC 9110 8.6).
+/// Parses a `content-length`; repeated fields must have the same value (RFC 9110 8.6).
 pub(super) fn merge_content_length(known: &mut Option<u64>, value: &[u8]) -> Result<(), CheckError> {
     let length = parse_length(value).ok_or(malformed("content-length is no number", "RFC 9110 8.6"))?;
     if known.replace(length).is_some_and(|before| before != length) {
@@ -93,9 +94,9 @@ fn parse_length(value: &[u8]) -> Option<u64> {
     })
 }
 
-/// A character of a field name as HTTP/2 and HTTP/3 write it.
+/// Class of the characters of field names in HTTP/2 and HTTP/3.
 pub(super) const NAME: u8 = 1;
-/// A character of a registered name (RFC 3986 3.2.2), percent signs apart.
+/// Class of the characters of a registered name (RFC 3986 3.2.2), without the percent sign.
 pub(super) const HOST: u8 = 2;
 
 #[inline]

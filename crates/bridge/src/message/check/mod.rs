@@ -1,8 +1,8 @@
-//! The checks that every message passes before anything is done with it: which requests are malformed, too large or
-//! invalid (in this order), and what a backend may answer.
+//! Checks of requests, responses and trailers before anything is done with them. Requests are malformed, too large or
+//! invalid, in this order.
 //!
-//! One pass over the fields, nothing is changed. Called by the client side for requests and trailers, by the backend side
-//! for responses and trailers.
+//! One pass over the fields, which stay unchanged. The client side checks requests and their trailers, the backend side
+//! responses and their trailers.
 
 mod body;
 mod error;
@@ -12,7 +12,7 @@ mod response;
 mod target;
 
 pub use body::{BodyLength, LengthError};
-pub use error::{CheckError, Details, Refused};
+pub use error::{CheckError, InvalidReason, RejectedRequest};
 pub use request::request;
 pub use response::{ResponseError, response, response_trailers};
 pub use target::{Authority, authority};
@@ -21,17 +21,17 @@ use super::{Fields, Name, Protocol, fields::FIELD_OVERHEAD};
 use error::malformed;
 use field::{Scanner, size_of};
 
-/// Bounds on the header section of a request, and on its trailers.
+/// Limits on the header section of a request, and on its trailers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HeadLimits {
-    /// Fields, pseudo-headers counted, all `cookie` fields as one (`max_headers_count`).
+    /// Number of fields, pseudo-header fields included; all `cookie` fields count as one (`max_headers_count`).
     pub max_fields: usize,
     /// Bytes of names plus values (`max_headers_bytes`).
     pub max_bytes: usize,
 }
 
 impl HeadLimits {
-    /// The bound as HTTP/2 and HTTP/3 announce it: [`FIELD_OVERHEAD`] more for each field.
+    /// Returns the limit that HTTP/2 and HTTP/3 announce, with [`FIELD_OVERHEAD`] for each field.
     pub fn section_size(&self) -> u64 {
         (self.max_bytes as u64).saturating_add((self.max_fields as u64).saturating_mul(FIELD_OVERHEAD as u64))
     }
@@ -44,12 +44,12 @@ impl Default for HeadLimits {
     }
 }
 
-/// What of the checks is configured or depends on the protocol.
+/// Configurable and protocol-dependent checks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RequestRules {
-    /// What the client speaks.
+    /// The client's protocol.
     pub protocol: Protocol,
-    /// Extended CONNECT was announced, so `:protocol` is known.
+    /// Extended CONNECT was announced, so `:protocol` is allowed.
     pub extended_connect: bool,
     /// `:authority` and `host` must agree.
     pub enforce_authority_host_match: bool,
@@ -58,7 +58,7 @@ pub struct RequestRules {
 }
 
 impl RequestRules {
-    /// The defaults of the configuration for this protocol.
+    /// Returns the defaults of the configuration for this protocol.
     pub const fn new(protocol: Protocol) -> Self {
         Self { protocol, extended_connect: true, enforce_authority_host_match: true, reject_ambiguous_paths: false }
     }
@@ -67,13 +67,14 @@ impl RequestRules {
 /// Checks the trailers of a request.
 ///
 /// # Errors
-/// Pseudo-headers, invalid names or values, fields of a connection: [`CheckError::Malformed`]. Then the limits.
+/// [`CheckError::Malformed`] for pseudo-header fields, invalid names or values, and connection-specific fields; then
+/// the limits.
 pub fn request_trailers(fields: &Fields, limits: &HeadLimits) -> Result<(), CheckError> {
     let size = trailer_fields(fields)?;
     check_limits(fields.len(), size, limits)
 }
 
-/// Checks the fields of trailers, either direction, and returns their size: names plus values.
+/// Checks the fields of trailers of either direction and returns the size of names plus values.
 fn trailer_fields(fields: &Fields) -> Result<usize, CheckError> {
     let scanner = Scanner::new(fields);
     let mut size = 0;

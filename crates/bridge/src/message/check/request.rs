@@ -1,27 +1,27 @@
-//! Requests: malformed, too large, invalid, in this order.
+//! Checks of requests: malformed, too large, invalid, in this order.
 
 use super::{
     HeadLimits, RequestRules, check_limits,
-    error::{CheckError, Details, Refused, malformed},
+    error::{CheckError, InvalidReason, RejectedRequest, malformed},
     field::{CONNECTION_SPECIFIC, Scanner, is_connection_specific, is_token, merge_content_length, size_of},
     target::{authority, is_ambiguous, is_path, is_same_authority},
 };
 use crate::message::{Fields, Known, Method, Name, Protocol, RequestHead};
 
-/// Checks a request head as it was received, and gives it a form that later code may rely on.
+/// Checks a received request head.
 ///
 /// # Errors
-/// [`Refused`], with the first reason in the order of [`CheckError`].
-pub fn request(fields: Fields, limits: &HeadLimits, rules: &RequestRules) -> Result<RequestHead, Refused> {
-    match judge(&fields, limits, *rules) {
-        // What follows CONNECT is a tunnel, which has no length (RFC 9110 9.3.6).
+/// [`RejectedRequest`] with the first reason in the order of [`CheckError`].
+pub fn request(fields: Fields, limits: &HeadLimits, rules: &RequestRules) -> Result<RequestHead, RejectedRequest> {
+    match validate(&fields, limits, *rules) {
+        // CONNECT opens a tunnel, which has no length (RFC 9110 9.3.6).
         Ok((Method::Connect, _)) => Ok(RequestHead { fields, method: Method::Connect, content_length: None }),
         Ok((method, content_length)) => Ok(RequestHead { fields, method, content_length }),
-        Err(error) => Err(Refused { error, fields }),
+        Err(error) => Err(RejectedRequest { error, fields }),
     }
 }
 
-fn judge(fields: &Fields, limits: &HeadLimits, rules: RequestRules) -> Result<(Method, Option<u64>), CheckError> {
+fn validate(fields: &Fields, limits: &HeadLimits, rules: RequestRules) -> Result<(Method, Option<u64>), CheckError> {
     let request = Request::scan(fields, rules)?;
     let method = request.check_complete()?;
     check_limits(request.count(fields), request.size, limits)?;
@@ -30,7 +30,6 @@ fn judge(fields: &Fields, limits: &HeadLimits, rules: RequestRules) -> Result<(M
     Ok((method, request.content_length))
 }
 
-/// What the checks look at.
 #[derive(Default)]
 struct Request<'a> {
     method: Option<&'a [u8]>,
@@ -47,7 +46,7 @@ struct Request<'a> {
 }
 
 impl<'a> Request<'a> {
-    /// One pass over the fields, each judged alone.
+    /// Checks each field alone, in one pass.
     fn scan(fields: &'a Fields, rules: RequestRules) -> Result<Self, CheckError> {
         let scanner = Scanner::new(fields);
         let mut request = Self::default();
@@ -86,8 +85,8 @@ impl<'a> Request<'a> {
         Ok(request)
     }
 
-    /// Returns the number of fields for `max_headers_count`. All `cookie` fields are one: clients split it to compress it
-    /// better (RFC 9114 4.2.1), and it is joined again.
+    /// Returns the number of fields for `max_headers_count`. All `cookie` fields count as one, because clients split
+    /// the field to compress it better (RFC 9114 4.2.1).
     fn count(&self, fields: &Fields) -> usize {
         fields.len() - self.cookies.saturating_sub(1)
     }
@@ -107,7 +106,7 @@ impl<'a> Request<'a> {
             Known::ContentLength => merge_content_length(&mut self.content_length, value)?,
             Known::Cookie => self.cookies += 1,
             Known::TransferEncoding if protocol == Protocol::Http1 => {
-                // A second field makes a list of codings, which is more than chunked.
+                // A second field makes a list of codings, which is not just `chunked`.
                 let is_first = self.transfer_coding.is_none();
                 self.transfer_coding = Some(if is_first { value } else { b"" });
             }
@@ -122,7 +121,7 @@ impl<'a> Request<'a> {
         Ok(())
     }
 
-    /// Which pseudo-headers a request has (RFC 9114 4.3.1, 4.4, RFC 8441 4).
+    /// Checks that the required pseudo-header fields are present (RFC 9114 4.3.1, 4.4, RFC 8441 4).
     fn check_complete(&self) -> Result<Method, CheckError> {
         let name = self.method.ok_or(malformed("no :method", "RFC 9114 4.3.1"))?;
         if !is_token(name) {
@@ -150,49 +149,49 @@ impl<'a> Request<'a> {
         Ok(method)
     }
 
-    /// What the request is for.
-    fn check_target(&self, method: Method, rules: RequestRules) -> Result<(), Details> {
+    /// Checks authority, host, scheme and path.
+    fn check_target(&self, method: Method, rules: RequestRules) -> Result<(), InvalidReason> {
         let scheme = self.scheme.unwrap_or_default();
         let target = self.authority.or(self.host).unwrap_or_default();
         let mut hosts = self.host.iter().chain(&self.more_hosts);
         if rules.enforce_authority_host_match && !hosts.all(|host| is_same_authority(target, host, scheme)) {
-            return Err(Details::AuthorityHostMismatch);
+            return Err(InvalidReason::AuthorityHostMismatch);
         }
         if !self.more_hosts.is_empty() {
-            return Err(Details::InvalidAuthority);
+            return Err(InvalidReason::InvalidAuthority);
         }
         let parts = authority(target);
         let Some(path) = self.path else {
-            // CONNECT: nothing but host and port (RFC 9110 9.3.6).
+            // CONNECT needs host and port (RFC 9110 9.3.6).
             let is_user_info = parts.is_none() && target.contains(&b'@');
             return match parts.and_then(|parts| parts.port) {
                 Some(1..) => Ok(()),
-                _ if is_user_info => Err(Details::InvalidAuthority),
-                _ => Err(Details::InvalidConnectTarget),
+                _ if is_user_info => Err(InvalidReason::InvalidAuthority),
+                _ => Err(InvalidReason::InvalidConnectTarget),
             };
         };
         if parts.is_none() {
-            return Err(Details::InvalidAuthority);
+            return Err(InvalidReason::InvalidAuthority);
         }
         if !matches!(scheme, b"https" | b"http") {
-            return Err(Details::InvalidScheme);
+            return Err(InvalidReason::InvalidScheme);
         }
         let is_asterisk = path == b"*" && method == Method::Options;
         if !is_asterisk && !is_path(path) {
-            return Err(Details::InvalidPath);
+            return Err(InvalidReason::InvalidPath);
         }
         if rules.reject_ambiguous_paths && is_ambiguous(path) {
-            return Err(Details::AmbiguousPath);
+            return Err(InvalidReason::AmbiguousPath);
         }
         Ok(())
     }
 
-    /// The framing of an HTTP/1.1 request (RFC 9112 6.1, 6.3): chunked or a length, never both.
-    fn check_framing(&self) -> Result<(), Details> {
+    /// Checks the framing of an HTTP/1.1 request (RFC 9112 6.1, 6.3): chunked or a length, never both.
+    fn check_framing(&self) -> Result<(), InvalidReason> {
         match self.transfer_coding {
             None => Ok(()),
             Some(coding) if coding.eq_ignore_ascii_case(b"chunked") && self.content_length.is_none() => Ok(()),
-            Some(_) => Err(Details::ConflictingFraming),
+            Some(_) => Err(InvalidReason::ConflictingFraming),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Responses of backends.
+//! Checks of responses from backends.
 
 use super::{
     error::{CheckError, malformed},
@@ -8,12 +8,12 @@ use super::{
 use crate::message::{Fields, Known, Name, Protocol, ResponseHead, fields::FIELD_OVERHEAD};
 use std::fmt;
 
-/// Why a backend's response is not passed on: 502 `upstream protocol error`.
+/// Why a backend's response is answered with 502 `upstream protocol error`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ResponseError {
-    /// It is malformed; the reason.
+    /// Malformed, with the reason.
     Malformed(&'static str),
-    /// Its section is larger than allowed.
+    /// Larger than the limit.
     TooLarge,
 }
 
@@ -38,8 +38,8 @@ impl From<CheckError> for ResponseError {
     }
 }
 
-/// Checks a response head that begins with `:status`, as HTTP/2 and HTTP/3 carry it; `:status` is taken out. `max_section`
-/// bounds names, values and [`FIELD_OVERHEAD`] for each field, `:status` included.
+/// Checks a response head that begins with `:status`, as in HTTP/2 and HTTP/3, and removes `:status` from the fields.
+/// `max_section` limits names, values and [`FIELD_OVERHEAD`] for each field, `:status` included.
 ///
 /// # Errors
 /// [`ResponseError`]
@@ -50,7 +50,7 @@ pub fn response(mut fields: Fields, max_section: usize, protocol: Protocol) -> R
     if status == 101 {
         return Err(ResponseError::Malformed("status 101 outside HTTP/1.1")); // RFC 9113 8.6, RFC 9114 4.5
     }
-    let content_length = judge(&fields, 1, max_section, protocol)?;
+    let content_length = validate(&fields, 1, max_section, protocol)?;
     fields.remove(Known::Status);
     Ok(ResponseHead { status, fields, content_length })
 }
@@ -64,8 +64,13 @@ pub fn response_trailers(fields: &Fields, max_section: usize) -> Result<(), Resp
     check_section(fields, size, max_section)
 }
 
-/// Checks all fields from number `from` on and returns the announced length.
-fn judge(fields: &Fields, from: usize, max_section: usize, protocol: Protocol) -> Result<Option<u64>, ResponseError> {
+/// Checks all fields from index `from` on and returns the announced length.
+fn validate(
+    fields: &Fields,
+    from: usize,
+    max_section: usize,
+    protocol: Protocol,
+) -> Result<Option<u64>, ResponseError> {
     let scanner = Scanner::new(fields);
     let mut content_length = None;
     let mut size = fields.iter().take(from).map(|field| size_of(&field)).sum();
@@ -85,13 +90,13 @@ fn judge(fields: &Fields, from: usize, max_section: usize, protocol: Protocol) -
     Ok(content_length)
 }
 
-/// Checks the size of a section whose names and values are `size` bytes.
+/// Checks the size of a section with `size` bytes of names and values.
 fn check_section(fields: &Fields, size: usize, max_section: usize) -> Result<(), ResponseError> {
     let section = size.saturating_add(fields.len().saturating_mul(FIELD_OVERHEAD));
     if section > max_section { Err(ResponseError::TooLarge) } else { Ok(()) }
 }
 
-/// Three digits, the first not 0 (RFC 9110 15).
+/// Parses three digits, the first not 0 (RFC 9110 15).
 fn parse_status(value: &[u8]) -> Option<u16> {
     let [hundreds @ b'1'..=b'9', tens @ b'0'..=b'9', ones @ b'0'..=b'9'] = value else { return None };
     let digit = |byte: &u8| u16::from(byte - b'0');

@@ -1,4 +1,4 @@
-//! Where a request goes: authority, scheme and path (RFC 9110 4.2, RFC 9114 4.3.1).
+//! Authority and path of a request (RFC 9110 4.2, RFC 9114 4.3.1).
 
 use super::field::{HOST, is_class};
 use std::net::Ipv6Addr;
@@ -6,14 +6,14 @@ use std::net::Ipv6Addr;
 /// The parts of an authority.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Authority<'a> {
-    /// The host as sent, an IPv6 address in its brackets.
+    /// The host as sent, an IPv6 address with its brackets.
     pub host: &'a [u8],
     /// The port, if there is one.
     pub port: Option<u16>,
 }
 
-/// Reads `host` or `host:port`, without user information (RFC 9110 4.2.4). The port may be empty (RFC 3986 3.2.3), which
-/// means that there is none. Returns `None` for anything else.
+/// Parses `host` or `host:port`, without user information (RFC 9110 4.2.4). An empty port (RFC 3986 3.2.3) counts as
+/// none. Returns `None` for anything else.
 pub fn authority(bytes: &[u8]) -> Option<Authority<'_>> {
     let end = if bytes.first() == Some(&b'[') { end_of_literal(bytes)? } else { end_of_name(bytes)? };
     let (host, port) = bytes.split_at_checked(end)?;
@@ -27,14 +27,14 @@ pub fn authority(bytes: &[u8]) -> Option<Authority<'_>> {
     }
 }
 
-/// The end of an IPv6 address in brackets.
+/// Returns the end of an IPv6 address in brackets.
 fn end_of_literal(bytes: &[u8]) -> Option<usize> {
     let end = bytes.iter().position(|byte| *byte == b']')?;
     let inner = std::str::from_utf8(bytes.get(1..end)?).ok()?;
     inner.parse::<Ipv6Addr>().ok().map(|_| end + 1)
 }
 
-/// The end of a registered name or an IPv4 address.
+/// Returns the end of a registered name or an IPv4 address.
 fn end_of_name(bytes: &[u8]) -> Option<usize> {
     let mut at = 0;
     while let Some(&byte) = bytes.get(at) {
@@ -58,7 +58,7 @@ fn parse_port(digits: &[u8]) -> Option<u16> {
     u16::try_from(port).ok()
 }
 
-/// Whether two authorities name the same place: case and the default port of `scheme` do not count.
+/// Returns whether two authorities are equal, ignoring case and the default port of `scheme`.
 pub(super) fn is_same_authority(left: &[u8], right: &[u8], scheme: &[u8]) -> bool {
     if left == right {
         return true;
@@ -76,9 +76,9 @@ pub(super) fn is_same_authority(left: &[u8], right: &[u8], scheme: &[u8]) -> boo
     }
 }
 
-/// Returns whether `path` may be forwarded as it is: it begins with a slash and has only bytes of a path or query (RFC 3986
-/// 3.3, 3.4). `"`, `[`, `]`, `\`, `^`, `{`, `|` and `}` are not among those but pass, because browsers send them and HTTP
-/// servers accept them. The others, `<`, `>` and `` ` `` foremost, make some servers reset the stream.
+/// Returns whether `path` may be forwarded unchanged: it begins with a slash and has only bytes of a path or query (RFC
+/// 3986 3.3, 3.4). `"`, `[`, `]`, `\`, `^`, `{`, `|` and `}` are accepted too, because browsers send them and HTTP
+/// servers accept them. `<`, `>`, `` ` `` and the rest make some servers reset the stream.
 #[inline]
 pub(super) fn is_path(path: &[u8]) -> bool {
     let is_bad = |byte: u8| {
@@ -88,11 +88,11 @@ pub(super) fn is_path(path: &[u8]) -> bool {
             | u8::from(byte == b'>')
             | u8::from(byte == b'`')
     };
-    // Without early exit, so that it compiles to a few vector instructions.
+    // Without early exit, so that it compiles to vector instructions.
     path.iter().fold(0, |bad, byte| bad | is_bad(*byte)) == 0 && path.first() == Some(&b'/')
 }
 
-/// Whether the path, its query apart, has an encoded slash, backslash or NUL, or a plain backslash.
+/// Returns whether the path, without its query, contains an encoded slash, backslash or NUL, or a plain backslash.
 pub(super) fn is_ambiguous(path: &[u8]) -> bool {
     let path = path.split(|byte| *byte == b'?').next().unwrap_or_default();
     path.contains(&b'\\')

@@ -1,4 +1,4 @@
-//! Every rule of the request checks, each broken once, and their order; responses, trailers and body lengths.
+//! Violations of every rule of the request checks, and their order; responses, trailers and body lengths.
 
 use super::*;
 use crate::message::{Known, Method};
@@ -23,7 +23,7 @@ fn with(base: Lines<'_>, more: Lines<'_>) -> Fields {
     fields(&[base, more].concat())
 }
 
-/// The base with one line replaced, or removed.
+/// The base request with one line replaced or removed.
 fn but(name: &str, value: Option<&str>) -> Fields {
     let replace =
         |line: &(&'static str, &'static str)| if line.0 == name { value.map(|v| (line.0, v)) } else { Some(*line) };
@@ -172,8 +172,8 @@ fn authorities_and_hosts() {
     let pair = |authority: &str, host: &str| {
         with(&[(":method", "GET"), (":scheme", "https"), (":authority", authority), (":path", "/")], &[("host", host)])
     };
-    let differ = Err(CheckError::Invalid(Details::AuthorityHostMismatch));
-    let invalid = Err(CheckError::Invalid(Details::InvalidAuthority));
+    let differ = Err(CheckError::Invalid(InvalidReason::AuthorityHostMismatch));
+    let invalid = Err(CheckError::Invalid(InvalidReason::InvalidAuthority));
     let same = [
         ("a.b", "A.B"),
         ("a.b", "a.b:443"),
@@ -201,7 +201,7 @@ fn authorities_and_hosts() {
 
 #[test]
 fn forms_of_authorities() {
-    let invalid = Err(CheckError::Invalid(Details::InvalidAuthority));
+    let invalid = Err(CheckError::Invalid(InvalidReason::InvalidAuthority));
     let valid = [
         "a",
         "a.b-c_d~1",
@@ -250,7 +250,7 @@ fn forms_of_authorities() {
 #[test]
 fn schemes_and_paths() {
     for scheme in ["ftp", "HTTPS", "wss", "https:"] {
-        assert_eq!(check(but(":scheme", Some(scheme)), H3), Err(CheckError::Invalid(Details::InvalidScheme)));
+        assert_eq!(check(but(":scheme", Some(scheme)), H3), Err(CheckError::Invalid(InvalidReason::InvalidScheme)));
     }
     let long = "/".to_owned() + &"a".repeat(5000);
     for path in ["/a?b=c&d", "/%2f/../;,:@!$'()*+=~", "//", "/\"[]^{|}\\?\"[]^{|}\\", long.as_str()] {
@@ -259,9 +259,9 @@ fn schemes_and_paths() {
     let wrong =
         ["a", "*", "?a", "https://a/", "/a b", "/#", "/a#b", "/\u{e9}", "/a\tb", "/<", "/>", "/a`", "/?<", "/?a=`"];
     for path in wrong {
-        assert_eq!(check(but(":path", Some(path)), H3), Err(CheckError::Invalid(Details::InvalidPath)), "{path}");
+        assert_eq!(check(but(":path", Some(path)), H3), Err(CheckError::Invalid(InvalidReason::InvalidPath)), "{path}");
     }
-    // RFC 3986 3.3 and 3.4, and what passes besides.
+    // RFC 3986 3.3 and 3.4, and the other accepted bytes.
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:@/?\"[]\\^{|}".contains(&byte);
     for byte in (0..=u8::MAX).filter(|byte| !byte.is_ascii_control()) {
         let mut fields = fields(&GET[..3]);
@@ -271,7 +271,11 @@ fn schemes_and_paths() {
     let strict = RequestRules { reject_ambiguous_paths: true, ..H3 };
     for path in ["/a%2fb", "/a%2Fb", "/%5c", "/%5C", "/%00", "/a\\b"] {
         assert!(check(but(":path", Some(path)), H3).is_ok(), "{path}");
-        assert_eq!(check(but(":path", Some(path)), strict), Err(CheckError::Invalid(Details::AmbiguousPath)), "{path}");
+        assert_eq!(
+            check(but(":path", Some(path)), strict),
+            Err(CheckError::Invalid(InvalidReason::AmbiguousPath)),
+            "{path}"
+        );
     }
     for path in ["/a?b=%2f\\%00", "/%252f", "/%2e%2e", "/%"] {
         assert!(check(but(":path", Some(path)), strict).is_ok(), "{path}");
@@ -290,7 +294,7 @@ fn framing_of_http1() {
         &[("transfer-encoding", "chunked"), ("transfer-encoding", "chunked")],
     ];
     for lines in conflicts {
-        assert_eq!(framing(lines), Err(CheckError::Invalid(Details::ConflictingFraming)), "{lines:?}");
+        assert_eq!(framing(lines), Err(CheckError::Invalid(InvalidReason::ConflictingFraming)), "{lines:?}");
     }
 }
 
@@ -299,9 +303,9 @@ fn connect_targets() {
     let connect = |authority| fields(&[(":method", "CONNECT"), (":authority", authority)]);
     let invalid = |details| Err(CheckError::Invalid(details));
     for target in ["a", "a:0", "a:", "a:x", ":1", "a:70000", "[::1]", "a/b:1"] {
-        assert_eq!(check(connect(target), H3), invalid(Details::InvalidConnectTarget), "{target}");
+        assert_eq!(check(connect(target), H3), invalid(InvalidReason::InvalidConnectTarget), "{target}");
     }
-    assert_eq!(check(connect("u@a:1"), H3), invalid(Details::InvalidAuthority));
+    assert_eq!(check(connect("u@a:1"), H3), invalid(InvalidReason::InvalidAuthority));
     assert!(check(connect("[::1]:443"), H3).is_ok());
     let with_length = with(&[(":method", "CONNECT"), (":authority", "a:1")], &[("content-length", "5")]);
     assert_eq!(check(with_length, H3), Ok((Method::Connect, None)), "a tunnel has no length");

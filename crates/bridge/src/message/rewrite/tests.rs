@@ -21,11 +21,11 @@ fn lines(fields: &Fields) -> Vec<String> {
     fields.iter().map(|field| text(field.name.as_bytes()) + ": " + &text(field.value)).collect()
 }
 
-fn client(address: &str) -> Client {
-    Client::new(address.parse::<IpAddr>().unwrap(), 8443)
+fn client(address: &str) -> ForwardedClient {
+    ForwardedClient::new(address.parse::<IpAddr>().unwrap(), 8443)
 }
 
-fn context(client: &Client) -> RequestContext<'_> {
+fn context(client: &ForwardedClient) -> RequestContext<'_> {
     RequestContext {
         protocol: Protocol::Http3,
         client,
@@ -42,7 +42,7 @@ fn sent(more: Lines<'_>, context: &RequestContext<'_>) -> Vec<String> {
     lines(&head.fields)
 }
 
-/// What a request without any of the fields in question gains.
+/// Fields added to a request that has none of them.
 const GAINED: [&str; 7] = [
     "forwarded: for=192.0.2.7;proto=https;host=\"example.com\"",
     "x-forwarded-for: 192.0.2.7",
@@ -212,14 +212,16 @@ fn early_data_and_subjects_come_from_spooky_only() {
     let more: Lines<'_> = &[("early-data", "1"), ("x-client-subject", "CN=liar")];
     let early = RequestContext {
         is_early: true,
-        subject: Some(Subject { header: b"x-client-subject", value: Some(b"CN=real") }),
+        subject: Some(ClientSubject { header: b"x-client-subject", value: Some(b"CN=real") }),
         ..context(&client)
     };
     let out = sent(more, &early);
     assert_eq!(out.iter().filter(|line| line.starts_with("early-data")).collect::<Vec<_>>(), ["early-data: 1"]);
     assert_eq!(out.last().unwrap(), "x-client-subject: CN=real");
-    let neither =
-        RequestContext { subject: Some(Subject { header: b"x-client-subject", value: None }), ..context(&client) };
+    let neither = RequestContext {
+        subject: Some(ClientSubject { header: b"x-client-subject", value: None }),
+        ..context(&client)
+    };
     let out = sent(more, &neither);
     assert!(!out.iter().any(|line| line.starts_with("early-data") || line.starts_with("x-client")), "{out:?}");
 }
@@ -255,7 +257,7 @@ fn from_h2(method: Method) -> ResponseContext<'static> {
     ResponseContext { protocol: Protocol::Http2, method, alt_svc: None }
 }
 
-/// A client that reads a length there takes what follows for something else, or drops the connection.
+/// A client that reads a length there misreads what follows, or drops the connection.
 #[test]
 fn a_length_goes_no_further_where_there_can_be_none() {
     let cases = [
@@ -288,7 +290,7 @@ fn a_length_goes_no_further_where_there_can_be_none() {
     assert!(!head.fields.contains(Known::ContentLength));
 }
 
-/// Backends read them as the same variable: what the client says must not stand beside what Spooky says.
+/// Backends read both as the same variable, so a client must not be able to add a second value.
 #[test]
 fn aliases_with_underscores_are_removed() {
     let client = client("192.0.2.7");
@@ -307,12 +309,12 @@ fn aliases_with_underscores_are_removed() {
         ("user_agent", "kept"),
     ];
     for mode in [ForwardedMode::Overwrite, ForwardedMode::Append, ForwardedMode::Preserve] {
-        let subject = Some(Subject { header: b"x-client-subject", value: Some(b"CN=real") });
+        let subject = Some(ClientSubject { header: b"x-client-subject", value: Some(b"CN=real") });
         let out = sent(more, &RequestContext { forwarded: mode, subject, ..context(&client) });
         let expected = [&["x_own: kept", "user_agent: kept"][..], &GAINED, &["x-client-subject: CN=real"]].concat();
         assert_eq!(out[4..], expected, "{mode:?}");
     }
-    let subject = Some(Subject { header: b"x_client_subject", value: None });
+    let subject = Some(ClientSubject { header: b"x_client_subject", value: None });
     let out = sent(more, &RequestContext { subject, ..context(&client) });
     assert!(!out.iter().any(|line| line.contains("client")), "the configured name may have one itself: {out:?}");
     let mut trailers = fields(more);
@@ -320,15 +322,15 @@ fn aliases_with_underscores_are_removed() {
     assert_eq!(lines(&trailers), ["x_own: kept", "user_agent: kept"]);
 }
 
-/// What `connection` names is removed before Spooky writes its own fields, and nobody's identity is among it.
+/// Connection options are removed before Spooky adds its own fields, but never the fields that identify a client.
 #[test]
 fn connection_takes_away_nothing_that_spooky_answers_for() {
     let client = client("192.0.2.7");
-    let named = "x-forwarded-for, via, forwarded, x-request-id, x-forwarded-proto, X-Subject, te, traceparent, x-own, \
+    let options = "x-forwarded-for, via, forwarded, x-request-id, x-forwarded-proto, X-Subject, te, traceparent, x-own, \
                  early-data, host, authorization, cookie, content-length, x-real-ip, x-forwarded-prefix";
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let more: Lines<'_> = &[
-        ("connection", named),
+        ("connection", options),
         ("x-forwarded-for", "9.9.9.9"),
         ("via", "1.0 before"),
         ("te", "trailers"),
@@ -345,7 +347,7 @@ fn connection_takes_away_nothing_that_spooky_answers_for() {
         protocol: Protocol::Http1,
         forwarded: ForwardedMode::Preserve,
         is_early: true,
-        subject: Some(Subject { header: b"x-subject", value: Some(b"CN=real") }),
+        subject: Some(ClientSubject { header: b"x-subject", value: Some(b"CN=real") }),
         ..context(&client)
     };
     let expected = [

@@ -1,14 +1,14 @@
-//! Answers that Spooky makes itself: one form for all of them, and the form that gRPC clients understand.
+//! Local replies: responses that Spooky generates itself, as text or in the form that gRPC clients understand.
 
 use super::{Fields, Known, ResponseHead, forwarded::escape};
 use bytes::Bytes;
 
-/// What an answer says.
+/// The content of a local reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Answer<'a> {
+pub struct LocalReply<'a> {
     /// The status.
     pub status: u16,
-    /// The body, without its newline.
+    /// The body, without its final newline.
     pub text: &'a str,
     /// The error type of `proxy-status` (RFC 9209 2.3).
     pub error: &'a str,
@@ -20,67 +20,67 @@ pub struct Answer<'a> {
     pub allow: Option<&'a str>,
 }
 
-/// What an answer depends on besides what it says.
+/// The properties of the request that a local reply depends on.
 #[derive(Clone, Copy, Debug)]
-pub struct AnswerContext<'a> {
-    /// The time, as `date` has it.
+pub struct LocalReplyContext<'a> {
+    /// The current time in the format of `date`.
     pub date: &'a [u8],
     /// The id of the request.
     pub request_id: &'a [u8],
-    /// The request's method was HEAD.
+    /// The method is HEAD.
     pub is_head: bool,
-    /// The request was one of gRPC, see [`is_grpc`].
+    /// The request is gRPC, see [`is_grpc`].
     pub is_grpc: bool,
 }
 
-/// Head and body of an answer.
-pub fn answer(answer: &Answer<'_>, context: &AnswerContext<'_>) -> (ResponseHead, Bytes) {
-    let mut head = ResponseHead::new(if context.is_grpc { 200 } else { answer.status });
+/// Returns head and body of a local reply.
+pub fn build(reply: &LocalReply<'_>, context: &LocalReplyContext<'_>) -> (ResponseHead, Bytes) {
+    let mut head = ResponseHead::new(if context.is_grpc { 200 } else { reply.status });
     let mut body = Bytes::new();
     let fields = &mut head.fields;
     if context.is_grpc {
         fields.push(Known::ContentType, b"application/grpc");
-        fields.push(Known::GrpcStatus, grpc_status(answer).as_bytes());
-        fields.push(Known::GrpcMessage, &percent_encode(answer.text));
+        fields.push(Known::GrpcStatus, grpc_status(reply).as_bytes());
+        fields.push(Known::GrpcMessage, &percent_encode(reply.text));
     } else {
-        let length = answer.text.len() + 1;
+        let length = reply.text.len() + 1;
         fields.push(Known::ContentType, b"text/plain");
         fields.push(Known::ContentLength, length.to_string().as_bytes());
         head.content_length = Some(length as u64);
         if !context.is_head {
-            body = [answer.text, "\n"].concat().into();
+            body = [reply.text, "\n"].concat().into();
         }
     }
     fields.push(Known::Date, context.date);
     fields.push(Known::XRequestId, context.request_id);
-    let escaped = escape(answer.details.as_bytes());
-    let details = escaped.as_deref().unwrap_or(answer.details.as_bytes());
-    let error = answer.error.as_bytes();
+    let escaped = escape(reply.details.as_bytes());
+    let details = escaped.as_deref().unwrap_or(reply.details.as_bytes());
+    let error = reply.error.as_bytes();
     fields.push_parts(Known::ProxyStatus, &[b"spooky; error=", error, b"; details=\"", details, b"\""]);
-    if let Some(allow) = answer.allow {
+    if let Some(allow) = reply.allow {
         fields.push(Known::Allow, allow.as_bytes());
     }
-    if let Some(seconds) = answer.retry_after {
+    if let Some(seconds) = reply.retry_after {
         fields.push(Known::RetryAfter, seconds.to_string().as_bytes());
     }
     (head, body)
 }
 
-/// Whether a request with these fields is one of gRPC.
+/// Returns whether a request with these fields is gRPC.
 pub fn is_grpc(fields: &Fields) -> bool {
     fields.first(Known::ContentType).is_some_and(|value| value.starts_with(b"application/grpc"))
 }
 
-/// The status that a gRPC client sees.
-fn grpc_status(answer: &Answer<'_>) -> &'static str {
+/// Maps the HTTP status to a gRPC status.
+fn grpc_status(reply: &LocalReply<'_>) -> &'static str {
     const DEADLINE_EXCEEDED: &str = "4";
     const PERMISSION_DENIED: &str = "7";
     const RESOURCE_EXHAUSTED: &str = "8";
     const UNIMPLEMENTED: &str = "12";
     const INTERNAL: &str = "13";
     const UNAVAILABLE: &str = "14";
-    match answer.status {
-        _ if answer.error == "http_response_timeout" => DEADLINE_EXCEEDED,
+    match reply.status {
+        _ if reply.error == "http_response_timeout" => DEADLINE_EXCEEDED,
         408 | 504 => DEADLINE_EXCEEDED,
         403 => PERMISSION_DENIED,
         404 | 405 => UNIMPLEMENTED,
@@ -90,7 +90,7 @@ fn grpc_status(answer: &Answer<'_>) -> &'static str {
     }
 }
 
-/// `grpc-message` as the gRPC protocol encodes it: all but printable ASCII, and the percent sign itself.
+/// Encodes `grpc-message`: percent-encodes all bytes but printable ASCII, and the percent sign itself.
 fn percent_encode(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len());
     for byte in text.bytes() {
@@ -107,12 +107,17 @@ fn percent_encode(text: &str) -> Vec<u8> {
 mod tests {
     use super::*;
 
-    fn context() -> AnswerContext<'static> {
-        AnswerContext { date: b"Sun, 06 Nov 1994 08:49:37 GMT", request_id: b"id-1", is_head: false, is_grpc: false }
+    fn context() -> LocalReplyContext<'static> {
+        LocalReplyContext {
+            date: b"Sun, 06 Nov 1994 08:49:37 GMT",
+            request_id: b"id-1",
+            is_head: false,
+            is_grpc: false,
+        }
     }
 
-    fn shed() -> Answer<'static> {
-        Answer {
+    fn shed() -> LocalReply<'static> {
+        LocalReply {
             status: 503,
             text: "overloaded, retry later",
             error: "connection_limit_reached",
@@ -129,7 +134,7 @@ mod tests {
 
     #[test]
     fn a_text_for_people() {
-        let (head, body) = answer(&shed(), &context());
+        let (head, body) = build(&shed(), &context());
         assert_eq!((head.status, head.content_length), (503, Some(24)));
         assert_eq!(body, "overloaded, retry later\n");
         let expected = [
@@ -145,14 +150,14 @@ mod tests {
 
     #[test]
     fn head_has_the_length_and_no_body() {
-        let (head, body) = answer(&shed(), &AnswerContext { is_head: true, ..context() });
+        let (head, body) = build(&shed(), &LocalReplyContext { is_head: true, ..context() });
         assert_eq!(head.content_length, Some(24));
         assert!(body.is_empty());
     }
 
     #[test]
     fn allow_and_escaped_details() {
-        let (head, _) = answer(&Answer { allow: Some("GET, HEAD"), details: "a\"b\\", ..shed() }, &context());
+        let (head, _) = build(&LocalReply { allow: Some("GET, HEAD"), details: "a\"b\\", ..shed() }, &context());
         let lines = lines(&head);
         assert!(lines.contains(&"allow: GET, HEAD".to_owned()));
         assert!(
@@ -162,8 +167,8 @@ mod tests {
 
     #[test]
     fn grpc_clients_get_a_status_of_their_own() {
-        let grpc = AnswerContext { is_grpc: true, ..context() };
-        let (head, body) = answer(&Answer { text: "100 % \n", ..shed() }, &grpc);
+        let grpc = LocalReplyContext { is_grpc: true, ..context() };
+        let (head, body) = build(&LocalReply { text: "100 % \n", ..shed() }, &grpc);
         assert_eq!((head.status, head.content_length, body.len()), (200, None, 0));
         let lines = lines(&head);
         assert!(lines.starts_with(
@@ -185,9 +190,9 @@ mod tests {
             (504, "4"),
         ];
         for (status, code) in statuses {
-            assert_eq!(grpc_status(&Answer { status, ..shed() }), code, "{status}");
+            assert_eq!(grpc_status(&LocalReply { status, ..shed() }), code, "{status}");
         }
-        assert_eq!(grpc_status(&Answer { error: "http_response_timeout", ..shed() }), "4");
+        assert_eq!(grpc_status(&LocalReply { error: "http_response_timeout", ..shed() }), "4");
         let mut fields = Fields::new();
         assert!(!is_grpc(&fields));
         fields.push(Known::ContentType, b"application/grpc+proto");

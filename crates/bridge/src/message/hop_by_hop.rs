@@ -1,11 +1,11 @@
-//! Fields that are for one connection only (RFC 9110 7.6.1): which they are, and what `connection` names besides.
+//! Hop-by-hop fields and connection options (RFC 9110 7.6.1).
 
 use super::{
     Field, Fields,
     name::{Known, folds_to},
 };
 
-/// Whether a field of this name never goes beyond the next connection.
+/// Returns whether a field of this name is never forwarded.
 pub fn is_hop_by_hop(name: Known) -> bool {
     matches!(
         name,
@@ -21,14 +21,14 @@ pub fn is_hop_by_hop(name: Known) -> bool {
     )
 }
 
-/// The names listed in the `connection` fields of an HTTP/1.1 message, in lower case, as far as a peer may remove them.
+/// The names in the `connection` fields of an HTTP/1.1 message, in lower case, that the peer may remove.
 #[derive(Debug, Default)]
-pub struct Named(Vec<Vec<u8>>);
+pub struct ConnectionOptions(Vec<Vec<u8>>);
 
-impl Named {
-    /// Reads the names. Those that routing, policy or identity rest on are left out, and so is `subject_header`, the field
-    /// that carries the subject of a client certificate: a peer must not be able to take them away from the next server.
-    pub fn by_connection(fields: &Fields, subject_header: Option<&[u8]>) -> Self {
+impl ConnectionOptions {
+    /// Reads the names. Ignores those that routing, policy or identity depend on and `subject_header`, the field with
+    /// the subject of a client certificate: a peer must not be able to hide them from the next server.
+    pub fn from_fields(fields: &Fields, subject_header: Option<&[u8]>) -> Self {
         let tokens = fields.all(Known::Connection).flat_map(|value| value.split(|byte| *byte == b','));
         let names = tokens.map(|token| token.trim_ascii().to_ascii_lowercase());
         let is_removable = |name: &Vec<u8>| {
@@ -37,13 +37,13 @@ impl Named {
         Self(names.filter(is_removable).collect())
     }
 
-    /// Returns whether this field is among them. Pseudo-headers cannot be.
+    /// Returns whether this field is among them. Pseudo-header fields never are.
     pub fn contains(&self, field: &Field<'_>) -> bool {
         !self.0.is_empty() && !field.name.is_pseudo() && self.0.iter().any(|name| name == field.name.as_bytes())
     }
 }
 
-/// Returns whether `connection` cannot remove fields of this name. Fields of one connection are removed without being named;
+/// Returns whether `connection` cannot remove fields of this name. Hop-by-hop fields are removed without being named;
 /// `te` is read before.
 fn is_protected(name: &[u8]) -> bool {
     let is_protected_known = |known| {
@@ -63,7 +63,7 @@ fn is_protected(name: &[u8]) -> bool {
     name.starts_with(b"x-forwarded-") || Known::lookup(name).is_some_and(is_protected_known)
 }
 
-/// Whether a `te` field says that its sender takes trailers.
+/// Returns whether a `te` field accepts trailers.
 pub fn accepts_trailers(value: &[u8]) -> bool {
     value.split(|byte| *byte == b',').any(|token| token.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
@@ -86,10 +86,10 @@ mod tests {
         fields.push(Known::Host, b"h");
         fields.push(Known::ContentLength, b"0");
         fields.push(Known::Accept, b"*/*");
-        let named = Named::by_connection(&fields, Some(b"x-subject"));
-        let found: Vec<_> = fields.iter().filter(|field| named.contains(field)).map(|field| field.name).collect();
+        let options = ConnectionOptions::from_fields(&fields, Some(b"x-subject"));
+        let found: Vec<_> = fields.iter().filter(|field| options.contains(field)).map(|field| field.name).collect();
         assert_eq!(found, [Name::Other(b"x-secret"), Name::Known(Known::Accept)]);
-        assert!(!Named::by_connection(&Fields::new(), None).contains(&fields.iter().next().unwrap()));
+        assert!(!ConnectionOptions::from_fields(&Fields::new(), None).contains(&fields.iter().next().unwrap()));
     }
 
     #[test]
@@ -114,8 +114,8 @@ mod tests {
             let mut fields = Fields::new();
             fields.push(Known::Connection, name.to_ascii_uppercase().as_bytes());
             fields.push(Name::from_bytes(name.as_bytes()), b"1");
-            let named = Named::by_connection(&fields, Some(b"x-subject"));
-            assert!(!fields.iter().any(|field| named.contains(&field)), "{name}");
+            let options = ConnectionOptions::from_fields(&fields, Some(b"x-subject"));
+            assert!(!fields.iter().any(|field| options.contains(&field)), "{name}");
         }
     }
 
