@@ -15,14 +15,17 @@ use std::{
 pub(crate) const INITIAL_BUFFER: u64 = 256 * 1024;
 /// The most that a connection may buffer: with half of it in flight 500 Mbit/s at 60 ms.
 pub(crate) const MAX_BUFFER: u64 = 8 * 1024 * 1024;
-/// Round trips of data to buffer: one in flight and one to be there when the window opens, which quinn-proto holds, and as
-/// much on its way from the backend.
-const ROUND_TRIPS: u64 = 4;
-/// What of it quinn-proto may hold: one part of so many. The rest is for the streams.
-const QUINN_PART: u64 = 2;
+/// Round trips of data to buffer. quinn-proto holds two thirds: one in flight, one to be there when the window opens, and two
+/// behind a lost packet, because what follows it is kept until it is acknowledged. The rest is on its way from the backend.
+const ROUND_TRIPS: u64 = 6;
+/// What the streams may have on their way from their backends: one part of so many.
+const STREAMS_PART: u64 = 3;
 /// On paths shorter than this the round-trip time is mostly the scheduling of the hosts, and a congestion window says
 /// little; the rate is measured over this time instead.
 const SHORT_PATH: Duration = Duration::from_millis(2);
+
+/// Bytes that quinn-proto may hold at the beginning.
+const INITIAL_WINDOW: u64 = INITIAL_BUFFER - INITIAL_BUFFER / STREAMS_PART;
 
 /// Bytes of one answer that may be on their way from its backend, however many answers the connection has under way.
 const LEAST_STREAM: u64 = 16 * 1024;
@@ -121,9 +124,9 @@ impl Outgoing {
             stall: Stall::default(),
             allowance: Allowance::new(now),
             allowed: INITIAL_BUFFER,
-            window: INITIAL_BUFFER / QUINN_PART,
+            window: INITIAL_WINDOW,
             base: (0, 0),
-            most: (INITIAL_BUFFER / QUINN_PART, 0),
+            most: (INITIAL_WINDOW, 0),
             charged: 0,
         }
     }
@@ -154,7 +157,7 @@ impl Outgoing {
             self.stall = Stall { since: Some(now), acknowledged, is_pinged: false, ..self.stall };
         }
         self.allowed = self.allowance.bytes(now, acknowledged, path).min(self.budget.share());
-        let window = (self.allowed / QUINN_PART).max(LEAST);
+        let window = (self.allowed - self.allowed / STREAMS_PART).max(LEAST);
         let left = self.most.0.saturating_sub(acknowledged.saturating_sub(self.most.1));
         self.most = (left.max(window), acknowledged);
         (std::mem::replace(&mut self.window, window) != window).then_some(window)
@@ -183,7 +186,7 @@ impl Outgoing {
     /// Bytes of one answer that may be on their way from its backend, with so many under way on the connection: what the
     /// engine may not hold, divided evenly.
     pub(crate) fn stream_share(&self, streams: usize) -> usize {
-        let share = (self.allowed - self.allowed / QUINN_PART) / (streams.max(1) as u64);
+        let share = self.allowed / STREAMS_PART / (streams.max(1) as u64);
         usize::try_from(share.max(LEAST_STREAM)).unwrap_or(usize::MAX)
     }
 
@@ -240,9 +243,9 @@ mod tests {
         let (.., mut outgoing) = outgoing(1 << 30, now);
         assert_eq!(outgoing.resize(now, LONG, || 0), None, "it begins with the least");
         let faster = Path { window: 1_000_000, ..LONG };
-        assert_eq!(outgoing.resize(now, faster, || 0), Some(2_000_000));
-        assert_eq!(outgoing.resize(now, Path { window: 1 << 30, ..LONG }, || 0), Some(MAX_BUFFER / 2));
-        assert_eq!(outgoing.resize(now, LONG, || 0), Some(INITIAL_BUFFER / 2));
+        assert_eq!(outgoing.resize(now, faster, || 0), Some(4_000_000));
+        assert_eq!(outgoing.resize(now, Path { window: 1 << 30, ..LONG }, || 0), Some(MAX_BUFFER - MAX_BUFFER / 3));
+        assert_eq!(outgoing.resize(now, LONG, || 0), Some(INITIAL_WINDOW));
     }
 
     #[test]
@@ -253,20 +256,20 @@ mod tests {
         assert_eq!(outgoing.resize(now, path, || 0), None);
         for _ in 0..10 {
             now += SHORT_PATH;
-            log.on_ack(60_000); // 30 MB/s
+            log.on_ack(40_000); // 20 MB/s
             assert_eq!(outgoing.resize(now, path, || 0), None);
         }
         now += SHORT_PATH;
         log.on_ack(250_000); // 125 MB/s
         let grown = outgoing.resize(now, path, || 0).expect("a larger window");
-        assert!((450_000..550_000).contains(&grown), "{grown}");
+        assert!((900_000..1_050_000).contains(&grown), "{grown}");
     }
 
     #[test]
-    fn streams_share_half_of_it() {
+    fn streams_share_a_third_of_it() {
         let now = Instant::now();
         let (.., mut outgoing) = outgoing(1 << 30, now);
-        assert_eq!([1, 4, 100].map(|streams| outgoing.stream_share(streams)), [128 << 10, 32 << 10, 16 << 10]);
+        assert_eq!([1, 4, 100].map(|streams| outgoing.stream_share(streams)), [87_381, 21_845, 16 << 10]);
         outgoing.resize(now, Path { window: 1_000_000, ..LONG }, || 0);
         assert_eq!(outgoing.stream_share(4), 500_000);
     }
@@ -283,7 +286,7 @@ mod tests {
         outgoing.update_buffered(now, 100_000, 0, true, || 0);
         assert_eq!(budget.used(), 0);
         outgoing.update_buffered(now, 100_000 + (9 << 20), 0, false, || 0);
-        assert_eq!(budget.used(), INITIAL_BUFFER / 2, "the engine takes no more than its window");
+        assert_eq!(budget.used(), INITIAL_WINDOW, "the engine takes no more than its window");
         drop(outgoing);
         assert_eq!(budget.used(), 0);
     }
@@ -309,7 +312,7 @@ mod tests {
         let now = Instant::now();
         let (budget, _, mut outgoing) = outgoing(8 << 20, now);
         budget.change(0, 7 << 20);
-        assert_eq!(outgoing.resize(now, LONG, || 0), Some((1 << 20) / 32));
+        assert_eq!(outgoing.resize(now, LONG, || 0), Some((1 << 20) / 16 - (1 << 20) / 48));
         budget.change(0, 7 << 20);
         assert_eq!(outgoing.resize(now, LONG, || 0), Some(LEAST));
     }
