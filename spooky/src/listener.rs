@@ -129,6 +129,14 @@ impl Listener {
 
     /// Sends what the connections have to send. True if there is more than one turn may send.
     pub(crate) fn transmit(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let has_more = self.send_batches(cx, now);
+        if let Some(peer) = self.socket.take_gso_notice() {
+            tracing::warn!("The kernel refuses GSO to {peer}: its datagrams are sent one by one");
+        }
+        has_more
+    }
+
+    fn send_batches(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         for _ in 0..SENDS_PER_TURN {
             if self.send.is_blocked() || self.send.is_full() {
                 if self.socket.poll_send(cx, &mut self.send).is_pending() {
