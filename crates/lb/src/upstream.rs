@@ -1,6 +1,7 @@
-//! One upstream as one worker sees it: the shared pool, and the worker's own balancer, connect back-off and news.
+//! One worker's state for one upstream: the shared pool, and the worker's own balancer, connect back-off and queue of
+//! transitions to log.
 //!
-//! Built with the snapshot, one per worker and upstream; `attempt` picks through it. It holds no lock and is not shared.
+//! Created with the snapshot, one per worker and upstream; `attempt` picks backends through it. Not shared, no lock.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -16,29 +17,29 @@ use crate::pool::{Lease, Pool, Transitions, Unavailable};
 use crate::rng::Rng;
 use crate::time::Nanos;
 
-/// First rest after a failed connect, which doubles with each further one.
+/// First back-off after a failed connect; doubles with each further failure.
 const BACKOFF_FIRST: Duration = Duration::from_millis(250);
-/// Longest rest after a failed connect.
+/// Maximum back-off after a failed connect.
 const BACKOFF_LONGEST: Duration = Duration::from_secs(10);
-/// Percent by which a rest varies.
+/// Random variation of a back-off, percent.
 const BACKOFF_JITTER_PERCENT: u32 = 10;
-/// Doublings after which the longest rest is reached.
+/// Doublings that reach the maximum.
 const BACKOFF_DOUBLINGS: u32 = 6;
-/// How often a pick is tried again when another worker took the last place first.
+/// Picks that are retried because another worker took the last slot of the backend first.
 const MAX_RACES: usize = 4;
-/// Transitions kept for a worker that does not collect them; older ones are dropped.
+/// Maximum number of queued transitions; the oldest is dropped.
 const MAX_TRANSITIONS: usize = 64;
 
-/// What differs between upstreams.
+/// Options of an upstream.
 #[derive(Clone, Debug)]
 pub struct UpstreamOptions {
-    /// How backends are chosen.
+    /// Load balancing algorithm.
     pub algorithm: Algorithm,
-    /// Bound on the load of a backend for consistent-hash; 0 for none.
+    /// Load bound of a backend for consistent-hash; 0 disables it.
     pub load_factor: f64,
-    /// Retries and deadlines.
+    /// Limits of retries and deadlines.
     pub attempt: AttemptOptions,
-    /// `None` where hedging is off or the route does not allow it.
+    /// `None` if the route is not hedged.
     pub hedge: Option<HedgeOptions>,
 }
 
@@ -48,63 +49,60 @@ impl Default for UpstreamOptions {
     }
 }
 
-/// What changed about one backend, to be logged and counted.
+/// A change of one backend's state, to be logged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BackendTransition {
-    /// Index of the backend.
+    /// Index of the backend in the pool.
     pub backend: usize,
-    /// What changed.
+    /// The change.
     pub change: Change,
 }
 
-/// A change of the state of a backend.
+/// A change of health or circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// It became healthy or unhealthy.
+    /// Healthy or unhealthy.
     Health(Transition),
-    /// Its circuit opened or closed.
+    /// The circuit opened or closed.
     Circuit(Circuit),
 }
 
-/// One upstream of one worker.
+/// One worker's state for one upstream.
 #[derive(Debug)]
 pub struct Upstream {
     pool: Arc<Pool>,
     balancer: Balancer,
     backoff: Box<[Backoff]>,
-    /// The last connection of each backend whose loss was counted.
+    /// Last connection of each backend whose loss was counted.
     lost: Box<[Option<u64>]>,
-    /// The number of the worker.
     worker: usize,
     options: UpstreamOptions,
     transitions: VecDeque<BackendTransition>,
     budgets: Option<Budgets>,
 }
 
-/// The retry budgets that a further attempt needs a place in.
+/// The retry budgets that allow or deny a further attempt; both must allow it.
 #[derive(Debug)]
 struct Budgets {
     route: Arc<Budget>,
     global: Arc<Budget>,
 }
 
-/// What a pick came to.
 #[derive(Debug)]
 pub(crate) enum Pick {
-    /// A place on a backend.
     Lease(Lease),
-    /// Every backend that could take it is at its limit.
+    /// Every usable backend is at its limit.
     Full,
-    /// Some could, but of those its client holds its share.
+    /// Some backends have capacity, but the client's connection holds its share of each of them.
     ClientFull,
-    /// None but those already tried.
+    /// Every usable backend was tried already.
     Exhausted,
-    /// None at all.
+    /// No backend is usable.
     Refused(Reason),
 }
 
 impl Upstream {
-    /// A fresh view of `pool`.
+    /// Creates the state for worker 0, with nothing picked yet.
     pub fn new(pool: Arc<Pool>, options: UpstreamOptions) -> Self {
         Self {
             balancer: Balancer::new(options.algorithm, options.load_factor, &pool),
@@ -118,29 +116,29 @@ impl Upstream {
         }
     }
 
-    /// Says which worker's view this is; without it, the first one's.
+    /// Sets the number of the worker.
     #[must_use]
     pub fn on_worker(self, worker: usize) -> Self {
         Self { worker, ..self }
     }
 
-    /// Bounds retries and hedges by the budgets of this upstream and of the process; without them only by `max_retries`.
+    /// Limits retries and hedges by these budgets in addition to `max_retries`.
     #[must_use]
     pub fn with_budgets(self, route: Arc<Budget>, global: Arc<Budget>) -> Self {
         Self { budgets: Some(Budgets { route, global }), ..self }
     }
 
-    /// The shared pool.
+    /// The pool that all workers share.
     pub fn pool(&self) -> &Arc<Pool> {
         &self.pool
     }
 
-    /// What it was built with.
+    /// Options that it was created with.
     pub fn options(&self) -> &UpstreamOptions {
         &self.options
     }
 
-    /// The oldest transition that this worker caused and nobody has logged yet.
+    /// Takes the oldest transition that this worker caused and that was not logged yet.
     pub fn take_transition(&mut self) -> Option<BackendTransition> {
         self.transitions.pop_front()
     }
@@ -158,7 +156,7 @@ impl Upstream {
         }
     }
 
-    /// Whether others wait for a backend of this upstream.
+    /// Returns whether requests wait for a backend of this upstream.
     pub(crate) fn has_waiters(&self) -> bool {
         self.limits().is_some_and(RouteLimits::has_backend_waiters)
     }
@@ -167,14 +165,14 @@ impl Upstream {
         self.limits().is_some_and(|limits| limits.global().in_brownout())
     }
 
-    /// A response head came after `latency`: for the adaptive limit.
+    /// Reports a response head to the adaptive limit.
     pub(crate) fn on_latency(&self, latency: Duration, now: Nanos) {
         if let Some(limits) = self.limits() {
             limits.on_head(self.worker, latency, now);
         }
     }
 
-    /// No response head came in time: for the adaptive limit.
+    /// Reports a response timeout to the adaptive limit.
     pub(crate) fn on_timeout(&self, now: Nanos) {
         if let Some(limits) = self.limits() {
             limits.on_timeout(self.worker, now);
@@ -185,7 +183,7 @@ impl Upstream {
         self.pool.limits().map(|limits| &**limits)
     }
 
-    /// A request started its first attempt: for the retry budgets.
+    /// Counts the first attempt of a request in the retry budgets.
     pub(crate) fn on_first(&self, now: Nanos) {
         if let Some(budgets) = &self.budgets {
             budgets.route.on_first(self.worker, now);
@@ -193,7 +191,7 @@ impl Upstream {
         }
     }
 
-    /// A place for one further attempt in both budgets.
+    /// Takes one further attempt from both budgets. Returns false, taking nothing, if either is used up.
     pub(crate) fn take_budget(&self, now: Nanos) -> bool {
         let Some(budgets) = &self.budgets else { return true };
         if !budgets.route.take(now) {
@@ -206,7 +204,7 @@ impl Upstream {
         taken
     }
 
-    /// The further attempt did not start after all.
+    /// Returns the attempt that [`Upstream::take_budget`] took, because it did not start.
     pub(crate) fn give_back_budget(&self, now: Nanos) {
         if let Some(budgets) = &self.budgets {
             budgets.route.give_back(now);
@@ -214,13 +212,13 @@ impl Upstream {
         }
     }
 
-    /// The next candidate of `order`, with a place on it. The candidate is then excluded from the order.
+    /// Takes a lease of the next candidate and excludes it from `order`.
     pub(crate) fn pick(&mut self, order: &mut Order, client: Option<&ClientShare>, now: Nanos, rng: &mut Rng) -> Pick {
         let panic = self.pool.in_panic();
         let limit = self.pool.options().client_limit;
         let bounded = client.filter(|client| client.may_be_at(limit));
         let mut hidden = *order;
-        // Backends that rest after a failed connect come only when no other is left.
+        // Backends in connect back-off are used only if no other is left.
         for rested in [true, false] {
             for _ in 0..MAX_RACES {
                 let backoff: &[Backoff] = if rested { &self.backoff } else { &[] };
@@ -236,7 +234,7 @@ impl Upstream {
         self.explain(order, bounded, now, panic)
     }
 
-    /// Why there is no candidate.
+    /// Returns why no backend could be picked.
     fn explain(&self, order: &Order, client: Option<&ClientShare>, now: Nanos, panic: bool) -> Pick {
         if self.pool.members().is_empty() {
             return Pick::Refused(Reason::NoBackend);
@@ -247,7 +245,7 @@ impl Upstream {
             let tried = order.is_tried(index);
             let is_held = unavailable.is_none() && client.is_some_and(|client| self.pool.is_held_by(client, index));
             held |= is_held && !tried;
-            // Without a bar it has become free since the choice, through another worker: as good as full, the queue asks again.
+            // A backend that is available by now was freed since the pick: treat it as full, the queue tries again.
             full |= matches!(unavailable, None | Some(Unavailable::Full)) && !is_held && !tried;
             open |= unavailable == Some(Unavailable::CircuitOpen);
             usable |= unavailable.is_none() || unavailable == Some(Unavailable::Full);
@@ -261,13 +259,13 @@ impl Upstream {
         }
     }
 
-    /// A connection to the backend was lost. Returns false if the loss of that connection was counted before.
+    /// Notes the loss of a connection. Returns false if it was counted before.
     pub(crate) fn on_connection_lost(&mut self, backend: usize, connection: u64) -> bool {
         self.lost.get_mut(backend).is_none_or(|last| last.replace(connection) != Some(connection))
     }
 
-    /// A connection to the backend could not be made: it is passed over, longer each time. Returns false if that is known
-    /// already: several requests shared the attempt, and it failed once.
+    /// Starts or extends the back-off after a failed connect. Returns false if the failure was counted before: several
+    /// requests can wait for one connect.
     pub(crate) fn on_connect_failure(&mut self, backend: usize, now: Nanos, rng: &mut Rng) -> bool {
         let revived = self.pool.members().get(backend).map_or(0, |member| member.state.health.revived());
         if let Some(backoff) = self.backoff.get_mut(backend) {
@@ -285,7 +283,7 @@ impl Upstream {
         true
     }
 
-    /// A connection to the backend was made, or serves: its rest is over.
+    /// Ends the back-off of a backend.
     pub(crate) fn on_connected(&mut self, backend: usize) {
         if let Some(backoff) = self.backoff.get_mut(backend) {
             *backoff = Backoff::default();

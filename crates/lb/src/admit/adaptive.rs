@@ -1,8 +1,8 @@
 //! The adaptive limit on requests in flight.
 //!
-//! Time is cut into windows of 100 ms. `heads` judges the windows of each upstream; a late one lowers the limit here, every
-//! other raises it. Nothing else moves it: whoever reports must not report client aborts, refusals, slow transfers or
-//! deadlines that a client chose.
+//! Time is divided into windows of 100 ms. `heads` decides for each upstream whether a window was late; a late one lowers
+//! the limit, every other raises it. Client aborts, refusals, slow transfers and deadlines chosen by a client must not be
+//! reported, so that clients cannot change the limit.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -11,21 +11,21 @@ use crate::time::Nanos;
 
 /// Length of a window.
 const WINDOW: Duration = Duration::from_millis(100);
-/// Changes are logged at most this often.
+/// Minimum time between two log lines.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// `adaptive_admission` of the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct AdaptiveOptions {
-    /// The limit never falls below this.
+    /// Lower bound of the limit.
     pub min_limit: u32,
-    /// The limit starts here and never rises above.
+    /// Initial value and upper bound of the limit.
     pub max_limit: u32,
-    /// By how much a late window lowers it.
+    /// Decrease after a late window.
     pub decrease_step: u32,
-    /// By how much every other window raises it.
+    /// Increase after every other window.
     pub increase_step: u32,
-    /// A window whose median is not above this is never late.
+    /// Median latency up to which a window is never late.
     pub high_latency: Duration,
 }
 
@@ -41,12 +41,12 @@ impl Default for AdaptiveOptions {
     }
 }
 
-/// The number of a window; never 0.
+/// Number of the window that contains `now`; never 0.
 pub(super) fn window_of(now: Nanos) -> u64 {
     now.get() / WINDOW.as_nanos() as u64 + 1
 }
 
-/// The limit itself, shared by all workers.
+/// The limit, shared by all workers.
 #[derive(Debug, Default)]
 pub struct Adaptive {
     enabled: AtomicBool,
@@ -57,16 +57,16 @@ pub struct Adaptive {
     /// In microseconds.
     high_latency: AtomicU32,
     limit: AtomicU32,
-    /// The window that runs; 0 before the first.
+    /// Number of the current window; 0 before the first.
     window: AtomicU64,
-    /// The latest window that lowered the limit.
+    /// Last window that lowered the limit.
     lowered: AtomicU64,
     logged: AtomicU32,
     logged_at: AtomicU64,
 }
 
 impl Adaptive {
-    /// Takes options in, at start and on reload; the limit of a running process is kept within the new bounds.
+    /// Applies options, at start and on reload. Clamps the current limit to the new bounds.
     pub(super) fn configure(&self, options: Option<&AdaptiveOptions>) {
         let Some(options) = options else {
             self.enabled.store(false, Relaxed);
@@ -88,7 +88,7 @@ impl Adaptive {
         self.enabled.store(true, Relaxed);
     }
 
-    /// The current limit, `None` when there is none.
+    /// The current limit; `None` if the adaptive limit is disabled.
     pub fn limit(&self) -> Option<u32> {
         self.is_enabled().then(|| self.limit.load(Relaxed))
     }
@@ -110,21 +110,21 @@ impl Adaptive {
         self.high_latency.load(Relaxed)
     }
 
-    /// When the window that runs at `now` ends.
+    /// End of the window that contains `now`.
     pub(super) fn window_end(now: Nanos) -> Nanos {
         let window = WINDOW.as_nanos() as u64;
         Nanos::new((now.get() / window + 1).saturating_mul(window))
     }
 
-    /// A window was late in which up to `peak` requests were in flight. Lowers the limit once for each window, and not at
-    /// all if no more than the minimum were in flight.
+    /// Lowers the limit after a late window with up to `peak` requests in flight: once for each window, and not if the
+    /// peak was no more than the minimum limit.
     pub(super) fn lower(&self, window: u64, peak: u32) {
         let min = self.min.load(Relaxed);
         if peak <= min || self.lowered.fetch_max(window, Relaxed) >= window {
             return;
         }
-        // The limit may have risen for this window and for those since, if the upstream was silent since then or another
-        // one was faster. It ends as if the window had been judged at once.
+        // The limit may have been raised for this window and for later ones, if the upstream had no traffic since or another
+        // one was faster. The result is the same as if the window had been evaluated in time.
         let passed = u32::try_from(self.window.load(Relaxed).saturating_sub(window)).unwrap_or(u32::MAX);
         let rise = |windows: u32| windows.saturating_mul(self.increase.load(Relaxed));
         let (step, max) = (self.decrease.load(Relaxed), self.max.load(Relaxed));
@@ -136,8 +136,8 @@ impl Adaptive {
         let _ = self.limit.fetch_update(Relaxed, Relaxed, lowered);
     }
 
-    /// Goes on to the window of `now`: each window before it that has not lowered the limit raises it, used or not. Returns
-    /// true if the limit rose.
+    /// Advances to the window of `now`. Every earlier window that has not lowered the limit raises it, with or without
+    /// traffic. Returns whether the limit rose.
     pub(super) fn advance(&self, now: Nanos) -> bool {
         let (next, last) = (window_of(now), self.window.load(Relaxed));
         if next <= last || self.window.compare_exchange(last, next, Relaxed, Relaxed).is_err() || last == 0 {
@@ -155,7 +155,7 @@ impl Adaptive {
         true
     }
 
-    /// The limit as last logged and as it is, if it differs and nothing was logged for a while. To exactly one caller.
+    /// Takes the logged and the current limit if a log line is due. Only one caller gets each change.
     pub(super) fn take_change(&self, now: Nanos) -> Option<(u32, u32)> {
         let (old, limit) = (self.logged.load(Relaxed), self.limit()?);
         let last = self.logged_at.load(Relaxed);

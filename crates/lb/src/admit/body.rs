@@ -1,12 +1,12 @@
-//! The budget of request-body bytes held anywhere in the process (docs/reference/behaviour.md#bodies).
+//! The budget of buffered request-body bytes of the process (docs/reference/behaviour.md#bodies).
 //!
-//! A byte counts from its arrival until the backend connection took it, or as long as it is kept for another attempt: first as
-//! unread, with the client's connection, then as held. Each exchange holds a [`BodyShare`], which gives back whatever is left when it is dropped.
+//! A byte counts from its arrival until the backend connection has accepted it and it is not buffered for a retry: as unread
+//! in the client's connection, then as held by the exchange. Dropping the [`BodyShare`] of an exchange releases its bytes.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// The budget, shared by all workers.
+/// Budget of buffered request-body bytes, shared by all workers.
 #[derive(Debug)]
 pub struct BodyBudget {
     used: AtomicU64,
@@ -15,37 +15,37 @@ pub struct BodyBudget {
 }
 
 impl BodyBudget {
-    /// A budget of `cap` bytes.
+    /// Creates an unused budget of `cap` bytes.
     pub fn new(cap: u64) -> Self {
         Self { used: AtomicU64::new(0), cap: AtomicU64::new(cap), high: AtomicU64::new(0) }
     }
 
-    /// Sets the cap; bytes that are held already stay.
+    /// Sets the cap. Bytes that are counted already stay.
     pub fn set_cap(&self, cap: u64) {
         self.cap.store(cap, Relaxed);
     }
 
-    /// Bytes held now.
+    /// Bytes counted now.
     pub fn used(&self) -> u64 {
         self.used.load(Relaxed)
     }
 
-    /// The most bytes that were ever held.
+    /// Maximum of [`BodyBudget::used`] so far.
     pub fn high_watermark(&self) -> u64 {
         self.high.load(Relaxed)
     }
 
-    /// At the cap no new upload begins and running ones get no further credit.
+    /// Returns whether the cap is reached: new uploads are refused and running ones get no more credit.
     pub fn is_full(&self) -> bool {
         self.used() >= self.cap.load(Relaxed)
     }
 
-    /// A share for a new request with a body; `None` at the cap.
+    /// Creates the share of a new request with a body; `None` at the cap.
     pub fn open(self: &Arc<Self>) -> Option<BodyShare> {
         (!self.is_full()).then(|| BodyShare { budget: Arc::clone(self), held: 0, unread: 0 })
     }
 
-    /// Counts so many more bytes, unless they would exceed the cap.
+    /// Adds bytes. Returns false, adding nothing, if they would exceed the cap.
     fn raise(&self, bytes: u64) -> bool {
         let used = self.used.fetch_add(bytes, Relaxed).saturating_add(bytes);
         if used > self.cap.load(Relaxed) {
@@ -65,7 +65,7 @@ impl BodyBudget {
     }
 }
 
-/// What one exchange holds of the budget.
+/// The bytes of one exchange.
 #[derive(Debug)]
 pub struct BodyShare {
     budget: Arc<BodyBudget>,
@@ -74,8 +74,8 @@ pub struct BodyShare {
 }
 
 impl BodyShare {
-    /// So many bytes have arrived and were not read; false if what is more than before would exceed the cap: their stream
-    /// fails, nothing is taken.
+    /// Sets the number of bytes received but not yet read. Returns false, changing nothing, if the increase would exceed the
+    /// cap; the caller must then fail the stream.
     #[must_use]
     pub fn set_unread(&mut self, bytes: u64) -> bool {
         let more = bytes.saturating_sub(self.unread);
@@ -87,8 +87,8 @@ impl BodyShare {
         true
     }
 
-    /// Takes `bytes` that were read, counted as unread before or not; false if they would exceed the cap: their stream
-    /// fails, nothing is taken.
+    /// Counts `bytes` that were read as held; they need not have been counted as unread. Returns false, changing nothing, if
+    /// they would exceed the cap; the caller must then fail the stream.
     #[must_use]
     pub fn take(&mut self, bytes: u64) -> bool {
         let counted = bytes.min(self.unread);
@@ -101,20 +101,20 @@ impl BodyShare {
         true
     }
 
-    /// Gives back `bytes` that the backend took, at most what is held.
+    /// Releases `bytes` that the backend connection accepted, at most those that are held.
     pub fn give_back(&mut self, bytes: u64) {
         let bytes = bytes.min(self.held);
         self.held -= bytes;
         self.budget.lower(bytes);
     }
 
-    /// Bytes held now.
+    /// Bytes that were read and not released.
     pub fn held(&self) -> u64 {
         self.held
     }
 
-    /// How many bytes may be read now: at the cap those that are counted already, so that what came can leave, but the
-    /// client gets no credit beyond that.
+    /// How many bytes may be read now. At the cap only those that are counted as unread, so that they can be forwarded
+    /// while the client gets no further credit.
     pub fn readable(&self) -> u64 {
         if self.budget.is_full() { self.unread } else { u64::MAX }
     }

@@ -1,13 +1,13 @@
-//! Brownout: near the limit only core routes are served, and hedging stops.
+//! Brownout: near the global limit only core routes are served and no request is hedged.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
 
-/// `brownout` of the configuration; which routes are core is said by each scope.
+/// `brownout` of the configuration. [`super::RouteLimitOptions::core`] marks the core routes.
 #[derive(Clone, Copy, Debug)]
 pub struct BrownoutOptions {
-    /// On at this share of the limit, in percent.
+    /// Load at which brownout begins, percent of the limit.
     pub trigger_percent: u32,
-    /// Off at this share, in percent.
+    /// Load at which it ends, percent of the limit.
     pub recover_percent: u32,
 }
 
@@ -17,15 +17,14 @@ impl Default for BrownoutOptions {
     }
 }
 
-/// The switch, shared by all workers.
+/// Whether brownout is active; shared by all workers.
 #[derive(Debug, Default)]
 pub struct Brownout {
-    /// 0 when brownout is off altogether.
     trigger: AtomicU32,
     recover: AtomicU32,
     enabled: AtomicBool,
     active: AtomicBool,
-    /// Whether it was on when that was last told.
+    /// The state that was logged last.
     told: AtomicBool,
 }
 
@@ -40,12 +39,12 @@ impl Brownout {
         }
     }
 
-    /// Whether it is on.
+    /// Returns whether brownout is active.
     pub fn is_active(&self) -> bool {
         self.active.load(Relaxed)
     }
 
-    /// Whether it went on or off since the last call. To exactly one caller.
+    /// Returns the state if it changed since the last call. Only one caller gets each change.
     pub(super) fn take_change(&self) -> Option<bool> {
         let active = self.active.load(Relaxed);
         if self.told.load(Relaxed) == active {
@@ -54,7 +53,7 @@ impl Brownout {
         (self.told.swap(active, Relaxed) != active).then_some(active)
     }
 
-    /// Looks at the load, on arrival and on release; whether it is on afterwards.
+    /// Updates the state by the current load, and returns it. Called when a request arrives and when a permit is released.
     pub(super) fn evaluate(&self, in_flight: u32, limit: u32) -> bool {
         if !self.enabled.load(Relaxed) {
             return false;

@@ -1,7 +1,6 @@
-//! Caps on client connections, in the process and by address, and on handshakes that are not complete.
+//! Limits of client connections, in total and by address, and of incomplete handshakes.
 //!
-//! Asked once or twice per new connection, never on the request path: the table of addresses may take a lock, split over
-//! shards.
+//! Used once or twice per connection, never for a request, so the sharded table of addresses may use locks.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr};
@@ -11,44 +10,43 @@ use std::sync::{Arc, Mutex, PoisonError};
 use super::rate::{Bucket, RateOptions};
 use crate::time::Nanos;
 
-/// Independent parts of the table of addresses.
 const SHARDS: usize = 16;
-/// The part of an IPv6 address that names a network: hosts choose the rest, so all of them count as one client.
+/// Network part of an IPv6 address. Hosts choose the rest themselves, so a network counts as one client.
 const IPV6_NETWORK: u128 = !0 << 64;
 
-/// Why a connection is not opened.
+/// Why a connection is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ConnectionRefusal {
-    /// The token bucket is empty: drop the packet, make no state.
+    /// The token bucket is empty; the packet must be dropped without keeping state.
     Rate,
     /// `max_active_connections` is reached.
     Total,
     /// `max_connections_per_ip` is reached.
     Address,
-    /// The client must first show that it receives what is sent to its address.
+    /// The client must first validate its address (RFC 9000 section 8.1.2).
     Unvalidated,
 }
 
-/// When a client's address is validated before state is made for its handshake.
+/// When a client must validate its address before its handshake begins.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum AddressValidation {
-    /// While so many handshakes are not complete.
+    /// While at least this many handshakes are incomplete.
     FromHandshakes(u32),
     /// Always.
     Always,
-    /// Never; `max_active_connections` then bounds the handshakes that are not complete.
+    /// Never; `max_active_connections` then limits incomplete handshakes.
     #[default]
     Never,
 }
 
-/// The caps, shared by all listeners and workers.
+/// The limits and counts, shared by all listeners and workers.
 #[derive(Debug, Default)]
 pub struct ConnectionLimits {
     active: AtomicU32,
     handshakes: AtomicU32,
     max_active: AtomicU32,
     max_per_ip: AtomicU32,
-    /// From how many handshakes on addresses are validated first.
+    /// Number of incomplete handshakes from which on addresses must be validated.
     validate_from: AtomicU32,
     per_second: AtomicU32,
     burst: AtomicU32,
@@ -56,33 +54,33 @@ pub struct ConnectionLimits {
     by_ip: [Mutex<HashMap<IpAddr, u32>>; SHARDS],
 }
 
-/// One connection's place under the caps; returns by drop.
+/// Counts one connection until dropped.
 #[derive(Debug)]
 pub struct ConnectionSlot {
     limits: Arc<ConnectionLimits>,
     counted: Option<IpAddr>,
 }
 
-/// One handshake that is not complete; no longer counted when dropped.
+/// Counts one incomplete handshake until dropped.
 #[derive(Debug)]
 pub struct HandshakeSlot(Arc<ConnectionLimits>);
 
-/// What a new connection holds.
+/// Slots of a new connection.
 #[derive(Debug)]
 pub struct Opened {
-    /// To be dropped when the handshake is complete, or has failed.
+    /// Must be dropped when the handshake is complete or has failed.
     pub handshake: HandshakeSlot,
-    /// `None` while the address is not validated: [`ConnectionLimits::establish`] gives one later.
+    /// `None` if the address is not validated: [`ConnectionLimits::establish`] provides it later.
     pub connection: Option<ConnectionSlot>,
 }
 
 impl ConnectionLimits {
-    /// Takes the caps in, at start and on reload; `max_per_ip` 0 is no cap.
+    /// Applies the limits, at start and on reload; `max_per_ip` 0 disables that limit.
     pub fn configure(&self, max_active: u32, max_per_ip: u32, rate: RateOptions, validation: AddressValidation) {
         self.max_active.store(max_active, Relaxed);
         self.max_per_ip.store(max_per_ip, Relaxed);
         let validate_from = match validation {
-            // With few places, handshakes must be proven before there are as many.
+            // Handshakes must not use up a small limit before addresses are validated.
             AddressValidation::FromHandshakes(count) => count.min(max_active),
             AddressValidation::Always => 0,
             AddressValidation::Never => u32::MAX,
@@ -92,21 +90,20 @@ impl ConnectionLimits {
         self.burst.store(rate.burst, Relaxed);
     }
 
-    /// Connections whose address is validated.
+    /// Number of connections with a validated address.
     pub fn active(&self) -> u32 {
         self.active.load(Relaxed)
     }
 
-    /// Handshakes that are not complete.
+    /// Number of incomplete handshakes.
     pub fn handshakes(&self) -> u32 {
         self.handshakes.load(Relaxed)
     }
 
-    /// Judges the first packet of a connection from `ip`; `is_validated` says whether it carries a token that proves the
-    /// address.
+    /// Decides on the first packet of a connection from `ip`. `is_validated` says whether it carries a valid address token.
     ///
-    /// Packets with a forged sender cost nobody a place: without the proof a connection only counts as a handshake, and
-    /// what is answered by Retry takes no token from the bucket.
+    /// Packets with a spoofed source must not use up the limits: without a token a connection counts only as a handshake,
+    /// and a packet that is answered by Retry takes no token from the bucket.
     pub fn open(self: &Arc<Self>, ip: IpAddr, is_validated: bool, now: Nanos) -> Result<Opened, ConnectionRefusal> {
         if !is_validated && self.handshakes() >= self.validate_from.load(Relaxed) {
             return Err(ConnectionRefusal::Unvalidated);
@@ -123,8 +120,7 @@ impl ConnectionLimits {
         Ok(Opened { handshake: HandshakeSlot(Arc::clone(self)), connection })
     }
 
-    /// Whether a place would be refused at the end of the handshake, and whether there are as many handshakes already as
-    /// there are places.
+    /// Fails if the connection would be refused at the end of its handshake, or if there are `max_active` handshakes.
     fn check(&self, ip: IpAddr) -> Result<(), ConnectionRefusal> {
         let max_active = self.max_active.load(Relaxed);
         if self.active() >= max_active || self.handshakes() >= max_active {
@@ -141,7 +137,7 @@ impl ConnectionLimits {
         Ok(())
     }
 
-    /// A place for a connection from `ip`, whose address is validated.
+    /// Counts a connection from `ip`, whose address is validated.
     pub fn establish(self: &Arc<Self>, ip: IpAddr) -> Result<ConnectionSlot, ConnectionRefusal> {
         if self.active.fetch_add(1, Relaxed) >= self.max_active.load(Relaxed) {
             self.active.fetch_sub(1, Relaxed);
@@ -169,7 +165,7 @@ impl ConnectionLimits {
     }
 }
 
-/// What counts as one client: an IPv4 address, or an IPv6 network of 64 bits.
+/// Returns the key under which `ip` is counted: an IPv4 address, or the /64 network of an IPv6 address.
 fn client(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V6(ip) => IpAddr::V6(Ipv6Addr::from_bits(ip.to_bits() & IPV6_NETWORK)),

@@ -1,7 +1,7 @@
-//! The response heads of one upstream by windows of time, and the judgement whether a window was late.
+//! Latencies of the response heads of one upstream by windows of time, and the decision whether a window was late.
 //!
-//! Each worker notes its own heads without contention; whichever comes first after the end of a window adds them up.
-//! `adaptive` draws the consequence.
+//! Each worker records its own heads without contention; the first one after the end of a window adds them up. `adaptive`
+//! changes the limit.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
@@ -9,109 +9,108 @@ use std::time::Duration;
 use super::adaptive::{Adaptive, window_of};
 use crate::time::Nanos;
 
-/// Response heads that a window needs to say anything, those included that did not come in time: an upstream of which nothing
-/// is heard but timeouts is the most overloaded of all.
+/// Minimum number of response heads and timeouts in a window. Timeouts count because an upstream with nothing else is the
+/// most overloaded one.
 const MIN_RESULTS: u32 = 10;
-/// One timeout in so many results makes a window late.
+/// A window is late if at least one of this many results is a timeout.
 const TIMEOUT_SHARE: u32 = 10;
-/// A window is late only above so many times the upstream's baseline.
+/// A window is late only if its median exceeds the baseline this many times.
 const BASELINE_FACTOR: u32 = 3;
-/// Latencies that one worker keeps of a window. Of more heads than that it keeps every second, every fourth and so on, so
-/// that the kept ones are spread evenly over the window.
+/// Latency samples of one worker and window. With more heads it samples every second, every fourth and so on, so that the
+/// samples are spread evenly over the window.
 const SAMPLES: usize = 128;
-/// The baseline is the lowest window median of the last 60 s, forgotten second by second.
+/// The baseline is the lowest window median of this many seconds.
 const BASELINE_SECONDS: usize = 60;
-/// Up to so many times the minimum in flight the baseline ages also while the limit is lowered.
+/// With up to this many times the minimum limit in flight, the baseline ages even while the limit is lowered.
 const LOW_CONCURRENCY: u32 = 2;
-/// Windows in a second.
 const WINDOWS_PER_SECOND: u64 = 10;
 
-/// What one worker has seen in one window.
+/// Heads of one worker in one window.
 #[derive(Debug)]
-struct Half {
-    window: AtomicU64,
+struct Window {
+    number: AtomicU64,
     heads: AtomicU32,
     timeouts: AtomicU32,
-    /// Most requests in flight in the process.
+    /// Maximum number of requests in flight in the process.
     peak: AtomicU32,
-    /// One latency is kept for so many heads; a power of two.
+    /// One sample is taken of this many heads; a power of two.
     stride: AtomicU32,
-    /// How many latencies are kept.
-    kept: AtomicU32,
+    /// Number of samples.
+    sampled: AtomicU32,
     /// In microseconds.
     latencies: [AtomicU32; SAMPLES],
 }
 
-impl Default for Half {
+impl Default for Window {
     fn default() -> Self {
         Self {
-            window: AtomicU64::new(0),
+            number: AtomicU64::new(0),
             heads: AtomicU32::new(0),
             timeouts: AtomicU32::new(0),
             peak: AtomicU32::new(0),
             stride: AtomicU32::new(1),
-            kept: AtomicU32::new(0),
+            sampled: AtomicU32::new(0),
             latencies: std::array::from_fn(|_| AtomicU32::new(0)),
         }
     }
 }
 
-impl Half {
-    /// Keeps the latency of a head, the first one being number 0, in microseconds. Only the worker itself calls this.
-    fn keep(&self, number: u32, latency: u32) {
+impl Window {
+    /// Records the latency of head `number`, from 0, in microseconds. Only the owning worker may call this.
+    fn add_sample(&self, number: u32, latency: u32) {
         let stride = self.stride.load(Relaxed);
         if !number.is_multiple_of(stride) {
             return;
         }
-        let mut kept = self.kept.load(Relaxed) as usize;
-        if kept >= SAMPLES {
+        let mut sampled = self.sampled.load(Relaxed) as usize;
+        if sampled >= SAMPLES {
             for (to, from) in self.latencies.iter().zip(self.latencies.iter().step_by(2)) {
                 to.store(from.load(Relaxed), Relaxed);
             }
-            kept = SAMPLES / 2;
+            sampled = SAMPLES / 2;
             self.stride.store(stride.saturating_mul(2), Relaxed);
         }
-        if let Some(sample) = self.latencies.get(kept) {
+        if let Some(sample) = self.latencies.get(sampled) {
             sample.store(latency, Relaxed);
-            self.kept.store(kept as u32 + 1, Relaxed);
+            self.sampled.store(sampled as u32 + 1, Relaxed);
         }
     }
 }
 
-/// One worker's notes, on cache lines of their own: the window that runs and the one before it.
+/// One worker's current and previous window, on their own cache lines.
 #[derive(Debug, Default)]
 #[repr(align(128))]
-struct Shard([Half; 2]);
+struct Shard([Window; 2]);
 
 impl Shard {
-    /// The notes of a window. Only the worker itself calls this.
-    fn half(&self, window: u64) -> &Half {
+    /// Returns a window, reset if it held an earlier one. Only the owning worker may call this.
+    fn window(&self, number: u64) -> &Window {
         let [even, odd] = &self.0;
-        let half = if window.is_multiple_of(2) { even } else { odd };
-        if half.window.load(Relaxed) != window {
-            half.heads.store(0, Relaxed);
-            half.timeouts.store(0, Relaxed);
-            half.peak.store(0, Relaxed);
-            half.stride.store(1, Relaxed);
-            half.kept.store(0, Relaxed);
-            half.window.store(window, Relaxed);
+        let window = if number.is_multiple_of(2) { even } else { odd };
+        if window.number.load(Relaxed) != number {
+            window.heads.store(0, Relaxed);
+            window.timeouts.store(0, Relaxed);
+            window.peak.store(0, Relaxed);
+            window.stride.store(1, Relaxed);
+            window.sampled.store(0, Relaxed);
+            window.number.store(number, Relaxed);
         }
-        half
+        window
     }
 }
 
-/// A closed window, all workers together.
+/// A window that has ended, summed over all workers.
 #[derive(Debug, Default)]
-struct Closed {
+struct ClosedWindow {
     heads: u32,
     timeouts: u32,
     peak: u32,
-    /// Latencies with the number of heads that each stands for.
+    /// Samples with the number of heads that each represents.
     latencies: Vec<(u32, u32)>,
 }
 
-impl Closed {
-    /// The median latency, if there were enough results to judge by.
+impl ClosedWindow {
+    /// The median latency; `None` with too few results.
     fn median(&mut self) -> Option<u32> {
         if self.heads + self.timeouts < MIN_RESULTS {
             return None;
@@ -127,15 +126,14 @@ impl Closed {
     }
 }
 
-/// The response heads of one upstream.
 #[derive(Debug)]
 pub(super) struct Heads {
     shards: Box<[Shard]>,
-    /// The window that runs; 0 before the first.
+    /// Number of the current window; 0 before the first.
     window: AtomicU64,
-    /// The lowest median by second; [`u32::MAX`] for none.
+    /// Lowest median of each second; [`u32::MAX`] for none.
     baseline: Box<[AtomicU32]>,
-    /// Windows that have aged the baseline.
+    /// Number of windows that have aged the baseline.
     age: AtomicU64,
 }
 
@@ -149,35 +147,32 @@ impl Heads {
         }
     }
 
-    /// A response head came after `latency` while so many requests were in flight.
     pub(super) fn on_head(&self, worker: usize, latency: Duration, in_flight: u32) {
-        let Some(half) = self.half(worker) else { return };
-        let heads = half.heads.load(Relaxed);
-        half.keep(heads, u32::try_from(latency.as_micros()).unwrap_or(u32::MAX));
-        half.heads.store(heads.saturating_add(1), Relaxed);
-        note_peak(half, in_flight);
+        let Some(window) = self.window(worker) else { return };
+        let heads = window.heads.load(Relaxed);
+        window.add_sample(heads, u32::try_from(latency.as_micros()).unwrap_or(u32::MAX));
+        window.heads.store(heads.saturating_add(1), Relaxed);
+        note_peak(window, in_flight);
     }
 
-    /// No response head came within a limit that the operator set.
     pub(super) fn on_timeout(&self, worker: usize, in_flight: u32) {
-        if let Some(half) = self.half(worker) {
-            half.timeouts.store(half.timeouts.load(Relaxed).saturating_add(1), Relaxed);
-            note_peak(half, in_flight);
+        if let Some(window) = self.window(worker) {
+            window.timeouts.store(window.timeouts.load(Relaxed).saturating_add(1), Relaxed);
+            note_peak(window, in_flight);
         }
     }
 
-    /// So many requests are in flight.
     pub(super) fn on_in_flight(&self, worker: usize, in_flight: u32) {
-        if let Some(half) = self.half(worker) {
-            note_peak(half, in_flight);
+        if let Some(window) = self.window(worker) {
+            note_peak(window, in_flight);
         }
     }
 
-    fn half(&self, worker: usize) -> Option<&Half> {
-        Some(self.shards.get(worker)?.half(self.window.load(Relaxed)))
+    fn window(&self, worker: usize) -> Option<&Window> {
+        Some(self.shards.get(worker)?.window(self.window.load(Relaxed)))
     }
 
-    /// Goes on to the window of `now`. Whoever closes the window before it judges it: a late one lowers `limit`.
+    /// Advances to the window of `now`. The one caller that ends the previous window evaluates it: a late one lowers `limit`.
     pub(super) fn advance(&self, now: Nanos, limit: &Adaptive) {
         let (next, last) = (window_of(now), self.window.load(Relaxed));
         if next <= last || self.window.compare_exchange(last, next, Relaxed, Relaxed).is_err() || last == 0 {
@@ -190,9 +185,9 @@ impl Heads {
         let is_slow = median.zip(self.lowest()).is_some_and(|(median, baseline)| {
             median > limit.high_latency() && median > baseline.saturating_mul(BASELINE_FACTOR)
         });
-        // While the limit holds requests back, medians show the queue that it leaves and not what the backends can do, and
-        // that time ages nothing: else a long overload would become its own baseline, minute by minute, until the limit is
-        // at its maximum. Near the minimum there is no such queue left: what is slow then has become slower.
+        // While the limit is lowered, medians include the remaining queue, so they must not age the baseline: else a long
+        // overload would become its own baseline until the limit is back at its maximum. Near the minimum limit no such
+        // queue is left: a slow backend has become slower.
         let ages = !limit.is_lowered() || closed.peak <= limit.min_limit().saturating_mul(LOW_CONCURRENCY);
         self.age_baseline(next - last - u64::from(!ages));
         if let Some(median) = median {
@@ -203,21 +198,20 @@ impl Heads {
         }
     }
 
-    fn sum(&self, window: u64) -> Closed {
-        let mut closed = Closed::default();
-        let halves = self.shards.iter().flat_map(|shard| &shard.0);
-        for half in halves.filter(|half| half.window.load(Relaxed) == window) {
-            let heads = half.heads.load(Relaxed);
+    fn sum(&self, number: u64) -> ClosedWindow {
+        let mut closed = ClosedWindow::default();
+        let windows = self.shards.iter().flat_map(|shard| &shard.0);
+        for window in windows.filter(|window| window.number.load(Relaxed) == number) {
+            let heads = window.heads.load(Relaxed);
             closed.heads = closed.heads.saturating_add(heads);
-            closed.timeouts = closed.timeouts.saturating_add(half.timeouts.load(Relaxed));
-            closed.peak = closed.peak.max(half.peak.load(Relaxed));
-            let (kept, stride) = (half.kept.load(Relaxed) as usize, half.stride.load(Relaxed));
-            closed.latencies.extend(half.latencies.iter().take(kept).map(|sample| (sample.load(Relaxed), stride)));
+            closed.timeouts = closed.timeouts.saturating_add(window.timeouts.load(Relaxed));
+            closed.peak = closed.peak.max(window.peak.load(Relaxed));
+            let (sampled, stride) = (window.sampled.load(Relaxed) as usize, window.stride.load(Relaxed));
+            closed.latencies.extend(window.latencies.iter().take(sampled).map(|sample| (sample.load(Relaxed), stride)));
         }
         closed
     }
 
-    /// The baseline.
     fn lowest(&self) -> Option<u32> {
         self.baseline.iter().map(|second| second.load(Relaxed)).min().filter(|&lowest| lowest != u32::MAX)
     }
@@ -226,7 +220,7 @@ impl Heads {
         self.baseline.get((age / WINDOWS_PER_SECOND % BASELINE_SECONDS as u64) as usize)
     }
 
-    /// Lets so many windows pass for the baseline.
+    /// Drops the seconds of the baseline that this many further windows make too old.
     fn age_baseline(&self, windows: u64) {
         let old = self.age.load(Relaxed);
         let new = old.saturating_add(windows);
@@ -246,9 +240,9 @@ impl Heads {
     }
 }
 
-fn note_peak(half: &Half, in_flight: u32) {
-    if in_flight > half.peak.load(Relaxed) {
-        half.peak.store(in_flight, Relaxed);
+fn note_peak(window: &Window, in_flight: u32) {
+    if in_flight > window.peak.load(Relaxed) {
+        window.peak.store(in_flight, Relaxed);
     }
 }
 

@@ -1,8 +1,8 @@
-//! Requests in flight: the counts of the process and of each upstream, and the permits that hold them
+//! Limits of requests in flight, of the process and of each upstream, and the permits that count them
 //! (docs/reference/behaviour.md#admission).
 //!
-//! Shared by all workers and kept over a reload. A permit is taken by [`super::Queue`] and returns by drop, which also
-//! looks at brownout and calls the waiter whose turn it is.
+//! Shared by all workers; survives reloads. [`super::Queue`] acquires permits. Dropping one updates brownout and wakes the
+//! worker whose request is next.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed, Ordering::SeqCst};
@@ -24,9 +24,9 @@ pub struct GlobalLimitOptions {
     pub inflight_limit: u32,
     /// `route_queue.global_cap`.
     pub queue_cap: u32,
-    /// `None` when there is no adaptive limit.
+    /// `None` disables the adaptive limit.
     pub adaptive: Option<AdaptiveOptions>,
-    /// `None` when there is no brownout.
+    /// `None` disables brownout.
     pub brownout: Option<BrownoutOptions>,
 }
 
@@ -46,13 +46,13 @@ impl Default for GlobalLimitOptions {
 pub struct RouteLimitOptions {
     /// `per_upstream_inflight_limit`.
     pub inflight_limit: u32,
-    /// The part of it that one client connection may hold: [`super::client_limit`].
+    /// Part of `inflight_limit` that one client connection may use: [`super::client_limit`].
     pub client_limit: u32,
     /// `route_queue.caps`, else `default_cap`.
     pub queue_cap: u32,
-    /// `route_queue.max_wait_ms`; zero: never wait.
+    /// `route_queue.max_wait_ms`; zero disables the queue.
     pub max_wait: Duration,
-    /// Whether it stays served in brownout.
+    /// Whether it is a core route, which is served in brownout.
     pub core: bool,
 }
 
@@ -63,7 +63,7 @@ impl Default for RouteLimitOptions {
     }
 }
 
-/// Which limit is full.
+/// A limit that can be reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
     /// The adaptive limit.
@@ -77,7 +77,7 @@ pub enum Limit {
 }
 
 impl Limit {
-    /// The answer when the wait for it was in vain.
+    /// The answer to a request that waited too long for it.
     pub const fn reason(self) -> Reason {
         match self {
             Self::Adaptive => Reason::AdaptiveAdmission,
@@ -87,13 +87,12 @@ impl Limit {
         }
     }
 
-    /// Whether it is one of the whole process.
     pub(super) const fn is_global(self) -> bool {
         matches!(self, Self::Adaptive | Self::Global)
     }
 }
 
-/// The counts of the process.
+/// Limits and counts of the process.
 #[derive(Debug)]
 pub struct GlobalLimits {
     in_flight: AtomicU32,
@@ -107,7 +106,7 @@ pub struct GlobalLimits {
 }
 
 impl GlobalLimits {
-    /// The counts of a process with this many workers.
+    /// Creates the limits of a process with this many workers.
     pub fn new(workers: usize, options: &GlobalLimitOptions) -> Arc<Self> {
         let global = Self {
             in_flight: AtomicU32::new(0),
@@ -123,7 +122,7 @@ impl GlobalLimits {
         Arc::new(global)
     }
 
-    /// Takes limits in on reload. Requests above a smaller limit finish; waiters see a larger one at once.
+    /// Applies new limits. Requests above a smaller limit finish; a larger one admits waiting requests at once.
     pub fn configure(&self, options: &GlobalLimitOptions) {
         self.inflight_limit.store(options.inflight_limit, SeqCst);
         self.queue_cap.store(options.queue_cap, Relaxed);
@@ -132,32 +131,32 @@ impl GlobalLimits {
         self.wakers.wake_all();
     }
 
-    /// How a worker is woken when one of its waiters may go; set at each start of the worker.
+    /// Sets how a worker is woken when one of its waiting requests may proceed. Called at each start of the worker.
     pub fn set_waker(&self, worker: usize, waker: Waker) {
         self.wakers.set_waker(worker, waker);
     }
 
-    /// Requests in flight.
+    /// Number of requests in flight.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Relaxed)
     }
 
-    /// Requests waiting in all queues.
+    /// Number of requests waiting in all queues.
     pub fn queued(&self) -> u32 {
         self.queued.load(Relaxed)
     }
 
-    /// Whether brownout is on.
+    /// Returns whether brownout is active.
     pub fn in_brownout(&self) -> bool {
         self.brownout.is_active()
     }
 
-    /// The adaptive limit, if there is one.
+    /// The adaptive limit, if it is enabled.
     pub fn adaptive_limit(&self) -> Option<u32> {
         self.adaptive.limit()
     }
 
-    /// The limit in effect, and which one it is: an adaptive one that has not sunk is the global one.
+    /// The limit in effect and its kind. An adaptive limit that is not below the global one counts as that.
     pub fn limit(&self) -> (u32, Limit) {
         let global = self.inflight_limit.load(Relaxed);
         match self.adaptive.limit() {
@@ -166,29 +165,28 @@ impl GlobalLimits {
         }
     }
 
-    /// The adaptive limit as last logged and as it is, when a line about it is due. To exactly one caller.
+    /// Takes the logged and the current adaptive limit if a log line is due. Only one caller gets each change.
     pub fn take_limit_change(&self, now: Nanos) -> Option<(u32, u32)> {
         self.adaptive.take_change(now)
     }
 
-    /// Whether brownout went on or off since the last call. To exactly one caller.
+    /// Returns whether brownout is active if that changed since the last call. Only one caller gets each change.
     pub fn take_brownout_change(&self) -> Option<bool> {
         self.brownout.take_change()
     }
 
-    /// Lets the adaptive limit rise with time. Those who wait for it are called.
+    /// Raises the adaptive limit with time, and wakes the worker whose request waits longest for it.
     pub(super) fn advance(&self, now: Nanos) {
         if self.adaptive.is_enabled() && self.adaptive.advance(now) && self.queued() > 0 {
             self.wake_oldest(&self.waiters);
         }
     }
 
-    /// When the adaptive limit may rise next.
     pub(super) fn next_rise(now: Nanos) -> Nanos {
         Adaptive::window_end(now)
     }
 
-    /// Looks at brownout; whether it is on.
+    /// Updates brownout. Returns whether it is active.
     pub(super) fn evaluate_brownout(&self) -> bool {
         self.brownout.evaluate(self.in_flight(), self.limit().0)
     }
@@ -200,7 +198,7 @@ impl GlobalLimits {
     }
 }
 
-/// The counts of one upstream.
+/// Limits and counts of one upstream.
 #[derive(Debug)]
 pub struct RouteLimits {
     global: Arc<GlobalLimits>,
@@ -212,17 +210,17 @@ pub struct RouteLimits {
     max_wait: AtomicU64,
     core: AtomicBool,
     heads: Heads,
-    /// Workers whose first waiter needs a permit of this upstream.
+    /// Workers whose first waiting request needs a permit of this upstream.
     pub(super) permit_waiters: Waiters,
-    /// Workers whose first waiter has a permit and needs a backend.
+    /// Workers whose first waiting request has a permit and needs a backend.
     pub(super) backend_waiters: Waiters,
-    /// Workers with requests that have a permit and wait only because their client holds its share of every backend that
-    /// has room. Others pass them.
+    /// Workers with requests that have a permit and wait only because their client holds its share of every backend with
+    /// capacity. Other requests overtake them.
     pub(super) held_back_waiters: Waiters,
 }
 
 impl RouteLimits {
-    /// The counts of an upstream; `workers` as for the process.
+    /// Creates the limits of an upstream; `workers` as for [`GlobalLimits::new`].
     pub fn new(global: Arc<GlobalLimits>, workers: usize, options: &RouteLimitOptions) -> Arc<Self> {
         let limits = Self {
             global,
@@ -242,7 +240,7 @@ impl RouteLimits {
         Arc::new(limits)
     }
 
-    /// Takes limits in on reload.
+    /// Applies new limits.
     pub fn configure(&self, options: &RouteLimitOptions) {
         self.inflight_limit.store(options.inflight_limit, SeqCst);
         self.client_limit.store(options.client_limit, Relaxed);
@@ -252,12 +250,12 @@ impl RouteLimits {
         self.global.wakers.wake_all();
     }
 
-    /// The counts of the process.
+    /// The limits of the process.
     pub fn global(&self) -> &Arc<GlobalLimits> {
         &self.global
     }
 
-    /// Requests in flight to this upstream.
+    /// Number of requests in flight to this upstream.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Relaxed)
     }
@@ -267,12 +265,12 @@ impl RouteLimits {
         self.inflight_limit.load(Relaxed)
     }
 
-    /// Requests waiting for this upstream.
+    /// Number of requests waiting for this upstream.
     pub fn queued(&self) -> u32 {
         self.queued.load(Relaxed)
     }
 
-    /// Response headers came after `latency`: for the adaptive limit.
+    /// Reports a response head to the adaptive limit.
     pub(crate) fn on_head(&self, worker: usize, latency: Duration, now: Nanos) {
         if self.global.adaptive.is_enabled() {
             self.advance(now);
@@ -280,7 +278,7 @@ impl RouteLimits {
         }
     }
 
-    /// No response headers came within a limit that the operator set: for the adaptive limit.
+    /// Reports to the adaptive limit that no response head came within a timeout of the operator.
     pub(crate) fn on_timeout(&self, worker: usize, now: Nanos) {
         if self.global.adaptive.is_enabled() {
             self.advance(now);
@@ -288,7 +286,7 @@ impl RouteLimits {
         }
     }
 
-    /// Closes the window of this upstream that has ended, and lets the adaptive limit go with the time.
+    /// Evaluates the window of this upstream that has ended, and raises the adaptive limit with time.
     pub(super) fn advance(&self, now: Nanos) {
         if self.global.adaptive.is_enabled() {
             self.heads.advance(now, &self.global.adaptive);
@@ -296,7 +294,6 @@ impl RouteLimits {
         }
     }
 
-    /// A request got its permit on this worker.
     pub(super) fn on_granted(&self, worker: usize) {
         if self.global.adaptive.is_enabled() {
             self.heads.on_in_flight(worker, self.global.in_flight());
@@ -311,12 +308,12 @@ impl RouteLimits {
         Duration::from_nanos(self.max_wait.load(Relaxed))
     }
 
-    /// Whether requests wait for a backend of this upstream: others must not overtake them.
+    /// Returns whether requests wait for a backend of this upstream; new ones must not overtake them.
     pub(crate) fn has_backend_waiters(&self) -> bool {
         self.queued.load(SeqCst) > 0 && self.backend_waiters.oldest().is_some()
     }
 
-    /// A place on a backend became free: the first that waits for one is called, and whoever waits because of its share.
+    /// Wakes the worker with the longest-waiting request, and those with held-back requests. Called when a lease is dropped.
     pub(crate) fn on_backend_free(&self) {
         if self.queued.load(SeqCst) > 0 {
             self.global.wake_oldest(&self.backend_waiters);
@@ -324,19 +321,19 @@ impl RouteLimits {
         }
     }
 
-    /// Whether this client already holds its share of the upstream.
+    /// Returns whether this client holds its share of the upstream.
     pub(super) fn is_held_by(self: &Arc<Self>, client: &ClientShare) -> bool {
         client.is_at(LimitId::of(self), self.client_limit.load(Relaxed))
     }
 
-    /// Takes a place in the process and the upstream, or names the limit that is full.
+    /// Takes a permit, or returns the limit that is reached.
     pub(super) fn acquire(self: &Arc<Self>) -> Result<Permit, Limit> {
         let global = &self.global;
         let (limit, which) = global.limit();
         if global.in_flight.load(SeqCst) >= limit {
             return Err(which);
         }
-        // Never above the limit, not even for a moment: that could turn another request away for nothing.
+        // The count never exceeds the limit, not even for a moment: another request could be refused for that.
         raise(&self.in_flight, self.inflight_limit.load(SeqCst)).ok_or(Limit::Upstream)?;
         if raise(&global.in_flight, limit).is_none() {
             self.in_flight.fetch_sub(1, SeqCst);
@@ -346,7 +343,7 @@ impl RouteLimits {
         Ok(Permit { limits: Arc::clone(self), share: None })
     }
 
-    /// Takes a place in the queue, or says which cap is reached.
+    /// Counts a queued request, or returns which cap is reached.
     pub(super) fn enter_queue(&self) -> Result<(), Reason> {
         raise(&self.queued, self.queue_cap.load(Relaxed)).ok_or(Reason::RouteCap)?;
         let global = raise(&self.global.queued, self.global.queue_cap.load(Relaxed));
@@ -361,8 +358,8 @@ impl RouteLimits {
         self.global.queued.fetch_sub(1, SeqCst);
     }
 
-    /// A place became free: the first waiter of this upstream is called, and the first of the process. Both, because
-    /// the one of the upstream may find that still full, after a reload with a smaller limit.
+    /// Wakes the workers with the longest-waiting request of this upstream and of the process. Both, because the upstream
+    /// may still be above its limit after a reload with a smaller one.
     fn on_free(&self) {
         if self.global.queued.load(SeqCst) > 0 {
             self.global.wake_oldest(&self.permit_waiters);
@@ -376,26 +373,25 @@ fn raise(count: &AtomicU32, limit: u32) -> Option<()> {
     count.fetch_update(SeqCst, SeqCst, |now| (now < limit).then_some(now + 1)).ok().map(|_| ())
 }
 
-/// A request's place in the process and in its upstream; held to the end of the exchange, returns by drop.
+/// Counts one request in the process and its upstream until dropped; held to the end of the exchange.
 #[derive(Debug)]
-#[must_use = "dropping a permit gives the place back"]
+#[must_use = "dropping a permit releases it"]
 pub struct Permit {
     limits: Arc<RouteLimits>,
     share: Option<ClientShareGuard>,
 }
 
 impl Permit {
-    /// The upstream's counts.
+    /// The limits of its upstream.
     pub fn limits(&self) -> &Arc<RouteLimits> {
         &self.limits
     }
 
-    /// The client for which it counts.
     pub(super) fn client(&self) -> Option<&ClientShare> {
         self.share.as_ref().map(ClientShareGuard::client)
     }
 
-    /// Counts it for the client whose request it is for.
+    /// Counts it in the share of a client.
     pub(super) fn for_client(mut self, client: Option<&ClientShare>) -> Self {
         self.share = client.map(|client| client.take(LimitId::of(&self.limits)));
         self

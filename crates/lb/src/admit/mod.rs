@@ -1,8 +1,8 @@
-//! Whether a request may go now: policy, brownout, limits, queues and budgets.
+//! Admission: whether a request may proceed now. Policy, brownout, limits, queues and budgets.
 //!
-//! [`GlobalLimits`] and one [`RouteLimits`] per upstream are shared and outlive a reload; the [`Queue`] belongs to one worker. A
-//! [`Permit`] is held until its exchange has ended on both sides and returns by drop. Nothing here waits or sleeps: the
-//! exchange asks, and is told later through [`Queue::poll`].
+//! [`GlobalLimits`] and one [`RouteLimits`] per upstream are shared and survive reloads; the [`Queue`] belongs to one
+//! worker. A [`Permit`] is held until its exchange has ended on both sides. Nothing here blocks: a request that must wait is
+//! reported later by [`Queue::poll`].
 
 mod adaptive;
 mod body;

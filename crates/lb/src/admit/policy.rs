@@ -1,28 +1,28 @@
-//! What the operator forbids: methods, path prefixes, CONNECT targets.
+//! What the operator allows: methods, paths, CONNECT targets.
 //!
-//! Compiled once per configuration; the exchange asks in the order of docs/reference/behaviour.md#request-checks before it
-//! routes.
+//! Compiled once per configuration. The exchange checks before routing, in the order of
+//! docs/reference/behaviour.md#request-checks.
 
 use crate::outcome::Reason;
 use crate::route::{DeniedPrefixes, PathDepths};
 
-/// `resilience.protocol`, as far as it is policy.
+/// The policy keys of `resilience.protocol`.
 #[derive(Clone, Debug, Default)]
 pub struct PolicyOptions {
-    /// Methods that are accepted; empty for all.
+    /// Accepted methods; empty accepts all.
     pub allowed_methods: Vec<String>,
-    /// Path prefixes that are refused.
+    /// Refused path prefixes.
     pub denied_path_prefixes: Vec<String>,
-    /// CONNECT, `None` when it is not accepted.
+    /// Rules for CONNECT; `None` refuses it.
     pub connect: Option<ConnectRules>,
 }
 
-/// Where CONNECT may go.
+/// Allowed targets of CONNECT.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectRules {
-    /// Ports; empty for all.
+    /// Allowed ports; empty allows all.
     pub allowed_ports: Vec<u16>,
-    /// `host:port` targets; empty for all.
+    /// Allowed `host:port` targets; empty allows all.
     pub allowed_authorities: Vec<String>,
 }
 
@@ -35,7 +35,7 @@ pub struct Policy {
     allow: String,
 }
 
-/// The methods that `allow` names where no list restricts them but CONNECT.
+/// Value of `allow` without `allowed_methods`; CONNECT is added if it is accepted.
 const COMMON_METHODS: &str = "GET, HEAD, POST, PUT, DELETE, OPTIONS, TRACE, PATCH";
 
 impl Policy {
@@ -54,7 +54,7 @@ impl Policy {
         }
     }
 
-    /// Checks the method. Extended CONNECT for WebSocket is passed as `GET`.
+    /// Checks the method. The caller passes extended CONNECT for WebSocket as `GET`.
     pub fn check_method(&self, method: &[u8]) -> Result<(), Reason> {
         if method == b"CONNECT" && self.connect.is_none() {
             return Err(Reason::MethodDenied);
@@ -68,13 +68,13 @@ impl Policy {
         &self.allow
     }
 
-    /// Checks the path, in every way in which a backend may read it (docs/reference/behaviour.md#denied-paths). `depths` is a
-    /// buffer that the caller keeps.
+    /// Checks every interpretation of the path that a backend may have (docs/reference/behaviour.md#denied-paths). `depths`
+    /// is a buffer that the caller reuses.
     pub fn check_path(&self, path: &[u8], depths: &mut PathDepths) -> Result<(), Reason> {
         if self.denied.denies(path, depths) { Err(Reason::PathDenied) } else { Ok(()) }
     }
 
-    /// Checks the target of CONNECT: it must be `host:port`, and allowed by both lists.
+    /// Checks the target of CONNECT: it must be `host:port` and allowed by both lists.
     pub fn check_connect(&self, authority: &[u8]) -> Result<(), Reason> {
         let port = connect_port(authority).ok_or(Reason::InvalidConnectTarget)?;
         let Some(rules) = &self.connect else { return Err(Reason::MethodDenied) };
@@ -85,7 +85,7 @@ impl Policy {
     }
 }
 
-/// The port of `host:port` with a host; an IPv6 address must be in brackets.
+/// The port of `host:port`; `None` without a host, or with an IPv6 address that is not in brackets.
 fn connect_port(authority: &[u8]) -> Option<u16> {
     let colon = authority.iter().rposition(|&byte| byte == b':')?;
     let (host, port) = (authority.get(..colon)?, authority.get(colon + 1..)?);

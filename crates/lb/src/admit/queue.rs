@@ -1,8 +1,8 @@
-//! One worker's queues: requests that wait for a limit, first in, first out, each with a deadline
+//! One worker's queues of requests that wait for a limit, first in, first out, each with a deadline
 //! (docs/reference/behaviour.md#admission).
 //!
-//! The exchange asks [`Queue::admit`] and keeps the ticket if it must wait; the worker calls [`Queue::poll`] each turn
-//! until it yields nothing. Caps count over all workers; `waiters` keeps the order over workers.
+//! The exchange calls [`Queue::admit`] and keeps the ticket if it must wait; the worker calls [`Queue::poll`] each turn
+//! until it returns `None`. The caps count the requests of all workers; `waiters` keeps the order between workers.
 
 use std::cell::Cell;
 use std::collections::VecDeque;
@@ -14,47 +14,47 @@ use super::share::ClientShare;
 use crate::outcome::Reason;
 use crate::time::Nanos;
 
-/// Names one waiting request of a worker.
+/// Identifies one waiting request of a worker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Ticket(u64);
 
-/// Since when a request has been waiting, and until when it may.
+/// When a request began to wait, and when it is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct WaitPeriod {
-    /// When it came to the queue first.
+    /// When it was queued first.
     pub since: Nanos,
     /// When it is refused.
     pub until: Nanos,
 }
 
-/// The answer to a request for admission.
+/// Result of [`Queue::admit`].
 #[derive(Debug)]
 pub enum Admission {
-    /// Go on.
+    /// The request may proceed.
     Granted(Permit),
-    /// Wait for [`Queue::poll`] to name this ticket.
+    /// The request must wait until [`Queue::poll`] returns this ticket.
     Queued(Ticket),
-    /// Answer the client with this.
+    /// The request must be answered with this.
     Refused(Reason),
 }
 
 /// What a waiting request can do now.
 #[derive(Debug)]
 pub enum Wake {
-    /// It has its permit; the ticket is void.
+    /// It has its permit. The ticket is no longer valid.
     Granted {
-        /// Which request.
+        /// The request.
         ticket: Ticket,
         /// Its permit.
         permit: Permit,
-        /// For [`Queue::wait_backend`], should it have to wait on.
+        /// Must be passed to [`Queue::wait_backend`] if it has to wait for a backend.
         waited: WaitPeriod,
     },
-    /// A backend may be free: call `Attempts::on_start`; if that starts or answers, [`Queue::leave`], else do nothing.
+    /// A backend may be free: call `Attempts::on_start`, then [`Queue::leave`] if that starts an attempt or answers.
     TryBackend(Ticket),
-    /// It waited in vain; the ticket is void.
+    /// It waited too long. The ticket is no longer valid.
     Refused {
-        /// Which request.
+        /// The request.
         ticket: Ticket,
         /// The answer.
         reason: Reason,
@@ -62,7 +62,7 @@ pub enum Wake {
 }
 
 impl Wake {
-    /// Which request it is for.
+    /// The request that it is about.
     pub fn ticket(&self) -> Ticket {
         match self {
             Self::Granted { ticket, .. } | Self::Refused { ticket, .. } | Self::TryBackend(ticket) => *ticket,
@@ -70,14 +70,13 @@ impl Wake {
     }
 }
 
-/// One waiting request.
 #[derive(Clone, Debug)]
 struct Entry {
     ticket: Ticket,
     waited: WaitPeriod,
     client: Option<ClientShare>,
-    /// It waits for a backend only because its client holds its share of those that have room, or it waits for those of an
-    /// earlier configuration: others pass it.
+    /// It waits for a backend only because its client holds its share of those with capacity, or it waits for backends of an
+    /// earlier configuration. Other requests overtake it.
     is_held_back: bool,
 }
 
@@ -85,26 +84,26 @@ struct Entry {
 #[derive(Debug)]
 struct Local {
     limits: Arc<RouteLimits>,
-    /// Without permit, and the limit that turned the first of them away.
+    /// Requests without a permit, and the limit that the first of them waits for.
     permits: VecDeque<Entry>,
     blocked: Limit,
-    /// With permit, waiting for a backend.
+    /// Requests with a permit that wait for a backend.
     backends: VecDeque<Entry>,
 }
 
 impl Local {
-    /// The first request that may have the next permit: those whose client holds its share are passed.
+    /// First request that may get the next permit: one whose client does not hold its share of the upstream.
     fn first_permit(&self) -> Option<(usize, &Entry)> {
         let may_go = |entry: &Entry| !entry.client.as_ref().is_some_and(|client| self.limits.is_held_by(client));
         self.permits.iter().enumerate().find(|(_, entry)| may_go(entry))
     }
 
-    /// The first request that waits for any backend to have room.
+    /// First request that waits for capacity on any backend.
     fn first_for_backend(&self) -> Option<&Entry> {
         self.backends.iter().find(|entry| !entry.is_held_back)
     }
 
-    /// Whether no request before `at` is held back with the same client.
+    /// Returns whether no earlier request of the same client is held back.
     fn is_first_of_client(&self, at: usize, entry: &Entry) -> bool {
         let mut before = self.backends.iter().take(at).filter(|other| other.is_held_back);
         !before.any(|other| is_same_client(other.client.as_ref(), entry.client.as_ref()))
@@ -122,16 +121,16 @@ pub struct Queue {
     worker: usize,
     locals: Vec<Local>,
     ready: VecDeque<Wake>,
-    /// Something changed here that may let a waiter go.
+    /// Something changed on this worker that may admit a waiting request.
     again: bool,
-    /// A client of this worker gave a place back, or one that others pass went on: the next of them may go.
+    /// The share of a client of this worker decreased, or a held-back request left: the next one may proceed.
     freed: Rc<Cell<bool>>,
     due: Nanos,
     next_ticket: u64,
 }
 
 impl Queue {
-    /// The queues of worker number `worker`.
+    /// Creates the queues of this worker.
     pub fn new(global: Arc<GlobalLimits>, worker: usize) -> Self {
         Self {
             global,
@@ -145,18 +144,18 @@ impl Queue {
         }
     }
 
-    /// The number of the worker.
+    /// Number of the worker.
     pub fn worker(&self) -> usize {
         self.worker
     }
 
-    /// What a new client connection of this worker holds: nothing yet.
+    /// Creates the share of a new client connection of this worker.
     pub fn new_client(&self) -> ClientShare {
         ClientShare::new(Rc::clone(&self.freed))
     }
 
-    /// Brownout, adaptive, global and upstream limit, in this order; a client that holds its share of the upstream waits as
-    /// if its limit were full. `deadline` is the total one of the request. Without a client no share is counted.
+    /// Checks brownout, the adaptive, global and upstream limit, in this order. The request waits if a limit or its client's
+    /// share of the upstream is reached, at most until `deadline`, the total deadline. Without a client no share is counted.
     pub fn admit(
         &mut self,
         limits: &Arc<RouteLimits>,
@@ -188,9 +187,9 @@ impl Queue {
         }
     }
 
-    /// Every usable backend is full (`Step::Full`), or the client holds its share of those that are not
-    /// (`Step::ClientFull`, `is_held_back`): wait with the permit in hand. `waited` is that of an earlier wait. A request of
-    /// an earlier configuration is held back in any case: nobody else knows when its backends have room.
+    /// Queues a request that has its permit and waits for a backend, after `Step::Full`, or after `Step::ClientFull` with
+    /// `is_held_back`. `waited` is that of an earlier wait. A request of an earlier configuration must be held back too,
+    /// because its backends are not those that other requests wait for.
     pub fn wait_backend(
         &mut self,
         permit: &Permit,
@@ -206,21 +205,21 @@ impl Queue {
         self.enter(limits, Limit::Backend, entry, now)
     }
 
-    /// A request that was called by [`Wake::TryBackend`] found none and keeps its place; `is_held_back` as for
+    /// Keeps the position of a request that found no backend after [`Wake::TryBackend`]; `is_held_back` as for
     /// [`Queue::wait_backend`].
     pub fn keep_waiting(&mut self, ticket: Ticket, is_held_back: bool) {
         let mut entries = self.locals.iter_mut().flat_map(|local| &mut local.backends);
         if let Some(entry) = entries.find(|entry| entry.ticket == ticket)
             && std::mem::replace(&mut entry.is_held_back, is_held_back) != is_held_back
         {
-            // Those behind one that is held back have their turn.
+            // Requests behind one that is held back may proceed.
             self.again |= is_held_back;
             self.publish();
         }
     }
 
-    /// A new configuration is in effect. What waits for a backend of the earlier one goes on waiting, but no longer stands
-    /// before requests that may have other backends.
+    /// Handles a new configuration. Requests that wait for a backend of the earlier one go on waiting, but no longer block
+    /// requests that may use other backends.
     pub fn on_reload(&mut self) {
         for entry in self.locals.iter_mut().flat_map(|local| &mut local.backends) {
             entry.is_held_back = true;
@@ -234,13 +233,13 @@ impl Queue {
         Ticket(self.next_ticket)
     }
 
-    /// A waiting request goes away: it has found its backend, or its client left.
+    /// Removes a request that has found its backend or was aborted.
     pub fn leave(&mut self, ticket: Ticket) {
         self.ready.retain(|wake| wake.ticket() != ticket);
         let found = self.locals.iter_mut().position(|local| {
             let waiting = local.permits.len() + local.backends.len();
             if local.backends.iter().any(|entry| entry.ticket == ticket && entry.is_held_back) {
-                self.freed.set(true); // there may be room for the next of its client as well
+                self.freed.set(true); // the next request of its client may proceed as well
             }
             local.permits.retain(|entry| entry.ticket != ticket);
             local.backends.retain(|entry| entry.ticket != ticket);
@@ -253,48 +252,48 @@ impl Queue {
         }
     }
 
-    /// Requests waiting on this worker.
+    /// Number of requests waiting on this worker.
     pub fn len(&self) -> usize {
         self.locals.iter().map(|local| local.permits.len() + local.backends.len()).sum()
     }
 
-    /// Whether none is waiting.
+    /// Returns whether no request is waiting.
     pub fn is_empty(&self) -> bool {
         self.locals.is_empty()
     }
 
-    /// When [`Queue::poll`] must be called at the latest; the bell may call for it earlier.
+    /// When [`Queue::poll`] must be called at the latest; a wake of the worker may ask for it earlier.
     pub fn due(&self) -> Nanos {
         self.due
     }
 
-    /// The next piece of news; call until there is none. Nearly free while nobody waits.
+    /// Returns what a waiting request can do now; must be called until `None`. Costs almost nothing while none is waiting.
     pub fn poll(&mut self, now: Nanos) -> Option<Wake> {
         if self.ready.is_empty() && !self.locals.is_empty() {
             self.global.advance(now);
-            let called = self.global.wakers.take_woken(self.worker) | self.freed.take();
+            let woken = self.global.wakers.take_woken(self.worker) | self.freed.take();
             if now >= self.due {
                 self.expire(now);
             }
-            if called || self.again {
+            if woken || self.again {
                 self.again = false;
                 self.grant();
                 self.publish();
-                self.offer(called);
+                self.offer(woken);
                 self.locals.retain(|local| !local.permits.is_empty() || !local.backends.is_empty());
                 if self.locals.is_empty() {
                     self.due = Nanos::NEVER;
                 }
             }
             if self.locals.iter().any(|local| local.blocked == Limit::Adaptive && !local.permits.is_empty()) {
-                // That limit rises by itself.
+                // The adaptive limit rises with time alone.
                 self.due = self.due.min(GlobalLimits::next_rise(now));
             }
         }
         self.ready.pop_front()
     }
 
-    /// The limit that a newcomer must wait for because others already do.
+    /// The limit that a new request must wait for because others already do.
     fn would_overtake(&self, limits: &Arc<RouteLimits>) -> Option<Limit> {
         if self.global.queued() == 0 {
             return None;
@@ -318,7 +317,7 @@ impl Queue {
         }
         limits.enter_queue()?;
         if entry.is_held_back {
-            self.freed.set(true); // for what became free elsewhere before this was shown
+            self.freed.set(true); // another worker may have released capacity before this was published
         }
         let at = self.locals.iter().position(|local| Arc::ptr_eq(&local.limits, limits));
         let at = at.unwrap_or_else(|| {
@@ -328,7 +327,7 @@ impl Queue {
         });
         if let Some(local) = self.locals.get_mut(at) {
             if limit == Limit::Backend {
-                // One that waited for its permit before keeps its place in front of later ones.
+                // A request that waited for its permit stays in front of later ones.
                 let place = local.backends.partition_point(|other| other.waited.since <= waited.since);
                 local.backends.insert(place, entry);
             } else {
@@ -342,7 +341,7 @@ impl Queue {
         if limit == Limit::Adaptive {
             self.due = self.due.min(GlobalLimits::next_rise(now));
         }
-        // Shown first, then tried once more: see `waiters`.
+        // Published first, then tried once more: see `waiters`.
         self.publish();
         self.again = true;
         Ok(ticket)
@@ -369,7 +368,7 @@ impl Queue {
         self.again = true;
     }
 
-    /// Gives permits to the longest waiting, until a limit is full for each.
+    /// Grants permits in order of arrival until every upstream has reached a limit.
     fn grant(&mut self) {
         let mut stuck = vec![false; self.locals.len()];
         loop {
@@ -402,22 +401,22 @@ impl Queue {
         }
     }
 
-    /// Lets the first that waits for a backend of each upstream try again; if `called`, also the first of each client that
-    /// others pass. Whoever waits longer comes first.
-    fn offer(&mut self, called: bool) {
+    /// Lets the first request that waits for a backend of each upstream try again; if `woken`, also the first held-back
+    /// request of each client. Longer waits come first.
+    fn offer(&mut self, woken: bool) {
         for local in &self.locals {
             let first = local.first_for_backend();
             let first = first.filter(|entry| !local.limits.backend_waiters.has_older(self.worker, entry.waited.since));
             let first = first.map(|entry| entry.ticket);
             let tries = local.backends.iter().enumerate().filter(|(at, entry)| {
-                let is_next = called && entry.is_held_back && local.is_first_of_client(*at, entry);
+                let is_next = woken && entry.is_held_back && local.is_first_of_client(*at, entry);
                 is_next || first == Some(entry.ticket)
             });
             self.ready.extend(tries.map(|(_, entry)| Wake::TryBackend(entry.ticket)));
         }
     }
 
-    /// Shows the first waiters to the other workers; where they changed, those behind may have their turn.
+    /// Publishes the first waiting requests to the other workers, and wakes the next worker where they changed.
     fn publish(&self) {
         let mut first_global: Option<Nanos> = None;
         for local in &self.locals {

@@ -1,7 +1,7 @@
 //! The token bucket for new connections: one atomic word for the process (docs/reference/behaviour.md#client-connections).
 //!
-//! It is kept as the time at which the bucket would be full again (the "theoretical arrival time" of GCRA), so that
-//! refilling needs no timer and taking is one compare-exchange.
+//! The word is the time at which the bucket is full again (the "theoretical arrival time" of GCRA), so that refilling needs
+//! no timer and taking a token is one compare-exchange.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
@@ -12,7 +12,7 @@ use crate::time::Nanos;
 pub struct RateOptions {
     /// Tokens per second.
     pub per_second: u32,
-    /// Tokens that a rested bucket holds.
+    /// Capacity of the bucket.
     pub burst: u32,
 }
 
@@ -22,14 +22,14 @@ impl Default for RateOptions {
     }
 }
 
-/// The bucket, full at first.
+/// A token bucket, full at first.
 #[derive(Debug, Default)]
 pub struct Bucket {
     full_at: AtomicU64,
 }
 
 impl Bucket {
-    /// Takes one token; false when there is none.
+    /// Takes one token. Returns false if there is none.
     pub fn take(&self, now: Nanos, options: &RateOptions) -> bool {
         let per_token = 1_000_000_000 / u64::from(options.per_second.max(1));
         let capacity = per_token.saturating_mul(u64::from(options.burst.max(1)));

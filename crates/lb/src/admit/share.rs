@@ -1,7 +1,7 @@
-//! What one client connection holds of the limits that all clients share, so that none can hold all of it.
+//! How much one client connection uses of the limits that all clients share, so that no client can use all of a limit.
 //!
-//! Belongs to one worker, as its connection does: plain counters without locks. Places are taken by [`super::Queue`] (of an
-//! upstream) and by the attempts (of a backend), and return by drop.
+//! Belongs to one worker, like the connection, so the counters need no lock. [`super::Queue`] counts permits of upstreams
+//! here, and the attempts count leases of backends.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -15,17 +15,17 @@ pub fn client_limit(limit: u32, percent: u32) -> u32 {
     u32::try_from(share).unwrap_or(u32::MAX).max(1)
 }
 
-/// The places that one client connection holds.
+/// The permits and leases that one client connection holds.
 #[derive(Clone, Debug)]
 pub struct ClientShare(Rc<Counts>);
 
 #[derive(Debug)]
 struct Counts {
-    /// One entry for each limit of which a place is held or was held; entries at zero are reused.
+    /// One entry for each limit in use; entries with a count of zero are reused.
     held: RefCell<Vec<Held>>,
-    /// Places held of all limits.
+    /// Sum over all limits.
     total: Cell<u32>,
-    /// Set when a place returns: a request of this connection that waits may go on.
+    /// Set when the count decreases: a waiting request of this connection may be admitted.
     freed: Rc<Cell<bool>>,
 }
 
@@ -35,7 +35,7 @@ struct Held {
     count: u32,
 }
 
-/// Names what a limit belongs to: the address of its shared counters, which live as long as a place on them is held.
+/// Identifies a limit by the address of its shared counters, which live as long as a permit or lease of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct LimitId(usize);
 
@@ -46,32 +46,31 @@ impl LimitId {
 }
 
 impl ClientShare {
-    /// A connection that holds nothing; `freed` is set whenever a place returns.
+    /// Creates the share of a connection that holds nothing; sets `freed` whenever the count decreases.
     pub(super) fn new(freed: Rc<Cell<bool>>) -> Self {
         Self(Rc::new(Counts { held: RefCell::new(Vec::new()), total: Cell::new(0), freed }))
     }
 
-    /// Places held of all limits together.
+    /// Number of permits and leases held, of all limits together.
     pub fn held(&self) -> u32 {
         self.0.total.get()
     }
 
-    /// Whether it holds `limit` places or more.
+    /// Returns whether it holds `limit` or more of the limit `of`.
     pub(crate) fn is_at(&self, of: LimitId, limit: u32) -> bool {
         self.may_be_at(limit) && self.count(of) >= limit
     }
 
-    /// Whether it holds so many places of all limits together. Costs less than [`ClientShare::is_at`].
+    /// Returns false only if [`ClientShare::is_at`] is false for every limit of this size. Costs less.
     pub(crate) fn may_be_at(&self, limit: u32) -> bool {
         self.held() >= limit
     }
 
-    /// Whether this is the same connection.
     pub(super) fn is_same(&self, other: &Self) -> bool {
         Rc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Counts a place until the result is dropped.
+    /// Counts one of the limit `of` until the result is dropped.
     pub(crate) fn take(&self, of: LimitId) -> ClientShareGuard {
         let mut held = self.0.held.borrow_mut();
         let known = held.iter().position(|entry| entry.of == of && entry.count > 0);
@@ -97,9 +96,9 @@ impl ClientShare {
     }
 }
 
-/// A place that counts for its client; returns by drop.
+/// Counts one permit or lease for its client until dropped.
 #[derive(Debug)]
-#[must_use = "dropping it gives the place back"]
+#[must_use = "dropping it ends the count"]
 pub(crate) struct ClientShareGuard {
     client: ClientShare,
     of: LimitId,

@@ -17,7 +17,7 @@ use super::suspect::Suspects;
 use crate::admit::ClientShare;
 use crate::balance::Order;
 use crate::outcome::{Reason, Retry};
-use crate::pool::{Lease, Verdict};
+use crate::pool::{AttemptResult, Lease};
 use crate::time::Nanos;
 use crate::upstream::{Pick, Upstream};
 
@@ -96,7 +96,7 @@ pub struct Attempts {
     /// The last failure: decides what follows once no attempt runs.
     failed: Option<Failed>,
     /// Backends that this request has counted against: once each.
-    booked: BackendSet,
+    blamed: BackendSet,
     /// Attempts that will count against their backends if another backend answers the request.
     suspects: Suspects,
     /// Backends that did not answer this request in time: they are not asked again.
@@ -123,7 +123,7 @@ impl Attempts {
             uploading: request.has_body,
             body_gone: false,
             failed: None,
-            booked: BackendSet::default(),
+            blamed: BackendSet::default(),
             suspects: Suspects::default(),
             timed_out: BackendSet::default(),
             hedge: Hedge::new(request, upstream.options().hedge.as_ref()),
@@ -266,12 +266,12 @@ impl Attempts {
         // A backend in doubt gets its verdict now; else a good answer counts once it is complete. Errors count at once.
         let transitions = doubtful || status >= 500;
         if transitions {
-            let transitions = running.lease.record(cx.upstream.pool(), Verdict::Answered(status), cx.now);
+            let transitions = running.lease.record(cx.upstream.pool(), AttemptResult::Answered(status), cx.now);
             cx.upstream.queue_transitions(backend, transitions);
         }
         self.state = State::Responding { winner: slot, transitions };
         if status < 500 {
-            self.suspects.book(cx, backend, &mut self.booked);
+            self.suspects.record(cx, backend, &mut self.blamed);
         }
         if let Hedge::Started(at) = self.hedge {
             let lost = HedgeResult::Lost { primary_late: cx.now - at };
@@ -285,7 +285,7 @@ impl Attempts {
         if let State::Responding { winner, transitions: false } = self.state
             && let Some(running) = self.slot_mut(winner)
         {
-            let transitions = running.lease.record(cx.upstream.pool(), Verdict::Answered(200), cx.now);
+            let transitions = running.lease.record(cx.upstream.pool(), AttemptResult::Answered(200), cx.now);
             let backend = running.lease.index();
             cx.upstream.queue_transitions(backend, transitions);
         }
@@ -298,7 +298,7 @@ impl Attempts {
             && let Some(slot) = self.slots.get_mut(winner.index()).and_then(Option::take)
         {
             let since = slot.sent.unwrap_or(slot.started);
-            self.book(cx, slot, kind, since);
+            self.record(cx, slot, kind, since);
         }
         self.abort();
     }
@@ -308,7 +308,7 @@ impl Attempts {
         if let State::Responding { winner, .. } = self.state
             && let Some(slot) = self.slots.get_mut(winner.index()).and_then(Option::take)
         {
-            self.book(cx, slot, FailureKind::ResponseTimeout, since);
+            self.record(cx, slot, FailureKind::ResponseTimeout, since);
         }
         self.abort();
     }
@@ -436,12 +436,12 @@ impl Attempts {
             self.timed_out.insert(backend);
             cx.upstream.on_timeout(cx.now);
         }
-        self.book(cx, ended, kind, started);
+        self.record(cx, ended, kind, started);
     }
 
     /// Books a failure to its backend, if the backend is to blame and was not blamed for this request before. `since` is
     /// when the request was sent or, for a silence, when that began.
-    fn book(&mut self, cx: &mut Cx<'_>, mut slot: Attempt, kind: FailureKind, since: Nanos) {
+    fn record(&mut self, cx: &mut Cx<'_>, mut slot: Attempt, kind: FailureKind, since: Nanos) {
         let backend = slot.lease.index();
         let Some(blame) = kind.blame() else { return };
         let Some(state) = cx.upstream.pool().members().get(backend).map(|member| &member.state) else { return };
@@ -454,8 +454,8 @@ impl Attempts {
             kind if kind.is_connect() => cx.upstream.on_connect_failure(backend, cx.now, cx.rng),
             _ => true,
         };
-        if is_new && self.booked.insert(backend) {
-            let transitions = slot.lease.record(cx.upstream.pool(), Verdict::Failed(blame), cx.now);
+        if is_new && self.blamed.insert(backend) {
+            let transitions = slot.lease.record(cx.upstream.pool(), AttemptResult::Failed(blame), cx.now);
             cx.upstream.queue_transitions(backend, transitions);
         }
     }

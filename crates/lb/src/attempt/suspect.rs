@@ -35,13 +35,13 @@ impl Suspects {
 
     /// Books them: the backend `answering` has answered the same request. `booked` are the backends that the request has
     /// counted against.
-    pub(super) fn book(&mut self, cx: &mut Cx<'_>, answering: usize, booked: &mut BackendSet) {
+    pub(super) fn record(&mut self, cx: &mut Cx<'_>, answering: usize, blamed: &mut BackendSet) {
         let Some(blame) = FailureKind::Reset(ErrorCode::Internal).blame() else { return };
         for Suspect { attempt, since, elapsed } in std::mem::take(&mut self.0) {
             let backend = attempt.index();
             let Some(state) = cx.upstream.pool().members().get(backend).map(|member| &member.state) else { continue };
             let serves_others = !state.is_failing_since(since) || state.succeeded_within(RESET_GRACE, cx.now);
-            if backend == answering || serves_others || !booked.insert(backend) {
+            if backend == answering || serves_others || !blamed.insert(backend) {
                 continue;
             }
             state.latency.observe(elapsed.max(cx.upstream.options().attempt.response_timeout), cx.now);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::*;
 use crate::pool::tests::LOST;
 use crate::pool::tests::{pool, specs};
-use crate::pool::{Lease, PoolOptions, Spec, Verdict};
+use crate::pool::{AttemptResult, Lease, PoolOptions, Spec};
 use crate::time::Nanos;
 
 const NOW: Nanos = Nanos::from_millis(1000);
@@ -204,11 +204,11 @@ fn keys_come_back_at_once_while_others_start_slowly() {
     let back = Nanos::from_millis(20_000);
     for (algorithm, returns_at_once) in [(Algorithm::ConsistentHash, true), (Algorithm::Random, false)] {
         let mut picker = Picker::new(algorithm, pool(&[1, 1], slow.clone()));
-        let record = |picker: &Picker, verdict, now| {
-            picker.pool.lease(0, now, false).unwrap().record(&picker.pool, verdict, now);
+        let record = |picker: &Picker, result, now| {
+            picker.pool.lease(0, now, false).unwrap().record(&picker.pool, result, now);
         };
         (0..3).for_each(|_| record(&picker, LOST, NOW));
-        record(&picker, Verdict::Answered(200), back);
+        record(&picker, AttemptResult::Answered(200), back);
         let mut taken = 0;
         for number in 0..1000_u64 {
             let order = Order::new(key::hash(&number.to_le_bytes()), None);

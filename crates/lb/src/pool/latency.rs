@@ -1,7 +1,7 @@
-//! The response time of a backend as a peak-sensitive moving average (docs/reference/behaviour.md#load-balancing).
+//! Response time of a backend as a peak-sensitive moving average (docs/reference/behaviour.md#load-balancing).
 //!
-//! One atomic word holds value and time together, so that workers never see a torn pair: microseconds in the upper half
-//! (up to 71 minutes), milliseconds since the epoch in the lower. These wrap after 49.7 days: a gap of that length counts as
+//! One atomic word holds the value in microseconds (upper half, up to 71 minutes) and its time in milliseconds since the
+//! epoch (lower half), so that workers read a consistent pair. The time wraps after 49.7 days: a gap of that length counts as
 //! short, which delays the decay by one time constant at most.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -9,45 +9,45 @@ use std::time::Duration;
 
 use crate::time::Nanos;
 
-/// Time constant with which faster samples decay in.
+/// Time constant of the decay towards faster samples.
 const DECAY_MS: f64 = 10_000.0;
-/// How far a sample may lie before the last one. Workers read the same clock, so that is less than a turn of one of them.
+/// Maximum time by which a sample may precede the last one. Workers read the same clock, so it is less than a turn.
 const MAX_BACKWARDS_MS: u32 = 60_000;
 
-/// The average of one backend; 0 stands for "no sample yet".
+/// The average of one backend; 0 without a sample.
 #[derive(Debug, Default)]
 pub struct PeakEwma(AtomicU64);
 
 impl PeakEwma {
-    /// The current estimate, `None` before the first sample.
+    /// The average; `None` before the first sample.
     pub fn value(&self) -> Option<Duration> {
         self.micros().map(|micros| Duration::from_micros(u64::from(micros)))
     }
 
-    /// The same in microseconds, at least 1.
+    /// The average in microseconds, at least 1.
     pub(crate) fn micros(&self) -> Option<u32> {
         Some((self.0.load(Relaxed) >> 32) as u32).filter(|&micros| micros != 0)
     }
 
-    /// Takes a sample in: a slower one counts at once, a faster one by the time since the last.
+    /// Adds a sample. A slower one replaces the average, a faster one lowers it by the time since the last.
     pub(crate) fn observe(&self, sample: Duration, now: Nanos) {
         let sample = u32::try_from(sample.as_micros()).unwrap_or(u32::MAX).max(1);
         let now_ms = now.millis() as u32;
-        // A lost race drops one sample of many; trying once more is not worth the contention.
+        // A concurrent update may drop this sample; a retry is not worth the contention.
         let old = self.0.load(Relaxed);
         let (value, at) = ((old >> 32) as u32, old as u32);
         let next = if sample >= value {
             sample
         } else {
             let elapsed = now_ms.wrapping_sub(at);
-            // A time before the last one shows as a difference just below the wrap: that is no time at all.
+            // A time before the last one yields a difference just below the wrap; it counts as zero.
             let elapsed = if elapsed > u32::MAX - MAX_BACKWARDS_MS { 0 } else { elapsed };
             let keep = (-f64::from(elapsed) / DECAY_MS).exp();
             #[expect(clippy::cast_sign_loss, reason = "a share of a u32 between 0 and 1")]
             let kept = (f64::from(value - sample) * keep).round() as u32;
             sample.saturating_add(kept)
         };
-        // The time moves on only with the value: else samples in the same millisecond would never decay anything.
+        // The time advances only with the value: else frequent samples, each too short to change it, would never lower it.
         let at = if next == value && sample < value { at } else { now_ms };
         let _ = self.0.compare_exchange(old, u64::from(next) << 32 | u64::from(at), Relaxed, Relaxed);
     }

@@ -1,7 +1,7 @@
-//! One attempt's place on a backend: taken when the attempt starts, given back by drop, settled at most once.
+//! The lease that an attempt holds of its backend, and what its result changes about that backend.
 //!
-//! Held by `attempt` until the exchange has ended on both sides. Dropping it unsettled leaves no trace but the in-flight
-//! count going down: that is what client aborts, losers of a hedge and requests never sent do
+//! `attempt` holds the lease until the exchange has ended on both sides. A lease that is dropped without a recorded result
+//! changes nothing but the in-flight count: client aborts, lost hedges and requests that were never sent
 //! (docs/reference/behaviour.md#guarantees).
 
 use std::sync::Arc;
@@ -14,9 +14,9 @@ use crate::attempt::breaker::{Circuit, Pass};
 use crate::health::{Fitness, Transition};
 use crate::time::Nanos;
 
-/// A place on a backend.
+/// Counts one attempt on a backend until dropped.
 #[derive(Debug)]
-#[must_use = "dropping a lease gives the place back"]
+#[must_use = "dropping a lease releases it"]
 pub struct Lease {
     backend: Arc<Backend>,
     index: usize,
@@ -25,16 +25,16 @@ pub struct Lease {
     share: Option<ClientShareGuard>,
 }
 
-/// How an attempt went, as far as its backend is concerned.
+/// Result of an attempt, for the state of its backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
-    /// Answered with this status.
+pub enum AttemptResult {
+    /// The backend answered with this status.
     Answered(u16),
-    /// Failed, and the backend is to blame.
+    /// The attempt failed because of the backend.
     Failed(Blame),
 }
 
-/// What a verdict has changed.
+/// Changes of a backend's state, at most one of each kind.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Transitions {
     /// The backend became healthy or unhealthy.
@@ -49,38 +49,38 @@ impl Lease {
         self.index
     }
 
-    /// Counts it for the client whose request it is for.
+    /// Counts it in the share of a client.
     pub(crate) fn for_client(mut self, client: Option<&ClientShare>) -> Self {
         self.share = client.map(|client| client.take(LimitId::of(&self.backend)));
         self
     }
 
-    /// Whether a backend in doubt waits for this attempt's answer.
+    /// Returns whether the attempt is a trial of an unhealthy backend or a probe of a half-open circuit.
     pub fn is_probe(&self) -> bool {
         self.trial || self.pass == Pass::Probe
     }
 
-    /// What is needed to book a failure after the lease was dropped.
+    /// Returns what is needed to record a failure after the lease was dropped.
     pub(crate) fn unrecorded(&self) -> UnrecordedAttempt {
         UnrecordedAttempt { index: self.index, pass: self.pass, is_trial: self.trial }
     }
 
-    /// Books the verdict; the lease then goes on to count as in flight, no more.
-    pub(crate) fn record(&mut self, pool: &Pool, verdict: Verdict, now: Nanos) -> Transitions {
+    /// Records the result, at most once. The lease still counts as in flight.
+    pub(crate) fn record(&mut self, pool: &Pool, result: AttemptResult, now: Nanos) -> Transitions {
         let Some(member) = pool.members.get(self.index) else { return Transitions::default() };
-        let is_error = matches!(verdict, Verdict::Answered(status) if status >= 500);
-        if matches!(verdict, Verdict::Answered(_)) && !is_error {
+        let is_error = matches!(result, AttemptResult::Answered(status) if status >= 500);
+        if matches!(result, AttemptResult::Answered(_)) && !is_error {
             self.backend.last_success.store(now.get(), Relaxed);
         }
-        let counts_for_circuit = match verdict {
-            Verdict::Failed(blame) => blame.opens_circuit.then_some(true),
-            Verdict::Answered(_) => {
+        let counts_for_circuit = match result {
+            AttemptResult::Failed(blame) => blame.opens_circuit.then_some(true),
+            AttemptResult::Answered(_) => {
                 Some(is_error && pool.options.breaker.as_ref().is_some_and(|options| options.count_5xx))
             }
         };
-        let failed_health = match verdict {
-            Verdict::Failed(blame) => Some(blame.word),
-            Verdict::Answered(_) => {
+        let failed_health = match result {
+            AttemptResult::Failed(blame) => Some(blame.word),
+            AttemptResult::Answered(_) => {
                 let counts = is_error && member.spec.passive.as_ref().is_some_and(|options| options.count_5xx);
                 counts.then_some("5xx")
             }
@@ -129,7 +129,7 @@ impl Lease {
     }
 }
 
-/// An attempt whose place was given back and which may still be booked as failed.
+/// An attempt whose lease was dropped and which may still be recorded as failed.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UnrecordedAttempt {
     index: usize,
@@ -143,7 +143,6 @@ impl UnrecordedAttempt {
         self.index
     }
 
-    /// Books the failure.
     pub(crate) fn fail(self, pool: &Pool, blame: Blame, now: Nanos) -> Transitions {
         let Self { index, pass, is_trial } = self;
         let passive = pool.members.get(index).and_then(|member| member.spec.passive.as_ref());
@@ -159,7 +158,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         self.leave_circuit();
         self.leave_trial();
-        // Lowered before the waiters are looked at: see `admit::waiters`.
+        // Lowered before the waiters are read: see `admit::waiters`.
         self.backend.in_flight.fetch_sub(1, SeqCst);
         if let Some(limits) = self.backend.limits.get() {
             limits.on_backend_free();
@@ -168,13 +167,13 @@ impl Drop for Lease {
 }
 
 impl Pool {
-    /// Whether this client already holds its share of a backend.
+    /// Returns whether this client holds its share of a backend.
     pub(crate) fn is_held_by(&self, client: &ClientShare, index: usize) -> bool {
         let limit = self.options.client_limit;
         self.members.get(index).is_some_and(|member| client.is_at(LimitId::of(&member.state), limit))
     }
 
-    /// Takes a place on a backend. It may fail where [`Pool::check`] just said yes: other workers take places too.
+    /// Takes a lease. May fail after [`Pool::check`] succeeded, because other workers take leases too.
     pub(crate) fn lease(&self, index: usize, now: Nanos, panic: bool) -> Result<Lease, Unavailable> {
         let member = self.check(index, now, panic)?;
         let state = &member.state;

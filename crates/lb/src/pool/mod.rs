@@ -1,7 +1,7 @@
-//! The backends of one upstream as all workers share them: fixed facts, and counters made of atomics.
+//! The backends of one upstream: their configuration, and the state that all workers share in atomics.
 //!
-//! Built with the snapshot; a reload keeps the state of backends that stay (docs/reference/behaviour.md#reload). It decides
-//! whether a backend can be taken now and counts every attempt; `balance` decides the order of the backends.
+//! Created with the snapshot; a reload keeps the state of backends that stay (docs/reference/behaviour.md#reload). The pool
+//! decides whether a backend is available and counts every attempt; `balance` chooses between backends.
 
 mod latency;
 mod lease;
@@ -13,45 +13,45 @@ use std::time::Duration;
 
 pub use latency::PeakEwma;
 pub(crate) use lease::UnrecordedAttempt;
-pub use lease::{Lease, Transitions, Verdict};
+pub use lease::{AttemptResult, Lease, Transitions};
 
 use crate::admit::RouteLimits;
 use crate::attempt::breaker::{Breaker, BreakerOptions};
 use crate::health::{Fitness, Health, PassiveOptions};
 use crate::time::Nanos;
 
-/// Effective weights are in tenths, so that slow start has ten equal steps.
+/// Effective weights are in tenths, because slow start has ten steps.
 pub(crate) const WEIGHT_STEPS: u32 = 10;
 
 /// One backend as configured.
 #[derive(Clone, Debug)]
 pub struct Spec {
-    /// Its id, unique in the upstream.
+    /// Id, unique in the upstream.
     pub id: String,
-    /// Its address as written; with the upstream's name it is the identity that a reload keeps.
+    /// Address as written. A reload keeps the state of the backend with the same address.
     pub address: String,
-    /// 1-1000.
+    /// Weight, 1 to 1000.
     pub weight: u32,
-    /// Passive health; `None` when it is off.
+    /// Passive health checks; `None` disables them.
     pub passive: Option<PassiveOptions>,
-    /// Whether it has active probes.
+    /// Whether it has active health checks.
     pub probed: bool,
 }
 
-/// What holds for all backends of an upstream.
+/// Options of all backends of an upstream.
 #[derive(Clone, Debug)]
 pub struct PoolOptions {
-    /// Requests at a time on one backend.
+    /// Maximum number of requests in flight on one backend.
     pub inflight_limit: u32,
-    /// The part of it that one client connection may hold: [`crate::admit::client_limit`].
+    /// Part of `inflight_limit` that one client connection may use: [`crate::admit::client_limit`].
     pub client_limit: u32,
-    /// How long a recovered backend takes to its full weight; zero: no time.
+    /// Time in which a recovered backend reaches its full weight; zero disables slow start.
     pub slow_start: Duration,
-    /// Below this share of healthy backends health is ignored; 0: never.
+    /// Health is ignored below this share of healthy backends; 0 disables that.
     pub panic_threshold_percent: u32,
-    /// Share of the pool, by count, that passive health may take out together; a pool's only backend always stays.
+    /// Share of the pool, by count, that passive health may eject together. A pool's only backend is never ejected.
     pub max_ejected_percent: u32,
-    /// `None` when circuit breakers are off.
+    /// `None` disables circuit breakers.
     pub breaker: Option<BreakerOptions>,
 }
 
@@ -68,60 +68,59 @@ impl Default for PoolOptions {
     }
 }
 
-/// The living state of one backend, on cache lines of its own: workers write to it at every request.
+/// State of one backend, on its own cache lines because workers write to it for every request.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 pub struct Backend {
     in_flight: AtomicU32,
-    /// Its health record.
+    /// Health.
     pub health: Health,
-    /// Its circuit.
+    /// Circuit breaker.
     pub breaker: Breaker,
-    /// Its response time.
+    /// Average response time.
     pub latency: PeakEwma,
-    /// When it last sent a response head to anyone; 0 when it never did.
+    /// When it last sent a response head; 0 if never.
     last_head: AtomicU64,
-    /// When it last completed a response with a status below 500.
+    /// When it last completed a response with a status below 500; 0 if never.
     last_success: AtomicU64,
-    /// Outlives pools: a place that returns late calls the waiters of today.
+    /// Survives reloads, so that a lease dropped late still wakes the current waiters.
     limits: OnceLock<Arc<RouteLimits>>,
 }
 
 impl Backend {
-    /// Attempts that are on it now, in the whole process.
+    /// Number of its attempts in the process.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Relaxed)
     }
 
-    /// A response head came from it, for whichever request.
     pub(crate) fn on_head(&self, now: Nanos) {
         self.last_head.store(now.get(), Relaxed);
     }
 
-    /// Whether it has sent no response head to anyone after `since`: a slow answer then is a sign of a sick backend and not
-    /// of a slow URL.
+    /// Returns whether it has sent no response head for any request after `since`. A slow response is then a sign of a
+    /// failing backend rather than of a slow resource.
     pub(crate) fn is_silent_since(&self, since: Nanos) -> bool {
         self.last_head.load(Relaxed) <= since.get()
     }
 
-    /// Whether it has answered no request well after `since`.
+    /// Returns whether it has completed no successful response after `since`.
     pub(crate) fn is_failing_since(&self, since: Nanos) -> bool {
         self.last_success.load(Relaxed) <= since.get()
     }
 
-    /// Whether it has answered a request well less than `grace` ago.
+    /// Returns whether it has completed a successful response less than `grace` ago.
     pub(crate) fn succeeded_within(&self, grace: Duration, now: Nanos) -> bool {
         let last = self.last_success.load(Relaxed);
         last != 0 && now.elapsed_since(Nanos::new(last)) < grace
     }
 }
 
-/// One backend of a pool: its facts and its state.
+/// One backend of a pool.
 #[derive(Debug)]
 pub struct Member {
-    /// As configured.
+    /// Its configuration.
     pub spec: Spec,
-    /// Shared with the pool of the previous configuration, if it was there.
+    /// Its state, shared with the pools of other configurations.
     pub state: Arc<Backend>,
 }
 
@@ -133,19 +132,17 @@ pub struct Pool {
     limits: Option<Arc<RouteLimits>>,
 }
 
-/// Why a backend cannot be taken.
+/// Why a backend is not available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unavailable {
-    /// Unhealthy or draining.
+    /// Unhealthy or drained.
     Unhealthy,
-    /// Its circuit is open.
     CircuitOpen,
-    /// At its in-flight limit.
     Full,
 }
 
 impl Pool {
-    /// A pool of `specs`; backends whose address is in `previous` keep their state.
+    /// Creates a pool. Backends whose address is in `previous` keep their state.
     pub fn build(specs: Vec<Spec>, options: PoolOptions, previous: Option<&Self>) -> Self {
         let member = |spec: Spec| {
             let kept = previous.and_then(|pool| pool.members.iter().find(|old| old.spec.address == spec.address));
@@ -156,7 +153,7 @@ impl Pool {
         Self { members: specs.into_iter().map(member).collect(), options, limits: None }
     }
 
-    /// Joins the pool to its upstream's counts: whoever waits there for a backend is called when one becomes free.
+    /// Connects the pool to its upstream's limits, whose waiting requests are woken when a backend becomes free.
     #[must_use]
     pub fn with_limits(mut self, limits: &Arc<RouteLimits>) -> Self {
         for member in &self.members {
@@ -166,7 +163,7 @@ impl Pool {
         self
     }
 
-    /// The upstream's counts, if it was joined to them.
+    /// The upstream's limits, if [`Pool::with_limits`] was called.
     pub fn limits(&self) -> Option<&Arc<RouteLimits>> {
         self.limits.as_ref()
     }
@@ -176,30 +173,30 @@ impl Pool {
         &self.members
     }
 
-    /// What holds for all of them.
+    /// Options of the pool.
     pub fn options(&self) -> &PoolOptions {
         &self.options
     }
 
-    /// How many are healthy, drained ones included.
+    /// Number of healthy backends, drained ones included.
     pub fn healthy(&self) -> usize {
         self.members.iter().filter(|member| member.state.health.is_healthy()).count()
     }
 
-    /// A backend became fit again: whoever waits for one may go. The prober calls this after a transition.
+    /// Wakes requests that wait for a backend. Must be called after a backend became healthy.
     pub fn on_recovery(&self) {
         if let Some(limits) = &self.limits {
             limits.on_backend_free();
         }
     }
 
-    /// Whether so few are healthy that health is ignored.
+    /// Returns whether so few backends are healthy that health is ignored.
     pub(crate) fn in_panic(&self) -> bool {
         let threshold = self.options.panic_threshold_percent as usize;
         threshold > 0 && self.healthy() * 100 < threshold * self.members.len()
     }
 
-    /// Weight of a backend at `now` in tenths, slow start included, whether or not it may be taken.
+    /// Weight of a backend at `now` in tenths, slow start included. Does not check whether it is available.
     pub fn effective_weight(&self, index: usize, now: Nanos) -> u32 {
         let Some(member) = self.members.get(index) else { return 0 };
         let weight = member.spec.weight;
@@ -210,12 +207,12 @@ impl Pool {
         if passed >= ramp {
             return weight * WEIGHT_STEPS;
         }
-        // Ten steps over the ramp: 10 % at once, 20 % after a tenth of it, and so on.
+        // 10 % at once, 20 % after a tenth of the time, and so on.
         let step = passed.as_nanos() * u128::from(WEIGHT_STEPS) / ramp.as_nanos().max(1);
         weight * (step as u32 + 1).min(WEIGHT_STEPS)
     }
 
-    /// Whether a backend may be taken now. Three loads of one cache line where all is well.
+    /// Returns the backend if it is available. Costs three loads of one cache line in the common case.
     pub(crate) fn check(&self, index: usize, now: Nanos, panic: bool) -> Result<&Member, Unavailable> {
         let member = self.members.get(index).ok_or(Unavailable::Unhealthy)?;
         let state = &*member.state;

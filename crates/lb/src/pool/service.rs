@@ -1,7 +1,7 @@
-//! How many backends of a pool may be out of service together: the bounds on passive ejection and on open circuits.
+//! Limits of how many backends passive health may eject together and how many circuits may be open.
 //!
-//! Failures can be made by whoever chooses the URLs, so neither may ever take away the last backend. A backend is marked
-//! first and counted again afterwards: of two workers that do so at the same moment both may undo it, never neither.
+//! Clients can provoke failures by the requests that they choose, so neither may remove the last backend. A backend is marked
+//! first and counted afterwards: of two workers that do so concurrently, both may undo it, but never neither.
 
 use super::{Member, Pool};
 use crate::attempt::breaker::{Count, Pass};
@@ -9,7 +9,7 @@ use crate::health::{PassiveOptions, Transition};
 use crate::time::Nanos;
 
 impl Pool {
-    /// Books a failure for the circuit of a backend. Returns true if that opened it.
+    /// Counts a failure for the circuit of a backend. Returns whether that opened it.
     pub(super) fn on_circuit_failure(&self, index: usize, pass: Pass, now: Nanos) -> bool {
         let (Some(options), Some(member)) = (&self.options.breaker, self.members.get(index)) else { return false };
         let breaker = &member.state.breaker;
@@ -34,7 +34,7 @@ impl Pool {
         }
     }
 
-    /// Books a failed request for the passive health of a backend. Returns the transition if that took it out.
+    /// Counts a failed request for the passive health of a backend. Returns the transition if that ejected it.
     pub(super) fn on_passive_failure(
         &self,
         index: usize,
@@ -61,12 +61,12 @@ impl Pool {
         transition
     }
 
-    /// A share of the pool by count, rounded down.
+    /// Number of backends that are `percent` of the pool, rounded down.
     fn share(&self, percent: u32) -> usize {
         self.members.len() * percent.min(100) as usize / 100
     }
 
-    /// Whether another backend than this one is healthy, not drained, and has a closed circuit.
+    /// Returns whether another backend is healthy, not drained, and has a closed circuit.
     fn serves_without(&self, index: usize) -> bool {
         let serves = |member: &Member| {
             let health = &member.state.health;

@@ -1,4 +1,4 @@
-//! Books of a pool: places, verdicts, slow start, panic, state over a reload.
+//! Leases, recorded results, slow start, panic mode, state across a reload.
 
 use super::*;
 use crate::attempt::breaker::{BreakerOptions, Circuit};
@@ -38,14 +38,14 @@ fn places_are_bounded_and_return_by_drop() {
 }
 
 /// A failure that counts for health and circuit alike.
-pub(crate) const LOST: Verdict = Verdict::Failed(Blame { word: "reset", opens_circuit: true });
+pub(crate) const LOST: AttemptResult = AttemptResult::Failed(Blame { word: "reset", opens_circuit: true });
 
 fn without_breaker() -> PoolOptions {
     PoolOptions { breaker: None, ..Default::default() }
 }
 
-fn record(pool: &Pool, index: usize, verdict: Verdict, now: Nanos) -> Transitions {
-    pool.lease(index, now, false).unwrap().record(pool, verdict, now)
+fn record(pool: &Pool, index: usize, result: AttemptResult, now: Nanos) -> Transitions {
+    pool.lease(index, now, false).unwrap().record(pool, result, now)
 }
 
 fn fail_thrice(pool: &Pool, index: usize) {
@@ -62,7 +62,7 @@ fn failures_make_a_backend_unhealthy_once_and_one_trial_brings_it_back() {
     let mut trial = pool.lease(0, later, false).unwrap();
     assert!(trial.is_probe());
     assert_eq!(pool.lease(0, later, false).unwrap_err(), Unavailable::Unhealthy, "one trial at a time");
-    let transitions = trial.record(&pool, Verdict::Answered(204), later);
+    let transitions = trial.record(&pool, AttemptResult::Answered(204), later);
     assert_eq!(transitions.health, Some(Transition { healthy: true, reason: "trial" }));
     drop(trial);
     assert!(pool.lease(0, later, false).is_ok_and(|lease| !lease.is_probe()));
@@ -94,13 +94,13 @@ fn a_probe_of_an_open_circuit_gives_its_slot_back_when_it_is_dropped() {
     assert_eq!(pool.lease(0, later, false).unwrap_err(), Unavailable::CircuitOpen, "one probe at a time");
     drop(probe);
     let mut probe = pool.lease(0, later, false).unwrap();
-    assert_eq!(probe.record(&pool, Verdict::Answered(200), later).circuit, Some(Circuit::Closed));
+    assert_eq!(probe.record(&pool, AttemptResult::Answered(200), later).circuit, Some(Circuit::Closed));
     assert!(pool.lease(0, later, false).is_ok_and(|lease| !lease.is_probe()), "the circuit is closed again");
 }
 
 #[test]
 fn server_errors_count_only_where_they_are_told_to() {
-    let answer = |pool: &Pool, status| record(pool, 0, Verdict::Answered(status), NOW);
+    let answer = |pool: &Pool, status| record(pool, 0, AttemptResult::Answered(status), NOW);
     let all = pool(&[1, 1], PoolOptions::default());
     assert!((0..100).all(|_| answer(&all, 500) == Transitions::default()));
 
@@ -116,7 +116,7 @@ fn server_errors_count_only_where_they_are_told_to() {
 #[test]
 fn failures_to_connect_count_for_health_and_never_for_the_circuit() {
     let pool = pool(&[1, 1], PoolOptions::default());
-    let failed = Verdict::Failed(FailureKind::ConnectRefused.blame().unwrap());
+    let failed = AttemptResult::Failed(FailureKind::ConnectRefused.blame().unwrap());
     let transitions = [0; 3].map(|_| record(&pool, 0, failed, NOW));
     assert!(transitions[2].health.is_some());
     assert!(pool.members()[0].state.breaker.is_closed());
@@ -131,7 +131,7 @@ fn a_failure_that_is_booked_late_counts_like_one_that_is_booked_at_once() {
             let unrecorded = late.lease(0, NOW, false).unwrap().unrecorded();
             assert_eq!(
                 unrecorded.fail(&late, blame, NOW),
-                record(&at_once, 0, Verdict::Failed(blame), NOW),
+                record(&at_once, 0, AttemptResult::Failed(blame), NOW),
                 "{kind:?}"
             );
         }
@@ -177,7 +177,7 @@ fn passive_health_and_circuits_together_never_take_the_last_backend() {
     assert_eq!(serving(), 1, "{pool:?}");
     // The other three return; the last one is then not spared any more.
     let later = Nanos::from_millis(31_000);
-    (0..4).for_each(|index| _ = record(&pool, index, Verdict::Answered(200), later));
+    (0..4).for_each(|index| _ = record(&pool, index, AttemptResult::Answered(200), later));
     assert_eq!(pool.healthy(), 4);
     (0..3).for_each(|_| _ = pool.lease(3, later, false).unwrap().record(&pool, LOST, later));
     assert_eq!(pool.healthy(), 3);
@@ -201,7 +201,7 @@ fn slow_start_has_ten_equal_steps_and_none_at_start() {
     assert_eq!(pool.effective_weight(0, NOW), 70);
     fail_thrice(&pool, 0);
     let back = Nanos::from_millis(20_000);
-    record(&pool, 0, Verdict::Answered(200), back);
+    record(&pool, 0, AttemptResult::Answered(200), back);
     let weights: Vec<u32> = (0..12).map(|n| pool.effective_weight(0, Nanos::from_millis(20_000 + n * 100))).collect();
     assert_eq!(weights, [7, 14, 21, 28, 35, 42, 49, 56, 63, 70, 70, 70]);
 }

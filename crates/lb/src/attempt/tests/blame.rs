@@ -134,7 +134,7 @@ fn an_answer_to_others_shortly_before_or_at_any_time_after_the_request_was_sent_
         }
         assert_eq!(bench.transitions(), [], "answers after {answers} ms");
         let latency = bench.upstream.pool().members()[0].state.latency.value().unwrap();
-        assert!(latency < Duration::from_secs(1), "{latency:?}: booked as slow; answers after {answers} ms");
+        assert!(latency < Duration::from_secs(1), "{latency:?}: blamed as slow; answers after {answers} ms");
     }
 }
 

@@ -33,8 +33,8 @@ fn a_hedge_starts_late_and_the_first_head_wins() {
         assert_eq!(progress.hedge, Some(if winner_is_hedge { HedgeResult::Won } else { lost }));
         assert_eq!((progress.attempts, progress.retries, progress.hedged), (2, 0, true));
         let latency = |index: usize| bench.upstream.pool().members()[index].state.latency.value();
-        let booked = if winner_is_hedge { backend } else { primary };
-        assert!(latency(booked).is_some());
+        let blamed = if winner_is_hedge { backend } else { primary };
+        assert!(latency(blamed).is_some());
         assert_eq!((0..3).filter(|&index| latency(index).is_some()).count(), 1, "the loser counts for nothing");
         attempt.on_complete(&mut bench.cx());
         assert_eq!(bench.in_flight(), 0);
