@@ -232,7 +232,7 @@ impl Listeners {
                     .map_err(|error| error.to_string()),
             };
             if let Err(error) = done {
-                tracing::error!("UDP port {}: the new configuration has no effect on this listener: {error}", new.port);
+                tracing::error!("UDP port {}: listener keeps its previous settings: {error}", new.port);
             }
         }
         for (number, listener) in self.iter_mut() {

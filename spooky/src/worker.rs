@@ -273,6 +273,6 @@ fn tell_dropped(inbox: &Inbox, number: usize, told: &mut Option<Instant>, now: I
     let dropped = inbox.take_dropped();
     if dropped > 0 {
         *told = Some(now);
-        tracing::warn!("worker-{number} dropped {dropped} datagrams that arrived at other workers: its inbox was full");
+        tracing::warn!("worker-{number}: inbox full, dropped {dropped} forwarded datagrams");
     }
 }

@@ -16,13 +16,13 @@ pub(super) const VERSION: &str = concat!(
 
 /// HTTP/3 edge reverse proxy and load balancer
 ///
-/// Without a command, the configuration file is loaded, checked and served.
+/// Without a command, loads, checks and serves the configuration file.
 #[derive(Debug, Parser)]
 #[command(name = "spooky", version = VERSION, args_conflicts_with_subcommands = true, max_term_width = 100)]
 pub(super) struct Arguments {
     #[command(flatten)]
     run: Run,
-    /// Check only, as the command `check`
+    /// Check the configuration and exit, like the command `check`
     #[arg(long, conflicts_with = "tls_keylog")]
     check: bool,
     /// With --check: print the problems as a JSON array
@@ -45,7 +45,7 @@ pub(super) struct File {
 pub(super) struct Run {
     #[command(flatten)]
     pub(super) file: File,
-    /// Append the TLS secrets to the file that SSLKEYLOGFILE names, so that captured packets can be read
+    /// Append TLS secrets to the file named by SSLKEYLOGFILE, to decrypt packet captures
     #[arg(long)]
     pub(super) tls_keylog: bool,
 }
@@ -63,13 +63,13 @@ pub(super) struct Check {
 /// What the process can do.
 #[derive(Debug, PartialEq, Eq, Subcommand)]
 pub(super) enum Command {
-    /// Load, check and serve (what happens without a command, too)
+    /// Load, check and serve the configuration (the default command)
     Run(Run),
-    /// Check the configuration, its files, accounts and ports; start nothing
+    /// Check the configuration, its files, accounts and ports, and exit
     Check(Check),
-    /// Show HTTP/3 at work on this machine: an embedded backend, a certificate of its own, one request, a curl line
+    /// Run a demo on loopback: an embedded backend, a self-signed certificate, one HTTP/3 request
     Demo {
-        /// The UDP port on 127.0.0.1 to serve on
+        /// The UDP port on 127.0.0.1
         #[arg(long, value_name = "PORT", default_value_t = 9889, value_parser = clap::value_parser!(u16).range(1..))]
         port: u16,
     },
@@ -77,11 +77,11 @@ pub(super) enum Command {
     Schema,
     /// Print the configuration in effect as YAML, every key present, secrets redacted
     Defaults {
-        /// A configuration file; without one, what the smallest file gets
+        /// The configuration file [default: the smallest valid configuration]
         #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
         config: Option<PathBuf>,
     },
-    /// Print the completion script of a shell
+    /// Print the completion script for a shell
     Completions {
         /// The shell
         shell: Shell,

@@ -38,7 +38,7 @@ type Error = Box<dyn std::error::Error + Send + Sync>;
 pub(super) async fn get(server: SocketAddr, host: &str, trusted: CertificateDer<'static>) -> Result<Reply, String> {
     match tokio::time::timeout(LIMIT, exchange(server, host, trusted)).await {
         Ok(reply) => reply.map_err(|error| error.to_string()),
-        Err(_) => Err(format!("none within {} s", LIMIT.as_secs())),
+        Err(_) => Err(format!("no response within {} s", LIMIT.as_secs())),
     }
 }
 
@@ -78,7 +78,7 @@ async fn request(mut sender: SendRequest<OpenStreams, Bytes>, url: String, began
     while let Some(mut piece) = stream.recv_data().await? {
         let piece = piece.copy_to_bytes(piece.remaining());
         if body.len() + piece.len() > MAX_BODY_BYTES {
-            return Err(format!("its body is longer than {MAX_BODY_BYTES} bytes").into());
+            return Err(format!("the body is longer than {MAX_BODY_BYTES} bytes").into());
         }
         body.extend_from_slice(&piece);
     }

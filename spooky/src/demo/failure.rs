@@ -41,13 +41,13 @@ impl fmt::Display for Failure {
             Self::Setup { step, reason } => write!(out, "error: cannot {step}: {reason}"),
             Self::PortInUse(port) => write!(
                 out,
-                "error: port {port} on 127.0.0.1 is in use\n    hint: choose another one with --port, or stop the program that has it"
+                "error: port {port} on 127.0.0.1 is in use\n    hint: choose another port with --port, or stop the program that uses this one"
             ),
             Self::Configuration(problems) => write!(out, "{}{}", problems.plain(), problems.summary()),
             Self::Start(error) => write!(out, "error: {error}"),
-            Self::Request(reason) => write!(out, "error: the request got no answer: {reason}"),
-            Self::Answer(status) => write!(out, "error: the answer should be a success, and is {status}"),
-            Self::CutShort => out.write_str("Stopped before the last connections had ended."),
+            Self::Request(reason) => write!(out, "error: the request failed: {reason}"),
+            Self::Answer(status) => write!(out, "error: the request was answered with status {status}"),
+            Self::CutShort => out.write_str("Stopped before all connections were closed."),
         }
     }
 }

@@ -149,7 +149,7 @@ fn invitation(port: u16, identity: &Identity) -> String {
     let cert = quoted(&identity.cert.display().to_string());
     format!(
         "\
-Try it with a curl that has HTTP3 among the features of `curl --version`:
+Try it with a curl that lists HTTP3 in `curl --version`:
 
   curl --http3-only --cacert {cert} {url}/
   curl --http3-only -k {url}/

@@ -51,7 +51,7 @@ fn answer(request: Request<Incoming>) -> Response<Body> {
     match request.uri().path() {
         "/" => text(&request, StatusCode::OK, greeting(&request)),
         "/echo" => echo(request),
-        path => text(&request, StatusCode::NOT_FOUND, format!("Nothing haunts {path}: try / or /echo.\n")),
+        path => text(&request, StatusCode::NOT_FOUND, format!("No page at {path}. Try / or /echo.\n")),
     }
 }
 

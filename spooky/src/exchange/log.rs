@@ -111,12 +111,12 @@ pub(super) fn aborted(request_id: &[u8], abort: Abort) {
     match abort {
         Abort::Reset(code) => tracing::debug!("Request reset by the client: code={code:#x} request_id={}", id()),
         Abort::Stopped(code) => {
-            tracing::debug!("Response not wanted by the client any more: code={code:#x} request_id={}", id());
+            tracing::debug!("Response stopped by the client: code={code:#x} request_id={}", id());
         }
         Abort::Malformed(reason) => {
-            tracing::debug!("Request ended, it breaks the protocol: {reason} request_id={}", id());
+            tracing::debug!("Request malformed: {reason} request_id={}", id());
         }
-        Abort::Closed => tracing::debug!("Request cut off, the drain has ended: request_id={}", id()),
+        Abort::Closed => tracing::debug!("Request reset at the end of the drain: request_id={}", id()),
         Abort::Lost => tracing::debug!("Request ended with the client's connection: request_id={}", id()),
     }
 }

@@ -38,10 +38,10 @@ pub(crate) fn watch_over(control: &Arc<Control<Arc<Snapshot>>>, epoch: Instant, 
     let report = |end, pause: Duration| {
         let pause = pause.as_millis();
         match end {
-            End::Error(error) => tracing::error!(
-                "Health checks disabled: no Tokio runtime available: {error}; trying again in {pause} ms"
-            ),
-            End::Panic => tracing::error!("Background task 'probes' panicked; starting it again in {pause} ms"),
+            End::Error(error) => {
+                tracing::error!("Health checks disabled: no Tokio runtime available: {error}; restarting in {pause} ms")
+            }
+            End::Panic => tracing::error!("Background task 'probes' panicked; restarting in {pause} ms"),
         }
     };
     supervise(control, RestartBackoff::new(), |_| run(control, epoch, seed), report);

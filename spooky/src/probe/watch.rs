@@ -44,11 +44,11 @@ pub(super) enum ProbeFailure {
 impl fmt::Display for ProbeFailure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Status(status) => write!(out, "status {status} is not expected"),
+            Self::Status(status) => write!(out, "unexpected status {status}"),
             Self::Unreachable(reason) => out.write_str(reason),
             Self::Transport(kind) => write!(out, "{kind}"),
             Self::Timeout(timeout) => write!(out, "no answer within {} ms", timeout.as_millis()),
-            Self::Unsent => out.write_str("too many connections in the process"),
+            Self::Unsent => out.write_str("too many connections"),
         }
     }
 }

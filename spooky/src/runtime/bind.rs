@@ -74,7 +74,7 @@ fn endpoint(config: &Config, address: SocketAddr, workers: u16, attach: Attach) 
 /// Whether the kernel steers. Where it does not, workers pass on what is not theirs, so that only speed is lost.
 fn steers(attached: &io::Result<()>, address: SocketAddr) -> bool {
     if let Err(error) = attached {
-        tracing::warn!("UDP {address}: packets cannot be steered to their workers by the kernel: {error}");
+        tracing::warn!("UDP {address}: no kernel steering, workers forward packets to each other: {error}");
     }
     attached.is_ok()
 }

@@ -84,7 +84,7 @@ impl Listeners {
         if self.removed.iter().any(|(removed, socket)| removed == written && socket.strong_count() > 0) {
             let (address, port) = written;
             return Err(StartError(format!(
-                "Failed to bind UDP socket {address}:{port}: the listener that was removed there still drains\n    \
+                "Failed to bind UDP socket {address}:{port}: a removed listener on this address is still draining\n    \
                  hint: reload again after performance.shutdown_drain_timeout_ms"
             )));
         }

@@ -117,7 +117,7 @@ impl Running {
                 let read = tokio::select! {
                     read = spawn_blocking(move || read(&path)) => read,
                     () = signals.stop() => {
-                        tracing::warn!("Configuration reload abandoned: {} is still being read", file.display());
+                        tracing::warn!("Configuration reload cancelled by shutdown: {} is still being read", file.display());
                         break;
                     }
                 };

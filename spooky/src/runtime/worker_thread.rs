@@ -28,10 +28,10 @@ impl WorkerThread {
             let (number, running, pause) = (self.number, &self.state.running_workers, pause.as_millis());
             match end {
                 End::Error(error) => tracing::error!(
-                    "worker-{number} cannot run: {error}; {running}, not ready; starting it again in {pause} ms"
+                    "worker-{number} failed to start: {error}; {running}, not ready; restarting in {pause} ms"
                 ),
                 End::Panic => tracing::error!(
-                    "worker-{number} panicked, its connections are lost; {running}, not ready; replacing it in {pause} ms"
+                    "worker-{number} panicked, its connections are lost; {running}, not ready; restarting in {pause} ms"
                 ),
             }
         };
@@ -61,7 +61,7 @@ impl WorkerThread {
             let _counted = running.enter();
             if is_restart {
                 let ready = if running.is_complete() { "ready" } else { "not ready" };
-                tracing::info!("worker-{} runs again; {running}, {ready}", self.number);
+                tracing::info!("worker-{} restarted; {running}, {ready}", self.number);
             }
             worker.run().await;
             Ok(())

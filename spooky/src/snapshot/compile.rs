@@ -127,7 +127,7 @@ fn backends(upstream: &spooky_config::Upstream, tls: Option<&ClientTls>) -> Resu
                 let name = upstream.tls.server_name.clone().unwrap_or_else(|| backend.address.host.clone());
                 let server_name = name.clone().try_into().map_err(|_| {
                     StartError(format!(
-                        "Backend '{}' in upstream '{}': '{name}' is no TLS server name",
+                        "Backend '{}' in upstream '{}': '{name}' is not a valid TLS server name",
                         backend.id, upstream.name
                     ))
                 })?;
@@ -228,7 +228,7 @@ pub(crate) fn quic_keys(config: &Config) -> Result<QuicKeys, StartError> {
         }
         None => first_private_key(config)?,
     };
-    QuicKeys::derive(&secret).ok_or_else(|| StartError("Failed to derive the keys of QUIC".to_owned()))
+    QuicKeys::derive(&secret).ok_or_else(|| StartError("Failed to derive the QUIC keys".to_owned()))
 }
 
 fn first_private_key(config: &Config) -> Result<Vec<u8>, StartError> {

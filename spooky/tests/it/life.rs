@@ -234,7 +234,7 @@ async fn a_worker_that_cannot_start_is_tried_again_until_it_can() {
         let waits = wait::until(wait::BOUND, "the worker or the start to fail", || async {
             let output = program.output();
             let waits =
-                output.contains("worker-0 cannot run: ") && output.contains("; 0/1 workers running, not ready; ");
+                output.contains("worker-0 failed to start: ") && output.contains("; 0/1 workers running, not ready; ");
             (waits || output.contains("rror") || output.contains("Failed")).then_some(waits)
         });
         if !waits.await {
@@ -243,7 +243,7 @@ async fn a_worker_that_cannot_start_is_tried_again_until_it_can() {
         let pid = i32::try_from(program.pid()).ok().and_then(rustix::process::Pid::from_raw);
         let enough = Rlimit { current: Some(256), maximum: getrlimit(Resource::Nofile).maximum };
         prlimit(pid, Resource::Nofile, enough).unwrap();
-        program.line("worker-0 runs again; 1/1 workers running, ready").await;
+        program.line("worker-0 restarted; 1/1 workers running, ready").await;
         let connection = Client::new(&authority).connect_when_up(settings.addr(), NAME).await;
         assert_eq!(connection.get("/").await.unwrap().text(), "hello");
         drop(connection);

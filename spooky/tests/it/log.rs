@@ -168,7 +168,7 @@ async fn a_failed_probe_says_of_which_backend_and_why() {
     for (address, upstream, reason) in [
         (&http1, "old", "backend answered HTTP/1.x, HTTP/2 expected"),
         (&dead, "dead", "Connection refused (os error 111)"),
-        (&origin.url(), "wrong", "status 404 is not expected"),
+        (&origin.url(), "wrong", "unexpected status 404"),
     ] {
         let line = format!("WARN spooky::probe: Probe of {address} failed upstream={upstream} id=b1 reason={reason}");
         wait::until(wait::BOUND, &line, || async { (proxy.count(&line) > 0).then_some(()) }).await;

@@ -179,7 +179,7 @@ async fn a_removed_listener_that_comes_back_while_it_drains_is_refused_for_that_
     proxy.rewrite(&two);
     proxy.program.signal(Signal::HUP);
     proxy.logged("Configuration reload failed: 1 error(s); keeping generation 4", 1).await;
-    proxy.logged("the listener that was removed there still drains", 1).await;
+    proxy.logged("a removed listener on this address is still draining", 1).await;
     origin.open_gate();
     assert_eq!(request.await.unwrap().0, 200);
     assert_eq!(second.closed().await, Some(0x100), "H3_NO_ERROR");
@@ -427,7 +427,7 @@ async fn a_stop_in_the_middle_of_a_reload_drains() {
         assert_eq!(proxy.count("Spooky shutdown complete"), 1, "{stop:?}");
         assert_eq!(proxy.count("Configuration reload failed"), 0, "{stop:?}");
         let ended =
-            ["Configuration reloaded (generation=2)", "Configuration reload abandoned"].map(|end| proxy.count(end));
+            ["Configuration reloaded (generation=2)", "Configuration reload cancelled"].map(|end| proxy.count(end));
         match stop {
             Stop::Before => assert_eq!(ended, [0, 0], "a stop comes before a reload"),
             Stop::Behind => assert!(ended.iter().sum::<usize>() <= 1, "{ended:?}"),
