@@ -1,8 +1,7 @@
-//! Tells the program what it was built from, for `spooky version`. No time stamps: the same sources give the same program.
+//! Sets the build information of `spooky version`. Without a time stamp, so that builds are reproducible.
 
 use std::{path::Path, process::Command};
 
-/// What stands for a commit outside a repository.
 const UNKNOWN: &str = "unknown";
 
 fn main() {
@@ -17,8 +16,7 @@ fn variable(name: &str) -> String {
     std::env::var(name).unwrap_or_default()
 }
 
-/// The commit of the sources, if they are a repository of their own. Sources that only lie inside of another
-/// repository (a vendored or packaged copy) have none.
+/// Returns the commit of the sources, if they are their own repository and not a copy inside another one.
 fn commit() -> Option<String> {
     let manifest = variable("CARGO_MANIFEST_DIR");
     let root = Path::new(&manifest).parent()?;
@@ -26,7 +24,7 @@ fn commit() -> Option<String> {
     if Path::new(&top).canonicalize().ok()? != root.canonicalize().ok()? {
         return None;
     }
-    // The log of HEAD grows with every commit and checkout; HEAD itself names a branch and stays as it is.
+    // HEAD names a branch and does not change with a commit; its log does.
     for name in ["HEAD", "logs/HEAD"] {
         let path = root.join(git(root, &["rev-parse", "--git-path", name])?);
         if path.exists() {
@@ -36,7 +34,7 @@ fn commit() -> Option<String> {
     git(root, &["rev-parse", "HEAD"])
 }
 
-/// The output of a git command, or none without git or without a repository.
+/// Returns the output of a git command, `None` without git or without a repository.
 fn git(root: &Path, arguments: &[&str]) -> Option<String> {
     let output = Command::new("git").arg("-C").arg(root).args(arguments).output().ok()?;
     let text = String::from_utf8(output.stdout).ok()?;

@@ -1,7 +1,7 @@
-//! What the control plane tells a worker, or the prober: which configuration is in effect, and when to stop.
+//! Shared state by which the control plane controls a worker or the health checker: its configuration and its drain.
 //!
-//! The last order counts and can be read again at any time, so a worker that replaces one that panicked starts with it,
-//! and a busy worker skips configurations that were replaced before it looked.
+//! Only the current state is kept. A worker that replaces a panicked one starts with it, and a busy worker skips
+//! configurations that were replaced before it polled.
 
 use atomic_waker::AtomicWaker;
 use std::{
@@ -13,57 +13,53 @@ use std::{
     time::Duration,
 };
 
-/// The orders for one thread. `T` is its configuration.
+/// Controls one thread. `T` is its configuration.
 pub(crate) struct Control<T> {
-    /// Rises with every order, so that looking for a new one takes no lock.
+    /// Incremented by every change, so that polling needs no lock.
     version: AtomicU64,
-    orders: Mutex<Orders<T>>,
+    state: Mutex<ControlState<T>>,
     waker: AtomicWaker,
 }
 
-/// The orders in effect.
 #[derive(Clone)]
-pub(crate) struct Orders<T> {
-    /// The configuration to work with.
+pub(crate) struct ControlState<T> {
     pub(crate) setup: T,
-    /// Set once the thread is to stop: for how long it may go on with what it has begun.
+    /// Set when the thread must stop: the time limit for work in progress.
     pub(crate) drain: Option<Duration>,
 }
 
-/// Which order a thread has seen last.
+/// The version that a thread has read last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Seen(u64);
+pub(crate) struct SeenVersion(u64);
 
 impl<T: Clone> Control<T> {
-    /// Orders to work with `setup`.
     pub(crate) fn new(setup: T) -> Self {
         Self {
             version: AtomicU64::new(1),
-            orders: Mutex::new(Orders { setup, drain: None }),
+            state: Mutex::new(ControlState { setup, drain: None }),
             waker: AtomicWaker::new(),
         }
     }
 
-    /// Changes the configuration.
     pub(crate) fn reload(&self, setup: T) {
-        self.change(|orders| orders.setup = setup);
+        self.change(|state| state.setup = setup);
     }
 
-    /// Orders the thread to finish what it has begun, for this long at most, and to stop.
+    /// Makes the thread stop after at most `grace`, in which it finishes its work.
     pub(crate) fn drain(&self, grace: Duration) {
-        self.change(|orders| orders.drain = Some(grace));
+        self.change(|state| state.drain = Some(grace));
     }
 
-    fn change(&self, change: impl FnOnce(&mut Orders<T>)) {
-        let mut orders = self.lock();
-        change(&mut orders);
+    fn change(&self, change: impl FnOnce(&mut ControlState<T>)) {
+        let mut state = self.lock();
+        change(&mut state);
         self.version.fetch_add(1, Ordering::Release);
-        drop(orders);
+        drop(state);
         self.waker.wake();
     }
 
-    /// The orders, if they are newer than what was seen; the task is woken when they change again.
-    pub(crate) fn poll(&self, seen: &mut Seen, cx: &mut Context<'_>) -> Option<Orders<T>> {
+    /// Returns the state if it has changed since `seen`. Registers the task for the next change.
+    pub(crate) fn poll(&self, seen: &mut SeenVersion, cx: &mut Context<'_>) -> Option<ControlState<T>> {
         self.waker.register(cx.waker());
         if self.version.load(Ordering::Acquire) == seen.0 {
             return None;
@@ -71,15 +67,14 @@ impl<T: Clone> Control<T> {
         Some(self.read(seen))
     }
 
-    /// The orders in effect.
-    pub(crate) fn read(&self, seen: &mut Seen) -> Orders<T> {
-        let orders = self.lock();
+    pub(crate) fn read(&self, seen: &mut SeenVersion) -> ControlState<T> {
+        let state = self.lock();
         seen.0 = self.version.load(Ordering::Acquire);
-        orders.clone()
+        state.clone()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Orders<T>> {
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, ControlState<T>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -89,16 +84,16 @@ mod tests {
     use std::task::Waker;
 
     #[test]
-    fn only_the_last_order_counts_and_it_is_seen_once() {
+    fn only_the_current_state_is_returned_and_only_once() {
         let control = Control::new("first");
-        let (mut seen, mut cx) = (Seen::default(), Context::from_waker(Waker::noop()));
-        assert_eq!(control.poll(&mut seen, &mut cx).map(|orders| orders.setup), Some("first"));
+        let (mut seen, mut cx) = (SeenVersion::default(), Context::from_waker(Waker::noop()));
+        assert_eq!(control.poll(&mut seen, &mut cx).map(|state| state.setup), Some("first"));
         assert!(control.poll(&mut seen, &mut cx).is_none());
         control.reload("second");
         control.reload("third");
         control.drain(Duration::from_secs(1));
-        let orders = control.poll(&mut seen, &mut cx).unwrap();
-        assert_eq!((orders.setup, orders.drain), ("third", Some(Duration::from_secs(1))));
+        let state = control.poll(&mut seen, &mut cx).unwrap();
+        assert_eq!((state.setup, state.drain), ("third", Some(Duration::from_secs(1))));
         assert!(control.poll(&mut seen, &mut cx).is_none());
     }
 
@@ -106,7 +101,7 @@ mod tests {
     fn a_successor_reads_what_its_predecessor_had_seen() {
         let control = Control::new(1);
         control.reload(2);
-        let (mut first, mut second) = (Seen::default(), Seen::default());
+        let (mut first, mut second) = (SeenVersion::default(), SeenVersion::default());
         assert_eq!(control.read(&mut first).setup, 2);
         assert_eq!(control.read(&mut second).setup, 2);
         assert_eq!(first, second);

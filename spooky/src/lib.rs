@@ -1,4 +1,4 @@
-//! The Spooky process: the exchange between both sides, the workers that run it, and its life from start to stop.
+//! The Spooky process: the exchange, the workers, and the life cycle from start to stop.
 #![forbid(unsafe_code)]
 
 pub mod cli;

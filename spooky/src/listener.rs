@@ -1,7 +1,7 @@
-//! A listener as one worker has it: its socket, its connections, and the passes that move datagrams between them.
+//! One worker's listeners: the UDP socket of each, its client connections, and the transfer of datagrams between them.
 //!
-//! The control plane gives each listener a number that it keeps for life, the same in all workers; [`Listeners`] is the table by
-//! that number. A listener that is removed drains before its socket is closed.
+//! Each listener has a number that never changes and is the same in all workers; [`Listeners`] is the table by this number.
+//! A removed listener drains before its socket is closed.
 
 use bytes::BytesMut;
 use spooky_bridge::message::rewrite::ClientSubject;
@@ -20,18 +20,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Receive calls of one listener in one turn; each takes up to 32 messages.
+/// Maximum number of receive calls per listener and turn; each returns up to 32 messages.
 const RECEIVES_PER_TURN: usize = 4;
-/// No further receive call in a turn after so long, so that a flood of packets does not put off what else there is to do.
-const RECEIVING_PER_TURN: Duration = Duration::from_micros(500);
-/// Send calls of one listener in one turn.
+/// Time limit for receiving per listener and turn, so that a flood of packets does not delay other work.
+const RECEIVE_TIME_PER_TURN: Duration = Duration::from_micros(500);
+/// Maximum number of send calls per listener and turn.
 const SENDS_PER_TURN: usize = 64;
 
-/// A listener's socket and settings for one worker. Outlives the worker that reads from the socket, so that its successor
-/// can.
+/// A listener's socket and settings for one worker. Survives the worker, so that a replacement can use the socket.
 #[derive(Clone)]
 pub(crate) struct Ingress {
-    /// The listener's number.
     pub(crate) number: usize,
     pub(crate) socket: Arc<OwnedFd>,
     pub(crate) settings: EdgeSettings,
@@ -41,7 +39,7 @@ pub(crate) struct Ingress {
     pub(crate) subject_header: Option<Arc<str>>,
 }
 
-/// A listener as one worker has it.
+/// A listener of one worker.
 pub(crate) struct Listener {
     pub(crate) socket: AsyncUdp,
     pub(crate) edge: Edge,
@@ -52,21 +50,21 @@ pub(crate) struct Listener {
     receive: RecvBatch,
     send: SendBatch,
     removal: Option<Removal>,
-    /// Held as long as the port is in use here.
+    /// Keeps the socket open: the control plane watches this `Arc` to see when the port is free.
     _bound: Arc<OwnedFd>,
 }
 
-/// How far a listener that was removed from the configuration is.
+/// Progress of a listener that was removed from the configuration.
 #[derive(Clone, Copy)]
 enum Removal {
-    /// Its connections finish what they have begun.
+    /// Open requests finish.
     Draining { until: Instant },
-    /// They were told to close.
+    /// The next turn sends `CONNECTION_CLOSE` and removes the listener.
     Closing,
 }
 
 impl Listener {
-    /// Reads from a socket that is bound already. Called on the worker's runtime.
+    /// Creates a listener on a bound socket. Must be called within the worker's runtime.
     pub(crate) fn new(ingress: &Ingress, options: &UdpOptions) -> io::Result<Self> {
         let socket = UdpSocket::adopt(ingress.socket.try_clone()?, options)?;
         Ok(Self {
@@ -82,25 +80,25 @@ impl Listener {
         })
     }
 
-    /// Takes over other settings.
     fn configure(&mut self, ingress: &Ingress) -> Result<(), EdgeError> {
         self.edge.configure(&ingress.settings)?;
         self.subject_header.clone_from(&ingress.subject_header);
         Ok(())
     }
 
-    /// What backends are told of the certificate of a stream's client; `None` where the listener does not tell.
+    /// Returns the header field with the subject of the client's certificate; `None` if the listener does not send it.
     pub(crate) fn subject(&self, stream: StreamRef) -> Option<ClientSubject<'_>> {
         let header = self.subject_header.as_deref()?.as_bytes();
         Some(ClientSubject { header, value: self.edge.client_subject(stream).map(str::as_bytes) })
     }
 
-    /// Takes what has arrived, and passes on what belongs to others as of listener `at`. True if there may be more.
+    /// Receives datagrams, and forwards those of other workers to their inboxes, for listener `at`. Returns true if there may
+    /// be more.
     pub(crate) fn receive(&mut self, cx: &mut Context<'_>, now: Instant, at: usize, inboxes: &Inboxes) -> bool {
         for _ in 0..RECEIVES_PER_TURN {
             match self.socket.poll_recv(cx, &mut self.receive) {
                 Poll::Pending => return false,
-                Poll::Ready(Err(_)) => return true, // an error of one peer, reported by the kernel; reading goes on
+                Poll::Ready(Err(_)) => return true, // an ICMP error of one peer
                 Poll::Ready(Ok(_)) => {}
             }
             let is_partial = self.receive.is_partial();
@@ -117,17 +115,17 @@ impl Listener {
                 }
             }
             if is_partial {
-                // Asks to be woken for the next datagram.
+                // Registers the task for the next datagram.
                 return !matches!(self.socket.poll_recv(cx, &mut self.receive), Poll::Pending);
             }
-            if now.elapsed() > RECEIVING_PER_TURN {
+            if now.elapsed() > RECEIVE_TIME_PER_TURN {
                 return true;
             }
         }
         true
     }
 
-    /// Sends what the connections have to send. True if there is more than one turn may send.
+    /// Sends the datagrams of the connections. Returns true if the limit of the turn was reached.
     pub(crate) fn transmit(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let has_more = self.send_batches(cx, now);
         if let Some(peer) = self.socket.take_gso_notice() {
@@ -145,7 +143,7 @@ impl Listener {
                 continue;
             }
             if !self.fill(now) {
-                // A socket without room wakes us when it has some; an error concerns one peer.
+                // A full socket wakes the task when it is writable; an error concerns one peer.
                 let _ = self.socket.poll_send(cx, &mut self.send);
                 return false;
             }
@@ -153,12 +151,12 @@ impl Listener {
         true
     }
 
-    /// Frees memory that was only needed while there was traffic.
+    /// Frees buffers that are not in use.
     pub(crate) fn free_unused(&mut self) {
         self.send.free_unused();
     }
 
-    /// Fills the batch. False when no connection has anything left to send.
+    /// Fills the batch. Returns false when no connection has anything left to send.
     fn fill(&mut self, now: Instant) -> bool {
         let socket = self.socket.socket();
         while let Some(buffer) = self.send.buffer() {
@@ -175,12 +173,12 @@ impl Listener {
     }
 }
 
-/// The listeners of a worker by their numbers. Boxed, so that the place of one that was removed costs a pointer.
+/// The listeners of a worker by number. Boxed, so that the entry of a removed listener costs only a pointer.
 #[derive(Default)]
 pub(crate) struct Listeners(Vec<Option<Box<Listener>>>);
 
 impl Listeners {
-    /// Opens listeners on these sockets. Called on the worker's runtime.
+    /// Creates listeners on these sockets. Must be called within the worker's runtime.
     pub(crate) fn open(ingress: &[Ingress], options: &UdpOptions) -> io::Result<Self> {
         let mut listeners = Self::default();
         for ingress in ingress {
@@ -189,7 +187,7 @@ impl Listeners {
         Ok(listeners)
     }
 
-    /// One more than the largest number.
+    /// Returns the largest number plus one.
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
@@ -202,7 +200,6 @@ impl Listeners {
         self.0.get_mut(number)?.as_deref_mut()
     }
 
-    /// All of them, with their numbers.
     pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut Listener)> {
         self.0.iter_mut().enumerate().filter_map(|(number, listener)| Some((number, listener.as_deref_mut()?)))
     }
@@ -215,14 +212,14 @@ impl Listeners {
         if self.0.len() <= number {
             self.0.resize_with(number + 1, || None);
         }
-        if let Some(place) = self.0.get_mut(number) {
-            *place = Some(Box::new(listener));
+        if let Some(slot) = self.0.get_mut(number) {
+            *slot = Some(Box::new(listener));
         }
     }
 
-    /// Follows a new configuration: opens what is new, configures what stays, drains what is gone, for `grace` at most.
+    /// Applies a new configuration: opens new listeners, configures existing ones, drains removed ones for at most `grace`.
     ///
-    /// A listener that cannot be opened or configured is logged, and the others are served.
+    /// Logs a listener that cannot be opened or configured, and continues with the others.
     pub(crate) fn reload(&mut self, ingress: &[Ingress], options: &UdpOptions, now: Instant, grace: Duration) {
         for new in ingress {
             let done = match self.get_mut(new.number) {
@@ -243,23 +240,23 @@ impl Listeners {
         }
     }
 
-    /// Closes the sockets of removed listeners whose connections are gone or whose time is over.
+    /// Closes removed listeners that have no connections left or whose grace period is over.
     pub(crate) fn remove_drained(&mut self, now: Instant) {
-        for place in &mut self.0 {
-            let Some(listener) = place else { continue };
+        for slot in &mut self.0 {
+            let Some(listener) = slot else { continue };
             match listener.removal {
                 Some(Removal::Draining { until }) if now >= until || listener.edge.connections() == 0 => {
-                    // The next turn sends what says so and hands the ends of streams to the exchanges.
+                    // The next turn sends `CONNECTION_CLOSE` and passes the ends of streams to the exchanges.
                     listener.edge.close(now);
                     listener.removal = Some(Removal::Closing);
                 }
-                Some(Removal::Closing) => *place = None,
+                Some(Removal::Closing) => *slot = None,
                 Some(Removal::Draining { .. }) | None => {}
             }
         }
     }
 
-    /// When [`Listeners::remove_drained`] has something to do although nothing else happens.
+    /// Returns when [`Listeners::remove_drained`] must be called next.
     pub(crate) fn removal_due(&self, now: Instant) -> Option<Instant> {
         let due = self.iter().filter_map(|listener| match listener.removal? {
             Removal::Draining { until } => Some(until),

@@ -1,4 +1,4 @@
-//! The `spooky` command. Everything it does is in the library; here only the allocator and the exit code.
+//! The `spooky` binary: sets the allocator and calls the library.
 #![forbid(unsafe_code)]
 
 #[global_allocator]

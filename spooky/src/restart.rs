@@ -1,6 +1,6 @@
-//! What a thread does when its worker ends by a panic or cannot start: it tries again, after a pause that grows.
+//! Restarts the work of a thread after a panic or a failed start, with exponential backoff.
 
-use crate::control::{Control, Seen};
+use crate::control::{Control, SeenVersion};
 use std::{
     io,
     panic::{AssertUnwindSafe, catch_unwind},
@@ -13,36 +13,34 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Pause before the second restart in a row.
+/// Pause before the second restart in a row; there is none before the first.
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
-/// The longest pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
-/// A run that lasted longer counts as a success: the next pause is none again.
-const SETTLED: Duration = Duration::from_secs(10);
+/// A run longer than this resets the backoff.
+const STABLE_RUN: Duration = Duration::from_secs(10);
 
-/// Why a run ended that should have gone on.
-pub(crate) enum End {
-    /// It could not start.
+/// Why a run has ended.
+pub(crate) enum RunFailure {
     Error(io::Error),
-    /// It panicked; the panic hook has reported it.
+    /// The panic hook has logged it.
     Panic,
 }
 
-/// Calls `run` until it returns without an error, or until a drain is ordered during a pause. Its argument says whether
-/// this is a restart. `report` is told of each failed run and of the pause that follows.
+/// Calls `run` until it succeeds, or until a drain starts during a pause. Its argument is true for restarts. Calls `report`
+/// with each failure and the pause that follows.
 pub(crate) fn supervise<T: Clone>(
     control: &Control<T>,
     mut backoff: RestartBackoff,
     mut run: impl FnMut(bool) -> io::Result<()>,
-    report: impl Fn(End, Duration),
+    report: impl Fn(RunFailure, Duration),
 ) {
     let mut is_restart = false;
     loop {
         let began = Instant::now();
         let end = match catch_unwind(AssertUnwindSafe(|| run(is_restart))) {
             Ok(Ok(())) => return,
-            Ok(Err(error)) => End::Error(error),
-            Err(_) => End::Panic,
+            Ok(Err(error)) => RunFailure::Error(error),
+            Err(_) => RunFailure::Panic,
         };
         let length = backoff.after(began.elapsed());
         report(end, length);
@@ -53,7 +51,7 @@ pub(crate) fn supervise<T: Clone>(
     }
 }
 
-/// The pauses between restarts: none before the first one, then doubling while each start fails soon.
+/// The pauses between restarts: none at first, then doubling while runs stay short.
 pub(crate) struct RestartBackoff {
     next: Duration,
     longest: Duration,
@@ -64,9 +62,9 @@ impl RestartBackoff {
         Self { next: Duration::ZERO, longest: LONGEST_PAUSE }
     }
 
-    /// The pause after a run of this length.
+    /// Returns the pause after a run of this length.
     fn after(&mut self, ran_for: Duration) -> Duration {
-        if ran_for > SETTLED {
+        if ran_for > STABLE_RUN {
             self.next = Duration::ZERO;
         }
         let pause = self.next;
@@ -75,10 +73,10 @@ impl RestartBackoff {
     }
 }
 
-/// Blocks the thread for this long. False, at once, when it is ordered to stop.
+/// Blocks the thread for this long. Returns false, at once, when a drain starts.
 fn pause<T: Clone>(control: &Control<T>, length: Duration) -> bool {
     let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut seen = Seen::default();
+    let mut seen = SeenVersion::default();
     let until = Instant::now() + length;
     loop {
         let orders = control.poll(&mut seen, &mut Context::from_waker(&waker));
@@ -101,8 +99,8 @@ impl Wake for Unpark {
     }
 }
 
-/// The number of workers that run, of those that should. The process is not ready while one is missing: the kernel goes
-/// on steering that worker's share of the clients to its socket.
+/// The number of running and of expected workers. The process is not ready while one is missing: the kernel still steers
+/// that worker's share of the clients to its socket.
 #[derive(Debug)]
 pub(crate) struct WorkerCount {
     running: AtomicUsize,
@@ -114,13 +112,12 @@ impl WorkerCount {
         Self { running: AtomicUsize::new(0), expected }
     }
 
-    /// Counts a worker in until the guard is dropped.
+    /// Counts a worker as running until the guard is dropped.
     pub(crate) fn enter(&self) -> RunningWorker<'_> {
         self.running.fetch_add(1, Ordering::AcqRel);
         RunningWorker(self)
     }
 
-    /// Whether none is missing.
     pub(crate) fn is_complete(&self) -> bool {
         self.running.load(Ordering::Acquire) >= self.expected
     }
@@ -132,7 +129,6 @@ impl std::fmt::Display for WorkerCount {
     }
 }
 
-/// A worker that runs.
 pub(crate) struct RunningWorker<'a>(&'a WorkerCount);
 
 impl Drop for RunningWorker<'_> {
@@ -152,8 +148,8 @@ mod tests {
         let mut backoff = RestartBackoff::new();
         let pauses: Vec<_> = (0..10).map(|_| backoff.after(SOON).as_millis()).collect();
         assert_eq!(pauses, [0, 100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
-        assert_eq!(backoff.after(SETTLED), LONGEST_PAUSE);
-        assert_eq!(backoff.after(SETTLED + SOON), Duration::ZERO);
+        assert_eq!(backoff.after(STABLE_RUN), LONGEST_PAUSE);
+        assert_eq!(backoff.after(STABLE_RUN + SOON), Duration::ZERO);
         assert_eq!(backoff.after(SOON), FIRST_PAUSE);
     }
 
@@ -171,7 +167,7 @@ mod tests {
             }
         };
         supervise(&Control::new(()), backoff(), run, |end, pause| {
-            reports.borrow_mut().push((matches!(end, End::Panic), pause));
+            reports.borrow_mut().push((matches!(end, RunFailure::Panic), pause));
         });
         assert_eq!(restarts, [false, true, true, true, true]);
         let expected = [(false, Duration::ZERO), (false, SOON), (true, SOON), (false, SOON)];

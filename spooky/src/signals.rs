@@ -1,5 +1,4 @@
-//! The signals of the process: SIGTERM and SIGINT stop it, SIGHUP reloads, those that have no function yet are ignored.
-//! Called by `runtime` and by the demo.
+//! Signals of the process: SIGTERM and SIGINT stop it, SIGHUP reloads, SIGUSR1 and SIGUSR2 are ignored.
 
 use std::{
     future::poll_fn,
@@ -8,20 +7,19 @@ use std::{
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// The signals that operators send to a proxy, which would kill it by default, and what they have to do meanwhile.
+/// Signals that other proxies handle and that would kill the process by default, with the advice that is logged.
 const WITHOUT_FUNCTION: [(&str, SignalKind, &str); 2] = [
     ("SIGUSR1", SignalKind::user_defined1(), "there is no log file to reopen; the log goes to standard error"),
     ("SIGUSR2", SignalKind::user_defined2(), "a running process cannot be replaced yet; stop it and start the new one"),
 ];
 
-/// The registered signals. One that arrives before it is awaited is kept.
+/// The registered signals. A signal that arrives before it is awaited is kept.
 pub(crate) struct Signals {
     stop: [Signal; 2],
     reload: Option<Signal>,
     ignored: Vec<Ignored>,
 }
 
-/// What a signal asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Action {
     /// SIGTERM or SIGINT.
@@ -30,7 +28,6 @@ pub(crate) enum Action {
     Reload,
 }
 
-/// A signal without a function.
 struct Ignored {
     signal: Signal,
     name: &'static str,
@@ -39,13 +36,13 @@ struct Ignored {
 }
 
 impl Signals {
-    /// Registers SIGTERM and SIGINT; called on a Tokio runtime.
+    /// Registers SIGTERM and SIGINT. Must be called within a Tokio runtime.
     pub(crate) fn new() -> io::Result<Self> {
         let stop = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
         Ok(Self { stop, reload: None, ignored: Vec::new() })
     }
 
-    /// Registers also SIGHUP, and SIGUSR1 and SIGUSR2, which are ignored with one warning each.
+    /// Also registers SIGHUP, and SIGUSR1 and SIGUSR2, which are ignored with one warning each.
     pub(crate) fn of_service() -> io::Result<Self> {
         let ignored = WITHOUT_FUNCTION
             .into_iter()
@@ -54,7 +51,7 @@ impl Signals {
         Ok(Self { reload, ignored: ignored.collect::<io::Result<_>>()?, ..Self::new()? })
     }
 
-    /// Waits for the next signal that asks for something. A stop comes before a reload.
+    /// Waits for the next signal that is not ignored. A stop takes precedence over a reload.
     pub(crate) async fn next(&mut self) -> Action {
         poll_fn(|cx| {
             self.ignored.iter_mut().for_each(|ignored| ignored.poll(cx));
@@ -76,7 +73,7 @@ impl Signals {
         .await;
     }
 
-    /// Polls both, so that each of them wakes the task.
+    /// Polls both signals, so that each is registered with the task.
     fn poll_stop(&mut self, cx: &mut Context<'_>) -> bool {
         self.stop.iter_mut().fold(false, |any, signal| any | signal.poll_recv(cx).is_ready())
     }

@@ -1,8 +1,8 @@
-//! Why the process cannot start, or a configuration cannot be put into effect: the text for the operator.
+//! The error of a start or a reload.
 
 use std::fmt;
 
-/// The text, with its hint on a line of its own.
+/// The text for the operator. A hint is on its own line.
 #[derive(Debug)]
 pub(crate) struct StartError(pub(crate) String);
 

@@ -1,8 +1,8 @@
-//! What lives as long as the process, whatever is reloaded: time zero, limits with their counts, TLS sessions.
+//! State that survives reloads: time zero, limits with their counts, TLS sessions.
 //!
-//! A [`Snapshot`](crate::snapshot::Snapshot) is one configuration; `State` is what all of them share. Limits change in place
-//! when a configuration takes effect, so that what is in flight stays counted. The state of single upstreams and backends
-//! is carried from one snapshot to the next by name.
+//! A [`Snapshot`](crate::snapshot::Snapshot) is one configuration; all snapshots share the `State`. A reload changes limits in
+//! place, so that requests in flight stay counted. State of upstreams and backends is carried from one snapshot to the next
+//! by name.
 
 use crate::{restart::WorkerCount, start_error::StartError};
 use spooky_edge::{QuicKeys, ResponseBudget};
@@ -15,29 +15,27 @@ use std::{sync::Arc, time::Instant};
 
 /// The state of the process.
 pub(crate) struct State {
-    /// Zero of the time that decisions count, the same for all workers and snapshots.
+    /// Time zero of [`Nanos`](spooky_lb::time::Nanos), the same for all workers and snapshots.
     pub(crate) epoch: Instant,
-    /// Number of workers.
     pub(crate) workers: u16,
-    /// The workers that run at the moment. The process is ready for traffic while none is missing.
+    /// The process is ready for traffic while all workers are running.
     pub(crate) running_workers: WorkerCount,
     /// Requests in flight and in queues.
     pub(crate) global_limits: Arc<GlobalLimits>,
-    /// Request-body bytes that no backend has taken.
+    /// Request-body bytes that are buffered.
     pub(crate) bodies: Arc<BodyBudget>,
-    /// Response bytes that clients have not acknowledged, and those that wait before them.
+    /// Response bytes that are unacknowledged or wait to be sent.
     pub(crate) responses: Arc<ResponseBudget>,
-    /// Client connections.
     pub(crate) connections: Arc<ConnectionLimits>,
     /// The retry budget of the process.
     pub(crate) retries: Arc<Budget>,
-    /// TLS sessions that clients may resume, on any worker and listener.
+    /// TLS sessions, which clients can resume on any worker and listener.
     pub(crate) resumption: Resumption,
-    /// Keys of stateless resets and of address tokens. They stay when certificates are reloaded.
+    /// Keys of stateless resets and address tokens. They do not change when certificates are reloaded.
     pub(crate) quic_keys: QuicKeys,
 }
 
-/// The limits of the process that a configuration sets.
+/// The limits that a configuration sets for the process.
 pub(crate) struct ProcessLimits {
     pub(crate) global_limits: GlobalLimitOptions,
     /// `request_buffer_global_cap_bytes`.
@@ -55,7 +53,6 @@ pub(crate) struct ProcessLimits {
 }
 
 impl State {
-    /// The state of a process with this many workers.
     pub(crate) fn new(workers: u16, limits: &ProcessLimits, quic_keys: QuicKeys) -> Result<Arc<Self>, StartError> {
         let state = Self {
             epoch: Instant::now(),
@@ -73,7 +70,7 @@ impl State {
         Ok(Arc::new(state))
     }
 
-    /// Takes over new limits. What is above a smaller limit finishes.
+    /// Changes the limits. Requests and connections above a lowered limit finish.
     pub(crate) fn configure(&self, limits: &ProcessLimits) {
         self.global_limits.configure(&limits.global_limits);
         self.bodies.set_cap(limits.body_bytes);

@@ -1,40 +1,38 @@
-//! How much a backend may send on a stream before it is known how fast the client takes it.
+//! The initial window of backend streams, which depends on the use of the response budget.
 //!
-//! A large window brings a response in one piece. A small one bounds what clients that take nothing can make Spooky hold.
-//! So the window is large while little of the response budget is used. The worker asks once in each turn.
+//! With a large window, most responses arrive without a round trip for credit. With a small one, clients that do not read
+//! make Spooky buffer less. So the window is large while little of the budget is used.
 
 use spooky_edge::ResponseBudget;
 use std::time::{Duration, Instant};
 
-/// The window while little of the budget is used, bytes.
+/// The window in bytes while little of the budget is used.
 const LARGE: u32 = 128 * 1024;
-/// The window otherwise, bytes.
+/// The window in bytes otherwise.
 const SMALL: u32 = 32 * 1024;
-/// The window becomes small when more than the cap divided by this is used.
-const LITTLE: u64 = 32;
-/// It becomes large again when less than the cap divided by this is used, after `PAUSE`.
-const VERY_LITTLE: u64 = 64;
-/// Each change costs every backend connection a SETTINGS frame, and backends limit how many they take.
+/// The window becomes small when more than 1/32 of the budget is used.
+const SHRINK_DIVISOR: u64 = 32;
+/// The window becomes large again when less than 1/64 of the budget is used, after `PAUSE`.
+const GROW_DIVISOR: u64 = 64;
+/// Each change sends a SETTINGS frame on every backend connection, and backends limit their number.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// The window, and when it last changed.
 pub(crate) struct StreamWindow {
     size: u32,
     changed: Instant,
 }
 
 impl StreamWindow {
-    /// Large: nothing is used yet.
     pub(crate) fn new(now: Instant) -> Self {
         Self { size: LARGE, changed: now }
     }
 
-    /// Bytes, with so much of the budget used.
+    /// Returns the window for the current use of the budget.
     pub(crate) fn size(&mut self, budget: &ResponseBudget, now: Instant) -> u32 {
         let (used, cap) = (budget.used(), budget.cap());
         let size = match self.size {
-            LARGE if used > cap / LITTLE => SMALL,
-            SMALL if used < cap / VERY_LITTLE && now >= self.changed + PAUSE => LARGE,
+            LARGE if used > cap / SHRINK_DIVISOR => SMALL,
+            SMALL if used < cap / GROW_DIVISOR && now >= self.changed + PAUSE => LARGE,
             _ => return self.size,
         };
         (self.size, self.changed) = (size, now);

@@ -1,9 +1,9 @@
-//! One data-plane thread: its listeners, its exchanges, its backends, and the loop that drives them.
+//! One data-plane worker: its listeners, exchanges and backend connections, and its event loop.
 //!
-//! The loop is one future. Each poll is one turn of fixed order and bounded work; nothing in it blocks or waits.
+//! The loop is one future. Each poll is one turn with a fixed order and bounded work; it never blocks.
 
 use crate::{
-    control::{Control, Seen},
+    control::{Control, SeenVersion},
     exchange::{Clock, Exchanges, RequestCounts, WorkerIo},
     listener::{Ingress, Listeners},
     snapshot::{Snapshot, WorkerSnapshot, transport_options},
@@ -27,49 +27,46 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Datagrams taken from the inbox in one turn.
-const PASSED_PER_TURN: usize = 512;
-/// How often it is said at most that the inbox was full.
-const TELL_EVERY: Duration = Duration::from_secs(1);
-/// A worker that had nothing to do for so long gives unused memory back to the system.
-const IDLE: Duration = Duration::from_secs(1);
+/// Maximum number of datagrams taken from the inbox per turn.
+const FORWARDED_PER_TURN: usize = 512;
+/// Minimum time between two log lines about a full inbox.
+const LOG_INTERVAL: Duration = Duration::from_secs(1);
+/// A worker returns unused memory to the system after being idle for this long.
+const IDLE_TIME: Duration = Duration::from_secs(1);
 
-/// How far the worker is on its way out.
-enum Life {
+enum WorkerState {
     Running,
     Draining { until: Instant },
     Closing,
 }
 
-/// What a worker works with.
+/// The configuration of one worker.
 pub(crate) struct WorkerSetup {
     pub(crate) snapshot: Arc<Snapshot>,
-    /// Its part of the listeners.
     pub(crate) ingress: Vec<Ingress>,
 }
 
-/// A worker.
 pub(crate) struct Worker {
     listeners: Listeners,
     transport: Transport,
     exchanges: Exchanges,
     setup: Arc<WorkerSetup>,
     control: Arc<Control<Arc<WorkerSetup>>>,
-    seen: Seen,
+    seen: SeenVersion,
     inboxes: Arc<Inboxes>,
     number: usize,
     responses: Arc<ResponseBudget>,
     stream_window: StreamWindow,
-    /// When it was last said that the inbox was full.
-    told: Option<Instant>,
-    /// When the worker counts as idle; `None` once it has given its memory back.
+    /// When a full inbox was last logged.
+    overflow_logged: Option<Instant>,
+    /// When the worker becomes idle; `None` once its unused memory is freed.
     idle_at: Option<Instant>,
     timer: Timer,
-    life: Life,
+    state: WorkerState,
 }
 
 impl Worker {
-    /// A worker on the configuration that is in effect. Called on its runtime; `seed` is drawn by the system.
+    /// Creates a worker with the current configuration. Must be called within its runtime.
     pub(crate) fn new(
         state: Arc<State>,
         control: Arc<Control<Arc<WorkerSetup>>>,
@@ -77,8 +74,8 @@ impl Worker {
         number: usize,
         seed: u64,
     ) -> io::Result<Self> {
-        // A drain that was ordered before is seen by the first turn.
-        let setup = control.read(&mut Seen::default()).setup;
+        // The first turn handles a drain that has already started.
+        let setup = control.read(&mut SeenVersion::default()).setup;
         let (config, now) = (&setup.snapshot.config, Instant::now());
         let mut transport = Transport::new(transport_options(config), now);
         let snapshot = WorkerSnapshot::new(setup.snapshot.clone(), &mut transport, number);
@@ -90,17 +87,17 @@ impl Worker {
             exchanges: Exchanges::new(state, snapshot, Clock::new(seed), number, now),
             setup,
             control,
-            seen: Seen::default(),
+            seen: SeenVersion::default(),
             inboxes,
             number,
-            told: None,
+            overflow_logged: None,
             idle_at: None,
             timer: Timer::new()?,
-            life: Life::Running,
+            state: WorkerState::Running,
         })
     }
 
-    /// Serves until it is told to stop and has drained.
+    /// Runs until the worker has drained.
     pub(crate) async fn run(mut self) {
         let turns = poll_fn(|cx| {
             self.exchanges.listen(cx.waker());
@@ -111,32 +108,32 @@ impl Worker {
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now = Instant::now();
-        let mut more = self.collect(cx, now);
+        let mut more = self.receive_forwarded(cx, now);
         for (at, listener) in self.listeners.iter_mut() {
             more |= listener.receive(cx, now, at, &self.inboxes);
             listener.edge.on_time(now);
         }
         self.transport.on_time(now);
         self.transport.poll_io(cx, now);
-        self.exchange(now);
+        self.run_exchanges(now);
         self.transport.set_initial_window(self.stream_window.size(&self.responses, now));
         self.transport.flush(cx);
         for (_, listener) in self.listeners.iter_mut() {
             more |= listener.transmit(cx, now);
             more |= listener.edge.has_work();
         }
-        if self.live(cx, now) {
+        if self.update_state(cx, now) {
             return Poll::Ready(());
         }
-        self.rest(now);
-        if more || !self.arm(cx, now) {
+        self.free_if_idle(now);
+        if more || !self.set_timer(cx, now) {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
     }
 
-    /// Gives memory back if nothing has happened for a while: this turn is then the timer's.
-    fn rest(&mut self, now: Instant) {
+    /// Frees unused memory if nothing has happened for [`IDLE_TIME`]; then only the timer has caused this turn.
+    fn free_if_idle(&mut self, now: Instant) {
         if self.idle_at.is_some_and(|at| now >= at) {
             self.listeners.iter_mut().for_each(|(_, listener)| listener.free_unused());
             self.transport.free_unused();
@@ -144,19 +141,19 @@ impl Worker {
             heap::give_back();
             self.idle_at = None;
         } else {
-            self.idle_at = Some(now + IDLE);
+            self.idle_at = Some(now + IDLE_TIME);
         }
     }
 
-    /// Takes what arrived for this worker at the sockets of others. True if there may be more.
-    fn collect(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let Self { inboxes, number, listeners, told, .. } = self;
+    /// Takes datagrams that other workers have forwarded. Returns true if there may be more.
+    fn receive_forwarded(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let Self { inboxes, number, listeners, overflow_logged, .. } = self;
         let Some(inbox) = inboxes.of(*number) else { return false };
         inbox.listen(cx.waker());
-        for taken in 0..PASSED_PER_TURN {
+        for taken in 0..FORWARDED_PER_TURN {
             let Some((at, datagram)) = inbox.take() else {
                 if taken > 0 {
-                    tell_dropped(inbox, *number, told, now);
+                    log_dropped(inbox, *number, overflow_logged, now);
                 }
                 return false;
             };
@@ -165,12 +162,12 @@ impl Worker {
                 listener.edge.on_datagram(now, remote, local_ip, ecn.unwrap_or_default(), data);
             }
         }
-        tell_dropped(inbox, *number, told, now);
+        log_dropped(inbox, *number, overflow_logged, now);
         true
     }
 
-    /// Lets the exchanges act on what both sides have seen.
-    fn exchange(&mut self, now: Instant) {
+    /// Passes the events of both sides to the exchanges.
+    fn run_exchanges(&mut self, now: Instant) {
         for (_, listener) in self.listeners.iter_mut() {
             listener.edge.serve(now);
         }
@@ -189,18 +186,18 @@ impl Worker {
         exchanges.release_snapshots(transport);
     }
 
-    /// Sets the timer to the nearest deadline. False if that has passed already.
-    fn arm(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    /// Sets the timer to the nearest deadline. Returns false if it has passed already.
+    fn set_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let edges = self.listeners.iter().filter_map(|listener| listener.edge.deadline());
-        let life = match self.life {
-            Life::Draining { until } => Some(until),
-            Life::Running | Life::Closing => None,
+        let drain_end = match self.state {
+            WorkerState::Draining { until } => Some(until),
+            WorkerState::Running | WorkerState::Closing => None,
         };
         let others = [
             self.transport.next_deadline(),
             self.exchanges.deadline(),
             self.listeners.removal_due(now),
-            life,
+            drain_end,
             self.idle_at,
         ];
         let deadline = edges.chain(others.into_iter().flatten()).min();
@@ -210,7 +207,7 @@ impl Worker {
         matches!(self.timer.poll_expired(cx), Poll::Pending)
     }
 
-    /// Follows a new configuration. Requests that have begun keep theirs.
+    /// Applies a new configuration. Requests in progress keep the previous one.
     fn reload(&mut self, setup: Arc<WorkerSetup>, now: Instant) {
         let config = &setup.snapshot.config;
         self.transport.configure(transport_options(config));
@@ -221,15 +218,15 @@ impl Worker {
         self.setup = setup;
     }
 
-    /// Starts and ends the drain (docs/reference/behaviour.md#drain). Returns true when the worker has nothing left to do.
-    fn live(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        match self.life {
-            Life::Running => {
+    /// Applies reloads, and starts and ends the drain (docs/reference/behaviour.md#drain). Returns true when the worker is done.
+    fn update_state(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        match self.state {
+            WorkerState::Running => {
                 self.listeners.remove_drained(now);
                 let Some(orders) = self.control.poll(&mut self.seen, cx) else { return false };
                 if let Some(grace) = orders.drain {
                     self.listeners.iter_mut().for_each(|(_, listener)| listener.edge.drain(now));
-                    self.life = Life::Draining { until: now + grace };
+                    self.state = WorkerState::Draining { until: now + grace };
                     cx.waker().wake_by_ref();
                 } else if !Arc::ptr_eq(&orders.setup, &self.setup) {
                     self.reload(orders.setup, now);
@@ -237,15 +234,15 @@ impl Worker {
                 }
                 false
             }
-            Life::Draining { until } => {
+            WorkerState::Draining { until } => {
                 if now >= until || self.listeners.iter().all(|listener| listener.edge.connections() == 0) {
                     self.listeners.iter_mut().for_each(|(_, listener)| listener.edge.close(now));
-                    self.life = Life::Closing;
+                    self.state = WorkerState::Closing;
                     cx.waker().wake_by_ref();
                 }
                 false
             }
-            Life::Closing => {
+            WorkerState::Closing => {
                 let RequestCounts { total, success, failure, cancelled } = self.exchanges.counts();
                 let number = self.number;
                 tracing::info!(
@@ -265,14 +262,14 @@ fn udp_options(config: &Config) -> UdpOptions {
     }
 }
 
-/// Says that the inbox was full, unless that was said just now.
-fn tell_dropped(inbox: &Inbox, number: usize, told: &mut Option<Instant>, now: Instant) {
-    if told.is_some_and(|at| now.saturating_duration_since(at) < TELL_EVERY) {
+/// Logs dropped datagrams, at most once per [`LOG_INTERVAL`].
+fn log_dropped(inbox: &Inbox, number: usize, overflow_logged: &mut Option<Instant>, now: Instant) {
+    if overflow_logged.is_some_and(|at| now.saturating_duration_since(at) < LOG_INTERVAL) {
         return;
     }
     let dropped = inbox.take_dropped();
     if dropped > 0 {
-        *told = Some(now);
+        *overflow_logged = Some(now);
         tracing::warn!("worker-{number}: inbox full, dropped {dropped} forwarded datagrams");
     }
 }

@@ -1,9 +1,9 @@
-//! The arguments: commands, options and their help. Owns no behaviour. Called by the command line and by its tests.
+//! The arguments: commands, options and their help texts.
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use std::path::PathBuf;
 
-/// What this program is: its version, and below that what it was built from.
+/// The version, and below it the build information.
 pub(super) const VERSION: &str = concat!(
     env!("CARGO_PKG_VERSION"),
     "\ncommit: ",
@@ -32,7 +32,6 @@ pub(super) struct Arguments {
     command: Option<Command>,
 }
 
-/// The configuration file, where a command wants one.
 #[derive(Debug, PartialEq, Eq, Args)]
 pub(super) struct File {
     /// The configuration file [default: /etc/spooky/config.yaml]
@@ -40,7 +39,6 @@ pub(super) struct File {
     pub(super) config: Option<PathBuf>,
 }
 
-/// What to serve.
 #[derive(Debug, PartialEq, Eq, Args)]
 pub(super) struct Run {
     #[command(flatten)]
@@ -50,7 +48,6 @@ pub(super) struct Run {
     pub(super) tls_keylog: bool,
 }
 
-/// What to check, and how to tell.
 #[derive(Debug, PartialEq, Eq, Args)]
 pub(super) struct Check {
     #[command(flatten)]
@@ -60,7 +57,6 @@ pub(super) struct Check {
     pub(super) json: bool,
 }
 
-/// What the process can do.
 #[derive(Debug, PartialEq, Eq, Subcommand)]
 pub(super) enum Command {
     /// Load, check and serve the configuration (the default command)
@@ -90,7 +86,6 @@ pub(super) enum Command {
     Version,
 }
 
-/// The shells that completions are made for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Shell {
     /// bash(1)
@@ -112,7 +107,7 @@ impl From<Shell> for clap_complete::Shell {
 }
 
 impl Arguments {
-    /// The command; the forms without one are short for `run` and `check`.
+    /// Returns the command; without one, `run`, or `check` for `--check`.
     pub(super) fn into_command(self) -> Command {
         let Self { run, check, json, command } = self;
         match command {

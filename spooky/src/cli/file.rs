@@ -1,45 +1,41 @@
-//! The configuration file as a command meets it: read, checked, and what is wrong with it told.
-//!
-//! Owns which checks a command asks for; the rules and their texts are `spooky_config`'s. Called by the commands.
+//! Reads and checks the configuration file for the commands.
 
 use super::console;
 use spooky_config::{Config, PreflightMode, Problems, examine, load};
 use std::path::Path;
 
-/// Checks everything: what is wrong with the file and with what it points to, and which keys do nothing yet. Nothing stays
-/// bound.
-pub(super) fn findings(path: &Path) -> Problems {
+/// Checks the file, the files and ports that it names, and keys without effect. Nothing stays bound.
+pub(super) fn check(path: &Path) -> Problems {
     match examine(path, PreflightMode::Check) {
         Ok((loaded, problems)) => problems.and(loaded.not_in_effect()),
         Err(problems) => problems,
     }
 }
 
-/// The configuration to start with. Problems of the file, or of what it points to, are told on standard error, whatever
-/// the level of the log; so are keys that do nothing yet.
-pub(super) fn usable(path: &Path) -> Option<Config> {
+/// Loads the configuration for a start. Prints problems and keys without effect to standard error, whatever the log level.
+pub(super) fn load_checked(path: &Path) -> Option<Config> {
     match examine(path, PreflightMode::Start) {
         Ok((loaded, problems)) => {
-            console::show(&problems.and(loaded.not_in_effect()));
+            console::print_problems(&problems.and(loaded.not_in_effect()));
             Some(loaded.config)
         }
-        Err(problems) => refuse(&problems),
+        Err(problems) => print_failure(&problems),
     }
 }
 
-/// The configuration of a file that need not fit this machine.
-pub(super) fn valid(path: &Path) -> Option<Config> {
+/// Loads the configuration without checks of this machine.
+pub(super) fn load_unchecked(path: &Path) -> Option<Config> {
     match load(path) {
         Ok(loaded) => {
-            console::show(&loaded.problems(Vec::new()));
+            console::print_problems(&loaded.problems(Vec::new()));
             Some(loaded.config)
         }
-        Err(problems) => refuse(&problems),
+        Err(problems) => print_failure(&problems),
     }
 }
 
-fn refuse(problems: &Problems) -> Option<Config> {
-    console::show(problems);
-    console::complain(&problems.summary());
+fn print_failure(problems: &Problems) -> Option<Config> {
+    console::print_problems(problems);
+    console::print_error(&problems.summary());
     None
 }

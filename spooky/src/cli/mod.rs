@@ -1,7 +1,4 @@
-//! The command line: what the operator asked for, and the exit code that answers.
-//!
-//! Owns the texts on both outputs and the exit codes (0 done, 1 failed, 2 wrong usage); decides nothing about serving.
-//! Called by `main` only.
+//! The command line. Exit codes: 0 success, 1 failure, 2 wrong usage.
 
 mod arguments;
 pub(crate) mod console;
@@ -17,12 +14,12 @@ use std::{
 
 /// The configuration file that is used when none is given.
 const DEFAULT_CONFIG: &str = "/etc/spooky/config.yaml";
-/// The exit code for wrong usage; the parser of the arguments exits with the same.
+/// The exit code for wrong usage, also that of the argument parser.
 const USAGE: u8 = 2;
 
-/// Runs the command that the arguments of the process name.
+/// Parses the arguments of the process and runs the command.
 pub fn main() -> ExitCode {
-    // First of all, while little of the heap is in use. Where the system refuses, the process takes more memory, no more.
+    // First, while little of the heap is in use. If the system refuses, the process only uses more memory.
     let _refused = spooky_net::heap::avoid_huge_pages();
     match Arguments::parse().into_command() {
         Command::Run(Run { file, tls_keylog }) => with_file(file, |path| run(path, tls_keylog)),
@@ -36,12 +33,12 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Acts on the file that was named, or on the default one.
+/// Calls `act` with the given file, or with the default one.
 fn with_file(file: File, act: impl FnOnce(&Path) -> ExitCode) -> ExitCode {
-    // A file that cannot even be looked for is not missing: the attempt to read it says why.
+    // If the check fails, reading the file reports the reason.
     let exists = || Path::new(DEFAULT_CONFIG).try_exists().unwrap_or(true);
     let Some(path) = file.config.or_else(|| exists().then(|| PathBuf::from(DEFAULT_CONFIG))) else {
-        console::complain(&format!("no --config provided and default config '{DEFAULT_CONFIG}' was not found."));
+        console::print_error(&format!("no --config provided and default config '{DEFAULT_CONFIG}' was not found."));
         return ExitCode::from(USAGE);
     };
     act(&path)
@@ -51,40 +48,40 @@ fn run(path: &Path, tls_keylog: bool) -> ExitCode {
     if tls_keylog {
         allow_key_log();
     }
-    match file::usable(path) {
+    match file::load_checked(path) {
         Some(config) => runtime::serve(config, path),
         None => ExitCode::FAILURE,
     }
 }
 
-/// Lets TLS secrets be written, and says so: whoever has the file can read the traffic.
+/// Enables the key log, and prints that: with the file, the traffic can be decrypted.
 fn allow_key_log() {
     match std::env::var_os("SSLKEYLOGFILE").filter(|file| !file.is_empty()) {
         Some(file) => {
             spooky_net::tls::allow_key_log();
-            console::complain(&format!("TLS secrets are appended to '{}'", file.display()));
+            console::print_error(&format!("TLS secrets are appended to '{}'", file.display()));
         }
-        None => console::complain("--tls-keylog has no effect: SSLKEYLOGFILE is not set"),
+        None => console::print_error("--tls-keylog has no effect: SSLKEYLOGFILE is not set"),
     }
 }
 
 fn check(path: &Path, json: bool) -> ExitCode {
-    let found = file::findings(path);
+    let found = file::check(path);
     let passed = found.errors() == 0;
     if json {
         let printed = console::print(&found.json());
         return if passed { printed } else { ExitCode::FAILURE };
     }
-    console::show(&found);
+    console::print_problems(&found);
     if passed {
         return console::print(&found.summary());
     }
-    console::complain(&found.summary());
+    console::print_error(&found.summary());
     ExitCode::FAILURE
 }
 
 fn defaults(path: &Path) -> ExitCode {
-    match file::valid(path) {
+    match file::load_unchecked(path) {
         Some(config) => console::print(&config.to_yaml()),
         None => ExitCode::FAILURE,
     }

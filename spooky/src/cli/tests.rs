@@ -1,4 +1,4 @@
-//! The arguments, without a process.
+//! Tests of the argument parser.
 
 use super::{
     arguments::{Arguments, Check, Command, File, Run, Shell, VERSION},

@@ -1,7 +1,4 @@
-//! The demo's client: one request over HTTP/3.
-//!
-//! Owns its QUIC endpoint and its one connection. It is `h3` on `quinn` and shares no HTTP code with the product, so
-//! that its success means something. Called by the demo.
+//! The demo's HTTP/3 client: `h3` on `quinn`, which shares no HTTP code with the product.
 
 use bytes::{Buf, Bytes, BytesMut};
 use h3::client::SendRequest;
@@ -15,26 +12,25 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How long the answer may take; everything is on this machine.
+/// Timeout of the request.
 const LIMIT: Duration = Duration::from_secs(10);
-/// How much of the answer is shown.
+/// Maximum length of the response body.
 const MAX_BODY_BYTES: usize = 64 * 1024;
-/// `H3_NO_ERROR` (RFC 9114 8.1).
+/// `H3_NO_ERROR` (RFC 9114 section 8.1).
 const NO_ERROR: u32 = 0x100;
 
-/// What came back.
 #[derive(Debug)]
 pub(super) struct Reply {
     pub(super) status: StatusCode,
     pub(super) fields: HeaderMap,
     pub(super) body: Bytes,
-    /// From the first packet of the handshake to the end of the answer.
+    /// From the first packet of the handshake to the end of the response.
     pub(super) took: Duration,
 }
 
 type Error = Box<dyn std::error::Error + Send + Sync>;
 
-/// Gets `/` of `host` from `server`, trusting this certificate and no other. Errors are in words for a person.
+/// Requests `/` of `host` from `server`, trusting only this certificate.
 pub(super) async fn get(server: SocketAddr, host: &str, trusted: CertificateDer<'static>) -> Result<Reply, String> {
     match tokio::time::timeout(LIMIT, exchange(server, host, trusted)).await {
         Ok(reply) => reply.map_err(|error| error.to_string()),

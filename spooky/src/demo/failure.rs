@@ -1,29 +1,25 @@
-//! Why the demo ends early, in words for a person.
+//! Errors of the demo.
 
 use crate::start_error::StartError;
 use http::StatusCode;
 use spooky_config::Problems;
 use std::fmt;
 
-/// What went wrong.
 #[derive(Debug)]
 pub(super) enum Failure {
-    /// Something around the product could not be had.
+    /// A step outside the product has failed.
     Setup {
-        /// What was to be done.
+        /// An infinitive, such as "make a certificate".
         step: &'static str,
-        /// What the system or the library said.
         reason: String,
     },
-    /// Someone has the UDP port.
     PortInUse(u16),
-    /// The demo's own configuration is refused.
+    /// The demo's configuration is invalid.
     Configuration(Problems),
-    /// The product does not start.
     Start(StartError),
-    /// The request got no answer.
+    /// There was no response.
     Request(String),
-    /// The request got an answer that is none of the backend's.
+    /// The response has an error status.
     Answer(StatusCode),
     /// A second signal ended the drain.
     CutShort,

@@ -1,7 +1,4 @@
-//! The demo's certificate: made in memory, and in files only as long as the demo runs.
-//!
-//! Owns the directory of these files, which nobody else can read and which goes when the value is dropped. Called by
-//! the demo.
+//! The demo's certificate, in a private directory that is removed when the demo ends.
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair};
 use rustls_pki_types::CertificateDer;
@@ -14,24 +11,21 @@ use std::{
 };
 
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// Days that the certificate is valid. Browsers and curl need no more for a demo, and a forgotten copy does no harm.
+/// Validity of the certificate, short in case a copy is left behind.
 const VALID_DAYS: u32 = 30;
 
-/// A certificate that vouches for itself, and where its files are.
+/// A self-signed certificate and its files.
 #[derive(Debug)]
 pub(super) struct Identity {
-    /// The certificate, to trust.
     pub(super) certificate: CertificateDer<'static>,
-    /// The certificate as PEM.
     pub(super) cert: PathBuf,
-    /// The private key as PEM.
     pub(super) key: PathBuf,
-    /// Last: what is dropped last.
+    /// Removed when the identity is dropped.
     _directory: Directory,
 }
 
 impl Identity {
-    /// Makes a key and a certificate for `host` and the loopback addresses.
+    /// Creates a key and a certificate for `host` and the loopback addresses.
     pub(super) fn new(host: &str) -> io::Result<Self> {
         let key = KeyPair::generate().map_err(io::Error::other)?;
         let certificate =
@@ -67,7 +61,7 @@ impl Directory {
     fn new() -> io::Result<Self> {
         let chance = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), std::process::id());
         let path = std::env::temp_dir().join(format!("spooky-demo-{chance:016x}"));
-        // Fails when anything has this name, so nobody can have put a directory of their own there.
+        // Fails if the name exists, so another user cannot have created the directory.
         DirBuilder::new().mode(0o700).create(&path)?;
         Ok(Self(path))
     }
@@ -82,7 +76,7 @@ impl Directory {
 impl Drop for Directory {
     fn drop(&mut self) {
         if let Err(error) = std::fs::remove_dir_all(&self.0) {
-            crate::cli::console::complain(&format!("cannot remove {}: {error}", self.0.display()));
+            crate::cli::console::print_error(&format!("cannot remove {}: {error}", self.0.display()));
         }
     }
 }

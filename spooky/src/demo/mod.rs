@@ -1,8 +1,7 @@
-//! `spooky demo`: everything that a request over HTTP/3 needs, in one process and on loopback.
+//! `spooky demo`: a backend, the proxy and an HTTP/3 client in one process on loopback.
 //!
-//! Owns the order of the show and its texts: certificate, backend, the product itself by its own configuration, one
-//! request, then serving until a signal. What it shows is the product's path and nothing else: no setting that a
-//! configuration file could not have. Called by the command line.
+//! Creates a certificate, starts the backend and the proxy, sends one request, then serves until a signal. The proxy is
+//! configured as by a configuration file.
 
 mod client;
 mod failure;
@@ -10,8 +9,8 @@ mod identity;
 mod origin;
 
 use crate::{
-    cli::console::{complain, say},
-    runtime::{self, Running},
+    cli::console::{print_error, print_line},
+    runtime::{self, Server},
     signals::Signals,
 };
 use client::Reply;
@@ -23,16 +22,16 @@ use std::{
     process::ExitCode,
 };
 
-/// The name that the certificate is for and that requests go to.
+/// The host name of the certificate and of requests.
 const HOST: &str = "localhost";
 
-/// Shows a request over HTTP/3 through this process, then serves on this port until a signal.
+/// Sends one request over HTTP/3 through the proxy, then serves on this port until a signal.
 pub(crate) fn run(port: u16) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let shown = match runtime {
         Ok(runtime) => {
-            let shown = runtime.block_on(show(port));
-            runtime.shutdown_background(); // a drain that a second signal cut short is not awaited
+            let shown = runtime.block_on(run_demo(port));
+            runtime.shutdown_background(); // does not wait for a drain that a second signal has ended
             shown
         }
         Err(error) => Err(Failure::setup("start the demo", error)),
@@ -40,44 +39,43 @@ pub(crate) fn run(port: u16) -> ExitCode {
     match shown {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            complain(&failure.to_string());
+            print_error(&failure.to_string());
             ExitCode::FAILURE
         }
     }
 }
 
-async fn show(port: u16) -> Result<(), Failure> {
+async fn run_demo(port: u16) -> Result<(), Failure> {
     let mut signals = Signals::new().map_err(|error| Failure::setup("wait for signals", error))?;
     let identity = Identity::new(HOST).map_err(|error| Failure::setup("make a certificate", error))?;
     let backend = origin::start().await.map_err(|error| Failure::setup("start the backend", error))?;
-    let running = serve(port, backend, &identity)?;
-    say(&introduction(port, &running.addresses(), backend, &identity));
-    match ask(port, &identity).await {
-        Ok(()) => say(&invitation(port, &identity)),
+    let server = serve(port, backend, &identity)?;
+    print_line(&introduction(port, &server.addresses(), backend, &identity));
+    match send_request(port, &identity).await {
+        Ok(()) => print_line(&curl_commands(port, &identity)),
         Err(failure) => {
-            drain(running, &mut signals).await?;
+            drain(server, &mut signals).await?;
             return Err(failure);
         }
     }
     signals.stop().await;
-    say("\nDraining connections ...");
-    drain(running, &mut signals).await?;
-    say("Stopped.");
+    print_line("\nDraining connections ...");
+    drain(server, &mut signals).await?;
+    print_line("Stopped.");
     Ok(())
 }
 
-/// Starts the product on the demo's configuration.
-fn serve(port: u16, backend: SocketAddr, identity: &Identity) -> Result<Running, Failure> {
-    // Workers share a port on purpose, and so would two demos without knowing: a plain bind finds whoever has it.
+/// Starts the proxy with the demo's configuration.
+fn serve(port: u16, backend: SocketAddr, identity: &Identity) -> Result<Server, Failure> {
+    // A bind without SO_REUSEPORT detects another demo; two demos would otherwise share the port, as workers do.
     match UdpSocket::bind((Ipv4Addr::LOCALHOST, port)) {
         Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => return Err(Failure::PortInUse(port)),
-        _ => {} // whatever else is wrong, the product itself explains
+        _ => {} // the proxy reports any other error
     }
     let config = configuration(port, backend, identity)?;
     runtime::start(config, std::path::Path::new("demo.yaml")).map_err(Failure::Start)
 }
 
-/// What the demo serves, as an operator would write it.
 fn configuration(port: u16, backend: SocketAddr, identity: &Identity) -> Result<Config, Failure> {
     let text = format!(
         "\
@@ -104,18 +102,18 @@ reload: {{ watch_certificates: false }}
     Ok(loaded.config)
 }
 
-/// A path as a YAML scalar that means exactly this path.
+/// Quotes a path for YAML, without interpolation.
 fn scalar(path: &std::path::Path) -> String {
     let text = path.display().to_string();
     format!("'{}'", text.replace('\'', "''").replace('$', "$$"))
 }
 
-/// Makes the one request and shows what came back.
-async fn ask(port: u16, identity: &Identity) -> Result<(), Failure> {
-    say(&format!("A request over HTTP/3: GET https://{HOST}:{port}/\n"));
+/// Sends the request and prints the response.
+async fn send_request(port: u16, identity: &Identity) -> Result<(), Failure> {
+    print_line(&format!("A request over HTTP/3: GET https://{HOST}:{port}/\n"));
     let server = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
     let reply = client::get(server, HOST, identity.certificate.clone()).await.map_err(Failure::Request)?;
-    say(&answer(&reply));
+    print_line(&answer(&reply));
     if reply.status.is_success() { Ok(()) } else { Err(Failure::Answer(reply.status)) }
 }
 
@@ -144,7 +142,7 @@ fn answer(reply: &Reply) -> String {
     text + "\n"
 }
 
-fn invitation(port: u16, identity: &Identity) -> String {
+fn curl_commands(port: u16, identity: &Identity) -> String {
     let url = format!("--resolve {HOST}:{port}:127.0.0.1 https://{HOST}:{port}");
     let cert = quoted(&identity.cert.display().to_string());
     format!(
@@ -159,15 +157,15 @@ Serving until Ctrl-C."
     )
 }
 
-/// A word that a shell takes as it is.
+/// Quotes a word for the shell.
 fn quoted(word: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-".contains(c);
     if word.chars().all(is_plain) { word.to_owned() } else { format!("'{}'", word.replace('\'', r"'\''")) }
 }
 
-/// Stops the product, at most for as long as nobody asks a second time.
-async fn drain(running: Running, signals: &mut Signals) -> Result<(), Failure> {
-    let stopped = tokio::task::spawn_blocking(move || running.stop());
+/// Drains the proxy. Returns early on a second signal.
+async fn drain(server: Server, signals: &mut Signals) -> Result<(), Failure> {
+    let stopped = tokio::task::spawn_blocking(move || server.stop());
     tokio::select! {
         stopped = stopped => stopped.map_err(|error| Failure::setup("stop", error)),
         () = signals.stop() => Err(Failure::CutShort),

@@ -1,7 +1,4 @@
-//! The demo's backend: an HTTP/2 server without TLS that greets, and sends back what it got.
-//!
-//! Owns its socket and its answers. It is hyper and no code of the product, as a real backend would be. Called by the
-//! demo; it runs on the demo's runtime and ends with it.
+//! The demo's backend: an HTTP/2 server without TLS, built on hyper, that shows the request and echoes bodies.
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -17,13 +14,13 @@ use std::{
 };
 use tokio::net::{TcpListener, TcpStream};
 
-/// A body of its own, or the request's on its way back.
+/// A text, or the echoed request body.
 type Body = Either<Full<Bytes>, Incoming>;
 
-/// How long to let go when the system has no file descriptor for another connection.
+/// Pause after a failed accept, for example for lack of file descriptors.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// Starts to accept on a port of the kernel's choice.
+/// Starts the server on a port chosen by the kernel.
 pub(super) async fn start() -> io::Result<SocketAddr> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
     let address = listener.local_addr()?;
@@ -38,7 +35,7 @@ pub(super) async fn start() -> io::Result<SocketAddr> {
     Ok(address)
 }
 
-/// Serves one connection. Its errors are the product's to report: it has the other end.
+/// Serves one connection. Ignores errors: the proxy reports them.
 async fn serve(connection: TcpStream) {
     let _slower_at_most = connection.set_nodelay(true);
     let service = service_fn(|request| async { Ok::<_, Infallible>(answer(request)) });
@@ -55,7 +52,7 @@ fn answer(request: Request<Incoming>) -> Response<Body> {
     }
 }
 
-/// Hello, and the request as the backend sees it.
+/// Returns the request as the backend has received it.
 fn greeting<B>(request: &Request<B>) -> String {
     let mut text = format!(
         "Hello from the backend. This is what reached it, over {:?}:\n\n{} {}\n",
@@ -80,7 +77,7 @@ fn text<B>(request: &Request<B>, status: StatusCode, text: String) -> Response<B
     response
 }
 
-/// The request's body, as it comes in, with its type.
+/// Returns the request body, streamed, with its content type.
 fn echo(request: Request<Incoming>) -> Response<Body> {
     let (parts, body) = request.into_parts();
     let mut response = Response::new(Either::Right(body));

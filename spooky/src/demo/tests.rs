@@ -1,6 +1,6 @@
-//! The parts of the demo, each by itself; the whole is started as a process by the integration tests.
+//! Unit tests of the demo. The integration tests run the whole demo.
 
-use super::{Failure, HOST, Identity, Reply, answer, configuration, invitation, quoted, scalar, serve};
+use super::{Failure, HOST, Identity, Reply, answer, configuration, curl_commands, quoted, scalar, serve};
 use std::{net::UdpSocket, os::unix::fs::PermissionsExt, path::Path};
 
 fn backend() -> std::net::SocketAddr {
@@ -48,9 +48,9 @@ fn a_busy_port_is_told_with_the_option_that_helps() {
 }
 
 #[test]
-fn the_invitation_names_the_certificate_and_both_paths() {
+fn the_curl_commands_name_the_certificate_and_both_paths() {
     let identity = Identity::new(HOST).unwrap();
-    let text = invitation(4433, &identity);
+    let text = curl_commands(4433, &identity);
     let cert = identity.cert.display();
     let curl =
         format!("curl --http3-only --cacert {cert} --resolve localhost:4433:127.0.0.1 https://localhost:4433/\n");

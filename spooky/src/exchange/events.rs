@@ -39,8 +39,8 @@ impl Exchanges {
     /// Takes an event of the backend side.
     pub(crate) fn on_upstream(&mut self, io: &mut impl Io, event: UpstreamEvent) {
         match event {
-            UpstreamEvent::BackendDown { backend, reason } => self.snapshot.on_down(backend, &reason),
-            UpstreamEvent::BackendUp { backend } => self.snapshot.on_up(backend),
+            UpstreamEvent::BackendDown { backend, reason } => self.snapshot.log_unreachable(backend, &reason),
+            UpstreamEvent::BackendUp { backend } => self.snapshot.log_reachable(backend),
             UpstreamEvent::Sent { tag, .. } => {
                 let (tag, slot) = Tag::from_event(tag);
                 self.dispatch(io, tag, |exchange, cx| exchange.on_sent(cx, slot));

@@ -1,17 +1,18 @@
-//! Active health checks: one thread that probes all backends concurrently, on connections of its own
+//! Active health checks: one thread that probes all backends concurrently, on its own connections
 //! (docs/reference/behaviour.md#active-health-checks).
 //!
-//! Decides nothing: `lb::health` says when a probe is due and what its result means. It never touches a request; what it
-//! shares with the workers is the health of the backends. Started by `runtime`, ended by the same signal as the workers.
+//! `lb::health` decides when a probe is due and what its result means. This thread shares only the health of the backends
+//! with the workers.
 
+mod backend_probe;
 mod schedule;
-mod watch;
 
 use crate::{
-    control::{Control, Seen},
-    restart::{End, RestartBackoff, supervise},
+    control::{Control, SeenVersion},
+    restart::{RestartBackoff, RunFailure, supervise},
     snapshot::{Snapshot, log_transition, transport_options},
 };
+use backend_probe::{BackendProbe, ProbeFailure, Target};
 use schedule::Schedule;
 use spooky_bridge::message::ResetReason;
 use spooky_lb::{
@@ -31,110 +32,110 @@ use std::{
     time::{Duration, Instant},
 };
 use tokio::runtime::Builder;
-use watch::{ProbeFailure, Target, Watch};
 
-/// Probes until it is told to stop, whatever happens to a single run.
-pub(crate) fn watch_over(control: &Arc<Control<Arc<Snapshot>>>, epoch: Instant, seed: u64) {
+/// Runs the health checker until a drain. Restarts it after a panic.
+pub(crate) fn run(control: &Arc<Control<Arc<Snapshot>>>, epoch: Instant, seed: u64) {
     let report = |end, pause: Duration| {
         let pause = pause.as_millis();
         match end {
-            End::Error(error) => {
-                tracing::error!("Health checks disabled: no Tokio runtime available: {error}; restarting in {pause} ms")
+            RunFailure::Error(error) => {
+                tracing::error!(
+                    "Health checks disabled: no Tokio runtime available: {error}; restarting in {pause} ms"
+                );
             }
-            End::Panic => tracing::error!("Background task 'probes' panicked; restarting in {pause} ms"),
+            RunFailure::Panic => tracing::error!("Background task 'probes' panicked; restarting in {pause} ms"),
         }
     };
-    supervise(control, RestartBackoff::new(), |_| run(control, epoch, seed), report);
+    supervise(control, RestartBackoff::new(), |_| run_once(control, epoch, seed), report);
 }
 
-fn run(control: &Arc<Control<Arc<Snapshot>>>, epoch: Instant, seed: u64) -> io::Result<()> {
+fn run_once(control: &Arc<Control<Arc<Snapshot>>>, epoch: Instant, seed: u64) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
     runtime.block_on(async {
-        let mut probes = Probes::new(control.clone(), epoch, seed)?;
-        poll_fn(|cx| probes.turn(cx)).await;
+        let mut checker = HealthChecker::new(control.clone(), epoch, seed)?;
+        poll_fn(|cx| checker.turn(cx)).await;
         Ok(())
     })
 }
 
-/// The probes of all backends.
-struct Probes {
+struct HealthChecker {
     control: Arc<Control<Arc<Snapshot>>>,
-    seen: Seen,
+    seen: SeenVersion,
     snapshot: Arc<Snapshot>,
     epoch: Instant,
     transport: Transport,
     timer: Timer,
     rng: Rng,
-    watches: Vec<Watch>,
-    /// Places in `watches`.
+    probes: Vec<BackendProbe>,
+    /// Indexes in `probes`.
     by_id: HashMap<u32, usize>,
     next_id: u32,
     schedule: Schedule,
-    /// Backends whose first probe has not ended.
-    unknown: usize,
+    /// Number of backends without a first result.
+    awaiting_first_result: usize,
 }
 
-impl Probes {
+impl HealthChecker {
     fn new(control: Arc<Control<Arc<Snapshot>>>, epoch: Instant, seed: u64) -> io::Result<Self> {
         let now = Instant::now();
-        // A drain that was ordered before is seen by the first turn.
-        let snapshot = control.read(&mut Seen::default()).setup;
+        // The first turn handles a drain that has already started.
+        let snapshot = control.read(&mut SeenVersion::default()).setup;
         let mut transport = Transport::new(transport_options(&snapshot.config), now);
-        // No connection outlives its probe: each of them shows that a new one can be made.
+        // Connections close after each probe, so that every probe tests whether a connection can be made.
         transport.drain();
-        let mut probes = Self {
+        let mut checker = Self {
             control,
-            seen: Seen::default(),
+            seen: SeenVersion::default(),
             snapshot,
             epoch,
             transport,
             timer: Timer::new()?,
             rng: Rng::seeded(seed),
-            watches: Vec::new(),
+            probes: Vec::new(),
             by_id: HashMap::new(),
             next_id: 0,
             schedule: Schedule::default(),
-            unknown: 0,
+            awaiting_first_result: 0,
         };
-        probes.follow(now);
-        Ok(probes)
+        checker.apply_snapshot(now);
+        Ok(checker)
     }
 
-    /// Begins and ends probes as the snapshot in effect wants it. Backends that stay keep the results they had.
-    fn follow(&mut self, now: Instant) {
+    /// Adds and removes probes according to the current snapshot. Unchanged probes keep their results.
+    fn apply_snapshot(&mut self, now: Instant) {
         let at = Nanos::since(self.epoch, now);
-        let watches = std::mem::take(&mut self.watches);
-        let mut before: HashMap<_, _> = watches.into_iter().map(|watch| (watch.target.name.clone(), watch)).collect();
+        let probes = std::mem::take(&mut self.probes);
+        let mut before: HashMap<_, _> = probes.into_iter().map(|probe| (probe.target.name.clone(), probe)).collect();
         for (of, target) in targets(&self.snapshot) {
             let earlier = before.remove(&target.name);
-            if let Some(watch) = earlier.as_ref()
-                && watch.target.is_like(&target)
+            if let Some(probe) = earlier.as_ref()
+                && probe.target.is_same_check(&target)
             {
-                self.watches.extend(earlier.map(|watch| watch.moved_to(of)));
+                self.probes.extend(earlier.map(|probe| probe.with_position(of)));
                 continue;
             }
-            // Added before the old one is removed, so that what both need stays.
+            // Added before the old one is removed, so that a shared origin is kept.
             let backend = self.transport.add_backend(&target.spec);
             self.next_id = self.next_id.wrapping_add(1);
-            self.watches.push(Watch::new(self.next_id, of, backend, target, at, &mut self.rng));
-            if let Some(watch) = earlier {
-                self.forget(watch);
+            self.probes.push(BackendProbe::new(self.next_id, of, backend, target, at, &mut self.rng));
+            if let Some(probe) = earlier {
+                self.remove(probe);
             }
         }
-        for watch in before.into_values() {
-            self.forget(watch);
+        for probe in before.into_values() {
+            self.remove(probe);
         }
-        self.by_id = self.watches.iter().enumerate().map(|(index, watch)| (watch.id, index)).collect();
-        self.unknown = self.watches.iter().filter(|watch| !watch.is_known()).count();
+        self.by_id = self.probes.iter().enumerate().map(|(index, probe)| (probe.id, index)).collect();
+        self.awaiting_first_result = self.probes.iter().filter(|probe| !probe.is_known()).count();
         self.schedule = Schedule::default();
-        (0..self.watches.len()).for_each(|index| self.arm(index));
+        (0..self.probes.len()).for_each(|index| self.arm(index));
     }
 
-    fn forget(&mut self, mut watch: Watch) {
-        if let Some(handle) = watch.stop() {
+    fn remove(&mut self, mut probe: BackendProbe) {
+        if let Some(handle) = probe.stop() {
             self.transport.reset(handle, ResetReason::Cancelled);
         }
-        self.transport.remove_backend(watch.backend);
+        self.transport.remove_backend(probe.backend);
     }
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -146,7 +147,7 @@ impl Probes {
             if !Arc::ptr_eq(&orders.setup, &self.snapshot) {
                 self.snapshot = orders.setup;
                 self.transport.configure(transport_options(&self.snapshot.config));
-                self.follow(now);
+                self.apply_snapshot(now);
             }
         }
         self.transport.on_time(now);
@@ -170,39 +171,39 @@ impl Probes {
         let (tag, status) = match event {
             Event::Head { tag, head, .. } => (tag, Ok(head.status)),
             Event::Failed { tag, failure } => (tag, Err(failure.kind)),
-            Event::BackendDown { backend, reason } => return self.note(backend, Some(reason)),
-            Event::BackendUp { backend } => return self.note(backend, None),
+            Event::BackendDown { backend, reason } => return self.set_unreachable(backend, Some(reason)),
+            Event::BackendUp { backend } => return self.set_unreachable(backend, None),
             _ => return,
         };
         let Some(&index) = self.by_id.get(&(tag as u32)) else { return };
-        if let Some(watch) = self.watches.get_mut(index).filter(|watch| watch.is_running(tag)) {
-            let result = watch.result(status);
+        if let Some(probe) = self.probes.get_mut(index).filter(|probe| probe.is_running(tag)) {
+            let result = probe.evaluate(status);
             self.end(index, result, now);
             self.arm(index);
         }
     }
 
-    /// Keeps why no connection to a backend can be made: it says more than the failure of the probe.
-    fn note(&mut self, backend: BackendId, reason: Option<Rc<str>>) {
-        if let Some(watch) = self.watches.iter_mut().find(|watch| watch.backend == backend) {
-            watch.unreachable = reason;
+    /// Keeps the reason why no connection can be made: it is more precise than the failure of the probe.
+    fn set_unreachable(&mut self, backend: BackendId, reason: Option<Rc<str>>) {
+        if let Some(probe) = self.probes.iter_mut().find(|probe| probe.backend == backend) {
+            probe.unreachable = reason;
         }
     }
 
     fn arm(&mut self, index: usize) {
-        let due = self.watches.get(index).and_then(|watch| watch.due(self.epoch));
+        let due = self.probes.get(index).and_then(|probe| probe.due(self.epoch));
         self.schedule.arm(index, due);
     }
 
-    /// Ends a probe that takes too long, and begins one that is due.
+    /// Fails a probe that has timed out, and starts one that is due.
     fn on_time(&mut self, index: usize, now: Instant) {
         let at = Nanos::since(self.epoch, now);
-        let Some(watch) = self.watches.get_mut(index) else { return };
-        if watch.is_overdue(now) {
-            let late = ProbeFailure::Timeout(watch.target.check.timeout_ms);
+        let Some(probe) = self.probes.get_mut(index) else { return };
+        if probe.is_overdue(now) {
+            let late = ProbeFailure::Timeout(probe.target.check.timeout_ms);
             self.end(index, Err(late), now);
-        } else if watch.is_due(at) {
-            let sent = watch.start(&mut self.transport, &mut self.rng, now, at);
+        } else if probe.is_due(at) {
+            let sent = probe.start(&mut self.transport, &mut self.rng, now, at);
             if !sent {
                 self.end(index, Err(ProbeFailure::Unsent), now);
             }
@@ -211,38 +212,38 @@ impl Probes {
 
     fn end(&mut self, index: usize, result: Result<u16, ProbeFailure>, now: Instant) {
         let at = Nanos::since(self.epoch, now);
-        let Some(watch) = self.watches.get_mut(index) else { return };
-        if let Some(handle) = watch.stop() {
+        let Some(probe) = self.probes.get_mut(index) else { return };
+        if let Some(handle) = probe.stop() {
             self.transport.reset(handle, ResetReason::Cancelled);
         }
-        let (upstream, backend) = watch.of;
+        let (upstream, backend) = probe.of;
         let Some(pool) = self.snapshot.upstreams.get(upstream).map(|upstream| &upstream.pool) else { return };
         let Some(member) = pool.members().get(backend) else { return };
-        let (transition, is_first) = watch.judge(&member.state.health, result.is_ok(), at);
+        let (transition, is_first) = probe.record_result(&member.state.health, result.is_ok(), at);
         let address = &member.spec.address;
         let name = self.snapshot.config.upstreams.get(upstream).map_or("-", |upstream| &upstream.name);
         let id = &member.spec.id;
         let makes_unhealthy = transition.is_some_and(|transition| !transition.healthy);
         match result {
             Ok(status) => tracing::debug!("Probe of {address} succeeded upstream={name} id={id} status={status}"),
-            // The line that says why goes before the one that says what follows.
+            // Logged before the line that says that the backend is unhealthy.
             Err(failure) if makes_unhealthy => {
                 tracing::warn!("Probe of {address} failed upstream={name} id={id} reason={failure}");
             }
             Err(failure) => tracing::debug!("Probe of {address} failed upstream={name} id={id} reason={failure}"),
         }
         if let Some(transition) = transition {
-            self.tell(upstream, backend, transition);
+            self.on_transition(upstream, backend, transition);
         }
         if is_first {
-            self.unknown -= 1;
-            if self.unknown == 0 {
-                self.end_first_round();
+            self.awaiting_first_result -= 1;
+            if self.awaiting_first_result == 0 {
+                self.log_first_round();
             }
         }
     }
 
-    fn tell(&self, upstream: usize, backend: usize, transition: Transition) {
+    fn on_transition(&self, upstream: usize, backend: usize, transition: Transition) {
         log_transition(&self.snapshot.config, upstream, backend, transition);
         if transition.healthy
             && let Some(upstream) = self.snapshot.upstreams.get(upstream)
@@ -251,14 +252,14 @@ impl Probes {
         }
     }
 
-    fn end_first_round(&self) {
+    fn log_first_round(&self) {
         let ready = Readiness::of(self.snapshot.upstreams.iter().map(|upstream| &*upstream.pool));
         let (healthy, total) = (ready.healthy, ready.total);
         tracing::info!("Initial health checks complete: {healthy}/{total} backends healthy");
     }
 }
 
-/// Everything that a snapshot wants to be probed, with the numbers of upstream and backend.
+/// Returns all probes of a snapshot, with the indexes of upstream and backend.
 fn targets(snapshot: &Snapshot) -> Vec<((usize, usize), Target)> {
     let mut targets = Vec::new();
     for (number, (config, upstream)) in snapshot.config.upstreams.iter().zip(&snapshot.upstreams).enumerate() {

@@ -1,43 +1,42 @@
-//! Which backend is to be looked at next: the times of all watches, the nearest on top.
+//! A timer queue for the probes.
 //!
-//! A turn costs by what is due, not by how many backends there are. Each watch is armed for one time; one that moves
-//! earlier is entered again and the later entry is passed over when it comes up, one that moves later is armed again when
-//! it is looked at.
+//! The cost of a turn depends on the number of probes that are due, not on the number of backends. If a probe becomes due
+//! earlier, a second entry is added and the later one is skipped; if it becomes due later, it is armed again when the entry
+//! expires.
 
 use spooky_net::timer::{Deadlines, disarm};
 use std::time::Instant;
 
-/// The times of all watches.
 #[derive(Default)]
 pub(super) struct Schedule {
     deadlines: Deadlines<usize>,
-    /// The time that counts for each watch, if it has one.
+    /// The valid entry of each probe.
     armed: Vec<Option<Instant>>,
 }
 
 impl Schedule {
-    /// Sees to it that the watch comes up at `at`, or before if it is armed for an earlier time already.
-    pub(super) fn arm(&mut self, watch: usize, at: Option<Instant>) {
+    /// Makes the probe due at `at`, unless it is already due earlier.
+    pub(super) fn arm(&mut self, probe: usize, at: Option<Instant>) {
         let Some(at) = at else { return };
-        if self.armed.len() <= watch {
-            self.armed.resize(watch + 1, None);
+        if self.armed.len() <= probe {
+            self.armed.resize(probe + 1, None);
         }
-        if let Some(armed) = self.armed.get_mut(watch) {
-            self.deadlines.arm(watch, at, armed);
+        if let Some(armed) = self.armed.get_mut(probe) {
+            self.deadlines.arm(probe, at, armed);
         }
     }
 
-    /// The next watch whose time has come; it is armed no more.
+    /// Removes and returns a probe that is due.
     pub(super) fn pop_due(&mut self, now: Instant) -> Option<usize> {
-        while let Some((at, watch)) = self.deadlines.pop_due(now) {
-            if self.armed.get_mut(watch).is_some_and(|armed| disarm(armed, at)) {
-                return Some(watch);
+        while let Some((at, probe)) = self.deadlines.pop_due(now) {
+            if self.armed.get_mut(probe).is_some_and(|armed| disarm(armed, at)) {
+                return Some(probe);
             }
         }
         None
     }
 
-    /// The nearest time; a watch that has moved later since may have nothing to do then.
+    /// Returns the earliest time. The probe may have become due later since.
     pub(super) fn next(&self) -> Option<Instant> {
         self.deadlines.next()
     }
@@ -53,7 +52,6 @@ mod tests {
     };
     use std::time::Duration;
 
-    /// Backends, and turns of the loop that other events cause while their probes are not due.
     const BACKENDS: usize = 5000;
 
     #[test]
@@ -62,25 +60,25 @@ mod tests {
         let mut schedule = Schedule::default();
         let mut probers: Vec<_> =
             (0..BACKENDS).map(|_| Prober::new(ActiveOptions::default(), Nanos::ZERO, &mut rng)).collect();
-        for (watch, prober) in probers.iter().enumerate() {
-            schedule.arm(watch, prober.due().to_instant(epoch));
+        for (probe, prober) in probers.iter().enumerate() {
+            schedule.arm(probe, prober.due().to_instant(epoch));
         }
         let (mut sent, mut idle_turns) = (0, 0);
         for ms in 0..20_000 {
             let now = epoch + Duration::from_millis(ms);
             let before = (sent, schedule.deadlines.entries());
-            while let Some(watch) = schedule.pop_due(now) {
+            while let Some(probe) = schedule.pop_due(now) {
                 let at = Nanos::since(epoch, now);
-                assert!(probers[watch].due() <= at, "{watch} came up before its time");
-                probers[watch].on_start(at, &mut rng);
-                schedule.arm(watch, probers[watch].due().to_instant(epoch));
+                assert!(probers[probe].due() <= at, "{probe} came up before its time");
+                probers[probe].on_start(at, &mut rng);
+                schedule.arm(probe, probers[probe].due().to_instant(epoch));
                 sent += 1;
             }
             idle_turns += u32::from(before == (sent, schedule.deadlines.entries()));
-            assert_eq!(schedule.deadlines.entries(), BACKENDS, "each watch is entered once");
+            assert_eq!(schedule.deadlines.entries(), BACKENDS, "each probe is entered once");
         }
-        // The first probes fall within a second, the others every five with 10 % jitter: rounds at 0-1, 5-6, 9-12, 14-17, 18-23.
-        assert!((4 * BACKENDS..=5 * BACKENDS).contains(&sent), "{sent} looks at a watch in 20 s");
+        // First probes start within a second, later ones every 5 s with 10 % jitter: rounds at 0-1, 5-6, 9-12, 14-17, 18-23 s.
+        assert!((4 * BACKENDS..=5 * BACKENDS).contains(&sent), "{sent} looks at a probe in 20 s");
         assert!(idle_turns > 5000, "only {idle_turns} of 20000 turns had nothing to do");
         assert!(probers.iter().all(|prober| prober.due() > Nanos::from_millis(19_999)));
     }

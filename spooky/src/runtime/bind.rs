@@ -1,4 +1,4 @@
-//! Everything that is bound before anything starts: one UDP socket per listener and worker.
+//! Binds the UDP sockets: one per listener and worker.
 
 use crate::start_error::StartError;
 use spooky_config::{Config, Listener};
@@ -10,27 +10,27 @@ use std::{
     sync::Arc,
 };
 
-/// IP and UDP headers: what a datagram loses of the interface's MTU.
+/// Size of the IP and UDP headers.
 const IPV4_UDP_HEADERS: usize = 28;
 const IPV6_UDP_HEADERS: usize = 48;
-/// Upper end of path MTU discovery when it follows the interface. Only loopback carries more, where larger datagrams cost
-/// more per byte than these, and a few of them already overflow the queue of a path with a rate.
+/// Upper limit of path MTU discovery if it is derived from the interface. Only loopback has a larger MTU; there, larger
+/// datagrams cost more per byte, and a few of them already fill the queue of a rate-limited path.
 const MAX_UDP_PAYLOAD: usize = 16_384;
 
-/// A listener's address with the sockets on it, one per worker.
+/// A bound address with one socket per worker.
 pub(super) struct Endpoint {
     pub(super) address: SocketAddr,
     pub(super) sockets: Vec<Arc<OwnedFd>>,
-    /// Whether the kernel brings each packet to the socket of its worker.
+    /// Whether the kernel delivers each packet to the socket of its worker.
     pub(super) is_steered: bool,
-    /// The largest UDP payload that its interface carries.
+    /// Maximum UDP payload of the interface.
     pub(super) interface_payload: u16,
 }
 
-/// Makes the kernel steer the group of a socket between so many workers.
+/// Attaches the steering program to the reuseport group of a socket, for this number of workers.
 pub(super) type Attach = fn(BorrowedFd<'_>, u16) -> io::Result<()>;
 
-/// Binds a listener for this many workers. `attach` makes the kernel steer a group of sockets.
+/// Binds a listener for this many workers.
 pub(super) fn bind(config: &Config, listener: &Listener, workers: u16, attach: Attach) -> Result<Endpoint, StartError> {
     let address = resolve(&listener.address, listener.port)?;
     endpoint(config, address, workers, attach)
@@ -53,7 +53,7 @@ fn endpoint(config: &Config, address: SocketAddr, workers: u16, attach: Attach) 
         reuseport: false,
     };
     let failed = |error: io::Error| explain(address, &error);
-    // The first socket is bound alone, so that the port of another process is a failed bind and not shared with it.
+    // The first socket is bound without SO_REUSEPORT, so that a port in use by another process is an error.
     let first = UdpSocket::bind(address, &options).map_err(failed)?;
     let address = first.local_addr().map_err(failed)?;
     let mut sockets = vec![first];
@@ -65,21 +65,22 @@ fn endpoint(config: &Config, address: SocketAddr, workers: u16, attach: Attach) 
         }
     }
     let is_steered =
-        sockets.first().is_some_and(|first| workers == 1 || steers(&attach(first.as_fd(), workers), address));
+        sockets.first().is_some_and(|first| workers == 1 || log_steering(&attach(first.as_fd(), workers), address));
     let kept = sockets.iter().map(|socket| socket.as_fd().try_clone_to_owned().map(Arc::new));
     let sockets = kept.collect::<io::Result<_>>().map_err(failed)?;
     Ok(Endpoint { address, sockets, is_steered, interface_payload: payload_of(address.ip()) })
 }
 
-/// Whether the kernel steers. Where it does not, workers pass on what is not theirs, so that only speed is lost.
-fn steers(attached: &io::Result<()>, address: SocketAddr) -> bool {
+/// Returns whether attaching has succeeded, and logs an error. Without kernel steering, workers forward packets, which is
+/// only slower.
+fn log_steering(attached: &io::Result<()>, address: SocketAddr) -> bool {
     if let Err(error) = attached {
         tracing::warn!("UDP {address}: no kernel steering, workers forward packets to each other: {error}");
     }
     attached.is_ok()
 }
 
-/// The largest UDP payload that the interface with this address carries.
+/// Returns the maximum UDP payload of the interface with this address.
 fn payload_of(ip: IpAddr) -> u16 {
     let headers = if ip.is_ipv4() { IPV4_UDP_HEADERS } else { IPV6_UDP_HEADERS };
     let mtu = interface_mtu(ip).unwrap_or(1500);

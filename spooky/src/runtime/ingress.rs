@@ -1,7 +1,7 @@
-//! The listeners as the control plane holds them: bound sockets, with the numbers under which the workers know them.
+//! The listeners of the process: bound sockets and the numbers by which workers identify them.
 //!
-//! A reload keeps the sockets of listeners whose address stays and binds new ones; the others close once every worker has
-//! drained them. Nothing changes before [`Listeners::accept`].
+//! A reload keeps the sockets of listeners whose address is unchanged, and binds new ones. Sockets of removed listeners close
+//! when every worker has drained them. Nothing changes before [`BoundListeners::accept`].
 
 use super::{
     bind::{Attach, Endpoint, bind},
@@ -17,61 +17,58 @@ use std::{
     sync::{Arc, Weak},
 };
 
-/// Address and port of a listener as the file has them.
-type Written = (String, u16);
+/// Address and port of a listener as written in the file.
+type ConfiguredAddress = (String, u16);
 
-/// A listener with its sockets, one for each worker.
 #[derive(Clone)]
-struct Bound {
+struct BoundListener {
     number: usize,
-    /// A reload that finds the same keeps the sockets.
-    written: Written,
+    /// A reload keeps the sockets if this is unchanged.
+    configured: ConfiguredAddress,
     endpoint: Arc<Endpoint>,
 }
 
-/// All listeners of the process.
-pub(super) struct Listeners {
+pub(super) struct BoundListeners {
     state: Arc<State>,
     limiter: Arc<SharedLimiter>,
     attach: Attach,
-    bound: Vec<Bound>,
-    /// Removed listeners: their sockets live until the last worker has drained them.
-    removed: Vec<(Written, Weak<OwnedFd>)>,
+    bound: Vec<BoundListener>,
+    /// Removed listeners. Their sockets live until the last worker has drained them.
+    removed: Vec<(ConfiguredAddress, Weak<OwnedFd>)>,
     next_number: usize,
 }
 
-/// The listeners that a configuration wants, bound, and what each worker is given of them.
+/// The bound listeners of a new configuration, and each worker's part of them.
 pub(super) struct Plan {
-    bound: Vec<Bound>,
+    bound: Vec<BoundListener>,
     next_number: usize,
     ingress: Vec<Vec<Ingress>>,
 }
 
-impl Listeners {
-    /// No listener yet. `attach` makes the kernel steer a group of sockets.
+impl BoundListeners {
     pub(super) fn new(state: Arc<State>, attach: Attach) -> Self {
         let limiter = Arc::new(SharedLimiter::new(state.clone()));
         Self { state, limiter, attach, bound: Vec::new(), removed: Vec::new(), next_number: 0 }
     }
 
-    /// Where the listeners are, in the order of the file.
+    /// Returns the bound addresses, in the order of the file.
     pub(super) fn addresses(&self) -> Vec<SocketAddr> {
         self.bound.iter().map(|bound| bound.endpoint.address).collect()
     }
 
-    /// Binds what is not bound yet and loads certificates. Dropping the plan closes what it has bound.
+    /// Binds new listeners and loads certificates. Dropping the plan closes the new sockets.
     pub(super) fn plan(&self, config: &Config) -> Result<Plan, StartError> {
         let mut plan = Plan { bound: Vec::new(), next_number: self.next_number, ingress: Vec::new() };
         plan.ingress.resize_with(usize::from(self.state.workers), Vec::new);
         for listener in &config.listeners {
-            let written = (listener.address.clone(), listener.port);
-            let bound = if let Some(bound) = self.bound.iter().find(|bound| bound.written == written) {
+            let configured = (listener.address.clone(), listener.port);
+            let bound = if let Some(bound) = self.bound.iter().find(|bound| bound.configured == configured) {
                 bound.clone()
             } else {
-                self.check_drained(&written)?;
+                self.check_drained(&configured)?;
                 let endpoint = Arc::new(bind(config, listener, self.state.workers, self.attach)?);
                 plan.next_number += 1;
-                Bound { number: plan.next_number - 1, written, endpoint }
+                BoundListener { number: plan.next_number - 1, configured, endpoint }
             };
             self.add(&mut plan, config, listener, &bound)?;
             plan.bound.push(bound);
@@ -79,10 +76,10 @@ impl Listeners {
         Ok(plan)
     }
 
-    /// Its sockets would share the port with those that drain, and get their packets.
-    fn check_drained(&self, written: &Written) -> Result<(), StartError> {
-        if self.removed.iter().any(|(removed, socket)| removed == written && socket.strong_count() > 0) {
-            let (address, port) = written;
+    /// Refuses an address on which a removed listener is draining: the new sockets would get its packets.
+    fn check_drained(&self, configured: &ConfiguredAddress) -> Result<(), StartError> {
+        if self.removed.iter().any(|(removed, socket)| removed == configured && socket.strong_count() > 0) {
+            let (address, port) = configured;
             return Err(StartError(format!(
                 "Failed to bind UDP socket {address}:{port}: a removed listener on this address is still draining\n    \
                  hint: reload again after performance.shutdown_drain_timeout_ms"
@@ -91,7 +88,13 @@ impl Listeners {
         Ok(())
     }
 
-    fn add(&self, plan: &mut Plan, config: &Config, listener: &Listener, bound: &Bound) -> Result<(), StartError> {
+    fn add(
+        &self,
+        plan: &mut Plan,
+        config: &Config,
+        listener: &Listener,
+        bound: &BoundListener,
+    ) -> Result<(), StartError> {
         let (state, endpoint) = (&self.state, &bound.endpoint);
         let payload = max_udp_payload(config, endpoint);
         let settings = edge_settings(config, listener, state, payload, self.limiter.clone())?;
@@ -110,7 +113,7 @@ impl Listeners {
         Ok(())
     }
 
-    /// Makes the plan the one in effect, and returns what each worker must be given.
+    /// Puts the plan into effect. Returns the listeners for each worker.
     pub(super) fn accept(&mut self, plan: Plan) -> Vec<Vec<Ingress>> {
         for bound in &plan.bound {
             if !self.bound.iter().any(|before| before.number == bound.number) {
@@ -122,7 +125,7 @@ impl Listeners {
             if !plan.bound.iter().any(|bound| bound.number == before.number) {
                 tracing::info!("Listener removed, draining: UDP {}", before.endpoint.address);
                 let sockets = before.endpoint.sockets.iter().map(Arc::downgrade);
-                self.removed.extend(sockets.map(|socket| (before.written.clone(), socket)));
+                self.removed.extend(sockets.map(|socket| (before.configured.clone(), socket)));
             }
         }
         (self.bound, self.next_number) = (plan.bound, plan.next_number);
@@ -130,7 +133,7 @@ impl Listeners {
     }
 }
 
-/// `quic_max_udp_payload_bytes`; by default what the interface carries.
+/// Returns `quic_max_udp_payload_bytes`; by default the maximum of the interface.
 fn max_udp_payload(config: &Config, endpoint: &Endpoint) -> u16 {
     let bytes = config.performance.quic_max_udp_payload_bytes.unwrap_or(u64::from(endpoint.interface_payload));
     u16::try_from(bytes).unwrap_or(u16::MAX)

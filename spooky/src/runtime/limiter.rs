@@ -1,20 +1,15 @@
-//! Limits on client connections of all listeners and workers: their number, their number by address, their rate, and the
-//! number of handshakes that are not complete.
-//!
-//! The counts are `lb::admit`'s; the edge asks here before it makes any state for a connection.
+//! Connects the edge to the process-wide connection limits of `lb::admit`: total, per address, rate, open handshakes.
 
 use crate::state::State;
 use spooky_edge::{ConnectionDecision, ConnectionLimiter, LimiterSlot};
 use spooky_lb::{admit::ConnectionRefusal, time::Nanos};
 use std::{net::IpAddr, sync::Arc, time::Instant};
 
-/// The limits of the process, as the edge asks for them.
 pub(super) struct SharedLimiter {
     state: Arc<State>,
 }
 
 impl SharedLimiter {
-    /// A limiter that counts together with all others of the process.
     pub(super) fn new(state: Arc<State>) -> Self {
         Self { state }
     }

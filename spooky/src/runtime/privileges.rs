@@ -1,6 +1,6 @@
-//! Giving up root between binding and the first worker, as `security.privileges` says.
+//! Drops root between binding and the start of the workers, according to `security.privileges`.
 //!
-//! Decides which account and which capabilities; the system calls are `net::sys::privileges`'.
+//! Chooses the account and the capabilities; `net::sys::privileges` makes the system calls.
 
 use crate::start_error::StartError;
 use spooky_config::{Config, ListenTls, Privileges, UpstreamTls};
@@ -10,17 +10,17 @@ use std::{
     path::{Path, PathBuf},
 };
 
-/// The drop that is to come. Exists only in a process that was started as root and is not to stay root.
-pub(crate) struct Drop {
+/// A prepared privilege drop. Exists only if the process was started as root and must not stay root.
+pub(crate) struct PrivilegeDrop {
     account: Account,
     retain_capabilities: bool,
-    /// What a reload reads again.
+    /// The files that a reload reads.
     files: Vec<PathBuf>,
 }
 
-impl Drop {
-    /// Finds the account, and makes all threads that follow unable to gain privileges. Must be called before the first
-    /// thread is started. None where nothing is to be dropped.
+impl PrivilegeDrop {
+    /// Finds the account and sets `no_new_privs`. Must be called before the first thread is started. Returns `None` if there
+    /// is nothing to drop.
     pub(super) fn prepare(config: &Config, file: &Path) -> Result<Option<Self>, StartError> {
         let wanted = &config.security.privileges;
         if !wanted.enabled || !privileges::is_root() {
@@ -33,9 +33,9 @@ impl Drop {
         Ok(Some(Self { account, retain_capabilities: wanted.retain_capabilities, files: files(config, file) }))
     }
 
-    /// Gives up root in all threads.
-    pub(super) fn carry_out(self) -> Result<(), StartError> {
-        let kept = || if self.retain_capabilities { self.wanted() } else { Vec::new() };
+    /// Drops root in all threads.
+    pub(super) fn apply(self) -> Result<(), StartError> {
+        let kept = || if self.retain_capabilities { self.wanted_capabilities() } else { Vec::new() };
         let kept = privileges::drop_root(&self.account, kept).map_err(|error| explain(&error))?;
         let (user, group) = (self.account.user(), self.account.group());
         tracing::info!("Dropped root privileges to user='{user}' group='{group}'");
@@ -43,8 +43,8 @@ impl Drop {
         Ok(())
     }
 
-    /// The capabilities that a reload may need; called as the new user.
-    fn wanted(&self) -> Vec<Capability> {
+    /// Returns the capabilities that a reload may need. Must be called as the new user.
+    fn wanted_capabilities(&self) -> Vec<Capability> {
         let is_refused = |file: &PathBuf| {
             let error = std::fs::File::open(file).err();
             error.is_some_and(|error| error.kind() == ErrorKind::PermissionDenied)
@@ -61,7 +61,7 @@ fn explain(error: &DropError) -> StartError {
     StartError(format!("Failed to drop privileges after privileged bind: {error}"))
 }
 
-/// The files that the configuration names, and its own.
+/// Returns the files that the configuration names, and its own.
 fn files(config: &Config, file: &Path) -> Vec<PathBuf> {
     let listeners = config.listeners.iter().flat_map(|listener| of_listener(&listener.tls));
     let upstreams = config.upstreams.iter().flat_map(|upstream| of_upstream(&upstream.tls));

@@ -1,11 +1,11 @@
-//! Reading the configuration again for a reload: the file and what it points to, with the capabilities that were kept for it.
+//! Reads and checks the configuration for a reload, with the capabilities that were kept for it.
 
 use crate::start_error::StartError;
 use spooky_config::{Config, PreflightMode, Problem, Severity, examine};
 use spooky_net::sys::privileges::raise_kept;
 use std::path::Path;
 
-/// Why nothing has changed: one text for each reason, with its place in the file if it has one.
+/// Why a reload was refused: one text for each reason, with its position in the file if it has one.
 #[derive(Debug)]
 pub(crate) struct ReloadError(pub(crate) Vec<String>);
 
@@ -15,14 +15,13 @@ impl From<StartError> for ReloadError {
     }
 }
 
-/// Reads and checks the file and what it points to. Warnings are logged. A file may keep it waiting for ever.
+/// Reads and checks the file and the files that it names. Logs warnings. May block indefinitely, for example on a pipe.
 pub(super) fn read(file: &Path) -> Result<Config, ReloadError> {
-    with_kept(|| examined(file))
+    with_kept_capabilities(|| examined(file))
 }
 
-/// Does what needs the capabilities kept for a reload: they are held while files are read and ports are bound, and by this
-/// thread alone.
-pub(super) fn with_kept<T>(act: impl FnOnce() -> Result<T, ReloadError>) -> Result<T, ReloadError> {
+/// Calls `act` with the kept capabilities raised, in this thread only.
+pub(super) fn with_kept_capabilities<T>(act: impl FnOnce() -> Result<T, ReloadError>) -> Result<T, ReloadError> {
     match raise_kept() {
         Ok(_raised) => act(),
         Err(error) => Err(ReloadError(vec![format!("Failed to raise the capabilities kept for a reload: {error}")])),

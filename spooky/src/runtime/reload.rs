@@ -3,8 +3,8 @@
 //! Runs beside the thread that waits for signals, one reload after another. Workers and the health checker follow on their own.
 
 use super::{
-    read::{ReloadError, with_kept},
-    threads::Running,
+    read::{ReloadError, with_kept_capabilities},
+    threads::Server,
 };
 use crate::{
     snapshot::{compile, process_limits},
@@ -13,10 +13,10 @@ use crate::{
 use spooky_config::{Change, Config, diff};
 use std::sync::Arc;
 
-impl Running {
+impl Server {
     /// Puts what was read into effect and logs how that went. Returns the number of the configuration that is in effect.
     pub(crate) fn reload(&mut self, read: Result<Config, ReloadError>) -> Result<u64, ReloadError> {
-        let done = read.and_then(|config| with_kept(|| self.follow(config)));
+        let done = read.and_then(|config| with_kept_capabilities(|| self.follow(config)));
         match &done {
             Ok(generation) => tracing::info!("Configuration reloaded (generation={generation})"),
             Err(ReloadError(texts)) => {

@@ -1,4 +1,4 @@
-//! The data plane where the kernel does not help; everything else of the runtime is tested from outside.
+//! The data plane without kernel steering. Everything else of the runtime is tested by the integration tests.
 
 use std::io;
 
@@ -9,7 +9,7 @@ use spooky_testkit::origin::Origin;
 use spooky_testkit::settings::Settings;
 use tokio::task::spawn_blocking;
 
-use super::{Listeners, Running, compile, process_limits, quic_keys};
+use super::{BoundListeners, Server, compile, process_limits, quic_keys};
 use crate::state::State;
 
 const WORKERS: u16 = 3;
@@ -24,12 +24,12 @@ async fn without_steering_a_client_may_still_change_its_port() {
     config.listeners[0].port = 0;
     let log = spooky_telemetry::log::start(config.log.level);
     let state = State::new(WORKERS, &process_limits(&config), quic_keys(&config).unwrap()).unwrap();
-    let listeners = Listeners::new(state.clone(), |_, _| Err(io::ErrorKind::Unsupported.into()));
+    let listeners = BoundListeners::new(state.clone(), |_, _| Err(io::ErrorKind::Unsupported.into()));
     let plan = listeners.plan(&config).unwrap();
     let snapshot = compile(config, &state, None).unwrap();
-    let running = Running::new(listeners, plan, state, snapshot, log, None).unwrap();
+    let running = Server::new(listeners, plan, state, snapshot, log, None).unwrap();
 
-    // The kernel now spreads by address: each new port may lead to any worker, and only one knows the connection.
+    // The kernel now chooses a socket by the client's address, so a new port may lead to a worker without the connection.
     let link = Link::start(running.addresses()[0], Conditions::clean()).await;
     let client = Client::new(&authority);
     let connection = client.connect(link.addr(), NAME).await;

@@ -1,7 +1,7 @@
-//! The threads: one per worker, and the main thread that waits for signals.
+//! The threads of the process: the workers, the health checker, and the main thread, which waits for signals.
 
 use super::{
-    ingress::{Listeners, Plan},
+    ingress::{BoundListeners, Plan},
     privileges,
     read::read,
     worker_thread::WorkerThread,
@@ -30,49 +30,47 @@ use std::{
 use tokio::{runtime::Runtime, task::spawn_blocking};
 
 /// The running process.
-pub(crate) struct Running {
+pub(crate) struct Server {
     pub(super) state: Arc<State>,
-    /// The configuration in effect.
+    /// The current snapshot.
     pub(super) snapshot: Arc<Snapshot>,
-    pub(super) listeners: Listeners,
+    pub(super) listeners: BoundListeners,
     pub(super) workers: Vec<Arc<Control<Arc<WorkerSetup>>>>,
     pub(super) prober: Arc<Control<Arc<Snapshot>>>,
     threads: Vec<JoinHandle<()>>,
-    /// Ends the log when all is over.
     pub(super) log: Log,
 }
 
-impl Running {
-    /// Opens the certificates and gives up root, then starts the threads. `listeners` are bound, and nothing else yet.
+impl Server {
+    /// Drops root and starts the threads. `listeners` has no listener yet; those of `plan` are bound.
     pub(super) fn new(
-        mut listeners: Listeners,
+        mut listeners: BoundListeners,
         plan: Plan,
         state: Arc<State>,
         snapshot: Arc<Snapshot>,
         log: Log,
-        drop: Option<privileges::Drop>,
+        drop: Option<privileges::PrivilegeDrop>,
     ) -> Result<Self, StartError> {
         snapshot.configure_upstreams();
         let ingress = listeners.accept(plan);
-        describe(&snapshot.config, state.workers);
+        log_settings(&snapshot.config, state.workers);
         if let Some(drop) = drop {
-            drop.carry_out()?;
+            drop.apply()?;
         }
         let prober = Arc::new(Control::new(snapshot.clone()));
         let (workers, threads) = (Vec::new(), Vec::new());
-        let mut running = Self { state, snapshot, listeners, workers, prober, threads, log };
-        running.spawn(ingress)?;
-        running.probe()?;
-        Ok(running)
+        let mut server = Self { state, snapshot, listeners, workers, prober, threads, log };
+        server.spawn_workers(ingress)?;
+        server.spawn_prober()?;
+        Ok(server)
     }
 
-    /// Where the listeners are, in the order of the file.
+    /// Returns the bound addresses, in the order of the file.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners.addresses()
     }
 
-    /// Starts a worker for each element of `ingress`.
-    fn spawn(&mut self, ingress: Vec<Vec<Ingress>>) -> Result<(), StartError> {
+    fn spawn_workers(&mut self, ingress: Vec<Vec<Ingress>>) -> Result<(), StartError> {
         let performance = &self.snapshot.config.performance;
         let limits = InboxLimits {
             datagrams: performance.packet_shard_queue_capacity,
@@ -97,23 +95,22 @@ impl Running {
         Ok(())
     }
 
-    /// Starts the health checker.
-    fn probe(&mut self) -> Result<(), StartError> {
+    fn spawn_prober(&mut self) -> Result<(), StartError> {
         let (control, epoch) = (self.prober.clone(), self.state.epoch);
         let seed = RandomState::new().hash_one("probes");
         let thread = std::thread::Builder::new().name("probes".to_owned());
-        let thread = thread.spawn(move || probe::watch_over(&control, epoch, seed));
+        let thread = thread.spawn(move || probe::run(&control, epoch, seed));
         self.threads.push(thread.map_err(|error| StartError(format!("Failed to start the health checker: {error}")))?);
         Ok(())
     }
 
-    /// Reloads `file` on SIGHUP until SIGTERM or SIGINT, then drains. A second one of these ends the process at once.
+    /// Reloads `file` on SIGHUP. Drains on SIGTERM or SIGINT; a second one of these ends the process at once.
     pub(super) fn wait(self, runtime: &Runtime, mut signals: Signals, file: &Path) -> ExitCode {
         let drained = runtime.block_on(async {
-            let mut running = self;
+            let mut server = self;
             while signals.next().await == Action::Reload {
                 let path = file.to_owned();
-                // A pipe that nobody writes to, or a file server that hangs, does not keep the process from stopping.
+                // Reading may block on a pipe or a file server. That must not prevent a stop.
                 let read = tokio::select! {
                     read = spawn_blocking(move || read(&path)) => read,
                     () = signals.stop() => {
@@ -121,11 +118,11 @@ impl Running {
                         break;
                     }
                 };
-                let Ok(read) = read else { return None }; // a panic, reported by the panic hook
+                let Ok(read) = read else { return None }; // a panic, logged by the panic hook
                 let mut reloading = spawn_blocking(move || {
-                    // Logged by itself; the process goes on either way.
-                    let _ = running.reload(read);
-                    running
+                    // `reload` logs its result; the process continues in any case.
+                    let _ = server.reload(read);
+                    server
                 });
                 let mut is_stopping = false;
                 let back = loop {
@@ -140,13 +137,13 @@ impl Running {
                         }
                     }
                 };
-                let Ok(back) = back else { return None }; // a panic, reported by the panic hook; its threads have been told to stop
-                running = back;
+                let Ok(back) = back else { return None }; // a panic, logged by the panic hook
+                server = back;
                 if is_stopping {
                     break;
                 }
             }
-            let stopped = spawn_blocking(move || running.stop());
+            let stopped = spawn_blocking(move || server.stop());
             tokio::select! {
                 _ = stopped => Some(()),
                 () = signals.stop() => None,
@@ -165,15 +162,14 @@ impl Running {
         self.workers.iter().for_each(|worker| worker.drain(grace));
         self.prober.drain(grace);
         for thread in self.threads {
-            let _panicked = thread.join(); // reported by the panic hook
+            let _panicked = thread.join(); // logged by the panic hook
         }
         tracing::info!("Spooky shutdown complete");
         drop(self.log);
     }
 }
 
-/// Logs what the configuration makes of the data plane.
-fn describe(config: &Config, workers: u16) {
+fn log_settings(config: &Config, workers: u16) {
     let (performance, resilience) = (&config.performance, &config.resilience);
     tracing::info!(
         "Data-plane workers={workers} packet_shards_per_worker={} reuseport={} pin_workers={}",

@@ -1,8 +1,8 @@
-//! The life of one worker thread: its runtime, its worker, and another worker when that one panics or cannot start.
+//! One worker thread: runs a worker, and replaces it when it panics or cannot start.
 
 use crate::{
-    control::{Control, Seen},
-    restart::{End, RestartBackoff, supervise},
+    control::{Control, SeenVersion},
+    restart::{RestartBackoff, RunFailure, supervise},
     state::State,
     worker::{Worker, WorkerSetup},
 };
@@ -10,7 +10,6 @@ use spooky_net::{inbox::Inboxes, sys::affinity};
 use std::{io, sync::Arc, time::Duration};
 use tokio::runtime::Builder;
 
-/// What a worker thread is given at its start.
 pub(super) struct WorkerThread {
     pub(super) state: Arc<State>,
     pub(super) control: Arc<Control<Arc<WorkerSetup>>>,
@@ -20,17 +19,17 @@ pub(super) struct WorkerThread {
 }
 
 impl WorkerThread {
-    /// Runs workers, one after another, until one has drained or a drain is ordered while none runs. What a panic leaves
-    /// behind is dropped with its worker; only counters and health are shared, and those are atomic.
+    /// Runs workers until one has drained, or a drain starts while none is running. A panic leaves no broken state: it is
+    /// dropped with the worker, and what workers share is atomic.
     pub(super) fn run(self) {
         self.pin();
         let report = |end, pause: Duration| {
             let (number, running, pause) = (self.number, &self.state.running_workers, pause.as_millis());
             match end {
-                End::Error(error) => tracing::error!(
+                RunFailure::Error(error) => tracing::error!(
                     "worker-{number} failed to start: {error}; {running}, not ready; restarting in {pause} ms"
                 ),
-                End::Panic => tracing::error!(
+                RunFailure::Panic => tracing::error!(
                     "worker-{number} panicked, its connections are lost; {running}, not ready; restarting in {pause} ms"
                 ),
             }
@@ -40,7 +39,7 @@ impl WorkerThread {
     }
 
     fn pin(&self) {
-        if !self.control.read(&mut Seen::default()).setup.snapshot.config.performance.pin_workers {
+        if !self.control.read(&mut SeenVersion::default()).setup.snapshot.config.performance.pin_workers {
             return;
         }
         let cores = affinity::allowed_cores();

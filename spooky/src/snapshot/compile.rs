@@ -1,6 +1,6 @@
-//! From the configuration to what the data plane works with: the snapshot, and the settings of both sides.
+//! Compiles a configuration to a snapshot, and to the settings of the client and backend sides.
 
-use super::{ClientTls, Host, Limits, Snapshot, Upstream, decide};
+use super::{ClientTls, CompiledUpstream, HostPolicy, Limits, Snapshot, lb_options};
 use crate::{start_error::StartError, state::State};
 use spooky_bridge::message::{
     Protocol,
@@ -18,8 +18,8 @@ use spooky_net::tls::{CertificateFiles, NamedFiles, Store, client, server};
 use spooky_transport::{BackendSpec, Options, Scheme};
 use std::sync::Arc;
 
-/// Compiles a configuration. Upstreams and backends that are in `previous` too keep their counts and their health.
-/// Nothing takes effect before the workers have the result and [`State::configure`] has its limits.
+/// Compiles a configuration. Upstreams and backends that are also in `previous` keep their counts and their health. Nothing
+/// takes effect before the workers get the result and [`State::configure`] the limits.
 pub(crate) fn compile(config: Config, state: &State, previous: Option<&Snapshot>) -> Result<Arc<Snapshot>, StartError> {
     let routes = Table::build(config.upstreams.iter().enumerate().map(|(number, upstream)| Rule {
         upstream: number,
@@ -42,7 +42,7 @@ pub(crate) fn compile(config: Config, state: &State, previous: Option<&Snapshot>
         },
         timeout_status: config.resilience.protocol.timeout_status,
         retry_after_seconds: seconds(config.resilience.route_queue.shed_retry_after_seconds),
-        policy: decide::policy(&config),
+        policy: lb_options::policy(&config),
         config,
     }))
 }
@@ -55,55 +55,57 @@ fn compile_upstream(
     config: &Config,
     upstream: &spooky_config::Upstream,
     state: &State,
-    previous: Option<&Upstream>,
-) -> Result<Upstream, StartError> {
+    previous: Option<&CompiledUpstream>,
+) -> Result<CompiledUpstream, StartError> {
     let tls = client_tls(upstream, previous)?;
     let (backends, route_limit_options) =
-        (backends(upstream, tls.as_ref())?, decide::route_limit_options(config, upstream));
+        (backends(upstream, tls.as_ref())?, lb_options::route_limit_options(config, upstream));
     let route_limits = match previous {
         Some(previous) => previous.route_limits.clone(),
         None => RouteLimits::new(state.global_limits.clone(), usize::from(state.workers), &route_limit_options),
     };
-    let budget_options = decide::route_budget_options(config, upstream);
+    let budget_options = lb_options::route_budget_options(config, upstream);
     let budget = match previous {
         Some(previous) => previous.budget.clone(),
         None => Arc::new(Budget::new(usize::from(state.workers), &budget_options)),
     };
-    Ok(Upstream {
-        deadline_options: decide::deadline_options(config, upstream),
+    Ok(CompiledUpstream {
+        deadline_options: lb_options::deadline_options(config, upstream),
         forwarded: match upstream.forwarded_headers.mode {
             spooky_config::ForwardedMode::Overwrite => ForwardedMode::Overwrite,
             spooky_config::ForwardedMode::Append => ForwardedMode::Append,
             spooky_config::ForwardedMode::Preserve => ForwardedMode::Preserve,
         },
         host: match upstream.host_policy.mode {
-            HostMode::PassThrough => Host::PassThrough,
-            HostMode::Rewrite => Host::Rewrite(upstream.host_policy.host.clone().unwrap_or_default().into_bytes()),
-            HostMode::Upstream => Host::Upstream(
+            HostMode::PassThrough => HostPolicy::PassThrough,
+            HostMode::Rewrite => {
+                HostPolicy::Rewrite(upstream.host_policy.host.clone().unwrap_or_default().into_bytes())
+            }
+            HostMode::Upstream => HostPolicy::Upstream(
                 upstream.backends.iter().map(|backend| backend.address.authority().into_bytes()).collect(),
             ),
         },
         backends,
         tls,
         pool: Arc::new(
-            decide::pool(config, upstream, previous.map(|previous| &*previous.pool)).with_limits(&route_limits),
+            lb_options::pool(config, upstream, previous.map(|previous| &*previous.pool)).with_limits(&route_limits),
         ),
         route_limits,
         route_limit_options,
         budgets: config.resilience.retry_budget.enabled.then(|| [budget.clone(), state.retries.clone()]),
         budget,
         budget_options,
-        options: decide::options(config, upstream),
-        key: decide::key(upstream),
-        sticky: decide::sticky(upstream),
+        options: lb_options::options(config, upstream),
+        key: lb_options::key(upstream),
+        sticky: lb_options::sticky(upstream),
     })
 }
 
-/// The TLS context of an upstream's backends, if any of them may need it: the previous one where nothing of it changed, so
-/// that connections go on.
+/// Returns the TLS context of an upstream's backends, if one may need it. Reuses the previous one if its options and files
+/// are unchanged, so that connections stay open.
 fn client_tls(
     upstream: &spooky_config::Upstream,
-    previous: Option<&Upstream>,
+    previous: Option<&CompiledUpstream>,
 ) -> Result<Option<ClientTls>, StartError> {
     if upstream.backends.iter().all(|backend| backend.address.scheme == BackendScheme::Http) {
         return Ok(None);
@@ -118,7 +120,7 @@ fn client_tls(
     Ok(Some(ClientTls { context, fingerprint }))
 }
 
-/// The backends as the transport wants them. All of an upstream share one TLS context, so that connections can be shared.
+/// Returns the backends for the transport. They share one TLS context, so that backends of one origin share connections.
 fn backends(upstream: &spooky_config::Upstream, tls: Option<&ClientTls>) -> Result<Vec<BackendSpec>, StartError> {
     let specs = upstream.backends.iter().map(|backend| {
         let scheme = match (&backend.address.scheme, tls) {
@@ -165,7 +167,7 @@ fn client_options(upstream: &spooky_config::Upstream) -> client::ClientTlsOption
     }
 }
 
-/// The settings of a listener's edge, for worker 0.
+/// Returns the settings of a listener, for worker 0.
 pub(crate) fn edge_settings(
     config: &Config,
     listener: &Listener,
@@ -209,11 +211,11 @@ pub(crate) fn edge_settings(
     })
 }
 
-/// Bytes that `quic_secret_file` must have.
+/// Minimum length of `quic_secret_file`.
 const MIN_SECRET_BYTES: usize = 32;
 
-/// The keys of stateless resets and of tokens: from `quic_secret_file`, else from the first listener's private key, so that
-/// they are the same after a restart.
+/// Derives the keys of stateless resets and tokens from `quic_secret_file`, else from the first listener's private key, so
+/// that they are the same after a restart.
 pub(crate) fn quic_keys(config: &Config) -> Result<QuicKeys, StartError> {
     let secret = match &config.performance.quic_secret_file {
         Some(path) => {
@@ -242,7 +244,6 @@ fn first_private_key(config: &Config) -> Result<Vec<u8>, StartError> {
     files.private_key().map(|key| key.secret_der().to_vec()).map_err(start_error)
 }
 
-/// What is asked of clients.
 fn client_auth(listener: &Listener) -> server::ClientAuth {
     let auth = &listener.tls.client_auth;
     let Some(ca_file) = auth.ca_file.clone().filter(|_| auth.enabled) else { return server::ClientAuth::Off };
@@ -260,7 +261,7 @@ fn certificates(listener: &Listener) -> Result<Store, StartError> {
     Store::load(&format!("{}.tls", listener.key), default.as_ref(), &named).map_err(start_error)
 }
 
-/// The files of the default certificate, if there is one, and of the others.
+/// Returns the files of the default certificate, if there is one, and of the others.
 fn certificate_files(listener: &Listener) -> (Option<CertificateFiles>, Vec<NamedFiles>) {
     let tls = &listener.tls;
     let files = |section: String, cert: &std::path::Path, key: &std::path::Path, ocsp: &Option<std::path::PathBuf>| {
@@ -278,7 +279,7 @@ fn certificate_files(listener: &Listener) -> (Option<CertificateFiles>, Vec<Name
     (default, named.collect())
 }
 
-/// The settings of a worker's backend side, and of the probes.
+/// Returns the transport options of the workers and of the health checker.
 pub(crate) fn transport_options(config: &Config) -> Options {
     let performance = &config.performance;
     let options = Options::default();

@@ -1,7 +1,5 @@
-//! The key of a request for keyed balancing: where it is read, and the client's address where it is missing
+//! Finds the key of a request for keyed algorithms; the client's address if the request has no key
 //! (docs/reference/behaviour.md#load-balancing).
-//!
-//! How a key hashes is `lb`'s; this only finds the bytes. Called once per request, and for keyed upstreams alone.
 
 use spooky_bridge::message::{Known, RequestHead};
 use spooky_lb::{
@@ -14,26 +12,22 @@ use std::net::IpAddr;
 pub(crate) enum KeySource {
     /// Nothing: the algorithm has no key.
     None,
-    /// The first value of this field, its name in lower case.
+    /// The first value of this field; the name is in lower case.
     Header(Box<[u8]>),
     /// The first value of this cookie.
     Cookie(Box<[u8]>),
     /// The first value of this query parameter.
     Query(Box<[u8]>),
-    /// The path in its matching form.
+    /// The normalized path.
     Path,
-    /// The host of the request.
     Authority,
-    /// The method.
     Method,
-    /// The client's connection.
     Connection,
-    /// The client's address.
     ClientIp,
 }
 
 impl KeySource {
-    /// The hash of a request's key. `connection` numbers the client's connection; `scratch` is working space.
+    /// Returns the hash of a request's key. `connection` identifies the client's connection; `scratch` is a reused buffer.
     pub(crate) fn key(&self, head: &RequestHead, client: IpAddr, connection: u64, scratch: &mut Vec<u8>) -> u64 {
         let value = match self {
             Self::None => return 0,

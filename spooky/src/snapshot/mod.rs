@@ -1,16 +1,15 @@
-//! One configuration compiled for the data plane: immutable, shared by the workers, replaced as a whole by a reload.
+//! A configuration compiled for the data plane: immutable, shared by the workers, replaced as a whole by a reload.
 //!
-//! `compile` and `decide` make it; [`WorkerSnapshot`] is what one worker adds to it. A request keeps the snapshot that it
-//! began with.
+//! [`WorkerSnapshot`] is one worker's view of it. A request keeps the snapshot with which it started.
 
 mod compile;
-mod decide;
 mod key;
+mod lb_options;
 mod worker;
 
 pub(crate) use compile::{compile, edge_settings, quic_keys, transport_options};
-pub(crate) use decide::{probe_options, process_limits};
 pub(crate) use key::KeySource;
+pub(crate) use lb_options::{probe_options, process_limits};
 pub(crate) use worker::{WorkerSnapshot, log_transition};
 
 use rustls::ClientConfig;
@@ -26,22 +25,20 @@ use spooky_lb::{
 use spooky_transport::{BackendSpec, Scheme};
 use std::sync::Arc;
 
-/// Limits of the data plane that hold for every upstream.
+/// Limits that are the same for every upstream.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
     /// `max_request_body_bytes`.
     pub(crate) max_request_body: u64,
-    /// `max_response_body_bytes`; none = unlimited.
+    /// `max_response_body_bytes`; `None` is unlimited.
     pub(crate) max_response_body: Option<u64>,
 }
 
-/// What becomes of `:authority`.
-pub(crate) enum Host {
-    /// It stays the client's.
+/// How `:authority` of a request is rewritten.
+pub(crate) enum HostPolicy {
     PassThrough,
-    /// It is always this.
     Rewrite(Vec<u8>),
-    /// It is the backend's own, in the order of the backends.
+    /// The authority of each backend, by its index.
     Upstream(Vec<Vec<u8>>),
 }
 
@@ -49,48 +46,46 @@ pub(crate) enum Host {
 #[derive(Clone)]
 pub(crate) struct ClientTls {
     context: Arc<ClientConfig>,
-    /// Of the options and files that it was made of.
+    /// Hash of the options and files from which the context was built.
     fingerprint: u64,
 }
 
-/// What the exchange needs to know of an upstream.
-pub(crate) struct Upstream {
-    /// The deadlines outside the attempts.
+pub(crate) struct CompiledUpstream {
+    /// The timeouts that the exchange checks.
     pub(crate) deadline_options: DeadlineOptions,
     pub(crate) forwarded: ForwardedMode,
-    pub(crate) host: Host,
-    /// The backends, in the order of the file.
+    pub(crate) host: HostPolicy,
+    /// In the order of the file.
     pub(crate) backends: Vec<BackendSpec>,
     tls: Option<ClientTls>,
-    /// The same backends for the decisions, shared by the workers.
+    /// The state of the same backends, shared by the workers.
     pub(crate) pool: Arc<Pool>,
     pub(crate) options: UpstreamOptions,
     /// Its requests in flight and in the queue, over all workers; carried over from the previous snapshot.
     pub(crate) route_limits: Arc<RouteLimits>,
     /// What `route_limits` is limited to once this snapshot is in effect.
     pub(crate) route_limit_options: RouteLimitOptions,
-    /// What the upstream's retry budget allows once this snapshot is in effect.
+    /// The limits of `budget`, applied when this snapshot takes effect.
     pub(crate) budget_options: BudgetOptions,
-    /// The retry budgets of the upstream and of the process; `None` where only `max_retries` bounds retries.
+    /// The retry budgets of the upstream and of the process; `None` if only `max_retries` limits retries.
     pub(crate) budgets: Option<[Arc<Budget>; 2]>,
-    /// The upstream's retry budget, whether or not it bounds anything; carried over from the previous snapshot.
+    /// The upstream's retry budget, even if it is not in use; carried over from the previous snapshot.
     pub(crate) budget: Arc<Budget>,
-    /// What the algorithm hashes.
     pub(crate) key: KeySource,
-    /// How client connections keep their backend with sticky-cid, else `None` (docs/reference/behaviour.md#load-balancing).
+    /// Set for the algorithm sticky-cid (docs/reference/behaviour.md#load-balancing).
     pub(crate) sticky: Option<Sticky>,
 }
 
-/// The names under which a client connection keeps its backend: hashes, so that they outlive a reload.
+/// Identifies an upstream and its backends in the sticky entries of client connections. Hashes of names, so that entries
+/// stay valid after a reload.
 pub(crate) struct Sticky {
-    /// Of the upstream.
     pub(crate) name: u64,
-    /// Of the backends, in their order.
+    /// By index of the backend.
     pub(crate) backends: Vec<u64>,
 }
 
-impl Upstream {
-    /// The scheme that is spoken to a backend. Where that is found out when connecting, the transport corrects it.
+impl CompiledUpstream {
+    /// Returns `:scheme` for a backend. If the scheme is detected, the transport corrects it.
     pub(crate) fn scheme(&self, backend: usize) -> &'static [u8] {
         match self.backends.get(backend).map(|spec| &spec.scheme) {
             Some(Scheme::Https { .. } | Scheme::Detect { .. }) => b"https",
@@ -98,26 +93,24 @@ impl Upstream {
         }
     }
 
-    /// The authority that is sent to a backend; `None` leaves the client's.
+    /// Returns `:authority` for a backend; `None` keeps the client's.
     pub(crate) fn authority(&self, backend: usize) -> Option<&[u8]> {
         match &self.host {
-            Host::PassThrough => None,
-            Host::Rewrite(host) => Some(host),
-            Host::Upstream(hosts) => hosts.get(backend).map(Vec::as_slice),
+            HostPolicy::PassThrough => None,
+            HostPolicy::Rewrite(host) => Some(host),
+            HostPolicy::Upstream(hosts) => hosts.get(backend).map(Vec::as_slice),
         }
     }
 }
 
-/// The snapshot.
 pub(crate) struct Snapshot {
-    /// Counts the configurations of the process, from 1.
+    /// Number of this configuration, from 1; logged by reloads.
     pub(crate) generation: u64,
     pub(crate) routes: Table,
-    pub(crate) upstreams: Vec<Upstream>,
+    pub(crate) upstreams: Vec<CompiledUpstream>,
     pub(crate) limits: Limits,
     pub(crate) timeout_status: u16,
     pub(crate) retry_after_seconds: u32,
-    /// What the operator forbids.
     pub(crate) policy: Policy,
     pub(crate) config: Config,
 }
@@ -129,13 +122,12 @@ impl Drop for Snapshot {
 }
 
 impl Snapshot {
-    /// The upstream with this name.
-    fn upstream(&self, name: &str) -> Option<&Upstream> {
+    fn upstream(&self, name: &str) -> Option<&CompiledUpstream> {
         let at = self.config.upstreams.iter().position(|upstream| upstream.name == name)?;
         self.upstreams.get(at)
     }
 
-    /// Puts the limits of its upstreams into effect.
+    /// Applies the limits of the upstreams to their shared state.
     pub(crate) fn configure_upstreams(&self) {
         for upstream in &self.upstreams {
             upstream.route_limits.configure(&upstream.route_limit_options);

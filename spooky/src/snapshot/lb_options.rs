@@ -1,6 +1,4 @@
-//! From the configuration to what `lb` decides by: policy, limits, pools, algorithms and their keys, attempts.
-//!
-//! Reads the configuration and nothing else. Called by `compile`.
+//! Converts the configuration to the options of `lb`: policy, limits, pools, algorithms and their keys, attempts.
 
 use super::{KeySource, Sticky};
 use crate::state::ProcessLimits;
@@ -17,7 +15,6 @@ use spooky_lb::{
     upstream::UpstreamOptions,
 };
 
-/// The limits of the process.
 pub(crate) fn process_limits(config: &Config) -> ProcessLimits {
     let (performance, budget) = (&config.performance, &config.resilience.retry_budget);
     ProcessLimits {
@@ -35,7 +32,6 @@ pub(crate) fn process_limits(config: &Config) -> ProcessLimits {
     }
 }
 
-/// The limits of one upstream.
 pub(super) fn route_limit_options(config: &Config, upstream: &spooky_config::Upstream) -> RouteLimitOptions {
     let resilience = &config.resilience;
     let queue = &resilience.route_queue;
@@ -49,7 +45,6 @@ pub(super) fn route_limit_options(config: &Config, upstream: &spooky_config::Ups
     }
 }
 
-/// What the retry budget of one upstream allows.
 pub(super) fn route_budget_options(config: &Config, upstream: &spooky_config::Upstream) -> BudgetOptions {
     let budget = &config.resilience.retry_budget;
     let ratio = budget.per_route_ratio_percent.get(&upstream.name).copied().unwrap_or(budget.ratio_percent);
@@ -68,7 +63,7 @@ fn global_limit_options(config: &Config) -> GlobalLimitOptions {
             increase_step: count(adaptive.increase_step),
             high_latency: adaptive.high_latency_ms,
         }),
-        // Without core routes there is nothing to favour.
+        // Brownout has no effect without core routes.
         brownout: (brownout.enabled && !brownout.core_routes.is_empty()).then(|| BrownoutOptions {
             trigger_percent: u32::from(brownout.trigger_inflight_percent),
             recover_percent: u32::from(brownout.recover_inflight_percent),
@@ -85,7 +80,7 @@ fn budget_options(config: &Config, ratio_percent: u8) -> BudgetOptions {
     }
 }
 
-/// What is refused before anything is routed. Early data is not accepted at all.
+/// Returns the checks before routing.
 pub(super) fn policy(config: &Config) -> Policy {
     let protocol = &config.resilience.protocol;
     let words = |methods: &[spooky_config::Method]| methods.iter().map(|method| method.as_str().to_owned()).collect();
@@ -99,8 +94,8 @@ pub(super) fn policy(config: &Config) -> Policy {
     })
 }
 
-/// The deadlines that the exchange itself checks (docs/reference/behaviour.md#timeouts); those until the response head are the
-/// attempt's.
+/// Returns the timeouts that the exchange checks (docs/reference/behaviour.md#timeouts). The timeouts before the response
+/// head are part of the attempts.
 pub(super) fn deadline_options(config: &Config, upstream: &spooky_config::Upstream) -> DeadlineOptions {
     let timeouts = &upstream.timeouts;
     DeadlineOptions {
@@ -114,7 +109,7 @@ pub(super) fn deadline_options(config: &Config, upstream: &spooky_config::Upstre
     }
 }
 
-/// The backends, with the state of those that were in the previous pool.
+/// Builds the pool. Backends of the previous pool keep their state.
 pub(super) fn pool(config: &Config, upstream: &spooky_config::Upstream, previous: Option<&Pool>) -> Pool {
     let breaker = &config.resilience.circuit_breaker;
     let specs = upstream.backends.iter().map(|backend| {
@@ -179,7 +174,6 @@ fn hedge(config: &Config, upstream: &spooky_config::Upstream) -> Option<HedgeOpt
     })
 }
 
-/// When a backend is probed, and what its results count for.
 pub(crate) fn probe_options(check: &spooky_config::HealthCheck) -> ActiveOptions {
     ActiveOptions {
         interval: check.interval,
@@ -189,7 +183,7 @@ pub(crate) fn probe_options(check: &spooky_config::HealthCheck) -> ActiveOptions
     }
 }
 
-/// What the algorithm hashes; nothing where it has no key.
+/// Returns what the algorithm hashes; `KeySource::None` if it has no key.
 pub(super) fn key(upstream: &spooky_config::Upstream) -> KeySource {
     match upstream.load_balancing.algorithm {
         spooky_config::Algorithm::StickyCid => return KeySource::Connection,
@@ -208,7 +202,6 @@ pub(super) fn key(upstream: &spooky_config::Upstream) -> KeySource {
     }
 }
 
-/// How connections remember their backend.
 pub(super) fn sticky(upstream: &spooky_config::Upstream) -> Option<Sticky> {
     (upstream.load_balancing.algorithm == spooky_config::Algorithm::StickyCid).then(|| Sticky {
         name: key::hash(upstream.name.as_bytes()),
@@ -216,8 +209,6 @@ pub(super) fn sticky(upstream: &spooky_config::Upstream) -> Option<Sticky> {
     })
 }
 
-/// Counts in the configuration are far below this bound in practice; above it they mean "no limit".
-/// When clients prove their addresses before their handshake begins.
 fn address_validation(performance: &Performance) -> AddressValidation {
     match performance.quic_retry {
         QuicRetry::Auto => AddressValidation::FromHandshakes(count(performance.quic_retry_handshakes)),
@@ -226,6 +217,8 @@ fn address_validation(performance: &Performance) -> AddressValidation {
     }
 }
 
+/// Larger values mean "no limit" in practice.
+/// Larger values mean "no limit" in practice.
 fn count(value: usize) -> u32 {
     u32::try_from(value).unwrap_or(u32::MAX)
 }

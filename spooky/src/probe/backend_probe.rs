@@ -1,8 +1,6 @@
-//! The probes of one backend: its request, its schedule, the probe that runs.
-//!
-//! One probe of a backend at a time; one that is late is over before the next begins.
+//! The probe of one backend: its request, its schedule, and the probe in progress, at most one at a time.
 
-use crate::snapshot::{Upstream, probe_options};
+use crate::snapshot::{CompiledUpstream, probe_options};
 use spooky_bridge::message::{Fields, Known, Method, RequestHead};
 use spooky_config::HealthCheck;
 use spooky_lb::{
@@ -17,27 +15,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What probes call themselves.
 const USER_AGENT: &str = concat!("spooky-health/", env!("CARGO_PKG_VERSION"));
 
-/// A probe on its way.
-struct Running {
+struct RunningProbe {
     handle: RequestHandle,
     tag: u64,
     until: Instant,
 }
 
-/// Why a probe failed.
 pub(super) enum ProbeFailure {
     /// The status is not in `expected_status`.
     Status(u16),
-    /// No connection can be made.
     Unreachable(Rc<str>),
-    /// The request failed on its connection.
     Transport(FailureKind),
-    /// No answer within this time.
     Timeout(Duration),
-    /// It could not be sent.
     Unsent,
 }
 
@@ -53,27 +44,25 @@ impl fmt::Display for ProbeFailure {
     }
 }
 
-/// A backend that is probed.
-pub(super) struct Watch {
-    /// Its number among all watches that there ever were.
+pub(super) struct BackendProbe {
+    /// Never reused.
     pub(super) id: u32,
-    /// Its upstream and its number there, in the snapshot in effect.
+    /// The indexes of upstream and backend in the current snapshot.
     pub(super) of: (usize, usize),
-    /// The backend in the transport of the probes.
     pub(super) backend: BackendId,
-    /// Why no connection can be made, while that is so.
+    /// Set while no connection can be made: the reason.
     pub(super) unreachable: Option<Rc<str>>,
     pub(super) target: Target,
     prober: Prober,
-    running: Option<Running>,
+    running: Option<RunningProbe>,
     serial: u32,
-    /// The result of at least one probe is known.
+    /// Whether there is a first result.
     is_known: bool,
 }
 
-/// What is probed and how: as long as that stays, a reload lets the probes go on.
+/// What is probed and how. If a reload does not change it, the probe continues.
 pub(super) struct Target {
-    /// The upstream's name and the backend's address as written.
+    /// The upstream's name and the backend's address as written in the file.
     pub(super) name: (String, String),
     pub(super) head: RequestHead,
     pub(super) check: HealthCheck,
@@ -81,11 +70,10 @@ pub(super) struct Target {
 }
 
 impl Target {
-    /// The probes of a backend of a compiled upstream.
     pub(super) fn new(
         name: (String, String),
         check: &HealthCheck,
-        upstream: &Upstream,
+        upstream: &CompiledUpstream,
         backend: usize,
         own: &str,
     ) -> Option<Self> {
@@ -98,14 +86,14 @@ impl Target {
         })
     }
 
-    pub(super) fn is_like(&self, other: &Self) -> bool {
+    pub(super) fn is_same_check(&self, other: &Self) -> bool {
         self.check == other.check
             && self.head.authority() == other.head.authority()
             && self.spec.is_same_origin(&other.spec)
     }
 }
 
-impl Watch {
+impl BackendProbe {
     pub(super) fn new(
         id: u32,
         of: (usize, usize),
@@ -127,17 +115,16 @@ impl Watch {
         }
     }
 
-    /// The same, under other numbers.
-    pub(super) fn moved_to(self, of: (usize, usize)) -> Self {
+    /// Changes the indexes.
+    pub(super) fn with_position(self, of: (usize, usize)) -> Self {
         Self { of, ..self }
     }
 
-    /// Whether the result of at least one probe is known.
     pub(super) fn is_known(&self) -> bool {
         self.is_known
     }
 
-    /// When something is to be done for it.
+    /// Returns when the probe times out, or when the next one starts.
     pub(super) fn due(&self, epoch: Instant) -> Option<Instant> {
         match &self.running {
             Some(running) => Some(running.until),
@@ -157,8 +144,8 @@ impl Watch {
         self.running.as_ref().is_some_and(|running| running.tag == tag)
     }
 
-    /// What the status of an answer means, or the failure to get one.
-    pub(super) fn result(&self, status: Result<u16, FailureKind>) -> Result<u16, ProbeFailure> {
+    /// Converts a status or a failure to the result of the probe.
+    pub(super) fn evaluate(&self, status: Result<u16, FailureKind>) -> Result<u16, ProbeFailure> {
         let is_expected = |status| self.target.check.expected_status.iter().any(|range| range.contains(status));
         match (status, &self.unreachable) {
             (Ok(status), _) if is_expected(status) => Ok(status),
@@ -168,30 +155,34 @@ impl Watch {
         }
     }
 
-    /// Sends a probe; false if that is impossible.
+    /// Sends a probe. Returns false if that is impossible.
     pub(super) fn start(&mut self, transport: &mut Transport, rng: &mut Rng, now: Instant, at: Nanos) -> bool {
         self.prober.on_start(at, rng);
         self.serial = self.serial.wrapping_add(1);
         let tag = u64::from(self.serial) << 32 | u64::from(self.id);
         let sent = transport.request(self.backend, &self.target.head, true, tag, now);
-        self.running = sent.ok().map(|handle| Running { handle, tag, until: now + self.target.check.timeout_ms });
+        self.running = sent.ok().map(|handle| RunningProbe { handle, tag, until: now + self.target.check.timeout_ms });
         self.running.is_some()
     }
 
-    /// The probe is over; what is left of it is to be reset.
+    /// Ends the probe in progress. The caller must reset its request.
     pub(super) fn stop(&mut self) -> Option<RequestHandle> {
         self.running.take().map(|running| running.handle)
     }
 
-    /// What the result of a probe changes, and whether it was the first.
-    pub(super) fn judge(&mut self, health: &Health, is_success: bool, now: Nanos) -> (Option<Transition>, bool) {
+    /// Records a result. Returns the change of health, and whether this was the first result.
+    pub(super) fn record_result(
+        &mut self,
+        health: &Health,
+        is_success: bool,
+        now: Nanos,
+    ) -> (Option<Transition>, bool) {
         let is_first = !std::mem::replace(&mut self.is_known, true);
         (self.prober.on_result(health, is_success, now), is_first)
     }
 }
 
-/// The request of a probe.
-fn head(check: &HealthCheck, upstream: &Upstream, backend: usize, own: &str) -> RequestHead {
+fn head(check: &HealthCheck, upstream: &CompiledUpstream, backend: usize, own: &str) -> RequestHead {
     let authority = check.host.as_ref().map(String::as_bytes);
     let authority = authority.or_else(|| upstream.authority(backend)).unwrap_or(own.as_bytes());
     let mut fields = Fields::new();
