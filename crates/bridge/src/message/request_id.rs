@@ -26,16 +26,26 @@ pub fn uuid_v7(millis: u64, random: [u8; 10]) -> [u8; 36] {
     let number = (u128::from(millis & 0xffff_ffff_ffff) << 80) | random;
     let number = number & !(0xf << 76) | (0x7 << 76); // version
     let number = number & !(0x3 << 62) | (0x2 << 62); // variant
+    let [a, b, c, d] = [96, 64, 32, 0].map(|shift| hex((number >> shift) as u32));
     let mut text = [b'-'; 36];
-    let mut digits = text.iter_mut().enumerate().filter(|(at, _)| !matches!(at, 8 | 13 | 18 | 23));
-    for byte in number.to_be_bytes() {
-        for digit in [byte >> 4, byte & 15] {
-            if let Some((_, slot)) = digits.next() {
-                *slot = if digit < 10 { b'0' + digit } else { b'a' + digit - 10 };
-            }
-        }
-    }
+    text[..8].copy_from_slice(&a);
+    text[9..13].copy_from_slice(&b[..4]);
+    text[14..18].copy_from_slice(&b[4..]);
+    text[19..23].copy_from_slice(&c[..4]);
+    text[24..28].copy_from_slice(&c[4..]);
+    text[28..].copy_from_slice(&d);
     text
+}
+
+/// Returns the eight hexadecimal digits of a number, all computed at once, one in each byte of a word.
+fn hex(number: u32) -> [u8; 8] {
+    const ONES: u64 = u64::MAX / 255;
+    let word = u64::from(number);
+    let word = (word & 0xffff_0000) << 16 | word & 0xffff;
+    let word = (word & 0xff00_0000_ff00) << 8 | word & 0xff_0000_00ff;
+    let word = (word & 0x00f0_00f0_00f0_00f0) << 4 | word & 0x000f_000f_000f_000f;
+    let letters = (word + 6 * ONES) >> 4 & ONES;
+    (word + u64::from(b'0') * ONES + letters * u64::from(b'a' - b'0' - 10)).to_be_bytes()
 }
 
 #[cfg(test)]
@@ -67,5 +77,7 @@ mod tests {
         let text = uuid_v7(0x017F_22E2_79B0, random);
         assert_eq!(std::str::from_utf8(&text), Ok("017f22e2-79b0-7cc3-98c4-dc0c0c07398f"));
         assert!(is_acceptable(&text));
+        assert_eq!(hex(0x0123_4567), *b"01234567");
+        assert_eq!(hex(0x89ab_cdef), *b"89abcdef");
     }
 }
