@@ -8,7 +8,7 @@ use spooky_bridge::message::rewrite::ClientSubject;
 use spooky_edge::{Edge, EdgeError, EdgeSettings, StreamRef};
 use spooky_net::{
     inbox::Inboxes,
-    steer::Sorter,
+    steer::SteeringRule,
     udp::{AsyncUdp, Datagram, RecvBatch, SendBatch, Transmit, UdpOptions, UdpSocket},
 };
 use std::{
@@ -34,7 +34,7 @@ pub(crate) struct Ingress {
     pub(crate) socket: Arc<OwnedFd>,
     pub(crate) settings: EdgeSettings,
     pub(crate) port: u16,
-    pub(crate) sorter: Sorter,
+    pub(crate) steering: SteeringRule,
     /// `tls.client_auth.subject_header`, in lower case.
     pub(crate) subject_header: Option<Arc<str>>,
 }
@@ -44,7 +44,7 @@ pub(crate) struct Listener {
     pub(crate) socket: AsyncUdp,
     pub(crate) edge: Edge,
     pub(crate) port: u16,
-    sorter: Sorter,
+    steering: SteeringRule,
     /// `tls.client_auth.subject_header`, in lower case.
     pub(crate) subject_header: Option<Arc<str>>,
     receive: RecvBatch,
@@ -71,7 +71,7 @@ impl Listener {
             socket: AsyncUdp::new(socket)?,
             edge: Edge::new(&ingress.settings).map_err(io::Error::other)?,
             port: ingress.port,
-            sorter: ingress.sorter.clone(),
+            steering: ingress.steering.clone(),
             subject_header: ingress.subject_header.clone(),
             receive: RecvBatch::new(),
             send: SendBatch::new(),
@@ -108,9 +108,9 @@ impl Listener {
                     self.edge.on_datagram(now, remote, local_ip, ecn.unwrap_or_default(), BytesMut::new()); // is counted
                 }
                 while let Some(packet) = datagram.split_segment() {
-                    match self.sorter.elsewhere(&packet).and_then(|worker| inboxes.of(worker)) {
+                    match self.steering.other_owner(&packet).and_then(|worker| inboxes.get(worker)) {
                         None => self.edge.on_datagram(now, remote, local_ip, ecn.unwrap_or_default(), packet),
-                        Some(inbox) => inbox.put(at, &Datagram { stride: packet.len(), data: packet, ..datagram }),
+                        Some(inbox) => inbox.push(at, &Datagram { stride: packet.len(), data: packet, ..datagram }),
                     }
                 }
             }
@@ -128,7 +128,7 @@ impl Listener {
     /// Sends the datagrams of the connections. Returns true if the limit of the turn was reached.
     pub(crate) fn transmit(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let has_more = self.send_batches(cx, now);
-        if let Some(peer) = self.socket.take_gso_notice() {
+        if let Some(peer) = self.socket.take_gso_refusal() {
             tracing::warn!("The kernel refuses GSO to {peer}: its datagrams are sent one by one");
         }
         has_more

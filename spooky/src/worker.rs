@@ -138,7 +138,7 @@ impl Worker {
             self.listeners.iter_mut().for_each(|(_, listener)| listener.free_unused());
             self.transport.free_unused();
             self.exchanges.free_unused();
-            heap::give_back();
+            heap::release_unused();
             self.idle_at = None;
         } else {
             self.idle_at = Some(now + IDLE_TIME);
@@ -148,10 +148,10 @@ impl Worker {
     /// Takes datagrams that other workers have forwarded. Returns true if there may be more.
     fn receive_forwarded(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let Self { inboxes, number, listeners, overflow_logged, .. } = self;
-        let Some(inbox) = inboxes.of(*number) else { return false };
-        inbox.listen(cx.waker());
+        let Some(inbox) = inboxes.get(*number) else { return false };
+        inbox.register_waker(cx.waker());
         for taken in 0..FORWARDED_PER_TURN {
-            let Some((at, datagram)) = inbox.take() else {
+            let Some((at, datagram)) = inbox.pop() else {
                 if taken > 0 {
                     log_dropped(inbox, *number, overflow_logged, now);
                 }

@@ -40,7 +40,7 @@ pub struct EdgeSettings {
     /// TLS 1.3 for QUIC, ALPN `h3` (from `spooky_net::tls`).
     pub tls: Arc<rustls::ServerConfig>,
     /// The certificates that it shows.
-    pub certificates: Arc<spooky_net::tls::Store>,
+    pub certificates: Arc<spooky_net::tls::CertificateStore>,
     /// This worker's number.
     pub worker: u16,
     /// How many workers share the address, at least 1.

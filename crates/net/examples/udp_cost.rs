@@ -1,5 +1,5 @@
-//! What sending and receiving cost: processor time per datagram over loopback, both sides in one thread, measured by
-//! turns. Run with `cargo run --release -p spooky-net --example udp_cost`.
+//! Measures the processor time per datagram of sending and receiving over loopback, both sides in one thread. Run with
+//! `cargo run --release -p spooky-net --example udp_cost`.
 
 use std::io::Error;
 use std::time::Duration;
@@ -25,7 +25,7 @@ fn main() -> Result<(), Error> {
     Ok(())
 }
 
-/// Processor time of this thread.
+/// Returns the processor time of this thread.
 fn cpu_time() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
     // SAFETY: `time` is a live out-pointer.

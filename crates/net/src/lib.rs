@@ -1,9 +1,10 @@
-//! UDP sockets, timers, TLS contexts, processor cores and privileges: what Spooky asks of the Linux kernel and of rustls.
+//! UDP sockets, timers, TLS contexts, CPU affinity, privileges and heap: the interface to the Linux kernel and to
+//! rustls.
 //!
-//! This crate owns every `unsafe` block of the product, each with its reason. It knows no QUIC beyond the place of a
-//! connection id, no HTTP and no configuration file: callers pass plain option structs. `edge` and the worker call
-//! [`udp`], [`steer`], [`inbox`] and [`timer`]; `edge`, `transport` and the probes use [`timer::Deadlines`], the exchanges
-//! [`timer::Wheel`]; the runtime calls the rest.
+//! This crate contains every `unsafe` block of the product, each with its reason. Callers pass plain option structs. It
+//! knows nothing of QUIC but the position of connection ids, and nothing of HTTP. `edge` and the worker use [`udp`],
+//! [`steer`], [`inbox`] and [`timer`]; `edge`, `transport` and the health checker use [`timer::Deadlines`], the
+//! exchanges [`timer::Wheel`]; the runtime uses the rest.
 
 pub mod heap;
 pub mod inbox;

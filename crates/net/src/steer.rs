@@ -1,13 +1,13 @@
-//! Steering: datagrams of one QUIC connection to the socket of the worker that owns it.
+//! Steering of the datagrams of a QUIC connection to the socket of the worker that owns it.
 //!
-//! The first byte of every connection id that a worker issues, modulo the number of workers, is that worker's number.
-//! A classic BPF program on the `SO_REUSEPORT` group reads it in the kernel, without any privilege. [`Sorter`] applies
-//! the same rule to packets that arrive elsewhere all the same: those that the kernel
-//! coalesced behind a packet of another worker, and all those of a group that shrinks or has no program. Ids that
-//! clients invent for their first packets are random, so they spread over the workers.
+//! The first byte of every connection id that a worker issues, modulo the number of workers, is the number of that
+//! worker. A classic BPF program on the `SO_REUSEPORT` group evaluates it in the kernel; this needs no privileges.
+//! [`SteeringRule`] applies the same rule to packets that still arrive at another worker: those that the kernel
+//! coalesced behind a packet of that worker, and all packets of a group that shrinks or has no program. Clients choose
+//! random ids for their first packets, which therefore spread over the workers.
 //!
-//! Sockets are numbered in the order in which they were bound to the group. When one is closed, the last takes its
-//! number, and packets for a number that is missing arrive anywhere.
+//! Sockets are numbered in the order in which they joined the group. When one is closed, the last takes its number.
+//! Packets for a missing number arrive at any socket.
 
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -16,37 +16,38 @@ use libc::{SO_ATTACH_REUSEPORT_CBPF, SOL_SOCKET, c_ushort, sock_filter, sock_fpr
 
 use crate::sockopt;
 
-/// Set in the first byte of packets with a long header (RFC 8999 section 5.1).
+/// Bit in the first byte of packets with a long header (RFC 8999 section 5.1).
 const LONG_HEADER: u8 = 0x80;
-/// Place of the first id byte: after flags, version and length (RFC 8999 section 5.1), or after flags (section 5.2).
+/// Position of the first id byte: after flags, version and length (RFC 8999 section 5.1), or after flags (section 5.2).
 const LONG_ID: usize = 6;
 const SHORT_ID: usize = 1;
-/// First byte and version of a Handshake packet, and the bits of both that say so (RFC 9000 section 17.2.4).
+/// First byte and version of a Handshake packet, and the bits to compare (RFC 9000 section 17.2.4).
 const HANDSHAKE: [u8; 5] = [0xa0, 0, 0, 0, 1];
 const HANDSHAKE_BITS: [u8; 5] = [0xb0, 0xff, 0xff, 0xff, 0xff];
 
-/// Tells one worker which packets belong to others of its group.
+/// Tells a worker which packets belong to other workers of its group.
 #[derive(Clone, Debug)]
-pub struct Sorter {
-    /// Which worker the first byte of an id names.
+pub struct SteeringRule {
+    /// The worker for each value of the first id byte.
     owners: [u8; 256],
     here: u16,
     is_steered: bool,
 }
 
-impl Sorter {
-    /// The rule of a group of `workers` for its worker `here`. `is_steered` says whether the kernel applies it too.
+impl SteeringRule {
+    /// Creates the rule of a group of `workers` for its worker `here`. `is_steered` says whether the kernel applies it
+    /// too.
     pub fn new(here: u16, workers: u16, is_steered: bool) -> Self {
         let owner = |byte| (byte % usize::from(workers.max(1))) as u8; // below 256, as `byte` is
         Self { owners: std::array::from_fn(owner), here, is_steered }
     }
 
-    /// The worker that the UDP payload `packet` has to be passed on to; `None` when it belongs here.
+    /// Returns the worker to which the UDP payload `packet` must be forwarded, or `None` if it stays here.
     ///
-    /// Where the kernel steers, that is for every packet the worker that it steers such packets to, so that all packets
-    /// of a connection meet. Where it does not, an id that the client invented means nothing: its packets are here
-    /// because the addresses say so, and only those that surely carry an id from a server are passed on.
-    pub fn elsewhere(&self, packet: &[u8]) -> Option<usize> {
+    /// If the kernel steers, this is the worker that it steers such packets to, so all packets of a connection arrive
+    /// at one worker. Otherwise the addresses decide, and an id chosen by a client means nothing: only packets that
+    /// certainly carry an id of a server are forwarded.
+    pub fn other_owner(&self, packet: &[u8]) -> Option<usize> {
         let is_long = packet.first()? & LONG_HEADER != 0;
         let byte = *packet.get(if is_long { LONG_ID } else { SHORT_ID })?;
         let owner = *self.owners.get(usize::from(byte))?;
@@ -57,26 +58,27 @@ impl Sorter {
     }
 }
 
-/// Whether the packet is one by which a client continues a handshake that a server has answered.
+/// Returns whether the packet continues a handshake that a server has answered.
 fn is_handshake(packet: &[u8]) -> bool {
     let bytes = packet.iter().zip(HANDSHAKE_BITS).zip(HANDSHAKE);
     packet.len() >= HANDSHAKE.len() && bytes.into_iter().all(|((byte, bits), wanted)| byte & bits == wanted)
 }
 
-/// Makes the kernel apply the rule to the `SO_REUSEPORT` group of `fd`, which needs to be bound and, unless it was
-/// bound with that option, to have company already. Once per group; sockets that are bound later are included.
+/// Makes the kernel apply the rule to the `SO_REUSEPORT` group of `fd`. `fd` must be bound; if it was bound without
+/// that option, another socket must have joined the group already. Needed once per group; it applies to sockets bound
+/// later too.
 ///
-/// A number without a socket (a group not complete yet) falls back to the kernel's hash of the addresses.
+/// A number without a socket (an incomplete group) falls back to the kernel's hash of the addresses.
 ///
-/// Errors: those of the system; datagrams are then spread by that hash. Packets of a client that keeps its address go on
-/// arriving where its first one did.
+/// Errors: those of the system. Datagrams are then spread by that hash, so the packets of a client that keeps its
+/// address still arrive at one worker.
 pub fn attach_worker_steering(fd: BorrowedFd<'_>, workers: u16) -> io::Result<()> {
     let mut program = program(workers);
     let program = sock_fprog { len: program.len() as c_ushort, filter: program.as_mut_ptr() };
     sockopt::set(fd, SOL_SOCKET, SO_ATTACH_REUSEPORT_CBPF, &program)
 }
 
-/// The program. It sees the UDP payload from its first byte on. Loading beyond the end returns 0 at once.
+/// Returns the program, which runs on the UDP payload. A load beyond its end returns 0 at once.
 fn program(workers: u16) -> [sock_filter; 7] {
     const LOAD_BYTE: u32 = libc::BPF_LD | libc::BPF_B | libc::BPF_ABS;
     let op = |code: u32, jt, jf, k| sock_filter { code: code as u16, jt, jf, k };
@@ -95,7 +97,7 @@ fn program(workers: u16) -> [sock_filter; 7] {
 mod tests {
     use std::os::fd::AsFd;
 
-    /// The number of the worker, below `workers`, that the UDP payload `packet` belongs to. Too short ones go to 0.
+    /// Returns the number of the worker, below `workers`, that owns `packet`. Packets without an id belong to worker 0.
     fn worker_of(packet: &[u8], workers: u16) -> usize {
         let place = match packet.first() {
             Some(flags) if flags & LONG_HEADER != 0 => LONG_ID,
@@ -109,7 +111,7 @@ mod tests {
 
     const WORKERS: u16 = 3;
 
-    /// What a socket has received; `None` when nothing.
+    /// Returns the datagrams that a socket has received.
     fn waiting(socket: &UdpSocket, batch: &mut RecvBatch) -> Vec<Vec<u8>> {
         match socket.recv(batch) {
             Ok(_) => batch.drain().map(|datagram| datagram.data.to_vec()).collect(),
@@ -139,7 +141,7 @@ mod tests {
             let long = vec![0xc0, 0, 0, 0, 1, 8, id, 1, 2, 3, 4, 5, 6, 7];
             let short = vec![0x40, id, 9, 9, 9];
             for packet in [long, short, vec![id; 1], vec![0xc0; 6]] {
-                // A socket of its own for each: the kernel's hash of the addresses would differ.
+                // A new socket for each packet, because the kernel's hash of the addresses would differ.
                 let client = std::net::UdpSocket::bind((bound.ip(), 0)).unwrap();
                 client.send_to(&packet, bound).unwrap();
                 let expected = worker_of(&packet, WORKERS);
@@ -175,24 +177,24 @@ mod tests {
     #[test]
     fn where_the_kernel_steers_every_packet_goes_where_it_would() {
         for here in 0..WORKERS {
-            let sorter = Sorter::new(here, WORKERS, true);
+            let steering = SteeringRule::new(here, WORKERS, true);
             for id in 0..=255_u8 {
                 for packet in [vec![0xc0, 0, 0, 0, 1, 8, id, 1], vec![0xa0, 0, 0, 0, 1, 8, id], vec![0x40, id, 9]] {
                     let owner = worker_of(&packet, WORKERS);
-                    assert_eq!(sorter.elsewhere(&packet), (owner != usize::from(here)).then_some(owner));
+                    assert_eq!(steering.other_owner(&packet), (owner != usize::from(here)).then_some(owner));
                 }
             }
             for short in [&[][..], &[0x40], &[0xc0, 1, 1, 1, 1, 1]] {
-                assert_eq!(sorter.elsewhere(short), None, "names nobody");
+                assert_eq!(steering.other_owner(short), None, "names nobody");
             }
         }
-        assert_eq!(Sorter::new(0, 1, true).elsewhere(&[0x40, 77]), None);
-        assert_eq!(Sorter::new(0, 0, true).elsewhere(&[0x40, 77]), None, "no division by zero");
+        assert_eq!(SteeringRule::new(0, 1, true).other_owner(&[0x40, 77]), None);
+        assert_eq!(SteeringRule::new(0, 0, true).other_owner(&[0x40, 77]), None, "no division by zero");
     }
 
     #[test]
     fn where_it_does_not_ids_that_clients_invent_stay() {
-        let sorter = Sorter::new(0, 2, false);
+        let steering = SteeringRule::new(0, 2, false);
         let long = |flags: u8, version: u8| vec![flags, 0, 0, 0, version, 8, 1, 2, 3];
         for (packet, what) in [
             (long(0xc0, 1), "Initial"),
@@ -200,12 +202,12 @@ mod tests {
             (long(0xe0, 9), "a version with other types"),
             (long(0xf0, 1), "Retry, which no client sends"),
         ] {
-            assert_eq!(sorter.elsewhere(&packet), None, "{what}");
-            assert_eq!(Sorter::new(0, 2, true).elsewhere(&packet), Some(1), "{what}");
+            assert_eq!(steering.other_owner(&packet), None, "{what}");
+            assert_eq!(SteeringRule::new(0, 2, true).other_owner(&packet), Some(1), "{what}");
         }
         for (packet, what) in [(long(0xef, 1), "Handshake"), (vec![0x41, 1, 2], "short header")] {
-            assert_eq!(sorter.elsewhere(&packet), Some(1), "{what}");
+            assert_eq!(steering.other_owner(&packet), Some(1), "{what}");
         }
-        assert_eq!(sorter.elsewhere(&[0x41, 2, 2]), None);
+        assert_eq!(steering.other_owner(&[0x41, 2, 2]), None);
     }
 }

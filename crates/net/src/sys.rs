@@ -1,5 +1,4 @@
-//! What the process asks of the system beside sockets: processor cores, and giving up root. Called by
-//! the runtime at start.
+//! CPU affinity and dropping of root privileges. Used by the runtime at start.
 
 pub mod affinity;
 pub mod privileges;

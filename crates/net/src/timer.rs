@@ -1,7 +1,6 @@
-//! One timer per worker, exact to the nanosecond where the kernel is: a timerfd that is armed as seldom as possible.
+//! One timer per worker: a timerfd with nanosecond resolution that is armed as seldom as possible.
 //!
-//! Owns the descriptor and when it fires. What is due then is the caller's business; many share it by [`Deadlines`] or a
-//! [`Wheel`].
+//! This file owns the descriptor; [`Deadlines`] and [`Wheel`] multiplex many deadlines onto it.
 
 mod deadlines;
 mod wheel;
@@ -20,26 +19,26 @@ pub use wheel::Wheel;
 
 /// A timer for one deadline at a time.
 ///
-/// Moving the deadline later or removing it costs nothing: the timer fires at the earlier time, notices, and is armed
-/// again. Only moving it before the armed time is a system call.
+/// Moving the deadline later or removing it needs no system call: the timer fires at the earlier time and is armed
+/// again. Only a deadline before the armed time does.
 #[derive(Debug)]
 pub struct Timer {
     fd: AsyncFd<OwnedFd>,
-    origin: Origin,
+    clocks: ClockPair,
     wanted: Option<Instant>,
     armed: Option<Instant>,
 }
 
-/// One moment on both clocks. `Instant` counts `CLOCK_MONOTONIC` too, but does not tell its value.
+/// One moment on both clocks. `Instant` counts `CLOCK_MONOTONIC` too, but does not expose its value.
 #[derive(Debug)]
-struct Origin {
+struct ClockPair {
     instant: Instant,
     since_boot: Duration,
 }
 
-impl Origin {
+impl ClockPair {
     fn now() -> Self {
-        // This order makes deadlines late by the distance of the two readings, never early.
+        // Reading in this order can make deadlines late by the time between the readings, never early.
         let instant = Instant::now();
         Self { instant, since_boot: monotonic() }
     }
@@ -53,21 +52,21 @@ impl Origin {
 }
 
 impl Timer {
-    /// A timer without a deadline. Must be called within a tokio runtime with I/O enabled.
+    /// Creates a timer without a deadline. Must be called within a tokio runtime with I/O enabled.
     pub fn new() -> io::Result<Self> {
-        // SAFETY: no pointers are passed. (Miri has no timerfd.)
+        // SAFETY: no pointers are passed. (Miri does not support timerfd.)
         let fd = unsafe { libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_NONBLOCK | libc::TFD_CLOEXEC) };
         if fd < 0 {
             return Err(io::Error::last_os_error());
         }
-        // SAFETY: `fd` was just opened and belongs to nobody else.
+        // SAFETY: `fd` was just opened and has no other owner.
         let fd = unsafe { OwnedFd::from_raw_fd(fd) };
-        // SAFETY: an `OwnedFd` is open until dropped, and nothing here puts another one in its place.
+        // SAFETY: an `OwnedFd` is open until dropped, and this type never replaces it.
         let fd = unsafe { AsyncFd::register_with_interest(fd, Interest::READABLE) }?;
-        Ok(Self { fd, origin: Origin::now(), wanted: None, armed: None })
+        Ok(Self { fd, clocks: ClockPair::now(), wanted: None, armed: None })
     }
 
-    /// Sets, moves or removes the deadline. Poll afterwards, so that the task is woken.
+    /// Sets, moves or removes the deadline. The caller must poll afterwards to be woken.
     pub fn set(&mut self, deadline: Option<Instant>) -> io::Result<()> {
         self.wanted = deadline;
         match (deadline, self.armed) {
@@ -77,14 +76,14 @@ impl Timer {
         }
     }
 
-    /// Ready once the deadline has passed, which removes it. Pending without a deadline.
+    /// Becomes ready once the deadline has passed, and removes it. Stays pending without a deadline.
     ///
     /// Errors: when the runtime is shutting down.
     pub fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         loop {
-            // Expirations are never read off the descriptor: each is an edge of its own, and arming forgets old ones.
+            // The descriptor is never read: each expiry is an event of its own, and arming resets the count.
             ready!(self.fd.poll_read_ready_mut(cx))?.clear_ready();
-            // Whichever arming this edge is from, what decides is the clock.
+            // The event may be of an earlier arming, so the clock decides.
             self.armed = None;
             match self.wanted {
                 Some(wanted) if wanted <= Instant::now() => {
@@ -98,8 +97,8 @@ impl Timer {
     }
 
     fn arm(&mut self, deadline: Instant) -> io::Result<()> {
-        // Zero would disarm; any moment in the past fires at once.
-        let at = self.origin.since_boot(deadline).max(Duration::from_nanos(1));
+        // Zero would disarm; a moment in the past fires at once.
+        let at = self.clocks.since_boot(deadline).max(Duration::from_nanos(1));
         let spec = libc::itimerspec {
             it_interval: libc::timespec { tv_sec: 0, tv_nsec: 0 },
             it_value: libc::timespec {
@@ -108,7 +107,7 @@ impl Timer {
             },
         };
         let fd = self.fd.get_ref().as_raw_fd();
-        // SAFETY: `spec` lives through the call, the old value is not asked for. (Miri has no timerfd.)
+        // SAFETY: `spec` lives through the call and the old value is not requested. (Miri does not support timerfd.)
         let result = unsafe { libc::timerfd_settime(fd, libc::TFD_TIMER_ABSTIME, &raw const spec, ptr::null_mut()) };
         if result != 0 {
             return Err(io::Error::last_os_error());
@@ -120,7 +119,7 @@ impl Timer {
 
 fn monotonic() -> Duration {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a live out-pointer; this clock always exists, and on failure `time` stays as it is.
+    // SAFETY: `time` is a live out-pointer; this clock always exists, and an error leaves `time` unchanged.
     unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
     Duration::new(u64::try_from(time.tv_sec).unwrap_or_default(), u32::try_from(time.tv_nsec).unwrap_or_default())
 }

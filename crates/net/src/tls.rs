@@ -1,7 +1,7 @@
 //! TLS contexts for both sides: what certificates Spooky shows and to whom, and whom it believes. All of it is rustls
 //! with the aws-lc-rs provider; the exchange of bytes is done by the callers (`edge` and `transport`).
 //!
-//! Everything here happens at start and at reload, off the request path, except [`Store`]'s choice per handshake.
+//! Everything here happens at start and at reload, off the request path, except [`CertificateStore`]'s choice per handshake.
 
 use std::sync::{Arc, LazyLock};
 
@@ -21,7 +21,7 @@ mod x509;
 pub use explain::explain;
 pub use keylog::allow_key_log;
 pub use material::{CertificateFiles, TlsMaterialError};
-pub use store::{NamedFiles, Selections, Store, normal_name};
+pub use store::{CertificateStore, NamedCertificate, SelectionCounts, normalize_name};
 pub use x509::{expiry, subject};
 
 /// The algorithms in use: those of aws-lc-rs, with the hybrid X25519MLKEM768 preferred and X25519 accepted.

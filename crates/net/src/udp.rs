@@ -1,10 +1,10 @@
-//! UDP in batches: one system call receives up to 32 messages or sends up to 32 bursts, with GRO and GSO, the local
+//! Batched UDP: one system call receives up to 32 messages or sends up to 32 bursts, with GRO and GSO, the local
 //! address of every datagram, and ECN.
 //!
-//! Owns sockets and their buffers. Knows nothing of QUIC: a datagram is bytes between two addresses. The worker of
-//! `edge` is the only caller; nothing here is shared between workers.
+//! This module owns sockets and their buffers; a datagram is bytes between two addresses. The listeners of the worker
+//! are its only callers, and workers share nothing in it.
 //!
-//! IPv4 peers of a dual stack socket appear, and are addressed, with their plain IPv4 address.
+//! IPv4 peers of a dual-stack socket have their plain IPv4 address.
 
 mod address;
 mod control;

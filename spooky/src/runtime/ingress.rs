@@ -10,7 +10,7 @@ use super::{
 use crate::{listener::Ingress, snapshot::edge_settings, start_error::StartError, state::State};
 use spooky_config::{Config, Listener};
 use spooky_edge::EdgeSettings;
-use spooky_net::steer::Sorter;
+use spooky_net::steer::SteeringRule;
 use std::{
     net::SocketAddr,
     os::fd::OwnedFd,
@@ -106,7 +106,7 @@ impl BoundListeners {
                 socket: socket.clone(),
                 settings: EdgeSettings { worker, ..settings.clone() },
                 port: endpoint.address.port(),
-                sorter: Sorter::new(worker, state.workers, endpoint.is_steered),
+                steering: SteeringRule::new(worker, state.workers, endpoint.is_steered),
                 subject_header: subject_header.clone(),
             });
         }

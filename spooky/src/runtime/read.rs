@@ -2,7 +2,7 @@
 
 use crate::start_error::StartError;
 use spooky_config::{Config, PreflightMode, Problem, Severity, examine};
-use spooky_net::sys::privileges::raise_kept;
+use spooky_net::sys::privileges::raise_retained;
 use std::path::Path;
 
 /// Why a reload was refused: one text for each reason, with its position in the file if it has one.
@@ -22,7 +22,7 @@ pub(super) fn read(file: &Path) -> Result<Config, ReloadError> {
 
 /// Calls `act` with the kept capabilities raised, in this thread only.
 pub(super) fn with_kept_capabilities<T>(act: impl FnOnce() -> Result<T, ReloadError>) -> Result<T, ReloadError> {
-    match raise_kept() {
+    match raise_retained() {
         Ok(_raised) => act(),
         Err(error) => Err(ReloadError(vec![format!("Failed to raise the capabilities kept for a reload: {error}")])),
     }

@@ -14,7 +14,7 @@ use spooky_lb::{
     attempt::Budget,
     route::{HostPattern, Rule, Table},
 };
-use spooky_net::tls::{CertificateFiles, NamedFiles, Store, client, server};
+use spooky_net::tls::{CertificateFiles, CertificateStore, NamedCertificate, client, server};
 use spooky_transport::{BackendSpec, Options, Scheme};
 use std::sync::Arc;
 
@@ -256,13 +256,13 @@ fn client_auth(listener: &Listener) -> server::ClientAuth {
     }
 }
 
-fn certificates(listener: &Listener) -> Result<Store, StartError> {
+fn certificates(listener: &Listener) -> Result<CertificateStore, StartError> {
     let (default, named) = certificate_files(listener);
-    Store::load(&format!("{}.tls", listener.key), default.as_ref(), &named).map_err(start_error)
+    CertificateStore::load(&format!("{}.tls", listener.key), default.as_ref(), &named).map_err(start_error)
 }
 
 /// Returns the files of the default certificate, if there is one, and of the others.
-fn certificate_files(listener: &Listener) -> (Option<CertificateFiles>, Vec<NamedFiles>) {
+fn certificate_files(listener: &Listener) -> (Option<CertificateFiles>, Vec<NamedCertificate>) {
     let tls = &listener.tls;
     let files = |section: String, cert: &std::path::Path, key: &std::path::Path, ocsp: &Option<std::path::PathBuf>| {
         CertificateFiles { section, cert: cert.to_owned(), key: key.to_owned(), ocsp: ocsp.clone(), is_client: false }
@@ -272,7 +272,7 @@ fn certificate_files(listener: &Listener) -> (Option<CertificateFiles>, Vec<Name
         (Some(cert), Some(key)) => Some(files(section.clone(), cert, key, &tls.ocsp_file)),
         _ => None,
     };
-    let named = tls.certificates.iter().enumerate().map(|(at, entry)| NamedFiles {
+    let named = tls.certificates.iter().enumerate().map(|(at, entry)| NamedCertificate {
         server_name: entry.server_name.clone(),
         files: files(format!("{section}.certificates[{at}]"), &entry.cert, &entry.key, &entry.ocsp_file),
     });

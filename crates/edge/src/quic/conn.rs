@@ -35,7 +35,7 @@ pub(crate) struct Conn {
     /// How long after the last datagram that is.
     pub(crate) keep_alive_every: Duration,
     /// The certificates that one was chosen from for it: a reload brings others for new connections.
-    pub(crate) certificates: Arc<spooky_net::tls::Store>,
+    pub(crate) certificates: Arc<spooky_net::tls::CertificateStore>,
     /// The name that the client asked for in its first flight, in normal form, once somebody has asked.
     pub(crate) server_name: OnceCell<Option<Box<str>>>,
     /// The subject of its certificate, once somebody has asked.
@@ -167,7 +167,7 @@ impl Conn {
 
 fn server_name(quic: &Connection) -> Option<Box<str>> {
     let data = quic.crypto_session().handshake_data()?.downcast::<HandshakeData>().ok()?;
-    data.server_name.map(|name| spooky_net::tls::normal_name(&name).into_boxed_str())
+    data.server_name.map(|name| spooky_net::tls::normalize_name(&name).into_boxed_str())
 }
 
 /// Why a connection is closed whose client acknowledges nothing (RFC 9114 section 8.1 has no code for that).

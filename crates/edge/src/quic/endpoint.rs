@@ -24,7 +24,7 @@ use spooky_bridge::{
 };
 use spooky_config::{host_of, normalize_host};
 use spooky_net::timer::Deadlines;
-use spooky_net::tls::Store;
+use spooky_net::tls::CertificateStore;
 use std::{
     collections::VecDeque,
     net::SocketAddr,
@@ -37,7 +37,7 @@ use std::{
 pub struct Edge {
     pub(super) endpoint: Endpoint,
     pub(super) server: Arc<ServerConfig>,
-    pub(super) certificates: Arc<Store>,
+    pub(super) certificates: Arc<CertificateStore>,
     pub(super) session: Rc<SessionSettings>,
     pub(super) conns: Vec<Option<Box<Conn>>>,
     pub(super) open: usize,

@@ -1,22 +1,22 @@
-//! Which processor cores this process may use, and keeping a thread on one of them.
+//! The CPU cores that the process may use, and pinning of threads to them.
 
 use std::io;
 use std::mem::{size_of, zeroed};
 
-/// The cores that the calling thread may run on, in ascending order. Empty when the system does not tell.
+/// Returns the cores that the calling thread may run on, in ascending order. Empty if the system call fails.
 pub fn allowed_cores() -> Vec<usize> {
     // SAFETY: all-zero is a valid, empty set.
     let mut set: libc::cpu_set_t = unsafe { zeroed() };
-    // SAFETY: the kernel writes at most the given size to `set`. (Miri does not know this call with foreign sizes.)
+    // SAFETY: the kernel writes at most the given size to `set`. (Miri does not support this call with other sizes.)
     if unsafe { libc::sched_getaffinity(0, size_of::<libc::cpu_set_t>(), &raw mut set) } != 0 {
         return Vec::new();
     }
-    let places = 0..libc::CPU_SETSIZE as usize;
-    // SAFETY: every place is below the number of bits in a set.
-    places.filter(|core| unsafe { libc::CPU_ISSET(*core, &set) }).collect()
+    let numbers = 0..libc::CPU_SETSIZE as usize;
+    // SAFETY: every number is below the number of bits in a set.
+    numbers.filter(|core| unsafe { libc::CPU_ISSET(*core, &set) }).collect()
 }
 
-/// Keeps the calling thread on `core`.
+/// Pins the calling thread to `core`.
 ///
 /// Errors: when the thread may not run there.
 pub fn pin(core: usize) -> io::Result<()> {
@@ -34,9 +34,10 @@ pub fn pin(core: usize) -> io::Result<()> {
     }
 }
 
-/// How many threads can run at once: the allowed cores, or less where the control group has a quota; at least 1.
+/// Returns how many threads can run at once: the number of allowed cores, or less if the control group has a quota; at
+/// least 1.
 pub fn available_parallelism() -> usize {
-    // The standard library looks at both.
+    // The standard library checks both.
     std::thread::available_parallelism().map_or(1, usize::from)
 }
 

@@ -1,6 +1,6 @@
-//! Giving up root: groups, group, user and capabilities of every thread, verified.
+//! Dropping of root privileges: groups, group, user and capabilities of every thread, verified afterwards.
 //!
-//! Owns the order of the system calls. Which account, and which capabilities stay, is the caller's decision.
+//! This file owns the order of the system calls. The caller chooses the account and the capabilities that stay.
 
 use std::fmt;
 use std::io;
@@ -14,14 +14,14 @@ use nix::unistd::{self, Gid, Group, Uid, User};
 /// A capability that may stay permitted after the drop.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Capability {
-    /// Reading files and searching directories whatever their mode (`CAP_DAC_READ_SEARCH`).
+    /// Read files and search directories whatever their mode (`CAP_DAC_READ_SEARCH`).
     ReadSearch,
-    /// Binding ports below 1024 (`CAP_NET_BIND_SERVICE`).
+    /// Bind ports below 1024 (`CAP_NET_BIND_SERVICE`).
     BindService,
 }
 
 impl Capability {
-    /// Its bit in the kernel's sets (`linux/capability.h`).
+    /// Returns its bit in the kernel's sets (`linux/capability.h`).
     const fn bit(self) -> u64 {
         match self {
             Self::ReadSearch => 1 << 2,
@@ -30,7 +30,7 @@ impl Capability {
     }
 }
 
-/// The account that the process becomes.
+/// The account that the process switches to.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Account {
     uid: Uid,
@@ -40,7 +40,7 @@ pub struct Account {
 }
 
 impl Account {
-    /// Looks up both names. With `or_own_group` the user's own group stands in for a group that does not exist.
+    /// Looks up both names. With `or_own_group`, the user's own group replaces a group that does not exist.
     pub fn find(user: &str, group: &str, or_own_group: bool) -> Result<Self, DropError> {
         let missing_user = || DropError::NoUser(user.to_owned());
         let found = User::from_name(user).ok().flatten().ok_or_else(missing_user)?;
@@ -55,33 +55,33 @@ impl Account {
         Ok(Self { uid: found.uid, gid, user: found.name, group })
     }
 
-    /// The name of the user.
+    /// Returns the name of the user.
     pub fn user(&self) -> &str {
         &self.user
     }
 
-    /// The name of the group.
+    /// Returns the name of the group.
     pub fn group(&self) -> &str {
         &self.group
     }
 }
 
-/// Why privileges could not be dropped. The process must then end: some of them may be gone already.
+/// Why privileges could not be dropped. The process must then exit, because some may be gone already.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DropError {
-    /// There is no such user.
+    /// The user does not exist.
     NoUser(String),
-    /// There is no such group.
+    /// The group does not exist.
     NoGroup(String),
-    /// The kernel refused to clear the supplementary groups.
+    /// Clearing the supplementary groups failed.
     Groups(Errno),
-    /// The kernel refused to change the group.
+    /// Changing the group failed.
     Group(String, Errno),
-    /// The kernel refused to change the user.
+    /// Changing the user failed.
     User(String, Errno),
-    /// The kernel refused to change the capabilities.
+    /// Changing the capabilities failed.
     Capabilities(Errno),
-    /// Everything was granted, and the process is root or can become it again.
+    /// All calls succeeded, but the process is still root or can become root again.
     StillRoot,
 }
 
@@ -101,25 +101,26 @@ impl fmt::Display for DropError {
 
 impl std::error::Error for DropError {}
 
-/// Whether the process runs as root.
+/// Returns whether the process runs as root.
 pub fn is_root() -> bool {
     Uid::effective().is_root()
 }
 
-/// Forbids the calling thread, and every thread and process that it starts from now on, to gain privileges by `execve`.
-/// Called before the first thread starts, it holds for the whole process. It does not restrain [`drop_root`].
+/// Sets `no_new_privs`: the calling thread, and every thread and process that it starts, cannot gain privileges by
+/// `execve`. Called before the first thread starts, it applies to the whole process. [`drop_root`] still works.
 pub fn forbid_new_privileges() -> io::Result<()> {
     prctl::set_no_new_privs().map_err(io::Error::from)
 }
 
-/// Turns the root process into `account`: clears the supplementary groups, changes group and user of all threads, and
-/// verifies that there is no way back.
+/// Switches the root process to `account`: clears the supplementary groups, changes group and user of all threads, and
+/// verifies that root cannot be regained.
 ///
-/// `kept` is called as the new user, before the capabilities go, and says which of them stay permitted for this thread
-/// and the threads that it starts. They are not effective: a thread has to raise them for the call that needs them.
-/// Those that the process did not have are left out. Returns the kept ones.
-pub fn drop_root(account: &Account, kept: impl FnOnce() -> Vec<Capability>) -> Result<Vec<Capability>, DropError> {
-    // Without it the change of the user clears the permitted set before `kept` can be asked. Other threads lose theirs.
+/// `retained` is called as the new user, before the capabilities are cleared. It returns those that stay permitted for
+/// this thread and the threads that it starts; they are not effective until [`raise_retained`]. Capabilities that the
+/// process did not have are skipped. Returns those that were retained.
+pub fn drop_root(account: &Account, retained: impl FnOnce() -> Vec<Capability>) -> Result<Vec<Capability>, DropError> {
+    // Without it, changing the user would clear the permitted set before `retained` is called. Other threads lose
+    // theirs.
     prctl::set_keepcaps(true).map_err(DropError::Capabilities)?;
     unistd::setgroups(&[]).map_err(DropError::Groups)?;
     unistd::setresgid(account.gid, account.gid, account.gid)
@@ -127,41 +128,42 @@ pub fn drop_root(account: &Account, kept: impl FnOnce() -> Vec<Capability>) -> R
     unistd::setresuid(account.uid, account.uid, account.uid)
         .map_err(|error| DropError::User(account.user.clone(), error))?;
     prctl::set_keepcaps(false).map_err(DropError::Capabilities)?;
-    // For an account that is root the kernel leaves all of them effective.
+    // If the account is root, the kernel leaves all of them effective.
     set_capabilities(Sets { permitted: capabilities().map_err(DropError::Capabilities)?.permitted, effective: 0 })
         .map_err(DropError::Capabilities)?;
     let available = capabilities().map_err(DropError::Capabilities)?.permitted;
-    let kept: Vec<_> = kept().into_iter().filter(|capability| available & capability.bit() != 0).collect();
-    let permitted = kept.iter().fold(0, |bits, capability| bits | capability.bit());
+    let retained: Vec<_> = retained().into_iter().filter(|capability| available & capability.bit() != 0).collect();
+    let permitted = retained.iter().fold(0, |bits, capability| bits | capability.bit());
     set_capabilities(Sets { permitted, effective: 0 }).map_err(DropError::Capabilities)?;
     verify(account, permitted)?;
-    Ok(kept)
+    Ok(retained)
 }
 
-/// Capabilities that the calling thread may use until this is dropped. Bound to its thread.
+/// Makes capabilities effective for its thread until it is dropped.
 #[derive(Debug)]
-pub struct Raised {
+pub struct RaisedCapabilities {
     before: Sets,
     _of_this_thread: PhantomData<*const ()>,
 }
 
-/// Makes the capabilities that [`drop_root`] kept effective for the calling thread, for the files and ports of a reload.
+/// Makes the capabilities that [`drop_root`] retained effective for the calling thread, for the files and ports of a
+/// reload.
 ///
-/// Errors: when the kernel refuses; the thread then has what it had.
-pub fn raise_kept() -> io::Result<Raised> {
+/// Errors: those of the system; the thread's capabilities are then unchanged.
+pub fn raise_retained() -> io::Result<RaisedCapabilities> {
     let before = capabilities()?;
     set_capabilities(Sets { effective: before.permitted, ..before })?;
-    Ok(Raised { before, _of_this_thread: PhantomData })
+    Ok(RaisedCapabilities { before, _of_this_thread: PhantomData })
 }
 
-impl Drop for Raised {
+impl Drop for RaisedCapabilities {
     fn drop(&mut self) {
-        // Giving up what the thread has cannot be refused.
+        // Dropping capabilities cannot fail.
         let _ = set_capabilities(self.before);
     }
 }
 
-/// Compares what the kernel says with what was asked for, and tries to become root again.
+/// Compares the ids and capabilities with the requested ones, and tries to become root again.
 fn verify(account: &Account, permitted: u64) -> Result<(), DropError> {
     let (uid, gid) = (account.uid, account.gid);
     let has_ids = unistd::getresuid().is_ok_and(|ids| [ids.real, ids.effective, ids.saved] == [uid; 3])
@@ -172,7 +174,7 @@ fn verify(account: &Account, permitted: u64) -> Result<(), DropError> {
     if is_restrained { Ok(()) } else { Err(DropError::StillRoot) }
 }
 
-/// Two of the capability sets of a thread; the inheritable one is always cleared.
+/// Two of the capability sets of a thread; the inheritable set is always cleared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sets {
     permitted: u64,
@@ -187,13 +189,13 @@ struct Header {
 }
 
 impl Header {
-    /// Of the calling thread, in the version with 64 bits a set (`_LINUX_CAPABILITY_VERSION_3`).
+    /// Selects the calling thread, in the version with 64 bits per set (`_LINUX_CAPABILITY_VERSION_3`).
     const fn own() -> Self {
         Self { version: 0x2008_0522, pid: 0 }
     }
 }
 
-/// `struct __user_cap_data_struct`: 32 bits of each set. Version 3 has two of them, the low bits first.
+/// `struct __user_cap_data_struct`: 32 bits of each set. Version 3 uses two of them, low bits first.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 struct Data {
@@ -202,10 +204,10 @@ struct Data {
     inheritable: u32,
 }
 
-/// The sets of the calling thread.
 fn capabilities() -> Result<Sets, Errno> {
     let (mut header, mut data) = (Header::own(), [Data::default(); 2]);
-    // SAFETY: both pointers are to live locals of the layout and size that version 3 prescribes. (Miri knows no capget.)
+    // SAFETY: both pointers are to live locals of the layout and size that version 3 requires. (Miri does not support
+    // capget.)
     let result = unsafe { libc::syscall(libc::SYS_capget, &raw mut header, data.as_mut_ptr()) };
     Errno::result(result)?;
     let [low, high] = data;
@@ -213,7 +215,7 @@ fn capabilities() -> Result<Sets, Errno> {
     Ok(Sets { permitted: join(low.permitted, high.permitted), effective: join(low.effective, high.effective) })
 }
 
-/// Sets them for the calling thread. Capabilities can only be given up.
+/// Sets them for the calling thread. Capabilities can only be removed.
 fn set_capabilities(sets: Sets) -> Result<(), Errno> {
     let part = |shift: u32| Data {
         effective: (sets.effective >> shift) as u32,
@@ -221,8 +223,8 @@ fn set_capabilities(sets: Sets) -> Result<(), Errno> {
         inheritable: 0,
     };
     let (mut header, data) = (Header::own(), [part(0), part(32)]);
-    // SAFETY: both pointers are to live locals of the layout and size that version 3 prescribes; the kernel only reads
-    // `data`. (Miri knows no capset.)
+    // SAFETY: both pointers are to live locals of the layout and size that version 3 requires; the kernel only reads
+    // `data`. (Miri does not support capset.)
     let result = unsafe { libc::syscall(libc::SYS_capset, &raw mut header, data.as_ptr()) };
     Errno::result(result).map(drop)
 }
@@ -265,25 +267,25 @@ mod tests {
         }
     }
 
-    /// In a thread of its own, which then has fewer capabilities than the others.
+    /// Runs in its own thread, because the thread loses capabilities.
     #[test]
     fn kept_capabilities_are_effective_only_while_they_are_raised() {
         let seen = std::thread::spawn(|| {
-            let kept = capabilities().unwrap().permitted & Capability::BindService.bit();
-            set_capabilities(Sets { permitted: kept, effective: 0 }).unwrap();
-            let raised = raise_kept().unwrap();
+            let retained = capabilities().unwrap().permitted & Capability::BindService.bit();
+            set_capabilities(Sets { permitted: retained, effective: 0 }).unwrap();
+            let raised = raise_retained().unwrap();
             let during = capabilities().unwrap();
             drop(raised);
-            (kept, during, capabilities().unwrap())
+            (retained, during, capabilities().unwrap())
         });
-        let (kept, during, after) = seen.join().unwrap();
+        let (retained, during, after) = seen.join().unwrap();
         assert_eq!(
             (during, after),
-            (Sets { permitted: kept, effective: kept }, Sets { permitted: kept, effective: 0 })
+            (Sets { permitted: retained, effective: retained }, Sets { permitted: retained, effective: 0 })
         );
     }
 
-    /// In a thread of its own, which then has fewer capabilities than the others.
+    /// Runs in its own thread, because the thread loses capabilities.
     #[test]
     fn capabilities_can_be_given_up_and_do_not_come_back() {
         let sets = std::thread::spawn(|| {

@@ -1,12 +1,12 @@
-//! Deadlines of many things in one heap, re-armed lazily: what a thing does moves its deadline later almost always, and
-//! that costs nothing here. The thing is looked at when its first deadline comes, and armed again for the real one.
+//! Deadlines of many items in a heap, re-armed lazily. Moving a deadline later, the common case, costs nothing: the
+//! item is checked when its first deadline comes, and armed again for the real one.
 //!
-//! Owns the entries; each thing keeps the moment it is armed for. Reads no clock. Exact to the nanosecond, as loss detection and
-//! pacing of QUIC need it; for many things that end early see [`super::Wheel`].
+//! The heap owns the entries; each item stores the time it is armed for. Resolution is one nanosecond, as loss
+//! detection and pacing of QUIC need it; for many items that end early see [`super::Wheel`].
 
 use std::{cmp::Reverse, collections::BinaryHeap, time::Instant};
 
-/// The deadlines of things with keys `K`.
+/// Deadlines of items with keys `K`.
 #[derive(Debug)]
 pub struct Deadlines<K> {
     heap: BinaryHeap<Reverse<(Instant, K)>>,
@@ -19,7 +19,7 @@ impl<K: Ord> Default for Deadlines<K> {
 }
 
 impl<K: Ord> Deadlines<K> {
-    /// Sees to it that the thing comes up at `at`, or earlier if it is `armed` for an earlier moment. Updates `armed`.
+    /// Arms the item for `at`, unless it is `armed` for an earlier time. Updates `armed`.
     pub fn arm(&mut self, key: K, at: Instant, armed: &mut Option<Instant>) {
         if armed.is_none_or(|armed| at < armed) {
             *armed = Some(at);
@@ -27,17 +27,17 @@ impl<K: Ord> Deadlines<K> {
         }
     }
 
-    /// The earliest deadline entered.
+    /// Returns the earliest deadline.
     pub fn next(&self) -> Option<Instant> {
         self.heap.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// How many entries there are, overtaken ones included.
+    /// Returns the number of entries, superseded ones included.
     pub fn entries(&self) -> usize {
         self.heap.len()
     }
 
-    /// Takes one entry that is due. The thing may be gone, or armed for another moment by now: see [`disarm`].
+    /// Removes one entry that is due. The item may have ended, or be armed for another time: see [`disarm`].
     pub fn pop_due(&mut self, now: Instant) -> Option<(Instant, K)> {
         if self.next()? > now {
             return None;
@@ -46,8 +46,8 @@ impl<K: Ord> Deadlines<K> {
     }
 }
 
-/// Whether an entry that came up at `at` is the one that counts for its thing, which is then armed no more. Entries that a
-/// later arming overtook do not count.
+/// Returns whether an entry due at `at` is the current one of its item, and disarms the item if so. An entry superseded
+/// by a later arming is not.
 pub fn disarm(armed: &mut Option<Instant>, at: Instant) -> bool {
     let counts = *armed == Some(at);
     if counts {

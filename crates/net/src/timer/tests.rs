@@ -1,4 +1,4 @@
-//! What `Timer` promises: exactness, laziness, and wake-ups without reading.
+//! Resolution, lazy arming, and wake-ups without reading the descriptor.
 
 use std::future::poll_fn;
 use std::task::Waker;
@@ -14,7 +14,7 @@ async fn expire(timer: &mut Timer) {
     tokio::time::timeout(bound, poll_fn(|cx| timer.poll_expired(cx))).await.expect("fires").unwrap();
 }
 
-/// Lets the runtime's driver deliver what it has, without waiting for anything.
+/// Lets the runtime's driver process its events, without waiting for more.
 async fn turn(timer: &mut Timer) -> Poll<()> {
     for _ in 0..3 {
         tokio::task::yield_now().await;
@@ -82,7 +82,7 @@ fn a_removed_deadline_does_not_fire_but_the_next_one_does() {
     });
 }
 
-/// The edge of an expiry that the runtime has seen, but the caller has not, must not end a later deadline.
+/// An expiry that the runtime has seen but the caller has not must not end a later deadline.
 #[test]
 fn an_unseen_expiry_does_not_count_for_the_next_arming() {
     runtime().block_on(async {

@@ -1,41 +1,42 @@
-//! Deadlines of many short-lived things in a wheel of coarse ticks, re-armed lazily.
+//! Timer wheel: deadlines of many short-lived items in slots of 4 ms, re-armed lazily.
 //!
-//! Owns the entries; each thing keeps the moment it is armed for, as with [`super::Deadlines`]. Use this one for things that
-//! are many, end long before their deadline, and may be looked at some milliseconds late: the exchanges.
+//! The wheel owns the entries; each item stores the time it is armed for, as with [`super::Deadlines`]. Use it for many
+//! items that end long before their deadline and tolerate some milliseconds of delay: the exchanges.
 //!
-//! An entry of a thing that is gone is dropped after one revolution, 4 s; the heap keeps it until its deadline, 30 s for a
-//! request. At 20 000 requests a second a deadline costs 8 ns here and 120 ns in the heap (`cargo bench -p spooky-bench --bench
-//! timers`).
+//! The entry of an ended item is dropped after one revolution, 4 s; the heap keeps it until its deadline, 30 s for a
+//! request. At 20 000 requests a second a deadline costs 8 ns here and 120 ns in the heap (`cargo bench -p spooky-bench
+//! --bench timers`).
 
 use std::time::{Duration, Instant};
 
-/// The length of a tick. A deadline comes up at most this much late.
+/// Length of a tick, and the maximum delay of a deadline.
 const TICK: Duration = Duration::from_millis(4);
-/// Ticks of one revolution (4 s); later deadlines wait in the last slot and are armed again.
+/// Ticks of one revolution (4 s). Later deadlines go into the last slot and are armed again.
 const SLOTS: usize = 1024;
 
-/// The time from the start of the wheel to a tick. Multiplied in 64 bits: `Duration * u32` ends after 198.8 days of ticks.
+/// Returns the time from the start of the wheel to a tick. Multiplied in 64 bits, because `Duration * u32` overflows
+/// after 198.8 days of ticks.
 const fn since_start(tick: u64) -> Duration {
     Duration::from_millis((TICK.as_millis() as u64).saturating_mul(tick))
 }
 
-/// The deadlines of things with keys `K`.
+/// Deadlines of items with keys `K`.
 #[derive(Debug)]
 pub struct Wheel<K> {
     slots: Vec<Vec<K>>,
     start: Instant,
     tick: u64,
-    /// No key waits in a tick before this one; `None` when none waits at all.
+    /// No key is in a slot before this tick; `None` if the wheel is empty.
     nearest: Option<u64>,
 }
 
 impl<K: Copy> Wheel<K> {
-    /// A wheel without deadlines.
+    /// Creates an empty wheel that starts at `now`.
     pub fn new(now: Instant) -> Self {
         Self { slots: std::iter::repeat_with(Vec::new).take(SLOTS).collect(), start: now, tick: 0, nearest: None }
     }
 
-    /// Makes the thing come up at `at`, or earlier if it is `armed` for an earlier moment. Updates `armed`.
+    /// Arms the item for `at`, unless it is `armed` for an earlier time. Updates `armed`.
     pub fn arm(&mut self, key: K, at: Instant, armed: &mut Option<Instant>) {
         if armed.is_none_or(|armed| at < armed) {
             *armed = Some(at);
@@ -51,14 +52,14 @@ impl<K: Copy> Wheel<K> {
         }
     }
 
-    /// The next moment at which [`Wheel::advance`] may have something to do.
+    /// Returns the next time at which [`Wheel::advance`] may have something to do.
     pub fn next(&self) -> Option<Instant> {
         self.nearest.map(|tick| self.start + since_start(tick))
     }
 
-    /// Advances to `now`. Calls `come_up` with the key of every thing that was armed for a tick that has passed. It returns the
-    /// moment for which the thing is armed from now on, if it is not due yet.
-    pub fn advance(&mut self, now: Instant, mut come_up: impl FnMut(K) -> Option<Instant>) {
+    /// Advances to `now`. Calls `on_due` with the key of every item armed for a past tick. `on_due` returns the time to
+    /// arm the item for if it is not due yet.
+    pub fn advance(&mut self, now: Instant, mut on_due: impl FnMut(K) -> Option<Instant>) {
         let passed = (now.saturating_duration_since(self.start).as_nanos() / TICK.as_nanos()) as u64;
         let Some(nearest) = self.nearest.filter(|nearest| *nearest <= passed) else {
             self.tick = passed.max(self.tick);
@@ -66,11 +67,11 @@ impl<K: Copy> Wheel<K> {
         };
         self.nearest = None;
         let mut later = Vec::new();
-        // A slot holds one tick only, so a full revolution visits every key there is.
+        // A slot has the keys of one tick only, so a full revolution visits every key.
         for tick in nearest..=passed.min(nearest + SLOTS as u64 - 1) {
             let Some(slot) = self.slots.get_mut((tick % SLOTS as u64) as usize) else { continue };
             for key in slot.drain(..) {
-                if let Some(at) = come_up(key) {
+                if let Some(at) = on_due(key) {
                     later.push((key, at));
                 }
             }
@@ -86,7 +87,7 @@ impl<K: Copy> Wheel<K> {
         self.slots.get((tick % SLOTS as u64) as usize).is_none_or(Vec::is_empty)
     }
 
-    /// The first tick that is not before `at`.
+    /// Returns the first tick that is not before `at`.
     fn tick_after(&self, at: Instant) -> u64 {
         (at.saturating_duration_since(self.start).as_nanos().div_ceil(TICK.as_nanos())) as u64
     }
@@ -121,7 +122,7 @@ mod tests {
         assert_eq!(wheel.next(), None);
     }
 
-    /// Were `next` in the past, the worker's timer would fire at once, for ever: a worker that never sleeps.
+    /// If `next` were in the past, the worker's timer would fire at once and forever, and the worker would never sleep.
     #[test]
     fn after_years_deadlines_are_still_met_and_lie_ahead() {
         const DAY: Duration = Duration::from_secs(86_400);

@@ -101,7 +101,7 @@ fn verifier(options: &ClientTlsOptions) -> Result<Arc<dyn ServerCertVerifier>, T
         return Ok(Arc::new(AnyCertificate(provider())));
     }
     if roots.is_empty() {
-        return Err(TlsMaterialError::NothingToTrust(options.section.clone()));
+        return Err(TlsMaterialError::NoTrustAnchor(options.section.clone()));
     }
     let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider()).build();
     let verifier = verifier.map_err(|error| rustls::Error::General(error.to_string()))?;

@@ -27,7 +27,7 @@ pub enum TlsMaterialError {
     /// A key that is encrypted.
     KeyEncrypted(PathBuf),
     /// A PEM file with a block that would not be used, the configuration key that names it, and where.
-    Unread(String, PathBuf, Detail),
+    UnusedBlock(String, PathBuf, Detail),
     /// A file without certificate, and the configuration key that names it.
     NoCertificate(String, PathBuf),
     /// A file without private key, and the configuration key that names it.
@@ -47,11 +47,11 @@ pub enum TlsMaterialError {
     /// A file of authorities or revocations that cannot be used, the configuration key that names it, and why.
     Unusable(String, PathBuf, String),
     /// A server without certificate; the section that should name one.
-    NothingToServe(String),
+    NoServerCertificate(String),
     /// A client that is to check certificates but has no authority to check them against; its section.
-    NothingToTrust(String),
+    NoTrustAnchor(String),
     /// rustls refuses the combination.
-    Refused(Error),
+    Rustls(Error),
 }
 
 impl fmt::Display for TlsMaterialError {
@@ -62,7 +62,7 @@ impl fmt::Display for TlsMaterialError {
             Self::CertificateFormat => f.write_str("Failed to load certificate: invalid certificate format"),
             Self::KeyFormat(path) => write!(f, "Failed to load key '{}': invalid key format", path.display()),
             Self::KeyEncrypted(path) => write!(f, "Failed to load key '{}': the key is encrypted", path.display()),
-            Self::Unread(field, path, Detail { line, reason }) => {
+            Self::UnusedBlock(field, path, Detail { line, reason }) => {
                 write!(f, "{field} '{}' line {line}: {reason}", path.display())
             }
             Self::NoCertificate(field, path) => {
@@ -83,9 +83,11 @@ impl fmt::Display for TlsMaterialError {
                 write!(f, "{field} '{}' did not contain any readable PEM certificates", path.display())
             }
             Self::Unusable(field, path, why) => write!(f, "{field} '{}' cannot be used: {why}", path.display()),
-            Self::NothingToServe(section) => write!(f, "{section} requires either cert/key or certificates entries"),
-            Self::NothingToTrust(section) => write!(f, "{section} has no certificate authority to trust"),
-            Self::Refused(error) => f.write_str(&explain(error)),
+            Self::NoServerCertificate(section) => {
+                write!(f, "{section} requires either cert/key or certificates entries")
+            }
+            Self::NoTrustAnchor(section) => write!(f, "{section} has no certificate authority to trust"),
+            Self::Rustls(error) => f.write_str(&explain(error)),
         }
     }
 }
@@ -94,7 +96,7 @@ impl std::error::Error for TlsMaterialError {}
 
 impl From<Error> for TlsMaterialError {
     fn from(error: Error) -> Self {
-        Self::Refused(error)
+        Self::Rustls(error)
     }
 }
 
@@ -139,7 +141,7 @@ impl CertificateFiles {
             pem::Error::NoBlock => TlsMaterialError::NoKey(self.field("key"), self.key.clone()),
             pem::Error::Encrypted => TlsMaterialError::KeyEncrypted(self.key.clone()),
             pem::Error::Invalid(_) => TlsMaterialError::KeyFormat(self.key.clone()),
-            pem::Error::Unused(flaw) => TlsMaterialError::Unread(self.field("key"), self.key.clone(), flaw),
+            pem::Error::Unused(flaw) => TlsMaterialError::UnusedBlock(self.field("key"), self.key.clone(), flaw),
         })
     }
 
@@ -170,7 +172,7 @@ fn not_certificates(field: &str, path: &Path, fault: pem::Error) -> TlsMaterialE
     match fault {
         pem::Error::NoBlock => TlsMaterialError::NoCertificate(field.to_owned(), path.to_owned()),
         pem::Error::Invalid(_) | pem::Error::Encrypted => TlsMaterialError::CertificateFormat,
-        pem::Error::Unused(flaw) => TlsMaterialError::Unread(field.to_owned(), path.to_owned(), flaw),
+        pem::Error::Unused(flaw) => TlsMaterialError::UnusedBlock(field.to_owned(), path.to_owned(), flaw),
     }
 }
 
@@ -194,7 +196,7 @@ pub(super) fn revocations(
 ) -> Result<Vec<CertificateRevocationListDer<'static>>, TlsMaterialError> {
     pem::revocation_lists(&read(field, path)?).map_err(|fault| match fault {
         pem::Error::Invalid(flaw) | pem::Error::Unused(flaw) => {
-            TlsMaterialError::Unread(field.to_owned(), path.to_owned(), flaw)
+            TlsMaterialError::UnusedBlock(field.to_owned(), path.to_owned(), flaw)
         }
         pem::Error::NoBlock | pem::Error::Encrypted => {
             let why = "no PEM revocation list in it".to_owned();

@@ -15,7 +15,7 @@ use rustls::{Error, ServerConfig, SupportedProtocolVersion};
 
 use super::keylog::key_log;
 use super::material::{TlsMaterialError, authorities, revocations};
-use super::{Store, explain, has_aes, provider};
+use super::{CertificateStore, explain, has_aes, provider};
 
 /// Sessions kept for 0-RTT, about 1 KiB each. The oldest makes room; its client then makes a full handshake.
 pub const MAX_SESSIONS: usize = 16_384;
@@ -100,7 +100,7 @@ pub struct Contexts {
 ///
 /// Errors: when the authorities or revocations cannot be used.
 pub fn contexts(
-    store: &Arc<Store>,
+    store: &Arc<CertificateStore>,
     options: &ServerOptions,
     shared: &Resumption,
 ) -> Result<Contexts, TlsMaterialError> {
@@ -111,7 +111,9 @@ pub fn contexts(
      -> Result<ServerConfig, TlsMaterialError> {
         let builder = ServerConfig::builder_with_provider(provider()).with_protocol_versions(versions)?;
         let mut config =
-            builder.with_client_cert_verifier(Arc::clone(&verifier)).with_cert_resolver(Arc::<Store>::clone(store));
+            builder
+                .with_client_cert_verifier(Arc::clone(&verifier))
+                .with_cert_resolver(Arc::<CertificateStore>::clone(store));
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
         // Every client that offers the cheapest suite gets it, as all of them are good.
         config.ignore_client_order = has_aes();

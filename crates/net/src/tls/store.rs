@@ -17,7 +17,7 @@ use spooky_config::normalize_host;
 
 /// A certificate for clients that ask for one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct NamedFiles {
+pub struct NamedCertificate {
     /// A DNS name, or `*.suffix` for all names below a suffix.
     pub server_name: String,
     /// Where it is.
@@ -26,7 +26,7 @@ pub struct NamedFiles {
 
 /// How often each kind of choice was made.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Selections {
+pub struct SelectionCounts {
     /// The client's name is that of an entry.
     pub exact: u64,
     /// The client's name is below the suffix of an entry.
@@ -39,7 +39,7 @@ pub struct Selections {
 ///
 /// The choice is: the exact name, then the longest wildcard, then the default, which is the first entry where no
 /// default is configured. An unknown name is not refused.
-pub struct Store {
+pub struct CertificateStore {
     exact: HashMap<String, Arc<Entry>>,
     /// By suffix, without `*.`.
     wildcard: HashMap<String, Arc<Entry>>,
@@ -73,13 +73,13 @@ enum Choice {
     Fallback,
 }
 
-impl Store {
+impl CertificateStore {
     /// Loads the files of one listener, whose section is `section` (as in `listen.tls`), and checks that every entry's
     /// certificate is valid for the entry's name.
     pub fn load(
         section: &str,
         default: Option<&CertificateFiles>,
-        named: &[NamedFiles],
+        named: &[NamedCertificate],
     ) -> Result<Self, TlsMaterialError> {
         let default = default.map(CertificateFiles::load).transpose()?;
         let mut entries = Vec::with_capacity(named.len());
@@ -92,7 +92,7 @@ impl Store {
             }
             entries.push((entry.server_name.clone(), certified));
         }
-        Self::new(default, entries).ok_or_else(|| TlsMaterialError::NothingToServe(section.to_owned()))
+        Self::new(default, entries).ok_or_else(|| TlsMaterialError::NoServerCertificate(section.to_owned()))
     }
 
     /// A store of certificates already loaded. `None` when there is none at all.
@@ -102,7 +102,7 @@ impl Store {
         for (name, certified) in named {
             let entry = Arc::new(Entry::new(certified));
             fallback.get_or_insert_with(|| Arc::clone(&entry));
-            let name = normal_name(&name);
+            let name = normalize_name(&name);
             match name.strip_prefix("*.") {
                 Some(suffix) => wildcard.insert(suffix.to_owned(), entry),
                 None => exact.insert(name, entry),
@@ -114,7 +114,7 @@ impl Store {
     /// The certificate for a client that asks for `name`, or for none.
     #[cfg(test)]
     pub(super) fn choose(&self, name: Option<&str>) -> &Arc<CertifiedKey> {
-        &self.find(&normal_name(name.unwrap_or_default())).1.certified
+        &self.find(&normalize_name(name.unwrap_or_default())).1.certified
     }
 
     /// The entry for a name in normal form.
@@ -134,7 +134,7 @@ impl Store {
 
     /// Whether a request for `host` on a connection whose client asked for the name `sni` belongs to another entry
     /// than the certificate in use, which is not valid for that host (RFC 9110 section 15.5.20: 421). Both names are in
-    /// normal form ([`normal_name`], [`spooky_config::normalize_host`]). Allocates nothing.
+    /// normal form ([`normalize_name`], [`spooky_config::normalize_host`]). Allocates nothing.
     pub fn is_misdirected(&self, sni: &str, host: &str) -> bool {
         if sni == host || self.exact.is_empty() && self.wildcard.is_empty() {
             return false;
@@ -149,9 +149,9 @@ impl Store {
     }
 
     /// The choices made so far.
-    pub fn selections(&self) -> Selections {
+    pub fn selection_counts(&self) -> SelectionCounts {
         let [exact, wildcard, fallback] = self.counts.each_ref().map(|count| count.load(Ordering::Relaxed));
-        Selections { exact, wildcard, fallback }
+        SelectionCounts { exact, wildcard, fallback }
     }
 
     /// Until when each certificate is valid, by the name of its entry; the default, also where it is the first entry,
@@ -170,9 +170,9 @@ impl Store {
     }
 }
 
-impl ResolvesServerCert for Store {
+impl ResolvesServerCert for CertificateStore {
     fn resolve(&self, client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let (choice, entry) = self.find(&normal_name(client_hello.server_name().unwrap_or_default()));
+        let (choice, entry) = self.find(&normalize_name(client_hello.server_name().unwrap_or_default()));
         let [exact, wildcard, fallback] = &self.counts;
         let count = match choice {
             Choice::Exact => exact,
@@ -184,14 +184,14 @@ impl ResolvesServerCert for Store {
     }
 }
 
-impl fmt::Debug for Store {
+impl fmt::Debug for CertificateStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Store").field("names", &self.names()).finish_non_exhaustive()
+        f.debug_struct("CertificateStore").field("names", &self.names()).finish_non_exhaustive()
     }
 }
 
 /// A name of SNI or of an entry in the form in which hosts are compared.
-pub fn normal_name(name: &str) -> String {
+pub fn normalize_name(name: &str) -> String {
     let mut normal = Vec::with_capacity(name.len());
     normalize_host(name.as_bytes(), &mut normal);
     String::from_utf8(normal).unwrap_or_default()
@@ -200,8 +200,9 @@ pub fn normal_name(name: &str) -> String {
 /// Whether the certificate is valid for `name`, which may be `*.suffix`.
 fn covers(certified: &CertifiedKey, name: &str) -> bool {
     // A wildcard of the certificate stands for exactly one label, so any label stands for all of them.
-    let name =
-        name.strip_prefix("*.").map_or_else(|| normal_name(name), |suffix| normal_name(&format!("any-label.{suffix}")));
+    let name = name
+        .strip_prefix("*.")
+        .map_or_else(|| normalize_name(name), |suffix| normalize_name(&format!("any-label.{suffix}")));
     let Ok(name) = ServerName::try_from(name) else { return false };
     let certificate = certified.cert.first().and_then(|der| ParsedCertificate::try_from(der).ok());
     certificate.is_some_and(|certificate| verify_server_name(&certificate, &name).is_ok())

@@ -38,8 +38,8 @@ impl Issued {
         certify(self.chain.clone(), self.key.clone_key()).unwrap()
     }
 
-    fn store(&self) -> Store {
-        Store::new(Some(self.certified()), Vec::new()).unwrap()
+    fn store(&self) -> CertificateStore {
+        CertificateStore::new(Some(self.certified()), Vec::new()).unwrap()
     }
 }
 

@@ -58,7 +58,7 @@ pub(super) fn dns_names(certificate: &[u8]) -> Vec<String> {
 /// of one of its parts: the rest could be taken for the name of somebody else.
 fn name(der: &[u8]) -> Option<String> {
     let mut parts = Vec::new();
-    for part in all(the_only(der)?.data)? {
+    for part in elements(single_element(der)?.data)? {
         parts.push(relative_name(part.data)?);
     }
     parts.reverse();
@@ -68,8 +68,8 @@ fn name(der: &[u8]) -> Option<String> {
 /// One relative name, a set of at least one attribute: `CN=a` or `CN=a+UID=b`.
 fn relative_name(set: &[u8]) -> Option<String> {
     let mut text = String::new();
-    for attribute in all(set)? {
-        let [kind, value] = all(attribute.data)?.try_into().ok()?;
+    for attribute in elements(set)? {
+        let [kind, value] = elements(attribute.data)?.try_into().ok()?;
         if !text.is_empty() {
             text.push('+');
         }
@@ -79,18 +79,18 @@ fn relative_name(set: &[u8]) -> Option<String> {
 }
 
 /// The elements that `der` consists of.
-fn all(mut der: &[u8]) -> Option<Vec<Any<'_>>> {
-    let mut elements = Vec::new();
+fn elements(mut der: &[u8]) -> Option<Vec<Any<'_>>> {
+    let mut found = Vec::new();
     while !der.is_empty() {
         let (rest, element) = Any::from_der(der).ok()?;
-        elements.push(element);
+        found.push(element);
         der = rest;
     }
-    Some(elements)
+    Some(found)
 }
 
-fn the_only(der: &[u8]) -> Option<Any<'_>> {
-    let [element] = all(der)?.try_into().ok()?;
+fn single_element(der: &[u8]) -> Option<Any<'_>> {
+    let [element] = elements(der)?.try_into().ok()?;
     Some(element)
 }
 
@@ -114,11 +114,11 @@ fn push_attribute(text: &mut String, kind: &[u8], value: &Any<'_>) -> Option<()>
 /// The value of an attribute, escaped (RFC 4514 section 2.4). White space at its ends is escaped by number: after a mere
 /// backslash it would still be white space at the end of a field value, which is no part of it.
 fn push_escaped(text: &mut String, value: &[u8]) {
-    for (place, byte) in value.iter().enumerate() {
-        let is_edge = place == 0 || place + 1 == value.len();
+    for (index, byte) in value.iter().enumerate() {
+        let is_edge = index == 0 || index + 1 == value.len();
         match byte {
             b'"' | b'+' | b',' | b';' | b'<' | b'>' | b'\\' | b'=' => text.extend(['\\', char::from(*byte)]),
-            b'#' if place == 0 => text.push_str("\\#"),
+            b'#' if index == 0 => text.push_str("\\#"),
             b' ' if is_edge => text.push_str("\\20"),
             b' '..=b'~' => text.push(char::from(*byte)),
             _ => {
@@ -178,7 +178,7 @@ mod tests {
         assert_eq!(text, r"\#x");
         let attribute = |kind: &[u8], value| {
             let mut text = String::new();
-            push_attribute(&mut text, kind, &the_only(value).unwrap()).unwrap();
+            push_attribute(&mut text, kind, &single_element(value).unwrap()).unwrap();
             text
         };
         assert_eq!(attribute(&[0x2a, 0x86, 0x48], b"\x0c\x02hi"), "1.2.840=#0c026869");
@@ -234,7 +234,7 @@ mod tests {
             &[0x30, 5, 1],
             &[0x30, 0x84, 255, 255, 255, 255],
         ] {
-            assert!(the_only(bad).is_none());
+            assert!(single_element(bad).is_none());
             assert!(expiry(bad).is_none() && subject(bad).is_none() && dns_names(bad).is_empty());
         }
     }

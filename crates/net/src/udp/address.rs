@@ -1,46 +1,46 @@
-//! Socket addresses in the kernel's layout. Safe code only: bytes are placed and read by position.
+//! Socket addresses in the kernel's layout, read and written by position in safe code.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use libc::{AF_INET, AF_INET6};
 
-/// Room for a `sockaddr_in` (16 bytes) or a `sockaddr_in6` (28 bytes).
-pub(super) const NAME_SPACE: usize = 28;
+/// Size of a `sockaddr_in6`; a `sockaddr_in` has 16 bytes.
+pub(super) const SOCKADDR_SPACE: usize = 28;
 
-/// The address family of a socket, which decides how an IPv4 peer is written.
+/// The address family of a socket, which decides how IPv4 peers are encoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
     /// `AF_INET`.
     V4,
-    /// `AF_INET6`, dual stack where the bound address allows: IPv4 is written as `::ffff:a.b.c.d`.
+    /// `AF_INET6`, dual-stack if the bound address permits: IPv4 is encoded as `::ffff:a.b.c.d`.
     V6,
 }
 
-/// A socket address as the kernel reads and writes it.
+/// A socket address in the kernel's layout.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
-pub(super) struct Name([u8; NAME_SPACE]);
+pub(super) struct SockAddr([u8; SOCKADDR_SPACE]);
 
-impl Name {
-    pub(super) const EMPTY: Self = Self([0; NAME_SPACE]);
+impl SockAddr {
+    pub(super) const EMPTY: Self = Self([0; SOCKADDR_SPACE]);
 
-    /// A copy of a name that lies elsewhere, as far as there is room.
+    /// Copies an address, truncated to the space.
     pub(super) fn copy(bytes: &[u8]) -> Self {
-        let mut name = [0; NAME_SPACE];
+        let mut name = [0; SOCKADDR_SPACE];
         name.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
         Self(name)
     }
 
-    /// Writes `address` for a socket of `family`. Returns the name and its length, or `None` when a socket of that
-    /// family cannot reach the address.
+    /// Encodes `address` for a socket of `family`. Returns the address and its length, or `None` if such a socket
+    /// cannot reach it.
     pub(super) fn encode(address: SocketAddr, family: Family) -> Option<(Self, usize)> {
         match (address, family) {
             (SocketAddr::V4(v4), Family::V4) => Some((Self::v4(v4), 16)),
             (SocketAddr::V4(v4), Family::V6) => {
                 let mapped = SocketAddrV6::new(v4.ip().to_ipv6_mapped(), v4.port(), 0, 0);
-                Some((Self::v6(mapped), NAME_SPACE))
+                Some((Self::v6(mapped), SOCKADDR_SPACE))
             }
-            (SocketAddr::V6(v6), Family::V6) => Some((Self::v6(v6), NAME_SPACE)),
+            (SocketAddr::V6(v6), Family::V6) => Some((Self::v6(v6), SOCKADDR_SPACE)),
             (SocketAddr::V6(_), Family::V4) => None,
         }
     }
@@ -49,7 +49,7 @@ impl Name {
         let [f0, f1] = (AF_INET as u16).to_ne_bytes();
         let [p0, p1] = address.port().to_be_bytes();
         let [a, b, c, d] = address.ip().octets();
-        let mut name = [0; NAME_SPACE];
+        let mut name = [0; SOCKADDR_SPACE];
         if let Some(head) = name.first_chunk_mut() {
             *head = [f0, f1, p0, p1, a, b, c, d];
         }
@@ -57,7 +57,7 @@ impl Name {
     }
 
     fn v6(address: SocketAddrV6) -> Self {
-        let mut name = [0; NAME_SPACE];
+        let mut name = [0; SOCKADDR_SPACE];
         let (head, rest) = name.split_at_mut(8);
         let (ip, scope) = rest.split_at_mut(16);
         let [f0, f1] = (AF_INET6 as u16).to_ne_bytes();
@@ -69,7 +69,7 @@ impl Name {
         Self(name)
     }
 
-    /// Reads the first `length` bytes, as the kernel left them. `None` when they are not an internet address.
+    /// Decodes the first `length` bytes. Returns `None` if they are not an internet address.
     pub(super) fn decode(&self, length: usize) -> Option<SocketAddr> {
         let bytes = self.0.get(..length)?;
         let (family, bytes) = bytes.split_first_chunk::<2>()?;
@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     fn round_trip(text: &str, family: Family) -> Option<SocketAddr> {
-        let (name, length) = Name::encode(text.parse().unwrap(), family)?;
+        let (name, length) = SockAddr::encode(text.parse().unwrap(), family)?;
         name.decode(length)
     }
 
@@ -117,11 +117,11 @@ mod tests {
 
     #[test]
     fn short_or_foreign_names_are_refused() {
-        let (name, length) = Name::encode("[2001:db8::7]:443".parse().unwrap(), Family::V6).unwrap();
+        let (name, length) = SockAddr::encode("[2001:db8::7]:443".parse().unwrap(), Family::V6).unwrap();
         for short in 0..length {
             assert_eq!(name.decode(short), None);
         }
-        assert_eq!(name.decode(NAME_SPACE + 1), None);
-        assert_eq!(Name::EMPTY.decode(NAME_SPACE), None);
+        assert_eq!(name.decode(SOCKADDR_SPACE + 1), None);
+        assert_eq!(SockAddr::EMPTY.decode(SOCKADDR_SPACE), None);
     }
 }

@@ -1,6 +1,7 @@
-//! Control messages: the local address, the ECN bits, the GSO segment size and the GRO stride that travel beside a
-//! datagram. Safe code only: the layout of `cmsghdr` on Linux (length as `size_t`, level and type as `int`, each
-//! message padded to `sizeof(size_t)`) is written and read by position.
+//! Control messages: local address, ECN bits, GSO segment size and GRO stride of a datagram.
+//!
+//! Safe code, which reads and writes the layout of `cmsghdr` on Linux by position: length as `size_t`, level and type
+//! as `int`, each message padded to `sizeof(size_t)`.
 
 use std::mem::size_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,23 +10,23 @@ use libc::c_int;
 
 use super::address::Family;
 
-/// `SOL_UDP`; libc names it only on some targets.
+/// `SOL_UDP`, which libc defines only on some targets.
 pub(super) const SOL_UDP: c_int = 17;
 /// Segment size of a GSO send (linux/udp.h).
 pub(super) const UDP_SEGMENT: c_int = 103;
-/// Receive coalesced datagrams (linux/udp.h).
+/// Option to receive coalesced datagrams (linux/udp.h).
 pub(super) const UDP_GRO: c_int = 104;
 
 const WORD: usize = size_of::<usize>();
 const HEADER: usize = WORD + 2 * size_of::<c_int>();
 const ECN_MASK: u8 = 0b11;
 
-/// Enough for everything that [`Outgoing`] can say: addresses 40, traffic class 24, segment size 24.
+/// Space for all messages of [`Outgoing`]: addresses 40, traffic class 24, segment size 24.
 pub(super) const SEND_SPACE: usize = 96;
-/// Enough for everything that the options set by `UdpSocket` make the kernel say, in both families.
+/// Space for all messages that the options of `UdpSocket` enable, in both families.
 pub(super) const RECV_SPACE: usize = 160;
 
-/// Room for control messages, aligned as the kernel wants it.
+/// A buffer for control messages, with the alignment of `cmsghdr`.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
 pub(super) struct Control<const N: usize>(pub(super) [u8; N]);
@@ -34,7 +35,7 @@ impl<const N: usize> Control<N> {
     pub(super) const EMPTY: Self = Self([0; N]);
 }
 
-/// What is said about a burst to be sent.
+/// Control data of a burst to send.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Outgoing {
     pub(super) destination: IpAddr,
@@ -44,8 +45,8 @@ pub(super) struct Outgoing {
 }
 
 impl Outgoing {
-    /// Writes the messages to `control` and returns how many bytes of it are used. A source of the other family than
-    /// the destination is left out: the kernel then chooses.
+    /// Writes the messages to `control` and returns their length. Omits a source of a different family than the
+    /// destination, so the kernel chooses one.
     pub(super) fn encode(&self, control: &mut Control<SEND_SPACE>, family: Family) -> usize {
         let mut writer = Writer { free: &mut control.0, used: 0 };
         match (self.destination, self.source) {
@@ -85,7 +86,7 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Appends one message; [`SEND_SPACE`] holds all that exist, so the room is always there.
+    /// Appends a message. [`SEND_SPACE`] has space for all messages.
     fn push(&mut self, level: c_int, kind: c_int, data: &[u8]) {
         let length = HEADER + data.len();
         let space = length.next_multiple_of(WORD);
@@ -102,17 +103,17 @@ impl Writer<'_> {
     }
 }
 
-/// What the kernel said about a received message.
+/// Control data of a received message.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Incoming {
     pub(super) local_ip: Option<IpAddr>,
     pub(super) ecn: Option<u8>,
-    /// Size of the coalesced datagrams; `None` when the message is one datagram.
+    /// Size of the coalesced datagrams; `None` if the message is one datagram.
     pub(super) stride: Option<usize>,
 }
 
 impl Incoming {
-    /// Reads the messages in `control`, the part that the kernel filled. What is not known is skipped.
+    /// Reads the messages in the part of `control` that the kernel filled. Skips unknown ones.
     pub(super) fn decode(control: &[u8]) -> Self {
         let mut incoming = Self::default();
         let mut rest = control;
@@ -126,7 +127,7 @@ impl Incoming {
     fn take(&mut self, level: c_int, kind: c_int, data: &[u8]) {
         match (level, kind) {
             (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
-                // ipi_addr, the destination in the packet's header.
+                // ipi_addr, the destination in the IP header.
                 let ip = data.get(8..12).and_then(|ip| ip.first_chunk::<4>());
                 self.local_ip = ip.map(|ip| IpAddr::V4(Ipv4Addr::from(*ip))).or(self.local_ip);
             }
@@ -148,7 +149,7 @@ impl Incoming {
     }
 }
 
-/// Takes the first message off: level, type, data, and what follows.
+/// Splits off the first message: level, type, data, rest.
 fn split_message(control: &[u8]) -> Option<(c_int, c_int, &[u8], &[u8])> {
     let (length, fields) = control.split_first_chunk::<WORD>()?;
     let (level, fields) = fields.split_first_chunk::<4>()?;

@@ -1,13 +1,13 @@
-//! Which destinations the kernel refuses GSO for: bounded memory of `UdpSocket`.
+//! Bounded list of destinations for which the kernel refuses GSO.
 
 use std::collections::{HashSet, VecDeque};
 use std::net::IpAddr;
 
-/// Destinations remembered; the oldest is forgotten first, which costs one refused system call when it comes back.
+/// Maximum number of destinations. The oldest is removed first, which costs one failed system call if it is used again.
 const MAX_REFUSED: usize = 1024;
-/// Segments of one burst. Kernels before 6.7 take no more.
+/// Maximum segments of a burst. Kernels before 6.7 accept no more.
 const MAX_SEGMENTS: usize = 64;
-/// Largest payload of one burst: 65 535 less IPv4 and UDP headers, and for IPv6 less its header too, which newer
+/// Largest payload of a burst: 65 535 minus IPv4 and UDP headers, and for IPv6 minus its header too, which newer
 /// kernels do not count.
 const MAX_BYTES_V4: usize = 65_507;
 const MAX_BYTES_V6: usize = 65_487;
@@ -24,12 +24,12 @@ impl Gso {
         Self { supported, refused: HashSet::new(), order: VecDeque::new() }
     }
 
-    /// Whether bursts to `destination` may be sent as one message.
+    /// Returns whether bursts to `destination` may be sent as one message.
     pub(super) fn is_usable(&self, destination: IpAddr) -> bool {
         self.supported && (self.refused.is_empty() || !self.refused.contains(&destination))
     }
 
-    /// Segments of `segment_size` bytes that one burst to `destination` may have, at least 1.
+    /// Returns the maximum number of segments of `segment_size` bytes in a burst to `destination`, at least 1.
     pub(super) fn max_segments(&self, destination: IpAddr, segment_size: usize) -> usize {
         if !self.is_usable(destination) {
             return 1;
@@ -37,7 +37,7 @@ impl Gso {
         max_segments(destination, segment_size)
     }
 
-    /// Remembers that GSO failed where single datagrams went through. Returns whether that is new.
+    /// Notes that GSO failed where single datagrams succeeded. Returns whether that is new.
     pub(super) fn refuse(&mut self, destination: IpAddr) -> bool {
         if !self.refused.insert(destination) {
             return false;
@@ -52,7 +52,8 @@ impl Gso {
     }
 }
 
-/// Segments of `segment_size` bytes that the kernel takes in one burst to `destination`, at least 1.
+/// Returns the maximum number of segments of `segment_size` bytes that the kernel accepts in a burst to `destination`,
+/// at least 1.
 pub(super) fn max_segments(destination: IpAddr, segment_size: usize) -> usize {
     let bytes = if destination.is_ipv4() { MAX_BYTES_V4 } else { MAX_BYTES_V6 };
     bytes.checked_div(segment_size).unwrap_or(1).clamp(1, MAX_SEGMENTS)

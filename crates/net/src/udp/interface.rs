@@ -1,4 +1,4 @@
-//! The MTU of the local interfaces: upper end of path MTU discovery.
+//! MTUs of the local interfaces, the upper limit of path MTU discovery.
 
 use std::collections::HashMap;
 use std::ffi::{CStr, CString, c_char};
@@ -8,15 +8,15 @@ use std::net::{IpAddr, UdpSocket};
 use std::os::fd::AsRawFd;
 use std::ptr;
 
-use super::address::{NAME_SPACE, Name};
+use super::address::{SOCKADDR_SPACE, SockAddr};
 
-/// The least MTU ever reported, in bytes: what every IPv6 link carries (RFC 8200 section 5), and QUIC needs.
+/// Minimum MTU reported, in bytes: every IPv6 link supports it (RFC 8200 section 5), and QUIC requires it.
 pub const MIN_MTU: usize = 1280;
 
-/// The addresses of this host with the MTU of their interfaces, as they were when read.
+/// Addresses of this host with the MTUs of their interfaces, as read at one moment.
 ///
-/// Reading asks the kernel for all interfaces (some 10 us each), so keep the table and read it again now and then, not
-/// per connection.
+/// Reading asks the kernel for all interfaces (about 10 us each), so callers should keep the table and refresh it
+/// periodically, not per connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct InterfaceMtus {
     by_address: HashMap<IpAddr, usize>,
@@ -27,7 +27,7 @@ pub struct InterfaceMtus {
 impl InterfaceMtus {
     /// Reads the interfaces that are up.
     pub fn read() -> io::Result<Self> {
-        // Any socket serves to ask for an interface's MTU.
+        // Any socket can query the MTU of an interface.
         let socket = UdpSocket::bind(("127.0.0.1", 0)).or_else(|_| UdpSocket::bind(("::1", 0)))?;
         let mut table = Self::default();
         for entry in interfaces()? {
@@ -44,10 +44,10 @@ impl InterfaceMtus {
         Ok(table)
     }
 
-    /// MTU in bytes of the interface that has the address `local`; `None` when no interface that is up has it.
+    /// Returns the MTU in bytes of the interface with the address `local`; `None` if no interface that is up has it.
     ///
-    /// All of 127.0.0.0/8 is on the loopback interface. For an unspecified address, which says nothing about the
-    /// interface, the largest of all; for a connection ask with the local address of its datagrams instead.
+    /// All of 127.0.0.0/8 is on the loopback interface. An unspecified address does not identify an interface, so it
+    /// has the largest MTU of all; for a connection, pass the local address of its datagrams.
     pub fn of(&self, local: IpAddr) -> Option<usize> {
         let local = local.to_canonical();
         match self.by_address.get(&local) {
@@ -59,7 +59,7 @@ impl InterfaceMtus {
     }
 }
 
-/// MTU in bytes of the interface that has the address `local`, at least [`MIN_MTU`]; see [`InterfaceMtus::of`].
+/// Returns the MTU in bytes of the interface with the address `local`, at least [`MIN_MTU`]; see [`InterfaceMtus::of`].
 pub fn interface_mtu(local: IpAddr) -> Option<usize> {
     InterfaceMtus::read().ok()?.of(local)
 }
@@ -73,7 +73,7 @@ struct Interface {
 /// Lists the interfaces that are up, once per address.
 fn interfaces() -> io::Result<Vec<Interface>> {
     let mut head = ptr::null_mut();
-    // SAFETY: `head` is a live out-pointer. (Miri does not know `getifaddrs`.)
+    // SAFETY: `head` is a live out-pointer. (Miri does not support `getifaddrs`.)
     if unsafe { libc::getifaddrs(&raw mut head) } != 0 {
         return Err(io::Error::last_os_error());
     }
@@ -106,12 +106,12 @@ fn address(address: *const libc::sockaddr) -> Option<IpAddr> {
     // SAFETY: a non-null `ifa_addr` begins with its family.
     let length = match i32::from(unsafe { (*address).sa_family }) {
         libc::AF_INET => 16,
-        libc::AF_INET6 => NAME_SPACE,
+        libc::AF_INET6 => SOCKADDR_SPACE,
         _ => return None,
     };
     // SAFETY: an address of that family has at least `length` bytes.
     let bytes = unsafe { std::slice::from_raw_parts(address.cast::<u8>(), length) };
-    Name::copy(bytes).decode(length).map(|address| address.ip())
+    SockAddr::copy(bytes).decode(length).map(|address| address.ip())
 }
 
 fn mtu_of(socket: &UdpSocket, name: &CStr) -> Option<usize> {

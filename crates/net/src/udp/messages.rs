@@ -1,4 +1,4 @@
-//! The arrays behind one `sendmmsg`, and the call itself. Filled and used by `SendBatch`.
+//! The arrays of one `sendmmsg` call, and the call itself. Used by `SendBatch`.
 
 use std::io;
 use std::mem::zeroed;
@@ -6,22 +6,22 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use libc::{iovec, mmsghdr};
 
-use super::address::Name;
+use super::address::SockAddr;
 use super::control::{Control, SEND_SPACE};
 
-/// Messages that one system call sends at most.
+/// Maximum number of messages per system call.
 pub(super) const CALL_MESSAGES: usize = 32;
 
 struct Message {
-    name: Name,
+    name: SockAddr,
     name_length: usize,
     control: Control<SEND_SPACE>,
     control_length: usize,
 }
 
-/// Messages collected for one call. Their contents stay with the caller, who passes them again at the call.
+/// Messages prepared for one call. The caller keeps their contents and passes them to [`Messages::send`].
 pub(super) struct Messages {
-    described: Vec<Message>,
+    prepared: Vec<Message>,
     vectors: Vec<iovec>,
     headers: Vec<mmsghdr>,
 }
@@ -32,25 +32,26 @@ unsafe impl Send for Messages {}
 
 impl Messages {
     pub(super) fn new() -> Self {
-        let (described, vectors) = (Vec::with_capacity(CALL_MESSAGES), Vec::with_capacity(CALL_MESSAGES));
-        Self { described, vectors, headers: Vec::with_capacity(CALL_MESSAGES) }
+        let (prepared, vectors) = (Vec::with_capacity(CALL_MESSAGES), Vec::with_capacity(CALL_MESSAGES));
+        Self { prepared, vectors, headers: Vec::with_capacity(CALL_MESSAGES) }
     }
 
     pub(super) fn clear(&mut self) {
-        self.described.clear();
+        self.prepared.clear();
     }
 
     pub(super) fn push(
         &mut self,
-        (name, name_length): (Name, usize),
+        (name, name_length): (SockAddr, usize),
         (control, control_length): (Control<SEND_SPACE>, usize),
     ) {
-        self.described.push(Message { name, name_length, control, control_length });
+        self.prepared.push(Message { name, name_length, control, control_length });
     }
 
-    /// Sends the first messages with `contents`, one content per message; returns how many went out.
+    /// Sends the first messages with `contents`, one content per message, and returns the number sent.
     ///
-    /// Errors: that of the first message. An error of a later one ends the call early and shows when it is sent again.
+    /// Errors: that of the first message. An error of a later message ends the call early and is returned when it is
+    /// sent again.
     pub(super) fn send<'a>(
         &mut self,
         fd: BorrowedFd<'_>,
@@ -58,10 +59,10 @@ impl Messages {
     ) -> io::Result<usize> {
         self.vectors.clear();
         self.headers.clear();
-        let vectors = contents.take(self.described.len());
+        let vectors = contents.take(self.prepared.len());
         self.vectors
             .extend(vectors.map(|bytes| iovec { iov_base: bytes.as_ptr().cast_mut().cast(), iov_len: bytes.len() }));
-        for (message, vector) in self.described.iter_mut().zip(self.vectors.iter_mut()) {
+        for (message, vector) in self.prepared.iter_mut().zip(self.vectors.iter_mut()) {
             // SAFETY: all-zero is a valid `mmsghdr`: null pointers and zero lengths.
             let mut header: mmsghdr = unsafe { zeroed() };
             header.msg_hdr.msg_name = (&raw mut message.name).cast();
@@ -74,9 +75,9 @@ impl Messages {
             }
             self.headers.push(header);
         }
-        // SAFETY: `headers` holds `len` initialised entries. Their pointers lead into `described` and `vectors`, which
-        // are not touched again before the call, and into `contents`, which the kernel only reads and which live for
-        // `'a`, so longer than the call. Every length is that of what is pointed at. (Miri does not know `sendmmsg`.)
+        // SAFETY: `headers` has `len` initialised entries. Their pointers lead into `prepared` and `vectors`, which do
+        // not change before the call, and into `contents`, which the kernel only reads and which live for `'a`, longer
+        // than the call. Every length is that of its target. (Miri does not support `sendmmsg`.)
         let count = unsafe {
             libc::sendmmsg(
                 fd.as_raw_fd(),

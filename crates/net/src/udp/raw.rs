@@ -1,11 +1,11 @@
-//! Fixed arrays that the kernel and the process take turns to use, reached through raw pointers only.
+//! Fixed arrays shared with the kernel, accessed through raw pointers only.
 
 use std::mem::size_of;
 use std::ptr::NonNull;
 
-/// An array on the heap whose elements may be pointed at by kernel structures for as long as the array lives.
+/// A heap array whose elements kernel structures may point to while the array lives.
 ///
-/// No reference to the content is ever handed out, so a pointer given to the kernel stays valid between calls.
+/// It never hands out a reference to its content, so a pointer given to the kernel stays valid between calls.
 pub(super) struct RawArray<T: Copy> {
     start: NonNull<T>,
     length: usize,
@@ -23,15 +23,15 @@ impl<T: Copy> RawArray<T> {
         self.start.as_ptr()
     }
 
-    /// Address of the element at `index`; `None` outside the array.
+    /// Returns the address of an element; `None` outside the array.
     pub(super) fn at(&self, index: usize) -> Option<*mut T> {
-        // SAFETY: `index` is inside the allocation, and its offset in bytes fits, as the allocation exists.
+        // SAFETY: `index` is inside the allocation, so its byte offset fits.
         (index < self.length).then(|| unsafe { self.start.as_ptr().add(index) })
     }
 
     pub(super) fn read(&self, index: usize) -> Option<T> {
-        // SAFETY: in bounds and initialised by `new`; `T: Copy` has no invariant beyond that, and the kernel writes
-        // only during a call that borrows the owner mutably.
+        // SAFETY: in bounds and initialised by `new`; `T: Copy` has no further invariant, and the kernel writes only
+        // during a call that borrows the owner mutably.
         self.at(index).map(|element| unsafe { element.read() })
     }
 
@@ -47,7 +47,7 @@ impl<T: Copy> Drop for RawArray<T> {
     fn drop(&mut self) {
         debug_assert!(size_of::<T>() > 0);
         let slice = std::ptr::slice_from_raw_parts_mut(self.start.as_ptr(), self.length);
-        // SAFETY: pointer and length are those of the boxed slice taken apart in `new`; nothing else frees it.
+        // SAFETY: pointer and length are those of the boxed slice of `new`; nothing else frees it.
         drop(unsafe { Box::from_raw(slice) });
     }
 }

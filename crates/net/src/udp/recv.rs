@@ -1,9 +1,9 @@
-//! Receiving: the batch that one `recvmmsg` fills, and the datagrams taken out of it.
+//! Receiving: the batch that one `recvmmsg` fills, and the datagrams taken from it.
 //!
-//! The kernel writes into one slot per message, of which only the pages that packets reach are ever touched. A message
-//! of many coalesced datagrams leaves with its slot, without a copy. A small one is copied, when it is taken, into a
-//! chunk that its predecessors share. Either way it costs no allocation as long as the upper layers let go of earlier
-//! ones, and pins a few datagrams of others, or its own message, however long they keep it.
+//! The kernel writes each message into its own slot, of which only the pages that are written use memory. A large
+//! message of coalesced datagrams takes its slot with it, without a copy. A small message is copied into a chunk shared
+//! with its predecessors. Neither allocates while the upper layers drop earlier datagrams, and a datagram that is kept
+//! for long keeps only its own message, or a few other datagrams, alive.
 
 use std::io;
 use std::mem::zeroed;
@@ -13,29 +13,30 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 use bytes::BytesMut;
 use libc::{iovec, mmsghdr};
 
-use super::address::{NAME_SPACE, Name};
+use super::address::{SOCKADDR_SPACE, SockAddr};
 use super::control::{Control, Incoming, RECV_SPACE};
 use super::raw::RawArray;
 
-/// Messages that one system call receives at most.
+/// Maximum number of messages per system call.
 pub const RECV_BATCH: usize = 32;
 
-/// Bytes that a message can have: the largest UDP payload, and the most that GRO coalesces.
+/// Maximum size of a message: the largest UDP payload, and the most that GRO coalesces.
 const MESSAGE_SPACE: usize = 1 << 16;
-/// Messages from this size on leave with their slot; below, a copy costs less than the memory that they would pin.
-const HANDED_OVER: usize = 1 << 14;
-/// Size of the chunks that smaller messages are copied to: a few datagrams, so that one which is kept for long keeps few of
-/// other clients with it.
+/// Messages from this size on take their slot with them; for smaller ones a copy costs less than the memory that they
+/// would keep alive.
+const MIN_HANDOVER: usize = 1 << 14;
+/// Size of the chunks for smaller messages: a few datagrams, so that a datagram that is kept for long keeps few others
+/// alive.
 const CHUNK: usize = 1 << 12;
-/// How often a call is repeated after an error that belongs to some earlier datagram.
+/// Maximum number of calls when errors of earlier datagrams are reported.
 const MAX_ATTEMPTS: usize = 8;
 
-/// A datagram, or several of one sender that the kernel coalesced.
+/// A datagram, or several coalesced datagrams of one sender.
 #[derive(Debug)]
 pub struct Datagram {
     /// The sender.
     pub remote: SocketAddr,
-    /// The address it was sent to, which the answer must come from.
+    /// The destination address, which must be the source of responses.
     pub local_ip: Option<IpAddr>,
     /// The two ECN bits of the IP header (RFC 3168), equal for all coalesced datagrams.
     pub ecn: Option<u8>,
@@ -46,19 +47,19 @@ pub struct Datagram {
 }
 
 impl Datagram {
-    /// Takes the next single datagram off the front of `data`; `None` when all are taken.
+    /// Splits the next datagram off `data`; `None` if there is none left.
     pub fn split_segment(&mut self) -> Option<BytesMut> {
         let length = self.stride.min(self.data.len());
         (length > 0).then(|| self.data.split_to(length))
     }
 }
 
-/// Buffers for one `recvmmsg`, reused for ever.
+/// Buffers for `recvmmsg`, reused for each call.
 pub struct RecvBatch {
-    /// Empty buffers, each with a capacity of at least `MESSAGE_SPACE` during a call.
+    /// Empty buffers with a capacity of at least `MESSAGE_SPACE` during a call.
     slots: Vec<BytesMut>,
     headers: RawArray<mmsghdr>,
-    names: RawArray<Name>,
+    names: RawArray<SockAddr>,
     controls: RawArray<Control<RECV_SPACE>>,
     vectors: RawArray<iovec>,
     received: usize,
@@ -66,14 +67,14 @@ pub struct RecvBatch {
     chunk: BytesMut,
 }
 
-// SAFETY: the raw pointers in the headers lead only into arrays that the same batch owns.
+// SAFETY: the raw pointers in the headers lead only into arrays of the same batch.
 unsafe impl Send for RecvBatch {}
 
 impl RecvBatch {
-    /// Reserves the address space, about 2 MiB; memory is used as packets come.
+    /// Reserves about 2 MiB of address space; received packets use the memory.
     pub fn new() -> Self {
         let mut slots: Vec<_> = (0..RECV_BATCH).map(|_| BytesMut::with_capacity(MESSAGE_SPACE)).collect();
-        let names = RawArray::new(vec![Name::EMPTY; RECV_BATCH]);
+        let names = RawArray::new(vec![SockAddr::EMPTY; RECV_BATCH]);
         let controls = RawArray::new(vec![Control::EMPTY; RECV_BATCH]);
         let vectors = RawArray::new(slots.iter_mut().map(vector).collect());
         let headers = (0..RECV_BATCH).filter_map(|index| {
@@ -83,7 +84,7 @@ impl RecvBatch {
             header.msg_hdr.msg_iov = vectors.at(index)?;
             header.msg_hdr.msg_iovlen = 1;
             header.msg_hdr.msg_control = controls.at(index)?.cast();
-            header.msg_hdr.msg_namelen = NAME_SPACE as _;
+            header.msg_hdr.msg_namelen = SOCKADDR_SPACE as _;
             header.msg_hdr.msg_controllen = RECV_SPACE as _;
             Some(header)
         });
@@ -91,27 +92,27 @@ impl RecvBatch {
         Self { slots, headers, names, controls, vectors, received: 0, taken: 0, chunk: BytesMut::with_capacity(CHUNK) }
     }
 
-    /// Whether the last receive found fewer messages than fit, and so left the socket empty.
+    /// Returns whether the last receive found fewer messages than fit, which means that the socket is empty.
     pub fn is_partial(&self) -> bool {
         self.received < RECV_BATCH
     }
 
-    /// The messages of the last receive not taken yet, oldest first. They wait until the next receive.
+    /// Returns the messages of the last receive not taken yet, oldest first. The next receive drops them.
     pub fn drain(&mut self) -> Drain<'_> {
         Drain { batch: self }
     }
 
-    /// Replaces the content by what is waiting at `fd`, and returns the number of messages.
+    /// Replaces the content by the messages waiting at `fd` and returns their number.
     ///
-    /// Errors: `WouldBlock` when nothing is waiting; else what the socket itself suffers from. Errors that the network
-    /// reported about an earlier datagram are passed over.
+    /// Errors: `WouldBlock` when no message is waiting; else failures of the socket. Skips errors that the network
+    /// reported about earlier datagrams.
     pub(super) fn fill(&mut self, fd: BorrowedFd<'_>) -> io::Result<usize> {
         self.reset();
         for _ in 0..MAX_ATTEMPTS {
-            // SAFETY: `headers` holds `RECV_BATCH` initialised entries whose pointers lead into arrays and slots owned
-            // by `self`, with lengths that those have at least; `self` is borrowed mutably, so nothing reads them
-            // during the call. The timeout may be null. (Miri does not know `recvmmsg`; the codecs around it are safe
-            // code that it can run.)
+            // SAFETY: `headers` has `RECV_BATCH` initialised entries. Their pointers lead into arrays and slots owned
+            // by `self`, which have at least the given lengths. `self` is borrowed mutably, so nothing reads them
+            // during the call. The timeout may be null. (Miri does not support `recvmmsg`; it can run the codecs around
+            // it, which are safe code.)
             let count = unsafe {
                 libc::recvmmsg(
                     fd.as_raw_fd(),
@@ -134,17 +135,17 @@ impl RecvBatch {
         Err(io::ErrorKind::WouldBlock.into())
     }
 
-    /// Gives the entries used last time their full lengths back, and slots that left a successor.
+    /// Restores the lengths of the entries used last time, and replaces slots that were taken.
     fn reset(&mut self) {
         for index in 0..self.received {
             if let Some(mut header) = self.headers.read(index) {
-                header.msg_hdr.msg_namelen = NAME_SPACE as _;
+                header.msg_hdr.msg_namelen = SOCKADDR_SPACE as _;
                 header.msg_hdr.msg_controllen = RECV_SPACE as _;
                 header.msg_hdr.msg_flags = 0;
                 self.headers.write(index, header);
             }
             if let Some(slot) = self.slots.get_mut(index) {
-                // No allocation when what left has been dropped meanwhile: the buffer is then taken back.
+                // Reuses the buffer without an allocation if the datagrams taken from it have been dropped.
                 slot.reserve(MESSAGE_SPACE);
                 self.vectors.write(index, vector(slot));
             }
@@ -163,9 +164,9 @@ impl RecvBatch {
         let length = header.msg_len as usize;
         let slot = self.slots.get_mut(index).filter(|slot| length <= slot.capacity())?;
         // SAFETY: the capacity suffices, and the kernel has written `length` bytes from the start of this slot in the
-        // call that `header` is from: `received` covers `index`, and `taken` lets each message be taken once.
+        // call of this `header`: `received` covers `index`, and `taken` lets each message be taken once.
         unsafe { slot.set_len(length) };
-        let data = if length >= HANDED_OVER {
+        let data = if length >= MIN_HANDOVER {
             slot.split()
         } else {
             self.chunk.reserve(length);
@@ -183,7 +184,7 @@ impl RecvBatch {
     }
 }
 
-/// Where the kernel may write to a slot.
+/// Returns the memory of a slot that the kernel may write to.
 fn vector(slot: &mut BytesMut) -> iovec {
     let space = slot.spare_capacity_mut();
     iovec { iov_base: space.as_mut_ptr().cast(), iov_len: space.len().min(MESSAGE_SPACE) }
@@ -195,7 +196,7 @@ impl Default for RecvBatch {
     }
 }
 
-/// Takes the messages out of a [`RecvBatch`].
+/// Iterator over the messages of a [`RecvBatch`].
 pub struct Drain<'a> {
     batch: &'a mut RecvBatch,
 }

@@ -1,61 +1,61 @@
-//! Sending: the batch that collects bursts and what happens to each of them. A burst is one datagram, or several of
-//! one size to one destination that the kernel splits (GSO).
+//! Sending: the batch that collects bursts. A burst is one datagram, or several of one size to one destination that the
+//! kernel splits (GSO).
 //!
-//! Bursts leave in the order of their commits. What the kernel has no room for stays in the batch.
+//! Bursts are sent in the order of their commits. Bursts that the kernel has no buffer space for stay in the batch.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::os::fd::BorrowedFd;
 
-use super::address::{Family, Name};
+use super::address::{Family, SockAddr};
 use super::control::{Control, Outgoing};
 use super::gso::{self, Gso};
 use super::messages::{CALL_MESSAGES, Messages};
 
-/// Buffers that a batch holds at most.
+/// Maximum number of buffers in a batch.
 pub const MAX_BURSTS: usize = 32;
-/// Bytes from which on a batch takes no further buffer. Enough for four bursts of full size; more would leave the
+/// Bytes above which a batch accepts no further buffer. Enough for four bursts of full size; more would leave the
 /// processor's cache before they are sent.
 pub const MAX_PENDING_BYTES: usize = 256 * 1024;
 
-/// Where and how a burst goes.
+/// Addresses and options of a burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transmit {
     /// The receiver.
     pub destination: SocketAddr,
-    /// The local address it must come from; `None` lets the kernel choose.
+    /// The source address; `None` lets the kernel choose.
     pub src_ip: Option<IpAddr>,
-    /// The two ECN bits to set (RFC 3168).
+    /// The two ECN bits (RFC 3168).
     pub ecn: Option<u8>,
-    /// Size in bytes of every datagram but the last, which may be shorter. `None`: the content is one datagram.
+    /// Size in bytes of every datagram but the last, which may be shorter. `None` if the content is one datagram.
     pub segment_size: Option<usize>,
 }
 
-/// How far a send came.
+/// Result of a send.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[must_use]
 pub enum SendOutcome {
     /// The batch is empty.
     Done,
-    /// The socket's buffer is full; the rest waits in the batch for the socket to become writable.
+    /// The socket's buffer is full; the rest stays in the batch until the socket is writable.
     Blocked,
 }
 
-/// What became of everything that was sent. Counts only grow.
+/// Counters of sent and dropped datagrams.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SendStats {
-    /// Datagrams that the kernel took.
+    /// Datagrams that the kernel accepted.
     pub datagrams: u64,
-    /// Payload bytes in them.
+    /// Payload bytes of these.
     pub bytes: u64,
-    /// System calls made.
+    /// System calls.
     pub calls: u64,
-    /// Bursts that the kernel refused to split and that were sent one by one.
+    /// Bursts that the kernel refused to split and that were sent as single datagrams.
     pub gso_fallbacks: u64,
-    /// Datagrams dropped because they exceed the MTU of the interface: path MTU probes, normally.
+    /// Datagrams dropped because they exceed the MTU of the interface, usually path MTU probes.
     pub too_big: u64,
-    /// Datagrams dropped because their destination or source cannot be used now, or the kernel had no memory.
+    /// Datagrams dropped because their destination or source is unusable, or the kernel had no memory.
     pub dropped: u64,
 }
 
@@ -64,7 +64,7 @@ struct Burst {
     buffer: usize,
     range: Range<usize>,
     to: Transmit,
-    /// `None`: a single datagram.
+    /// `None` for a single datagram.
     segment_size: Option<u16>,
     /// Part of a burst that the kernel refused as a whole.
     is_retry: bool,
@@ -83,7 +83,7 @@ impl Burst {
     }
 }
 
-/// Bursts waiting for one send.
+/// Bursts waiting to be sent.
 pub struct SendBatch {
     buffers: Vec<Vec<u8>>,
     filled: usize,
@@ -95,7 +95,7 @@ pub struct SendBatch {
 }
 
 impl SendBatch {
-    /// An empty batch; buffers are allocated as they are asked for and kept.
+    /// Creates an empty batch. Buffers are allocated on demand and kept.
     pub fn new() -> Self {
         Self {
             buffers: Vec::new(),
@@ -108,8 +108,8 @@ impl SendBatch {
         }
     }
 
-    /// An empty buffer to write the next burst to, then to [`commit`](Self::commit). Without a commit it is given
-    /// again. `None` when the batch is full or blocked: send first.
+    /// Returns an empty buffer for the next burst, which [`commit`](Self::commit) queues. Without a commit the same
+    /// buffer is returned again. Returns `None` if the batch is full or blocked; the caller must then send first.
     pub fn buffer(&mut self) -> Option<&mut Vec<u8>> {
         if self.is_full() {
             return None;
@@ -122,8 +122,8 @@ impl SendBatch {
         Some(buffer)
     }
 
-    /// Queues the content of the buffer last given by [`buffer`](Self::buffer), if there is any. A content that the
-    /// kernel does not take at once becomes several messages.
+    /// Queues the content of the buffer that [`buffer`](Self::buffer) returned last, if it is not empty. Content that
+    /// is too large for one message becomes several.
     pub fn commit(&mut self, to: &Transmit) {
         let Some(length) = self.buffers.get(self.filled).map(Vec::len).filter(|length| *length > 0) else {
             return;
@@ -144,7 +144,7 @@ impl SendBatch {
         }
     }
 
-    /// Queues a copy of `content`. Returns whether there was room.
+    /// Queues a copy of `content`. Returns false if the batch is full.
     pub fn push(&mut self, to: &Transmit, content: &[u8]) -> bool {
         let Some(buffer) = self.buffer() else { return false };
         buffer.extend_from_slice(content);
@@ -152,22 +152,22 @@ impl SendBatch {
         true
     }
 
-    /// Whether nothing waits to be sent.
+    /// Returns whether there is nothing to send.
     pub fn is_empty(&self) -> bool {
         self.sent == self.bursts.len()
     }
 
-    /// Whether no buffer is given before a send.
+    /// Returns whether [`buffer`](Self::buffer) returns `None` until the next send.
     pub fn is_full(&self) -> bool {
         self.is_blocked || self.filled >= MAX_BURSTS || self.pending_bytes >= MAX_PENDING_BYTES
     }
 
-    /// Whether the last send left a rest for want of room in the socket.
+    /// Returns whether the last send ended because the socket's buffer was full.
     pub fn is_blocked(&self) -> bool {
         self.is_blocked
     }
 
-    /// Frees the buffers if nothing waits. The next burst gets a new one.
+    /// Frees the buffers if there is nothing to send. The next burst allocates a new one.
     pub fn free_unused(&mut self) {
         if self.is_empty() {
             self.clear();
@@ -175,14 +175,14 @@ impl SendBatch {
         }
     }
 
-    /// Forgets what waits.
+    /// Drops all bursts.
     pub fn clear(&mut self) {
         self.bursts.clear();
         (self.sent, self.filled, self.pending_bytes, self.is_blocked) = (0, 0, 0, false);
     }
 
-    /// Sends until the batch is empty or the socket full.
-    pub(super) fn flush(&mut self, mut out: Output<'_>) -> io::Result<SendOutcome> {
+    /// Sends until the batch is empty or the socket's buffer is full.
+    pub(super) fn flush(&mut self, mut out: SendContext<'_>) -> io::Result<SendOutcome> {
         self.is_blocked = false;
         while !self.is_empty() {
             self.prepare(&mut out);
@@ -208,9 +208,9 @@ impl SendBatch {
         Ok(SendOutcome::Done)
     }
 
-    /// Describes the next bursts to `messages`. Those to destinations without GSO are taken apart first, those that
-    /// this socket cannot address at all become an empty message to nowhere, which the kernel refuses.
-    fn prepare(&mut self, out: &mut Output<'_>) {
+    /// Prepares the next bursts in `messages`. Bursts to destinations without GSO are split first. A burst whose
+    /// destination this socket cannot address becomes an empty message without address, which the kernel rejects.
+    fn prepare(&mut self, out: &mut SendContext<'_>) {
         self.messages.clear();
         let mut next = self.sent;
         while next < self.bursts.len() && next - self.sent < CALL_MESSAGES {
@@ -226,7 +226,7 @@ impl SendBatch {
                 ecn: burst.to.ecn,
                 segment_size: burst.segment_size,
             };
-            let name = Name::encode(destination, out.family).unwrap_or((Name::EMPTY, 0));
+            let name = SockAddr::encode(destination, out.family).unwrap_or((SockAddr::EMPTY, 0));
             let mut control = Control::EMPTY;
             let control_length = outgoing.encode(&mut control, out.family);
             self.messages.push(name, (control, control_length));
@@ -249,23 +249,23 @@ impl SendBatch {
         self.bursts.splice(index..=index, singles.collect::<Vec<_>>());
     }
 
-    /// Counts `count` bursts as sent. A datagram that went through after its burst was refused proves that it is GSO
-    /// which that destination is without.
-    fn advance(&mut self, count: usize, out: &mut Output<'_>) {
+    /// Counts `count` bursts as sent. A datagram that succeeds after its burst was refused proves that the destination
+    /// does not support GSO.
+    fn advance(&mut self, count: usize, out: &mut SendContext<'_>) {
         let end = self.bursts.len().min(self.sent + count);
         for burst in self.bursts.get(self.sent..end).unwrap_or_default() {
             out.stats.datagrams += burst.segments();
             out.stats.bytes += burst.range.len() as u64;
             let destination = burst.to.destination.ip();
             if burst.is_retry && out.gso.refuse(destination) {
-                *out.notice = Some(destination);
+                *out.gso_refusal = Some(destination);
             }
         }
         self.sent = end;
     }
 
-    /// Deals with the first waiting burst, which the kernel refused with `code`.
-    fn refused(&mut self, code: Option<i32>, out: &mut Output<'_>) {
+    /// Handles the first waiting burst, which the kernel refused with `code`.
+    fn refused(&mut self, code: Option<i32>, out: &mut SendContext<'_>) {
         let Some(burst) = self.bursts.get(self.sent) else { return };
         match code {
             Some(libc::EINVAL | libc::EIO) if burst.segment_size.is_some() => {
@@ -290,11 +290,11 @@ impl Default for SendBatch {
     }
 }
 
-/// The socket's side of a flush.
-pub(super) struct Output<'a> {
+/// The socket's state that a flush uses.
+pub(super) struct SendContext<'a> {
     pub(super) fd: BorrowedFd<'a>,
     pub(super) family: Family,
     pub(super) gso: &'a mut Gso,
     pub(super) stats: &'a mut SendStats,
-    pub(super) notice: &'a mut Option<IpAddr>,
+    pub(super) gso_refusal: &'a mut Option<IpAddr>,
 }

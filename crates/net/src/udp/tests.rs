@@ -1,4 +1,4 @@
-//! What the kernel does with our batches, over loopback.
+//! Batches over loopback, as the kernel handles them.
 
 use std::future::poll_fn;
 use std::io;
@@ -19,7 +19,7 @@ fn to(destination: SocketAddr) -> Transmit {
     Transmit { destination, src_ip: None, ecn: None, segment_size: None }
 }
 
-/// Loopback delivers within the send call, so what was sent is there.
+/// Loopback delivers within the send call, so the datagrams have arrived.
 fn receive(socket: &UdpSocket) -> Vec<Datagram> {
     let mut batch = RecvBatch::new();
     let mut all = Vec::new();
@@ -37,7 +37,7 @@ fn receive(socket: &UdpSocket) -> Vec<Datagram> {
     }
 }
 
-/// Single datagrams in the order of arrival.
+/// Returns single datagrams in the order of arrival.
 fn segments(datagrams: Vec<Datagram>) -> Vec<Vec<u8>> {
     let mut all = Vec::new();
     for mut datagram in datagrams {
@@ -157,7 +157,7 @@ fn ecn_bits_travel_both_ways() {
     }
 }
 
-/// A socket that must not write checksums is one that the kernel refuses to split bursts for.
+/// The kernel does not split bursts of a socket without checksums.
 fn refuse_gso(socket: &UdpSocket) {
     sockopt::set_int(socket.as_fd(), libc::SOL_SOCKET, libc::SO_NO_CHECK, 1).unwrap();
 }
@@ -185,12 +185,12 @@ fn without_gso_the_burst_is_sent_again_one_by_one() {
     assert_eq!(client.max_gso_segments(destination.ip(), 1200), 1, "the destination stays without");
     assert!(client.max_gso_segments("127.0.0.9".parse().unwrap(), 1200) > 1, "others keep it");
     assert_eq!(client.stats().gso_fallbacks, 1);
-    assert_eq!(client.take_gso_notice(), Some(destination.ip()));
-    assert_eq!(client.take_gso_notice(), None);
+    assert_eq!(client.take_gso_refusal(), Some(destination.ip()));
+    assert_eq!(client.take_gso_refusal(), None);
     assert_eq!((client.stats().datagrams, client.stats().dropped), (88, 0));
 }
 
-/// EINVAL has other reasons than GSO: a source address that this host does not have.
+/// EINVAL has other causes than GSO: a source address that this host does not have.
 #[test]
 fn a_foreign_source_does_not_cost_the_destination_its_gso() {
     let server = bind("0.0.0.0:0");
@@ -309,7 +309,7 @@ fn partial_batches_say_that_the_socket_is_drained() {
     }
 }
 
-/// What was received stays as it is while the batch is used again, however long and in whatever order it is kept.
+/// Received datagrams stay unchanged while the batch is reused, in whatever order they are dropped.
 #[test]
 fn datagrams_outlive_their_batch() {
     let server = bind("127.0.0.1:0");
@@ -325,7 +325,7 @@ fn datagrams_outlive_their_batch() {
         send_all(&mut client, &mut out);
         assert_eq!(server.recv(&mut batch).unwrap(), 7);
         kept.extend(batch.drain().enumerate().map(|(number, datagram)| (round * 7 + number, datagram)));
-        // Some are dropped at once, some live for several rounds, some are taken apart.
+        // Some are dropped at once, some after several rounds, some are split.
         kept.retain(|(number, _)| number % 3 != round % 3 || number % 5 == 0);
         while kept.len() > 40 {
             kept.pop_front();

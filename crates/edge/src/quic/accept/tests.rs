@@ -14,7 +14,7 @@ use spooky_bridge::message::{
     Protocol,
     check::{HeadLimits, RequestRules},
 };
-use spooky_net::tls::{Store, server};
+use spooky_net::tls::{CertificateStore, server};
 use std::{
     net::IpAddr,
     sync::{
@@ -65,7 +65,7 @@ fn settings_with_places(handshakes: &Arc<()>, slots: usize) -> (EdgeSettings, Ro
     let mut roots = RootCertStore::empty();
     roots.add(certificate.der().clone()).unwrap();
     let certified = CertifiedKey::from_der(vec![certificate.der().clone()], key, &default_provider()).unwrap();
-    let certificates = Arc::new(Store::new(Some(certified), Vec::new()).unwrap());
+    let certificates = Arc::new(CertificateStore::new(Some(certified), Vec::new()).unwrap());
     let resumption = server::Resumption::new().unwrap();
     let settings = EdgeSettings {
         tls: server::contexts(&certificates, &server::ServerOptions::default(), &resumption).unwrap().quic,

@@ -6,13 +6,13 @@ use rcgen::date_time_ymd;
 
 use super::*;
 
-fn store(authority: &Authority, default: Option<&[&str]>, named: &[(&str, &[&str])]) -> Store {
+fn store(authority: &Authority, default: Option<&[&str]>, named: &[(&str, &[&str])]) -> CertificateStore {
     let entries = named.iter().map(|(name, sans)| ((*name).to_owned(), authority.issue(sans).certified()));
-    Store::new(default.map(|sans| authority.issue(sans).certified()), entries.collect()).unwrap()
+    CertificateStore::new(default.map(|sans| authority.issue(sans).certified()), entries.collect()).unwrap()
 }
 
 /// The subject of the chosen certificate tells which one it is.
-fn chosen(store: &Store, name: Option<&str>) -> String {
+fn chosen(store: &CertificateStore, name: Option<&str>) -> String {
     subject(&store.choose(name).cert[0]).unwrap()
 }
 
@@ -51,7 +51,7 @@ fn the_first_entry_is_the_default_where_none_is_configured() {
     let authority = Authority::new();
     let store = store(&authority, None, &[("one.test", &["one.test"]), ("two.test", &["two.test"])]);
     assert_eq!(chosen(&store, Some("three.test")), "CN=one.test");
-    assert!(Store::new(None, Vec::new()).is_none());
+    assert!(CertificateStore::new(None, Vec::new()).is_none());
 }
 
 #[test]
@@ -63,7 +63,7 @@ fn handshakes_count_their_choice() {
     for name in ["a.test", "x.b.test", "x.b.test", "c.test", "c.test", "c.test"] {
         connect(&client, &contexts.as_ref().unwrap().quic, name).unwrap();
     }
-    assert_eq!(store.selections(), Selections { exact: 1, wildcard: 2, fallback: 3 });
+    assert_eq!(store.selection_counts(), SelectionCounts { exact: 1, wildcard: 2, fallback: 3 });
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn requests_for_a_name_of_another_entry_are_misdirected() {
     let is_misdirected = |sni: &str, host: &str| {
         let mut scratch = Vec::new();
         let host = spooky_config::normalize_host(host.as_bytes(), &mut scratch);
-        store.is_misdirected(&normal_name(sni), std::str::from_utf8(host).unwrap())
+        store.is_misdirected(&normalize_name(sni), std::str::from_utf8(host).unwrap())
     };
     for (sni, host) in [
         ("a.test", "b.test"),
@@ -122,7 +122,8 @@ fn names_of_certificates_are_those_that_rustls_sees() {
         let expected: Vec<_> = sans.iter().filter(|name| name.parse::<std::net::IpAddr>().is_err()).collect();
         assert_eq!(names, expected.iter().map(|name| name.to_lowercase()).collect::<Vec<_>>());
         let parsed = rustls::server::ParsedCertificate::try_from(&issued.chain[0]).unwrap();
-        let store = Store::new(Some(issued.certified()), vec![("z.test".to_owned(), issued.certified())]).unwrap();
+        let store =
+            CertificateStore::new(Some(issued.certified()), vec![("z.test".to_owned(), issued.certified())]).unwrap();
         for host in ["a.test", "b.test", "x.a.test", "x.y.a.test", "test"] {
             let name = ServerName::try_from(host).unwrap();
             let is_valid = rustls::client::verify_server_name(&parsed, &name).is_ok();
@@ -145,7 +146,7 @@ fn expiry_and_subject_are_read() {
     assert_eq!(subject(&issued.chain[0]).unwrap(), "CN=client 1,O=Ex\\, Inc,C=XX");
 
     let early = authority.issue_with(&["b.test"], |params| params.not_after = date_time_ymd(2049, 12, 31));
-    let store = Store::new(None, vec![("b.test".to_owned(), early.certified())]).unwrap();
+    let store = CertificateStore::new(None, vec![("b.test".to_owned(), early.certified())]).unwrap();
     let until = SystemTime::UNIX_EPOCH + day * 29_219;
     assert_eq!(store.expiries(), [("default".to_owned(), until), ("b.test".to_owned(), until)]);
     assert_eq!(store.names(), ["b.test"]);

@@ -67,8 +67,8 @@ fn entries_must_cover_their_name() {
         let mut files = authority.issue(sans).files;
         files.section = "listen.tls.certificates[2]".to_owned();
         let path = files.cert.display().to_string();
-        let entry = NamedFiles { server_name: name.to_owned(), files };
-        Store::load("listen.tls", None, &[entry]).map(drop).map_err(|error| (error.to_string(), path))
+        let entry = NamedCertificate { server_name: name.to_owned(), files };
+        CertificateStore::load("listen.tls", None, &[entry]).map(drop).map_err(|error| (error.to_string(), path))
     };
     load(&["a.test"], "A.test").unwrap();
     load(&["*.b.test"], "*.b.test").unwrap();
@@ -78,7 +78,7 @@ fn entries_must_cover_their_name() {
         let expected = "listen.tls.certificates[2].server_name";
         assert_eq!(text, format!("{expected} '{name}' is not covered by certificate '{path}'"));
     }
-    let nothing = Store::load("listen.tls", None, &[]).unwrap_err().to_string();
+    let nothing = CertificateStore::load("listen.tls", None, &[]).unwrap_err().to_string();
     assert_eq!(nothing, "listen.tls requires either cert/key or certificates entries");
 }
 

@@ -1,4 +1,4 @@
-//! Control messages as the kernel lays them out, whole, cut short and foreign.
+//! Control messages in the kernel's layout: complete, truncated, and unknown.
 
 use super::*;
 

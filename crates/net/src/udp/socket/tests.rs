@@ -1,5 +1,5 @@
-//! A full send buffer. Loopback takes every datagram off the sender at once, so a Unix socket stands in: it blocks as
-//! soon as its peer does not read. Its peer needs no address, as an address of the wrong family is not written.
+//! A full send buffer. Loopback accepts every datagram at once, so a Unix socket is used: it blocks when its peer does
+//! not read. Its peer needs no address, because an address of the wrong family is not encoded.
 
 use std::future::poll_fn;
 use std::os::unix::net::UnixDatagram;
@@ -15,7 +15,7 @@ fn pair() -> (UdpSocket, UnixDatagram) {
     peer.set_nonblocking(true).unwrap();
     let socket = Socket::from(OwnedFd::from(socket));
     let (stats, gso) = (SendStats::default(), Gso::new(true));
-    (UdpSocket { socket, family: Family::V4, gso, stats, notice: None }, peer)
+    (UdpSocket { socket, family: Family::V4, gso, stats, gso_refusal: None }, peer)
 }
 
 fn to_peer() -> Transmit {
@@ -70,7 +70,7 @@ fn a_blocked_sender_is_woken_when_there_is_room() {
         while !batch.is_empty() {
             let sent = poll_fn(|cx| match socket.poll_send(cx, &mut batch) {
                 Poll::Pending => {
-                    // Reading makes room only after the pending answer: the wake-up must come from the kernel.
+                    // Reading frees space only after the pending result: the wake-up must come from the kernel.
                     got.extend(numbers(&peer));
                     Poll::Pending
                 }
@@ -83,11 +83,11 @@ fn a_blocked_sender_is_woken_when_there_is_room() {
     });
 }
 
-/// The events that epoll instances of this process report of a descriptor, as the kernel tells them.
+/// Returns the events that epoll instances of this process report for a descriptor, according to the kernel.
 fn watched(fd: RawFd) -> u32 {
     let mut events = 0;
     for entry in std::fs::read_dir("/proc/self/fdinfo").unwrap() {
-        // A descriptor of another test may be gone by now.
+        // A descriptor of another test may be closed by now.
         let Ok(info) = std::fs::read_to_string(entry.unwrap().path()) else { continue };
         for line in info.lines() {
             let words: Vec<_> = line.split_whitespace().collect();
