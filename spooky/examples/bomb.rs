@@ -76,7 +76,7 @@ async fn cost(binary: &str, head: &Bytes) -> u64 {
 
 async fn fill(client: &Client, settings: &Settings, head: &Bytes) -> (raw::Connection, Vec<raw::Request>) {
     let connection = client.connect_raw(settings.addr(), NAME).await;
-    connection.greet().await;
+    connection.send_settings().await;
     let mut requests = Vec::with_capacity(STREAMS);
     for _ in 0..STREAMS {
         requests.push(connection.request(head, true).await);

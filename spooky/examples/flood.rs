@@ -107,7 +107,7 @@ fn stream_frames(to: SocketAddr, authority: Arc<Authority>, flood: Flood) -> Joi
         lower_priority();
         runtime.block_on(async move {
             let attacker = Client::filling(&authority).connect_raw(to, NAME).await;
-            attacker.greet().await;
+            attacker.send_settings().await;
             let mut request = attacker.request(&frame::headers(&head), false).await;
             while !flood.stop.load(Relaxed) {
                 request.write(&frame::frame(kind::DATA, b"x")).await;

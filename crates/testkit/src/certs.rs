@@ -1,7 +1,4 @@
-//! Certificates made in memory: an authority, what it issues, and the files a program wants.
-//!
-//! Owns keys and certificates of tests; nothing is ever read from the system. Called by the client (whom to trust), the
-//! TLS origin (what to show) and by tests that start a program.
+//! Test certificates: an authority, the certificates that it issues, and PEM files for programs.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,7 +11,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use tempfile::TempDir;
 
-/// A certificate authority of its own, valid for tests only.
+/// A certificate authority for tests.
 #[derive(Debug)]
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
@@ -28,7 +25,7 @@ impl Default for Authority {
 }
 
 impl Authority {
-    /// A fresh authority with a fresh P-256 key.
+    /// Creates an authority with a new P-256 key.
     pub fn new() -> Self {
         let key = KeyPair::generate().expect("generate the authority's key");
         let mut params = CertificateParams::default();
@@ -39,17 +36,17 @@ impl Authority {
         Self { issuer: Issuer::new(params, key), cert }
     }
 
-    /// A leaf for `names` (DNS names or IP literals).
+    /// Issues a leaf certificate for `names` (DNS names or IP literals).
     pub fn issue(&self, names: &[&str]) -> Identity {
         self.issue_to("Spooky test leaf", names)
     }
 
-    /// The same with this common name in the subject; without one the subject is empty.
+    /// As [`Authority::issue`], with this common name in the subject. The subject is empty if `common` is.
     pub fn issue_to(&self, common: &str, names: &[&str]) -> Identity {
         self.issue_with(common, names, |_| {})
     }
 
-    /// The same, but it expired long ago.
+    /// Issues an expired certificate.
     pub fn issue_expired_to(&self, common: &str, names: &[&str]) -> Identity {
         self.issue_with(common, names, |params| {
             params.not_before = date_time_ymd(2000, 1, 1);
@@ -57,7 +54,7 @@ impl Authority {
         })
     }
 
-    /// The same, but it says that it is an authority.
+    /// Issues a certificate that is marked as a certificate authority.
     pub fn issue_authority_to(&self, common: &str, names: &[&str]) -> Identity {
         self.issue_with(common, names, |params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained))
     }
@@ -68,7 +65,7 @@ impl Authority {
         let mut params = CertificateParams::new(names).expect("valid subject alternative names");
         params.distinguished_name = if common.is_empty() { DistinguishedName::new() } else { name(common) };
         params.use_authority_key_identifier_extension = true;
-        // Any serial number that no other certificate of this authority has.
+        // Unique among the certificates of this authority.
         let serial = SerialNumber::from_slice(&key.public_key_raw()[1..9]);
         params.serial_number = Some(serial.clone());
         change(&mut params);
@@ -82,7 +79,7 @@ impl Authority {
         }
     }
 
-    /// A list that revokes `identities`, as PEM.
+    /// Returns a PEM list that revokes `identities`.
     pub fn revocation_list(&self, identities: &[&Identity]) -> String {
         let revoked = |identity: &&Identity| RevokedCertParams {
             serial_number: identity.serial.clone(),
@@ -101,22 +98,22 @@ impl Authority {
         params.signed_by(&self.issuer).and_then(|list| list.pem()).expect("sign a revocation list")
     }
 
-    /// The authority's certificate as PEM.
+    /// Returns the authority's certificate as PEM.
     pub fn pem(&self) -> String {
         self.cert.pem()
     }
 
-    /// The authority's certificate as DER.
+    /// Returns the authority's certificate as DER.
     pub fn der(&self) -> CertificateDer<'static> {
         self.cert.der().clone()
     }
 
-    /// A client configuration that trusts this authority alone and offers `alpn`.
+    /// Returns a client configuration that trusts only this authority and offers `alpn`.
     pub fn client_config(&self, alpn: &[&[u8]]) -> rustls::ClientConfig {
         with_alpn(self.client().with_no_client_auth(), alpn)
     }
 
-    /// The same for a client that shows a certificate when it is asked for one.
+    /// As [`Authority::client_config`], with a client certificate.
     pub fn client_config_of(&self, identity: &Identity, alpn: &[&[u8]]) -> rustls::ClientConfig {
         let client = self.client().with_client_auth_cert(vec![identity.cert.clone()], identity.key.clone_key());
         with_alpn(client.expect("a certificate that fits its key"), alpn)
@@ -150,14 +147,14 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// The certificate and its key as TLS uses them.
+    /// Returns certificate and key in the form that rustls uses.
     pub fn certified(&self) -> rustls::sign::CertifiedKey {
         let certified =
             rustls::sign::CertifiedKey::from_der(vec![self.cert.clone()], self.key.clone_key(), &provider());
         certified.expect("a certificate that fits its key")
     }
 
-    /// A server configuration that shows this leaf and accepts `alpn`.
+    /// Returns a server configuration with this certificate that accepts `alpn`.
     pub fn server_config(&self, alpn: &[&[u8]]) -> rustls::ServerConfig {
         let mut config = rustls::ServerConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()
@@ -170,7 +167,7 @@ impl Identity {
     }
 }
 
-/// PEM files in a directory that goes away on drop.
+/// PEM files in a temporary directory, which is removed on drop.
 #[derive(Debug)]
 pub struct Files {
     dir: TempDir,
@@ -186,24 +183,24 @@ impl Files {
     /// Writes `ca.pem`, `cert.pem` and `key.pem`.
     pub fn write(authority: &Authority, identity: &Identity) -> Self {
         let dir = tempfile::tempdir().expect("make a temporary directory");
-        let place = |name: &str, text: &str| {
+        let write = |name: &str, text: &str| {
             let path = dir.path().join(name);
             std::fs::write(&path, text).expect("write a PEM file");
             path
         };
-        let ca = place("ca.pem", &authority.pem());
-        let cert = place("cert.pem", &identity.cert_pem);
-        let key = place("key.pem", &identity.key_pem);
+        let ca = write("ca.pem", &authority.pem());
+        let cert = write("cert.pem", &identity.cert_pem);
+        let key = write("key.pem", &identity.key_pem);
         Self { dir, ca, cert, key }
     }
 
-    /// The directory, for further files of the same test.
+    /// Returns the directory.
     pub fn dir(&self) -> &Path {
         self.dir.path()
     }
 }
 
-/// The one cryptography provider of the tests; no process-wide default is installed.
+/// Returns the cryptography provider of the tests. No process-wide default is installed.
 pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }

@@ -1,6 +1,4 @@
-//! hyper's HTTP/2 client, to test the origins of this crate.
-//!
-//! Owns one connection. Called by the unit tests of `origin` and `rogue` only.
+//! hyper's HTTP/2 client, for unit tests of the origins of this crate.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -66,7 +64,7 @@ pub(crate) async fn collect(response: http::Response<Incoming>) -> Result<Got, h
     Ok(Got { status: parts.status, headers: parts.headers, body: whole.to_bytes(), trailers })
 }
 
-/// The HTTP/2 error code behind an error of hyper.
+/// Returns the cause of an error of hyper.
 pub(crate) fn reason(error: &hyper::Error) -> Option<String> {
     std::error::Error::source(error).map(ToString::to_string)
 }

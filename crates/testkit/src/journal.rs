@@ -1,7 +1,5 @@
-//! What an origin saw: requests, connections, resets, and how to await them.
-//!
-//! Owns the record that tests compare with what the client sent, to find a request that was lost or sent twice. Written
-//! by the origins, read by tests.
+//! Records the requests, connections and resets that an origin sees. Tests wait for them and compare them with what the
+//! client sent.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,10 +9,10 @@ use tokio::sync::watch;
 
 use crate::wait;
 
-/// Request field by which a test names a request; an origin notes its value.
+/// Request field with the id that a test gives to a request.
 pub const REQUEST_ID: &str = "x-request-id";
 
-/// One request that an origin processed.
+/// A request that an origin processed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// `:method`.
@@ -23,53 +21,53 @@ pub struct Entry {
     pub path: String,
     /// `:authority`, or empty.
     pub authority: String,
-    /// All other fields in order, names in lower case.
+    /// All other fields in order, with lower-case names.
     pub fields: Vec<(String, String)>,
     /// Number of the connection, from 1.
     pub connection: usize,
 }
 
 impl Entry {
-    /// The first value of a field.
+    /// Returns the first value of a field.
     pub fn field(&self, name: &str) -> Option<&str> {
         self.fields.iter().find(|(n, _)| n == name).map(|(_, value)| value.as_str())
     }
 
-    /// How many fields have this name.
+    /// Returns the number of fields with this name.
     pub fn count(&self, name: &str) -> usize {
         self.fields.iter().filter(|(n, _)| n == name).count()
     }
 }
 
-/// Everything seen so far.
+/// Everything that the origin has seen.
 #[derive(Debug, Clone, Default)]
 pub struct Record {
     /// Connections accepted.
     pub connections: usize,
-    /// Connections that have ended.
+    /// Connections that ended.
     pub closed: usize,
-    /// Requests in the order of their heads. Refused ones are not here.
+    /// Requests in the order of their heads, without refused ones.
     pub requests: Vec<Entry>,
-    /// Requests answered to the last byte.
+    /// Requests with a complete response.
     pub completed: usize,
-    /// Requests that the peer gave up before their answer was complete.
+    /// Requests that the peer cancelled before the response was complete.
     pub cancelled: usize,
-    /// Streams that this origin refused unprocessed (beyond GOAWAY, or `REFUSED_STREAM`).
+    /// Streams that the origin did not process (above the last id of a GOAWAY, or `REFUSED_STREAM`).
     pub refused: usize,
-    /// `RST_STREAM` frames received, as stream and code. Only the raw origin sees these.
+    /// `RST_STREAM` frames received, as stream and code. Only rogue origins record these.
     pub resets: Vec<(u32, u32)>,
-    /// `GOAWAY` frames received: their codes. Only the raw origin sees these.
+    /// Codes of GOAWAY frames received. Only rogue origins record these.
     pub goaways: Vec<u32>,
-    /// PING requests received. Only the raw origin sees these.
+    /// PING frames received, without ACK. Only rogue origins record these.
     pub pings: usize,
-    /// Field sections received without a single field. Only the raw origin sees these.
+    /// Empty field sections received. Only rogue origins record these.
     pub empty_sections: usize,
     /// Request body bytes received.
     pub body_bytes: u64,
 }
 
 impl Record {
-    /// Request ids that were processed more than once.
+    /// Returns the ids of requests that were processed more than once.
     pub fn duplicates(&self) -> Vec<String> {
         let mut counts: HashMap<&str, usize> = HashMap::new();
         for entry in &self.requests {
@@ -81,7 +79,7 @@ impl Record {
     }
 }
 
-/// A shared, awaitable [`Record`].
+/// A shared [`Record`] whose changes can be awaited.
 #[derive(Debug, Clone)]
 pub struct Journal(Arc<watch::Sender<Record>>);
 
@@ -92,41 +90,41 @@ impl Default for Journal {
 }
 
 impl Journal {
-    /// A copy of the record as it is now.
+    /// Returns a copy of the record.
     pub fn now(&self) -> Record {
         self.0.borrow().clone()
     }
 
-    /// Looks at the record without copying it.
+    /// Reads the record without copying it.
     pub fn read<T>(&self, look: impl FnOnce(&Record) -> T) -> T {
         look(&self.0.borrow())
     }
 
-    /// The last request processed.
+    /// Returns the last request.
     pub fn last(&self) -> Entry {
         self.0.borrow().requests.last().cloned().expect("the origin saw a request")
     }
 
-    /// Awaits a state of the record, at most [`wait::BOUND`].
+    /// Waits until `holds` is true, at most [`wait::BOUND`].
     pub async fn until(&self, what: &str, holds: impl FnMut(&Record) -> bool) -> Record {
         self.until_within(wait::BOUND, what, holds).await
     }
 
-    /// Awaits a state of the record, at most `limit`.
+    /// Waits until `holds` is true, at most `limit`.
     pub async fn until_within(&self, limit: Duration, what: &str, holds: impl FnMut(&Record) -> bool) -> Record {
         let mut reader = self.0.subscribe();
         let state = wait::within_time(limit, what, reader.wait_for(holds)).await;
         state.expect("the journal outlives its readers").clone()
     }
 
-    pub(crate) fn note(&self, change: impl FnOnce(&mut Record)) {
+    pub(crate) fn update(&self, change: impl FnOnce(&mut Record)) {
         self.0.send_modify(change);
     }
 
-    /// Counts a new connection and gives its number.
+    /// Counts a new connection and returns its number.
     pub(crate) fn connect(&self) -> usize {
         let mut number = 0;
-        self.note(|record| {
+        self.update(|record| {
             record.connections += 1;
             number = record.connections;
         });
@@ -149,7 +147,7 @@ mod tests {
         let writer = journal.clone();
         let task = tokio::spawn(async move {
             for id in ["a", "b", "a"] {
-                writer.note(|record| record.requests.push(entry(id)));
+                writer.update(|record| record.requests.push(entry(id)));
             }
         });
         let record = journal.until("three requests", |record| record.requests.len() == 3).await;

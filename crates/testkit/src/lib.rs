@@ -1,11 +1,8 @@
-//! Test peers for Spooky: certificates, an independent HTTP/3 client, origins that behave and origins that do not, a
-//! lossy link, and the processes of other people's programs.
+//! Test peers for Spooky: certificates, an independent HTTP/3 client, correct and misbehaving origins, a lossy link, and
+//! third-party programs.
 //!
-//! Owns everything that a test needs on the far side of the wire. It shares no code with the product, so that a
-//! mistake in one is not repeated in the other; the product never imports it (dev-dependency only). Called by the
-//! integration tests and by the unit tests of the crates that do I/O.
-//!
-//! All waits are bounded and fail the test with the name of what was awaited ([`wait`]).
+//! Shares no code with the product, so that a mistake in one is not repeated in the other. The product imports it only as a
+//! dev-dependency. All waits are bounded and name what they wait for ([`wait`]).
 #![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,
@@ -13,12 +10,12 @@
     clippy::panic,
     clippy::indexing_slicing,
     clippy::missing_panics_doc,
-    reason = "test support: a broken assumption must fail the test at once, with its place"
+    reason = "test support: a broken assumption must fail the test at once, with its position"
 )]
 
 pub mod certs;
 pub mod client;
-pub mod foreign;
+pub mod external;
 pub mod journal;
 pub mod link;
 pub mod origin;

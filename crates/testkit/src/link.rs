@@ -1,7 +1,7 @@
-//! A bad network inside the test process: a UDP relay that delays, loses, reorders and misleads, and a NAT that forgets.
+//! Simulates a bad network: a UDP relay that delays, loses and reorders datagrams, and a NAT that loses its mappings.
 //!
-//! Owns one public socket, and one socket per client address towards the server, so that the server tells clients
-//! apart. Chance comes from a seed, which is printed; stops when dropped. Called by tests.
+//! Uses one public socket, and one socket per client address towards the server. Random decisions follow from a seed, which
+//! is printed.
 
 mod conditions;
 mod pipe;
@@ -18,14 +18,13 @@ use tokio::task::JoinSet;
 pub use self::conditions::{Conditions, Counts};
 use self::pipe::Pipe;
 
-/// Largest datagram that the relay carries, bytes.
 const DATAGRAM_BYTES: usize = 65_535;
-/// Kernel buffer of each socket: a burst of a whole congestion window must not be lost by accident.
+/// Kernel buffer of each socket, large enough for a burst of a whole congestion window.
 const RECEIVE_BUFFER_BYTES: usize = 4 << 20;
-/// Clients that one relay serves.
+/// Maximum number of clients of a relay.
 const MAX_CLIENTS: usize = 256;
 
-/// A running relay.
+/// A running relay. Stops when dropped.
 #[derive(Debug)]
 pub struct Link {
     addr: SocketAddr,
@@ -48,18 +47,18 @@ impl Link {
         Self { addr, counts, forget, _tasks: tasks }
     }
 
-    /// Where clients send to.
+    /// Returns the address that clients send to.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Forgets all clients, as a NAT does: what is on its way to them is lost, and what they send next reaches the
-    /// server from another port.
+    /// Removes all NAT mappings. Datagrams in transit are lost, and the next datagram of a client reaches the server from
+    /// another port.
     pub async fn rebind(&self) {
         self.forget.send(()).await.expect("a running relay");
     }
 
-    /// What became of the datagrams so far.
+    /// Returns what happened to the datagrams so far.
     pub fn counts(&self) -> Counts {
         *self.counts.borrow()
     }
@@ -67,14 +66,13 @@ impl Link {
 
 async fn bind() -> UdpSocket {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bind a relay on loopback");
-    // Beyond the system's limit only with a capability; else as much as the limit allows.
+    // Exceeding the system limit requires a capability; without it the limit applies.
     if set_socket_recv_buffer_size_force(&socket, RECEIVE_BUFFER_BYTES).is_err() {
         set_socket_recv_buffer_size(&socket, RECEIVE_BUFFER_BYTES).expect("set a buffer size");
     }
     socket
 }
 
-/// What the relay knows.
 struct Nat {
     public: Arc<UdpSocket>,
     server: SocketAddr,
@@ -83,7 +81,7 @@ struct Nat {
     clients: HashMap<SocketAddr, Mapping>,
 }
 
-/// The way of one client to the server and back.
+/// The relay of one client in both directions.
 struct Mapping {
     up: Pipe,
     _tasks: JoinSet<()>,
@@ -112,7 +110,7 @@ impl Nat {
         }
     }
 
-    /// A new way for `client`. `number` sets its sequences of chances apart from the others'.
+    /// Creates a mapping for `client`. `number` selects its random sequences.
     async fn map(&self, client: SocketAddr, number: u64) -> Mapping {
         let Self { public, server, conditions, counts, .. } = self;
         let private = Arc::new(bind().await);
@@ -125,7 +123,7 @@ impl Nat {
     }
 }
 
-/// Carries what the server sends to one client.
+/// Relays datagrams of the server to a client.
 async fn back(private: Arc<UdpSocket>, down: Pipe) {
     let mut buffer = vec![0; DATAGRAM_BYTES];
     loop {

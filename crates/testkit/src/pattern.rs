@@ -1,7 +1,4 @@
-//! Bodies whose bytes follow from a seed, and their SHA-256.
-//!
-//! Owns the making and the checking of large bodies without keeping them in memory. No I/O. Called by the origin (to
-//! answer), by the client (to upload and to verify) and by tests.
+//! Pseudo-random bodies and their SHA-256, without keeping them in memory.
 
 use std::fmt::Write as _;
 
@@ -10,10 +7,10 @@ use bytes::Bytes;
 
 use crate::rng::Rng;
 
-/// Largest piece that [`Pattern::next`] hands out, bytes.
+/// Maximum length of the pieces that [`Pattern::next`] returns.
 pub const PIECE_BYTES: usize = 16 * 1024;
 
-/// A body of `len` bytes in pieces, the same bytes for the same seed.
+/// A body in pieces. The bytes depend only on the seed.
 #[derive(Debug, Clone)]
 pub struct Pattern {
     rng: Rng,
@@ -21,17 +18,17 @@ pub struct Pattern {
 }
 
 impl Pattern {
-    /// A body of `len` bytes.
+    /// Creates a body of `len` bytes.
     pub fn new(seed: u64, len: u64) -> Self {
         Self { rng: Rng::new(seed), left: len }
     }
 
-    /// The whole body at once; for small ones.
+    /// Returns the whole body.
     pub fn bytes(seed: u64, len: u64) -> Bytes {
         Self::new(seed, len).flatten().collect::<Vec<u8>>().into()
     }
 
-    /// SHA-256 of the whole body, in hexadecimal.
+    /// Returns the SHA-256 of the whole body in hexadecimal.
     pub fn sha256(seed: u64, len: u64) -> String {
         let mut sum = Sum::default();
         Self::new(seed, len).for_each(|piece| sum.add(&piece));
@@ -57,11 +54,11 @@ impl Iterator for Pattern {
     }
 }
 
-/// Length and SHA-256 of what passed by.
+/// Length and SHA-256 of a stream of bytes.
 #[derive(Clone)]
 pub struct Sum {
     context: Context,
-    /// Bytes so far.
+    /// Number of bytes.
     pub len: u64,
 }
 
@@ -78,13 +75,13 @@ impl std::fmt::Debug for Sum {
 }
 
 impl Sum {
-    /// Takes the next bytes into the sum.
+    /// Adds bytes.
     pub fn add(&mut self, bytes: &[u8]) {
         self.context.update(bytes);
         self.len += bytes.len() as u64;
     }
 
-    /// The digest in hexadecimal.
+    /// Returns the digest in hexadecimal.
     pub fn hex(self) -> String {
         let mut text = String::new();
         for byte in self.context.finish().as_ref() {
@@ -94,7 +91,7 @@ impl Sum {
     }
 }
 
-/// SHA-256 of `bytes` in hexadecimal.
+/// Returns the SHA-256 of `bytes` in hexadecimal.
 pub fn sha256(bytes: &[u8]) -> String {
     let mut sum = Sum::default();
     sum.add(bytes);

@@ -1,16 +1,12 @@
-//! Ports chosen by the kernel.
-//!
-//! Owns the choice of a port for programs that cannot bind port 0 themselves. Called by the process helpers and the
-//! configuration writer.
+//! Finds free ports for programs that cannot bind port 0.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 
-/// Attempts to find a port number that is free for UDP and TCP at once.
 const ATTEMPTS: usize = 64;
 
-/// A loopback address whose port is free for UDP and TCP at the time of the call.
+/// Returns a loopback address whose port is currently free for UDP and TCP.
 ///
-/// Another process may take it before it is used; kernels hand ephemeral ports out in an order that makes this rare.
+/// Another process may bind it before it is used. The order in which kernels assign ephemeral ports makes this rare.
 pub fn free() -> SocketAddr {
     for _ in 0..ATTEMPTS {
         let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind UDP on loopback");

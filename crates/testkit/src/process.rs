@@ -1,7 +1,4 @@
-//! A real program under test: started, watched, stopped.
-//!
-//! Owns the child process and every line it writes. The child is killed when the value is dropped. Called by the
-//! integration and interop tests.
+//! Runs a program as a child process and captures its output.
 
 use std::path::Path;
 use std::process::{ExitStatus, Stdio};
@@ -15,10 +12,10 @@ use tokio::task::JoinSet;
 
 use crate::wait;
 
-/// Lines of output that are kept; more fail the test, because a program that floods its log is a bug too.
+/// Maximum number of lines of output. More fail the test.
 const MAX_LINES: usize = 100_000;
 
-/// A running program.
+/// A running program. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Program {
     name: String,
@@ -28,14 +25,14 @@ pub struct Program {
 }
 
 impl Program {
-    /// Starts `path` with `arguments`; nothing of the environment is changed.
+    /// Starts `path` with `arguments` and the environment of the test.
     pub fn start(path: &Path, arguments: &[&str]) -> Self {
         let mut command = Command::new(path);
         command.args(arguments);
         Self::spawn(command)
     }
 
-    /// Starts a prepared command, with its input closed and its output captured.
+    /// Starts a command with closed standard input and captured output.
     pub fn spawn(mut command: Command) -> Self {
         let name = command.as_std().get_program().to_string_lossy().into_owned();
         command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
@@ -48,17 +45,17 @@ impl Program {
         Self { name, child, lines, readers }
     }
 
-    /// Its process id.
+    /// Returns the process id.
     pub fn pid(&self) -> u32 {
         self.child.id().expect("the program is still running")
     }
 
-    /// Everything written so far, to either output.
+    /// Returns everything written to stdout and stderr so far.
     pub fn output(&self) -> String {
         self.lines.borrow().join("\n")
     }
 
-    /// Awaits a line that contains `text`, and gives it. Fails the test with all output when the program ends first.
+    /// Waits for a line that contains `text` and returns it. Fails the test with all output if the program ends first.
     pub async fn line(&mut self, text: &str) -> String {
         let found = |lines: &Vec<String>| lines.iter().find(|line| line.contains(text)).cloned();
         let mut reader = self.lines.clone();
@@ -68,8 +65,8 @@ impl Program {
         line.unwrap_or_else(|| panic!("{} ended without writing {text:?}:\n{}", self.name, self.output()))
     }
 
-    /// Awaits a condition that the program does not announce, such as a port that accepts. Fails the test with all
-    /// output when it does not hold in time or the program ends.
+    /// Waits for a condition that the program does not print, such as an open port. Fails the test with all output if the
+    /// program ends first.
     pub async fn ready<F>(&mut self, what: &str, mut holds: impl FnMut() -> F)
     where
         F: Future<Output = bool>,
@@ -84,7 +81,7 @@ impl Program {
         }
     }
 
-    /// Awaits a TCP port that accepts.
+    /// Waits until the program accepts TCP connections.
     pub async fn accepts(&mut self, addr: std::net::SocketAddr) {
         self.ready("a TCP port that accepts", || async move { tokio::net::TcpStream::connect(addr).await.is_ok() })
             .await;
@@ -96,20 +93,20 @@ impl Program {
         kill_process(pid, signal).expect("signal a child");
     }
 
-    /// Awaits the end of the program, at most `limit`.
+    /// Waits for the end of the program, at most `limit`.
     pub async fn exit(&mut self, limit: Duration) -> ExitStatus {
         let what = format!("{} to end", self.name);
         wait::within_time(limit, &what, self.child.wait()).await.expect("the status of a child")
     }
 
-    /// Awaits the end of both outputs, that is, of the program and of whoever inherited them; gives all lines.
+    /// Waits for the end of both outputs, which processes that inherited them may keep open. Returns all lines.
     pub async fn rest(&mut self) -> Vec<String> {
         let what = format!("the end of the output of {}", self.name);
         wait::within(&what, async { while self.readers.join_next().await.is_some() {} }).await;
         self.lines.borrow().clone()
     }
 
-    /// Asks the program to end (SIGTERM) and awaits it.
+    /// Sends SIGTERM and waits for the end of the program.
     pub async fn stop(&mut self) -> ExitStatus {
         self.signal(Signal::TERM);
         self.exit(wait::BOUND).await

@@ -1,26 +1,25 @@
-//! Programs of other people that the interop tests run.
+//! Finds third-party programs for interop tests.
 //!
-//! Owns the rule of when a test may skip: never in CI, and elsewhere only with a loud line that says what is missing.
-//! Called by the interop tests.
+//! A test is never skipped in CI, and elsewhere only with a message that names the missing program.
 
 use std::env;
 use std::path::{Path, PathBuf};
 
-/// Set to a Python interpreter that can import aioquic; `make test` makes one under `target/`.
+/// Environment variable with a Python interpreter that can import aioquic; `make test` installs one in `target/`.
 pub const PYTHON_VARIABLE: &str = "SPOOKY_TEST_PYTHON";
 
-/// Where `make test` puts the interpreter, from the root of the workspace.
+/// Interpreter that `make test` installs, relative to the root of the workspace.
 const PYTHON_IN_WORKSPACE: &str = "target/venv/bin/python";
 
-/// Directories that are searched besides `PATH`; daemons live there on Debian.
+/// Directories searched after those of `PATH`. Debian installs daemons there.
 const MORE_DIRECTORIES: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
 
-/// Finds a program, or says loudly that the test is skipped; in CI (`CI` is set) a missing program fails the test.
+/// Finds a program. If it is missing, prints that the test is skipped; in CI (`CI` is set) fails the test.
 pub fn require(name: &str) -> Option<PathBuf> {
     found(name, find(name), "make test")
 }
 
-/// Finds the interpreter with aioquic, by the same rule.
+/// Finds the interpreter with aioquic, with the same rule as [`require`].
 pub fn require_aioquic() -> Option<PathBuf> {
     let python = match env::var_os(PYTHON_VARIABLE) {
         Some(path) => PathBuf::from(path),
@@ -29,12 +28,12 @@ pub fn require_aioquic() -> Option<PathBuf> {
     found("aioquic", Some(python).filter(|path| path.is_file()), "make test")
 }
 
-/// The script that is the aioquic client: `h3_client.py URL --ca FILE [...]`.
+/// Returns the path of the aioquic client: `h3_client.py URL --ca FILE [...]`.
 pub fn aioquic_client() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("py/h3_client.py")
 }
 
-/// The root of the workspace.
+/// Returns the root of the workspace.
 pub fn workspace() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
     root.expect("the crate lies two levels below the root").to_owned()

@@ -1,19 +1,16 @@
-//! A small seeded generator for test decisions.
-//!
-//! Owns the one source of chance in the test peers, which share no code with the product; never seeded from the clock. Called by the pattern bodies and by
-//! the lossy link, which print the seed, so that a failure replays.
+//! A seeded random number generator. Never seeded from the clock, so that failures can be reproduced.
 
-/// `SplitMix64`: every seed is good, and the sequence is the same on every machine.
+/// `SplitMix64`. Accepts any seed.
 #[derive(Debug, Clone)]
 pub struct Rng(u64);
 
 impl Rng {
-    /// A generator that always yields the same sequence for the same seed.
+    /// Creates a generator. The sequence depends only on the seed.
     pub fn new(seed: u64) -> Self {
         Self(seed)
     }
 
-    /// The next 64 bits.
+    /// Returns the next 64 bits.
     pub fn next_u64(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
@@ -22,12 +19,12 @@ impl Rng {
         z ^ (z >> 31)
     }
 
-    /// True in `permille` of 1000 cases.
+    /// Returns true with a probability of `permille` / 1000.
     pub fn chance(&mut self, permille: u32) -> bool {
         self.next_u64() % 1000 < u64::from(permille)
     }
 
-    /// A number below `bound` (which must not be zero).
+    /// Returns a number below `bound`, which must not be zero.
     pub fn below(&mut self, bound: u64) -> u64 {
         self.next_u64() % bound
     }

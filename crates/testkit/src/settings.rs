@@ -1,8 +1,4 @@
-//! A configuration file for one test.
-//!
-//! Owns the text of a small file that starts quickly on loopback, and lets a test add any further lines. It writes text
-//! and knows no types of the product, so that the file is read as an operator's would be. Called by tests that start
-//! Spooky.
+//! Builds the configuration file of a test, as text, without types of the product.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -11,7 +7,7 @@ use std::path::PathBuf;
 use crate::certs::Files;
 use crate::port;
 
-/// A file in the making.
+/// A builder of a configuration file.
 #[derive(Debug, Clone)]
 pub struct Settings {
     listen: SocketAddr,
@@ -25,12 +21,12 @@ pub struct Settings {
     blocks: String,
 }
 
-/// Tests read keys from folders of their own user, and run in containers as root: nothing is dropped.
+/// Keeps privileges, because tests may run as root in containers and read keys from private folders.
 const SECURITY: &str = "privileges: { enabled: false, allow_root: true }";
 
 impl Settings {
-    /// One listener on a free port with the certificate of `files`, one worker, log level `info`, privileges kept, no
-    /// upstream yet.
+    /// Creates a configuration with one listener on a free port, the certificate of `files`, one worker, log level `info` and
+    /// no upstream.
     pub fn new(files: &Files) -> Self {
         Self {
             listen: port::free(),
@@ -45,7 +41,7 @@ impl Settings {
         }
     }
 
-    /// Where Spooky will listen.
+    /// Returns the address of the listener.
     pub fn addr(&self) -> SocketAddr {
         self.listen
     }
@@ -70,7 +66,7 @@ impl Settings {
         self.upstream_with(name, prefix, backends, "")
     }
 
-    /// As [`Settings::upstream`], with further lines of the upstream's block, indented from column 0.
+    /// As [`Settings::upstream`], with further lines of the upstream, not indented.
     #[must_use]
     pub fn upstream_with(mut self, name: &str, prefix: &str, backends: &[String], more: &str) -> Self {
         let text = &mut self.upstreams;
@@ -82,21 +78,21 @@ impl Settings {
         self
     }
 
-    /// Adds lines to the `performance` block, indented from column 0.
+    /// Adds lines to the `performance` block, not indented.
     #[must_use]
     pub fn performance(mut self, lines: &str) -> Self {
         self.performance.push_str(&indent(lines, 2));
         self
     }
 
-    /// Replaces the lines of the `security` block, indented from column 0.
+    /// Replaces the lines of the `security` block, not indented.
     #[must_use]
     pub fn security(mut self, lines: &str) -> Self {
         lines.clone_into(&mut self.security);
         self
     }
 
-    /// Adds a whole top-level block.
+    /// Adds a top-level block.
     #[must_use]
     pub fn block(mut self, text: &str) -> Self {
         self.blocks.push_str(text);
@@ -104,7 +100,7 @@ impl Settings {
         self
     }
 
-    /// The text of the file.
+    /// Returns the text of the file.
     pub fn text(&self) -> String {
         let Self { listen, workers, level, upstreams, performance, blocks, .. } = self;
         let (cert, key, security) = (self.cert.display(), self.key.display(), indent(&self.security, 2));

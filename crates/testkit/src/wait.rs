@@ -1,27 +1,24 @@
-//! Bounded waiting: no test hangs, and none sleeps to synchronise.
-//!
-//! Owns the default bound and the message of a wait that failed. Called by everything here that awaits a peer.
+//! Waits with a time limit, so that no test hangs.
 
 use std::future::Future;
 use std::time::Duration;
 
-/// How long a test waits for anything that should happen at once. Generous, because a loaded two-core machine runs
-/// several tests at a time; a test that measures a deadline passes its own.
+/// Default time limit. Long, because tests run concurrently on loaded machines; a test of a deadline passes its own.
 pub const BOUND: Duration = Duration::from_secs(30);
 
-/// Awaits `future`, or fails the test naming `what` after [`BOUND`].
+/// Awaits `future`. Fails the test with `what` in the message after [`BOUND`].
 pub async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
     within_time(BOUND, what, future).await
 }
 
-/// Awaits `future`, or fails the test naming `what` after `limit`.
+/// Awaits `future`. Fails the test with `what` in the message after `limit`.
 pub async fn within_time<T>(limit: Duration, what: &str, future: impl Future<Output = T>) -> T {
     let value = tokio::time::timeout(limit, future).await;
     value.unwrap_or_else(|_| panic!("gave up after {limit:?} waiting for {what}"))
 }
 
-/// Runs `attempt` again until it yields a value, at most for `limit`. For conditions of other processes that nobody
-/// announces (a socket that accepts); each failed attempt is followed by a pause of 10 ms.
+/// Repeats `attempt` every 10 ms until it returns a value, at most for `limit`. For conditions of other processes that
+/// cannot be awaited, such as an open port.
 pub async fn until<T, F>(limit: Duration, what: &str, mut attempt: impl FnMut() -> F) -> T
 where
     F: Future<Output = Option<T>>,

@@ -148,7 +148,7 @@ async fn packets_full_of_empty_frames_keep_nobody_else_from_being_served() {
     let proxy = Proxy::before(&[origin.url()]).await;
     let normal = proxy.connect().await;
     let attacker = Client::filling(&proxy.authority).connect_raw(proxy.settings.addr(), NAME).await;
-    attacker.greet().await;
+    attacker.send_settings().await;
     let mut request = attacker.request(&head(&[]), false).await;
     let flooding = tokio::spawn(async move {
         loop {

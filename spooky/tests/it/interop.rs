@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use http::StatusCode;
 use serde_json::Value;
 use spooky_testkit::certs::{Authority, Files};
-use spooky_testkit::foreign::{Foreign, PAGES};
+use spooky_testkit::external::{ExternalOrigin, PAGES};
 use spooky_testkit::origin::Origin;
 use spooky_testkit::pattern::{Pattern, sha256};
 use spooky_testkit::process::Program;
@@ -31,7 +31,7 @@ async fn serves_pages(proxy: &Proxy) {
 #[tokio::test]
 async fn nghttpd_as_origin() {
     let Some(nghttpd) = program::require("nghttpd") else { return };
-    let origin = Foreign::nghttpd(&nghttpd, None).await;
+    let origin = ExternalOrigin::nghttpd(&nghttpd, None).await;
     let proxy = Proxy::before(&[origin.url()]).await;
     serves_pages(&proxy).await;
     let connection = proxy.connect().await;
@@ -46,7 +46,7 @@ async fn nghttpd_over_tls_as_origin() {
     let Some(nghttpd) = program::require("nghttpd") else { return };
     let authority = Authority::new();
     let files = Files::write(&authority, &authority.issue(&["127.0.0.1"]));
-    let origin = Foreign::nghttpd(&nghttpd, Some(&files)).await;
+    let origin = ExternalOrigin::nghttpd(&nghttpd, Some(&files)).await;
     let tls = format!("tls: {{ ca_file: \"{}\" }}", files.ca.display());
     let proxy = Proxy::start(|settings| settings.upstream_with("all", "/", &[origin.url()], &tls)).await;
     serves_pages(&proxy).await;
@@ -55,7 +55,7 @@ async fn nghttpd_over_tls_as_origin() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nginx_as_origin_that_retires_its_connections() {
     let Some(nginx) = program::require("nginx") else { return };
-    let origin = Foreign::nginx(&nginx, 25).await;
+    let origin = ExternalOrigin::nginx(&nginx, 25).await;
     let proxy = Proxy::before(&[origin.url()]).await;
     serves_pages(&proxy).await;
     let mut clients = JoinSet::new();

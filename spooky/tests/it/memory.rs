@@ -130,7 +130,7 @@ async fn padding(proxy: &Proxy) -> raw::Connection {
         transport.pad_to_mtu(true);
     });
     let connection = client.connect_raw(proxy.settings.addr(), NAME).await;
-    connection.greet().await;
+    connection.send_settings().await;
     connection
 }
 
@@ -242,7 +242,7 @@ async fn interim_heads_that_the_client_does_not_take_are_bounded() {
         transport.stream_receive_window(10_000_u32.into());
     });
     let connection = client.connect_raw(proxy.settings.addr(), NAME).await;
-    connection.greet().await;
+    connection.send_settings().await;
     let head = [(":method", "GET"), (":scheme", "https"), (":authority", "localhost"), (":path", "/")];
     let mut request = connection.request(&frame::headers(&head), true).await;
     rogue.journal().until("the request", |record| record.requests.len() == 1).await;
@@ -275,7 +275,7 @@ async fn an_interim_head_always_fits_and_a_100_is_never_lost() {
         transport.stream_receive_window(10_000_u32.into());
     });
     let connection = client.connect_raw(proxy.settings.addr(), NAME).await;
-    connection.greet().await;
+    connection.send_settings().await;
     let mut request = connection.request(&frame::get("/"), true).await;
     // The client reads nothing before all heads have come: a part of the first waits, and the others find no room.
     proxy.logged("Upstream all status 200", 1).await;

@@ -78,7 +78,7 @@ impl Proxy {
     /// A connection on which SETTINGS have been sent and all else is the test's.
     pub(crate) async fn greeted(&self) -> raw::Connection {
         let connection = self.raw().await;
-        connection.greet().await;
+        connection.send_settings().await;
         connection
     }
 

@@ -25,7 +25,7 @@ async fn narrow(proxy: &Proxy, window: u32) -> raw::Connection {
         transport.stream_receive_window(window.into());
     });
     let connection = client.connect_raw(proxy.settings.addr(), NAME).await;
-    connection.greet().await;
+    connection.send_settings().await;
     connection
 }
 

@@ -335,7 +335,7 @@ async fn a_request_for_a_host_of_another_certificate_is_misdirected() {
     ] {
         let client = Client::new(&names);
         let connection = client.connect_raw(proxy.settings.addr(), sni).await;
-        connection.greet().await;
+        connection.send_settings().await;
         for (host, status) in hosts {
             let head = [(":method", "GET"), (":scheme", "https"), (":authority", *host), (":path", "/")];
             let answer = connection.request(&frame::headers(&head), true).await.answer().await.unwrap();
@@ -350,7 +350,7 @@ async fn a_request_for_a_host_of_another_certificate_is_misdirected() {
     }
     // `host` says it where there is no `:authority`.
     let connection = Client::new(&names).connect_raw(proxy.settings.addr(), "a.example").await;
-    connection.greet().await;
+    connection.send_settings().await;
     let head = [(":method", "GET"), (":scheme", "https"), (":path", "/"), ("host", "b.example")];
     let answer = connection.request(&frame::headers(&head), true).await.answer().await.unwrap();
     assert_eq!(answer.statuses(), ["421"]);
@@ -359,7 +359,7 @@ async fn a_request_for_a_host_of_another_certificate_is_misdirected() {
         [(NAME, "b.example", "200"), (NAME, "x.w.example", "421"), ("127.0.0.1", "x.w.example", "200")]
     {
         let connection = proxy.client().connect_raw(proxy.settings.addr(), sni).await;
-        connection.greet().await;
+        connection.send_settings().await;
         let head = [(":method", "GET"), (":scheme", "https"), (":authority", host), (":path", "/")];
         let answer = connection.request(&frame::headers(&head), true).await.answer().await.unwrap();
         assert_eq!(answer.statuses(), [status], "{host} on a connection for {sni}");

@@ -1,6 +1,4 @@
-//! One well-behaved HTTP/3 connection.
-//!
-//! Owns the connection's driver and hands out exchanges. Many requests may run at once; clone freely. Called by tests.
+//! An HTTP/3 connection that follows the protocol. Clones share the connection; requests may run concurrently.
 
 use std::sync::Arc;
 
@@ -14,7 +12,7 @@ use super::exchange::{Exchange, Failure};
 use super::reply::Reply;
 use crate::wait;
 
-/// An HTTP/3 connection. The last clone closes it with `H3_NO_ERROR`.
+/// An HTTP/3 connection. Dropping the last clone closes it with `H3_NO_ERROR`.
 #[derive(Clone)]
 pub struct Connection {
     quic: quinn::Connection,
@@ -48,19 +46,19 @@ impl Connection {
         Self { quic, sender, _driver: Arc::new(Driver(task)) }
     }
 
-    /// The QUIC connection below.
+    /// Returns the QUIC connection.
     pub fn quic(&self) -> &quinn::Connection {
         &self.quic
     }
 
-    /// Sends a request's head and leaves both directions open.
+    /// Sends a request head and leaves both directions open.
     pub async fn open(&self, request: Request<()>) -> Result<Exchange, Failure> {
         let mut sender = self.sender.clone();
         let stream = wait::within("a request stream", sender.send_request(request)).await?;
         Ok(Exchange::new(stream))
     }
 
-    /// Sends a request with its whole body and reads the whole answer; both at once, so that neither waits for the other.
+    /// Sends a request with its body and reads the response, concurrently.
     pub async fn send(&self, request: Request<Bytes>) -> Result<Reply, Failure> {
         let (parts, body) = request.into_parts();
         let (mut sending, mut reading) = self.open(Request::from_parts(parts, ())).await?.split();
@@ -77,25 +75,25 @@ impl Connection {
         }
     }
 
-    /// GET `path` at `https://localhost`.
+    /// Sends GET `path` to `https://localhost`.
     pub async fn get(&self, path: &str) -> Result<Reply, Failure> {
         self.send(get(path)).await
     }
 
-    /// POST `body` to `path` at `https://localhost`, with `content-length`.
+    /// Sends POST `path` with `body` and `content-length` to `https://localhost`.
     pub async fn post(&self, path: &str, body: impl Into<Bytes>) -> Result<Reply, Failure> {
         let body = body.into();
         let request = Request::post(url(path)).header("content-length", body.len()).body(body);
         self.send(request.expect("a valid request")).await
     }
 
-    /// Awaits the end of the connection: its application error code, or none if it ended otherwise.
+    /// Waits for the end of the connection. Returns the application error code, if there is one.
     pub async fn closed(&self) -> Option<u64> {
         super::raw::code(&wait::within("the connection to close", self.quic.closed()).await)
     }
 }
 
-/// A GET request for `path` at `https://localhost`.
+/// Returns a GET request for `path` at `https://localhost`.
 pub fn get(path: &str) -> Request<Bytes> {
     Request::get(url(path)).body(Bytes::new()).expect("a valid request")
 }

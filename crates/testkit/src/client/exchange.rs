@@ -1,7 +1,4 @@
-//! One request and its answer, each direction by itself.
-//!
-//! Owns the stream halves, so that a test can stop, reset or starve either. Every wait is bounded. Called by
-//! [`super::Connection`] and by tests.
+//! A request and its response, with separate control of each direction.
 
 use bytes::{Buf, Bytes, BytesMut};
 use h3::client::RequestStream;
@@ -14,16 +11,16 @@ use super::reply::Reply;
 use crate::pattern::{Pattern, Sum};
 use crate::wait;
 
-/// Why an exchange did not end well, seen from the client.
+/// Why an exchange failed, as seen by the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
     /// The peer reset or stopped the stream with this code.
     Stream(u64),
     /// The peer closed the connection with this code.
     Connection(u64),
-    /// The peer announced by GOAWAY that it takes no further request.
+    /// The peer sent GOAWAY.
     GoingAway,
-    /// Anything else, in words: a protocol error that the client found, a lost connection.
+    /// Any other error: a protocol error of the peer, a lost connection.
     Other(String),
 }
 
@@ -41,18 +38,18 @@ impl From<StreamError> for Failure {
     }
 }
 
-/// A request under way.
+/// A request in progress.
 pub struct Exchange {
-    /// The request's direction.
+    /// The request direction.
     pub sending: Sending,
-    /// The answer's direction.
+    /// The response direction.
     pub reading: Reading,
 }
 
-/// The direction towards the server.
+/// Sends the request.
 pub struct Sending(RequestStream<SendStream<Bytes>, Bytes>);
 
-/// The direction towards the client. What is not read is not credited: a test that does not read is a slow client.
+/// Receives the response. Flow-control credit is returned only for data that is read.
 pub struct Reading(RequestStream<RecvStream, Bytes>);
 
 impl Exchange {
@@ -61,12 +58,12 @@ impl Exchange {
         Self { sending: Sending(sending), reading: Reading(reading) }
     }
 
-    /// Both directions apart, for concurrent use.
+    /// Returns both directions, for concurrent use.
     pub fn split(self) -> (Sending, Reading) {
         (self.sending, self.reading)
     }
 
-    /// Gives up the whole exchange: `RESET_STREAM` with `H3_REQUEST_CANCELLED`, and `STOP_SENDING`.
+    /// Cancels the exchange: sends `RESET_STREAM` with `H3_REQUEST_CANCELLED`, and `STOP_SENDING`.
     pub fn cancel(mut self) {
         self.sending.reset(Code::H3_REQUEST_CANCELLED.value());
         self.reading.stop();
@@ -74,7 +71,7 @@ impl Exchange {
 }
 
 impl Sending {
-    /// Sends a piece of the body, as far as flow control lets it.
+    /// Sends a part of the body. Waits for flow-control credit.
     pub async fn data(&mut self, piece: impl Into<Bytes>) -> Result<(), Failure> {
         Ok(wait::within("credit to send request data", self.0.send_data(piece.into())).await?)
     }
@@ -87,7 +84,7 @@ impl Sending {
         Ok(())
     }
 
-    /// Sends trailers; [`Sending::finish`] is still to be called.
+    /// Sends trailers. The caller must still call [`Sending::finish`].
     pub async fn trailers(&mut self, trailers: HeaderMap) -> Result<(), Failure> {
         Ok(wait::within("credit to send trailers", self.0.send_trailers(trailers)).await?)
     }
@@ -104,18 +101,18 @@ impl Sending {
 }
 
 impl Reading {
-    /// Awaits the head of the answer.
+    /// Waits for the response head.
     pub async fn head(&mut self) -> Result<Response<()>, Failure> {
         Ok(wait::within("the head of the answer", self.0.recv_response()).await?)
     }
 
-    /// Awaits the next piece of the body; none at its end.
+    /// Waits for the next part of the body. Returns `None` at its end.
     pub async fn data(&mut self) -> Result<Option<Bytes>, Failure> {
         let piece = wait::within("response data", self.0.recv_data()).await?;
         Ok(piece.map(|mut piece| piece.copy_to_bytes(piece.remaining())))
     }
 
-    /// Reads the rest of the body and sums it up.
+    /// Reads the rest of the body and returns its length and digest.
     pub async fn sum(&mut self) -> Result<Sum, Failure> {
         let mut sum = Sum::default();
         while let Some(piece) = self.data().await? {
@@ -124,12 +121,12 @@ impl Reading {
         Ok(sum)
     }
 
-    /// Awaits trailers after the body's end.
+    /// Waits for the trailers after the end of the body.
     pub async fn trailers(&mut self) -> Result<Option<HeaderMap>, Failure> {
         Ok(wait::within("trailers or the end", self.0.recv_trailers()).await?)
     }
 
-    /// Reads the whole answer.
+    /// Reads the whole response.
     pub async fn reply(&mut self) -> Result<Reply, Failure> {
         let head = self.head().await?;
         let mut body = BytesMut::new();
@@ -141,8 +138,7 @@ impl Reading {
         Ok(Reply { status: parts.status, headers: parts.headers, body: body.freeze(), trailers })
     }
 
-    /// Stops the answer: `STOP_SENDING` with code 0, as quinn does for a stream that nobody reads any more. A test
-    /// that needs another code uses the raw client.
+    /// Sends `STOP_SENDING` with code 0, as quinn does for a dropped stream. The raw client can send other codes.
     pub fn stop(self) {
         drop(self);
     }

@@ -1,7 +1,6 @@
-//! A client whose packets are full of STREAM frames that carry nothing, which cost a server more than any others.
+//! A client that fills its packets with empty STREAM frames, the frames that cost a server most.
 //!
-//! Owns the keys of the connection: just before a packet is encrypted, its padding is overwritten. Called by
-//! [`super::Client::filling`].
+//! Wraps the packet keys: overwrites the padding of a packet before encryption. Used by [`super::Client::filling`].
 
 use std::any::Any;
 use std::sync::Arc;
@@ -13,10 +12,10 @@ use quinn_proto::crypto::{
 use quinn_proto::transport_parameters::TransportParameters;
 use quinn_proto::{ConnectError, ConnectionId, Side, TransportError};
 
-/// A STREAM frame with a length (RFC 9000 section 19.8), for the first request stream: no bytes, no end.
+/// An empty STREAM frame with a length and without FIN (RFC 9000 section 19.8), for the first request stream.
 const EMPTY_STREAM: [u8; 3] = [0x0a, 0x00, 0x00];
 
-/// A TLS configuration that fills packets of established connections.
+/// A TLS configuration that fills the packets of established connections.
 #[derive(Debug)]
 pub struct Filler<C>(pub Arc<C>);
 
@@ -72,7 +71,7 @@ impl Session for FillingSession {
 
     fn write_handshake(&mut self, buf: &mut Vec<u8>) -> Option<Keys> {
         let keys = self.session.write_handshake(buf)?;
-        // Keys come twice: for Handshake packets, then for those of the established connection.
+        // The first keys are for Handshake packets, the second for 1-RTT packets.
         if std::mem::replace(&mut self.has_handshake_keys, true) {
             return Some(Keys { packet: fill(keys.packet), ..keys });
         }
@@ -130,7 +129,7 @@ impl PacketKey for FillingKey {
     }
 }
 
-/// Bytes of padding at the end of a payload. Fewer than the longest frame that ends in zeros are left alone.
+/// Returns the length of the padding at the end of a payload, minus the zeros that may belong to the last frame.
 fn padding(payload: &[u8]) -> usize {
     const MAX_ZEROS_OF_A_FRAME: usize = 64;
     let zeros = payload.iter().rev().take_while(|byte| **byte == 0).count();

@@ -1,6 +1,4 @@
-//! The first datagrams of connections that go no further: what is sent in floods with forged senders.
-//!
-//! Owns the socket that the client takes for a server. Called by tests of address validation.
+//! Captures the first datagrams of connections, for tests that send them from forged addresses.
 
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
@@ -10,12 +8,11 @@ use tokio::net::UdpSocket;
 use super::Client;
 use crate::wait;
 
-/// The largest datagram that is read, bytes.
 const DATAGRAM_BYTES: usize = 65_535;
 
 impl Client {
-    /// The first `each` datagrams of `count` connections, each with its own connection id. The server behind them hears
-    /// nothing before a test sends them, from wherever it likes.
+    /// Returns the first `each` datagrams of `count` connections, each with its own connection id. They are not sent to any
+    /// server.
     pub async fn first_datagrams(&self, server_name: &str, count: usize, each: usize) -> Vec<Vec<Vec<u8>>> {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bind on loopback");
         let addr = socket.local_addr().expect("address of a bound socket");

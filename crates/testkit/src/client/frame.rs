@@ -1,6 +1,4 @@
-//! HTTP/3 frames as bytes (RFC 9114 section 7), to write what is wrong and to read what comes.
-//!
-//! Owns the test side's own varints and frame layout, written apart from the product's. Called by the raw client.
+//! HTTP/3 frames as bytes (RFC 9114 section 7), valid or not. Independent of the product's codec.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
@@ -34,12 +32,12 @@ pub mod stream {
     pub const DECODER: u64 = 0x3;
 }
 
-/// A frame as it came.
+/// A received frame.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Frame {
-    /// Its type, also unknown ones.
+    /// Type, which may be unknown.
     pub kind: u64,
-    /// Its payload.
+    /// Payload.
     pub payload: Bytes,
 }
 
@@ -53,7 +51,7 @@ pub fn put_varint(out: &mut BytesMut, value: u64) {
     }
 }
 
-/// Reads a variable-length integer from the front, if it is whole: the value and its length in bytes.
+/// Reads a variable-length integer. Returns the value and its encoded length, or `None` if it is incomplete.
 pub fn read_varint(bytes: &[u8]) -> Option<(u64, usize)> {
     let first = *bytes.first()?;
     let len = 1usize << (first >> 6);
@@ -61,12 +59,12 @@ pub fn read_varint(bytes: &[u8]) -> Option<(u64, usize)> {
     Some((rest.iter().fold(u64::from(first & 0x3f), |value, byte| (value << 8) | u64::from(*byte)), len))
 }
 
-/// One frame with a correct length.
+/// Returns a frame with the correct length.
 pub fn frame(kind: u64, payload: &[u8]) -> Bytes {
     claimed(kind, payload.len() as u64, payload)
 }
 
-/// One frame whose length field says `len`, whatever the payload is.
+/// Returns a frame with `len` in its length field, whatever the payload is.
 pub fn claimed(kind: u64, len: u64, payload: &[u8]) -> Bytes {
     let mut out = BytesMut::new();
     put_varint(&mut out, kind);
@@ -75,7 +73,7 @@ pub fn claimed(kind: u64, len: u64, payload: &[u8]) -> Bytes {
     out.freeze()
 }
 
-/// A SETTINGS frame with these pairs.
+/// Returns a SETTINGS frame.
 pub fn settings(pairs: &[(u64, u64)]) -> Bytes {
     let mut payload = BytesMut::new();
     for (id, value) in pairs {
@@ -85,20 +83,20 @@ pub fn settings(pairs: &[(u64, u64)]) -> Bytes {
     frame(kind::SETTINGS, &payload)
 }
 
-/// A frame whose payload is one integer: GOAWAY, `MAX_PUSH_ID`, `CANCEL_PUSH`.
+/// Returns a frame whose payload is one integer: GOAWAY, `MAX_PUSH_ID`, `CANCEL_PUSH`.
 pub fn number(kind: u64, value: u64) -> Bytes {
     let mut payload = BytesMut::new();
     put_varint(&mut payload, value);
     frame(kind, &payload)
 }
 
-/// A HEADERS frame of literal fields.
+/// Returns a HEADERS frame of literal fields.
 pub fn headers(fields: &[(&str, &str)]) -> Bytes {
     frame(kind::HEADERS, &super::qpack::encode(fields))
 }
 
-/// The head of a GET for `path` at `localhost` with so many more fields of one byte each: references to this entry of the
-/// static table, below 63 (RFC 9204 section 4.5.2).
+/// Returns the head of a GET for `path` at `localhost`, followed by `times` references to this entry of the static table
+/// (below 63), which are encoded in one byte each (RFC 9204 section 4.5.2).
 pub fn bomb(path: &str, entry: u8, times: usize) -> Bytes {
     let head = [(":method", "GET"), (":scheme", "https"), (":authority", "localhost"), (":path", path)];
     let mut section = BytesMut::from(&super::qpack::encode(&head)[..]);
@@ -106,12 +104,12 @@ pub fn bomb(path: &str, entry: u8, times: usize) -> Bytes {
     frame(kind::HEADERS, &section)
 }
 
-/// The head of a GET for `path` at `localhost`.
+/// Returns the head of a GET for `path` at `localhost`.
 pub fn get(path: &str) -> Bytes {
     headers(&[(":method", "GET"), (":scheme", "https"), (":authority", "localhost"), (":path", path)])
 }
 
-/// Takes a whole frame off the front.
+/// Removes a frame from the front, if it is complete.
 pub fn take(buffer: &mut BytesMut) -> Option<Frame> {
     let (kind, kind_len) = read_varint(buffer)?;
     let (len, len_len) = read_varint(&buffer[kind_len..])?;

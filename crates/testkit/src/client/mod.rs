@@ -1,7 +1,7 @@
-//! An HTTP/3 client that is not ours: hyperium's `h3` on `quinn`, and below it the bare QUIC connection.
+//! An independent HTTP/3 client: hyperium's `h3` on `quinn`.
 //!
-//! Owns the client's endpoint and connections. [`Connection`] speaks HTTP/3 as it should; [`raw::Connection`] sends
-//! whatever bytes a test wants and reads frames back, also what `h3` does not support (1xx). Called by tests.
+//! [`Connection`] follows the protocol. [`raw::Connection`] sends arbitrary bytes and reads frames, also those that `h3`
+//! does not support (1xx).
 
 mod connection;
 mod exchange;
@@ -26,10 +26,10 @@ pub use self::reply::Reply;
 use crate::certs::Authority;
 use crate::wait;
 
-/// Idle timeout of test connections unless the test sets another.
+/// Default idle timeout of test connections.
 const IDLE: Duration = Duration::from_secs(60);
 
-/// A QUIC endpoint with a socket of its own on loopback.
+/// A QUIC endpoint with its own socket on loopback.
 #[derive(Debug, Clone)]
 pub struct Client {
     endpoint: Endpoint,
@@ -37,17 +37,17 @@ pub struct Client {
 }
 
 impl Client {
-    /// Trusts `authority`, ALPN `h3`, quinn's defaults otherwise.
+    /// Creates a client that trusts `authority`, with ALPN `h3` and the defaults of quinn.
     pub fn new(authority: &Authority) -> Self {
         Self::tuned(authority, |_| {})
     }
 
-    /// As [`Client::new`], with transport parameters of the test's own (small windows, stream limits, idle timeout).
+    /// As [`Client::new`], with changed transport parameters (small windows, stream limits, idle timeout).
     pub fn tuned(authority: &Authority, tune: impl FnOnce(&mut TransportConfig)) -> Self {
         Self::with_tls(authority.client_config(&[b"h3"]), tune)
     }
 
-    /// As [`Client::new`], but all padding of its packets becomes empty STREAM frames, and all packets are padded.
+    /// As [`Client::new`], but pads all packets, with empty STREAM frames instead of PADDING.
     pub fn filling(authority: &Authority) -> Self {
         let tls = authority.client_config(&[b"h3"]);
         let crypto = QuicClientConfig::try_from(tls).expect("a TLS 1.3 configuration");
@@ -56,7 +56,7 @@ impl Client {
         })
     }
 
-    /// As [`Client::tuned`], with a TLS configuration of the test's own.
+    /// As [`Client::tuned`], with another TLS configuration.
     pub fn with_tls(tls: rustls::ClientConfig, tune: impl FnOnce(&mut TransportConfig)) -> Self {
         let crypto = QuicClientConfig::try_from(tls).expect("a TLS 1.3 configuration");
         Self::with_crypto(Arc::new(crypto), tune)
@@ -73,7 +73,7 @@ impl Client {
         Self { endpoint, config }
     }
 
-    /// The same client, whose new connections begin with ids that start with this byte.
+    /// Makes new connections use initial destination connection ids that begin with this byte.
     #[must_use]
     pub fn choosing(mut self, byte: u8) -> Self {
         static CHOSEN: AtomicU64 = AtomicU64::new(0);
@@ -85,12 +85,12 @@ impl Client {
         self
     }
 
-    /// The address that servers see.
+    /// Returns the local address.
     pub fn local_addr(&self) -> SocketAddr {
         self.endpoint.local_addr().expect("address of a bound socket")
     }
 
-    /// Opens a QUIC connection; the error is the handshake's.
+    /// Opens a QUIC connection. Returns the error of a failed handshake.
     pub async fn dial(&self, addr: SocketAddr, server_name: &str) -> Result<quinn::Connection, quinn::ConnectionError> {
         let connecting = self.endpoint.connect(addr, server_name).expect("a valid server name");
         wait::within("the QUIC handshake", connecting).await
@@ -102,12 +102,12 @@ impl Client {
         Connection::new(quic).await
     }
 
-    /// Opens a connection on which nothing has been sent, not even SETTINGS.
+    /// Opens a connection without sending anything, not even SETTINGS.
     pub async fn connect_raw(&self, addr: SocketAddr, server_name: &str) -> raw::Connection {
         raw::Connection::new(self.dial(addr, server_name).await.expect("QUIC handshake"))
     }
 
-    /// Opens an HTTP/3 connection to a server that may not be up yet.
+    /// Opens an HTTP/3 connection to a server that may not have started yet.
     pub async fn connect_when_up(&self, addr: SocketAddr, server_name: &str) -> Connection {
         let quic = wait::until(wait::BOUND, "a server that accepts QUIC", || async {
             let connecting = self.endpoint.connect(addr, server_name).expect("a valid server name");
@@ -116,7 +116,7 @@ impl Client {
         Connection::new(quic.await).await
     }
 
-    /// Moves all connections to a new local port, as a changing network does; gives the new address.
+    /// Moves all connections to a new local port. Returns the new address.
     pub fn rebind(&self) -> SocketAddr {
         let ip: IpAddr = self.local_addr().ip();
         let socket = UdpSocket::bind((ip, 0)).expect("bind a second socket");
@@ -124,7 +124,7 @@ impl Client {
         self.local_addr()
     }
 
-    /// Waits until the goodbyes of all connections are sent.
+    /// Waits until the `CONNECTION_CLOSE` frames of all connections are sent.
     pub async fn drain(&self) {
         wait::within("the client's connections to end", self.endpoint.wait_idle()).await;
     }

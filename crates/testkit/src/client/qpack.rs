@@ -1,7 +1,6 @@
-//! Field sections of HTTP/3 without a dynamic table (RFC 9204), for the raw client.
+//! QPACK without a dynamic table (RFC 9204), for the raw client. Independent of the product's codec.
 //!
-//! Owns an encoder that writes only literals, so that any name and value can be sent, and a decoder of what a server
-//! with capacity 0 may send. Written apart from the product's codec; Huffman strings are read by another crate.
+//! The encoder writes only literals, so that any name and value can be sent.
 
 use bytes::{BufMut, Bytes, BytesMut};
 use loona_hpack::huffman::HuffmanDecoder;
@@ -9,7 +8,7 @@ use loona_hpack::huffman::HuffmanDecoder;
 /// A decoded field.
 pub type Field = (String, String);
 
-/// Encodes fields as literals with literal names (RFC 9204 section 4.5.6), unchecked.
+/// Encodes fields as literals with literal names (RFC 9204 section 4.5.6). Does not validate them.
 pub fn encode(fields: &[(&str, &str)]) -> Bytes {
     let mut out = BytesMut::from(&[0u8, 0][..]);
     for (name, value) in fields {
@@ -21,7 +20,7 @@ pub fn encode(fields: &[(&str, &str)]) -> Bytes {
     out.freeze()
 }
 
-/// Decodes a field section that refers to the static table only; none if it is malformed or refers to a dynamic table.
+/// Decodes a field section. Returns `None` if it is malformed or refers to the dynamic table.
 pub fn decode(section: &[u8]) -> Option<Vec<Field>> {
     let mut reader = Reader(section);
     let (required, _base) = (reader.int(8)?, reader.int(7)?);
@@ -44,7 +43,7 @@ fn entry(index: usize) -> Option<Field> {
     STATIC.get(index).map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
 }
 
-/// Appends an integer with a prefix of `bits` bits under the pattern `first` (RFC 7541 section 5.1).
+/// Appends an integer with a prefix of `bits` bits; `first` is the rest of the first byte (RFC 7541 section 5.1).
 fn put_int(out: &mut BytesMut, first: u8, bits: u32, value: usize) {
     let limit = (1usize << bits) - 1;
     if value < limit {
@@ -85,7 +84,7 @@ impl Reader<'_> {
         None
     }
 
-    /// A string whose length has a prefix of `bits` bits; the bit above says whether it is Huffman-coded.
+    /// Reads a string whose length has a prefix of `bits` bits. The bit above is the Huffman flag.
     fn string(&mut self, bits: u32) -> Option<String> {
         let huffman = self.0.first()? & (1 << bits) != 0;
         let len = self.int(bits)?;

@@ -1,7 +1,6 @@
-//! A QUIC connection to an HTTP/3 server without the manners of HTTP/3.
+//! A QUIC connection to an HTTP/3 server that does not enforce HTTP/3.
 //!
-//! Owns nothing but the connection: a test writes any bytes on any stream, in any order, and reads back frames, codes
-//! and the end of the connection. Called by tests of malformed input and of 1xx responses.
+//! A test writes arbitrary bytes on any stream and reads frames, error codes and the end of the connection.
 
 use std::sync::Mutex;
 
@@ -12,11 +11,11 @@ use super::frame::{self, Frame, kind};
 use super::qpack::{self, Field};
 use crate::wait;
 
-/// A bare connection with ALPN `h3`.
+/// A QUIC connection with ALPN `h3`.
 #[derive(Debug)]
 pub struct Connection {
     quic: quinn::Connection,
-    /// Streams that stay open as long as the connection, such as the control stream.
+    /// Streams that stay open until the connection ends, such as the control stream.
     held: Mutex<Vec<SendStream>>,
 }
 
@@ -25,31 +24,31 @@ impl Connection {
         Self { quic, held: Mutex::default() }
     }
 
-    /// The QUIC connection.
+    /// Returns the QUIC connection.
     pub fn quic(&self) -> &quinn::Connection {
         &self.quic
     }
 
-    /// Opens the control stream with an empty SETTINGS, as a proper client does.
-    pub async fn greet(&self) {
+    /// Opens the control stream and sends an empty SETTINGS frame.
+    pub async fn send_settings(&self) {
         let mut bytes = BytesMut::from(&[frame::stream::CONTROL as u8][..]);
         bytes.extend_from_slice(&frame::settings(&[]));
         self.uni(&bytes).await;
     }
 
-    /// Opens a unidirectional stream with `bytes` (its type first) and keeps it open until the connection goes.
+    /// Opens a unidirectional stream, writes `bytes` (with the stream type) and keeps it open until the connection ends.
     pub async fn uni(&self, bytes: &[u8]) {
         let mut stream = self.open_uni().await;
         let _ = wait::within("credit on a unidirectional stream", stream.write_all(bytes)).await;
         self.held.lock().expect("no panic while held").push(stream);
     }
 
-    /// Opens a unidirectional stream for the test to drive.
+    /// Opens a unidirectional stream.
     pub async fn open_uni(&self) -> SendStream {
         wait::within("a unidirectional stream", self.quic.open_uni()).await.expect("open a unidirectional stream")
     }
 
-    /// Opens a request stream with `bytes`, and ends it if `end`.
+    /// Opens a request stream and writes `bytes`. Ends the stream if `end` is set.
     pub async fn request(&self, bytes: &[u8], end: bool) -> Request {
         let (send, recv) = wait::within("a request stream", self.quic.open_bi()).await.expect("open a request stream");
         let mut request = Request { send, frames: Frames::new(recv) };
@@ -60,7 +59,7 @@ impl Connection {
         request
     }
 
-    /// Awaits the peer's next unidirectional stream: its type and its frames (or instructions).
+    /// Waits for the next unidirectional stream of the peer. Returns its type and its frames (or instructions).
     pub async fn accept_uni(&self) -> (u64, Frames) {
         let mut recv =
             wait::within("a stream of the server", self.quic.accept_uni()).await.expect("the server's stream");
@@ -69,7 +68,7 @@ impl Connection {
         (u64::from(first[0]), Frames::new(recv))
     }
 
-    /// Awaits the peer's control stream, past any other it opened before.
+    /// Waits for the control stream of the peer. Drops other streams.
     pub async fn control(&self) -> Frames {
         loop {
             let (kind, frames) = self.accept_uni().await;
@@ -79,43 +78,43 @@ impl Connection {
         }
     }
 
-    /// Awaits the end of the connection: its application error code, or none if it ended otherwise.
+    /// Waits for the end of the connection. Returns the application error code, if there is one.
     pub async fn closed(&self) -> Option<u64> {
         code(&wait::within("the server to close the connection", self.quic.closed()).await)
     }
 }
 
-/// One request stream.
+/// A request stream.
 #[derive(Debug)]
 pub struct Request {
     send: SendStream,
-    /// The answer's direction.
+    /// The response direction.
     pub frames: Frames,
 }
 
 impl Request {
-    /// Writes bytes as they are; a peer that has stopped the stream is not an error here.
+    /// Writes bytes. Ignores the error if the peer has stopped the stream.
     pub async fn write(&mut self, bytes: &[u8]) {
         let _ = wait::within("credit on a request stream", self.send.write_all(bytes)).await;
     }
 
-    /// Ends the request's direction.
+    /// Ends the request direction.
     pub fn end(&mut self) {
         let _ = self.send.finish();
     }
 
-    /// Resets the request's direction.
+    /// Resets the request direction.
     pub fn reset(&mut self, code: u64) {
         let _ = self.send.reset(VarInt::from_u64(code).expect("a code that fits"));
     }
 
-    /// Awaits the peer's `STOP_SENDING`: its code; none if everything was taken instead.
+    /// Waits for `STOP_SENDING`. Returns its code, or `None` if everything was acknowledged instead.
     pub async fn stopped(&mut self) -> Option<u64> {
         let stopped = wait::within("STOP_SENDING or the last acknowledgement", self.send.stopped()).await;
         stopped.ok().flatten().map(VarInt::into_inner)
     }
 
-    /// Reads one answer: interim heads, head, body, trailers.
+    /// Reads a response: interim heads, head, body, trailers.
     pub async fn answer(&mut self) -> Result<Answer, End> {
         let mut answer = Answer::default();
         loop {
@@ -132,37 +131,37 @@ impl Request {
     }
 }
 
-/// An answer as a list of field sections and a body.
+/// A response as a list of field sections and a body.
 #[derive(Debug, Clone, Default)]
 pub struct Answer {
-    /// Every HEADERS frame in order: interim ones, the final one, trailers.
+    /// All HEADERS frames in order: interim, final, trailers.
     pub sections: Vec<Vec<Field>>,
-    /// All DATA.
+    /// Payload of all DATA frames.
     pub body: Vec<u8>,
 }
 
 impl Answer {
-    /// The `:status` of every section that has one.
+    /// Returns the `:status` of each section that has one.
     pub fn statuses(&self) -> Vec<&str> {
         let all = self.sections.iter().flatten();
         all.filter(|(name, _)| name == ":status").map(|(_, value)| value.as_str()).collect()
     }
 }
 
-/// How a stream of the peer ended before another frame came.
+/// How a stream of the peer ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
-    /// Properly, at a frame boundary.
+    /// FIN at a frame boundary.
     Finished,
-    /// In the middle of a frame.
+    /// FIN in the middle of a frame.
     Cut,
     /// Reset with this code.
     Reset(u64),
-    /// With the whole connection: its application code, if it was closed with one.
+    /// The connection ended, with this application error code, if any.
     Connection(Option<u64>),
 }
 
-/// The frames of one stream of the peer.
+/// The frames of a stream of the peer.
 #[derive(Debug)]
 pub struct Frames {
     recv: RecvStream,
@@ -174,7 +173,7 @@ impl Frames {
         Self { recv, buffer: BytesMut::new() }
     }
 
-    /// Awaits the next frame, or the end.
+    /// Waits for the next frame or the end.
     pub async fn next(&mut self) -> Result<Frame, End> {
         loop {
             if let Some(frame) = frame::take(&mut self.buffer) {
@@ -191,13 +190,13 @@ impl Frames {
         }
     }
 
-    /// Tells the peer to stop sending.
+    /// Sends `STOP_SENDING`.
     pub fn stop(&mut self, code: u64) {
         let _ = self.recv.stop(VarInt::from_u64(code).expect("a code that fits"));
     }
 }
 
-/// The application error code of a connection's end.
+/// Returns the application error code of a closed connection.
 pub(super) fn code(error: &ConnectionError) -> Option<u64> {
     match error {
         ConnectionError::ApplicationClosed(close) => Some(close.error_code.into_inner()),

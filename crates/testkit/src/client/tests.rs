@@ -84,7 +84,7 @@ async fn raw_frames_come_back_as_frames() {
     let authority = Authority::new();
     let client = Client::new(&authority);
     let raw = client.connect_raw(serve(&authority), "localhost").await;
-    raw.greet().await;
+    raw.send_settings().await;
     let mut request = raw.request(&frame::get("/"), false).await;
     request.write(&frame::frame(frame::kind::DATA, b"hi")).await;
     request.end();
@@ -100,7 +100,7 @@ async fn a_violation_ends_the_connection_with_its_code() {
     let authority = Authority::new();
     let client = Client::new(&authority);
     let raw = client.connect_raw(serve(&authority), "localhost").await;
-    raw.greet().await;
+    raw.send_settings().await;
     // DATA before HEADERS: H3_FRAME_UNEXPECTED.
     let mut request = raw.request(&frame::frame(frame::kind::DATA, b"early"), true).await;
     assert_eq!(request.answer().await.unwrap_err(), End::Connection(Some(0x105)));

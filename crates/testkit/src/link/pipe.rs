@@ -1,6 +1,4 @@
-//! One direction of the relay for one client: datagrams wait here until they are due.
-//!
-//! Owns the queue ordered by due time, and the chances of this direction. Called by the relay only.
+//! One direction of the relay for one client: a queue of datagrams ordered by delivery time.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -18,15 +16,14 @@ use tokio::time::{Instant, sleep_until};
 use super::conditions::{Conditions, Counts};
 use crate::rng::Rng;
 
-/// Datagrams that may wait in one direction; more are lost, as in a real queue.
+/// Capacity of the queue of one direction. Datagrams that do not fit are lost.
 const QUEUE_DATAGRAMS: usize = 4096;
 
-/// The way in.
 #[derive(Debug)]
 pub(super) struct Pipe(mpsc::Sender<Vec<u8>>, Arc<watch::Sender<Counts>>);
 
 impl Pipe {
-    /// Sends from `socket` to `to`. `number` sets this direction's sequence of chances apart from the others'.
+    /// Starts a direction that sends from `socket` to `to`. `number` selects its random sequence.
     pub(super) fn start(
         socket: Arc<UdpSocket>,
         to: SocketAddr,
@@ -39,8 +36,8 @@ impl Pipe {
         let rng = Rng::new(conditions.seed ^ (number << 32));
         let pairs = conditions.misleading.then(pairs);
         let (waiting, taken) = (BinaryHeap::new(), 0);
-        let outlet = Outlet { socket, pairs, to, conditions, rng, counts: counts.clone(), waiting, taken };
-        tasks.spawn(outlet.run(receiver));
+        let task = PipeTask { socket, pairs, to, conditions, rng, counts: counts.clone(), waiting, taken };
+        tasks.spawn(task.run(receiver));
         Self(sender, counts)
     }
 
@@ -51,9 +48,9 @@ impl Pipe {
     }
 }
 
-struct Outlet {
+struct PipeTask {
     socket: Arc<UdpSocket>,
-    /// For sending several datagrams as one, which loopback delivers as one.
+    /// Sends several datagrams with one GSO call, which loopback delivers as one.
     pairs: Option<UdpSocketState>,
     to: SocketAddr,
     conditions: Conditions,
@@ -64,8 +61,8 @@ struct Outlet {
     taken: u64,
 }
 
-impl Outlet {
-    async fn run(mut self, mut inlet: mpsc::Receiver<Vec<u8>>) {
+impl PipeTask {
+    async fn run(mut self, mut datagrams: mpsc::Receiver<Vec<u8>>) {
         loop {
             let due = self.waiting.peek().map(|Reverse((due, ..))| *due);
             let timer = async {
@@ -76,7 +73,7 @@ impl Outlet {
             };
             tokio::select! {
                 biased;
-                datagram = inlet.recv() => match datagram {
+                datagram = datagrams.recv() => match datagram {
                     Some(datagram) => self.take(datagram).await,
                     None => return,
                 },
@@ -115,7 +112,7 @@ impl Outlet {
     }
 
     async fn send(&self, datagram: &[u8]) {
-        // A peer that is gone answers with ICMP, which surfaces here as an error: on a network that is just silence.
+        // A closed socket causes an ICMP error here, which a real network would not return.
         let _ = match &self.pairs {
             None => self.socket.send_to(datagram, self.to).await.map(|_| ()),
             Some(pairs) => self.send_behind(pairs, &decoy(datagram), datagram).await,
@@ -123,7 +120,7 @@ impl Outlet {
         self.counts.send_modify(|counts| counts.delivered += 1);
     }
 
-    /// Sends both as one, which takes that they are of one size.
+    /// Sends both datagrams, which must have the same size, with one call.
     async fn send_behind(&self, pairs: &UdpSocketState, first: &[u8], second: &[u8]) -> io::Result<()> {
         let contents = [first, second].concat();
         let (destination, segment_size) = (self.to, Some(first.len()));
@@ -133,17 +130,17 @@ impl Outlet {
     }
 }
 
-/// What sends several datagrams as one. Made with a socket that is not used: it would receive them as one, too.
+/// Returns a sender with GSO. Uses a temporary socket, because it also enables GRO on the socket that it is created with.
 fn pairs() -> UdpSocketState {
     let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("bind on loopback");
     UdpSocketState::new((&socket).into()).expect("a UDP socket")
 }
 
-/// A packet with a short header for no connection. Where the first byte of an id is: RFC 8999 section 5.
+/// Returns a short-header packet that belongs to no connection. RFC 8999 section 5 defines the position of the id.
 fn decoy(packet: &[u8]) -> Vec<u8> {
-    let place = if packet.first().is_some_and(|flags| flags & 0x80 != 0) { 6 } else { 1 };
+    let offset = if packet.first().is_some_and(|flags| flags & 0x80 != 0) { 6 } else { 1 };
     let mut decoy = vec![0; packet.len()];
-    let head = [0x40, packet.get(place).map_or(0, |byte| byte ^ 1)];
+    let head = [0x40, packet.get(offset).map_or(0, |byte| byte ^ 1)];
     decoy.iter_mut().zip(head).for_each(|(to, from)| *to = from);
     decoy
 }

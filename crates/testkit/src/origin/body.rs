@@ -1,7 +1,4 @@
-//! Bodies of the origin's answers.
-//!
-//! Owns the pattern body and the wrapper that books an answer as completed or cancelled. Called by the handlers and by
-//! the connection service.
+//! Response bodies of the origin, and a wrapper that records whether a response was completed or cancelled.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -14,13 +11,13 @@ use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use crate::journal::Journal;
 use crate::pattern::Pattern;
 
-/// What a body may fail with; hyper turns it into `RST_STREAM`.
+/// Error of a body, for which hyper sends `RST_STREAM`.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// The body of every answer.
+/// Body of a response.
 pub type Body = BoxBody<Bytes, BoxError>;
 
-/// [`Pattern`] bytes as a body; its length is announced or kept back.
+/// A body of [`Pattern`] bytes.
 #[derive(Debug)]
 pub struct PatternBody {
     pattern: Pattern,
@@ -29,12 +26,12 @@ pub struct PatternBody {
 }
 
 impl PatternBody {
-    /// `len` bytes with `content-length`.
+    /// Creates a body of `len` bytes with `content-length`.
     pub fn sized(seed: u64, len: u64) -> Self {
         Self { pattern: Pattern::new(seed, len), left: len, announced: true }
     }
 
-    /// `len` bytes without `content-length`.
+    /// Creates a body of `len` bytes without `content-length`.
     pub fn unsized_(seed: u64, len: u64) -> Self {
         Self { announced: false, ..Self::sized(seed, len) }
     }
@@ -59,49 +56,49 @@ impl HttpBody for PatternBody {
     }
 }
 
-/// Books the end of one answer: completed when told so, else cancelled on drop.
+/// Records a response as completed when `complete` is called, else as cancelled on drop.
 #[derive(Debug)]
-pub(super) struct Booking {
+pub(super) struct Completion {
     journal: Journal,
     open: bool,
 }
 
-impl Booking {
+impl Completion {
     pub(super) fn new(journal: Journal) -> Self {
         Self { journal, open: true }
     }
 
     pub(super) fn complete(&mut self) {
         if std::mem::take(&mut self.open) {
-            self.journal.note(|record| record.completed += 1);
+            self.journal.update(|record| record.completed += 1);
         }
     }
 }
 
-impl Drop for Booking {
+impl Drop for Completion {
     fn drop(&mut self) {
         if self.open {
-            self.journal.note(|record| record.cancelled += 1);
+            self.journal.update(|record| record.cancelled += 1);
         }
     }
 }
 
-/// A body that books its own end when its last frame has been handed to the connection.
-pub(super) struct Booked {
+/// A body that records its completion when its last frame is passed to the connection.
+pub(super) struct TrackedBody {
     inner: Body,
-    booking: Booking,
+    completion: Completion,
 }
 
-impl Booked {
-    pub(super) fn new(inner: Body, mut booking: Booking) -> Self {
+impl TrackedBody {
+    pub(super) fn new(inner: Body, mut completion: Completion) -> Self {
         if inner.is_end_stream() {
-            booking.complete();
+            completion.complete();
         }
-        Self { inner, booking }
+        Self { inner, completion }
     }
 }
 
-impl HttpBody for Booked {
+impl HttpBody for TrackedBody {
     type Data = Bytes;
     type Error = BoxError;
 
@@ -113,7 +110,7 @@ impl HttpBody for Booked {
             Poll::Ready(Some(Err(_))) | Poll::Pending => false,
         };
         if ended {
-            self.booking.complete();
+            self.completion.complete();
         }
         polled
     }

@@ -1,6 +1,4 @@
-//! Handlers: from a request to an answer.
-//!
-//! Owns the handler type and the small constructors that most tests need. Called by tests and by the default site.
+//! The handler type, and constructors of handlers, responses and bodies.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,13 +11,13 @@ use hyper::{Request, Response, StatusCode};
 
 use super::body::Body;
 
-/// The answer of a handler, to come.
+/// The future of a response.
 pub type Answer = Pin<Box<dyn Future<Output = Response<Body>> + Send>>;
 
-/// What an origin does with a request.
+/// Answers the requests of an origin.
 pub type Handler = Arc<dyn Fn(Request<Incoming>) -> Answer + Send + Sync>;
 
-/// A handler from an asynchronous function.
+/// Creates a handler from an asynchronous function.
 pub fn handle<F, A>(function: F) -> Handler
 where
     F: Fn(Request<Incoming>) -> A + Send + Sync + 'static,
@@ -28,24 +26,24 @@ where
     Arc::new(move |request| Box::pin(function(request)))
 }
 
-/// The same status and body for every request; the request's body is not read.
+/// Creates a handler that answers each request with the same status and body. It does not read the request body.
 pub fn fixed(status: StatusCode, body: &'static str) -> Handler {
     handle(move |_| async move { text(status, body) })
 }
 
-/// A plain-text answer.
+/// Creates a response with a text body.
 pub fn text(status: StatusCode, body: impl Into<Bytes>) -> Response<Body> {
     let mut response = Response::new(whole(body.into()));
     *response.status_mut() = status;
     response
 }
 
-/// A body that is there at once.
+/// Creates a body from bytes.
 pub fn whole(body: Bytes) -> Body {
     boxed(Full::new(body))
 }
 
-/// Any body as the body of an answer.
+/// Boxes a body.
 pub fn boxed<B>(body: B) -> Body
 where
     B: hyper::body::Body<Data = Bytes> + Send + Sync + 'static,

@@ -1,7 +1,5 @@
-//! An HTTP/2 origin that behaves: hyper's server, with the answers that a test asks for.
-//!
-//! Owns a loopback listener on a port of the kernel's choice, in cleartext (prior knowledge) or TLS with ALPN `h2`, and
-//! the journal of what arrived. It stops when dropped. Faults belong to [`crate::rogue`]. Called by tests.
+//! A correct HTTP/2 origin: hyper's server on a loopback port, in cleartext (prior knowledge) or TLS with ALPN `h2`, with a
+//! journal. [`crate::rogue`] contains misbehaving origins.
 
 mod body;
 pub mod handler;
@@ -20,7 +18,7 @@ pub use self::site::{Gate, site};
 use crate::certs::Identity;
 use crate::journal::Journal;
 
-/// A running origin.
+/// A running origin. Stops when dropped.
 #[derive(Debug)]
 pub struct Origin {
     addr: SocketAddr,
@@ -31,19 +29,19 @@ pub struct Origin {
 }
 
 impl Origin {
-    /// Cleartext HTTP/2 by prior knowledge, answering with [`site`].
+    /// Starts an origin with cleartext HTTP/2 and the handler [`site`].
     pub async fn h2c() -> Self {
         let gate = Gate::default();
         Self::start(site(gate.clone()), gate, None).await
     }
 
-    /// HTTP/2 over TLS, answering with [`site`].
+    /// Starts an origin with HTTP/2 over TLS and the handler [`site`].
     pub async fn tls(identity: &Identity) -> Self {
         let gate = Gate::default();
         Self::start(site(gate.clone()), gate, Some(identity)).await
     }
 
-    /// Cleartext HTTP/2 with a handler of the test's own.
+    /// Starts an origin with cleartext HTTP/2 and this handler.
     pub async fn with(handler: Handler) -> Self {
         Self::start(handler, Gate::default(), None).await
     }
@@ -58,27 +56,27 @@ impl Origin {
         Self { addr, tls: identity.is_some(), journal, gate, task }
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Its address as a backend entry of the configuration.
+    /// Returns its URL for the configuration of a backend.
     pub fn url(&self) -> String {
         format!("{}://{}", if self.tls { "https" } else { "http" }, self.addr)
     }
 
-    /// What it has seen.
+    /// Returns the journal of requests.
     pub fn journal(&self) -> &Journal {
         &self.journal
     }
 
-    /// Lets every request to `/gate` go on, now and later.
+    /// Lets all current and future requests to `/gate` continue.
     pub fn open_gate(&self) {
         self.gate.open();
     }
 
-    /// Stops at once: the listener and all connections are gone when this returns.
+    /// Stops the origin: closes the listener and all connections before it returns.
     pub async fn stop(mut self) {
         self.task.abort();
         let _ = (&mut self.task).await;

@@ -1,6 +1,4 @@
-//! The accept loop and the connections of an origin.
-//!
-//! Owns the sockets; books every request in the journal. Called by [`super::Origin`] only.
+//! The accept loop and the connections of an origin. Records each request in the journal.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -17,13 +15,13 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
-use super::body::{Booked, Booking};
+use super::body::{Completion, TrackedBody};
 use super::handler::Handler;
 use crate::journal::{Entry, Journal};
 
-/// Streams that a client may have open on one connection.
+/// Maximum number of concurrent streams of a connection.
 const MAX_STREAMS: u32 = 1000;
-/// Receive windows: large enough that an upload is never held back by the origin unless a handler does not read.
+/// Receive window of a stream, large enough to not limit uploads unless a handler does not read.
 const WINDOW_BYTES: u32 = 1 << 20;
 
 pub(super) async fn run(listener: TcpListener, tls: Option<TlsAcceptor>, handler: Handler, journal: Journal) {
@@ -60,7 +58,7 @@ where
         .enable_connect_protocol()
         .serve_connection(TokioIo::new(stream), service)
         .await;
-    journal.note(|record| record.closed += 1);
+    journal.update(|record| record.closed += 1);
 }
 
 async fn serve(
@@ -68,16 +66,16 @@ async fn serve(
     handler: Handler,
     journal: Journal,
     connection: usize,
-) -> Result<Response<Booked>, Infallible> {
+) -> Result<Response<TrackedBody>, Infallible> {
     let entry = entry(&request, connection);
-    journal.note(|record| record.requests.push(entry));
-    let mut booking = Booking::new(journal);
+    journal.update(|record| record.requests.push(entry));
+    let mut completion = Completion::new(journal);
     let head = request.method() == Method::HEAD;
     let response = handler(request).await;
     if head {
-        booking.complete();
+        completion.complete();
     }
-    Ok(response.map(|body| Booked::new(body, booking)))
+    Ok(response.map(|body| TrackedBody::new(body, completion)))
 }
 
 fn entry(request: &Request<Incoming>, connection: usize) -> Entry {
@@ -95,10 +93,10 @@ fn entry(request: &Request<Incoming>, connection: usize) -> Entry {
     }
 }
 
-/// A request body whose end is looked at by nobody but the handler.
-pub(super) struct Passed(pub(super) Incoming);
+/// Forwards the frames of a request body, but neither its size hint nor `is_end_stream`.
+pub(super) struct EchoBody(pub(super) Incoming);
 
-impl HttpBody for Passed {
+impl HttpBody for EchoBody {
     type Data = Bytes;
     type Error = hyper::Error;
 
@@ -107,7 +105,7 @@ impl HttpBody for Passed {
     }
 }
 
-/// Reads a request body to its end; gives its sum and its trailers, or the error that cut it short.
+/// Reads a request body to its end. Returns its digest and its trailers.
 pub(super) async fn drain(mut body: Incoming) -> Result<(crate::pattern::Sum, Option<hyper::HeaderMap>), hyper::Error> {
     let mut sum = crate::pattern::Sum::default();
     let mut trailers = None;

@@ -1,25 +1,21 @@
-//! The default site of an origin: one path for each thing that a proxy has to get right.
+//! The default handler of an origin:
 //!
-//! Owns the answers that most tests share:
-//!
-//! | path | answer |
+//! | path | response |
 //! |---|---|
 //! | `/` | 200 `hello` |
 //! | `/status/<n>` | that status, no body |
 //! | `/bytes/<n>` | `n` pattern bytes (seed `n`) with `content-length` |
 //! | `/chunks/<n>` | the same without `content-length` |
 //! | `/echo` | the request's body and trailers, as they come |
-//! | `/digest` | `<length> <sha256>` of the request's body, once it has ended; its trailers as `x-trailer-<name>` |
+//! | `/digest` | `<length> <sha256>` of the request's body after its end; its trailers as `x-trailer-<name>` |
 //! | `/early` | 200 `early` without reading the request's body |
 //! | `/trailers` | `body` and the trailers `x-first: 1`, `x-second: 2` |
 //! | `/fields` | the request's fields, one `name: value` a line |
 //! | `/stall/<n>` | head and `n` bytes, then silence |
 //! | `/abort/<n>` | head, `n` bytes of an announced `n + 1000`, then `RST_STREAM` |
-//! | `/hold` | no answer at all |
+//! | `/hold` | no response |
 //! | `/gate` | 200 `through` once the test opens the gate |
-//! | CONNECT | a tunnel whose far end sends back what it receives, and ends with it |
-//!
-//! A client that goes away ends all of them; nothing is left waiting.
+//! | CONNECT | a tunnel that echoes until the client ends it |
 
 use std::fmt::Write as _;
 use std::future::pending;
@@ -37,9 +33,9 @@ use tokio::sync::watch;
 
 use super::body::{Body, BoxError, PatternBody};
 use super::handler::{Handler, boxed, handle, text};
-use super::serve::{Passed, drain};
+use super::serve::{EchoBody, drain};
 
-/// Holds requests back until the test opens it.
+/// Delays requests until the test opens it.
 #[derive(Debug, Clone)]
 pub struct Gate(watch::Sender<bool>);
 
@@ -50,7 +46,7 @@ impl Default for Gate {
 }
 
 impl Gate {
-    /// Lets everything pass, from now on.
+    /// Lets all current and future requests continue.
     pub fn open(&self) {
         self.0.send_replace(true);
     }
@@ -60,7 +56,7 @@ impl Gate {
     }
 }
 
-/// The site of the table above.
+/// Returns the handler of the table above.
 pub fn site(gate: Gate) -> Handler {
     handle(move |request| answer(request, gate.clone()))
 }
@@ -77,7 +73,7 @@ async fn answer(request: Request<Incoming>, gate: Gate) -> Response<Body> {
         "status" => text(StatusCode::from_u16(number as u16).expect("a status in the path"), Bytes::new()),
         "bytes" => Response::new(boxed(PatternBody::sized(number, number))),
         "chunks" => Response::new(boxed(PatternBody::unsized_(number, number))),
-        "echo" => Response::new(boxed(Passed(request.into_body()))),
+        "echo" => Response::new(boxed(EchoBody(request.into_body()))),
         "digest" => digest(request.into_body()).await,
         "early" => text(StatusCode::OK, "early"),
         "trailers" => Response::new(with_trailers()),
@@ -93,11 +89,11 @@ async fn answer(request: Request<Incoming>, gate: Gate) -> Response<Body> {
     }
 }
 
-/// The tunnel is open once the answer was sent.
+/// Echoes on the tunnel, which opens after the response was sent.
 async fn echo_tunnel(request: Request<Incoming>) {
     if let Ok(tunnel) = hyper::upgrade::on(request).await {
         let (mut read, mut write) = tokio::io::split(TokioIo::new(tunnel));
-        // Fails with the connection; the test sees that on its own side.
+        // Fails if the connection ends, which the test sees too.
         let _ = tokio::io::copy(&mut read, &mut write).await;
         let _ = write.shutdown().await;
     }
@@ -137,14 +133,14 @@ fn with_trailers() -> Body {
     boxed(Full::new(Bytes::from_static(b"body")).with_trailers(std::future::ready(Some(Ok(trailers)))))
 }
 
-/// How a [`Broken`] body goes on after its bytes.
+/// What a [`Broken`] body does after its bytes.
 #[derive(Debug, Clone, Copy)]
 enum End {
     Silence,
     Reset,
 }
 
-/// A body that never reaches its announced end.
+/// A body that never reaches its announced length.
 struct Broken {
     bytes: PatternBody,
     len: u64,

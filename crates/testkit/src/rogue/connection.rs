@@ -1,6 +1,4 @@
-//! One connection of a rogue, from accept to close.
-//!
-//! Owns the dispatch from a [`Fault`] to what is done on the wire. Called by the accept loop only.
+//! Executes a [`Fault`] on one connection of a rogue origin.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,87 +9,93 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 use super::fault::{Fault, Script};
-use super::pen::{Pen, setting};
-use super::step::{BODY_BYTES, Done, Step, answer, perform};
-use super::wire::{Event, Wire};
+use super::reader::{Event, FrameReader};
+use super::step::{BODY_BYTES, Done, Step, answer, execute};
+use super::writer::{FrameWriter, setting};
 use super::{flood, goaway};
 use crate::journal::Journal;
 
 /// `REFUSED_STREAM` (RFC 9113 section 7).
 pub(super) const REFUSED_STREAM: u32 = 7;
 
-pub(super) async fn treat(tcp: TcpStream, fault: Fault, journal: Journal, number: usize) {
-    let mut wire = Wire::new(tcp, journal.clone(), number);
+pub(super) async fn serve(tcp: TcpStream, fault: Fault, journal: Journal, number: usize) {
+    let mut reader = FrameReader::new(tcp, journal.clone(), number);
     match fault {
         Fault::CloseOnAccept => {}
         Fault::CloseAfterPreface => {
-            wire.preface().await;
+            reader.preface().await;
         }
-        Fault::Mute => wire.drain_quietly().await,
+        Fault::Mute => reader.discard_all().await,
         Fault::Http1 => {
-            wire.preface().await;
-            wire.pen.bytes(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
+            reader.preface().await;
+            reader.writer.bytes(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
         }
-        Fault::Script(script) => follow(wire, script, journal, |_| Vec::new()).await,
-        Fault::GoawayEvery(requests) => goaway::serve(wire, requests, journal).await,
+        Fault::Script(script) => run_script(reader, script, journal, |_| Vec::new()).await,
+        Fault::GoawayEvery(requests) => goaway::serve(reader, requests, journal).await,
         Fault::RefuseFirst(requests) => {
             let refuse =
-                move |seen: &Seen| if seen.all < requests { vec![Step::Reset(REFUSED_STREAM)] } else { vec![] };
-            follow(wire, answer(BODY_BYTES).into(), journal, refuse).await;
+                move |seen: &Progress| if seen.all < requests { vec![Step::Reset(REFUSED_STREAM)] } else { vec![] };
+            run_script(reader, answer(BODY_BYTES).into(), journal, refuse).await;
         }
         Fault::StreamLimit(limit) => {
             let mut slow = answer(BODY_BYTES);
             slow.insert(0, Step::Wait(Duration::from_millis(5)));
             let mut script = Script::from(slow);
             script.settings = vec![(setting::MAX_CONCURRENT_STREAMS, limit)];
-            let refuse = move |seen: &Seen| {
+            let refuse = move |seen: &Progress| {
                 if seen.open >= limit as usize { vec![Step::Reset(REFUSED_STREAM)] } else { vec![] }
             };
-            follow(wire, script, journal, refuse).await;
+            run_script(reader, script, journal, refuse).await;
         }
-        Fault::Flood(flood) => flood::pour(wire, flood, journal).await,
+        Fault::Flood(flood) => flood::run(reader, flood, journal).await,
     }
 }
 
-/// What the origin has seen when a request arrives.
-struct Seen {
-    /// Requests processed or refused before, on all connections.
+/// State of the origin when a request arrives.
+struct Progress {
+    /// Previous requests on all connections, processed or refused.
     all: usize,
-    /// Answers under way on this connection.
+    /// Responses in progress on this connection.
     open: usize,
 }
 
-/// Follows a script; `refuse` may put other steps in its place, and the request then counts as refused.
-async fn follow(mut wire: Wire, script: Script, journal: Journal, refuse: impl Fn(&Seen) -> Vec<Step>) {
-    wire.credit = script.credit;
-    if !wire.greet(&script.settings).await || perform(&script.opening, 0, &wire.pen).await == Done::Closed {
+/// Executes a script. If `refuse` returns steps, executes them instead and counts the request as refused.
+async fn run_script(
+    mut reader: FrameReader,
+    script: Script,
+    journal: Journal,
+    refuse: impl Fn(&Progress) -> Vec<Step>,
+) {
+    reader.credit = script.credit;
+    if !reader.handshake(&script.settings).await || execute(&script.opening, 0, &reader.writer).await == Done::Closed {
         return;
     }
-    let stage = Stage { steps: script.answer.into(), pen: wire.pen.clone(), journal, closed: Arc::default() };
+    let responder =
+        Responder { steps: script.answer.into(), writer: reader.writer.clone(), journal, closed: Arc::default() };
     let pages: Vec<(_, Arc<[Step]>)> = script.pages.into_iter().map(|(path, steps)| (path, steps.into())).collect();
     let mut answers = JoinSet::new();
     let mut waiting = HashMap::new();
     loop {
-        // The reader is dropped only when the connection ends: it may be in the middle of an event.
+        // `next` is not cancel-safe; it is cancelled only when the connection ends.
         let event = tokio::select! {
-            event = wire.next() => event,
-            () = stage.closed.notified() => return,
+            event = reader.next() => event,
+            () = responder.closed.notified() => return,
         };
         while answers.try_join_next().is_some() {}
         let (stream, end) = match event {
             None => return,
             Some(Event::Request { stream, entry, end }) => {
-                let all = stage.journal.read(|record| record.requests.len() + record.refused);
-                let instead = refuse(&Seen { all, open: answers.len() + waiting.len() });
+                let all = responder.journal.read(|record| record.requests.len() + record.refused);
+                let instead = refuse(&Progress { all, open: answers.len() + waiting.len() });
                 if !instead.is_empty() {
-                    stage.journal.note(|record| record.refused += 1);
-                    perform(&instead, stream, &wire.pen).await;
+                    responder.journal.update(|record| record.refused += 1);
+                    execute(&instead, stream, &reader.writer).await;
                     continue;
                 }
                 let page = pages.iter().find(|(path, _)| *path == entry.path);
-                let steps = page.map_or(&stage.steps, |(_, steps)| steps);
+                let steps = page.map_or(&responder.steps, |(_, steps)| steps);
                 waiting.insert(stream, steps.clone());
-                stage.journal.note(|record| record.requests.push(entry));
+                responder.journal.update(|record| record.requests.push(entry));
                 (stream, end)
             }
             Some(Event::Body { stream, end, .. }) => (stream, end),
@@ -103,24 +107,24 @@ async fn follow(mut wire: Wire, script: Script, journal: Journal, refuse: impl F
         if (end || !script.after_request)
             && let Some(steps) = waiting.remove(&stream)
         {
-            answers.spawn(Stage { steps, ..stage.clone() }.answer(stream));
+            answers.spawn(Responder { steps, ..responder.clone() }.answer(stream));
         }
     }
 }
 
-/// What every answer of one connection needs.
+/// State shared by the responses of a connection.
 #[derive(Clone)]
-struct Stage {
+struct Responder {
     steps: Arc<[Step]>,
-    pen: Pen,
+    writer: FrameWriter,
     journal: Journal,
     closed: Arc<Notify>,
 }
 
-impl Stage {
+impl Responder {
     async fn answer(self, stream: u32) {
-        match perform(&self.steps, stream, &self.pen).await {
-            Done::All => self.journal.note(|record| record.completed += 1),
+        match execute(&self.steps, stream, &self.writer).await {
+            Done::All => self.journal.update(|record| record.completed += 1),
             Done::Closed => self.closed.notify_one(),
         }
     }

@@ -1,9 +1,9 @@
-//! What an origin does wrong. Written by tests, followed by the connection treatment.
+//! Faults of a rogue origin.
 
 use super::flood::Flood;
 use super::step::Step;
 
-/// What is wrong with an origin.
+/// A fault of an origin.
 #[derive(Debug, Clone)]
 pub enum Fault {
     /// Closes every connection before reading a byte.
@@ -14,38 +14,38 @@ pub enum Fault {
     Mute,
     /// Answers the preface with HTTP/1.1 text and closes.
     Http1,
-    /// Speaks HTTP/2, with these settings, and answers each request with these steps.
+    /// Executes a script.
     Script(Script),
-    /// Serves so many requests on a connection, then GOAWAY: announced streams are answered, later ones are ignored,
-    /// and the connection is closed when the last answer is out.
+    /// Sends GOAWAY after this number of requests on a connection. Answers requests up to the last stream id, ignores later
+    /// ones, and closes the connection after the last response.
     GoawayEvery(usize),
-    /// Refuses the first so many requests with `REFUSED_STREAM`, then answers.
+    /// Refuses this number of requests with `REFUSED_STREAM`, then answers.
     RefuseFirst(usize),
-    /// Announces and enforces this `MAX_CONCURRENT_STREAMS`; answers each request after 5 ms.
+    /// Enforces this `MAX_CONCURRENT_STREAMS`; answers each request after 5 ms.
     StreamLimit(u32),
-    /// Sends frames of one kind without end until the client gives up.
+    /// Sends frames of one kind until the client closes the connection.
     Flood(Flood),
 }
 
-/// An HTTP/2 origin whose answers are written down.
+/// The behaviour of an HTTP/2 origin as a list of steps.
 #[derive(Debug, Clone)]
 pub struct Script {
     /// SETTINGS to announce (RFC 9113 section 6.5.2).
     pub settings: Vec<(u16, u32)>,
-    /// Whether request bytes are credited back.
+    /// Whether to send `WINDOW_UPDATE` for request bytes.
     pub credit: bool,
-    /// Whether the answer waits for the end of the request.
+    /// Whether the response starts only after the end of the request.
     pub after_request: bool,
-    /// Sent once, right after SETTINGS.
+    /// Executed once, right after SETTINGS.
     pub opening: Vec<Step>,
-    /// Sent for each request.
+    /// Executed for each request.
     pub answer: Vec<Step>,
-    /// Sent instead for requests with one of these paths.
+    /// Executed instead of `answer` for requests with one of these paths.
     pub pages: Vec<(&'static str, Vec<Step>)>,
 }
 
 impl From<Vec<Step>> for Script {
-    /// Default settings, credit, and an answer as soon as the request's head is there.
+    /// Creates a script with default settings that answers as soon as the request head arrives.
     fn from(answer: Vec<Step>) -> Self {
         Self {
             settings: Vec::new(),

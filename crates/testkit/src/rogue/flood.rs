@@ -1,74 +1,72 @@
-//! Frames without end, to find a client that does not count.
-//!
-//! Owns the floods of RFC 9113 section 10.5. Each one pours until the client closes the connection, so that a client
-//! without a limit is seen by the test as a connection that stays. Called by the connection treatment only.
+//! Floods of frames (RFC 9113 section 10.5). A flood lasts until the client closes the connection, so a client without a
+//! limit keeps it open and fails the test.
 
 use std::sync::Arc;
 
-use super::pen::{Pen, flag, frame, kind};
-use super::step::{Step, fields, perform};
-use super::wire::{Event, Wire};
+use super::reader::{Event, FrameReader};
+use super::step::{Step, execute, fields};
+use super::writer::{FrameWriter, flag, frame, kind};
 use crate::journal::Journal;
 
-/// Frames written at once.
+/// Frames per write.
 const BATCH: usize = 64;
 
-/// The kind of frame that is poured. All but the first two need a request to begin.
+/// Kind of frame of a flood. All but the first two start with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Flood {
-    /// SETTINGS, each of which wants an acknowledgement.
+    /// SETTINGS, each of which requires an acknowledgement.
     Settings,
-    /// PING, likewise.
+    /// PING, each of which requires an acknowledgement.
     Ping,
     /// CONTINUATION of a field block that never ends.
     Continuation,
-    /// Empty DATA on the request's stream.
+    /// Empty DATA on the stream of the request.
     EmptyData,
-    /// Interim responses (103) on the request's stream.
+    /// Interim responses (103) on the stream of the request.
     Informational,
-    /// `WINDOW_UPDATE` of one byte on the request's stream.
+    /// `WINDOW_UPDATE` of one byte on the stream of the request.
     WindowUpdate,
     /// PRIORITY on streams that do not exist.
     Priority,
 }
 
-pub(super) async fn pour(mut wire: Wire, flood: Flood, journal: Journal) {
-    if !wire.greet(&[]).await {
+pub(super) async fn run(mut reader: FrameReader, flood: Flood, journal: Journal) {
+    if !reader.handshake(&[]).await {
         return;
     }
     let mut stream = 0;
     if !matches!(flood, Flood::Settings | Flood::Ping) {
         stream = loop {
-            match wire.next().await {
+            match reader.next().await {
                 None => return,
                 Some(Event::Request { stream, entry, .. }) => {
-                    journal.note(|record| record.requests.push(entry));
+                    journal.update(|record| record.requests.push(entry));
                     break stream;
                 }
                 Some(_) => {}
             }
         };
     }
-    let pen = wire.pen.clone();
-    let pouring = async move {
-        open(flood, stream, &pen).await;
+    let writer = reader.writer.clone();
+    let sending = async move {
+        open(flood, stream, &writer).await;
         let batch: Arc<[u8]> = one(flood, stream).repeat(BATCH).into();
-        while pen.bytes(&batch).await {}
+        while writer.bytes(&batch).await {}
     };
     tokio::select! {
-        () = pouring => {}
-        () = wire.drain() => {}
+        () = sending => {}
+        () = reader.drain() => {}
     }
 }
 
-/// What comes once before the flood.
-async fn open(flood: Flood, stream: u32, pen: &Pen) {
+/// Sends the frame that precedes the flood.
+async fn open(flood: Flood, stream: u32, writer: &FrameWriter) {
     match flood {
         Flood::Continuation => {
-            pen.frame(kind::HEADERS, flag::NONE, stream, &[0x88]).await;
+            writer.frame(kind::HEADERS, flag::NONE, stream, &[0x88]).await;
         }
         Flood::EmptyData => {
-            perform(&[Step::Head(fields(&[(":status", "200")]), false)], stream, pen).await;
+            execute(&[Step::Head(fields(&[(":status", "200")]), false)], stream, writer).await;
         }
         _ => {}
     }

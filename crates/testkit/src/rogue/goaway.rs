@@ -1,35 +1,34 @@
-//! An origin that retires its connections, as nginx does after `keepalive_requests`.
+//! An origin that sends GOAWAY after a number of requests, as nginx does after `keepalive_requests`.
 //!
-//! Owns the exact account of what was processed: a request is booked if and only if its stream is at or below the
-//! last stream id of the GOAWAY that follows. Called by the connection treatment only.
+//! Records a request if and only if its stream id is not above the last stream id of the GOAWAY.
 
 use std::collections::HashSet;
 
-use super::pen::{flag, goaway, kind};
-use super::step::{BODY_BYTES, answer, perform};
-use super::wire::{Event, Wire};
+use super::reader::{Event, FrameReader};
+use super::step::{BODY_BYTES, answer, execute};
+use super::writer::{flag, goaway, kind};
 use crate::journal::Journal;
 
-pub(super) async fn serve(mut wire: Wire, requests: usize, journal: Journal) {
-    if !wire.greet(&[]).await {
+pub(super) async fn serve(mut reader: FrameReader, requests: usize, journal: Journal) {
+    if !reader.handshake(&[]).await {
         return;
     }
     let steps = answer(BODY_BYTES);
     let mut taken = 0;
     let mut open = HashSet::new();
     while taken < requests || !open.is_empty() {
-        let ended = match wire.next().await {
+        let ended = match reader.next().await {
             None => return,
             Some(Event::Request { .. }) if taken == requests => {
-                journal.note(|record| record.refused += 1);
+                journal.update(|record| record.refused += 1);
                 continue;
             }
             Some(Event::Request { stream, entry, end }) => {
                 taken += 1;
-                journal.note(|record| record.requests.push(entry));
+                journal.update(|record| record.requests.push(entry));
                 open.insert(stream);
                 if taken == requests {
-                    wire.pen.frame(kind::GOAWAY, flag::NONE, 0, &goaway(stream, 0)).await;
+                    reader.writer.frame(kind::GOAWAY, flag::NONE, 0, &goaway(stream, 0)).await;
                 }
                 end.then_some(stream)
             }
@@ -40,14 +39,14 @@ pub(super) async fn serve(mut wire: Wire, requests: usize, journal: Journal) {
             }
         };
         if let Some(stream) = ended.filter(|stream| open.remove(stream)) {
-            perform(&steps, stream, &wire.pen).await;
-            journal.note(|record| record.completed += 1);
+            execute(&steps, stream, &reader.writer).await;
+            journal.update(|record| record.completed += 1);
         }
     }
-    wire.pen.close().await;
-    while let Some(event) = wire.next().await {
+    reader.writer.close().await;
+    while let Some(event) = reader.next().await {
         if matches!(event, Event::Request { .. }) {
-            journal.note(|record| record.refused += 1);
+            journal.update(|record| record.refused += 1);
         }
     }
 }

@@ -1,15 +1,13 @@
-//! HTTP/2 origins that break the rules, written on TCP with frames of their own.
-//!
-//! Owns a listener on a port of the kernel's choice that treats every connection with one [`Fault`], and the journal of
-//! what arrived. Shares nothing with the product or with the polite origin. It stops when dropped. Called by tests.
+//! Misbehaving HTTP/2 origins: a listener on a loopback port that executes a [`Fault`] on each connection, and a journal.
+//! Writes frames itself.
 
 mod connection;
 mod fault;
 mod flood;
 mod goaway;
-pub mod pen;
+mod reader;
 mod step;
-mod wire;
+pub mod writer;
 
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -18,12 +16,12 @@ use tokio::task::{JoinHandle, JoinSet};
 
 pub use self::fault::{Fault, Script};
 pub use self::flood::Flood;
-pub use self::pen::{Pen, flag, kind, setting};
+pub use self::reader::{Event, FrameReader};
 pub use self::step::{On, Step, answer, fields};
-pub use self::wire::{Event, Wire};
+pub use self::writer::{FrameWriter, flag, kind, setting};
 use crate::journal::Journal;
 
-/// A running rogue.
+/// A running rogue origin. Stops when dropped.
 #[derive(Debug)]
 pub struct Rogue {
     addr: SocketAddr,
@@ -32,7 +30,7 @@ pub struct Rogue {
 }
 
 impl Rogue {
-    /// Listens and treats every connection with `fault`.
+    /// Starts an origin that executes `fault` on each connection.
     pub async fn start(fault: Fault) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bind a rogue on loopback");
         let addr = listener.local_addr().expect("address of a bound socket");
@@ -41,22 +39,22 @@ impl Rogue {
         Self { addr, journal, task }
     }
 
-    /// An origin that answers each request with these steps.
+    /// Starts an origin that answers each request with these steps.
     pub async fn answering(answer: Vec<Step>) -> Self {
         Self::start(Fault::Script(answer.into())).await
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Its address as a backend entry of the configuration.
+    /// Returns its URL for the configuration of a backend.
     pub fn url(&self) -> String {
         format!("http://{}", self.addr)
     }
 
-    /// What it has seen.
+    /// Returns the journal of requests.
     pub fn journal(&self) -> &Journal {
         &self.journal
     }
@@ -76,8 +74,8 @@ async fn accept(listener: TcpListener, fault: Fault, journal: Journal) {
         let (fault, journal) = (fault.clone(), journal.clone());
         connections.spawn(async move {
             let number = journal.connect();
-            connection::treat(tcp, fault, journal.clone(), number).await;
-            journal.note(|record| record.closed += 1);
+            connection::serve(tcp, fault, journal.clone(), number).await;
+            journal.update(|record| record.closed += 1);
         });
     }
 }

@@ -1,84 +1,80 @@
-//! Answers written down step by step.
-//!
-//! Owns the vocabulary of a [`super::Script`] and its performance on one stream. Called by the connection treatment;
-//! written by tests.
+//! The steps of a [`super::Script`] and their execution on a stream.
 
 use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::pen::{Pen, block, flag, frame, kind};
+use super::writer::{FrameWriter, block, flag, frame, kind};
 
-/// Body of a correct answer, bytes.
+/// Body length of a correct response.
 pub(super) const BODY_BYTES: usize = 5;
 
-/// The stream that a frame is put on.
+/// The stream of a frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum On {
     /// The stream of the request.
     Stream,
     /// Stream 0.
     Connection,
-    /// This one.
+    /// This stream.
     Other(u32),
 }
 
-/// One step of an answer.
+/// A step of a response.
 #[derive(Debug, Clone)]
 pub enum Step {
-    /// HEADERS with these fields, `END_STREAM` if told so. Also for interim heads and trailers.
+    /// Sends HEADERS with these fields, with `END_STREAM` if set. Also for interim heads and trailers.
     Head(Vec<(String, String)>, bool),
-    /// DATA of so many bytes in frames of at most 16 384, the last with `END_STREAM` if told so. Not held back by the
-    /// client's windows.
+    /// Sends this number of bytes in DATA frames of at most 16 384, the last with `END_STREAM` if set. Ignores flow control.
     Data(usize, bool),
-    /// `RST_STREAM` with this code.
+    /// Sends `RST_STREAM` with this code.
     Reset(u32),
-    /// Any frame.
+    /// Sends a frame: type, flags, stream and payload.
     Frame(u8, u8, On, Bytes),
-    /// Any bytes, not a frame of ours.
+    /// Sends bytes.
     Bytes(Bytes),
-    /// A pause.
+    /// Waits.
     Wait(Duration),
-    /// Closes the connection, in the middle of whatever else is under way.
+    /// Closes the connection, even if other responses are in progress.
     Close,
 }
 
-/// Fields from literals.
+/// Converts fields to owned strings.
 pub fn fields(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
     pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
 }
 
-/// A correct answer: 200 and a body of `len` bytes with `content-length`.
+/// Returns a correct response: 200 and a body of `len` bytes with `content-length`.
 pub fn answer(len: usize) -> Vec<Step> {
     let head = fields(&[(":status", "200"), ("content-length", &len.to_string())]);
     if len == 0 { vec![Step::Head(head, true)] } else { vec![Step::Head(head, false), Step::Data(len, true)] }
 }
 
-/// How a performance ended.
+/// Result of executing steps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Done {
-    /// All steps are done.
+    /// All steps were executed.
     All,
-    /// A step closed the connection, or the client is gone.
+    /// A step or the client closed the connection.
     Closed,
 }
 
-/// Performs the steps on `stream`.
-pub(super) async fn perform(steps: &[Step], stream: u32, pen: &Pen) -> Done {
+/// Executes the steps on `stream`.
+pub(super) async fn execute(steps: &[Step], stream: u32, writer: &FrameWriter) -> Done {
     for step in steps {
         let written = match step {
-            Step::Head(fields, end) => pen.bytes(&head(stream, fields, *end)).await,
-            Step::Data(len, end) => data(*len, *end, stream, pen).await,
-            Step::Reset(code) => pen.frame(kind::RST_STREAM, flag::NONE, stream, &code.to_be_bytes()).await,
+            Step::Head(fields, end) => writer.bytes(&head(stream, fields, *end)).await,
+            Step::Data(len, end) => data(*len, *end, stream, writer).await,
+            Step::Reset(code) => writer.frame(kind::RST_STREAM, flag::NONE, stream, &code.to_be_bytes()).await,
             Step::Frame(kind, flags, on, payload) => {
                 let stream = match on {
                     On::Stream => stream,
                     On::Connection => 0,
                     On::Other(other) => *other,
                 };
-                pen.frame(*kind, *flags, stream, payload).await
+                writer.frame(*kind, *flags, stream, payload).await
             }
-            Step::Bytes(bytes) => pen.bytes(bytes).await,
+            Step::Bytes(bytes) => writer.bytes(bytes).await,
             Step::Wait(time) => {
                 tokio::time::sleep(*time).await;
                 true
@@ -97,13 +93,13 @@ fn head(stream: u32, fields: &[(String, String)], end: bool) -> Bytes {
     frame(kind::HEADERS, flags, stream, &block(fields))
 }
 
-async fn data(len: usize, end: bool, stream: u32, pen: &Pen) -> bool {
+async fn data(len: usize, end: bool, stream: u32, writer: &FrameWriter) -> bool {
     let body = vec![b'r'; len];
     let mut pieces = body.chunks(16_384).peekable();
     while let Some(piece) = pieces.next() {
         let last = end && pieces.peek().is_none();
         let flags = if last { flag::END_STREAM } else { flag::NONE };
-        if !pen.frame(kind::DATA, flags, stream, piece).await {
+        if !writer.frame(kind::DATA, flags, stream, piece).await {
             return false;
         }
     }

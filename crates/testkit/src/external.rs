@@ -1,6 +1,4 @@
-//! Origins that other people wrote: nghttpd and nginx, started for one test.
-//!
-//! Owns their command lines, their configuration and a folder of pages; both speak HTTP/2 on a loopback port. They end when the value is dropped. Called by the interop tests with what [`crate::program::require`] found.
+//! Third-party origins: starts nghttpd or nginx with HTTP/2 on a loopback port.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -13,22 +11,22 @@ use crate::pattern::Pattern;
 use crate::port;
 use crate::process::Program;
 
-/// A page of so many pattern bytes (seed = length), under `/page-<length>`.
+/// Lengths of the pages `/page-<length>`, which contain pattern bytes (seed = length).
 pub const PAGES: [u64; 3] = [10, 100_000, 3_000_000];
 
-/// A running origin.
+/// A running third-party origin. Dropping it stops the process.
 #[derive(Debug)]
-pub struct Foreign {
+pub struct ExternalOrigin {
     addr: SocketAddr,
     tls: bool,
-    /// The process, for its output.
+    /// The process.
     pub program: Program,
     folder: TempDir,
 }
 
-impl Foreign {
-    /// nghttpd: the pages, uploads sent back, and a trailer `x-checked: yes` on every answer with a body. In cleartext,
-    /// or over TLS with the given leaf.
+impl ExternalOrigin {
+    /// Starts nghttpd. Serves the pages, echoes uploads, and adds the trailer `x-checked: yes` to each response with a body.
+    /// Uses TLS if `tls` is given.
     pub async fn nghttpd(program: &Path, tls: Option<&Files>) -> Self {
         let (folder, addr) = (pages(), port::free());
         let (ip, number, htdocs) = (addr.ip().to_string(), addr.port().to_string(), path(folder.path()));
@@ -40,8 +38,8 @@ impl Foreign {
         Self::start(program, &arguments, addr, folder, tls.is_some()).await
     }
 
-    /// nginx: the pages, and `/upload`, which reads the whole request and answers with its length in bytes. After
-    /// `requests_per_connection` it retires a connection by GOAWAY.
+    /// Starts nginx. Serves the pages, and `/upload`, which answers with the length of the request body. Sends GOAWAY after
+    /// `requests_per_connection` requests on a connection.
     pub async fn nginx(program: &Path, requests_per_connection: usize) -> Self {
         let (folder, addr) = (pages(), port::free());
         let config = folder.path().join("nginx.conf");
@@ -56,17 +54,17 @@ impl Foreign {
         Self { addr, tls, program, folder }
     }
 
-    /// Where it listens.
+    /// Returns the address that it listens on.
     pub fn addr(&self) -> SocketAddr {
         self.addr
     }
 
-    /// Its address as a backend entry of the configuration.
+    /// Returns its URL for the configuration of a backend.
     pub fn url(&self) -> String {
         format!("{}://{}", if self.tls { "https" } else { "http" }, self.addr)
     }
 
-    /// Its folder, for further pages.
+    /// Returns the folder of its pages.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -81,8 +79,8 @@ fn pages() -> TempDir {
     folder
 }
 
-/// One process in the foreground; everything it writes lies in the folder. `listen ... http2` is understood by all
-/// versions, the newer directive is not.
+/// Configures one process in the foreground that writes only to `folder`. All versions support `listen ... http2`, but not
+/// the newer directive.
 fn nginx_config(folder: &Path, addr: SocketAddr, requests: usize) -> String {
     let folder = path(folder);
     format!(
@@ -120,7 +118,7 @@ mod tests {
     #[tokio::test]
     async fn nghttpd_serves_echoes_and_trails() {
         let Some(program) = program::require("nghttpd") else { return };
-        let origin = Foreign::nghttpd(&program, None).await;
+        let origin = ExternalOrigin::nghttpd(&program, None).await;
         let mut client = dial(origin.addr()).await;
         let got = fetch(&mut client, "/echo", "some bytes").await.unwrap();
         assert_eq!(got.body, "some bytes");
@@ -134,7 +132,7 @@ mod tests {
         let Some(program) = program::require("nghttpd") else { return };
         let authority = Authority::new();
         let files = Files::write(&authority, &authority.issue(&["localhost", "127.0.0.1"]));
-        let origin = Foreign::nghttpd(&program, Some(&files)).await;
+        let origin = ExternalOrigin::nghttpd(&program, Some(&files)).await;
         let mut client = dial_tls(origin.addr(), &authority).await;
         assert_eq!(fetch(&mut client, "/", "echo").await.unwrap().body, "echo");
     }
@@ -142,7 +140,7 @@ mod tests {
     #[tokio::test]
     async fn nginx_serves_counts_and_retires() {
         let Some(program) = program::require("nginx") else { return };
-        let origin = Foreign::nginx(&program, 3).await;
+        let origin = ExternalOrigin::nginx(&program, 3).await;
         let mut client = dial(origin.addr()).await;
         assert_eq!(fetch(&mut client, "/upload", vec![7; 200_000]).await.unwrap().body, "200000");
         assert_eq!(fetch(&mut client, "/upload", "").await.unwrap().body, "0");

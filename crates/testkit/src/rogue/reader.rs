@@ -1,7 +1,4 @@
-//! Reading what the client sends on one HTTP/2 connection.
-//!
-//! Owns the read half, the HPACK decoder, and the duties that even a rogue performs: acknowledging SETTINGS and PING,
-//! and crediting request bytes unless told not to. Called by the connection treatments and by the flood.
+//! Reads HTTP/2 frames of the client. Acknowledges SETTINGS and PING, and returns flow-control credit unless disabled.
 
 use bytes::{Buf, Bytes, BytesMut};
 use loona_hpack::Decoder;
@@ -9,65 +6,65 @@ use tokio::io::AsyncReadExt;
 use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
 
-use super::pen::{Pen, flag, kind, settings};
+use super::writer::{FrameWriter, flag, kind, settings};
 use crate::journal::{Entry, Journal};
 
 /// The client's connection preface (RFC 9113 section 3.4).
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
-/// What the client did.
+/// An event of the client.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
-    /// Began a request.
+    /// A request started.
     Request {
-        /// Its stream.
+        /// Stream id.
         stream: u32,
-        /// Its head.
+        /// Request head.
         entry: Entry,
-        /// Whether it has no body.
+        /// Whether the request has no body.
         end: bool,
     },
-    /// Sent body bytes or trailers.
+    /// Body bytes or trailers arrived.
     Body {
-        /// The stream.
+        /// Stream id.
         stream: u32,
-        /// Bytes of DATA.
+        /// Payload length of DATA.
         len: usize,
-        /// Whether the request has ended.
+        /// Whether the request ended.
         end: bool,
     },
-    /// Reset a stream.
+    /// The client reset a stream.
     Reset {
-        /// The stream.
+        /// Stream id.
         stream: u32,
-        /// The error code.
+        /// Error code.
         code: u32,
     },
 }
 
-/// The reading side of one connection.
-pub struct Wire {
+/// The read half of a connection.
+pub struct FrameReader {
     tcp: OwnedReadHalf,
     buffer: BytesMut,
     decoder: Decoder<'static>,
     journal: Journal,
     number: usize,
-    /// The writing side.
-    pub pen: Pen,
-    /// Whether request bytes are credited back.
+    /// The write half.
+    pub writer: FrameWriter,
+    /// Whether to send `WINDOW_UPDATE` for request bytes.
     pub credit: bool,
     last_request: u32,
-    /// A field block in parts: stream, `END_STREAM`, bytes so far.
+    /// An incomplete field block: stream, `END_STREAM`, bytes so far.
     block: Option<(u32, bool, BytesMut)>,
 }
 
-impl std::fmt::Debug for Wire {
+impl std::fmt::Debug for FrameReader {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Wire({})", self.number)
+        write!(f, "FrameReader({})", self.number)
     }
 }
 
-impl Wire {
+impl FrameReader {
     pub(super) fn new(tcp: TcpStream, journal: Journal, number: usize) -> Self {
         let _ = tcp.set_nodelay(true);
         let (read, write) = tcp.into_split();
@@ -77,14 +74,14 @@ impl Wire {
             decoder: Decoder::new(),
             journal,
             number,
-            pen: Pen::new(write),
+            writer: FrameWriter::new(write),
             credit: true,
             last_request: 0,
             block: None,
         }
     }
 
-    /// Reads the client's preface; false if something else came.
+    /// Reads the client preface. Returns false for other bytes or a closed connection.
     pub async fn preface(&mut self) -> bool {
         while self.buffer.len() < PREFACE.len() {
             if !self.fill().await {
@@ -94,12 +91,12 @@ impl Wire {
         self.buffer.split_to(PREFACE.len()) == PREFACE
     }
 
-    /// Reads the preface and sends SETTINGS.
-    pub async fn greet(&mut self, pairs: &[(u16, u32)]) -> bool {
-        self.preface().await && self.pen.frame(kind::SETTINGS, flag::NONE, 0, &settings(pairs)).await
+    /// Reads the client preface and sends SETTINGS. Returns false if that fails.
+    pub async fn handshake(&mut self, pairs: &[(u16, u32)]) -> bool {
+        self.preface().await && self.writer.frame(kind::SETTINGS, flag::NONE, 0, &settings(pairs)).await
     }
 
-    /// Awaits the client's next act; none when it has closed the connection.
+    /// Waits for the next event. Returns `None` if the client closed the connection.
     pub async fn next(&mut self) -> Option<Event> {
         loop {
             let (kind, flags, stream, payload) = self.frame().await?;
@@ -109,14 +106,14 @@ impl Wire {
         }
     }
 
-    /// Reads and drops everything until the client closes, so that the kernel has no reason to reset the connection
-    /// and lose what was written last.
+    /// Discards events until the client closes the connection. Closing a socket with unread data would send RST and lose the
+    /// last bytes written.
     pub async fn drain(&mut self) {
         while self.next().await.is_some() {}
     }
 
-    /// Reads until the client closes, without answering anything.
-    pub(super) async fn drain_quietly(&mut self) {
+    /// Discards bytes until the client closes the connection, without acknowledging anything.
+    pub(super) async fn discard_all(&mut self) {
         while self.fill().await {
             self.buffer.clear();
         }
@@ -125,19 +122,19 @@ impl Wire {
     async fn take(&mut self, kind: u8, flags: u8, stream: u32, payload: Bytes) -> Option<Event> {
         match kind {
             kind::SETTINGS if flags & flag::ACK == 0 => {
-                self.pen.frame(kind::SETTINGS, flag::ACK, 0, &[]).await;
+                self.writer.frame(kind::SETTINGS, flag::ACK, 0, &[]).await;
             }
             kind::PING if flags & flag::ACK == 0 => {
-                self.journal.note(|record| record.pings += 1);
-                self.pen.frame(kind::PING, flag::ACK, 0, &payload).await;
+                self.journal.update(|record| record.pings += 1);
+                self.writer.frame(kind::PING, flag::ACK, 0, &payload).await;
             }
             kind::GOAWAY => {
                 let code = payload.get(4..8).map_or(0, |mut bytes| bytes.get_u32());
-                self.journal.note(|record| record.goaways.push(code));
+                self.journal.update(|record| record.goaways.push(code));
             }
             kind::RST_STREAM => {
                 let code = payload.get(..4).map_or(0, |mut bytes| bytes.get_u32());
-                self.journal.note(|record| record.resets.push((stream, code)));
+                self.journal.update(|record| record.resets.push((stream, code)));
                 return Some(Event::Reset { stream, code });
             }
             kind::HEADERS => {
@@ -158,18 +155,17 @@ impl Wire {
     async fn data(&mut self, flags: u8, stream: u32, payload: &Bytes) -> Event {
         let len = payload.len() as u32;
         let end = flags & flag::END_STREAM != 0;
-        self.journal.note(|record| record.body_bytes += u64::from(len));
+        self.journal.update(|record| record.body_bytes += u64::from(len));
         if self.credit && len > 0 {
-            self.pen.frame(kind::WINDOW_UPDATE, flag::NONE, 0, &len.to_be_bytes()).await;
+            self.writer.frame(kind::WINDOW_UPDATE, flag::NONE, 0, &len.to_be_bytes()).await;
             if !end {
-                self.pen.frame(kind::WINDOW_UPDATE, flag::NONE, stream, &len.to_be_bytes()).await;
+                self.writer.frame(kind::WINDOW_UPDATE, flag::NONE, stream, &len.to_be_bytes()).await;
             }
         }
         Event::Body { stream, len: payload.len(), end }
     }
 
-    /// Decodes a field block once it is whole. Every block is decoded, also of streams that are ignored, because the
-    /// dynamic table follows from all of them.
+    /// Decodes a field block if it is complete. Also called for ignored streams, because each block updates the dynamic table.
     fn block_end(&mut self, flags: u8) -> Option<Event> {
         if flags & flag::END_HEADERS == 0 {
             return None;
@@ -177,7 +173,7 @@ impl Wire {
         let (stream, end, block) = self.block.take()?;
         let fields = self.decoder.decode(&block).expect("a field block of the client");
         if fields.is_empty() {
-            self.journal.note(|record| record.empty_sections += 1);
+            self.journal.update(|record| record.empty_sections += 1);
         }
         if stream <= self.last_request {
             return Some(Event::Body { stream, len: 0, end });
@@ -209,7 +205,7 @@ impl Wire {
     }
 }
 
-/// The field block of a HEADERS frame without padding and priority.
+/// Removes padding and priority from the payload of a HEADERS frame.
 fn unpad(flags: u8, mut payload: Bytes) -> Bytes {
     if flags & flag::PADDED != 0 {
         let padding = usize::from(payload.get_u8());

@@ -1,7 +1,4 @@
-//! Writing HTTP/2 frames, right or wrong (RFC 9113 section 4.1).
-//!
-//! Owns the write half of a connection; cheap to clone, so that several answers run at once. Never checks what it
-//! writes. Called by the steps and by tests with connections of their own.
+//! Writes HTTP/2 frames, valid or not (RFC 9113 section 4.1).
 
 use std::sync::Arc;
 
@@ -68,32 +65,32 @@ pub mod setting {
     pub const ENABLE_CONNECT_PROTOCOL: u16 = 8;
 }
 
-/// The writing side of one connection.
+/// The write half of a connection. Clones share it.
 #[derive(Debug, Clone)]
-pub struct Pen(Arc<Mutex<OwnedWriteHalf>>);
+pub struct FrameWriter(Arc<Mutex<OwnedWriteHalf>>);
 
-impl Pen {
+impl FrameWriter {
     pub(super) fn new(half: OwnedWriteHalf) -> Self {
         Self(Arc::new(Mutex::new(half)))
     }
 
-    /// Writes bytes as they are; false when the client is gone.
+    /// Writes bytes. Returns false if the connection is closed.
     pub async fn bytes(&self, bytes: &[u8]) -> bool {
         self.0.lock().await.write_all(bytes).await.is_ok()
     }
 
-    /// Writes one frame with a correct length; false when the client is gone.
+    /// Writes a frame with the correct length. Returns false if the connection is closed.
     pub async fn frame(&self, kind: u8, flags: u8, stream: u32, payload: &[u8]) -> bool {
         self.bytes(&frame(kind, flags, stream, payload)).await
     }
 
-    /// Closes the writing side (TCP FIN).
+    /// Closes the write half (TCP FIN).
     pub async fn close(&self) {
         let _ = self.0.lock().await.shutdown().await;
     }
 }
 
-/// A frame with a correct length.
+/// Returns a frame with the correct length.
 pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Bytes {
     let mut out = BytesMut::with_capacity(9 + payload.len());
     let len = u32::try_from(payload.len()).expect("a payload that fits");
@@ -105,7 +102,7 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Bytes {
     out.freeze()
 }
 
-/// The payload of SETTINGS.
+/// Returns the payload of SETTINGS.
 pub fn settings(pairs: &[(u16, u32)]) -> Bytes {
     let mut out = BytesMut::new();
     for (id, value) in pairs {
@@ -115,7 +112,7 @@ pub fn settings(pairs: &[(u16, u32)]) -> Bytes {
     out.freeze()
 }
 
-/// The payload of GOAWAY.
+/// Returns the payload of GOAWAY.
 pub fn goaway(last_stream: u32, code: u32) -> Bytes {
     let mut out = BytesMut::new();
     out.put_u32(last_stream);
@@ -123,7 +120,7 @@ pub fn goaway(last_stream: u32, code: u32) -> Bytes {
     out.freeze()
 }
 
-/// A field block of literals without indexing and without Huffman (RFC 7541 section 6.2.2), unchecked.
+/// Encodes fields as literals without indexing and without Huffman (RFC 7541 section 6.2.2). Does not validate them.
 pub fn block(fields: &[(String, String)]) -> Bytes {
     let mut out = BytesMut::new();
     for (name, value) in fields {
