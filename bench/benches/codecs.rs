@@ -1,6 +1,6 @@
-//! What the codecs and the rules of `spooky-bridge` cost for one message.
+//! Measures the codecs and checks of `spooky-bridge` per message.
 //!
-//! `cargo bench -p spooky-bench --bench codecs`, with a part of a name behind `--` for some of them only.
+//! `cargo bench -p spooky-bench --bench codecs [-- FILTER]`
 #![allow(missing_docs, reason = "the macros of criterion make undocumented functions")]
 
 use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};

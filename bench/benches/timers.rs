@@ -1,17 +1,18 @@
-//! What the deadlines of exchanges cost: requests begin in every turn of a worker, are armed for 30 s, and are gone at once.
+//! Compares the timer wheel of exchanges with the heap of connections. Each turn arms deadlines of 30 s for exchanges that end
+//! at once.
 //!
-//! `cargo bench -p spooky-bench --bench timers` compares the wheel with the heap that connections use.
+//! `cargo bench -p spooky-bench --bench timers`
 #![allow(missing_docs, reason = "the macros of criterion make undocumented functions")]
 
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use spooky_net::timer::{Deadlines, Wheel};
 use std::time::{Duration, Instant};
 
-/// The response timeout of a request.
+/// Response timeout of a request.
 const TIMEOUT: Duration = Duration::from_secs(30);
 /// Time between two turns of a worker.
 const TURN: Duration = Duration::from_millis(1);
-/// Turns before the measurement, so that entries come up as fast as they are made.
+/// Turns before the measurement, until as many entries expire as are added.
 const WARM_UP: u32 = 40_000;
 
 fn deadlines(criterion: &mut Criterion) {
@@ -23,7 +24,7 @@ fn deadlines(criterion: &mut Criterion) {
         let mut turn = || {
             now += TURN;
             (0..requests).for_each(|request| wheel.arm(request, now + TIMEOUT, &mut None));
-            // The wheel looks at far deadlines once a revolution; the exchange is gone by then.
+            // The wheel checks far deadlines once per revolution; the exchange has ended by then.
             wheel.advance(now, |_| None);
         };
         (0..WARM_UP).for_each(|_| turn());

@@ -1,18 +1,17 @@
-//! Measuring by the clock: rounds of many calls, of which the median round counts.
+//! Measures the CPU time of a function as the median of several rounds.
 //!
-//! Processor time of the calling thread, so that another busy program on the machine does not count. Called by the programs
-//! in `src/bin`.
+//! Uses the CPU time of the calling thread, so that other programs on the machine affect it less.
 
 use std::{hint::black_box, time::Duration};
 
 use rustix::time::{ClockId, clock_gettime};
 
-/// Rounds of each measurement.
+/// Number of rounds of a measurement.
 pub const ROUNDS: usize = 9;
-/// What a round takes at least, and twice that at most.
+/// Minimum duration of a round. A round takes at most twice as long.
 const MIN_ROUND: Duration = Duration::from_millis(10);
 
-/// Nanoseconds of processor time that one call of `work` takes: the median of [`ROUNDS`] rounds.
+/// Returns the CPU time of one call of `work` in nanoseconds, the median of [`ROUNDS`] rounds.
 pub fn nanos<T>(mut work: impl FnMut() -> T) -> f64 {
     let mut calls = 1_u32;
     while timed(calls, &mut work) < MIN_ROUND && calls < u32::MAX / 4 {
@@ -22,7 +21,7 @@ pub fn nanos<T>(mut work: impl FnMut() -> T) -> f64 {
     median(rounds.collect())
 }
 
-/// The middle one; not a number if there is none.
+/// Returns the median, or NaN without values.
 pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)

@@ -1,7 +1,6 @@
-//! The work on one message, as closures to be called many times: each does what the product does, on a fixed sample.
+//! Closures that process a sample message as the product does, for the bench `codecs` and for `floorbench`.
 //!
-//! What they return keeps the compiler from leaving the work out, and lets a test see that it is done. Called by the bench
-//! `codecs` and by `floorbench`.
+//! Their results keep the compiler from removing the work, and let a test check it.
 
 use std::net::Ipv4Addr;
 
@@ -22,15 +21,15 @@ use spooky_bridge::{
 
 use crate::sample;
 
-/// What a server allows for a table that the peer fills.
+/// Size of the dynamic table.
 const TABLE: u32 = 4096;
 const MAX_SECTION: usize = 65_536;
-/// Bytes of body in a datagram of the upload that is measured.
+/// Body bytes in a datagram of the measured upload.
 const DATAGRAM: usize = 1200;
-/// Payload of its DATA frames.
+/// Payload length of the DATA frames of the upload.
 const FRAME: usize = 16_000;
 
-/// A QPACK section into fields, and the checks. Returns the number of fields.
+/// Decodes and checks a QPACK field section. Returns the number of fields.
 pub fn qpack_decode(request: &Fields) -> impl FnMut() -> usize + use<> {
     let section = sample::section(request);
     let (limits, rules) = (HeadLimits::default(), RequestRules::new(Protocol::Http3));
@@ -41,7 +40,7 @@ pub fn qpack_decode(request: &Fields) -> impl FnMut() -> usize + use<> {
     }
 }
 
-/// A HEADERS frame into a request that can go to a backend: frame, QPACK, checks, rewriting. Returns the number of fields.
+/// Converts a HEADERS frame to a request for a backend: frame, QPACK, checks, rewriting. Returns the number of fields.
 pub fn receive_request(request: &Fields) -> impl FnMut() -> usize + use<> {
     let frame = Bytes::from(sample::frame(1, &sample::section(request)));
     let (limits, rules) = (HeadLimits::default(), RequestRules::new(Protocol::Http3));
@@ -55,7 +54,7 @@ pub fn receive_request(request: &Fields) -> impl FnMut() -> usize + use<> {
     }
 }
 
-/// What changes on a request on its way to a backend, with a new request id each.
+/// Rewrites requests for a backend, each with a new request id.
 pub fn rewriting() -> impl FnMut(&mut RequestHead) {
     let client = forwarded::ForwardedClient::new(Ipv4Addr::new(192, 0, 2, 7).into(), 443);
     let mut count = 0_u64;
@@ -75,7 +74,7 @@ pub fn rewriting() -> impl FnMut(&mut RequestHead) {
     }
 }
 
-/// The HEADERS frame of the small answer. Returns its length.
+/// Encodes the HEADERS frame of the small response. Returns its length.
 pub fn encode_answer() -> impl FnMut() -> usize {
     let head = sample::answer();
     let mut out = Vec::with_capacity(512);
@@ -86,7 +85,7 @@ pub fn encode_answer() -> impl FnMut() -> usize {
     }
 }
 
-/// A request that was rewritten into an HPACK block, the dynamic table being warm. Returns its length.
+/// Encodes a rewritten request with HPACK and a filled dynamic table. Returns the length.
 pub fn hpack_encode(request: &Fields) -> impl FnMut() -> usize + use<> {
     let head = rewritten(request);
     let mut encoder = Encoder::new();
@@ -98,7 +97,7 @@ pub fn hpack_encode(request: &Fields) -> impl FnMut() -> usize + use<> {
     }
 }
 
-/// The HPACK block of the small answer into fields, the dynamic table being warm. Returns the number of fields.
+/// Decodes the HPACK block of the small response with a filled dynamic table. Returns the number of fields.
 pub fn hpack_decode() -> impl FnMut() -> usize {
     let [cold, warm] = answer_blocks();
     let mut decoder = Decoder::new(TABLE);
@@ -111,7 +110,7 @@ pub fn hpack_decode() -> impl FnMut() -> usize {
     }
 }
 
-/// A request out of the HTTP/2 client and the small answer into it. Returns the number of events, 2.
+/// Sends a request with the HTTP/2 client and receives the small response. Returns the number of events, 2.
 pub fn h2_round_trip(request: &Fields) -> impl FnMut() -> usize + use<> {
     let head = rewritten(request);
     let [cold, warm] = answer_blocks();
@@ -138,7 +137,7 @@ pub fn h2_round_trip(request: &Fields) -> impl FnMut() -> usize + use<> {
     }
 }
 
-/// A body of one DATA frame as it comes in datagrams. Returns the bytes of body.
+/// Receives a body of one DATA frame in datagrams. Returns the number of body bytes.
 pub fn receive_body() -> impl FnMut() -> usize {
     let limits = HeadLimits::default();
     let head = Bytes::from(sample::frame(1, &sample::section(&sample::h2load())));
@@ -164,7 +163,7 @@ fn rewritten(request: &Fields) -> RequestHead {
     head
 }
 
-/// The block of the small answer as the first of a connection, and as every later one.
+/// Returns the HPACK block of the small response for the first response of a connection and for later ones.
 fn answer_blocks() -> [Vec<u8>; 2] {
     let fields = sample::answer_fields();
     let mut encoder = Encoder::new();
@@ -180,7 +179,7 @@ fn put_answer(stream: u32, block: &[u8], input: &mut BytesMut) {
     input.extend_from_slice(&h2_frame(0, 1, stream, &[b'x'; sample::SMALL_BODY])); // DATA, END_STREAM
 }
 
-/// A frame of the far side (RFC 9113 4.1).
+/// Returns an HTTP/2 frame (RFC 9113 section 4.1).
 fn h2_frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let [_, len @ ..] = (payload.len() as u32).to_be_bytes();
     let mut frame = Vec::with_capacity(9 + payload.len());

@@ -1,8 +1,6 @@
-//! Measurements: what the parts of a request cost ([`codec`], [`aead`], [`udp`]), by which clock ([`clock`]), and a load
-//! generator over real QUIC ([`load`]).
+//! Benchmarks: costs of the parts of a request ([`codec`], [`aead`], [`udp`], [`clock`]), and a load generator ([`load`]).
 //!
-//! Called by the programs in `src/bin` and the bench in `benches`. It is no part of the product, and no test depends on how
-//! fast anything is.
+//! Not part of the product. No test depends on a measured time.
 #![forbid(unsafe_code)]
 #![allow(
     clippy::unwrap_used,

@@ -1,7 +1,6 @@
-//! A load generator over real QUIC: hyperium's `h3` on `quinn`, which share no HTTP code with the product.
+//! An HTTP/3 load generator: hyperium's `h3` on `quinn`, which share no HTTP code with the product.
 //!
-//! [`Plan`] says what to do, [`run`] does it, [`Report`] says what came of it. Only targets on loopback are accepted: it is an
-//! instrument for one's own machine. Called by the program `load`.
+//! [`run`] executes a [`Plan`] and returns a [`Report`]. Targets must be on loopback.
 
 mod client;
 mod plan;
@@ -28,19 +27,19 @@ use tally::Tally;
 pub use plan::{Arguments, Invalid, Plan};
 pub use report::{Cpu, Report};
 
-/// The requests that are still to be sent, shared by all streams.
-struct Tickets(AtomicU64);
+/// Number of requests that are not sent yet, shared by all streams.
+struct RequestCounter(AtomicU64);
 
-impl Tickets {
+impl RequestCounter {
     fn take(&self) -> bool {
         self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok()
     }
 }
 
-/// Opens all connections, then sends the requests, until all are answered or the time is over.
+/// Opens all connections, then sends the requests, until all are answered or the time limit is reached.
 ///
 /// # Errors
-/// When no socket can be bound, or the process to be watched is not there. What the server does is in the report.
+/// If no socket can be bound, or the process to measure does not exist. Errors of the server are in the report.
 pub async fn run(plan: &Plan) -> io::Result<Report> {
     let deadline = Instant::now() + plan.timeout;
     let cpu = plan.pid.map(CpuClock::of).transpose()?;
@@ -63,7 +62,7 @@ pub async fn run(plan: &Plan) -> io::Result<Report> {
     Ok(Report::new(plan, open, handshakes, tally, elapsed, cpu))
 }
 
-/// The open connections, what became of the others, and how long each handshake took.
+/// Returns the open connections, the failures of the others, and the durations of the handshakes.
 async fn connect(plan: &Plan, deadline: Instant) -> io::Result<(Vec<Connection>, Tally, Vec<Duration>)> {
     let mut dials = JoinSet::new();
     for _ in 0..plan.connections {
@@ -84,7 +83,7 @@ async fn connect(plan: &Plan, deadline: Instant) -> io::Result<(Vec<Connection>,
 }
 
 async fn send(plan: &Plan, connections: &[Connection], deadline: Instant) -> Tally {
-    let tickets = Arc::new(Tickets(AtomicU64::new(plan.requests)));
+    let tickets = Arc::new(RequestCounter(AtomicU64::new(plan.requests)));
     let job = Arc::new(Job::new(plan, deadline));
     let mut streams = JoinSet::new();
     for connection in connections {
@@ -94,7 +93,7 @@ async fn send(plan: &Plan, connections: &[Connection], deadline: Instant) -> Tal
                 let mut tally = Tally::default();
                 while Instant::now() < job.deadline && tickets.take() {
                     tally.add(job.request(&mut sender).await);
-                    if tally.gives_up() {
+                    if tally.must_stop() {
                         break;
                     }
                 }
@@ -104,7 +103,7 @@ async fn send(plan: &Plan, connections: &[Connection], deadline: Instant) -> Tal
     }
     let mut tally = Tally::default();
     while let Some(part) = streams.join_next().await {
-        // A panic of one stream is a fault of this program, and shows as requests without an outcome.
+        // A panic of a stream is a bug of this program and leaves requests without an outcome.
         tally.merge(part.unwrap_or_default());
     }
     tally

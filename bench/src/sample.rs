@@ -1,6 +1,4 @@
-//! The messages that are measured: what h2load sends, what a browser sends, and how a small file is answered.
-//!
-//! Called by [`crate::codec`].
+//! Sample messages: a request of h2load, a request of a browser, and the response with a small file.
 
 use spooky_bridge::{
     huffman, integer,
@@ -11,7 +9,7 @@ use spooky_bridge::{
     qpack,
 };
 
-/// Bytes of body of the small answer.
+/// Body length of the small response.
 pub const SMALL_BODY: usize = 58;
 
 const H2LOAD: [(&str, &str); 5] = [
@@ -58,34 +56,34 @@ const ANSWER: [(&str, &str); 7] = [
     ("accept-ranges", "bytes"),
 ];
 
-/// A request of the load generator h2load.
+/// Returns a request of the load generator h2load.
 pub fn h2load() -> Fields {
     fields(&H2LOAD)
 }
 
-/// A request of a browser: 20 fields, two crumbs of cookie.
+/// Returns a request of a browser: 20 fields, two of them `cookie`.
 pub fn browser() -> Fields {
     fields(&BROWSER)
 }
 
-/// The head of the answer with a small file.
+/// Returns the head of the small response.
 pub fn answer() -> ResponseHead {
     ResponseHead { status: 200, fields: fields(&ANSWER), content_length: Some(SMALL_BODY as u64) }
 }
 
-/// The same with `:status` as a field, as HTTP/2 carries it.
+/// Returns the fields of the small response, including `:status`.
 pub fn answer_fields() -> Fields {
     let mut lines = vec![(":status", "200")];
     lines.extend(ANSWER);
     fields(&lines)
 }
 
-/// A request after the checks.
+/// Returns the request head after the checks.
 pub fn checked(request: Fields) -> RequestHead {
     check::request(request, &HeadLimits::default(), &RequestRules::new(Protocol::Http3)).expect("a sound sample")
 }
 
-/// The field section as clients write it: what the static table has by its number, all other text in Huffman's code.
+/// Encodes a field section as clients do: static table references where possible, Huffman strings otherwise.
 pub fn section(fields: &Fields) -> Vec<u8> {
     let mut out = vec![0, 0];
     for field in fields.iter() {
@@ -94,7 +92,7 @@ pub fn section(fields: &Fields) -> Vec<u8> {
     out
 }
 
-/// The section in its HEADERS frame, or any other payload in a frame of this kind (RFC 9114 7.1).
+/// Returns an HTTP/3 frame (RFC 9114 section 7.1).
 pub fn frame(kind: u8, payload: &[u8]) -> Vec<u8> {
     let len = u16::try_from(payload.len()).ok().filter(|len| *len < 1 << 14).expect("a short payload");
     let mut out = vec![kind];
@@ -111,7 +109,7 @@ fn fields(lines: &[(&str, &str)]) -> Fields {
     fields
 }
 
-/// One line (RFC 9204 4.5.2, 4.5.4, 4.5.6): that of the product's encoder, with its strings coded anew.
+/// Appends a field line (RFC 9204 sections 4.5.2, 4.5.4, 4.5.6): that of the product's encoder with Huffman strings.
 fn put_line(field: &Field<'_>, out: &mut Vec<u8>) {
     let mut one = Fields::new();
     one.push(field.name, field.value);

@@ -1,6 +1,6 @@
-//! Datagrams over loopback, through the sockets of the product, both sides in one thread.
+//! Measures datagrams over loopback through the sockets of the product, with both sides in one thread.
 //!
-//! Sending over loopback includes the kernel's delivery to the receiver's queue. Called by `floorbench`.
+//! The cost of sending includes the delivery to the queue of the receiver, which the kernel does in the same call.
 
 use std::{
     io::{self, Error, ErrorKind},
@@ -13,37 +13,37 @@ use spooky_net::udp::{MAX_BURSTS, RecvBatch, SendBatch, SendOutcome, Transmit, U
 
 use crate::clock::median;
 
-/// Turns of each measurement: fill, send, receive.
+/// Number of turns of a measurement. A turn fills, sends and receives.
 const TURNS: usize = 1000;
-/// The kernel's buffers that are asked for.
+/// Requested size of the kernel buffers.
 const BUFFER: usize = 4 << 20;
-/// How long a datagram may take over loopback.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// Time limit for a datagram over loopback.
+const RECEIVE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Nanoseconds for each datagram.
+/// Nanoseconds per datagram.
 #[derive(Clone, Copy, Debug)]
 pub struct Cost {
-    /// To send it.
+    /// Time to send it.
     pub send: f64,
-    /// To receive it and take it out of its batch.
+    /// Time to receive it and split it from its batch.
     pub receive: f64,
 }
 
-/// What a turn of the sender consists of.
+/// What a turn sends.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
-    /// Bytes of a datagram.
+    /// Length of a datagram.
     pub size: usize,
-    /// Datagrams of a burst, which the kernel splits (GSO).
+    /// Datagrams per burst, which the kernel splits (GSO).
     pub burst: usize,
-    /// Bursts that one call sends at most.
+    /// Maximum number of bursts per call.
     pub bursts: usize,
 }
 
-/// The median over many turns.
+/// Returns the median cost of many turns.
 ///
 /// # Errors
-/// Those of the sockets, and [`ErrorKind::TimedOut`] when loopback loses datagrams.
+/// Errors of the sockets, and [`ErrorKind::TimedOut`] if loopback loses datagrams.
 pub fn cost(shape: Shape) -> io::Result<Cost> {
     let mut link = Link::new(shape)?;
     let (mut send, mut receive) = (Vec::with_capacity(TURNS), Vec::with_capacity(TURNS));
@@ -74,7 +74,7 @@ impl Link {
         let destination = server.local_addr()?;
         let bytes = shape.size * shape.burst;
         let (granted, _) = server.granted_buffers()?;
-        // A quarter of the buffer: the kernel counts its bookkeeping too.
+        // A quarter of the buffer, because the kernel counts its overhead too.
         let bursts = shape.bursts.min(MAX_BURSTS).min((granted / 4 / bytes).max(1));
         let segment_size = (shape.burst > 1).then_some(shape.size);
         let to = Transmit { destination, src_ip: Some(destination.ip()), ecn: Some(0b10), segment_size };
@@ -101,7 +101,7 @@ impl Link {
         }
     }
 
-    /// Takes this many datagrams; calls that find nothing do not count.
+    /// Receives this number of datagrams. Calls that return none are not measured.
     fn receive(&mut self, count: usize) -> io::Result<Duration> {
         let (begin, mut got, mut spent) = (Instant::now(), 0, Duration::ZERO);
         while got < count {
@@ -115,7 +115,7 @@ impl Link {
                     }
                     spent += start.elapsed();
                 }
-                Err(error) if error.kind() == ErrorKind::WouldBlock && begin.elapsed() < PATIENCE => {
+                Err(error) if error.kind() == ErrorKind::WouldBlock && begin.elapsed() < RECEIVE_TIMEOUT => {
                     thread::yield_now();
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(ErrorKind::TimedOut.into()),

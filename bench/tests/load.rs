@@ -1,4 +1,4 @@
-//! The load generator against h3's own server: what it counts is what happened.
+//! Tests the counts of the load generator with the server of `h3`.
 #![allow(
     clippy::unwrap_used,
     clippy::indexing_slicing,
@@ -23,7 +23,7 @@ use spooky_testkit::certs::{Authority, Files};
 
 const ANSWER: &[u8] = b"0123456789";
 
-/// A server on loopback and what came to it.
+/// A server on loopback with its counts.
 struct Server {
     address: SocketAddr,
     files: Files,
@@ -45,7 +45,7 @@ impl Server {
             while let Some(incoming) = endpoint.accept().await {
                 let counts = counts.clone();
                 tokio::spawn(async move {
-                    // A client that does not trust this server breaks the handshake off.
+                    // A client that does not trust this server aborts the handshake.
                     if let Ok(quic) = incoming.await {
                         serve(quic, counts.0, counts.1).await;
                     }
@@ -55,7 +55,7 @@ impl Server {
         Self { address, files: Files::write(&authority, &issued), requests, bytes }
     }
 
-    /// Runs with these arguments and a path; trusts the server's authority unless they say whom to trust.
+    /// Runs the load generator with these arguments. Trusts the server's authority unless they set another one.
     async fn load(&self, path: &str, arguments: &[&str]) -> Report {
         let url = format!("https://{}{path}", self.address);
         let ca = self.files.ca.to_str().unwrap();
@@ -90,7 +90,7 @@ async fn serve(quic: quinn::Connection, requests: Arc<AtomicU64>, bytes: Arc<Ato
             let length = if path == "/cut" { ANSWER.len() + 1 } else { ANSWER.len() };
             let status = if path == "/missing" { 404 } else { 200 };
             let head = Response::builder().status(status).header(CONTENT_LENGTH, length).body(()).unwrap();
-            // The far side may be gone; then there is nobody to answer.
+            // Fails if the client closed the connection.
             if stream.send_response(head).await.is_ok() && stream.send_data(Bytes::from_static(ANSWER)).await.is_ok() {
                 let _ = stream.finish().await;
             }

@@ -1,4 +1,4 @@
-//! Any bytes as a configuration file: a configuration or problems, never a panic, and what loads survives being written.
+//! Fuzzes the configuration file: parsing must not panic, and a valid configuration must load again after it is written.
 #![no_main]
 
 #[path = "../../crates/config/tests/checks/config.rs"]

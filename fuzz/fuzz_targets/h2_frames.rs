@@ -1,4 +1,4 @@
-//! All that a backend can send on an HTTP/2 connection.
+//! Fuzzes the HTTP/2 client with bytes of a backend.
 #![no_main]
 
 #[path = "../../crates/bridge/tests/checks/h2_frames.rs"]

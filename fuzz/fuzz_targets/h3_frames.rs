@@ -1,4 +1,4 @@
-//! Request streams and unidirectional streams of a client.
+//! Fuzzes HTTP/3 with request streams and unidirectional streams of a client.
 #![no_main]
 
 #[path = "../../crates/bridge/tests/checks/h3_frames.rs"]

@@ -1,4 +1,4 @@
-//! Field blocks of a backend.
+//! Fuzzes the HPACK decoder with field blocks of a backend.
 #![no_main]
 
 #[path = "../../crates/bridge/tests/checks/hpack.rs"]

@@ -1,4 +1,4 @@
-//! The checks and the rewriting of messages.
+//! Fuzzes the checks and the rewriting of messages.
 #![no_main]
 
 #[path = "../../crates/bridge/tests/checks/message.rs"]

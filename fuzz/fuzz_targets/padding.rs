@@ -1,4 +1,4 @@
-//! The frames of a client's QUIC packet.
+//! Fuzzes the removal of padding with the frames of a client's QUIC packet.
 #![no_main]
 
 #[path = "../../crates/bridge/tests/checks/padding.rs"]

@@ -1,4 +1,4 @@
-//! Field sections, Huffman strings and instruction streams of a client.
+//! Fuzzes QPACK with field sections, Huffman strings and instruction streams of a client.
 #![no_main]
 
 #[path = "../../crates/bridge/tests/checks/qpack.rs"]

@@ -1,4 +1,4 @@
-//! Method, authority and path of a request against a table of routes: never a panic, always the literal answer.
+//! Fuzzes route lookup: it must not panic, and must agree with a simple reference implementation.
 #![no_main]
 
 #[path = "../../crates/lb/tests/checks/route.rs"]

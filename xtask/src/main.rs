@@ -1,7 +1,5 @@
-//! Project automation: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask fuzz`, `cargo xtask release`.
-//!
-//! Defines what must pass before a change lands. Reads the source tree and imports nothing of the product. Called by people and
-//! by CI.
+//! Project automation: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask fuzz`, `cargo xtask release`. Imports nothing of
+//! the product.
 #![forbid(unsafe_code)]
 
 mod ci;
@@ -16,7 +14,7 @@ use std::process::ExitCode;
 const USAGE: &str = "\
 cargo xtask ci [--no-test]       everything that must pass: format, source rules, lints, documentation, tests, dependencies,
                                  20 s of each fuzz target
-cargo xtask tidy                 the source rules alone: layers, sizes, header comments, unsafe, words, links, log messages
+cargo xtask tidy                 the source rules alone: layers, sizes, header comments, unsafe, forbidden text, links, log messages
 cargo xtask fuzz TARGET [--seconds N] [--keep]
                                  runs one fuzz target (default 60 s); --keep merges what it found into the corpus
 cargo xtask fuzz                 lists the targets
@@ -42,8 +40,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Returns the root of the workspace: the parent of the crate directory that `cargo run` sets, else the current directory. The
-/// workspace that it was built in may be another one with the same target directory.
+/// Returns the root of the workspace: the parent of the crate directory that `cargo run` sets, else the current directory. Not
+/// that of compile time, because workspaces may share a target directory.
 fn root() -> PathBuf {
     let manifest_dir = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from);
     manifest_dir.as_deref().and_then(Path::parent).map_or_else(|| ".".into(), Path::to_owned)

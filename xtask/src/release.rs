@@ -1,7 +1,6 @@
-//! `cargo xtask release`: a profile-guided build of the product.
+//! `cargo xtask release`: builds the product with profile-guided optimization.
 //!
-//! Defines the order (build with counters, load, merge, build again) and the load. The load is the product's own demo, with
-//! its embedded backend, under this project's load generator: nothing but loopback, and no other program. Called by `main`.
+//! Builds with counters, runs the load generator against `spooky demo`, merges the counts and builds again.
 
 use std::{
     fs,
@@ -13,20 +12,20 @@ use std::{
 
 use crate::step::{Step, host};
 
-/// Target directory of these builds, below the workspace root.
+/// Target directory of these builds, relative to the workspace root.
 const FOLDER: &str = "target/guided";
 const PRODUCT: [&str; 4] = ["--package", "spooky", "--bin", "spooky"];
 const GENERATOR: [&str; 4] = ["--package", "spooky-bench", "--bin", "load"];
-/// The last line that the demo prints before it serves.
+/// The line that the demo prints when it is ready.
 const SERVING: &str = "Serving until Ctrl-C.";
 
-/// One kind of load: the arguments of the load generator, and the path that it asks for.
+/// A load: the arguments of the load generator, and the path that it requests.
 struct Load {
     arguments: &'static [&'static str],
     path: &'static str,
 }
 
-/// The typical load: many small requests at once, a single client, bodies both ways, new connections.
+/// Typical loads: many concurrent small requests, a single client, bodies in both directions, new connections.
 const LOADS: [Load; 5] = [
     Load { arguments: &["-c", "16", "-m", "16", "-n", "50000"], path: "/" },
     Load { arguments: &["-c", "1", "-m", "1", "-n", "10000"], path: "/" },
@@ -41,7 +40,7 @@ const LOADS: [Load; 5] = [
     Load { arguments: &["-c", "500", "-m", "1", "-n", "500"], path: "/" },
 ];
 
-/// Requests of one load that may fail: counters make the product slow, so it may refuse some.
+/// Number of requests of a load that may fail: the instrumented product is slow and may refuse some.
 const MAX_FAILED: &str = "100";
 
 pub(crate) fn run(root: &Path) -> Result<(), String> {
@@ -54,12 +53,12 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
 
     // The load generator needs no optimization.
     build(root, &host, GENERATOR, "").env("CARGO_PROFILE_RELEASE_LTO", "off").run()?;
-    // Both builds of the product must have the same profile of cargo's: it is part of the names by which counts are found.
-    build(root, &host, PRODUCT, &format!("-Cprofile-generate={}", shown(&counts))).run()?;
-    put_under_load(root, &built)?;
+    // Both builds of the product must use the same cargo profile, because symbol names in the counts depend on it.
+    build(root, &host, PRODUCT, &format!("-Cprofile-generate={}", text(&counts))).run()?;
+    run_loads(root, &built)?;
     merged(root, &merge, &counts, &profile)?;
-    // Separates code that ran from code that did not: fewer cache lines and pages.
-    let flags = format!("-Cprofile-use={} -Clink-arg=-Wl,-z,keep-text-section-prefix", shown(&profile));
+    // Separates executed from unexecuted code, which uses fewer cache lines and pages.
+    let flags = format!("-Cprofile-use={} -Clink-arg=-Wl,-z,keep-text-section-prefix", text(&profile));
     build(root, &host, PRODUCT, &flags).run()?;
 
     let product = root.join("target/release/spooky");
@@ -72,15 +71,15 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// A release build of one program. Naming the host keeps the flags off build scripts and macros.
+/// Returns the command of a release build. With an explicit host, the flags do not apply to build scripts and macros.
 fn build(root: &Path, host: &str, program: [&str; 4], flags: &str) -> Step {
     Step::cargo(root, &[&["build", "--release", "--locked", "--target", host][..], &program].concat())
         .env("RUSTFLAGS", flags)
-        .env("CARGO_TARGET_DIR", &shown(&root.join(FOLDER)))
+        .env("CARGO_TARGET_DIR", &text(&root.join(FOLDER)))
 }
 
-/// Starts the demo, runs every load against it, and stops it; at its end it writes its counts.
-fn put_under_load(root: &Path, built: &Path) -> Result<(), String> {
+/// Starts the demo, runs each load against it and stops it, which writes the counts.
+fn run_loads(root: &Path, built: &Path) -> Result<(), String> {
     let port = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|socket| socket.local_addr());
     let port = port.map_err(|error| format!("no free port: {error}"))?.port();
     let mut demo = Demo::start(&built.join("spooky"), port)?;
@@ -93,7 +92,7 @@ fn put_under_load(root: &Path, built: &Path) -> Result<(), String> {
     demo.stop()
 }
 
-/// The demo as a process of its own, which ends with this value.
+/// The process of the demo. Dropping it kills the process.
 struct Demo(Child);
 
 impl Demo {
@@ -111,12 +110,12 @@ impl Demo {
                 return Err("the demo ended before it served".to_owned());
             }
         }
-        // Its last output needs a reader.
+        // The demo blocks if nothing reads its output.
         std::thread::spawn(move || output.read_to_string(&mut String::new()));
         Ok(demo)
     }
 
-    /// Interrupts it and waits for its end, for which it has its own limits.
+    /// Interrupts the demo and waits for its end, which the demo itself limits.
     fn stop(&mut self) -> Result<(), String> {
         let interrupt = format!("kill -INT {}", self.0.id());
         let asked = Command::new("sh").args(["-c", &interrupt]).status();
@@ -132,12 +131,11 @@ impl Drop for Demo {
     }
 }
 
-/// Merges all counts into the profile.
 fn merged(root: &Path, program: &Path, counts: &Path, profile: &Path) -> Result<(), String> {
-    Step::program(root, program, &["merge", "--output", &shown(profile), &shown(counts)]).run()
+    Step::program(root, program, &["merge", "--output", &text(profile), &text(counts)]).run()
 }
 
-/// The program that merges counts, of the same LLVM as the compiler's.
+/// Returns the path of `llvm-profdata`, with the LLVM version of the compiler.
 fn profdata(root: &Path, host: &str) -> Result<PathBuf, String> {
     let sysroot = Step::program(root, Path::new("rustc"), &["--print", "sysroot"]).output()?;
     let sysroot = PathBuf::from(String::from_utf8_lossy(&sysroot).trim());
@@ -155,7 +153,7 @@ fn clear(folder: &Path) -> Result<(), String> {
     }
 }
 
-fn shown(path: &Path) -> String {
+fn text(path: &Path) -> String {
     path.to_string_lossy().into_owned()
 }
 

@@ -1,5 +1,4 @@
-//! A command of another program: prints it, runs it, and names it in the error if it fails. Called by `ci`, `fuzz` and
-//! `release`.
+//! Runs external commands. Prints each command, and names it in the error if it fails.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -12,7 +11,6 @@ pub(crate) struct Step {
 }
 
 impl Step {
-    /// `cargo` with these arguments.
     pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Self {
         let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
         let mut command = Command::new(cargo);
@@ -20,20 +18,18 @@ impl Step {
         Self { name: format!("cargo {}", arguments.join(" ")), command }
     }
 
-    /// Any program.
     pub(crate) fn program(root: &Path, program: &Path, arguments: &[&str]) -> Self {
         let mut command = Command::new(program);
         command.args(arguments).current_dir(root);
         Self { name: format!("{} {}", program.display(), arguments.join(" ")), command }
     }
 
-    /// Sets a variable of its environment.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.command.env(name, value);
         self
     }
 
-    /// Runs it with the terminal as its output.
+    /// Runs the command with the terminal as its output.
     pub(crate) fn run(mut self) -> Result<(), String> {
         eprintln!("==> {}", self.name);
         let began = Instant::now();
@@ -45,12 +41,12 @@ impl Step {
         Ok(())
     }
 
-    /// Whether it runs and succeeds, without showing anything.
+    /// Runs the command without output. Returns whether it succeeds.
     pub(crate) fn succeeds(mut self) -> bool {
         self.command.stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok_and(|status| status.success())
     }
 
-    /// Runs it and gives its standard output.
+    /// Runs the command and returns its standard output.
     pub(crate) fn output(mut self) -> Result<Vec<u8>, String> {
         let output =
             self.command.stderr(Stdio::inherit()).output().map_err(|error| format!("{}: {error}", self.name))?;
@@ -62,7 +58,8 @@ impl Step {
     }
 }
 
-/// The triple of this machine. Naming it to cargo keeps the instrumentation off build scripts and procedural macros.
+/// Returns the target triple of this machine. With an explicit target, flags do not apply to build scripts and procedural
+/// macros.
 pub(crate) fn host(root: &Path) -> Result<String, String> {
     let output = Step::program(root, Path::new("rustc"), &["-vV"]).output()?;
     let text = String::from_utf8_lossy(&output).into_owned();

@@ -1,4 +1,4 @@
-//! The floor of a machine: what the parts of a small proxied request cost that no design avoids, and their sum.
+//! Measures the minimum cost of proxying a small request on a machine, and the parts that it consists of.
 //!
 //! `cargo run --release -p spooky-bench --bin floorbench`
 #![forbid(unsafe_code)]
@@ -12,7 +12,7 @@ use spooky_bench::{
     udp::{self, Shape},
 };
 
-/// Datagrams that sixteen small requests, or their answers, share for each request: two for all.
+/// Datagrams per request if sixteen small requests, or their responses, share two datagrams.
 const SHARE: f64 = 2.0 / 16.0;
 
 /// A line of the table.
@@ -20,9 +20,9 @@ const SHARE: f64 = 2.0 / 16.0;
 struct Row {
     part: &'static str,
     nanos: f64,
-    /// How often a request needs it when it is alone on its connection.
+    /// How often a request needs it if it is alone on its connection.
     alone: f64,
-    /// How often each of sixteen requests at once needs it.
+    /// How often each of sixteen concurrent requests needs it.
     together: f64,
 }
 

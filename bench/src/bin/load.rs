@@ -1,4 +1,4 @@
-//! The load generator as a program: arguments in, a report out, exit code 1 if more requests failed than may.
+//! The program of the load generator. Exits with 1 if more requests failed than allowed.
 //!
 //! `cargo run --release -p spooky-bench --bin load -- --insecure https://127.0.0.1:9889/`
 #![forbid(unsafe_code)]

@@ -1,7 +1,6 @@
-//! One connection, and one request on it.
+//! A connection and its requests.
 //!
-//! Owns the endpoint (a UDP port for each connection, so that a server with several sockets spreads them) and the task that
-//! drives HTTP/3. Called by [`super::run`].
+//! Each connection has its own UDP port, so that a server with several sockets distributes them.
 
 use std::{
     future::{Future, poll_fn},
@@ -28,12 +27,12 @@ use super::{
 
 pub(super) type Sender = SendRequest<OpenStreams, Bytes>;
 
-/// `H3_NO_ERROR` (RFC 9114 8.1).
+/// `H3_NO_ERROR` (RFC 9114 section 8.1).
 const NO_ERROR: VarInt = VarInt::from_u32(0x100);
-/// How long the goodbye of a connection may take.
-const GOODBYE: Duration = Duration::from_millis(200);
+/// Time limit to close a connection.
+const CLOSE_TIMEOUT: Duration = Duration::from_millis(200);
 
-/// A socket on loopback that trusts as planned.
+/// Returns an endpoint on loopback with the TLS configuration of the plan.
 pub(super) fn endpoint(plan: &Plan) -> io::Result<Endpoint> {
     let crypto = plan.trust.client_config().map_err(io::Error::other)?;
     let crypto = QuicClientConfig::try_from(crypto).map_err(io::Error::other)?;
@@ -52,7 +51,7 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// The connection and the time of its handshake, or why there is none.
+    /// Opens a connection. Returns it with the duration of the handshake, or the reason of the failure.
     pub(super) async fn open(
         endpoint: Endpoint,
         address: SocketAddr,
@@ -78,13 +77,13 @@ impl Connection {
 
     pub(super) async fn close(self) {
         self.quic.close(NO_ERROR, b"");
-        // A server that does not answer the goodbye is no concern of the report.
-        let _ = timeout(GOODBYE, self.endpoint.wait_idle()).await;
+        // The report does not cover whether the server acknowledges the close.
+        let _ = timeout(CLOSE_TIMEOUT, self.endpoint.wait_idle()).await;
         self.driver.abort();
     }
 }
 
-/// The request that is sent again and again.
+/// The request that is sent repeatedly.
 pub(super) struct Job {
     uri: Uri,
     method: http::Method,
@@ -105,7 +104,7 @@ impl Job {
         }
     }
 
-    /// The status and the bytes of body, all of which came.
+    /// Returns the status and the length of the complete body.
     async fn exchange(&self, sender: &mut Sender) -> Result<(u16, u64), String> {
         let mut request = Request::builder().method(self.method.clone()).uri(self.uri.clone());
         if self.body.bytes > 0 {
@@ -133,7 +132,7 @@ impl Job {
     }
 }
 
-/// The reason without what differs from one request to the next.
+/// Returns the reason without parts that differ between requests.
 fn reason(error: &StreamError) -> String {
     match error {
         StreamError::RemoteTerminate { code, .. } => format!("reset by the server: {code}"),

@@ -1,6 +1,4 @@
-//! The command line of the load generator, and the plan that is made of it.
-//!
-//! Owns the bounds and the refusal of every target that is not on loopback. Called by the program `load`.
+//! The command line of the load generator, and its validation. Rejects targets that are not on loopback.
 
 use std::{
     fmt,
@@ -15,51 +13,51 @@ use http::{Method, Uri, uri::Scheme};
 
 use super::tls::Trust;
 
-/// Sends HTTP/3 requests over real QUIC to a server on this machine and reports what became of them.
+/// Sends HTTP/3 requests to a server on this machine and reports the results.
 #[derive(Clone, Debug, Parser)]
 #[command(name = "load", version, about)]
 pub struct Arguments {
-    /// What to ask for: https://127.0.0.1:PORT/PATH, or another name of loopback.
+    /// URL to request: https://127.0.0.1:PORT/PATH, or another name of loopback.
     pub url: String,
-    /// Connections, each with a UDP port of its own.
+    /// Number of connections, each with its own UDP port.
     #[arg(long, short = 'c', default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub connections: u32,
-    /// Requests at once on each connection.
+    /// Concurrent requests per connection.
     #[arg(long, short = 'm', default_value_t = 16, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub streams: u32,
-    /// Requests in all.
+    /// Total number of requests.
     #[arg(long, short = 'n', default_value_t = 10_000, value_parser = clap::value_parser!(u64).range(1..=10_000_000))]
     pub requests: u64,
-    /// The method.
+    /// Method.
     #[arg(long, default_value = "GET")]
     pub method: String,
-    /// Bytes of body of each request; 0: none.
+    /// Body length of each request; 0: no body.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u64).range(..=1 << 30))]
     pub body_bytes: u64,
-    /// Seconds after which all ends, answered or not.
+    /// Time limit in seconds.
     #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u64).range(1..=3600))]
     pub timeout: u64,
-    /// Certificates (PEM) to trust: authorities, or the server's own.
+    /// Certificates (PEM) to trust: authorities, or the certificate of the server.
     #[arg(long, value_name = "FILE", required_unless_present = "insecure", conflicts_with = "insecure")]
     pub ca: Option<PathBuf>,
     /// Trust any certificate.
     #[arg(long)]
     pub insecure: bool,
-    /// The name to ask for and to verify, if not the host of the URL.
+    /// Name for SNI and verification, if not the host of the URL.
     #[arg(long, value_name = "NAME")]
     pub server_name: Option<String>,
-    /// A process whose CPU time for each request is reported: the server.
+    /// Process id of the server, to report its CPU time per request.
     #[arg(long)]
     pub pid: Option<u32>,
-    /// Requests that may fail without the exit code saying so.
+    /// Number of requests that may fail without exit code 1.
     #[arg(long, value_name = "COUNT", default_value_t = 0)]
     pub max_failed: u64,
-    /// Threads of this program.
+    /// Number of threads of this program.
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     pub threads: u16,
 }
 
-/// A run, all of it valid.
+/// Validated arguments.
 #[derive(Clone, Debug)]
 pub struct Plan {
     pub(super) address: SocketAddr,
@@ -75,7 +73,7 @@ pub struct Plan {
     pub(super) pid: Option<u32>,
 }
 
-/// The body of each request, all of one byte.
+/// Body of a request, which repeats one byte.
 #[derive(Clone, Debug)]
 pub(super) struct Body {
     pub(super) bytes: u64,
@@ -83,7 +81,7 @@ pub(super) struct Body {
 }
 
 impl Body {
-    /// Bytes that are sent at once.
+    /// Maximum number of bytes per call.
     const PIECE: u64 = 64 * 1024;
 
     fn new(bytes: u64) -> Self {
@@ -98,16 +96,16 @@ impl Body {
     }
 }
 
-/// Why arguments make no plan.
+/// Why the arguments are invalid.
 #[derive(Debug)]
 pub enum Invalid {
     /// Not an `https` URL with a host.
     Url(String),
-    /// The host has no address, or one that is not on loopback.
+    /// The host has no address, or an address that is not on loopback.
     NotLoopback(String),
-    /// No method.
+    /// Invalid method.
     Method(String),
-    /// The file holds no certificates.
+    /// The file contains no certificates.
     Certificates(PathBuf, String),
 }
 
@@ -153,7 +151,7 @@ impl TryFrom<&Arguments> for Plan {
     }
 }
 
-/// The first address of the host, if all that it has are on loopback.
+/// Returns the first address of the host, if all its addresses are on loopback.
 fn loopback(host: &str, port: u16) -> Result<SocketAddr, Invalid> {
     let refused = || Invalid::NotLoopback(host.to_owned());
     let addresses: Vec<SocketAddr> = (host, port).to_socket_addrs().map_err(|_| refused())?.collect();

@@ -1,13 +1,11 @@
-//! The processor time of another process, all its threads together, as the kernel counts it in `/proc`.
-//!
-//! Called by [`super::run`].
+//! Reads the CPU time of another process, including all its threads, from `/proc`.
 
 use std::{fs, io, path::PathBuf, time::Duration};
 
-/// Where `utime` stands among the fields after the command's name; `stime` follows (fields 14 and 15 of `proc_pid_stat(5)`).
+/// Index of `utime` among the fields after the command name; `stime` follows (fields 14 and 15 of `proc_pid_stat(5)`).
 const UTIME: usize = 11;
 
-/// The clock of one process.
+/// CPU clock of a process.
 #[derive(Debug)]
 pub(super) struct CpuClock {
     stat: PathBuf,
@@ -15,14 +13,14 @@ pub(super) struct CpuClock {
 }
 
 impl CpuClock {
-    /// Errors: there is no such process.
+    /// Returns an error if the process does not exist.
     pub(super) fn of(pid: u32) -> io::Result<Self> {
         let ticks_per_second = rustix::param::clock_ticks_per_second().max(1);
         let clock = Self { stat: PathBuf::from(format!("/proc/{pid}/stat")), ticks_per_second };
         clock.read().map(|_| clock)
     }
 
-    /// User and system time since the process began. Of a process, not a thread: its threads that ended count too.
+    /// Returns user and system time since the start of the process, including threads that ended.
     pub(super) fn read(&self) -> io::Result<Duration> {
         let named = |error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", self.stat.display()));
         let text = fs::read_to_string(&self.stat).map_err(named)?;
@@ -30,13 +28,14 @@ impl CpuClock {
         Ok(Duration::from_nanos(ticks.saturating_mul(1_000_000_000 / self.ticks_per_second)))
     }
 
-    /// What the clock advances by.
+    /// Returns the resolution of the clock.
     pub(super) fn tick(&self) -> Duration {
         Duration::from_nanos(1_000_000_000 / self.ticks_per_second)
     }
 }
 
-/// The name stands in parentheses and may hold any character, so what counts begins after the last one.
+/// Returns the sum of user and system time. The command name is in parentheses and may contain any character, so the
+/// fields start after the last `)`.
 fn ticks(stat: &str) -> Option<u64> {
     let (_, fields) = stat.rsplit_once(')')?;
     let mut times = fields.split_whitespace().skip(UTIME).map(|field| field.parse::<u64>().ok());

@@ -1,45 +1,43 @@
-//! What came of a run, in numbers and as text.
-//!
-//! Called by the program `load`, which prints it, and by tests, which look at the numbers.
+//! The results of a run, as numbers and as text.
 
 use std::{collections::BTreeMap, fmt, time::Duration};
 
 use super::{plan::Plan, tally::Tally};
 
-/// Processor time of the process that was watched.
+/// CPU time of the measured process.
 #[derive(Clone, Copy, Debug)]
 pub struct Cpu {
     /// While the connections were opened.
     pub handshakes: Duration,
     /// While the requests ran.
     pub requests: Duration,
-    /// What its clock advances by.
+    /// Resolution of its clock.
     pub tick: Duration,
 }
 
-/// The outcome of all requests of a plan.
+/// Results of all requests of a plan.
 #[derive(Clone, Debug)]
 pub struct Report {
-    /// Complete answers by their status.
+    /// Complete responses by status.
     pub statuses: BTreeMap<u16, u64>,
-    /// Requests without a complete answer by the reason.
+    /// Requests without a complete response by reason.
     pub failures: BTreeMap<String, u64>,
-    /// Connections that did not open by the reason.
+    /// Connections that failed to open by reason.
     pub not_connected: BTreeMap<String, u64>,
-    /// Requests that were never sent: no connection was left, or the time was over.
+    /// Requests that were not sent, because no connection was left or the time limit was reached.
     pub unsent: u64,
-    /// Connections that opened.
+    /// Number of open connections.
     pub open: usize,
-    /// Bytes of body in complete answers.
+    /// Body bytes of complete responses.
     pub received: u64,
-    /// Bytes of body in the requests that were answered.
+    /// Body bytes of answered requests.
     pub sent: u64,
-    /// From the first request to the end of the last answer.
+    /// Time from the first request to the end of the last response.
     pub elapsed: Duration,
-    /// Of the process that was watched.
+    /// CPU time of the measured process.
     pub cpu: Option<Cpu>,
     title: String,
-    /// Microseconds, ascending.
+    /// Latencies in microseconds, ascending.
     latencies: Vec<u32>,
     handshakes: Vec<Duration>,
 }
@@ -76,33 +74,33 @@ impl Report {
         }
     }
 
-    /// Requests that were answered completely and with 2xx.
+    /// Returns the number of complete responses with a 2xx status.
     pub fn ok(&self) -> u64 {
         self.statuses.range(200..300).map(|(_, count)| count).sum()
     }
 
-    /// All others, those that were never sent included.
+    /// Returns the number of all other requests, including those that were not sent.
     pub fn failed(&self) -> u64 {
         self.answered() - self.ok() + self.failures.values().sum::<u64>() + self.unsent
     }
 
-    /// Complete answers of any status.
+    /// Returns the number of complete responses of any status.
     pub fn answered(&self) -> u64 {
         self.statuses.values().sum()
     }
 
-    /// Complete answers for each second.
+    /// Returns the number of complete responses per second.
     pub fn rate(&self) -> f64 {
         self.answered() as f64 / self.elapsed.as_secs_f64().max(f64::EPSILON)
     }
 
-    /// The latency that this part of the complete answers (0 to 1) did not exceed.
+    /// Returns the latency at this quantile (0 to 1) of the complete responses.
     pub fn latency(&self, part: f64) -> Option<Duration> {
         quantile(&self.latencies, part).map(|micros| Duration::from_micros(micros.into()))
     }
 }
 
-/// The smallest value that at least this part of the sorted values does not exceed.
+/// Returns the value at this quantile of the sorted values.
 #[expect(clippy::cast_sign_loss, reason = "the part is at least 0")]
 fn quantile<T: Copy>(sorted: &[T], part: f64) -> Option<T> {
     let rank = (part.clamp(0.0, 1.0) * sorted.len() as f64).ceil() as usize;

@@ -1,30 +1,27 @@
-//! What became of requests: counted by each stream, then put together.
-//!
-//! Called by [`super::run`]. At most one latency for each request, so the plan's number of requests bounds it.
+//! Counts of results. Each stream has its own, which are merged at the end.
 
 use std::{collections::BTreeMap, time::Duration};
 
-/// Failures of a stream one after the other, after which it sends no more: its connection is gone.
+/// Consecutive failures after which a stream stops, because its connection is lost.
 const MAX_FAILURES: u32 = 3;
 
-/// How one request ended.
+/// How a request ended.
 #[derive(Clone, Debug)]
 pub(super) enum Outcome {
-    /// With a complete answer.
+    /// A complete response.
     Answered { status: u16, took: Duration, received: u64 },
-    /// Without one, for this reason.
+    /// No complete response, with the reason.
     Failed(String),
 }
 
-/// Counts.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Tally {
     pub(super) statuses: BTreeMap<u16, u64>,
     pub(super) failures: BTreeMap<String, u64>,
     pub(super) not_connected: BTreeMap<String, u64>,
-    /// Microseconds from the request to the end of its answer.
+    /// Microseconds from the request to the end of its response. At most one for each request of the plan.
     pub(super) latencies: Vec<u32>,
-    /// Bytes of body of the complete answers.
+    /// Body bytes of complete responses.
     pub(super) received: u64,
     failures_in_a_row: u32,
 }
@@ -49,8 +46,8 @@ impl Tally {
         *self.not_connected.entry(reason).or_default() += 1;
     }
 
-    /// Whether the stream that is counted here is to send no more.
-    pub(super) fn gives_up(&self) -> bool {
+    /// Whether the stream must stop.
+    pub(super) fn must_stop(&self) -> bool {
         self.failures_in_a_row >= MAX_FAILURES
     }
 

@@ -1,6 +1,4 @@
-//! Whom the load generator trusts.
-//!
-//! Owns the verifier. Called by `plan` to read certificates and by `client` for each endpoint.
+//! TLS configuration and certificate verification of the load generator.
 
 use std::{path::Path, sync::Arc};
 
@@ -14,10 +12,10 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
 
-/// Which certificates are accepted.
+/// Certificates that are accepted.
 #[derive(Clone, Debug)]
 pub(super) enum Trust {
-    /// These, and what they have signed for the name that is asked for.
+    /// These, and those that they signed for the requested name.
     These(Arc<[CertificateDer<'static>]>),
     /// Any.
     Any,
@@ -33,7 +31,7 @@ impl Trust {
         Ok(Self::These(certificates.into()))
     }
 
-    /// TLS 1.3 with ALPN `h3`.
+    /// Returns a TLS 1.3 configuration with ALPN `h3`.
     pub(super) fn client_config(&self) -> Result<ClientConfig, Error> {
         let provider = Arc::new(aws_lc_rs::default_provider());
         let verifier = Arc::new(Verifier::new(self, &provider)?);
@@ -78,7 +76,7 @@ impl ServerCertVerifier for Verifier {
     ) -> Result<ServerCertVerified, Error> {
         let is_known = match &self.trust {
             Trust::Any => true,
-            // A server's own certificate, given as such: a person has vouched for it, whatever its names are.
+            // The user explicitly trusts this server certificate, so its names are not checked.
             Trust::These(certificates) => certificates.iter().any(|known| known == end_entity),
         };
         match &self.authorities {

@@ -1,12 +1,10 @@
-//! No clock, sockets and randomness in the code that decides.
-//!
-//! Lists the crates that are pure, and the calls that would make them impure.
+//! Forbids clocks, sockets and randomness in pure crates.
 
 use super::{File, Problem};
 
 /// Crates that take time and randomness as arguments. `config` reads files, so it is not one of them.
 const PURE: [&str; 2] = ["crates/bridge/src/", "crates/lb/src/"];
-/// Calls that they must not contain.
+/// Calls that pure crates must not contain.
 const IMPURE: [&str; 8] = [
     "Instant::now",
     "SystemTime::now",

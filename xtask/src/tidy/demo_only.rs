@@ -1,9 +1,8 @@
-//! Dependencies that only the demo and tests may use. The dependency graph does not show this, because it is about parts of one
-//! crate.
+//! Restricts some dependencies of the crate `spooky` to the demo and tests. `layers` checks dependencies of whole crates.
 
 use super::{File, Problem};
 
-/// In the sources of `spooky` only the demo, which has its own client and certificate, and tests may use these.
+/// Crates that only the demo, which has its own client and certificate, and tests may use.
 const DEMO_ONLY: [&str; 4] = ["quinn::", "h3_quinn::", "rcgen::", "spooky_testkit::"];
 const PROGRAM: &str = "spooky/src/";
 const DEMO: &str = "spooky/src/demo/";
@@ -21,7 +20,7 @@ pub(super) fn check(file: &File) -> Vec<Problem> {
         .collect()
 }
 
-/// Returns whether a path in `text` begins with this crate. The end of a longer name or path does not.
+/// Returns whether a path in `text` begins with this crate. A match inside a longer name or path does not count.
 fn begins(text: &str, path: &str) -> bool {
     text.match_indices(path).any(|(at, _)| {
         let before = text.get(..at).unwrap_or_default();

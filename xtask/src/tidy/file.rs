@@ -1,33 +1,33 @@
-//! A file that rules check, and a problem with its position. Used by every rule.
+//! Files that rules check, and problems with their positions.
 
 use std::fmt;
 use std::path::Path;
 
-/// A rule that is violated.
+/// A violation of a rule.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Problem {
-    pub(super) place: String,
+    pub(super) path: String,
     pub(super) line: usize,
     pub(super) text: String,
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}: {}", self.place, self.line, self.text)
+        write!(f, "{}:{}: {}", self.path, self.line, self.text)
     }
 }
 
 /// A file of the source tree.
 #[derive(Debug)]
 pub(crate) struct File {
-    /// Relative to the root, with `/`.
+    /// Path relative to the root, with `/`.
     pub(super) path: String,
     pub(super) text: String,
 }
 
 impl File {
     pub(super) fn problem(&self, line: usize, text: impl Into<String>) -> Problem {
-        Problem { place: self.path.clone(), line, text: text.into() }
+        Problem { path: self.path.clone(), line, text: text.into() }
     }
 
     pub(super) fn is_rust(&self) -> bool {

@@ -47,12 +47,12 @@ const PRODUCT_AND_PEERS: [&str; 10] = [
     "spooky",
     "spooky-testkit",
 ];
-/// Crates that are no part of the product.
+/// Crates that are not part of the product.
 const OUTSIDE: [&str; 3] = ["spooky-testkit", "spooky-bench", "xtask"];
-/// The crate that tests may import beside what their crate may.
+/// The crate that tests of any crate may import.
 const PEERS: &str = "spooky-testkit";
 
-/// Third-party crates (by the first part of their names) that only some crates of the product may import, and why.
+/// Third-party crates (by prefix of their names) that only some crates of the product may import, and why.
 const RESTRICTED: [(&str, &[&str], &str); 13] = [
     ("aws-lc-rs", &["spooky-edge"], "only `edge` derives QUIC keys; all other cryptography is in rustls"),
     ("quinn-proto", &["spooky-edge"], "only `edge` implements QUIC"),
@@ -120,26 +120,26 @@ pub(super) fn check(packages: &[Package]) -> Vec<Problem> {
 }
 
 fn check_package(package: &Package) -> Vec<Problem> {
-    let problem = |text: String| Problem { place: package.manifest.clone(), line: 1, text };
+    let problem = |text: String| Problem { path: package.manifest.clone(), line: 1, text };
     let Some((_, allowed)) = LAYERS.iter().find(|(name, _)| *name == package.name) else {
         return vec![problem(format!("crate `{}` has no layer", package.name))];
     };
     let mut problems = Vec::new();
     for (dependency, kind) in &package.dependencies {
         let ours = LAYERS.iter().any(|(name, _)| name == dependency);
-        let fine = allowed.contains(&dependency.as_str()) || (*kind == Kind::Dev && dependency == PEERS);
-        if ours && !fine {
+        let is_allowed = allowed.contains(&dependency.as_str()) || (*kind == Kind::Dev && dependency == PEERS);
+        if ours && !is_allowed {
             problems.push(problem(format!("`{}` may not import `{dependency}`", package.name)));
         }
         if *kind == Kind::Normal && !OUTSIDE.contains(&package.name.as_str()) {
-            problems.extend(strayed(&package.name, dependency).map(problem));
+            problems.extend(restricted(&package.name, dependency).map(problem));
         }
     }
     problems
 }
 
 /// Returns why crate `name` may not import a third-party crate, if so.
-fn strayed(name: &str, dependency: &str) -> Option<String> {
+fn restricted(name: &str, dependency: &str) -> Option<String> {
     let family = |entry: &&(&str, &[&str], &str)| {
         dependency == entry.0 || dependency.strip_prefix(entry.0).is_some_and(|rest| rest.starts_with(['-', '_']))
     };
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn arrows_point_down() {
+    fn dependencies_point_down() {
         assert_eq!(texts("spooky-lb", &[("spooky-bridge", Kind::Normal)]), [""; 0]);
         let up = texts("spooky-bridge", &[("spooky-lb", Kind::Normal)]);
         assert_eq!(up, ["`spooky-bridge` may not import `spooky-lb`"]);
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_crate_needs_a_place() {
+    fn a_new_crate_needs_a_layer() {
         assert_eq!(texts("spooky-attic", &[]), ["crate `spooky-attic` has no layer"]);
     }
 }

@@ -1,14 +1,13 @@
-//! References to the pages: a comment names a page by its path, and a section of it that exists; a page links to pages and
-//! sections that exist.
+//! Checks that comments and pages refer only to existing pages and sections.
 //!
-//! A number of a section resolves to nothing in the repository, so comments must not cite one.
+//! A comment must not cite the number of a section, because it cannot be checked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Component, Path, PathBuf};
 
 use super::{File, Problem};
 
-/// Words that must not stand before a number in a comment.
+/// Words that a number must not follow in a comment.
 const NUMBERED: [&str; 3] = ["behaviour", "config", "contract"];
 
 /// The sections of each page, by its path.
@@ -24,7 +23,7 @@ fn is_page(path: &str) -> bool {
     Path::new(path).extension().is_some_and(|extension| extension == "md")
 }
 
-/// The anchors that GitHub gives the headings of a page.
+/// Returns the anchors that GitHub generates for the headings of a page.
 fn sections(text: &str) -> BTreeSet<String> {
     lines_outside_code(text).filter_map(|(_, line)| line.strip_prefix('#')).map(anchor).collect()
 }
@@ -64,7 +63,7 @@ fn comments(file: &File, pages: &Pages) -> Vec<Problem> {
     problems
 }
 
-/// The paths of pages in a comment, each with its section.
+/// Returns the paths of pages in a comment, with their sections.
 fn page_paths(comment: &str) -> impl Iterator<Item = &str> {
     comment.match_indices("docs/").filter_map(|(at, _)| {
         let rest = comment.get(at..)?;
@@ -85,7 +84,7 @@ fn missing(target: &str, pages: &Pages) -> Option<String> {
     }
 }
 
-/// The links of a page to others.
+/// Checks the links of a page.
 fn page(file: &File, pages: &Pages) -> Vec<Problem> {
     if !is_page(&file.path) {
         return Vec::new();
@@ -104,7 +103,7 @@ fn page(file: &File, pages: &Pages) -> Vec<Problem> {
     problems
 }
 
-/// The path from the root of a link on the page `from`.
+/// Resolves a link on the page `from` to a path relative to the root.
 fn resolve(from: &str, link: &str) -> String {
     let mut path = PathBuf::new();
     for part in Path::new(from).parent().unwrap_or(Path::new("")).join(link).components() {

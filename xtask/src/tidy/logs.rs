@@ -19,7 +19,7 @@ type Message = (String, String);
 
 pub(super) fn check(files: &[File]) -> Vec<Problem> {
     let Some(page) = files.iter().find(|file| file.path == PAGE) else {
-        return vec![Problem { place: PAGE.to_owned(), line: 1, text: "the page is missing".to_owned() }];
+        return vec![Problem { path: PAGE.to_owned(), line: 1, text: "the page is missing".to_owned() }];
     };
     let mut listed = BTreeMap::new();
     let mut problems = Vec::new();
@@ -58,7 +58,7 @@ fn shown((level, text): &Message) -> String {
     format!("{level} `{text}`")
 }
 
-/// The message of a row: `| level | `text` | meaning |`.
+/// Returns the message of a table row: `| level | `text` | meaning |`.
 fn row(line: &str) -> Option<Message> {
     let mut cells = line.strip_prefix("| ")?.split(" | ");
     let level = cells.next().filter(|cell| LEVELS.contains(cell))?;
@@ -66,7 +66,7 @@ fn row(line: &str) -> Option<Message> {
     Some((level.to_owned(), normalized(text, ['<', '>'])))
 }
 
-/// The text with every placeholder written as `<>`.
+/// Replaces each placeholder by `<>`.
 fn normalized(text: &str, [open, close]: [char; 2]) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -86,7 +86,7 @@ fn messages(file: &File) -> Vec<(usize, Message)> {
     found
 }
 
-/// Looks for calls in the tokens and in all groups of them; `displayed` is the level of what `write!` writes.
+/// Collects the messages of all calls in the tokens. `displayed` is the level of messages written by `write!`.
 fn collect(tokens: TokenStream, displayed: Option<&str>, found: &mut Vec<(usize, Message)>) {
     let tokens: Vec<TokenTree> = tokens.into_iter().collect();
     let mut skipping = false;
@@ -113,7 +113,7 @@ fn collect(tokens: TokenStream, displayed: Option<&str>, found: &mut Vec<(usize,
     }
 }
 
-/// The level of the call whose arguments are the group after `before`, if it is one that logs.
+/// Returns the level of the log call whose arguments follow `before`, if it is one.
 fn level_of(before: &[TokenTree], arguments: &TokenStream, displayed: Option<&str>) -> Option<String> {
     let [.., name, bang] = before else { return None };
     if bang.to_string() != "!" {
@@ -129,7 +129,7 @@ fn level_of(before: &[TokenTree], arguments: &TokenStream, displayed: Option<&st
     }
 }
 
-/// The first string literal among the arguments themselves, with its line.
+/// Returns the first string literal of the arguments with its line.
 fn literal(arguments: &TokenStream) -> Option<(usize, String)> {
     arguments.clone().into_iter().find_map(|token| {
         let TokenTree::Literal(literal) = token else { return None };

@@ -1,18 +1,17 @@
-//! `cargo xtask tidy`: rules about the source that the compiler does not check.
+//! `cargo xtask tidy`: source rules that the compiler does not check.
 //!
-//! Owns the list of files, the list of rules and the report. Each rule is a function from a file (or all files, or the
-//! dependency graph) to problems, with a test that shows it failing. Called by `main` and by `ci`.
+//! A rule is a function from a file, all files or the dependency graph to problems, with a test that shows it failing.
 
 mod clock;
 mod cycles;
 mod demo_only;
 mod file;
+mod forbidden;
 mod layers;
 mod links;
 mod logs;
 mod size;
 mod source;
-mod words;
 
 use std::path::Path;
 
@@ -23,7 +22,7 @@ const SKIPPED: [&str; 6] = [".git", "target", "corpus", "artifacts", "node_modul
 /// Extensions of the text files that the rules check; files without an extension are checked too.
 const TEXT: [&str; 13] =
     ["rs", "md", "toml", "yaml", "yml", "json", "py", "sh", "service", "conf", "html", "txt", "lock"];
-/// Largest file that is read; larger ones are data.
+/// Maximum size of a checked file. Larger ones are data.
 const MAX_FILE_BYTES: u64 = 4 << 20;
 
 pub(crate) fn run(root: &Path) -> Result<(), String> {
@@ -45,7 +44,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
 }
 
 fn check(file: &File) -> Vec<Problem> {
-    let mut problems = words::check(file);
+    let mut problems = forbidden::check(file);
     if file.is_rust() {
         problems.extend(clock::check(file));
         problems.extend(demo_only::check(file));

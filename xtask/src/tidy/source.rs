@@ -1,6 +1,4 @@
-//! Rules about header comments, `unsafe`, and tests that do not run.
-//!
-//! `unsafe` is allowed in `crates/net` only, each use with its reason; every other crate forbids it.
+//! Requires header comments, restricts `unsafe` to `crates/net` with a reason for each use, and forbids ignored tests.
 
 use syn::spanned::Spanned;
 use syn::visit::{self, Visit};
@@ -13,7 +11,7 @@ const UNSAFE_CRATE: &str = "crates/net/";
 const FORBID: &str = "#![forbid(unsafe_code)]";
 /// Begins the reason for `unsafe`.
 const SAFETY: &str = "SAFETY:";
-/// The same in the documentation of an `unsafe fn`, for its callers.
+/// Begins the requirements of an `unsafe fn` in its documentation.
 const SAFETY_DOC: &str = "# Safety";
 
 pub(super) fn check_text(file: &File) -> Vec<Problem> {
@@ -52,7 +50,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Returns whether the comment (and attributes) directly above a line gives the reason.
+    /// Returns whether the comment (and attributes) directly above a line contains the reason.
     fn explained(&self, line: usize) -> bool {
         let above = self.lines.iter().take(line.saturating_sub(1)).rev();
         let mut comment =

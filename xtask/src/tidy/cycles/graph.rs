@@ -1,11 +1,11 @@
-//! Strongly connected components of a small graph. Called by the rule about cycles.
+//! Finds strongly connected components of a small graph.
 
 use std::collections::BTreeMap;
 
-/// For each node the nodes that it uses, with the line of the first use.
+/// For each node, the nodes that it uses with the line of the first use.
 pub(super) type Graph = Vec<BTreeMap<usize, usize>>;
 
-/// The components of more than one node, each sorted.
+/// Returns the components of more than one node, each sorted.
 pub(super) fn components(graph: &Graph) -> Vec<Vec<usize>> {
     let reach: Vec<Vec<bool>> = (0..graph.len()).map(|from| reachable(graph, from)).collect();
     let mut found = Vec::new();
@@ -25,7 +25,7 @@ pub(super) fn components(graph: &Graph) -> Vec<Vec<usize>> {
     found
 }
 
-/// Which nodes can be reached from a node by at least one step.
+/// Returns which nodes are reachable from a node in at least one step.
 fn reachable(graph: &Graph, from: usize) -> Vec<bool> {
     let mut seen = vec![false; graph.len()];
     let mut todo = vec![from];

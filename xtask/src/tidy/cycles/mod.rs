@@ -1,9 +1,8 @@
-//! Modules of one crate import each other in one direction only.
+//! Forbids import cycles between the modules of a crate.
 //!
-//! Builds, for each crate of the product, the graph "this file uses what that file defines", and reports every cycle in
-//! it. Re-exports are followed to the file that defines the item, so a `mod.rs` that only re-exports its children is not part
-//! of a cycle. An inherent `impl` in another file than its type's counts as a use in the direction of the call. Test code is
-//! left out.
+//! Builds the graph of files that use items of other files, and reports its cycles. Follows re-exports to the file that
+//! defines the item, so a `mod.rs` that only re-exports its children is not part of a cycle. Calling a method whose inherent
+//! `impl` is in another file than its type is a use of that file. Ignores test code.
 
 #![allow(clippy::indexing_slicing, reason = "indices of modules come from the list of modules itself")]
 
@@ -18,10 +17,8 @@ use graph::components;
 use module::Module;
 use resolve::Crate;
 
-/// Where crates of the product have their sources.
 const SOURCES: &str = "/src/";
 
-/// Checks the sources of all crates.
 pub(super) fn check(files: &[File]) -> Vec<Problem> {
     let mut crates: BTreeMap<&str, Vec<&File>> = BTreeMap::new();
     for file in files.iter().filter(|file| file.is_rust()) {
@@ -43,7 +40,7 @@ fn check_crate(files: &[&File]) -> Vec<Problem> {
         let (from, to) = (component[0], component.iter().find(|to| graph[component[0]].contains_key(to)));
         let line = to.and_then(|to| graph[from].get(to)).copied().unwrap_or(1);
         let text = format!("modules form an import cycle: {}", names.join(", "));
-        problems.push(Problem { place: modules[from].file.clone(), line, text });
+        problems.push(Problem { path: modules[from].file.clone(), line, text });
     }
     problems
 }

@@ -1,4 +1,4 @@
-//! What one file defines, re-exports and mentions. Reads syntax only; names are resolved elsewhere.
+//! Reads the items, imports, re-exports and paths of a file. `resolve` resolves the names.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,33 +10,33 @@ use syn::{
 
 use crate::tidy::File;
 
-/// A path as written, from its first segment, with its line.
+/// A path as written, with its line.
 pub(super) type Mention = (Vec<String>, usize);
 
-/// One file of a crate.
+/// A file of a crate.
 pub(super) struct Module {
-    /// The path of the file from the root of the workspace.
+    /// Path of the file relative to the root of the workspace.
     pub(super) file: String,
-    /// The module's path in its crate, `crate` for the root.
+    /// Path of the module in its crate, `crate` for the root.
     pub(super) name: String,
-    /// Names of items that are defined here.
+    /// Names of items that the file defines.
     pub(super) defines: BTreeSet<String>,
-    /// What each imported name stands for; `*` imports are in `globs`.
+    /// Path of each imported name, without glob imports.
     pub(super) imports: BTreeMap<String, (Vec<String>, usize)>,
-    /// Modules whose public names are all imported.
+    /// Paths of glob imports.
     pub(super) globs: Vec<Vec<String>>,
-    /// Names in `imports` that are passed on to others.
+    /// Names in `imports` that are re-exported.
     pub(super) exports: BTreeSet<String>,
     /// Paths in the code.
     pub(super) mentions: Vec<Mention>,
-    /// Methods of inherent implementations: the type as written, and the method's name.
+    /// Methods of inherent implementations: type as written, and name.
     pub(super) methods: Vec<(Vec<String>, String)>,
-    /// Methods that are called on `self` or `Self`, by the type as written and the method's name.
+    /// Method calls on `self` or `Self`: type as written, name, and line.
     pub(super) calls: Vec<(Vec<String>, String, usize)>,
 }
 
 impl Module {
-    /// Reads a file; `None` for tests and for what does not parse, which another rule reports.
+    /// Reads a file. Returns `None` for tests and for files that do not parse, which another rule reports.
     pub(super) fn read(file: &File) -> Option<Self> {
         let name = name(&file.path)?;
         let tree = syn::parse_file(&file.text).ok()?;
@@ -115,14 +115,14 @@ impl Module {
 /// Collects the paths and the method calls of an item.
 struct Reader<'a> {
     module: &'a mut Module,
-    /// The type of the inherent implementation that is being read.
+    /// Type of the current inherent implementation.
     owner: Vec<String>,
 }
 
 impl Visit<'_> for Reader<'_> {
     fn visit_item_use(&mut self, _: &syn::ItemUse) {}
 
-    /// `pub(super)` says who may use an item; it uses nothing.
+    /// Ignores `pub(super)`, which is not a use.
     fn visit_visibility(&mut self, _: &Visibility) {}
 
     fn visit_item_mod(&mut self, item: &syn::ItemMod) {
@@ -136,7 +136,7 @@ impl Visit<'_> for Reader<'_> {
             return;
         }
         self.owner = match &*item.self_ty {
-            syn::Type::Path(path) => words(&path.path),
+            syn::Type::Path(path) => segments(&path.path),
             _ => Vec::new(),
         };
         if item.trait_.is_none() {
@@ -161,13 +161,13 @@ impl Visit<'_> for Reader<'_> {
     }
 
     fn visit_path(&mut self, path: &syn::Path) {
-        let (words, line) = (words(path), path.span().start().line);
-        if let [first, method] = words.as_slice()
+        let (segments, line) = (segments(path), path.span().start().line);
+        if let [first, method] = segments.as_slice()
             && first == "Self"
         {
             self.module.calls.push((self.owner.clone(), method.clone(), line));
         }
-        self.module.mentions.push((words, line));
+        self.module.mentions.push((segments, line));
         visit::visit_path(self, path);
     }
 
@@ -181,11 +181,11 @@ impl Visit<'_> for Reader<'_> {
     }
 }
 
-fn words(path: &syn::Path) -> Vec<String> {
+fn segments(path: &syn::Path) -> Vec<String> {
     path.segments.iter().map(|segment| segment.ident.to_string()).collect()
 }
 
-/// The module of a file in `src`; `None` for a file of tests.
+/// Returns the module of a file in `src`, or `None` for a file of tests.
 fn name(path: &str) -> Option<String> {
     let (_, inside) = path.split_once("/src/")?;
     let inside = inside.strip_suffix(".rs")?;
@@ -196,7 +196,7 @@ fn name(path: &str) -> Option<String> {
     if matches!(words.last(), Some(&"mod" | &"lib" | &"main")) {
         words.pop();
     }
-    // A program's `main` uses its library by name; it is a crate of its own.
+    // `main` is a separate crate, which uses its library by name.
     if inside == "main" {
         return None;
     }
@@ -220,7 +220,7 @@ fn attributes(item: &Item) -> &[Attribute] {
     }
 }
 
-/// `#[cfg(test)]`, or a condition that names it.
+/// Whether the attributes contain `#[cfg(test)]` or another condition with `test`.
 fn is_for_tests(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("cfg")

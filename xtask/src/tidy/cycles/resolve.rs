@@ -1,13 +1,12 @@
-//! Which file defines what a path names. Knows modules, imports and re-exports; no types.
+//! Resolves paths to the files that define the items, by modules, imports and re-exports.
 
 use std::collections::{BTreeMap, HashMap};
 
 use super::{graph::Graph, module::Module};
 
-/// How many re-exports are followed for one name.
+/// Maximum number of re-exports that are followed for a name.
 const MAX_STEPS: usize = 16;
 
-/// The modules of a crate by their names.
 pub(super) struct Crate<'a> {
     modules: &'a [Module],
     by_name: HashMap<&'a str, usize>,
@@ -19,7 +18,7 @@ impl<'a> Crate<'a> {
         Self { modules, by_name }
     }
 
-    /// For each module the other modules that it uses.
+    /// Returns the modules that each module uses.
     pub(super) fn uses(&self) -> Graph {
         let mut graph: Graph = vec![BTreeMap::new(); self.modules.len()];
         let mut enter = |from: usize, to: Option<usize>, line: usize| {
@@ -45,13 +44,13 @@ impl<'a> Crate<'a> {
         graph
     }
 
-    /// Whether a path in the code is one word that only a child of the module has as its name: no value is a module.
+    /// Whether a path is a single name that only a child module has. It must be a variable, because a module is not a value.
     fn is_variable(&self, module: &Module, path: &[String]) -> bool {
         let [word] = path else { return false };
         !module.defines.contains(word) && self.by_name.contains_key(format!("{}::{word}", module.name).as_str())
     }
 
-    /// Calls of methods whose inherent implementation is in another file.
+    /// Adds calls of methods whose inherent implementation is in another file.
     fn calls(&self, enter: &mut impl FnMut(usize, Option<usize>, usize)) {
         let mut methods: HashMap<(usize, &str, &str), usize> = HashMap::new();
         for (at, module) in self.modules.iter().enumerate() {
@@ -70,7 +69,7 @@ impl<'a> Crate<'a> {
         }
     }
 
-    /// The module that defines what `path` names in module `at`; `None` for names of other crates.
+    /// Returns the module that defines the item `path` of module `at`, or `None` for names of other crates.
     fn item(&self, at: usize, path: &[String], steps: usize) -> Option<usize> {
         let steps = steps.checked_sub(1)?;
         let module = &self.modules[at];
@@ -92,7 +91,7 @@ impl<'a> Crate<'a> {
         if rest.is_empty() { Some(next) } else { self.item(next, rest, steps) }
     }
 
-    /// The same for a name that the module imports.
+    /// As `item`, for a name that the module imports.
     fn imported(&self, at: usize, path: &[String], steps: usize) -> Option<usize> {
         let module = &self.modules[at];
         let (first, rest) = path.split_first()?;

@@ -1,4 +1,4 @@
-//! Small crates, and the cycles in them.
+//! Tests the cycles of small crates.
 
 use super::*;
 use crate::tidy::file::sample;
@@ -29,7 +29,7 @@ fn a_parent_that_only_re_exports_is_no_part_of_a_cycle() {
     let parent = "mod one; mod two; pub use one::One; pub use two::Two;";
     let (one, two) = ("use super::Two;\npub struct One(Two);", "pub struct Two;");
     assert_eq!(texts(&[("m/mod.rs", parent), ("m/one.rs", one), ("m/two.rs", two)]), [""; 0]);
-    // Here it uses what it re-exports, and its child uses what it defines.
+    // The parent uses its re-export, and the child uses an item of the parent.
     let parent = "mod one; pub use one::One; pub struct P; fn f(_: One) {}";
     assert_eq!(texts(&[("m/mod.rs", parent), ("m/one.rs", "use super::P;\npub struct One(P);")]).len(), 1);
 }

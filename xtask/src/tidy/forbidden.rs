@@ -1,16 +1,14 @@
-//! Forbidden text: unfinished-work markers, catch-all module names, machine-specific paths.
-//!
-//! Checks every text file, because a note in a page is as unfinished as one in code.
+//! Forbidden text: unfinished-work markers, catch-all module names, machine-specific paths. Checks all text files.
 
 use std::path::Path;
 
 use super::{File, Problem};
 
-/// Marks of unfinished work, split so that this file passes its own rule.
+/// Markers of unfinished work, split so that this file passes the rule.
 const UNFINISHED: [&str; 3] = [concat!("TO", "DO"), concat!("FIX", "ME"), concat!("XX", "X")];
 /// Module names that could contain anything.
 const CATCH_ALL: [&str; 7] = ["util", "utils", "common", "helper", "helpers", "manager", "misc"];
-/// First parts of paths that exist on one machine only, split likewise.
+/// Prefixes of machine-specific paths, split likewise.
 const MACHINE: [&str; 4] = [concat!("/wo", "rk/"), concat!("/ro", "ot/"), concat!("/fa", "rm/"), concat!("/ho", "me/")];
 
 pub(super) fn check(file: &File) -> Vec<Problem> {
@@ -47,7 +45,7 @@ fn has_word(text: &str, word: &str) -> bool {
     })
 }
 
-/// Returns whether an absolute path begins in `text`: not as the rest of a longer path or address.
+/// Returns whether `text` contains an absolute path with this prefix. A match inside a longer path or URL does not count.
 fn has_path(text: &str, path: &str) -> bool {
     text.match_indices(path).any(|(at, _)| {
         let before = text.get(..at).unwrap_or_default();
