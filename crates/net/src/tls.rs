@@ -1,7 +1,8 @@
-//! TLS contexts for both sides: what certificates Spooky shows and to whom, and whom it believes. All of it is rustls
-//! with the aws-lc-rs provider; the exchange of bytes is done by the callers (`edge` and `transport`).
+//! TLS contexts for clients and backends, built with rustls and the aws-lc-rs provider. `edge` and `transport` run the
+//! handshakes.
 //!
-//! Everything here happens at start and at reload, off the request path, except [`CertificateStore`]'s choice per handshake.
+//! Everything here happens at start and at reload, off the request path, except that [`CertificateStore`] selects a
+//! certificate for each handshake.
 
 use std::sync::{Arc, LazyLock};
 
@@ -24,10 +25,10 @@ pub use material::{CertificateFiles, TlsMaterialError};
 pub use store::{CertificateStore, NamedCertificate, SelectionCounts, normalize_name};
 pub use x509::{expiry, subject};
 
-/// The algorithms in use: those of aws-lc-rs, with the hybrid X25519MLKEM768 preferred and X25519 accepted.
+/// Returns the algorithms in use: those of aws-lc-rs, with the hybrid X25519MLKEM768 preferred and X25519 accepted.
 ///
-/// Cipher suites are in the order of their cost. SHA-384, which AES-256-GCM comes with, makes a handshake dearer by
-/// some 40 us, as processors that have instructions for SHA-256 have none for it.
+/// Cipher suites are ordered by cost. SHA-384, which AES-256-GCM requires, adds about 40 us to a handshake, because
+/// processors with instructions for SHA-256 have none for it.
 fn provider() -> Arc<CryptoProvider> {
     static PROVIDER: LazyLock<Arc<CryptoProvider>> = LazyLock::new(|| {
         let mut provider = aws_lc_rs::default_provider();
@@ -49,7 +50,7 @@ fn cost(suite: CipherSuite) -> u8 {
     }
 }
 
-/// Whether this processor has instructions for AES. Without them the order above is not that of the costs.
+/// Returns whether this processor has instructions for AES. Without them the costs have a different order.
 fn has_aes() -> bool {
     #[cfg(target_arch = "x86_64")]
     return std::arch::is_x86_feature_detected!("aes");

@@ -1,4 +1,4 @@
-//! The client side: whom Spooky believes when it connects to a backend, and what it shows there.
+//! TLS contexts for connections to backends: trusted authorities, client certificates.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -17,26 +17,26 @@ use super::material::{CertificateFiles, TlsMaterialError, authorities, authoriti
 use super::provider;
 use super::verify::{AnyCertificate, AnyName};
 
-/// How connections to backends are to be secured.
+/// TLS options of connections to backends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientTlsOptions {
     /// The configuration section, for error texts: `upstream_tls` or `upstream.<u>.tls`.
     pub section: String,
-    /// Check chain and name. Without, any certificate does, but its key must be held by the peer.
+    /// Check chain and name. If false, any certificate is accepted, but the peer must have its key.
     pub verify_certificates: bool,
-    /// Check the name. Without, the chain still is.
+    /// Check the name. If false, only the chain is checked.
     pub strict_sni: bool,
-    /// PEM certificates of authorities.
+    /// PEM certificates of trusted authorities.
     pub ca_file: Option<PathBuf>,
-    /// Directory of PEM files (`.pem`, `.crt`, `.cer`) of authorities.
+    /// Directory of PEM files (`.pem`, `.crt`, `.cer`) of trusted authorities.
     pub ca_dir: Option<PathBuf>,
-    /// Also believe the authorities that the system believes.
+    /// Also trust the authorities that the system trusts.
     pub use_system_roots: bool,
-    /// Certificate shown to backends that ask; with `client_key` or not at all.
+    /// Certificate for backends that request one; set together with `client_key`.
     pub client_cert: Option<PathBuf>,
-    /// Its key.
+    /// Key of `client_cert`.
     pub client_key: Option<PathBuf>,
-    /// Protocols offered, preferred first.
+    /// Offered protocols, preferred first.
     pub alpn: Vec<Vec<u8>>,
 }
 
@@ -61,14 +61,14 @@ impl ClientTlsOptions {
         format!("{}.{name}", self.section)
     }
 
-    /// A number that changes when these options or the contents of the files that they name change. A reload keeps the
-    /// context, and with it the connections, of backends whose number stays.
+    /// Returns a number that changes if these options or the contents of their files change. A reload keeps the
+    /// context, and with it the connections, of backends with an unchanged number.
     pub fn fingerprint(&self) -> u64 {
         let mut hasher = DefaultHasher::new();
         format!("{self:?}").hash(&mut hasher);
         let files = [&self.ca_file, &self.client_cert, &self.client_key].into_iter().flatten().cloned();
         for file in files.chain(self.ca_dir.as_deref().map(pem_files).unwrap_or_default()) {
-            // A file that cannot be read is reported when the context is built.
+            // An unreadable file is reported when the context is built.
             (&file, fs::read(&file).ok()).hash(&mut hasher);
         }
         hasher.finish()
@@ -80,9 +80,9 @@ impl ClientTlsOptions {
     }
 }
 
-/// Builds the context for connections to backends. Sessions resume within it, so share one between workers.
+/// Builds the context for connections to backends. Workers share it, because sessions resume within one context.
 ///
-/// Errors: when a file or directory cannot be used, or certificates are to be checked without any authority.
+/// Errors: when a file or directory cannot be used, or certificates are to be verified without a trusted authority.
 pub fn config(options: &ClientTlsOptions) -> Result<Arc<ClientConfig>, TlsMaterialError> {
     let builder = ClientConfig::builder_with_provider(provider()).with_protocol_versions(&[&TLS13, &TLS12])?;
     let builder = builder.dangerous().with_custom_certificate_verifier(verifier(options)?);
@@ -108,7 +108,8 @@ fn verifier(options: &ClientTlsOptions) -> Result<Arc<dyn ServerCertVerifier>, T
     Ok(if options.strict_sni { verifier } else { Arc::new(AnyName(verifier)) })
 }
 
-/// Collects the authorities. Those of the configuration must all be usable, those of the system may be odd.
+/// Collects the trusted authorities. All of those in the configuration must be usable; unusable ones of the system are
+/// skipped.
 fn roots(options: &ClientTlsOptions) -> Result<RootCertStore, TlsMaterialError> {
     let mut roots = RootCertStore::empty();
     if let Some(path) = &options.ca_file {
@@ -123,7 +124,7 @@ fn roots(options: &ClientTlsOptions) -> Result<RootCertStore, TlsMaterialError> 
     Ok(roots)
 }
 
-/// The authorities in all PEM files of a directory. At least one; files without PEM blocks are passed over.
+/// Reads the authorities in all PEM files of a directory, at least one. Skips files without PEM blocks.
 fn directory(field: &str, path: &Path) -> Result<RootCertStore, TlsMaterialError> {
     let (field, owned) = (field.to_owned(), path.to_owned());
     match fs::metadata(path) {
@@ -141,7 +142,7 @@ fn directory(field: &str, path: &Path) -> Result<RootCertStore, TlsMaterialError
     Ok(found)
 }
 
-/// The files of a directory that may hold certificates, in the order of their names.
+/// Returns the files of a directory that may contain certificates, sorted by name.
 fn pem_files(directory: &Path) -> Vec<PathBuf> {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten().map(|entry| entry.path());
     let mut files: Vec<_> = entries

@@ -1,7 +1,7 @@
-//! Says in words for operators what rustls and webpki say in names of variants.
+//! Translates errors of rustls and webpki into sentences for operators.
 //!
-//! Both print parts of their errors as Rust's debug form (`Other(OtherError(CaUsedAsEndEntity))`). What an operator can cause
-//! or meet has a sentence here; the rest becomes words.
+//! Both libraries print parts of their errors in Rust's debug form (`Other(OtherError(CaUsedAsEndEntity))`). Errors
+//! that an operator can cause or meet have a sentence here; the names of the others are split into words.
 
 use std::fmt::Debug;
 
@@ -9,7 +9,7 @@ use rustls::pki_types::{ServerName, UnixTime};
 use rustls::{AlertDescription, CertRevocationListError, CertificateError, Error, InvalidMessage, PeerIncompatible};
 use x509_parser::time::ASN1Time;
 
-/// What went wrong in TLS, as a clause without capital letter and full stop.
+/// Returns a description of a TLS error, without a capital letter and full stop.
 pub fn explain(error: &Error) -> String {
     match error {
         Error::InvalidCertificate(error) => certificate(error),
@@ -67,7 +67,7 @@ fn certificate(error: &CertificateError) -> String {
         CertificateError::InvalidOcspResponse => "the OCSP response of the certificate is not valid",
         CertificateError::ApplicationVerificationFailure => "the certificate is not accepted",
         CertificateError::Other(error) => return other(&error.to_string()),
-        // A deprecated name that old verifiers give.
+        // A deprecated variant that old verifiers return.
         error if words(error) == "unsupported signature algorithm" => UNSUPPORTED_ALGORITHM,
         error => return format!("the certificate is not accepted: {}", words(error)),
     };
@@ -79,7 +79,7 @@ const WRONG_PURPOSE: &str =
     "the certificate is not made for this use: its extended key usage lacks server (or client) authentication";
 
 fn wrong_name(expected: &ServerName<'_>, presented: &[String]) -> String {
-    // Alternative names come as `DnsName("a.test")`.
+    // Alternative names have the form `DnsName("a.test")`.
     let name = |written: &String| match written.split_once('(') {
         Some((_, name)) => name.trim_end_matches(')').trim_matches('"').to_owned(),
         None => written.clone(),
@@ -110,7 +110,7 @@ fn revocation_list(error: &CertRevocationListError) -> String {
     text.to_owned()
 }
 
-/// Errors of webpki that rustls passes on by their names.
+/// Explains errors of webpki, which rustls passes on by name.
 fn other(text: &str) -> String {
     let name: String = text.chars().take_while(char::is_ascii_alphanumeric).collect();
     let text = match &*name {
@@ -133,7 +133,7 @@ fn other(text: &str) -> String {
         "MalformedDnsIdentifier" => "the certificate has an invalid DNS name",
         "InvalidSerialNumber" => "the certificate has an invalid serial number",
         "SignatureAlgorithmMismatch" => "the certificate names two different signature algorithms",
-        // Sentences stay what they are, and names get spaces.
+        // Sentences stay unchanged, and names are split into words.
         _ if name.len() == text.len() || text.contains('(') => return words(&name),
         _ => text,
     };
@@ -160,7 +160,7 @@ fn incompatible(error: &PeerIncompatible) -> String {
     text.to_owned()
 }
 
-/// What the peer said before it closed the connection (RFC 8446 section 6).
+/// Explains the alert with which the peer closed the connection (RFC 8446 section 6).
 fn alert(alert: AlertDescription) -> String {
     let text = match alert {
         AlertDescription::CloseNotify => "the peer closed the connection",
@@ -185,7 +185,7 @@ fn alert(alert: AlertDescription) -> String {
     text.to_owned()
 }
 
-/// The name at the start of a debug form as words: `NoCommonSuite { .. }` is `no common suite`.
+/// Splits the name at the start of a debug form into words: `NoCommonSuite { .. }` becomes `no common suite`.
 fn words(value: impl Debug) -> String {
     let debug = format!("{value:?}");
     let name = debug.trim_start_matches('"').chars().take_while(char::is_ascii_alphanumeric);

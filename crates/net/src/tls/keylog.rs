@@ -1,6 +1,6 @@
-//! Whether the secrets of connections are written out for a packet analyser: never, unless the operator asks for it.
+//! The key log: TLS secrets for a packet analyser, off unless the operator enables it.
 //!
-//! Owns the switch and the file. Called by the makers of contexts; switched by the command line before anything starts.
+//! This file owns the switch and the log file. The command line sets the switch before any context is created.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
@@ -9,15 +9,15 @@ use rustls::{KeyLog, KeyLogFile, NoKeyLog};
 
 static ALLOWED: AtomicBool = AtomicBool::new(false);
 
-/// Lets every context that is made from now on append its secrets to the file that `SSLKEYLOGFILE` names, on both sides
-/// of the proxy. Whoever has that file can read what was sent.
+/// Makes every context created from now on, on both sides of the proxy, append its secrets to the file that
+/// `SSLKEYLOGFILE` names. A reader of that file can decrypt the traffic.
 pub fn allow_key_log() {
     ALLOWED.store(true, Ordering::Relaxed);
 }
 
-/// Where a new context leaves its secrets.
+/// Returns the key log for a new context.
 pub(super) fn key_log() -> Arc<dyn KeyLog> {
-    // Opened once and early: a process that has given up its privileges may not be able to.
+    // Opened once and early, because a process that has dropped its privileges may not be able to.
     static FILE: LazyLock<Arc<KeyLogFile>> = LazyLock::new(|| Arc::new(KeyLogFile::new()));
     if ALLOWED.load(Ordering::Relaxed) { Arc::<KeyLogFile>::clone(&FILE) } else { Arc::new(NoKeyLog) }
 }

@@ -1,4 +1,4 @@
-//! Certificates, keys and authorities in files: reading them, and the texts for all that can be wrong with them.
+//! Reads certificates, keys, authorities and revocation lists, and reports errors in them.
 
 use std::fmt;
 use std::fs;
@@ -12,13 +12,13 @@ use spooky_config::pem::{self, Detail};
 
 use super::{explain, provider};
 
-/// What is wrong with TLS material. `Display` gives the text that operators see.
+/// An error in TLS material. `Display` gives the text for operators.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum TlsMaterialError {
-    /// A certificate file that was there when checked but cannot be loaded, and why.
+    /// A certificate file that was present when checked but cannot be loaded, and why.
     CertificateLoad(PathBuf, String),
-    /// A key file that was there when checked but cannot be loaded, and why.
+    /// A key file that was present when checked but cannot be loaded, and why.
     KeyLoad(PathBuf, String),
     /// A certificate that cannot be parsed.
     CertificateFormat,
@@ -26,31 +26,31 @@ pub enum TlsMaterialError {
     KeyFormat(PathBuf),
     /// A key that is encrypted.
     KeyEncrypted(PathBuf),
-    /// A PEM file with a block that would not be used, the configuration key that names it, and where.
+    /// A PEM file with a block that would not be used: configuration key, path and position.
     UnusedBlock(String, PathBuf, Detail),
-    /// A file without certificate, and the configuration key that names it.
+    /// A file without certificate, and its configuration key.
     NoCertificate(String, PathBuf),
-    /// A file without private key, and the configuration key that names it.
+    /// A file without private key, and its configuration key.
     NoKey(String, PathBuf),
-    /// A key (first) that belongs to another certificate (second).
+    /// A key (first) that does not match the certificate (second).
     KeyMismatch(PathBuf, PathBuf),
-    /// An OCSP response file that is not there.
+    /// A missing OCSP response file.
     OcspMissing(PathBuf),
-    /// A `server_name` (second) that the certificate (third) is not valid for, and the entry that says so.
+    /// The configuration section, its `server_name`, and the certificate that is not valid for that name.
     NotCovered(String, String, PathBuf),
-    /// A file or directory of authorities or revocations that is not there, and the configuration key that names it.
+    /// A missing file or directory of authorities or revocation lists, and its configuration key.
     AuthorityMissing(String, PathBuf),
     /// A `ca_dir` that is a file.
     NotADirectory(String, PathBuf),
     /// A `ca_dir` without certificates.
     EmptyDirectory(String, PathBuf),
-    /// A file of authorities or revocations that cannot be used, the configuration key that names it, and why.
+    /// A file of authorities or revocation lists that cannot be used, its configuration key, and why.
     Unusable(String, PathBuf, String),
-    /// A server without certificate; the section that should name one.
+    /// A server section without a certificate.
     NoServerCertificate(String),
-    /// A client that is to check certificates but has no authority to check them against; its section.
+    /// A client section that requires verification but has no trusted authority.
     NoTrustAnchor(String),
-    /// rustls refuses the combination.
+    /// An error of rustls.
     Rustls(Error),
 }
 
@@ -100,18 +100,18 @@ impl From<Error> for TlsMaterialError {
     }
 }
 
-/// A certificate chain and its key in two files.
+/// The files of a certificate chain and its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateFiles {
     /// The configuration section, for example `listen.tls.certificates[0]`.
     pub section: String,
-    /// PEM, the server's or client's own certificate first.
+    /// PEM chain, the end-entity certificate first.
     pub cert: PathBuf,
-    /// PEM: PKCS#8, PKCS#1 or SEC1.
+    /// PEM key: PKCS#8, PKCS#1 or SEC1.
     pub key: PathBuf,
-    /// DER OCSP response to be stapled.
+    /// DER OCSP response to staple.
     pub ocsp: Option<PathBuf>,
-    /// Whether the section's keys are `client_cert` and `client_key` (a client's), not `cert` and `key`.
+    /// Whether the configuration keys are `client_cert` and `client_key` (of a client), not `cert` and `key`.
     pub is_client: bool,
 }
 
@@ -120,7 +120,7 @@ impl CertificateFiles {
         format!("{}.{}{name}", self.section, if self.is_client { "client_" } else { "" })
     }
 
-    /// Reads the files and checks that they belong together.
+    /// Loads the files and checks that the key matches the certificate.
     pub fn load(&self) -> Result<CertifiedKey, TlsMaterialError> {
         let text = fs::read(&self.cert);
         let text = text.map_err(|error| TlsMaterialError::CertificateLoad(self.cert.clone(), reason(&error)))?;
@@ -133,7 +133,7 @@ impl CertificateFiles {
         Ok(certified)
     }
 
-    /// Reads the private key.
+    /// Loads the private key.
     pub fn private_key(&self) -> Result<PrivateKeyDer<'static>, TlsMaterialError> {
         let text = fs::read(&self.key);
         let text = text.map_err(|error| TlsMaterialError::KeyLoad(self.key.clone(), reason(&error)))?;
@@ -145,7 +145,6 @@ impl CertificateFiles {
         })
     }
 
-    /// Reads the key to `chain`.
     fn certify(&self, chain: Vec<CertificateDer<'static>>) -> Result<CertifiedKey, TlsMaterialError> {
         certify(chain, self.private_key()?).map_err(|error| match error {
             Error::InconsistentKeys(_) => TlsMaterialError::KeyMismatch(self.key.clone(), self.cert.clone()),
@@ -154,20 +153,20 @@ impl CertificateFiles {
     }
 }
 
-/// Puts a chain and its key together.
+/// Combines a chain and its key.
 ///
-/// Errors: `InconsistentKeys` when they do not match, others when the key is of no use.
+/// Errors: `InconsistentKeys` when they do not match, others when the key is unusable.
 pub(super) fn certify(chain: Vec<CertificateDer<'static>>, key: PrivateKeyDer<'static>) -> Result<CertifiedKey, Error> {
     let key = provider().key_provider.load_private_key(key)?;
     let certified = CertifiedKey::new(chain, key);
     match certified.keys_match() {
-        // A key that does not tell its public half cannot be compared.
+        // A key that does not expose its public half cannot be compared.
         Ok(()) | Err(Error::InconsistentKeys(InconsistentKeys::Unknown)) => Ok(certified),
         Err(error) => Err(error),
     }
 }
 
-/// The error for a file that should hold certificates.
+/// Returns the error for a file that should contain certificates.
 fn not_certificates(field: &str, path: &Path, fault: pem::Error) -> TlsMaterialError {
     match fault {
         pem::Error::NoBlock => TlsMaterialError::NoCertificate(field.to_owned(), path.to_owned()),
@@ -176,12 +175,12 @@ fn not_certificates(field: &str, path: &Path, fault: pem::Error) -> TlsMaterialE
     }
 }
 
-/// The authorities in the file `path`, which the configuration key `field` names. At least one.
+/// Loads the authorities in the file `path` of the configuration key `field`, at least one.
 pub(super) fn authorities(field: &str, path: &Path) -> Result<RootCertStore, TlsMaterialError> {
     pem::authorities(&read(field, path)?).map_err(|fault| not_certificates(field, path, fault))
 }
 
-/// The authorities in a file of a directory that `field` names; none if the file has no PEM block.
+/// Loads the authorities in a file of the directory `field`; none if the file has no PEM block.
 pub(super) fn authorities_if_any(field: &str, path: &Path) -> Result<RootCertStore, TlsMaterialError> {
     match pem::authorities(&read(field, path)?) {
         Err(pem::Error::NoBlock) => Ok(RootCertStore::empty()),
@@ -189,7 +188,7 @@ pub(super) fn authorities_if_any(field: &str, path: &Path) -> Result<RootCertSto
     }
 }
 
-/// The revocation lists in the file `path`, which the configuration key `field` names. At least one.
+/// Loads the revocation lists in the file `path` of the configuration key `field`, at least one.
 pub(super) fn revocations(
     field: &str,
     path: &Path,
@@ -212,7 +211,7 @@ fn read(field: &str, path: &Path) -> Result<Vec<u8>, TlsMaterialError> {
     })
 }
 
-/// The system's words alone, without Rust's `(os error 13)`.
+/// Returns the system's error text without Rust's suffix `(os error 13)`.
 fn reason(error: &io::Error) -> String {
     let text = error.to_string();
     match text.split_once(" (os error") {

@@ -1,4 +1,4 @@
-//! The server side: contexts for QUIC and TCP, client certificates, resumption.
+//! TLS contexts of listeners: QUIC and TCP, client certificates, session resumption.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -17,41 +17,42 @@ use super::keylog::key_log;
 use super::material::{TlsMaterialError, authorities, revocations};
 use super::{CertificateStore, explain, has_aes, provider};
 
-/// Sessions kept for 0-RTT, about 1 KiB each. The oldest makes room; its client then makes a full handshake.
+/// Maximum number of sessions kept for 0-RTT, about 1 KiB each. The oldest is evicted; its client then makes a full
+/// handshake.
 pub const MAX_SESSIONS: usize = 16_384;
 
-/// Whether clients show a certificate.
+/// Whether clients must present a certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum ClientAuth {
-    /// They are not asked.
+    /// No certificate is requested.
     #[default]
     Off,
-    /// They are asked; what they send must verify.
+    /// A certificate is requested; if one is sent, it must be valid.
     Request(ClientAuthorities),
-    /// Without one the handshake fails.
+    /// A certificate is required; the handshake fails without one.
     Require(ClientAuthorities),
 }
 
-/// Who vouches for clients.
+/// The authorities for client certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientAuthorities {
     /// The configuration section, for example `listen.tls.client_auth`.
     pub section: String,
     /// PEM certificates of the authorities.
     pub ca_file: PathBuf,
-    /// PEM revocation lists, checked for the whole chain: every issuer in it needs a list.
+    /// PEM revocation lists for the whole chain: every issuer in it needs a list.
     pub crl_file: Option<PathBuf>,
 }
 
-/// What the contexts of one listener are asked to be.
+/// TLS options of one listener.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServerOptions {
     /// Client certificates.
     pub client_auth: ClientAuth,
-    /// TLS 1.3 tickets per handshake; each costs processor time whether used or not.
+    /// TLS 1.3 tickets per handshake. Each costs processor time whether used or not.
     pub tickets: usize,
-    /// Accept 0-RTT data over QUIC. Sessions are then kept in this process and each is used once, which also is what
-    /// keeps early data from being replayed (RFC 8446 section 8.1).
+    /// Accept 0-RTT data over QUIC. Sessions are then kept in this process and used once each, which also prevents a
+    /// replay of early data (RFC 8446 section 8.1).
     pub early_data: bool,
 }
 
@@ -61,8 +62,8 @@ impl Default for ServerOptions {
     }
 }
 
-/// The memory of earlier sessions. Make one for the process, and pass it to every listener and at every reload:
-/// sessions then resume on any worker, and between QUIC and TCP.
+/// Keys and sessions for resumption. The process shares one between all listeners and reloads, so sessions resume on
+/// any worker, and between QUIC and TCP.
 #[derive(Clone)]
 pub struct Resumption {
     ticketer: Arc<dyn ProducesTickets>,
@@ -70,9 +71,9 @@ pub struct Resumption {
 }
 
 impl Resumption {
-    /// New keys, changed every six hours, and no sessions.
+    /// Creates keys, which are replaced every six hours, and an empty session cache.
     ///
-    /// Errors: when the system gives no random bytes.
+    /// Errors: when the system provides no random bytes.
     pub fn new() -> Result<Self, TlsMaterialError> {
         Ok(Self { ticketer: Ticketer::new()?, sessions: ServerSessionMemoryCache::new(MAX_SESSIONS) })
     }
@@ -95,10 +96,10 @@ pub struct Contexts {
 
 /// Builds the contexts of a listener.
 ///
-/// A resumed session is not asked for its certificate again, which may have expired or been revoked since. So where client
-/// certificates are asked for, no tickets are issued and nothing resumes.
+/// A resumed session does not present its certificate again, which may have expired or been revoked. So a listener that
+/// requests client certificates issues no tickets and resumes no sessions.
 ///
-/// Errors: when the authorities or revocations cannot be used.
+/// Errors: when the authorities or revocation lists cannot be used.
 pub fn contexts(
     store: &Arc<CertificateStore>,
     options: &ServerOptions,
@@ -115,20 +116,20 @@ pub fn contexts(
                 .with_client_cert_verifier(Arc::clone(&verifier))
                 .with_cert_resolver(Arc::<CertificateStore>::clone(store));
         config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-        // Every client that offers the cheapest suite gets it, as all of them are good.
+        // A client that offers the cheapest suite gets it, because all suites are secure.
         config.ignore_client_order = has_aes();
         config.key_log = key_log();
         config.send_tls13_tickets = if resumes { options.tickets } else { 0 };
         config.session_storage =
             if resumes { Arc::clone(&shared.sessions) } else { Arc::new(NoServerSessionStorage {}) };
-        // Without a ticketer tickets refer to the session storage.
+        // Without a ticketer, tickets refer to the session storage.
         if resumes && !options.early_data {
             config.ticketer = Arc::clone(&shared.ticketer);
         }
         Ok(config)
     };
     let mut quic = build(&[&TLS13], &[b"h3"])?;
-    // RFC 9001 section 4.6.1: QUIC limits early data by flow control, so all or nothing here.
+    // QUIC limits early data by flow control, so all or nothing is allowed here (RFC 9001 section 4.6.1).
     quic.max_early_data_size = if options.early_data && resumes { u32::MAX } else { 0 };
     let tcp = build(&[&TLS13, &TLS12], &[b"h2", b"http/1.1"])?;
     Ok(Contexts { quic: Arc::new(quic), tcp: Arc::new(tcp) })

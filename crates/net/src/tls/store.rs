@@ -1,4 +1,4 @@
-//! The certificates of one listener and which of them a client is shown.
+//! The certificates of one listener, and their selection by SNI.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -15,30 +15,30 @@ use super::material::{CertificateFiles, TlsMaterialError};
 use super::x509;
 use spooky_config::normalize_host;
 
-/// A certificate for clients that ask for one name.
+/// A certificate for one server name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamedCertificate {
     /// A DNS name, or `*.suffix` for all names below a suffix.
     pub server_name: String,
-    /// Where it is.
+    /// The files of the certificate.
     pub files: CertificateFiles,
 }
 
-/// How often each kind of choice was made.
+/// Numbers of selections.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct SelectionCounts {
-    /// The client's name is that of an entry.
+    /// By the exact name.
     pub exact: u64,
-    /// The client's name is below the suffix of an entry.
+    /// By a wildcard.
     pub wildcard: u64,
-    /// Another name, or none.
+    /// The default, for another name or none.
     pub fallback: u64,
 }
 
-/// The certificates of a listener. Unchanging: a reload makes a new one.
+/// The certificates of a listener. Immutable: a reload creates a new store.
 ///
-/// The choice is: the exact name, then the longest wildcard, then the default, which is the first entry where no
-/// default is configured. An unknown name is not refused.
+/// Selects by exact name, then by the longest wildcard, then the default, which is the first entry if no default is
+/// configured. An unknown name is not an error.
 pub struct CertificateStore {
     exact: HashMap<String, Arc<Entry>>,
     /// By suffix, without `*.`.
@@ -59,7 +59,7 @@ impl Entry {
         Self { certified: Arc::new(certified), names }
     }
 
-    /// Whether the certificate is valid for a host in normal form. A wildcard stands for exactly one label (RFC 9525
+    /// Returns whether the certificate is valid for a normalized host. A wildcard matches exactly one label (RFC 9525
     /// section 6.3).
     fn covers(&self, host: &str) -> bool {
         let below = host.split_once('.').map(|(_, suffix)| suffix);
@@ -67,15 +67,15 @@ impl Entry {
     }
 }
 
-enum Choice {
+enum Selection {
     Exact,
     Wildcard,
     Fallback,
 }
 
 impl CertificateStore {
-    /// Loads the files of one listener, whose section is `section` (as in `listen.tls`), and checks that every entry's
-    /// certificate is valid for the entry's name.
+    /// Loads the files of the listener with the configuration section `section` (for example `listen.tls`) and checks
+    /// that every certificate is valid for the name of its entry.
     pub fn load(
         section: &str,
         default: Option<&CertificateFiles>,
@@ -95,7 +95,7 @@ impl CertificateStore {
         Self::new(default, entries).ok_or_else(|| TlsMaterialError::NoServerCertificate(section.to_owned()))
     }
 
-    /// A store of certificates already loaded. `None` when there is none at all.
+    /// Creates a store of loaded certificates. Returns `None` if there is none.
     pub fn new(default: Option<CertifiedKey>, named: Vec<(String, CertifiedKey)>) -> Option<Self> {
         let (mut exact, mut wildcard) = (HashMap::new(), HashMap::new());
         let mut fallback = default.map(|certified| Arc::new(Entry::new(certified)));
@@ -111,36 +111,35 @@ impl CertificateStore {
         Some(Self { exact, wildcard, fallback: fallback?, counts: Default::default() })
     }
 
-    /// The certificate for a client that asks for `name`, or for none.
     #[cfg(test)]
-    pub(super) fn choose(&self, name: Option<&str>) -> &Arc<CertifiedKey> {
+    pub(super) fn select(&self, name: Option<&str>) -> &Arc<CertifiedKey> {
         &self.find(&normalize_name(name.unwrap_or_default())).1.certified
     }
 
-    /// The entry for a name in normal form.
-    fn find(&self, name: &str) -> (Choice, &Arc<Entry>) {
+    /// Returns the entry for a normalized name.
+    fn find(&self, name: &str) -> (Selection, &Arc<Entry>) {
         if let Some(entry) = self.exact.get(name) {
-            return (Choice::Exact, entry);
+            return (Selection::Exact, entry);
         }
         let mut rest = name;
         while let Some((_, suffix)) = rest.split_once('.') {
             if let Some(entry) = self.wildcard.get(suffix) {
-                return (Choice::Wildcard, entry);
+                return (Selection::Wildcard, entry);
             }
             rest = suffix;
         }
-        (Choice::Fallback, &self.fallback)
+        (Selection::Fallback, &self.fallback)
     }
 
-    /// Whether a request for `host` on a connection whose client asked for the name `sni` belongs to another entry
-    /// than the certificate in use, which is not valid for that host (RFC 9110 section 15.5.20: 421). Both names are in
-    /// normal form ([`normalize_name`], [`spooky_config::normalize_host`]). Allocates nothing.
+    /// Returns whether a request for `host`, on a connection with the server name `sni`, belongs to another entry than
+    /// the certificate in use, which is not valid for that host (RFC 9110 section 15.5.20: 421). Both names must be
+    /// normalized ([`normalize_name`], [`spooky_config::normalize_host`]). Does not allocate.
     pub fn is_misdirected(&self, sni: &str, host: &str) -> bool {
         if sni == host || self.exact.is_empty() && self.wildcard.is_empty() {
             return false;
         }
-        let (used, (choice, wanted)) = (self.find(sni).1, self.find(host));
-        !matches!(choice, Choice::Fallback) && !Arc::ptr_eq(used, wanted) && !used.covers(host)
+        let (used, (selection, wanted)) = (self.find(sni).1, self.find(host));
+        !matches!(selection, Selection::Fallback) && !Arc::ptr_eq(used, wanted) && !used.covers(host)
     }
 
     #[cfg(test)]
@@ -148,14 +147,14 @@ impl CertificateStore {
         self.fallback.covers(host)
     }
 
-    /// The choices made so far.
+    /// Returns the numbers of selections so far.
     pub fn selection_counts(&self) -> SelectionCounts {
         let [exact, wildcard, fallback] = self.counts.each_ref().map(|count| count.load(Ordering::Relaxed));
         SelectionCounts { exact, wildcard, fallback }
     }
 
-    /// Until when each certificate is valid, by the name of its entry; the default, also where it is the first entry,
-    /// is `default`. Certificates that do not tell are left out.
+    /// Returns when each certificate expires, by the name of its entry. The default is named `default`, even if it is
+    /// the first entry. Skips certificates that cannot be parsed.
     pub fn expiries(&self) -> Vec<(String, SystemTime)> {
         let named = self.exact.iter().map(|(name, entry)| (name.clone(), entry));
         let wild = self.wildcard.iter().map(|(suffix, entry)| (format!("*.{suffix}"), entry));
@@ -163,7 +162,7 @@ impl CertificateStore {
         all.filter_map(|(name, entry)| Some((name, x509::expiry(entry.certified.cert.first()?)?))).collect()
     }
 
-    /// Names of the entries, in no order.
+    /// Returns the names of the entries, unordered.
     pub fn names(&self) -> Vec<String> {
         let wild = self.wildcard.keys().map(|suffix| format!("*.{suffix}"));
         self.exact.keys().cloned().chain(wild).collect()
@@ -172,12 +171,12 @@ impl CertificateStore {
 
 impl ResolvesServerCert for CertificateStore {
     fn resolve(&self, client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let (choice, entry) = self.find(&normalize_name(client_hello.server_name().unwrap_or_default()));
+        let (selection, entry) = self.find(&normalize_name(client_hello.server_name().unwrap_or_default()));
         let [exact, wildcard, fallback] = &self.counts;
-        let count = match choice {
-            Choice::Exact => exact,
-            Choice::Wildcard => wildcard,
-            Choice::Fallback => fallback,
+        let count = match selection {
+            Selection::Exact => exact,
+            Selection::Wildcard => wildcard,
+            Selection::Fallback => fallback,
         };
         count.fetch_add(1, Ordering::Relaxed);
         Some(Arc::clone(&entry.certified))
@@ -190,16 +189,16 @@ impl fmt::Debug for CertificateStore {
     }
 }
 
-/// A name of SNI or of an entry in the form in which hosts are compared.
+/// Normalizes a name of SNI or of an entry for comparison with hosts.
 pub fn normalize_name(name: &str) -> String {
     let mut normal = Vec::with_capacity(name.len());
     normalize_host(name.as_bytes(), &mut normal);
     String::from_utf8(normal).unwrap_or_default()
 }
 
-/// Whether the certificate is valid for `name`, which may be `*.suffix`.
+/// Returns whether the certificate is valid for `name`, which may be `*.suffix`.
 fn covers(certified: &CertifiedKey, name: &str) -> bool {
-    // A wildcard of the certificate stands for exactly one label, so any label stands for all of them.
+    // A wildcard of the certificate matches any single label, so one label stands for all.
     let name = name
         .strip_prefix("*.")
         .map_or_else(|| normalize_name(name), |suffix| normalize_name(&format!("any-label.{suffix}")));

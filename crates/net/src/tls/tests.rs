@@ -1,8 +1,8 @@
-//! A small certificate authority and handshakes in memory, for the tests of this module.
+//! A certificate authority and handshakes in memory, for the tests of this module.
 
-mod choice;
 mod clients;
 mod files;
+mod selection;
 mod servers;
 
 use std::path::PathBuf;
@@ -20,7 +20,7 @@ use tempfile::TempDir;
 use super::material::certify;
 use super::*;
 
-/// An authority and a directory for the files that it hands out.
+/// An authority and a directory for its files.
 struct Authority {
     issuer: CertifiedIssuer<'static, KeyPair>,
     directory: TempDir,
@@ -48,7 +48,7 @@ impl Authority {
         let mut params = CertificateParams::new(Vec::new()).unwrap();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        // A name of its own: issuers are found by it.
+        // A unique name, because issuers are found by name.
         let key = KeyPair::generate().unwrap();
         params.distinguished_name.push(DnType::CommonName, format!("authority {:?}", key.public_key_raw()));
         let issuer = CertifiedIssuer::self_signed(params, key).unwrap();
@@ -74,7 +74,7 @@ impl Authority {
         params.distinguished_name = DistinguishedName::new();
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         let key = KeyPair::generate().unwrap();
-        // Any serial that no other certificate of this authority has.
+        // A serial number unique within this authority.
         let serial = rcgen::SerialNumber::from_slice(&key.public_key_raw()[1..9]);
         params.serial_number = Some(serial.clone());
         change(&mut params);
@@ -94,7 +94,7 @@ impl Authority {
         Issued { chain: vec![certificate.der().clone()], key, serial, files }
     }
 
-    /// What a client that believes this authority is configured to be.
+    /// Returns the options of a client that trusts this authority.
     fn trusting(&self, alpn: &[&[u8]]) -> client::ClientTlsOptions {
         client::ClientTlsOptions {
             ca_file: Some(self.ca_file()),
@@ -118,7 +118,7 @@ fn pass<A: SideData, B: SideData>(from: &mut ConnectionCommon<A>, to: &mut Conne
     Ok(!bytes.is_empty())
 }
 
-/// Hands bytes to and fro until both are silent, tickets included. Errors: of the side that first refuses.
+/// Exchanges bytes until both sides are silent, tickets included. Returns the error of the side that fails first.
 fn shake(client: &mut ClientConnection, server: &mut ServerConnection) -> Result<(), Error> {
     while pass(&mut *client, &mut *server)? | pass(&mut *server, &mut *client)? {}
     assert!(!client.is_handshaking() && !server.is_handshaking());

@@ -1,5 +1,5 @@
-//! Facts of a certificate that rustls does not tell: until when it is valid, its subject and its names. A certificate that
-//! cannot be read gives `None`, never a panic.
+//! Properties of a certificate that rustls does not expose: expiry, subject and DNS names. Invalid certificates give
+//! `None`, never a panic.
 
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
@@ -29,21 +29,21 @@ fn read(certificate: &[u8]) -> Option<X509Certificate<'_>> {
     X509Certificate::from_der(certificate).ok().map(|(_, certificate)| certificate)
 }
 
-/// Until when the DER `certificate` is valid (notAfter). Moments before 1970 are 1970.
+/// Returns when the DER `certificate` expires (notAfter). Times before 1970 become 1970.
 pub fn expiry(certificate: &[u8]) -> Option<SystemTime> {
     let seconds = u64::try_from(read(certificate)?.validity().not_after.timestamp()).unwrap_or_default();
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
-/// The subject of the DER `certificate` as text (RFC 4514): the most specific part first, as in `CN=a,O=b,C=c`. ASCII
-/// without control characters, and without white space at its ends: all else is escaped, so it is fit for a header
-/// field. Empty for an empty subject.
+/// Returns the subject of the DER `certificate` as text (RFC 4514), the most specific part first, for example
+/// `CN=a,O=b,C=c`. The text is valid as a field value: other characters than printable ASCII, and white space at its
+/// ends, are escaped. Empty for an empty subject.
 pub fn subject(certificate: &[u8]) -> Option<String> {
     name(read(certificate)?.subject().as_raw())
 }
 
-/// The DNS names among the alternative names of the DER `certificate`, in lower case. Empty if there are none, or if the
-/// certificate cannot be read.
+/// Returns the DNS names among the alternative names of the DER `certificate`, in lower case. Empty if there are none,
+/// or if the certificate is invalid.
 pub(super) fn dns_names(certificate: &[u8]) -> Vec<String> {
     let Some(certificate) = read(certificate) else { return Vec::new() };
     let Ok(Some(names)) = certificate.subject_alternative_name() else { return Vec::new() };
@@ -54,8 +54,8 @@ pub(super) fn dns_names(certificate: &[u8]) -> Vec<String> {
     dns.collect()
 }
 
-/// A name as text. The elements are walked here because `X509Name` leaves out what it cannot read at the end of a name or
-/// of one of its parts: the rest could be taken for the name of somebody else.
+/// Formats a name. Parses the elements itself because `X509Name` skips invalid data at the end of a name or of its
+/// parts, and the rest could be the name of someone else.
 fn name(der: &[u8]) -> Option<String> {
     let mut parts = Vec::new();
     for part in elements(single_element(der)?.data)? {
@@ -65,7 +65,7 @@ fn name(der: &[u8]) -> Option<String> {
     Some(parts.join(","))
 }
 
-/// One relative name, a set of at least one attribute: `CN=a` or `CN=a+UID=b`.
+/// Formats a relative name, a set of at least one attribute: `CN=a` or `CN=a+UID=b`.
 fn relative_name(set: &[u8]) -> Option<String> {
     let mut text = String::new();
     for attribute in elements(set)? {
@@ -78,7 +78,7 @@ fn relative_name(set: &[u8]) -> Option<String> {
     (!text.is_empty()).then_some(text)
 }
 
-/// The elements that `der` consists of.
+/// Splits `der` into its elements.
 fn elements(mut der: &[u8]) -> Option<Vec<Any<'_>>> {
     let mut found = Vec::new();
     while !der.is_empty() {
@@ -111,8 +111,8 @@ fn push_attribute(text: &mut String, kind: &[u8], value: &Any<'_>) -> Option<()>
     Some(())
 }
 
-/// The value of an attribute, escaped (RFC 4514 section 2.4). White space at its ends is escaped by number: after a mere
-/// backslash it would still be white space at the end of a field value, which is no part of it.
+/// Appends the escaped value of an attribute (RFC 4514 section 2.4). White space at its ends is escaped in hex, because
+/// after a backslash it would still be at the end of a field value and be removed.
 fn push_escaped(text: &mut String, value: &[u8]) {
     for (index, byte) in value.iter().enumerate() {
         let is_edge = index == 0 || index + 1 == value.len();
@@ -136,8 +136,9 @@ fn push_hex(text: &mut String, bytes: &[u8]) {
     }
 }
 
-/// An object identifier in dotted form (X.690 section 8.19). `None` if it does not end, or a number is beyond 64 bits:
-/// cut short it could be taken for another. (`Oid` takes the first byte for the first two numbers, which 2.999 is not.)
+/// Appends an object identifier in dotted form (X.690 section 8.19). Returns `None` if it is incomplete or a number
+/// exceeds 64 bits, because a truncated one could be another identifier. (`Oid` takes the first byte for the first two
+/// numbers, which is wrong for 2.999.)
 fn push_oid(text: &mut String, encoded: &[u8]) -> Option<()> {
     let mut value = 0_u64;
     let mut is_first = true;

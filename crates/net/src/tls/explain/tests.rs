@@ -1,4 +1,4 @@
-//! The sentences, and that no error is without words.
+//! The sentences, and a description for every error.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,7 +7,7 @@ use rustls::{InconsistentKeys, OtherError, PeerMisbehaved};
 
 use super::*;
 
-/// What webpki prints: the name of the variant.
+/// Formats an error like webpki: the name of the variant.
 #[derive(Debug)]
 struct Webpki(&'static str);
 
@@ -133,7 +133,7 @@ const WEBPKI: [&str; 44] = [
     "UnsupportedSignatureAlgorithm",
 ];
 
-/// Whether a text has a name of a variant or another mark of a debug form.
+/// Returns whether a text contains a variant name or another mark of a debug form.
 fn is_debug(text: &str) -> bool {
     let is_name = |word: &str| {
         let letters = word.as_bytes();

@@ -1,4 +1,4 @@
-//! Whom Spooky believes when it connects.
+//! Verification of backends.
 
 use rustls::CertificateError;
 
@@ -52,7 +52,7 @@ fn an_expired_certificate_is_refused_unless_nothing_is_checked() {
     }
 }
 
-/// Not checking certificates is no reason to talk to someone who does not have the key.
+/// Even without verification, the peer must have the key of its certificate.
 #[test]
 fn a_peer_without_the_key_is_refused_even_unverified() {
     let authority = Authority::new();

@@ -1,4 +1,4 @@
-//! Every text about files, as operators see it.
+//! The error texts about files.
 
 use super::*;
 

@@ -1,4 +1,4 @@
-//! The contexts of a listener, seen by clients.
+//! The contexts of a listener, tested with clients.
 
 use std::io::{Read, Write};
 
@@ -137,7 +137,7 @@ fn without_tickets_nothing_resumes() {
     assert_eq!(kind(&client, &contexts.quic), HandshakeKind::Full);
 }
 
-/// Early data is taken once per ticket, and never where it is off.
+/// Early data is accepted once per ticket, and never if it is off.
 #[test]
 fn early_data_is_single_use() {
     let authority = Authority::new();
@@ -153,7 +153,7 @@ fn early_data_is_single_use() {
         data.write_all(b"GET").unwrap();
         let mut hello = Vec::new();
         client.write_tls(&mut hello).unwrap();
-        // Twice the same bytes: the second is a replay.
+        // The same bytes twice: the second is a replay.
         let accept = || {
             let mut server = ServerConnection::new(Arc::clone(&contexts.quic)).unwrap();
             server.read_tls(&mut hello.as_slice()).unwrap();
@@ -218,8 +218,8 @@ fn a_client_without_certificate_is_told_so() {
     assert_eq!(told, Error::AlertReceived(AlertDescription::CertificateRequired));
 }
 
-/// A resumed session is not asked for its certificate again, so where one is asked for nothing resumes: neither sessions of a
-/// listener that did not ask, nor its own, by TLS 1.3 or 1.2.
+/// A resumed session does not present its certificate, so a listener that requests one resumes nothing: neither
+/// sessions of a listener without client certificates nor its own, by TLS 1.3 or 1.2.
 #[test]
 fn nothing_resumes_where_client_certificates_are_asked_for() {
     let authority = Authority::new();
@@ -299,7 +299,7 @@ fn authorities_of_clients_must_be_usable() {
     assert_eq!(error(authority.ca_file(), Some(text)), expected);
 }
 
-/// A server that shows a certificate whose key it does not have.
+/// A server that presents a certificate without having its key.
 #[derive(Debug)]
 pub(super) struct Impostor(pub(super) Arc<rustls::sign::CertifiedKey>);
 

@@ -1,4 +1,4 @@
-//! Which certificate a client is shown.
+//! Selection of certificates.
 
 use std::time::{Duration, SystemTime};
 
@@ -11,9 +11,9 @@ fn store(authority: &Authority, default: Option<&[&str]>, named: &[(&str, &[&str
     CertificateStore::new(default.map(|sans| authority.issue(sans).certified()), entries.collect()).unwrap()
 }
 
-/// The subject of the chosen certificate tells which one it is.
+/// Identifies the selected certificate by its subject.
 fn chosen(store: &CertificateStore, name: Option<&str>) -> String {
-    subject(&store.choose(name).cert[0]).unwrap()
+    subject(&store.select(name).cert[0]).unwrap()
 }
 
 #[test]
@@ -112,7 +112,7 @@ fn requests_for_a_name_of_another_entry_are_misdirected() {
     }
 }
 
-/// What a certificate covers is read here for each request, and by rustls for each handshake: both must agree.
+/// The names of a certificate are parsed here for each request, and by rustls for each handshake; both must agree.
 #[test]
 fn names_of_certificates_are_those_that_rustls_sees() {
     let authority = Authority::new();
@@ -152,7 +152,7 @@ fn expiry_and_subject_are_read() {
     assert_eq!(store.names(), ["b.test"]);
 }
 
-/// The parser leaves out what it cannot read at the end of a name; the rest could be the name of somebody else.
+/// The parser skips invalid data at the end of a name; the rest could be the name of someone else.
 #[test]
 fn a_subject_of_which_only_the_beginning_is_readable_is_not_told() {
     let issued = Authority::new().issue_with(&["a.test"], |params| {
@@ -162,14 +162,14 @@ fn a_subject_of_which_only_the_beginning_is_readable_is_not_told() {
     });
     let mut der = issued.chain[0].to_vec();
     assert_eq!(subject(&der).as_deref(), Some("O=others,CN=admin"));
-    // The set that holds the organization, 2.5.4.10, becomes something else.
+    // Change the tag of the set with the organization, 2.5.4.10.
     let organization = der.windows(5).position(|bytes| bytes == [0x06, 3, 0x55, 4, 10]).unwrap();
     assert_eq!(der[organization - 4], 0x31);
     der[organization - 4] = 0x32;
     assert_eq!(subject(&der), None);
 }
 
-/// A certificate cut or changed anywhere is read or refused, never a panic.
+/// A certificate truncated or changed anywhere is parsed or rejected, never a panic.
 #[test]
 fn damaged_certificates_are_harmless() {
     let der = Authority::new().issue(&["a.test"]).chain[0].to_vec();
