@@ -7,7 +7,6 @@ use super::{
     state::{Admission, Context, Exchange, Next},
     tag::Tag,
 };
-use spooky_lb::time::Nanos;
 use std::rc::Rc;
 
 impl Exchanges {
@@ -18,10 +17,10 @@ impl Exchanges {
         tag: Tag,
         event: impl FnOnce(&mut Exchange, &mut Context<'_, I>) -> Next,
     ) {
-        let Self { table, clock, state, .. } = self;
+        let (now, epoch) = (io.now(), self.state.epoch);
+        let nanos = self.nanos(now);
+        let Self { table, clock, .. } = self;
         let Some(exchange) = table.get_mut(tag.0) else { return };
-        let (now, epoch) = (io.now(), state.epoch);
-        let nanos = Nanos::since(epoch, now);
         match event(exchange, &mut Context { io, rng: clock.rng(), now, nanos, epoch }) {
             Next::Continue => self.arm(tag),
             Next::WaitForBudget => {

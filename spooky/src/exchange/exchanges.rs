@@ -10,6 +10,8 @@ use std::{rc::Rc, sync::Arc, task::Waker, time::Instant};
 
 /// All exchanges of a worker.
 pub(crate) struct Exchanges {
+    /// The time of this turn, as the system and as the decisions count it.
+    turn: (Instant, Nanos),
     pub(super) table: Table<Exchange>,
     pub(super) counts: RequestCounts,
     pub(super) wheel: Wheel<Tag>,
@@ -31,6 +33,7 @@ impl Exchanges {
     /// No exchanges yet, on the worker with this number.
     pub(crate) fn new(state: Arc<State>, snapshot: WorkerSnapshot, clock: Clock, worker: usize, now: Instant) -> Self {
         Self {
+            turn: (now, Nanos::since(state.epoch, now)),
             table: Table::default(),
             counts: RequestCounts::default(),
             wheel: Wheel::new(now),
@@ -71,6 +74,7 @@ impl Exchanges {
     /// Sets the time of this turn.
     pub(crate) fn advance(&mut self, now: Instant) {
         self.clock.advance(now);
+        self.turn = (now, Nanos::since(self.state.epoch, now));
     }
 
     /// Tells the other workers how this one is woken when one of its waiting requests may go.
@@ -90,6 +94,8 @@ impl Exchanges {
 
     /// A moment as the decisions count it.
     pub(super) fn nanos(&self, now: Instant) -> Nanos {
-        Nanos::since(self.state.epoch, now)
+        // The time does not change within a turn, and the difference is not free.
+        let (turn, nanos) = self.turn;
+        if turn == now { nanos } else { Nanos::since(self.state.epoch, now) }
     }
 }
