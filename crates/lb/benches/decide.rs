@@ -1,4 +1,4 @@
-//! What deciding costs for one request: routing by table size, and the whole path from route to settle by algorithm.
+//! What deciding costs for one request: routing by table size, and the whole path from route to recorded result by algorithm.
 //!
 //! The whole path must stay below 0.5 us. `shared` is the same path on two threads at once, to see what the shared counts
 //! cost when workers meet on them.

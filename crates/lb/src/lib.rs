@@ -1,8 +1,8 @@
-//! Every decision of Spooky: routing, balancing, health, admission, attempts, outcomes.
+//! The decisions of the proxy: routing, load balancing, health, admission, attempts, outcomes.
 //!
-//! Nothing here opens a socket, reads a clock or draws randomness of its own: time comes in as [`time::Nanos`], chance as
-//! a seeded [`rng::Rng`]. The exchange (`spooky::exchange`) asks and acts; this crate decides and remembers. What workers
-//! share ([`pool::Pool`]) is made of atomics, everything else belongs to one worker.
+//! Nothing here opens a socket, reads a clock or creates randomness: time is an argument ([`time::Nanos`]), random numbers
+//! come from a seeded [`rng::Rng`]. The exchange (`spooky::exchange`) executes what this crate decides. State that workers
+//! share, such as [`pool::Pool`], consists of atomics; everything else belongs to one worker.
 #![forbid(unsafe_code)]
 
 pub mod admit;

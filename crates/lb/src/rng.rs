@@ -1,8 +1,8 @@
-//! The seeded random source of the deciding code: xoshiro256++ whose state is filled by splitmix64.
+//! A seeded random number generator: xoshiro256++ with a state filled by splitmix64. Not for secrets.
 //!
-//! Not for secrets. Each worker owns one; the same seed gives the same decisions (docs/reference/behaviour.md#guarantees).
+//! Each worker owns one; the same seed gives the same decisions (docs/reference/behaviour.md#guarantees).
 
-/// A small, fast generator; equal seeds give equal sequences on every platform.
+/// Equal seeds give equal sequences on every platform.
 #[derive(Clone, Debug)]
 pub struct Rng {
     state: [u64; 4],
@@ -23,7 +23,7 @@ pub(crate) const fn fold(word: u64) -> u64 {
 }
 
 impl Rng {
-    /// A generator whose whole sequence follows from `seed`.
+    /// Creates a generator whose sequence depends only on `seed`.
     pub fn seeded(seed: u64) -> Self {
         let mut next = seed;
         let state = std::array::from_fn(|_| {
@@ -43,7 +43,7 @@ impl Rng {
         out
     }
 
-    /// A number in `0..bound`; 0 when `bound` is 0. The bias is below `bound / 2^64`.
+    /// A number in `0..bound`; 0 if `bound` is 0. The bias is below `bound / 2^64`.
     pub fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.next_u64()) * u128::from(bound)) >> 64) as u64
     }

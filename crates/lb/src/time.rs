@@ -1,17 +1,17 @@
-//! Time as the deciding code sees it: nanoseconds since an epoch that the caller chose once per process.
+//! Time as nanoseconds since an epoch that the caller chooses once per process.
 //!
-//! It never reads a clock (the worker does, once per turn), never panics and never goes below zero: a clock that jumps
-//! back yields an elapsed time of zero. It is a plain integer so that the shared state can hold it in an atomic.
+//! Arithmetic saturates, so a clock that jumps back yields an elapsed time of zero. A plain integer fits into the atomics of
+//! the shared state.
 
 use std::ops::{Add, Sub};
 use std::time::{Duration, Instant};
 
-/// A point in time: nanoseconds since the epoch of the process. Good for 584 years.
+/// A point in time: nanoseconds since the epoch of the process. Overflows after 584 years.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Nanos(u64);
 
 impl Nanos {
-    /// The epoch itself.
+    /// The epoch.
     pub const ZERO: Self = Self(0);
     /// A time that never comes.
     pub const NEVER: Self = Self(u64::MAX);
@@ -26,12 +26,12 @@ impl Nanos {
         Self(millis.saturating_mul(1_000_000))
     }
 
-    /// `now` as seen from `epoch`; zero when the clock went back.
+    /// `now` relative to `epoch`; zero if it is earlier.
     pub fn since(epoch: Instant, now: Instant) -> Self {
         Self::ZERO + now.saturating_duration_since(epoch)
     }
 
-    /// The `Instant` that this time stands for, for arming a timer; `None` for [`Nanos::NEVER`].
+    /// This time as an `Instant`; `None` for [`Nanos::NEVER`].
     pub fn to_instant(self, epoch: Instant) -> Option<Instant> {
         if self == Self::NEVER { None } else { epoch.checked_add(Duration::from_nanos(self.0)) }
     }
@@ -46,13 +46,13 @@ impl Nanos {
         self.0 / 1_000_000
     }
 
-    /// So much before; not before the epoch.
+    /// This time minus `by`, but not before the epoch.
     #[must_use]
     pub fn earlier(self, by: Duration) -> Self {
         Self(self.0.saturating_sub(u64::try_from(by.as_nanos()).unwrap_or(u64::MAX)))
     }
 
-    /// Time passed since `earlier`; zero when that lies ahead.
+    /// Time since `earlier`; zero if that is later.
     pub const fn elapsed_since(self, earlier: Self) -> Duration {
         Duration::from_nanos(self.0.saturating_sub(earlier.0))
     }

@@ -46,7 +46,7 @@ fn readings_of_a_path_allocate_nothing_once_their_buffers_have_grown() {
 }
 
 #[test]
-fn a_request_from_route_to_settle_allocates_nothing() {
+fn a_request_from_route_to_recorded_result_allocates_nothing() {
     for algorithm in Algorithm::ALL {
         for backends in [1, 3, 16, 100] {
             let mut worker = Worker::new(&Shared::new(2, backends), 0, algorithm);

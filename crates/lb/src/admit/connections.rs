@@ -269,8 +269,8 @@ mod tests {
         assert_eq!(limits.open(client, true, NOW).unwrap_err(), ConnectionRefusal::Address);
         drop(spoofed);
         let other = limits.open(ip("10.0.0.2"), false, NOW).unwrap();
-        let place = limits.establish(ip("10.0.0.2")).unwrap();
-        drop((proven, other, place));
+        let slot = limits.establish(ip("10.0.0.2")).unwrap();
+        drop((proven, other, slot));
         assert_empty(&limits);
     }
 

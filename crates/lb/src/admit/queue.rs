@@ -328,8 +328,8 @@ impl Queue {
         if let Some(local) = self.locals.get_mut(at) {
             if limit == Limit::Backend {
                 // A request that waited for its permit stays in front of later ones.
-                let place = local.backends.partition_point(|other| other.waited.since <= waited.since);
-                local.backends.insert(place, entry);
+                let at = local.backends.partition_point(|other| other.waited.since <= waited.since);
+                local.backends.insert(at, entry);
             } else {
                 if local.permits.is_empty() {
                     local.blocked = limit;

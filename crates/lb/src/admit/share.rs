@@ -144,8 +144,8 @@ mod tests {
         assert!(freed.get() && !client.is_at(one, 1) && !client.is_at(other, 1));
         // What was held before takes no room.
         for _ in 0..100 {
-            let place = Arc::new(1);
-            drop(client.take(LimitId::of(&place)));
+            let counters = Arc::new(1);
+            drop(client.take(LimitId::of(&counters)));
         }
         assert_eq!(client.0.held.borrow().len(), 2);
     }

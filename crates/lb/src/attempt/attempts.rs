@@ -1,6 +1,6 @@
-//! The machine of one exchange: slots for the attempts on the way, and the rules that start, end and follow them.
+//! The state machine of the attempts of one exchange.
 //!
-//! At most two attempts run at a time (a hedge beside the first). The exchange calls one input per event and obeys the
+//! At most two attempts run at a time: one, and a hedge. The exchange calls one method per event and executes the returned
 //! step; after [`Step::Cancel`] it calls [`Attempts::next`] for the step that follows.
 
 use std::time::Duration;
@@ -21,38 +21,36 @@ use crate::pool::{AttemptResult, Lease};
 use crate::time::Nanos;
 use crate::upstream::{Pick, Upstream};
 
-/// How often one request moves to another connection after GOAWAY or a closed pooled connection.
+/// How often one request is sent again on another connection after GOAWAY or a closed pooled connection.
 const MAX_RESENDS: u8 = 5;
-/// Rest before the same backend is tried again because it is the only one; doubles.
+/// Delay before the only backend is tried again; doubles.
 const SAME_BACKEND_DELAY: Duration = Duration::from_millis(25);
-/// Doublings of that rest: 25 ms to 1.6 s.
+/// Doublings of that delay: 25 ms to 1.6 s.
 const SAME_BACKEND_DOUBLINGS: u32 = 6;
-/// Attempts that run at the same time: one, and a hedge beside it.
+/// Attempts that run at the same time: one, and a hedge.
 const SLOTS: usize = 2;
-/// The slot of the hedge; whatever runs alone sits in the other.
+/// Slot of the hedge; an attempt that runs alone has the other.
 const HEDGE_SLOT: SlotId = SlotId(1);
 
-/// One running attempt.
 #[derive(Debug)]
 struct Attempt {
     lease: Lease,
     started: Nanos,
-    /// When the request head left; `None` while connecting.
+    /// When the request head was sent; `None` while connecting.
     sent: Option<Nanos>,
-    /// When the request head left, or the backend last took body bytes: the response timeout runs from here.
+    /// Start of the response timeout: when the request head was sent, or the backend last accepted body bytes.
     waiting_since: Option<Nanos>,
-    /// The upload waits for the client or for Spooky: the backend cannot be blamed for its silence.
+    /// The upload waits for the client or for Spooky, so the response timeout does not run.
     is_paused: bool,
 }
 
 impl Attempt {
-    /// Since when the backend alone is waited for.
+    /// Start of the response timeout, while it runs.
     fn awaited_since(&self) -> Option<Nanos> {
         self.waiting_since.filter(|_| !self.is_paused)
     }
 }
 
-/// How the last attempt ended.
 #[derive(Clone, Copy, Debug)]
 struct Failed {
     kind: FailureKind,
@@ -60,20 +58,22 @@ struct Failed {
     backend: usize,
 }
 
-/// Where the exchange stands.
 #[derive(Debug)]
 enum State {
-    /// No attempt has started.
     NotStarted,
-    /// It waits for a backend, and is called when it is its turn.
+    /// It waits in the queue for a backend.
     WaitingForBackend,
-    /// Attempts are running, or the next step is about to be asked for.
+    /// Attempts are running, or `next` must be called.
     Running,
-    /// The only backend is tried again at this time.
-    WaitingToRetry { until: Nanos },
-    /// Response headers came on this slot.
-    Responding { winner: SlotId, transitions: bool },
-    /// Nothing will follow.
+    /// The only backend is tried again at `until`.
+    WaitingToRetry {
+        until: Nanos,
+    },
+    /// The attempt in slot `winner` has a response head. `is_recorded`: its result was recorded.
+    Responding {
+        winner: SlotId,
+        is_recorded: bool,
+    },
     Ended,
 }
 
@@ -83,23 +83,23 @@ pub struct Attempts {
     state: State,
     slots: [Option<Attempt>; SLOTS],
     order: Order,
-    /// The client connection, for its share of the backends.
+    /// The client, for its share of the backends.
     client: Option<ClientShare>,
     idempotent: bool,
     total_deadline: Nanos,
-    /// The client chose that deadline: that it passes says nothing about the backend.
+    /// The client chose that deadline, so it says nothing about the backend when it passes.
     is_client_deadline: bool,
-    /// The upload has not ended: the total deadline is not running yet, unless it was limited.
+    /// The upload has not ended, so the total deadline does not run unless the client limited it.
     uploading: bool,
-    /// Part of the body was sent and is no longer held.
+    /// Body bytes that were sent are no longer buffered.
     body_gone: bool,
-    /// The last failure: decides what follows once no attempt runs.
+    /// The last failure, which decides what follows once no attempt runs.
     failed: Option<Failed>,
-    /// Backends that this request has counted against: once each.
+    /// Backends that this request has counted against, once each.
     blamed: BackendSet,
-    /// Attempts that will count against their backends if another backend answers the request.
+    /// Attempts that count against their backends if another backend answers the request.
     suspects: Suspects,
-    /// Backends that did not answer this request in time: they are not asked again.
+    /// Backends that did not answer this request in time; they are not tried again.
     timed_out: BackendSet,
     hedge: Hedge,
     resends: u8,
@@ -108,7 +108,7 @@ pub struct Attempts {
 }
 
 impl Attempts {
-    /// The machine for a request whose head arrived at `now`.
+    /// Creates the attempts of a request whose head arrived at `now`.
     pub fn new(request: &Request<'_>, upstream: &Upstream, now: Nanos) -> Self {
         let total = upstream.options().attempt.total_timeout;
         Self {
@@ -117,7 +117,7 @@ impl Attempts {
             order: Order::new(request.key, None),
             client: None,
             idempotent: Method::from_bytes(request.method).is_idempotent(),
-            // With a body the clock starts when the upload ends (docs/reference/behaviour.md#timeouts).
+            // With a body the deadline starts when the upload ends (docs/reference/behaviour.md#timeouts).
             total_deadline: if request.has_body { Nanos::NEVER } else { now + total },
             is_client_deadline: false,
             uploading: request.has_body,
@@ -133,22 +133,22 @@ impl Attempts {
         }
     }
 
-    /// The backend that the connection keeps (sticky-cid) comes first while it can be taken.
+    /// Sets the sticky backend of the connection, which is preferred while it is available.
     #[must_use]
     pub fn with_sticky_backend(mut self, backend: Option<usize>) -> Self {
         self.order.preferred = backend;
         self
     }
 
-    /// Counts the places on backends for this client connection, and bounds them by its share.
+    /// Counts the leases for this client connection and limits them by its share.
     #[must_use]
     pub fn for_client(mut self, client: ClientShare) -> Self {
         self.client = Some(client);
         self
     }
 
-    /// Permits are held: pick the first backend. Also after [`Step::Full`] or [`Step::ClientFull`], when the
-    /// queue says so.
+    /// Picks the first backend. Called when the request has its permit, and after [`Step::Full`] or [`Step::ClientFull`] when
+    /// the queue says so.
     pub fn on_start(&mut self, cx: &mut Cx<'_>) -> Step {
         if matches!(self.state, State::NotStarted) && cx.upstream.has_waiters() {
             self.state = State::WaitingForBackend;
@@ -172,7 +172,7 @@ impl Attempts {
         }
     }
 
-    /// The request head left for the backend on an open connection.
+    /// Notes that the request head was sent.
     pub fn on_sent(&mut self, cx: &mut Cx<'_>, slot: SlotId) {
         if let Some(running) = self.slot_mut(slot) {
             running.sent = Some(cx.now);
@@ -181,8 +181,8 @@ impl Attempts {
         }
     }
 
-    /// The upload now waits for `wait`; `has_taken`: the backend took body bytes. Its time to answer begins anew with every
-    /// byte that it takes, and does not run while others are waited for.
+    /// Notes what the upload waits for now, and whether the backend accepted body bytes, which restarts the response timeout.
+    /// That runs only while the upload waits for the backend.
     pub fn on_upload(&mut self, slot: SlotId, wait: UploadWait, has_taken: bool, now: Nanos) {
         if let Some(Attempt { waiting_since: Some(since), is_paused, .. }) = self.slot_mut(slot) {
             let was_paused = std::mem::replace(is_paused, wait != UploadWait::Backend);
@@ -192,7 +192,7 @@ impl Attempts {
         }
     }
 
-    /// The request has been received completely: the total deadline starts.
+    /// Starts the total deadline, because the request was received completely.
     pub fn on_upload_end(&mut self, cx: &Cx<'_>) {
         if self.uploading {
             self.uploading = false;
@@ -204,12 +204,12 @@ impl Attempts {
         }
     }
 
-    /// The request has ended without a byte of body: it may be hedged as one that never announced any.
+    /// Notes that the request ended without body bytes: it may be hedged like one without a body.
     pub fn on_empty_body(&mut self) {
         self.hedge.on_empty();
     }
 
-    /// Body bytes that were sent are no longer held: whatever fails now, also a deadline, no attempt can follow.
+    /// Notes that body bytes that were sent are no longer buffered: no further attempt can follow any failure.
     pub fn on_body_gone(&mut self) {
         self.body_gone = true;
     }
@@ -222,12 +222,12 @@ impl Attempts {
         }
     }
 
-    /// When the answer must have begun, over all attempts and waits; [`Nanos::NEVER`] while the upload goes on.
+    /// Deadline of the response head over all attempts and waits; [`Nanos::NEVER`] while the upload goes on.
     pub fn total_deadline(&self) -> Nanos {
         self.total_deadline
     }
 
-    /// An attempt failed before its response headers.
+    /// Handles the failure of an attempt before its response head.
     pub fn on_failure(&mut self, cx: &mut Cx<'_>, slot: SlotId, kind: FailureKind, sent: Sent) -> Step {
         if kind == FailureKind::Unprocessed
             && sent != Sent::Gone
@@ -245,7 +245,7 @@ impl Attempts {
         self.next(cx)
     }
 
-    /// Final response headers came (not 1xx). The winner's place is held until the machine is dropped.
+    /// Handles a final response head (not 1xx). The lease of this attempt is held until the attempts are dropped or aborted.
     pub fn on_head(&mut self, cx: &mut Cx<'_>, slot: SlotId, status: u16) -> Step {
         if matches!(self.state, State::Responding { .. } | State::Ended) {
             return self.next(cx);
@@ -256,20 +256,20 @@ impl Attempts {
         if let Some(member) = cx.upstream.pool().members().get(backend) {
             member.state.on_head(cx.now);
         }
-        // A head that comes while the client is waited for says nothing about the backend's speed.
+        // A head that arrives while the client is waited for says nothing about the backend's latency.
         if !running.is_paused {
             if let Some(member) = cx.upstream.pool().members().get(backend) {
                 member.state.latency.observe(elapsed, cx.now);
             }
             cx.upstream.on_latency(elapsed, cx.now);
         }
-        // A backend in doubt gets its verdict now; else a good answer counts once it is complete. Errors count at once.
-        let transitions = doubtful || status >= 500;
-        if transitions {
+        // A trial or probe and an error are recorded at once, any other response when it is complete.
+        let is_recorded = doubtful || status >= 500;
+        if is_recorded {
             let transitions = running.lease.record(cx.upstream.pool(), AttemptResult::Answered(status), cx.now);
             cx.upstream.queue_transitions(backend, transitions);
         }
-        self.state = State::Responding { winner: slot, transitions };
+        self.state = State::Responding { winner: slot, is_recorded };
         if status < 500 {
             self.suspects.record(cx, backend, &mut self.blamed);
         }
@@ -280,9 +280,9 @@ impl Attempts {
         self.next(cx)
     }
 
-    /// The response was passed on completely.
+    /// Records success and ends: the response was forwarded completely.
     pub fn on_complete(&mut self, cx: &mut Cx<'_>) {
-        if let State::Responding { winner, transitions: false } = self.state
+        if let State::Responding { winner, is_recorded: false } = self.state
             && let Some(running) = self.slot_mut(winner)
         {
             let transitions = running.lease.record(cx.upstream.pool(), AttemptResult::Answered(200), cx.now);
@@ -292,7 +292,7 @@ impl Attempts {
         self.abort();
     }
 
-    /// The response broke off after its headers.
+    /// Records the failure of a response after its head, and ends.
     pub fn on_broken(&mut self, cx: &mut Cx<'_>, kind: FailureKind) {
         if let State::Responding { winner, .. } = self.state
             && let Some(slot) = self.slots.get_mut(winner.index()).and_then(Option::take)
@@ -303,7 +303,7 @@ impl Attempts {
         self.abort();
     }
 
-    /// The backend has sent nothing more of the response since `since`, for longer than the operator allows.
+    /// Records that the backend sent nothing of the response body since `since`, and ends.
     pub fn on_silence(&mut self, cx: &mut Cx<'_>, since: Nanos) {
         if let State::Responding { winner, .. } = self.state
             && let Some(slot) = self.slots.get_mut(winner.index()).and_then(Option::take)
@@ -313,13 +313,13 @@ impl Attempts {
         self.abort();
     }
 
-    /// The client went away, or the exchange ends for a local reason: all places are given back, nothing is booked.
+    /// Ends without recording anything, because the client left or for a local reason. Releases all leases.
     pub fn abort(&mut self) {
         self.slots = [None, None];
         self.state = State::Ended;
     }
 
-    /// When [`Attempts::on_timer`] is due; [`Nanos::NEVER`] if nothing is.
+    /// When [`Attempts::on_timer`] must be called; [`Nanos::NEVER`] if no deadline runs.
     pub fn timer(&self, upstream: &Upstream) -> Nanos {
         let response = upstream.options().attempt.response_timeout;
         match self.state {
@@ -329,12 +329,12 @@ impl Attempts {
                 let overdue = running.map(|since| since + response).min().unwrap_or(Nanos::NEVER);
                 overdue.min(self.total_deadline).min(self.hedge.due())
             }
-            // Before the start the queue has the deadline, and the reason to give.
+            // Before the start the queue has the deadline, and the reason of the answer.
             State::NotStarted | State::WaitingForBackend | State::Responding { .. } | State::Ended => Nanos::NEVER,
         }
     }
 
-    /// The time of [`Attempts::timer`] has come. An early call does no harm.
+    /// Handles the deadlines that have passed. May be called early.
     pub fn on_timer(&mut self, cx: &mut Cx<'_>) -> Step {
         if matches!(self.state, State::Responding { .. } | State::Ended) {
             return Step::Wait;
@@ -353,7 +353,7 @@ impl Attempts {
         self.next(cx)
     }
 
-    /// The step after [`Step::Cancel`].
+    /// Returns the next step, after [`Step::Cancel`].
     pub fn next(&mut self, cx: &mut Cx<'_>) -> Step {
         match self.state {
             State::Ended => Step::Done,
@@ -370,17 +370,17 @@ impl Attempts {
         }
     }
 
-    /// What happened so far.
+    /// The attempts so far.
     pub fn progress(&self) -> Progress {
         self.progress
     }
 
-    /// The hash of the request's key; without meaning for algorithms that have none.
+    /// Hash of the request's key, for keyed algorithms.
     pub fn key(&self) -> u64 {
         self.order.key
     }
 
-    /// How long ago the request of a running attempt was sent, or the attempt was started where that has not happened.
+    /// Time since the request of a running attempt was sent, or since it started if the request was not sent yet.
     pub fn elapsed(&self, slot: SlotId, now: Nanos) -> Option<Duration> {
         let running = self.slots.get(slot.index())?.as_ref()?;
         Some(now - running.sent.unwrap_or(running.started))
@@ -400,7 +400,7 @@ impl Attempts {
         Step::Answer(reason)
     }
 
-    /// Puts a new attempt into a free slot.
+    /// Starts an attempt in a free slot.
     fn start(&mut self, lease: Lease, now: Nanos) -> Step {
         let backend = lease.index();
         let Some(index) = self.slots.iter().position(Option::is_none) else { return Step::Wait };
@@ -413,14 +413,14 @@ impl Attempts {
         Step::Start { slot: SlotId(index as u8), backend }
     }
 
-    /// Ends an attempt as failed and books it.
+    /// Ends an attempt as failed and records that.
     fn fail(&mut self, cx: &mut Cx<'_>, slot: SlotId, kind: FailureKind, sent: Sent) {
         let Some(ended) = self.slots.get_mut(slot.index()).and_then(Option::take) else { return };
         let backend = ended.lease.index();
         self.failed = Some(Failed { kind, sent, backend });
         let started = ended.sent.unwrap_or(ended.started);
         if kind == FailureKind::Reset(ErrorCode::Internal) {
-            // While the request is not complete, its backend may have waited in vain for the client.
+            // While the request is incomplete, the backend may have failed because of the client.
             if !self.uploading {
                 self.suspects.add(ended.lease.unrecorded(), started, cx.now);
             }
@@ -439,16 +439,16 @@ impl Attempts {
         self.record(cx, ended, kind, started);
     }
 
-    /// Books a failure to its backend, if the backend is to blame and was not blamed for this request before. `since` is
-    /// when the request was sent or, for a silence, when that began.
+    /// Records a failure if it counts against the backend and the request has not counted against that backend before.
+    /// `since` is when the request was sent or, for a silence, when that began.
     fn record(&mut self, cx: &mut Cx<'_>, mut slot: Attempt, kind: FailureKind, since: Nanos) {
         let backend = slot.lease.index();
         let Some(blame) = kind.blame() else { return };
         let Some(state) = cx.upstream.pool().members().get(backend).map(|member| &member.state) else { return };
         let is_new = match kind {
-            // A slow URL is no sick backend: it counts only while nobody else gets an answer either.
+            // A slow resource is not a failing backend: it counts only if no other request gets a response head either.
             FailureKind::ResponseTimeout => state.is_silent_since(since),
-            // After the head: no other backend can show that the request is not the cause.
+            // After the head no retry can show that the request is not the cause.
             FailureKind::Reset(ErrorCode::Internal) => false,
             FailureKind::ConnectionLost(connection) => cx.upstream.on_connection_lost(backend, connection),
             kind if kind.is_connect() => cx.upstream.on_connect_failure(backend, cx.now, cx.rng),
@@ -460,7 +460,7 @@ impl Attempts {
         }
     }
 
-    /// No attempt runs and the last one failed: retry or answer.
+    /// Retries or answers after the last running attempt failed.
     fn retry_or_answer(&mut self, cx: &mut Cx<'_>) -> Step {
         let Some(Failed { kind, sent, backend }) = self.failed else { return self.answer(Reason::Internal) };
         let allowed = match kind.retry() {
@@ -482,7 +482,7 @@ impl Attempts {
         match pick {
             Pick::Lease(lease) => self.retry(cx, lease, kind.reason()),
             Pick::Full | Pick::ClientFull | Pick::Refused(_) => self.deny(Denied::NoAlternate, kind.reason()),
-            // Another attempt would only make the client wait as long again, and the backend work for nothing.
+            // Another attempt would most likely time out as well.
             Pick::Exhausted if !self.timed_out.is_empty() => self.deny(Denied::NoAlternate, kind.reason()),
             Pick::Exhausted => {
                 let delay = SAME_BACKEND_DELAY * (1 << self.delays.min(SAME_BACKEND_DOUBLINGS));
@@ -493,7 +493,7 @@ impl Attempts {
         }
     }
 
-    /// The rest is over: the same backend again, unless another can be taken by now.
+    /// Tries the same backend again after the delay, or another one that is available by now.
     fn retry_after_delay(&mut self, cx: &mut Cx<'_>) -> Step {
         let Some(Failed { kind, backend, .. }) = self.failed else { return self.answer(Reason::Internal) };
         let mut pick = self.pick_other(cx, backend);
@@ -507,8 +507,7 @@ impl Attempts {
         }
     }
 
-    /// All backends were tried: begins the order anew, without the one that just failed and those that did not answer in
-    /// time.
+    /// Picks from all backends again, without the one that just failed and those that timed out.
     fn pick_other(&mut self, cx: &mut Cx<'_>, failed: usize) -> Pick {
         self.order.restart();
         self.timed_out.iter().for_each(|backend| self.order.exclude(backend));
@@ -516,7 +515,7 @@ impl Attempts {
         cx.upstream.pick(&mut self.order, self.client.as_ref(), cx.now, cx.rng)
     }
 
-    /// Starts the next attempt if the budget has a place for it.
+    /// Starts the next attempt if the retry budget allows it.
     fn retry(&mut self, cx: &mut Cx<'_>, lease: Lease, reason: Reason) -> Step {
         if !cx.upstream.take_budget(cx.now) {
             drop(lease);
@@ -531,14 +530,14 @@ impl Attempts {
         self.answer(reason)
     }
 
-    /// The hedge is due: it starts if the upstream has another backend, capacity and budget for it, else never.
+    /// Starts the hedge if another backend is available and the budget allows it, else drops it.
     fn start_hedge(&mut self, cx: &mut Cx<'_>) -> Step {
         self.hedge = Hedge::Never;
         let alone = self.slots.iter().flatten().count() == 1;
         if !alone || self.progress.attempts > cx.upstream.options().attempt.max_retries || cx.upstream.in_brownout() {
             return Step::Wait;
         }
-        // The budget first: a pick takes its candidate out of the order, and a later retry may need it.
+        // The budget first: a pick excludes its candidate from the order, and a later retry may need it.
         if !cx.upstream.take_budget(cx.now) {
             self.progress.denied = Some(Denied::Budget);
             return Step::Wait;
@@ -556,7 +555,7 @@ impl Attempts {
         }
     }
 
-    /// Ends one attempt other than `winner` without booking it.
+    /// Ends one attempt other than `winner` without recording a result.
     fn cancel_other(&mut self, winner: Option<SlotId>) -> Option<Step> {
         let other = |index: usize| winner.is_none_or(|slot| slot.index() != index);
         let index = (0..SLOTS).find(|&n| other(n) && self.slots.get(n).is_some_and(Option::is_some))?;

@@ -1,6 +1,6 @@
-//! A small set of backends that one exchange has to remember, without allocation.
+//! A small set of backends that needs no allocation.
 
-/// Backends that one exchange remembers; it has rarely more than three attempts.
+/// Capacity of the set; an exchange rarely has more than three attempts.
 const MAX_BACKENDS: usize = 8;
 
 /// Indices of backends in their pool.
@@ -11,7 +11,7 @@ pub(super) struct BackendSet {
 }
 
 impl BackendSet {
-    /// Adds a backend. Returns false if it was there already, or if the set is full.
+    /// Adds a backend. Returns false if it is in the set already, or if the set is full.
     pub(super) fn insert(&mut self, backend: usize) -> bool {
         let Ok(backend) = u32::try_from(backend) else { return false };
         if self.members.iter().take(self.count).any(|&member| member == backend) {

@@ -1,6 +1,6 @@
-//! The circuit breaker of one backend: closed, open, half-open, in a few atomics.
+//! The circuit breaker of one backend, in a few atomics.
 //!
-//! Shared by all workers. `pool` asks it before an attempt, tells it the result, and decides whether it may open at all:
+//! Shared by all workers. `pool` checks it before an attempt, reports the result, and decides whether the circuit may open:
 //! that depends on the other circuits of the pool.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
@@ -8,22 +8,22 @@ use std::time::Duration;
 
 use crate::time::Nanos;
 
-/// Longest time that a circuit stays open, as a multiple of `open_ms`.
+/// Maximum time that a circuit stays open, as a multiple of `open_ms`.
 const LONGEST_OPEN: u32 = 6;
-/// Doublings after which that is reached.
+/// Doublings that reach this maximum.
 const DOUBLINGS: u32 = 3;
 
 /// `circuit_breaker` of the configuration.
 #[derive(Clone, Copy, Debug)]
 pub struct BreakerOptions {
-    /// Consecutive failures that open it.
+    /// Consecutive failures that open the circuit.
     pub failure_threshold: u32,
-    /// How long it stays open before probes may go; doubles with each reopening, up to six times this.
+    /// Time until probes are allowed; doubles with each reopening, up to six times this.
     pub open: Duration,
-    /// Probes at a time while half-open.
+    /// Maximum number of concurrent probes while half-open.
     pub half_open_max_probes: u32,
-    /// Share of a pool, by count, whose circuits may be open together. Below 100 a pool's only backend keeps its circuit
-    /// closed.
+    /// Share of a pool, by count, whose circuits may be open together. Below 100, the circuit of a pool's only backend never
+    /// opens.
     pub max_open_percent: u32,
     /// Whether a status of 500 or above is a failure.
     pub count_5xx: bool,
@@ -41,49 +41,46 @@ impl Default for BreakerOptions {
     }
 }
 
-/// The state of a circuit at one moment.
+/// State of a circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Circuit {
-    /// Requests pass.
+    /// All requests are allowed.
     Closed,
-    /// A few requests pass, to see.
+    /// A few requests are allowed, as probes.
     HalfOpen,
-    /// No request passes.
+    /// No request is allowed.
     Open,
 }
 
-/// How an attempt passed the breaker.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pass {
-    /// The circuit is closed.
+    /// The circuit was closed.
     Normal,
-    /// It is half-open and this attempt is one of its probes.
+    /// The circuit was half-open, and the attempt is a probe.
     Probe,
 }
 
-/// What a failure means for the circuit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Count {
-    /// It stays as it is.
     Unchanged,
-    /// The threshold is reached: [`Breaker::open`] is to be called, if the pool permits.
+    /// The threshold is reached; the caller must call [`Breaker::open`] if the pool allows it.
     Reached,
-    /// A probe failed and has opened it again.
+    /// A failed probe has opened the circuit again.
     Reopened,
 }
 
-/// The breaker of one backend. `open_until` is 0 while it is closed.
+/// The breaker of one backend. `open_until` is 0 while the circuit is closed.
 #[derive(Debug, Default)]
 pub struct Breaker {
     failures: AtomicU32,
     open_until: AtomicU64,
     probes: AtomicU32,
-    /// How often it opened again since it was closed.
+    /// Number of failed probes since it was closed.
     reopenings: AtomicU32,
 }
 
 impl Breaker {
-    /// The state at `now`.
+    /// Returns the state at `now`.
     pub fn state(&self, now: Nanos) -> Circuit {
         match self.open_until.load(Relaxed) {
             0 => Circuit::Closed,
@@ -92,12 +89,11 @@ impl Breaker {
         }
     }
 
-    /// Whether it is closed.
     pub(crate) fn is_closed(&self) -> bool {
         self.open_until.load(Relaxed) == 0
     }
 
-    /// Whether [`Breaker::enter`] would let an attempt pass.
+    /// Returns whether [`Breaker::enter`] would allow an attempt.
     pub(crate) fn admits(&self, now: Nanos, options: &BreakerOptions) -> bool {
         match self.open_until.load(Relaxed) {
             0 => true,
@@ -105,7 +101,7 @@ impl Breaker {
         }
     }
 
-    /// Lets an attempt pass, or not. A probe must be given back by [`Breaker::leave`].
+    /// Allows or denies an attempt. The caller must end a probe by [`Breaker::leave`].
     pub(crate) fn enter(&self, now: Nanos, options: &BreakerOptions) -> Option<Pass> {
         match self.state(now) {
             Circuit::Closed => Some(Pass::Normal),
@@ -118,13 +114,13 @@ impl Breaker {
         }
     }
 
-    /// An attempt that entered as a probe is over, with or without a result.
+    /// Ends a probe, with or without a result.
     pub(crate) fn leave(&self) {
         self.probes.fetch_sub(1, Relaxed);
     }
 
-    /// An attempt succeeded. Returns true if this closed the circuit: only a probe does, other answers are from before it
-    /// opened.
+    /// Counts a success. Returns true if this closed the circuit: only a probe does, other responses belong to requests from
+    /// before it opened.
     pub(crate) fn on_success(&self, pass: Pass) -> bool {
         if self.failures.load(Relaxed) != 0 {
             self.failures.store(0, Relaxed);
@@ -132,14 +128,14 @@ impl Breaker {
         pass == Pass::Probe && self.close()
     }
 
-    /// Closes the circuit. Returns true if it was open.
+    /// Closes the circuit. Returns whether it was open.
     pub(crate) fn close(&self) -> bool {
         self.failures.store(0, Relaxed);
         self.reopenings.store(0, Relaxed);
         self.open_until.swap(0, Relaxed) != 0
     }
 
-    /// An attempt failed.
+    /// Counts a failure.
     pub(crate) fn on_failure(&self, pass: Pass, now: Nanos, options: &BreakerOptions) -> Count {
         if pass == Pass::Probe {
             let times = self.reopenings.fetch_add(1, Relaxed).saturating_add(1);
@@ -150,7 +146,7 @@ impl Breaker {
         if !self.is_closed() {
             return Count::Unchanged;
         }
-        // What the threshold has reached stays there: should the pool not permit it now, the next failure asks again.
+        // The count stays at the threshold: if the pool does not allow opening now, the next failure tries again.
         let failures = self.failures.fetch_add(1, Relaxed).saturating_add(1);
         if failures < options.failure_threshold { Count::Unchanged } else { Count::Reached }
     }

@@ -1,7 +1,7 @@
 //! The deadlines of an exchange outside its attempts: upload, response body, slow or stalled client, tunnel, lifetime.
 //!
-//! Phases as data: each is off, or runs until a time. A pause that Spooky causes by back-pressure stops the clock it
-//! would count on. [`super::Attempts`] has the deadlines before response headers; the exchange arms the earlier of both.
+//! Each deadline is off, or runs until a time. Back-pressure that Spooky applies to one side stops the deadline of that side.
+//! [`super::Attempts`] has the deadlines before the response head; the exchange arms the earlier of both.
 
 use std::time::Duration;
 
@@ -9,16 +9,16 @@ use super::pace::Pace;
 use crate::outcome::{Reason, Reset};
 use crate::time::Nanos;
 
-/// The timeouts of one upstream that are not the attempt's.
+/// Timeouts of one upstream that do not belong to attempts.
 #[derive(Clone, Copy, Debug)]
 pub struct DeadlineOptions {
     /// `client_body_idle_timeout_ms`.
     pub upload_idle: Duration,
     /// `client_stall_timeout_ms`.
     pub client_stall: Duration,
-    /// `client_min_rate_bytes_per_sec`; 0 requires no rate.
+    /// `client_min_rate_bytes_per_sec`; 0 disables it.
     pub client_min_rate: u64,
-    /// `backend_body_total_timeout_ms`: first body byte after response headers.
+    /// `backend_body_total_timeout_ms`: from the response head to the first body byte.
     pub first_byte: Duration,
     /// `backend_body_idle_timeout_ms`.
     pub body_idle: Duration,
@@ -42,51 +42,51 @@ impl Default for DeadlineOptions {
     }
 }
 
-/// What a response is, as far as its timeouts are concerned.
+/// Kind of a response, which selects its timeouts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyKind {
-    /// A body that ends.
+    /// Any other body.
     Ordinary,
-    /// `text/event-stream` or gRPC: may be silent, and is slow by nature.
+    /// `text/event-stream` or gRPC: pauses and low rates are normal.
     LongLived,
     /// WebSocket or CONNECT: only the tunnel timeout and the lifetime apply.
     Tunnel,
 }
 
-/// The side that the upload waits for.
+/// What the upload waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UploadWait {
-    /// The client: Spooky has read all that came and is ready for more.
+    /// The client: all bytes received were read.
     Client,
-    /// The backend: it takes no more for now, or has the whole request.
+    /// The backend: its window is full, or it has the whole request.
     Backend,
-    /// Spooky: no backend has been reached yet, or the budget for request bodies is used up.
+    /// Spooky: no backend is connected yet, or the budget of request bodies is used up.
     Proxy,
 }
 
-/// What was waited for in vain.
+/// The deadline that passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Expiry {
-    /// The rest of the upload.
+    /// No upload bytes within the idle timeout.
     Upload,
-    /// An upload at the minimum rate.
+    /// The upload was below the minimum rate.
     UploadRate,
-    /// The first byte of the response body.
+    /// No first byte of the response body.
     FirstByte,
-    /// The next byte of the response body.
+    /// No further byte of the response body.
     BodyIdle,
-    /// A client that takes something of the response that waits for it.
+    /// The client accepted nothing of the response.
     ClientStall,
-    /// A client that takes the response at the minimum rate.
+    /// The client accepted the response below the minimum rate.
     DownloadRate,
-    /// Any progress in a tunnel.
+    /// No progress in a tunnel.
     TunnelIdle,
-    /// The end of the exchange.
+    /// The exchange exceeded its lifetime.
     Lifetime,
 }
 
 impl Expiry {
-    /// How long was waited for it, if it is the backend's silence.
+    /// The timeout, if it is one of the backend's silence.
     pub const fn silence(self, options: &DeadlineOptions) -> Option<Duration> {
         match self {
             Self::FirstByte => Some(options.first_byte),
@@ -100,7 +100,7 @@ impl Expiry {
         }
     }
 
-    /// The answer while no response has begun; `None` where one must have.
+    /// The answer if no response has begun; `None` if the deadline runs only after that.
     pub const fn reason(self) -> Option<Reason> {
         match self {
             Self::Upload | Self::UploadRate => Some(Reason::BodyIdle),
@@ -109,7 +109,7 @@ impl Expiry {
         }
     }
 
-    /// How the exchange is cut off once a response has begun.
+    /// The reset if a response has begun.
     pub const fn reset(self) -> Reset {
         match self {
             Self::Upload => Reset::RequestBodyIdle,
@@ -124,15 +124,17 @@ impl Expiry {
     }
 }
 
-/// The backend's side of the response.
+/// Deadline of the backend for the response body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Download {
-    /// No response headers, or the backend has sent everything.
+    /// No response head yet, or the response is complete.
     Off,
-    /// The client has no room, so the backend is not to blame. The timeout that goes on when it has.
+    /// The client accepts nothing, so no bytes are expected of the backend. Resumes with this timeout.
     Paused(BackendTimeout),
-    /// The backend's turn.
-    Running { timeout: BackendTimeout, until: Nanos },
+    Running {
+        timeout: BackendTimeout,
+        until: Nanos,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,21 +148,21 @@ enum BackendTimeout {
 #[derive(Clone, Copy, Debug)]
 pub struct Deadlines {
     upload_wait: UploadWait,
-    /// `None` while the client is not waited for.
+    /// `None` while the upload does not wait for the client.
     upload: Option<Nanos>,
     upload_pace: Pace,
     download: Download,
-    /// When response bytes that wait for the client will have waited too long; `None` where that has no limit.
+    /// When the client counts as stalled; `None` if it never does.
     stall: Option<Nanos>,
     is_client_full: bool,
     download_pace: Pace,
-    /// Whether a minimum rate is required of the client.
+    /// Whether the minimum rate applies.
     is_paced: bool,
     lifetime: Nanos,
 }
 
 impl Deadlines {
-    /// For a request whose head arrived at `now`.
+    /// Creates the deadlines of a request whose head arrived at `now`.
     pub fn new(options: &DeadlineOptions, now: Nanos) -> Self {
         let lifetime = options.lifetime.map_or(Nanos::NEVER, |lifetime| now + lifetime);
         Self {
@@ -176,14 +178,14 @@ impl Deadlines {
         }
     }
 
-    /// Requires no minimum rate, as for CONNECT and gRPC.
+    /// Disables the minimum rate if `is_exempt`, as for CONNECT and gRPC.
     #[must_use]
     pub fn without_rate(self, is_exempt: bool) -> Self {
         Self { is_paced: !is_exempt, ..self }
     }
 
-    /// The upload now waits for `wait`, after `read` further bytes of it were read from the client. What was read is what
-    /// counts as progress: looking for bytes in vain, or reading frames without any, is not.
+    /// Notes that `read` body bytes were read from the client, and what the upload waits for now. Only body bytes count as
+    /// progress, not frames without any.
     pub fn on_upload(&mut self, options: &DeadlineOptions, wait: UploadWait, read: u64, now: Nanos) {
         self.upload_pace.add(read);
         if read > 0 {
@@ -203,7 +205,7 @@ impl Deadlines {
         }
     }
 
-    /// Final response headers came and were passed on.
+    /// Notes that the final response head was forwarded.
     pub fn on_head(&mut self, options: &DeadlineOptions, kind: BodyKind, now: Nanos) {
         let (timeout, limit) = match kind {
             BodyKind::Ordinary => (BackendTimeout::FirstByte, options.first_byte),
@@ -217,7 +219,7 @@ impl Deadlines {
         self.download = Download::Running { timeout, until: now + limit };
     }
 
-    /// Bytes of the response body came from the backend.
+    /// Notes that bytes of the response body were received.
     pub fn on_body(&mut self, options: &DeadlineOptions, now: Nanos) {
         match &mut self.download {
             Download::Off => {}
@@ -229,8 +231,8 @@ impl Deadlines {
         }
     }
 
-    /// Response bytes were given to the client's connection, or taken by it: `taken` of the body. `has_moved`: the client
-    /// has made room, for body bytes or others. `is_waiting`: bytes of the body are left for which it has none.
+    /// Notes the progress of the response to the client: it accepted `taken` body bytes. `has_moved`: it accepted any bytes
+    /// at all. `is_waiting`: further body bytes wait for its window.
     pub fn on_client(&mut self, options: &DeadlineOptions, has_moved: bool, taken: u64, is_waiting: bool, now: Nanos) {
         self.download_pace.add(taken);
         if has_moved {
@@ -261,12 +263,12 @@ impl Deadlines {
         };
     }
 
-    /// Nothing waits for the client although its time is over: it is looked at again after another stall timeout.
+    /// Restarts the stall timeout, because it passed while nothing waited for the client.
     pub fn on_nothing_waits(&mut self, options: &DeadlineOptions, now: Nanos) {
         self.on_client(options, false, 0, false, now);
     }
 
-    /// The backend has sent everything; what waits for the client is still to be taken.
+    /// Notes that the response of the backend is complete. The client's deadlines go on.
     pub fn on_body_end(&mut self) {
         self.download = Download::Off;
     }
@@ -281,7 +283,7 @@ impl Deadlines {
         }
     }
 
-    /// The nearest deadline; [`Nanos::NEVER`] if none runs.
+    /// Returns the earliest deadline; [`Nanos::NEVER`] if none runs.
     pub fn next(&self, options: &DeadlineOptions) -> (Nanos, Expiry) {
         let rate = if self.is_paced { options.client_min_rate } else { 0 };
         let download = match self.download {

@@ -1,34 +1,34 @@
-//! How an attempt failed, what had been sent by then, and what the failure may be booked as.
+//! How an attempt failed, what had been sent by then, and how the failure counts against the backend.
 //!
-//! Data only: `transport` reports it, `plan` decides by it.
+//! Data only: `transport` reports failures, `attempts` decides by them.
 
 use crate::outcome::{Reason, Retry};
 
-/// What the peer's error code says about who caused a reset or the end of a connection.
+/// Class of the error code with which a peer resets a stream or closes a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ErrorCode {
-    /// `INTERNAL_ERROR`: the backend says that it failed.
+    /// `INTERNAL_ERROR`: the backend failed.
     Internal,
-    /// `PROTOCOL_ERROR`, `ENHANCE_YOUR_CALM`, `HTTP_1_1_REQUIRED` or `CANCEL`: the backend objects to the request. A client can
-    /// provoke it with what it sends, so it never marks a backend, and the same request would fail elsewhere too.
+    /// `PROTOCOL_ERROR`, `ENHANCE_YOUR_CALM`, `HTTP_1_1_REQUIRED` or `CANCEL`: the backend rejects the request. Clients can
+    /// provoke this, so it never counts against a backend, and the request would fail on other backends too.
     Rejected,
     /// Any other code, `NO_ERROR` included.
     Other,
 }
 
-/// What a failure counts as against its backend.
+/// How a failure counts against its backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Blame {
-    /// The word in the line of the transition.
+    /// Reason in the log line of the transition.
     pub word: &'static str,
-    /// Whether it counts for the circuit too; for passive health it always does.
+    /// Whether it counts for the circuit, as it always does for passive health.
     pub opens_circuit: bool,
 }
 
 /// How an attempt failed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FailureKind {
-    /// GOAWAY excludes the stream, or a pooled connection was found closed before a byte left.
+    /// GOAWAY excludes the stream, or a pooled connection was closed before a byte was sent.
     Unprocessed,
     /// The name did not resolve.
     Dns,
@@ -46,23 +46,23 @@ pub enum FailureKind {
     RefusedStream,
     /// Any other reset of the stream.
     Reset(ErrorCode),
-    /// The connection broke. The number names the connection: its loss counts once, however many requests were on it.
+    /// The connection was lost. The number identifies it: its loss counts once for all requests on it.
     ConnectionLost(u64),
-    /// The backend ended the connection with a GOAWAY that objects to something that was sent on it
-    /// ([`ErrorCode::Rejected`]). The request may be the one it objects to or a bystander.
+    /// The backend closed the connection with a GOAWAY of class [`ErrorCode::Rejected`]. It may be about this request or
+    /// about another one.
     ConnectionRejected,
-    /// No response headers in time; the machine also finds this by itself in `on_timer`.
+    /// No response head in time; `Attempts::on_timer` also detects this.
     ResponseTimeout,
     /// A malformed response.
     Malformed,
     /// Response headers above the limit.
     HeadersTooLarge,
-    /// A fault or refusal inside Spooky, with the answer to give; never retried, never booked.
+    /// A failure or refusal inside Spooky with this answer; never retried, never counted against a backend.
     Local(Reason),
 }
 
 impl FailureKind {
-    /// The answer if this was the last attempt.
+    /// The answer if no attempt follows.
     pub const fn reason(self) -> Reason {
         match self {
             Self::Unprocessed | Self::RefusedStream => Reason::UpstreamRefusedStream,
@@ -83,7 +83,7 @@ impl FailureKind {
         }
     }
 
-    /// For which methods it is retried.
+    /// Methods for which the request is retried.
     pub const fn retry(self) -> Retry {
         match self {
             Self::Local(_) => Retry::Never,
@@ -91,7 +91,7 @@ impl FailureKind {
         }
     }
 
-    /// Whether no connection came about; such a backend is passed over for a while.
+    /// Returns whether no connection was established; the backend is then in back-off.
     pub const fn is_connect(self) -> bool {
         matches!(
             self,
@@ -99,9 +99,8 @@ impl FailureKind {
         )
     }
 
-    /// What it counts as against the backend; `None` if it never does.
-    ///
-    /// The resets and losses that a client can provoke by what it sends are `None`, as is a head above Spooky's own limit.
+    /// How it counts against the backend. `None` for resets and losses that a client can provoke, and for a head above
+    /// Spooky's own limit.
     pub const fn blame(self) -> Option<Blame> {
         let (word, opens_circuit) = match self {
             Self::Unprocessed
@@ -121,11 +120,11 @@ impl FailureKind {
     }
 }
 
-/// What of the request had left when its attempt failed.
+/// Whether the request of a failed attempt can be sent again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Sent {
-    /// Head and all body bytes so far are still held and can be sent again.
+    /// The head and all body bytes sent are still buffered.
     Replayable,
-    /// Part of the body, which is gone: no attempt can follow.
+    /// Body bytes that were sent are no longer buffered: no attempt can follow.
     Gone,
 }

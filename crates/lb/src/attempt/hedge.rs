@@ -1,6 +1,6 @@
-//! When a second attempt starts beside the first, and its result (docs/reference/behaviour.md#hedging).
+//! When a second attempt starts in parallel to the first, and its result (docs/reference/behaviour.md#hedging).
 //!
-//! The timing and the conditions that lie in the request; `plan` adds those that lie in the upstream.
+//! Timing and conditions of the request; `attempts` checks those of the upstream.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use crate::time::Nanos;
 /// `hedging` of the configuration, for a route on which it is enabled.
 #[derive(Clone, Debug)]
 pub struct HedgeOptions {
-    /// How long the first attempt has without response headers.
+    /// Time without a response head after which the hedge starts.
     pub delay: Duration,
     /// Methods that may be hedged.
     pub safe_methods: Vec<String>,
@@ -25,15 +25,13 @@ impl Default for HedgeOptions {
 /// The hedge of one exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Hedge {
-    /// There will be none.
+    /// No hedge is allowed.
     Never,
-    /// One may start if the request turns out to have no body; the attempt started at this time, if it did.
+    /// Allowed if the request turns out to have no body; with the start time of the attempt, if it started.
     IfEmpty(Duration, Option<Nanos>),
-    /// One may start so long after an attempt has.
+    /// Due this long after an attempt starts.
     After(Duration),
-    /// It is due at this time.
     Due(Nanos),
-    /// It was started.
     Started(Nanos),
 }
 
@@ -47,7 +45,7 @@ impl Hedge {
         }
     }
 
-    /// An attempt started: the clock of the hedge runs from here.
+    /// Starts the delay when an attempt starts.
     pub(super) fn on_start(&mut self, now: Nanos) {
         match *self {
             Self::After(delay) => *self = Self::Due(now + delay),
@@ -56,7 +54,7 @@ impl Hedge {
         }
     }
 
-    /// The request ended without a body.
+    /// Allows the hedge of a request that ended without a body.
     pub(super) fn on_empty(&mut self) {
         match *self {
             Self::IfEmpty(delay, Some(started)) => *self = Self::Due(started + delay),
@@ -65,20 +63,19 @@ impl Hedge {
         }
     }
 
-    /// When it is due.
     pub(super) fn due(self) -> Nanos {
         if let Self::Due(at) = self { at } else { Nanos::NEVER }
     }
 }
 
-/// What became of a hedge, for the metrics.
+/// Result of a hedge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HedgeResult {
-    /// It answered first.
+    /// The hedge answered first.
     Won,
-    /// The attempt before it answered first, this long after the hedge had started.
+    /// The first attempt answered first.
     Lost {
-        /// From the start of the hedge to the response headers of the other.
+        /// Time from the start of the hedge to the response head of the first attempt.
         primary_late: Duration,
     },
 }

@@ -1,9 +1,9 @@
-//! The attempts of one exchange: which backend, what follows a failure, when to hedge, when to give up
+//! The attempts of one exchange: which backend to use, when to retry, hedge or give up
 //! (docs/reference/behaviour.md#retries, docs/reference/behaviour.md#timeouts).
 //!
-//! [`Attempts`] is a machine: the exchange tells it what happened and does the [`Step`] that it returns. It owns the places
-//! on backends and books each of them exactly once. It sends nothing and arms no timer: [`Attempts::timer`] says when to
-//! call [`Attempts::on_timer`].
+//! [`Attempts`] is a state machine: the exchange reports events to it and executes the [`Step`] that it returns. It holds the
+//! leases of backends and records the result of each once. It sends nothing and arms no timer: [`Attempts::timer`] says
+//! when to call [`Attempts::on_timer`].
 
 mod attempts;
 mod backends;
@@ -27,14 +27,14 @@ pub use step::{Cx, Denied, Progress, SlotId, Step};
 
 use std::time::Duration;
 
-/// Retries, and the deadlines of an attempt, of one upstream.
+/// Limits of the attempts of one upstream.
 #[derive(Clone, Debug)]
 pub struct AttemptOptions {
-    /// Further attempts of one request, hedges included (`retry_budget.max_retries`).
+    /// Maximum number of retries and hedges of one request (`retry_budget.max_retries`).
     pub max_retries: u32,
-    /// Response headers after the request head, anew with every body byte taken (`backend_timeout_ms`).
+    /// Time from the request head, or from the last body bytes accepted, to the response head (`backend_timeout_ms`).
     pub response_timeout: Duration,
-    /// Response headers over all attempts (`backend_total_request_timeout_ms`).
+    /// Time to the response head over all attempts (`backend_total_request_timeout_ms`).
     pub total_timeout: Duration,
 }
 

@@ -1,19 +1,19 @@
-//! Minimum rate of one direction of a body: bytes moved against the time in which the proxy or the backend was ready.
+//! Minimum rate of one direction of a body: bytes transferred per time in which the client was waited for.
 
 use std::time::Duration;
 
 use crate::time::Nanos;
 
-/// No rate is required before the other side has been ready for this long.
+/// No rate is required before the client was waited for this long.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// Counts the bytes that a client has moved in one direction, and the time that it had for them.
+/// Counts the bytes transferred in one direction, and the time in which the client was waited for.
 ///
-/// The clock runs only while the client is the one that is waited for. It is an average over the whole body, so a short
-/// stall after fast progress is tolerated here; the idle and stall timeouts bound it.
+/// The rate is an average over the whole body, so a pause after fast progress is tolerated here; the idle and stall timeouts
+/// limit pauses.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Pace {
-    /// Time counted in earlier periods.
+    /// Time of earlier periods.
     counted: Duration,
     /// Start of the current period; `None` while the clock is stopped.
     since: Option<Nanos>,
@@ -21,24 +21,23 @@ pub(super) struct Pace {
 }
 
 impl Pace {
-    /// Adds bytes that the client has moved.
     pub(super) fn add(&mut self, bytes: u64) {
         self.moved = self.moved.saturating_add(bytes);
     }
 
-    /// Starts the clock: the client is waited for. Does nothing if it runs.
+    /// Starts the clock, if it is stopped.
     pub(super) fn run(&mut self, now: Nanos) {
         self.since.get_or_insert(now);
     }
 
-    /// Stops the clock: the client is not waited for. Does nothing if it is stopped.
+    /// Stops the clock, if it runs.
     pub(super) fn stop(&mut self, now: Nanos) {
         if let Some(since) = self.since.take() {
             self.counted = self.counted.saturating_add(now - since);
         }
     }
 
-    /// Returns when the average falls below `rate` bytes per second if no further byte moves; 0 requires no rate.
+    /// Returns when the average falls below `rate` bytes per second without further bytes; 0 disables the minimum.
     pub(super) fn deadline(&self, rate: u64) -> Nanos {
         let Some(since) = self.since.filter(|_| rate > 0) else { return Nanos::NEVER };
         let nanos = u128::from(self.moved) * 1_000_000_000 / u128::from(rate);

@@ -1,12 +1,12 @@
-//! What an attempt is told of the request that it is for. Plain data, made by the exchange.
+//! The properties of a request that decide about its attempts.
 
-/// What the machine must know of the request.
+/// A request, as far as its attempts depend on it.
 #[derive(Clone, Copy, Debug)]
 pub struct Request<'a> {
-    /// Method, as sent.
+    /// The method.
     pub method: &'a [u8],
-    /// Whether a body follows or may follow.
+    /// Whether a body may follow.
     pub has_body: bool,
-    /// Hash of the balancing key; 0 where the algorithm has none.
+    /// Hash of the key for keyed algorithms, else 0.
     pub key: u64,
 }

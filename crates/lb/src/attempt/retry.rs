@@ -1,16 +1,17 @@
-//! The retry budget: how many further attempts are allowed in a window of time (docs/reference/behaviour.md#retries).
+//! The retry budget: how many further attempts (retries and hedges) a window of time allows
+//! (docs/reference/behaviour.md#retries).
 //!
-//! First attempts are counted by each worker for itself, without contention; retries and hedges, which are rare, by all
-//! together. One budget stands for a route or for the process; a further attempt needs a place in both.
+//! Each worker counts first attempts separately, without contention; the rare further ones have one shared counter. There is
+//! a budget for each route and one for the process; a further attempt must fit into both.
 
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::time::Nanos;
 
-/// Parts of a window; the oldest is forgotten whole.
+/// Slices of a window; the oldest is dropped as a whole.
 const SLICES: u64 = 10;
-/// The slices of a window and the one that begins.
+/// Slots: the slices of a window and the current one.
 const SLOTS: usize = SLICES as usize + 1;
 
 /// `retry_budget` of the configuration, for a route or the process.
@@ -18,9 +19,9 @@ const SLOTS: usize = SLICES as usize + 1;
 pub struct BudgetOptions {
     /// Further attempts in percent of first ones.
     pub ratio_percent: u32,
-    /// Further attempts that are allowed in any case, by window.
+    /// Further attempts in a window that are always allowed.
     pub min_retries: u32,
-    /// The time that counts.
+    /// Length of the window.
     pub window: Duration,
 }
 
@@ -30,7 +31,7 @@ impl Default for BudgetOptions {
     }
 }
 
-/// Counts by slice of time: the number of the slice in the upper half, the count in the lower.
+/// Counts by slice of time: each word holds the number of the slice (upper half) and the count (lower half).
 #[derive(Debug, Default)]
 struct Slices([AtomicU64; SLOTS]);
 
@@ -39,7 +40,7 @@ impl Slices {
         self.0.get((slice % SLOTS as u64) as usize)
     }
 
-    /// Adds to the current slice; for a single writer.
+    /// Adds one; there must be no other writer.
     fn add_alone(&self, slice: u64) {
         if let Some(slot) = self.slot(slice) {
             slot.store(added(slot.load(Relaxed), slice), Relaxed);
@@ -56,12 +57,12 @@ impl Slices {
     fn take_back(&self, slice: u64) {
         if let Some(slot) = self.slot(slice) {
             let lowered = |word: u64| (word >> 32 == slice & MASK && word & MASK > 0).then(|| word - 1);
-            // A slice that is gone took the count along.
+            // Fails if the slot was reused for a later slice; the count is then gone.
             let _ = slot.fetch_update(Relaxed, Relaxed, lowered);
         }
     }
 
-    /// Sum over the current slice and `before` earlier ones.
+    /// Sum of the current slice and `before` earlier ones.
     fn sum(&self, slice: u64, before: u64) -> u64 {
         let recent = |word: &u64| slice.wrapping_sub(word >> 32) & MASK <= before;
         self.0.iter().map(|slot| slot.load(Relaxed)).filter(recent).map(|word| word & MASK).sum()
@@ -75,12 +76,12 @@ fn added(word: u64, slice: u64) -> u64 {
     if word >> 32 == slice { word + 1 } else { slice << 32 | 1 }
 }
 
-/// One worker's first attempts, on cache lines of their own.
+/// First attempts of one worker, on their own cache lines.
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Shard(Slices);
 
-/// A budget; kept over a reload.
+/// A retry budget; survives reloads.
 #[derive(Debug)]
 pub struct Budget {
     firsts: Box<[Shard]>,
@@ -91,7 +92,7 @@ pub struct Budget {
 }
 
 impl Budget {
-    /// An unused budget for this many workers.
+    /// Creates an unused budget for this many workers.
     pub fn new(workers: usize, options: &BudgetOptions) -> Self {
         let budget = Self {
             firsts: (0..workers).map(|_| Shard::default()).collect(),
@@ -104,7 +105,7 @@ impl Budget {
         budget
     }
 
-    /// Takes options in on reload.
+    /// Applies new options.
     pub fn configure(&self, options: &BudgetOptions) {
         let window = u64::try_from(options.window.as_nanos()).unwrap_or(u64::MAX);
         self.ratio_percent.store(options.ratio_percent, Relaxed);
@@ -112,14 +113,14 @@ impl Budget {
         self.slice_nanos.store((window / SLICES).max(1), Relaxed);
     }
 
-    /// A request started its first attempt on `worker`.
+    /// Counts a first attempt.
     pub(crate) fn on_first(&self, worker: usize, now: Nanos) {
         if let Some(shard) = self.firsts.get(worker) {
             shard.0.add_alone(self.slice(now));
         }
     }
 
-    /// Consumes a place for one further attempt; false when there is none.
+    /// Counts a further attempt. Returns false, counting nothing, if the budget is used up.
     pub(crate) fn take(&self, now: Nanos) -> bool {
         let slice = self.slice(now);
         self.further.add(slice);
@@ -130,27 +131,27 @@ impl Budget {
         false
     }
 
-    /// Gives a place back: the attempt did not start after all.
+    /// Undoes [`Budget::take`], because the attempt did not start.
     pub(crate) fn give_back(&self, now: Nanos) {
         self.further.take_back(self.slice(now));
     }
 
-    /// Further attempts in the last window, or a slice more.
+    /// Number of further attempts in the last window, rounded up to slices.
     pub fn further(&self, now: Nanos) -> u64 {
         self.further.sum(self.slice(now), SLICES)
     }
 
-    /// Further attempts that the first ones of the last window, or a slice less, allow.
+    /// Number of further attempts that the first attempts of the last window, rounded down to slices, allow.
     pub fn allowed(&self, now: Nanos) -> u64 {
         let slice = self.slice(now);
         let firsts: u64 = self.firsts.iter().map(|shard| shard.0.sum(slice, SLICES - 1)).sum();
         let ratio = u64::from(self.ratio_percent.load(Relaxed));
-        // "fewer than m + r x n" for whole numbers: the ceiling of it.
+        // The reference says "fewer than m + r x n", which for whole numbers is the ceiling.
         u64::from(self.min_retries.load(Relaxed)) + (firsts * ratio).div_ceil(100)
     }
 
     fn slice(&self, now: Nanos) -> u64 {
-        // Slice 0 would be taken for an empty slot of the first window.
+        // Slice numbers begin above those that an empty slot could match.
         now.get() / self.slice_nanos.load(Relaxed) + SLOTS as u64
     }
 }

@@ -1,6 +1,4 @@
-//! The words between the exchange and [`super::Attempts`]: what it is given, what it answers, what it has done so far.
-//!
-//! Plain data; `plan` makes it, the exchange reads it.
+//! Input and output of [`super::Attempts`]. Data only.
 
 use super::hedge::HedgeResult;
 use crate::outcome::Reason;
@@ -8,87 +6,87 @@ use crate::rng::Rng;
 use crate::time::Nanos;
 use crate::upstream::Upstream;
 
-/// What every input needs: the moment, the upstream as this worker sees it, and chance.
+/// Context of every event.
 #[derive(Debug)]
 pub struct Cx<'a> {
     /// The time of the event.
     pub now: Nanos,
-    /// The upstream that the request was routed to, of the snapshot it began with.
+    /// The request's upstream, of the snapshot that it began with.
     pub upstream: &'a mut Upstream,
-    /// The worker's random source.
+    /// The worker's random number generator.
     pub rng: &'a mut Rng,
 }
 
-/// Names one running attempt of an exchange.
+/// Slot of a running attempt. A retry runs in the slot of the attempt that it follows or in the other one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct SlotId(pub(super) u8);
 
 impl SlotId {
-    /// The first attempt, and any retry of it.
+    /// Slot of the first attempt.
     pub const FIRST: Self = Self(0);
     /// Both slots.
     pub const ALL: [Self; 2] = [Self(0), Self(1)];
 
-    /// 0 or 1, for indexing.
+    /// Index in [`SlotId::ALL`].
     pub const fn index(self) -> usize {
         self.0 as usize
     }
 }
 
-/// What the exchange does next.
+/// What the exchange must do next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Step {
-    /// Send the request to this backend and name the attempt by its slot.
+    /// Send the request to this backend.
     Start {
-        /// The attempt.
+        /// Slot of the new attempt.
         slot: SlotId,
         /// Index of the backend in the pool.
         backend: usize,
     },
-    /// Send the same request again to the same backend, on another connection. It is no new attempt.
+    /// Send the request of a running attempt again, to the same backend on another connection.
     Resend {
-        /// The attempt, which goes on.
+        /// Slot of the attempt.
         slot: SlotId,
         /// Index of the backend in the pool.
         backend: usize,
     },
-    /// As `Start`, beside the attempt that runs: without body, and without ending the other.
+    /// Start a second attempt, without body, in parallel to the running one.
     Hedge {
-        /// The second attempt.
+        /// Slot of the second attempt.
         slot: SlotId,
         /// Index of the backend in the pool.
         backend: usize,
     },
-    /// Reset this attempt's stream, then call [`super::Attempts::next`].
+    /// Reset the stream of this attempt, then call [`super::Attempts::next`].
     Cancel {
-        /// The attempt, which is over.
+        /// Slot of the ended attempt.
         slot: SlotId,
     },
-    /// All usable backends are at their limit: wait in the upstream's queue, then call [`super::Attempts::on_start`] again.
+    /// All usable backends are at their limit: wait in the queue, then call [`super::Attempts::on_start`] again.
     Full,
-    /// Some backends have room, but the client's connection holds its share of each of them: wait as after `Full`, without
-    /// holding up others.
+    /// Some backends have capacity, but the client's connection holds its share of each of them: wait as after `Full`, without
+    /// blocking other requests.
     ClientFull,
-    /// Nothing, until an event or [`super::Attempts::timer`].
+    /// Do nothing until an event or [`super::Attempts::timer`].
     Wait,
-    /// Answer the client with this; no attempt is running any more.
+    /// Answer the client with this; no attempt is running.
     Answer(Reason),
-    /// Nothing more: the response of the winner goes to the client.
+    /// Do nothing: the response head was received, and no other attempt is running.
     Done,
 }
 
-/// What happened so far, for log and metrics.
+/// The attempts so far, for log and metrics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Progress {
-    /// Attempts started, the first one, retries and hedges.
+    /// Number of attempts started: the first one, retries and hedges.
     pub attempts: u32,
-    /// Attempts started after a failure.
+    /// Number of attempts started after a failure.
     pub retries: u32,
     /// Whether a hedge was started.
     pub hedged: bool,
-    /// What became of the hedge, once response headers came.
+    /// Result of the hedge, once there is a response head.
     pub hedge: Option<HedgeResult>,
-    /// Why the last further attempt that the failure would have allowed did not start.
+    /// Why the last further attempt did not start, if the failure would have allowed it.
     pub denied: Option<Denied>,
 }
 
@@ -97,9 +95,9 @@ pub struct Progress {
 pub enum Denied {
     /// The retry budget is used up.
     Budget,
-    /// The body was partly sent and is gone.
+    /// Body bytes that were sent are no longer buffered.
     Body,
-    /// No other backend can take it.
+    /// No other backend is available.
     NoAlternate,
 }
 

@@ -1,7 +1,7 @@
-//! Streams that backends reset with `INTERNAL_ERROR`: failures of which the request may be the cause as well as the backend.
+//! Attempts whose streams were reset with `INTERNAL_ERROR`: either the request or the backend can be the cause.
 //!
-//! A client that knows a request which makes backends reset its stream must not take one out of service with it. What tells
-//! the two causes apart is the retry: if another backend answers the same request, the first one is to blame. Used by `plan`.
+//! A client that knows a request with which backends reset the stream must not be able to get a backend ejected. The retry
+//! tells the causes apart: if another backend answers the same request, the failure counts against the first one.
 
 use std::time::Duration;
 
@@ -11,10 +11,9 @@ use super::step::Cx;
 use crate::pool::UnrecordedAttempt;
 use crate::time::Nanos;
 
-/// A backend that answered a request well less than this long ago is not to blame for a stream that it resets.
+/// A reset does not count against a backend that completed a successful response less than this long ago.
 const RESET_GRACE: Duration = Duration::from_secs(1);
 
-/// An attempt that ended so.
 #[derive(Clone, Copy, Debug)]
 struct Suspect {
     attempt: UnrecordedAttempt,
@@ -23,7 +22,7 @@ struct Suspect {
     elapsed: Duration,
 }
 
-/// The attempts of one request that ended so, none of them booked. There are no more of them than attempts.
+/// Attempts of one request that ended so and were not recorded. At most as many as the request has attempts.
 #[derive(Debug, Default)]
 pub(super) struct Suspects(Vec<Suspect>);
 
@@ -33,8 +32,8 @@ impl Suspects {
         self.0.push(Suspect { attempt, since, elapsed: now - since });
     }
 
-    /// Books them: the backend `answering` has answered the same request. `booked` are the backends that the request has
-    /// counted against.
+    /// Records them as failed, because the backend `answering` has answered the same request. `blamed`: the backends that the
+    /// request has counted against.
     pub(super) fn record(&mut self, cx: &mut Cx<'_>, answering: usize, blamed: &mut BackendSet) {
         let Some(blame) = FailureKind::Reset(ErrorCode::Internal).blame() else { return };
         for Suspect { attempt, since, elapsed } in std::mem::take(&mut self.0) {

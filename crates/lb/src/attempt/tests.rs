@@ -1,4 +1,4 @@
-//! The machine by hand: which failures are followed by what, and what is left on the books.
+//! Which step follows each event, and which leases and results remain.
 
 use std::sync::Arc;
 
@@ -353,7 +353,7 @@ fn nobody_overtakes_those_who_wait_for_a_backend() {
     let ticket = queue.wait_backend(&permits[1], false, None, Nanos::NEVER, bench.now).unwrap();
     assert!(matches!(queue.poll(bench.now), Some(Wake::TryBackend(_))));
     attempts[0].abort();
-    assert_eq!(attempts[2].on_start(&mut bench.cx()), Step::Full, "the place belongs to the one who waits");
+    assert_eq!(attempts[2].on_start(&mut bench.cx()), Step::Full, "the lease belongs to the one that waits");
     queue.wait_backend(&permits[2], false, None, Nanos::NEVER, bench.now).unwrap();
     assert!(matches!(queue.poll(bench.now), Some(Wake::TryBackend(first)) if first == ticket));
     assert!(matches!(attempts[1].on_start(&mut bench.cx()), Step::Start { .. }));
@@ -431,7 +431,7 @@ fn a_client_that_holds_its_share_of_a_backend_waits_without_holding_up_others() 
     assert!(queue.poll(bench.now).is_none());
     assert!(matches!(passing.on_start(&mut bench.cx()), Step::Start { .. }), "others pass");
     assert!(matches!(last.on_start(&mut bench.cx()), Step::Start { .. }));
-    // A place of another does not help; it is looked at once for each client, though.
+    // A lease of another client does not help, but one request of each client tries.
     passing.abort();
     assert!(matches!(queue.poll(bench.now), Some(Wake::TryBackend(first)) if first == ticket));
     assert_eq!(second.on_start(&mut bench.cx()), Step::ClientFull);

@@ -1,16 +1,16 @@
-//! A weighted draw among the backends that can be taken; three algorithms begin with it.
+//! A weighted random draw among the available backends, used by three algorithms.
 //!
-//! It draws by the configured weights and accepts by what is left of them, so a draw costs a binary search whatever the
-//! size of the pool; only when most of a pool cannot be taken it counts what remains.
+//! It draws by the configured weights and accepts by the effective ones, so a draw costs a binary search. Only if most draws
+//! are rejected, because most of the pool is unavailable, it goes through all backends.
 
 use super::View;
 use crate::pool::{Pool, WEIGHT_STEPS};
 use crate::rng::Rng;
 
-/// Draws that may be rejected before the rest is counted out.
+/// Rejected draws before all backends are gone through.
 const MAX_REJECTED: usize = 8;
 
-/// The configured weights, summed up.
+/// Cumulative configured weights.
 #[derive(Debug)]
 pub struct Draw {
     /// Sum of the weights up to and including each backend, in tenths.
@@ -18,7 +18,7 @@ pub struct Draw {
 }
 
 impl Draw {
-    /// A draw over the backends of `pool`.
+    /// Creates a draw over the backends of `pool`.
     pub fn new(pool: &Pool) -> Self {
         let mut sum = 0;
         let sums = pool.members().iter().map(|member| {
@@ -28,7 +28,7 @@ impl Draw {
         Self { cumulative: sums.collect() }
     }
 
-    /// A backend with a probability in proportion to its weight in `view`, among those that `also` accepts.
+    /// Draws a backend in proportion to its weight in `view`, among those that `also` accepts.
     pub fn draw(&self, view: &View<'_>, rng: &mut Rng, also: impl Fn(usize) -> bool) -> Option<usize> {
         let total = self.cumulative.last().copied()?;
         for _ in 0..MAX_REJECTED {
@@ -38,7 +38,7 @@ impl Draw {
             if weight == 0 {
                 continue;
             }
-            // Where in its own span the draw fell decides: below the effective weight it is accepted.
+            // Accepted with a probability of the effective weight over the configured one.
             let end = self.cumulative.get(index).copied().unwrap_or(total);
             if end - at <= u64::from(weight) {
                 return Some(index);
@@ -58,7 +58,7 @@ impl Draw {
     }
 }
 
-/// A weighted draw over candidates that come one by one.
+/// A weighted draw over a sequence of candidates (reservoir sampling).
 #[derive(Debug, Default)]
 struct Tie {
     sum: u64,
@@ -66,7 +66,7 @@ struct Tie {
 }
 
 impl Tie {
-    /// Adds a candidate; it replaces the chosen one with the probability of its share so far.
+    /// Adds a candidate, which replaces the chosen one with the probability of its share so far.
     fn offer(&mut self, index: usize, weight: u32, rng: &mut Rng) {
         if weight == 0 {
             return;

@@ -1,7 +1,7 @@
-//! The key of a request for keyed algorithms: how it hashes, and how it is read from a cookie field or a query.
+//! Keys of keyed algorithms: their hash, and how to read them from a cookie field or a query.
 //!
-//! The hash is fixed for ever and has no secret: instances and restarts must agree. Which key an upstream uses, and the
-//! fall-back to the client's address, is the exchange's to apply.
+//! The hash must never change and has no secret, so that instances and restarts agree. The exchange decides which key an
+//! upstream uses, and falls back to the client's address.
 
 use crate::rng;
 use std::net::IpAddr;

@@ -1,18 +1,18 @@
-//! Lowest expected latency: the better of two weighted draws by peak-EWMA and load
+//! Lowest expected latency: the better of two weighted draws, by peak EWMA and load
 //! (docs/reference/behaviour.md#load-balancing).
 //!
-//! The averages are the pool's. A backend without a sample is tried with one request at a time, at the price of the
-//! pool's median, so that a newcomer neither starves nor drowns.
+//! A backend without a sample gets one request at a time and counts with the median latency of the pool, so that a new
+//! backend gets requests, but not too many.
 
 use super::View;
 use super::draw::Draw;
 use crate::pool::Pool;
 use crate::rng::Rng;
 
-/// Costs this close are a tie, in percent: noise must not decide.
+/// Costs that differ by less than this count as equal, percent.
 const TIE_PERCENT: u64 = 10;
 
-/// The weights, and working space for the median.
+/// State of the latency-aware algorithm.
 #[derive(Debug)]
 pub struct Latency {
     draw: Draw,
@@ -21,7 +21,7 @@ pub struct Latency {
 }
 
 impl Latency {
-    /// A balancer over the backends of `pool`.
+    /// Creates a balancer over the backends of `pool`.
     pub fn new(pool: &Pool) -> Self {
         Self {
             draw: Draw::new(pool),
@@ -30,7 +30,7 @@ impl Latency {
         }
     }
 
-    /// The next backend.
+    /// Returns the next candidate.
     pub fn pick(&mut self, view: &View<'_>, rng: &mut Rng) -> Option<usize> {
         let unproven_and_busy = |index| view.micros(index).is_none() && view.in_flight(index) > 0;
         let proven = |index| !unproven_and_busy(index);

@@ -1,23 +1,23 @@
 //! Fewest requests in flight by weight, from the counts of the whole process (docs/reference/behaviour.md#load-balancing).
 //!
-//! Small pools are searched for the exact minimum; above [`EXACT`] usable backends the better of two draws is nearly as
-//! good and costs the same for any size.
+//! Small pools are searched for the exact minimum. Above [`EXACT`] usable backends, the better of two draws is nearly as good
+//! at a constant cost.
 
 use super::View;
 use super::draw::Draw;
 use crate::rng::Rng;
 
-/// Up to this many usable backends the minimum is exact.
+/// Number of usable backends up to which the minimum is exact.
 const EXACT: usize = 16;
 
-/// Nothing but the weights; the counts are the pool's.
+/// State of the least-connections algorithm.
 #[derive(Debug)]
 pub struct Least {
     pub(super) draw: Draw,
 }
 
 impl Least {
-    /// The next backend.
+    /// Returns the next candidate.
     pub fn pick(&mut self, view: &View<'_>, rng: &mut Rng) -> Option<usize> {
         let mut usable = 0;
         let mut least = Load { in_flight: 0, weight: 0 };
@@ -47,7 +47,7 @@ impl Least {
         let first = self.draw.draw(view, rng, |_| true)?;
         let second = self.draw.draw(view, rng, |_| true)?;
         let load = |index| Load { in_flight: view.in_flight(index), weight: view.weight(index).max(1) };
-        // On a tie the first draw stands, which is weighted as it should be.
+        // On a tie the first draw is used, which keeps the weights.
         Some(if load(second).is_below(load(first)) { second } else { first })
     }
 }
@@ -73,7 +73,7 @@ impl Tied {
         }
     }
 
-    /// One of them by weight: one random number however many there are, none for a single one.
+    /// Draws one of them by weight. Needs one random number, and none for a single backend.
     fn draw(&self, rng: &mut Rng) -> Option<usize> {
         let members = self.members.get(..self.count)?;
         let mut at = if self.count > 1 { rng.below(self.sum) } else { 0 };

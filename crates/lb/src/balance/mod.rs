@@ -1,8 +1,8 @@
-//! Which backend next: six algorithms over one view of a pool.
+//! Load balancing: six algorithms that choose a backend from a view of a pool.
 //!
-//! A [`Balancer`] belongs to one upstream of one worker. It yields candidates one by one: the backends already tried by an
-//! exchange are hidden from the [`View`], so that failover, retry and hedge take the next of the same order. It takes no
-//! place on a backend and knows no health: a backend that cannot be taken has weight 0.
+//! A [`Balancer`] belongs to one upstream of one worker. The [`View`] hides the backends that an exchange has tried, so that
+//! retries and hedges take the next candidate of the same order. The balancer takes no leases and knows nothing of health: an
+//! unavailable backend has weight 0.
 
 mod draw;
 pub mod key;
@@ -25,7 +25,7 @@ pub use view::{Order, View};
 use crate::pool::Pool;
 use crate::rng::Rng;
 
-/// The six algorithms.
+/// Load balancing algorithm.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Algorithm {
     /// Smooth weighted round robin.
@@ -37,9 +37,9 @@ pub enum Algorithm {
     LeastConnections,
     /// Lowest expected latency.
     LatencyAware,
-    /// Weighted hash ring with bounded loads.
+    /// Weighted rendezvous hashing with bounded loads.
     ConsistentHash,
-    /// The same ring by connection id, without bound.
+    /// Weighted rendezvous hashing by connection id, without bound.
     StickyCid,
 }
 
@@ -78,12 +78,12 @@ pub enum Balancer {
     Least(Least),
     /// Lowest expected latency.
     Latency(Latency),
-    /// By key, for both keyed algorithms.
+    /// Weighted rendezvous hashing, for both keyed algorithms.
     Rendezvous(Rendezvous),
 }
 
 impl Balancer {
-    /// A balancer for the backends of `pool`. `load_factor` is for consistent-hash only; 0 is no bound.
+    /// Creates a balancer for the backends of `pool`. `load_factor` is for consistent-hash only; 0 disables the bound.
     pub fn new(algorithm: Algorithm, load_factor: f64, pool: &Pool) -> Self {
         match algorithm {
             Algorithm::RoundRobin => Self::RoundRobin(RoundRobin::new(pool.members().len())),
@@ -95,7 +95,7 @@ impl Balancer {
         }
     }
 
-    /// The next candidate, `None` when no backend can be taken.
+    /// Returns the next candidate; `None` if no backend is available.
     pub fn pick(&mut self, view: &View<'_>, rng: &mut Rng) -> Option<usize> {
         if let Some(preferred) = view.order.preferred
             && view.is_usable(preferred)

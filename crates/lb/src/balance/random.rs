@@ -4,14 +4,14 @@ use super::View;
 use super::draw::Draw;
 use crate::rng::Rng;
 
-/// Nothing but the weights.
+/// State of the random algorithm.
 #[derive(Debug)]
 pub struct Random {
     pub(super) draw: Draw,
 }
 
 impl Random {
-    /// The next backend.
+    /// Returns the next candidate.
     pub fn pick(&mut self, view: &View<'_>, rng: &mut Rng) -> Option<usize> {
         self.draw.draw(view, rng, |_| true)
     }

@@ -1,30 +1,27 @@
-//! Keyed choice: each key has its own order of the backends, the same on every worker and instance
+//! Weighted rendezvous hashing: each key has its own order of the backends, the same on every worker and instance
 //! (docs/reference/behaviour.md#load-balancing).
 //!
-//! The order is that of weighted rendezvous hashing: each backend has, for each key, a place on a ring drawn from an
-//! exponential distribution with its weight as rate, and the first place wins. Against points scattered on a ring it has
-//! exact shares for any weights, and a backend that comes or goes moves no keys but its own. `consistent-hash` adds a
-//! bound on the load, `sticky-cid` does not.
+//! Each backend has, for each key, a score drawn from an exponential distribution with its weight as rate; the lowest score
+//! wins. Unlike a hash ring, shares are exact for any weights, and adding or removing a backend moves only its own keys.
+//! `consistent-hash` adds a load bound, `sticky-cid` does not.
 //!
-//! Among backends of one weight the first place is that of the largest hash, so a pick compares integers, and takes
-//! logarithms only to compare weights with each other; only when the first place cannot be taken it looks at all of them
-//! one by one.
+//! Among backends of one weight the lowest score is that of the largest hash, so a pick compares integers and needs
+//! logarithms only between weights. Only if the first backend is unavailable all of them are compared by score.
 
 use super::View;
 use crate::pool::Pool;
 use crate::rng::mix;
 
-/// Below this many requests in flight a backend is never too loaded to take a key.
+/// Requests in flight up to which the load bound never applies.
 const FREE_LOAD: u32 = 16;
 
-/// Bits of a hash that a place does not use: enough to carry the number of a point within its group.
-const SPARE_BITS: u32 = 11;
-/// Points of one group at most; a weight that more backends have makes several groups.
-const MAX_POINTS: usize = 1 << SPARE_BITS;
+/// Low bits of a hash that the score does not use; they hold the index of a backend in its group.
+const INDEX_BITS: u32 = 11;
+/// Maximum size of a group; more backends of one weight form several groups.
+const MAX_GROUP: usize = 1 << INDEX_BITS;
 
-/// One backend on the ring.
 #[derive(Clone, Copy, Debug)]
-struct Point {
+struct Candidate {
     seed: u64,
     index: usize,
 }
@@ -33,10 +30,10 @@ struct Point {
 #[derive(Debug)]
 struct Group {
     weight: f64,
-    points: Box<[Point]>,
+    candidates: Box<[Candidate]>,
 }
 
-/// Seeds and weights of the backends.
+/// State of the keyed algorithms.
 #[derive(Debug)]
 pub struct Rendezvous {
     groups: Box<[Group]>,
@@ -45,7 +42,7 @@ pub struct Rendezvous {
 }
 
 impl Rendezvous {
-    /// A ring of the backends of `pool`; a `load_factor` of 0 or `None` is no bound.
+    /// Creates a balancer over the backends of `pool`; a `load_factor` of 0 or `None` disables the bound.
     pub fn new(pool: &Pool, load_factor: Option<f64>) -> Self {
         let mut weights: Vec<u32> = pool.members().iter().map(|member| member.spec.weight.max(1)).collect();
         weights.sort_unstable();
@@ -54,70 +51,71 @@ impl Rendezvous {
         for weight in weights {
             let members = pool.members().iter().enumerate();
             let alike = members.filter(|(_, member)| member.spec.weight.max(1) == weight);
-            let points: Vec<Point> =
-                alike.map(|(index, member)| Point { seed: seed(&member.spec.address), index }).collect();
+            let candidates: Vec<Candidate> =
+                alike.map(|(index, member)| Candidate { seed: seed(&member.spec.address), index }).collect();
             let weight = f64::from(weight);
-            groups.extend(points.chunks(MAX_POINTS).map(|points| Group { weight, points: points.into() }));
+            groups
+                .extend(candidates.chunks(MAX_GROUP).map(|candidates| Group { weight, candidates: candidates.into() }));
         }
         Self { groups: groups.into_boxed_slice(), load_factor: load_factor.filter(|&factor| factor > 0.0) }
     }
 
-    /// The first backend for the key of `view` that can be taken, the load bound observed while another is below it.
+    /// Returns the first available backend for the key of `view`. Skips backends above the load bound if another is below it.
     pub fn pick(&self, view: &View<'_>) -> Option<usize> {
-        let home = self.first(view.order.key)?;
-        let first = if view.is_usable(home) { home } else { self.after(view, f64::NEG_INFINITY)?.1 };
+        let preferred = self.first(view.order.key)?;
+        let first = if view.is_usable(preferred) { preferred } else { self.after(view, f64::NEG_INFINITY)?.1 };
         let Some(factor) = self.load_factor else { return Some(first) };
         if view.in_flight(first) <= FREE_LOAD {
             return Some(first);
         }
         let per_weight = self.fair_share(view) * factor;
         let mut next = self.after(view, f64::NEG_INFINITY);
-        while let Some((place, index)) = next {
+        while let Some((score, index)) = next {
             let weight = view.pool.members().get(index).map_or(1.0, |member| f64::from(member.spec.weight.max(1)));
             let bound = f64::from(FREE_LOAD).max(per_weight * weight);
             if f64::from(view.in_flight(index)) <= bound {
                 return Some(index);
             }
-            next = self.after(view, place);
+            next = self.after(view, score);
         }
         Some(first)
     }
 
-    /// The backend with the smallest place of all, whether or not it can be taken.
+    /// Returns the backend with the lowest score, available or not.
     fn first(&self, key: u64) -> Option<usize> {
         match &*self.groups {
             [group] => group.largest(key).map(|(_, index)| index),
             groups => {
                 let largest =
-                    |group: &Group| group.largest(key).map(|(bits, index)| (place(bits, group.weight), index));
+                    |group: &Group| group.largest(key).map(|(bits, index)| (score(bits, group.weight), index));
                 groups.iter().filter_map(largest).min_by(|one, two| one.0.total_cmp(&two.0)).map(|(_, index)| index)
             }
         }
     }
 
-    /// The usable backend with the smallest place above `after`.
+    /// Returns the usable backend with the lowest score above `after`.
     pub(super) fn after(&self, view: &View<'_>, after: f64) -> Option<(f64, usize)> {
         let mut best: Option<(f64, usize)> = None;
         for group in &self.groups {
-            for point in &group.points {
-                let here = place(mix(view.order.key ^ point.seed), group.weight);
+            for candidate in &group.candidates {
+                let here = score(mix(view.order.key ^ candidate.seed), group.weight);
                 let least = best.map_or(f64::INFINITY, |(least, _)| least);
-                // Looking at the backend costs most, so it comes last.
-                if here > after && here < least && view.is_usable(point.index) {
-                    best = Some((here, point.index));
+                // The check of the backend costs most, so it is last.
+                if here > after && here < least && view.is_usable(candidate.index) {
+                    best = Some((here, candidate.index));
                 }
             }
         }
         best
     }
 
-    /// Requests in flight per unit of weight over the usable backends, this one included.
+    /// Requests in flight per unit of weight over the usable backends, this request included.
     fn fair_share(&self, view: &View<'_>) -> f64 {
         let (mut load, mut weights) = (1.0, 0.0);
         for group in &self.groups {
-            for point in &group.points {
-                if view.is_usable(point.index) {
-                    load += f64::from(view.in_flight(point.index));
+            for candidate in &group.candidates {
+                if view.is_usable(candidate.index) {
+                    load += f64::from(view.in_flight(candidate.index));
                     weights += group.weight;
                 }
             }
@@ -127,16 +125,16 @@ impl Rendezvous {
 }
 
 impl Group {
-    /// The largest hash for the key and whose it is: among backends of one weight that is the smallest place.
+    /// Returns the largest hash for the key and its backend: the lowest score among backends of one weight.
     fn largest(&self, key: u64) -> Option<(u64, usize)> {
         let mut most = 0;
-        for (number, point) in self.points.iter().enumerate() {
-            // The number rides in the bits that a place does not use, so that the maximum of plain numbers is all there is
-            // to do: which one wins cannot be predicted, and a branch on it would cost more than the hashes.
-            most = most.max(mix(key ^ point.seed) >> SPARE_BITS << SPARE_BITS | number as u64);
+        for (number, candidate) in self.candidates.iter().enumerate() {
+            // Packs the index into the low bits of the hash; a branch-free max then yields both. A branch could not be
+            // predicted and would cost more than the hashes.
+            most = most.max(mix(key ^ candidate.seed) >> INDEX_BITS << INDEX_BITS | number as u64);
         }
-        let point = self.points.get(most as usize & (MAX_POINTS - 1))?;
-        Some((most, point.index))
+        let candidate = self.candidates.get(most as usize & (MAX_GROUP - 1))?;
+        Some((most, candidate.index))
     }
 }
 
@@ -144,9 +142,9 @@ fn seed(address: &str) -> u64 {
     super::key::hash(address.as_bytes())
 }
 
-/// The place of a backend for a key: exponential with its weight as rate, from uniform bits.
-fn place(bits: u64, weight: f64) -> f64 {
-    // 53 bits fill a double exactly; the half keeps it off both ends.
-    let uniform = ((bits >> SPARE_BITS) as f64 + 0.5) / (1_u64 << 53) as f64;
+/// Score of a backend: exponentially distributed with its weight as rate, from uniform bits.
+fn score(bits: u64, weight: f64) -> f64 {
+    // 53 bits fit into a double exactly; the half excludes 0 and 1.
+    let uniform = ((bits >> INDEX_BITS) as f64 + 0.5) / (1_u64 << 53) as f64;
     -uniform.ln() / weight
 }

@@ -1,23 +1,23 @@
-//! Smooth weighted round robin: exact shares, spread out (docs/reference/behaviour.md#load-balancing).
+//! Smooth weighted round robin: exact shares, evenly spread (docs/reference/behaviour.md#load-balancing).
 //!
-//! Each pick adds every weight to its counter and takes the largest, which then pays the sum. Over sum(weights)/gcd picks
-//! each backend comes exactly its share of times. Backends that cannot be taken keep their counters as they are.
+//! Each pick adds every weight to the backend's counter, picks the largest counter and subtracts the sum of weights from it.
+//! Over sum(weights)/gcd picks each backend is picked exactly in proportion. Counters of unavailable backends do not change.
 
 use super::View;
 
-/// Counters of one worker; exact per worker, independent between workers.
+/// State of the round-robin algorithm; the shares are exact for each worker.
 #[derive(Debug)]
 pub struct RoundRobin {
     credit: Box<[i64]>,
 }
 
 impl RoundRobin {
-    /// All counters at zero.
+    /// Creates a balancer for this many backends.
     pub fn new(backends: usize) -> Self {
         Self { credit: vec![0; backends].into_boxed_slice() }
     }
 
-    /// The next backend.
+    /// Returns the next candidate.
     pub fn pick(&mut self, view: &View<'_>) -> Option<usize> {
         let mut total = 0;
         let mut best: Option<(usize, i64)> = None;

@@ -1,30 +1,30 @@
-//! A pool as one exchange sees it, and its place in the order of candidates. What every algorithm chooses from.
+//! The candidates of one exchange: the input of every algorithm.
 
 use crate::admit::ClientShare;
 use crate::pool::Pool;
 use crate::time::Nanos;
 
-/// How many tried backends one exchange remembers; beyond that the oldest is forgotten and may be tried again.
+/// Tried backends that one exchange remembers; the oldest is forgotten first and may be tried again.
 const MAX_TRIED: usize = 8;
 
-/// The place of one exchange in the order of candidates.
+/// Key and tried backends of one exchange.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Order {
-    /// Hash of the key, for keyed algorithms.
+    /// Hash of the key for keyed algorithms.
     pub key: u64,
-    /// The backend that the connection keeps (sticky-cid); first choice while it can be taken.
+    /// Sticky backend of the connection (sticky-cid), used while it is available.
     pub preferred: Option<usize>,
     tried: [u32; MAX_TRIED],
     count: usize,
 }
 
 impl Order {
-    /// The beginning of the order for `key`.
+    /// Creates an order without tried backends.
     pub fn new(key: u64, preferred: Option<usize>) -> Self {
         Self { key, preferred, ..Self::default() }
     }
 
-    /// Hides a backend from further picks.
+    /// Excludes a backend from further picks.
     pub fn exclude(&mut self, index: usize) {
         if let (Some(slot), Ok(index)) = (self.tried.get_mut(self.count % MAX_TRIED), u32::try_from(index)) {
             *slot = index;
@@ -32,12 +32,12 @@ impl Order {
         }
     }
 
-    /// Starts over: every backend may be picked again.
+    /// Allows every backend again.
     pub fn restart(&mut self) {
         self.count = 0;
     }
 
-    /// Whether the backend was tried already.
+    /// Returns whether the backend is excluded.
     pub fn is_tried(&self, index: usize) -> bool {
         self.tried.iter().take(self.count).any(|&tried| tried as usize == index)
     }
@@ -47,7 +47,7 @@ impl Order {
     }
 }
 
-/// When a worker passes a backend over because it just failed to connect to it.
+/// Back-off of a backend after failed connects of this worker.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Backoff {
     pub(crate) until: Nanos,
@@ -55,7 +55,7 @@ pub(crate) struct Backoff {
     pub(crate) revived: u32,
 }
 
-/// A pool as one exchange sees it at one moment.
+/// The backends of a pool as candidates of one exchange at one time.
 #[derive(Clone, Copy)]
 pub struct View<'a> {
     pub(crate) pool: &'a Pool,
@@ -63,44 +63,43 @@ pub struct View<'a> {
     pub(crate) backoff: &'a [Backoff],
     pub(crate) now: Nanos,
     pub(crate) panic: bool,
-    /// The client of the request, where it may hold its share of a backend.
+    /// The client, if it may hold its share of a backend.
     pub(crate) client: Option<&'a ClientShare>,
 }
 
 impl View<'_> {
-    /// Number of backends, those that cannot be taken included.
+    /// Number of backends, unavailable ones included.
     pub fn len(&self) -> usize {
         self.pool.members().len()
     }
 
-    /// Whether the pool has no backend.
+    /// Returns whether the pool has no backend.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
     }
 
-    /// Effective weight in tenths; 0 for a backend that cannot be taken by this exchange now.
+    /// Effective weight in tenths; 0 for a backend that this exchange cannot use now.
     pub fn weight(&self, index: usize) -> u32 {
         if self.is_usable(index) { self.pool.effective_weight(index, self.now) } else { 0 }
     }
 
-    /// Requests on the backend in the whole process.
+    /// Number of requests in flight on the backend, in the process.
     pub fn in_flight(&self, index: usize) -> u32 {
         self.pool.members().get(index).map_or(0, |member| member.state.in_flight())
     }
 
-    /// Its expected response time in microseconds, `None` before the first sample.
+    /// Average latency in microseconds; `None` before the first sample.
     pub(crate) fn micros(&self, index: usize) -> Option<u32> {
         self.pool.members().get(index)?.state.latency.micros()
     }
 
-    /// Whether the last attempt to connect to it failed so recently that another is preferred. A successful probe since
-    /// then ends that.
+    /// Returns whether the backend is in connect back-off, which a successful health check ends.
     fn is_passed_over(&self, index: usize) -> bool {
         let Some(backoff) = self.backoff.get(index).filter(|backoff| backoff.until > self.now) else { return false };
         self.pool.members().get(index).is_some_and(|member| member.state.health.revived() == backoff.revived)
     }
 
-    /// Whether this exchange may take the backend now.
+    /// Returns whether this exchange may use the backend now.
     #[inline]
     pub fn is_usable(&self, index: usize) -> bool {
         !self.is_passed_over(index)

@@ -1,7 +1,6 @@
-//! The result of the probes of a backend, and when the next one is due (docs/reference/behaviour.md#active-health-checks).
+//! Schedule and results of active health checks (docs/reference/behaviour.md#active-health-checks).
 //!
-//! The prober of the control plane owns one [`Prober`] per backend and does the sending; a hanging probe is its own
-//! business and delays no other.
+//! The health checker owns one [`Prober`] per backend and sends the probes.
 
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -10,16 +9,16 @@ use super::{ACTIVE_DOWN, HAS_PROBES, Health, PROBED, Transition};
 use crate::rng::Rng;
 use crate::time::Nanos;
 
-/// `health_check` of one backend, as far as it decides.
+/// Schedule and thresholds of `health_check` of one backend.
 #[derive(Clone, Copy, Debug)]
 pub struct ActiveOptions {
     /// Time from one probe to the next.
     pub interval: Duration,
-    /// Consecutive failures that make it unhealthy.
+    /// Consecutive failures that make the backend unhealthy.
     pub failure_threshold: u32,
-    /// Consecutive successes that make it healthy.
+    /// Consecutive successes that make the backend healthy.
     pub success_threshold: u32,
-    /// Rest without probes after becoming unhealthy.
+    /// Time without probes after the backend became unhealthy.
     pub cooldown: Duration,
 }
 
@@ -34,12 +33,12 @@ impl Default for ActiveOptions {
     }
 }
 
-/// Percent by which an interval varies, so that probes of many instances do not march in step.
+/// Random variation of the interval, percent, so that instances do not probe at the same time.
 const JITTER_PERCENT: u32 = 10;
-/// The first probes are spread over at most this long.
+/// Maximum delay of the first probe.
 const FIRST_SPREAD: Duration = Duration::from_secs(1);
 
-/// The schedule of one backend's probes.
+/// Schedule of the probes of one backend.
 #[derive(Debug)]
 pub struct Prober {
     options: ActiveOptions,
@@ -47,7 +46,7 @@ pub struct Prober {
 }
 
 impl Prober {
-    /// A schedule whose first probe falls within the first second, or the interval if that is shorter.
+    /// Creates a schedule with a random first probe within a second, or within the interval if that is shorter.
     pub fn new(options: ActiveOptions, now: Nanos, rng: &mut Rng) -> Self {
         let spread = options.interval.min(FIRST_SPREAD);
         let delay = Duration::from_nanos(rng.below(u64::try_from(spread.as_nanos()).unwrap_or(u64::MAX)));
@@ -59,12 +58,12 @@ impl Prober {
         self.next
     }
 
-    /// A probe leaves now; the next one is due an interval later, whatever becomes of this one.
+    /// Schedules the next probe. Called when a probe is sent.
     pub fn on_start(&mut self, now: Nanos, rng: &mut Rng) {
         self.next = now + rng.jitter(self.options.interval, JITTER_PERCENT);
     }
 
-    /// A probe ended. The caller logs the transition, if there is one.
+    /// Records the result of a probe. The caller must log the transition, if there is one.
     pub fn on_result(&mut self, health: &Health, success: bool, now: Nanos) -> Option<Transition> {
         if success {
             return health.on_probe_success(now, &self.options);
@@ -80,7 +79,7 @@ impl Prober {
 }
 
 impl Health {
-    /// Whether probes watch this backend.
+    /// Sets whether the backend is probed.
     pub(crate) fn set_probed(&self, watched: bool) {
         if watched {
             self.flags.fetch_or(HAS_PROBES, Relaxed);

@@ -1,7 +1,7 @@
-//! Whether a backend is fit for requests: the shared health record, fed by probes (`active`) and by traffic (`passive`).
+//! Health of a backend, by active health checks (`active`) and by requests (`passive`).
 //!
-//! One [`Health`] per backend, atomics only, written by every worker and by the prober. Each change of state is seen by
-//! exactly one caller, who gets the [`Transition`] to log and count. It sends no probe and reads no clock.
+//! There is one [`Health`] per backend, made of atomics, written by every worker and by the health checker. Each transition is
+//! returned to exactly one caller, who must log it.
 
 mod active;
 mod passive;
@@ -15,19 +15,19 @@ pub use ready::Readiness;
 
 use crate::time::Nanos;
 
-/// Probes say no.
+/// Unhealthy by probes.
 const ACTIVE_DOWN: u32 = 1;
-/// Traffic says no.
+/// Unhealthy by requests.
 const PASSIVE_DOWN: u32 = 2;
-/// An operator drains it.
+/// Drained by an operator.
 const DRAINING: u32 = 4;
 /// At least one probe has succeeded in this process.
 const PROBED: u32 = 8;
-/// Another source than traffic decides the return after a passive failure.
+/// It is probed, so probes and not trial requests end a passive ejection.
 const HAS_PROBES: u32 = 16;
 const DOWN: u32 = ACTIVE_DOWN | PASSIVE_DOWN;
 
-/// The health record of one backend.
+/// Health of one backend.
 #[derive(Debug, Default)]
 pub struct Health {
     flags: AtomicU32,
@@ -37,69 +37,67 @@ pub struct Health {
     trial_successes: AtomicU32,
     probe_failures: AtomicU32,
     probe_successes: AtomicU32,
-    /// When it last became healthy; 0 when it never was anything else.
+    /// When it last became healthy; 0 if it was never unhealthy.
     healthy_since: AtomicU64,
     last_transition: AtomicU64,
-    /// Grows with each successful probe: ends the connect back-off of every worker.
+    /// Counts successful probes; a change ends the connect back-off of every worker.
     revived: AtomicU32,
 }
 
-/// A backend changed between healthy and unhealthy.
+/// A change between healthy and unhealthy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Transition {
-    /// Its new state.
+    /// The new state.
     pub healthy: bool,
-    /// Why, for the log line: `probe`, `connect`, `tls`, `reset`, `timeout`, `protocol`, `5xx`, `trial`.
+    /// Reason in the log line: `probe`, `connect`, `tls`, `reset`, `timeout`, `protocol`, `5xx`, `trial`.
     pub reason: &'static str,
 }
 
-/// What the health of a backend allows at the moment.
+/// What the health of a backend allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fitness {
-    /// Take it.
     Healthy,
-    /// One trial request may go.
+    /// One trial request is allowed.
     Trial,
-    /// No request, panic mode excepted.
+    /// No request, except in panic mode.
     Unhealthy,
-    /// No request at all.
     Draining,
 }
 
 impl Health {
-    /// Both sources say healthy.
+    /// Returns whether neither probes nor requests mark it unhealthy.
     pub fn is_healthy(&self) -> bool {
         self.flags.load(Relaxed) & DOWN == 0
     }
 
-    /// Probes say healthy (also without probes).
+    /// Returns whether probes do not mark it unhealthy.
     pub fn active_up(&self) -> bool {
         self.flags.load(Relaxed) & ACTIVE_DOWN == 0
     }
 
-    /// Traffic says healthy.
+    /// Returns whether requests do not mark it unhealthy.
     pub fn passive_up(&self) -> bool {
         self.flags.load(Relaxed) & PASSIVE_DOWN == 0
     }
 
-    /// An operator drains it.
+    /// Returns whether an operator drains it.
     pub fn is_draining(&self) -> bool {
         self.flags.load(Relaxed) & DRAINING != 0
     }
 
-    /// Begins or ends a drain; true if that changed something.
+    /// Begins or ends a drain. Returns whether that changed the state.
     pub fn set_draining(&self, draining: bool) -> bool {
         let old =
             if draining { self.flags.fetch_or(DRAINING, Relaxed) } else { self.flags.fetch_and(!DRAINING, Relaxed) };
         (old & DRAINING != 0) != draining
     }
 
-    /// Time of the last transition, `None` before the first.
+    /// Time of the last transition; `None` before the first.
     pub fn last_transition(&self) -> Option<Nanos> {
         Some(self.last_transition.load(Relaxed)).filter(|&at| at != 0).map(Nanos::new)
     }
 
-    /// When it last returned to health; `None` if it never left it.
+    /// When it last became healthy; `None` if it was never unhealthy.
     pub(crate) fn healthy_since(&self) -> Option<Nanos> {
         Some(self.healthy_since.load(Relaxed)).filter(|&at| at != 0).map(Nanos::new)
     }
@@ -108,7 +106,6 @@ impl Health {
         self.revived.load(Relaxed)
     }
 
-    /// One load in the common case.
     pub(crate) fn fitness(&self, now: Nanos) -> Fitness {
         let flags = self.flags.load(Relaxed);
         if flags & (DOWN | DRAINING) == 0 {
@@ -125,7 +122,7 @@ impl Health {
         }
     }
 
-    /// Sets `bit`; the transition if it was this call that made the backend unhealthy.
+    /// Sets `bit`. Returns the transition if this call made the backend unhealthy.
     fn mark_down(&self, bit: u32, now: Nanos, reason: &'static str) -> Option<Transition> {
         let old = self.flags.fetch_or(bit, Relaxed);
         (old & DOWN == 0).then(|| {
@@ -134,7 +131,7 @@ impl Health {
         })
     }
 
-    /// Clears `bit`; the transition if it was this call that made the backend healthy.
+    /// Clears `bit`. Returns the transition if this call made the backend healthy.
     fn mark_up(&self, bit: u32, now: Nanos, reason: &'static str) -> Option<Transition> {
         let old = self.flags.fetch_and(!bit, Relaxed);
         (old & DOWN == bit).then(|| {

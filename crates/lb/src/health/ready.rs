@@ -1,17 +1,15 @@
-//! Whether there is a backend to send requests to.
-//!
-//! Counts only. Whether the process drains or is about to restart is the runtime's to know.
+//! How many backends are healthy. The runtime knows the other conditions of readiness.
 
 use crate::pool::Pool;
 
-/// The backends of all upstreams, counted.
+/// Number of healthy backends of all upstreams.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Readiness {
     /// Backends that are healthy, drained ones included.
     pub healthy: usize,
     /// All backends.
     pub total: usize,
-    /// Upstreams without a healthy backend, by their number.
+    /// Indices of the upstreams without a healthy backend.
     pub unavailable: Vec<usize>,
 }
 

@@ -1,8 +1,7 @@
-//! Why an exchange ended without a complete backend answer: one exhaustive table from reason to everything said of it.
+//! Why an exchange ended without a complete response of a backend, with one table of everything that follows from it.
 //!
 //! [`Reason`] is an answer made by Spooky (docs/reference/behaviour.md#status-codes); [`Reset`] is an exchange that ends without
-//! one. Both are plain words: the exchange turns them into bytes, telemetry into labels. To add a reason, add its line in
-//! `table`.
+//! one. To add a reason, add its line in `table`.
 
 mod reset;
 mod table;
@@ -10,14 +9,14 @@ mod table;
 pub use reset::Reset;
 pub use table::{Reason, Row};
 
-/// Who caused it. Only [`Fault::Backend`] may change health, circuit or adaptive limit (docs/reference/behaviour.md#guarantees).
+/// Cause. Only [`Fault::Backend`] may change health, circuit or adaptive limit (docs/reference/behaviour.md#guarantees).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
     /// The client broke a rule or went away.
     Client,
-    /// The operator's policy or configuration says no.
+    /// The operator's policy or configuration refuses it.
     Operator,
-    /// Spooky has no capacity left for it, or a fault of its own.
+    /// Spooky has no capacity left, or failed itself.
     Proxy,
     /// A backend failed.
     Backend,
@@ -26,7 +25,7 @@ pub enum Fault {
 /// For which methods the same request may be sent again (docs/reference/behaviour.md#retries).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Retry {
-    /// Never: it would be refused again, or repeating could do harm.
+    /// No method: it would fail again, or a repetition could do harm.
     Never,
     /// Only idempotent methods: the backend may have acted on it.
     Idempotent,
@@ -34,22 +33,22 @@ pub enum Retry {
     AnyMethod,
 }
 
-/// The kind of error, one word.
+/// Kind of error in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ErrorKind {
     /// A deadline passed.
     Timeout,
-    /// TLS to the backend.
+    /// TLS to the backend failed.
     Tls,
-    /// DNS, connect, reset or loss towards the backend.
+    /// DNS, connect, reset or connection loss of the backend.
     Transport,
-    /// No backend to take the request.
+    /// No backend is available.
     Pool,
-    /// The backend broke its protocol.
+    /// The backend violated the protocol.
     Protocol,
-    /// A fault of the proxy itself.
+    /// The proxy failed itself.
     Bridge,
-    /// The client's own mistake.
+    /// The client caused it.
     Client,
     /// A limit was reached.
     Overload,
@@ -58,7 +57,7 @@ pub enum ErrorKind {
 }
 
 impl ErrorKind {
-    /// The word in the log.
+    /// Name in the log.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Timeout => "timeout",
@@ -74,14 +73,14 @@ impl ErrorKind {
     }
 }
 
-/// How loud a reason is in the log; the access line is written in any case.
+/// Level of a reason's own log line; the access line is always written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {
-    /// Of interest only while looking for something.
+    /// Of interest only for debugging.
     Debug,
     /// An operator may have to act.
     Warn,
-    /// Something is broken that cannot be worked around.
+    /// Something is broken, and the proxy cannot work around it.
     Error,
 }
 

@@ -1,10 +1,8 @@
-//! Exchanges that end without a complete answer, with a word for each (docs/reference/behaviour.md#aborts).
-//!
-//! It decides nothing; the exchange picks the variant by what happened.
+//! Reasons why exchanges are reset (docs/reference/behaviour.md#aborts).
 
 use super::{ErrorKind, Fault};
 
-/// Why an exchange was cut off, before or after its response headers.
+/// Why an exchange was reset, before or after its response head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reset {
     /// The client reset, stopped or lost the exchange.

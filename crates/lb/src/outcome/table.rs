@@ -1,12 +1,9 @@
-//! The table of docs/reference/behaviour.md#status-codes, one line per reason. The enum, the list of all and the rows are
-//! generated from these lines.
-//!
-//! It holds words and numbers only and must not decide anything. `attempt` and `admit` produce reasons, the exchange
-//! reads the rows.
+//! The table of docs/reference/behaviour.md#status-codes, one line per reason. A macro generates the enum, the list of all
+//! reasons and the rows from it.
 
 use super::{ErrorKind, Fault, Level, Retry};
 
-/// What is said of one reason.
+/// Properties of one reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
     /// HTTP status code.
@@ -17,7 +14,7 @@ pub struct Row {
     pub fault: Fault,
     /// For which methods the failure behind it is retried.
     pub retry: Retry,
-    /// Whether such a failure may be booked to the backend (passive health, breaker); `attempt` judges each case.
+    /// Whether such a failure may count against the backend (passive health, breaker); `attempt` decides in each case.
     pub counts_against_backend: bool,
     /// `error` of the `proxy-status` field (RFC 9209 section 2.3).
     pub proxy_error: &'static str,
@@ -45,7 +42,7 @@ macro_rules! reasons {
             /// Every reason, in the order of the table.
             pub const ALL: &'static [Self] = &[$(Self::$name,)+];
 
-            /// Everything said of this reason.
+            /// The properties of this reason.
             pub const fn row(self) -> Row {
                 match self {
                     $(Self::$name => Row {
@@ -125,7 +122,7 @@ reasons! {
     /// No response headers within `backend_timeout_ms`; 504 with `timeout_status: 504`.
     ResponseTimeout: 503 "upstream timeout" Backend Idempotent counts=true "http_response_timeout" "response timeout" "response_timeout" Timeout Warn retry_after=false;
     /// No response headers within `backend_total_request_timeout_ms`; 504 with `timeout_status: 504`. The attempts that
-    /// took too long were booked one by one.
+    /// timed out were recorded one by one.
     TotalTimeout: 503 "upstream timeout" Backend Never counts=false "http_response_timeout" "total timeout" "total_timeout" Timeout Warn retry_after=false;
     /// `max_stream_lifetime_ms` passed before response headers.
     Lifetime: 503 "upstream timeout" Operator Never counts=false "http_response_timeout" "lifetime" "lifetime" Timeout Warn retry_after=false;
@@ -182,7 +179,7 @@ impl Reason {
         self.row().label
     }
 
-    /// Whether it is a refusal because of a limit that is reached. Its `details` are the label then.
+    /// Returns whether it is a refusal because of a limit. Its `details` are then the label.
     pub const fn is_shed(self) -> bool {
         matches!(self.row().error, ErrorKind::Overload)
     }

@@ -1,4 +1,4 @@
-//! Decides whether a path lies below a denied prefix on any way in which a backend may read it.
+//! Decides whether a path is below a denied prefix in any interpretation that a backend may have of it.
 //!
 //! Backends differ in whether `%2F`, `\` and `%5C` are slashes, whether `%00` ends the path, whether path parameters
 //! (`;...`) are cut off, whether a path that begins with `//` names a host first, and when dot segments are removed; some
@@ -14,13 +14,13 @@ use super::path::{is_under, matching_form};
 #[derive(Debug, Default)]
 pub struct DeniedPrefixes(Vec<Prefix>);
 
-/// Working space of [`DeniedPrefixes::denies`], which the caller keeps so that it need not be allocated again.
+/// Buffer of [`DeniedPrefixes::denies`], which the caller reuses to avoid allocation.
 #[derive(Debug, Default)]
 pub struct PathDepths(Vec<Option<Depth>>);
 
 #[derive(Debug)]
 struct Prefix {
-    /// Decoded, for paths with one reading.
+    /// Decoded, for paths with a single reading.
     text: Vec<u8>,
     segments: Vec<Segment>,
     /// The prefix ends in `/`: it does not match without something after that slash, be it empty.
@@ -35,8 +35,8 @@ struct Segment {
     written: Vec<u8>,
 }
 
-/// How many segments lie above the first `n` segments of a prefix, for all readings of the path so far that begin with
-/// these. Where no reading does, there is none.
+/// Bounds of the number of further segments after the first `n` segments of a prefix, over all readings of the path so far
+/// that begin with these. Absent if no reading does.
 #[derive(Clone, Copy, Debug)]
 struct Depth {
     least: u32,
@@ -47,7 +47,6 @@ struct Depth {
     is_entered: bool,
 }
 
-/// What ends a piece of a path.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Separator {
     /// `/`, a slash on every reading.
@@ -128,7 +127,6 @@ impl DeniedPrefixes {
         }
     }
 
-    /// Puts all prefixes at the root.
     fn start(&self, depths: &mut Vec<Option<Depth>>) {
         depths.clear();
         for prefix in &self.0 {
@@ -157,7 +155,6 @@ impl DeniedPrefixes {
     }
 }
 
-/// Takes a separator in.
 fn pass(separator: Separator, depths: &mut [Option<Depth>]) {
     for depth in depths.iter_mut().flatten() {
         if separator == Separator::Slash {
@@ -188,7 +185,7 @@ impl Prefix {
         Self { text, segments, is_below_only }
     }
 
-    /// Takes a piece in: `depths` are those above none, one, two of the segments, and so on.
+    /// Adds a piece: `depths` are those after none, one, two of the segments, and so on.
     fn step(&self, piece: &Piece<'_>, depths: &mut [Option<Depth>]) {
         for matched in (0..depths.len()).rev() {
             let Some(Some(before)) = depths.get(matched).copied() else { continue };
@@ -238,7 +235,7 @@ impl Depth {
     }
 }
 
-/// Cuts the query off, and tells whether all readings of the path are the same.
+/// Returns the path without its query, and whether all readings of it are the same.
 fn without_query(path: &[u8]) -> (&[u8], bool) {
     let mut is_simple = path.first() == Some(&b'/');
     let mut after_slash = false;
@@ -254,7 +251,7 @@ fn without_query(path: &[u8]) -> (&[u8], bool) {
     (path, is_simple)
 }
 
-/// Splits off what stands before the next separator.
+/// Returns the part before the next separator, the separator, and the rest.
 fn next_piece(path: &[u8]) -> (&[u8], Separator, &[u8]) {
     let mut at = 0;
     while let Some(rest) = path.get(at..) {
@@ -296,7 +293,7 @@ fn has_byte(piece: &[u8], byte: u8) -> bool {
     bytes(piece).any(|found| found == byte)
 }
 
-/// The bytes of `text` with all escapes decoded once.
+/// Decodes all escapes once.
 fn bytes(text: &[u8]) -> impl Iterator<Item = u8> {
     let mut rest = text;
     std::iter::from_fn(move || {

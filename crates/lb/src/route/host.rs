@@ -1,7 +1,7 @@
-//! The host of an authority in matching form, and the hosts that the rules name.
+//! Lookup of the host of an authority among the hosts of the rules.
 //!
-//! It borrows from the authority and compares without regard to case, so no name is copied. Whether an authority is valid
-//! at all was checked before (docs/reference/behaviour.md#request-checks).
+//! It borrows from the authority and compares case-insensitively, so no name is copied. The authority was validated before
+//! (docs/reference/behaviour.md#request-checks).
 
 use super::index::{Index, RollingHash};
 use spooky_config::{host_of, normalize_host};
@@ -25,7 +25,7 @@ impl HostPattern {
         }
     }
 
-    /// Normalised bytes and whether it is a suffix.
+    /// Returns whether it is a suffix, and the normalised bytes.
     pub(super) fn key(&self) -> (bool, Box<[u8]>) {
         let (suffix, written) = match self {
             Self::Exact(host) => (false, host),
@@ -35,14 +35,14 @@ impl HostPattern {
     }
 }
 
-/// The id of "no host in particular", last in the order of precedence.
+/// The id for rules without a host, last in the order of precedence.
 pub(super) const ANY_HOST: u32 = u32::MAX;
 
-/// Every host named by a rule. An id is a position among the exact names, or above them among the suffixes.
+/// Every host named by a rule. Ids number the exact names first, then the suffixes.
 pub(super) struct Hosts {
     exact: Index<Box<[u8]>>,
     suffixes: Index<Box<[u8]>>,
-    /// For each suffix the next shorter one that it lies below.
+    /// For each suffix, the longest other suffix that matches it.
     parents: Vec<Option<u32>>,
     exact_count: u32,
     longest_suffix: usize,
@@ -57,14 +57,13 @@ pub(super) struct MatchingHosts {
 }
 
 impl MatchingHosts {
-    /// Whether an exact name matches.
     pub(super) fn has_exact(&self) -> bool {
         self.exact.is_some()
     }
 }
 
 impl Hosts {
-    /// From distinct keys in matching form.
+    /// Builds the tables from distinct normalised names.
     pub(super) fn build(exact: Vec<Box<[u8]>>, suffixes: &[Box<[u8]>]) -> Self {
         let mut hosts = Self {
             exact_count: u32::try_from(exact.len()).unwrap_or(u32::MAX),
@@ -73,12 +72,12 @@ impl Hosts {
             longest_suffix: suffixes.iter().map(|suffix| suffix.len()).max().unwrap_or(0),
             suffixes: Index::build(suffixes.to_vec(), |host| hash_of(host)),
         };
-        // What stands above a suffix may be empty here: what a request has above it comes before its dot.
+        // The part before the dot may be empty here: a request has its own labels before the suffix.
         hosts.parents = suffixes.iter().map(|suffix| hosts.walk(suffix, 0).suffix).collect();
         hosts
     }
 
-    /// The ids that match the host of `authority`.
+    /// Returns the hosts that match `authority`.
     pub(super) fn find(&self, authority: &[u8]) -> MatchingHosts {
         if self.exact_count == 0 && self.parents.is_empty() {
             return MatchingHosts { exact: None, suffix: None };
@@ -90,7 +89,7 @@ impl Hosts {
         }
     }
 
-    /// The first id in order of precedence: exact name, then suffixes from the longest, then [`ANY_HOST`].
+    /// First id in the order of precedence: exact name, suffixes from the longest, [`ANY_HOST`].
     pub(super) fn first(&self, found: MatchingHosts) -> u32 {
         found.exact.unwrap_or_else(|| self.suffix_id(found.suffix))
     }
@@ -107,7 +106,7 @@ impl Hosts {
         suffix.map_or(ANY_HOST, |suffix| suffix + self.exact_count)
     }
 
-    /// One pass over the labels from the right; the last suffix found is the longest. A suffix counts with at least `above`
+    /// Walks the labels from the right, so the last suffix found is the longest. A suffix matches only with at least `above`
     /// bytes before its dot.
     fn walk(&self, host: &[u8], above: usize) -> MatchingHosts {
         let mut suffix = None;
@@ -129,7 +128,7 @@ impl Hosts {
     }
 }
 
-/// An IPv6 address in its normal form. `None` for all other hosts.
+/// An IPv6 address in canonical form (RFC 5952); `None` for other hosts.
 fn normal_ipv6(host: &[u8]) -> Option<([u8; LONGEST_IPV6], usize)> {
     use std::io::Write;
     if !host.contains(&b':') {
@@ -143,10 +142,8 @@ fn normal_ipv6(host: &[u8]) -> Option<([u8; LONGEST_IPV6], usize)> {
     Some((text, length))
 }
 
-/// Characters of the longest IPv6 address.
 const LONGEST_IPV6: usize = 45;
 
-/// The hash of a whole name: its labels from the right.
 fn hash_of(host: &[u8]) -> RollingHash {
     let mut labels = host.rsplit(|&byte| byte == b'.');
     let first = RollingHash::START.piece_ignoring_case(labels.next().unwrap_or_default());

@@ -1,34 +1,31 @@
-//! A read-only hash index: built once, probed with a hash that the caller rolled itself.
+//! A read-only hash index, looked up by a rolling hash that the caller computes.
 //!
-//! The standard map would hash the whole key again at each segment of a path; here one pass over the path yields the hash
-//! of every prefix, eight bytes at a time. Keys come from the configuration, never from peers, so chains cannot be grown
-//! by an attacker.
+//! The standard map would hash the whole key again at each segment of a path; here one pass over the path yields the hash of
+//! every prefix, eight bytes at a time. Keys come from the configuration, so an attacker cannot cause collisions.
 
 use crate::rng::fold;
 
-/// The state of a hash after some pieces of a key. The same pieces in the same order give the same state.
+/// State of a hash after some pieces of a key. The same pieces in the same order give the same state.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct RollingHash(u64);
 
 impl RollingHash {
     pub(super) const START: Self = Self(0x51_7C_C1_B7_27_22_0A_95);
 
-    /// Takes in a word.
     pub(super) const fn word(self, word: u64) -> Self {
         Self(fold(self.0 ^ word))
     }
 
-    /// Takes in what stands between two pieces.
+    /// Adds the separator of two pieces.
     pub(super) const fn separator(self) -> Self {
         Self(self.0.rotate_left(23).wrapping_add(0xA076_1D64_78BD_642F))
     }
 
-    /// Takes in a piece.
     pub(super) fn piece(self, piece: &[u8]) -> Self {
         self.words(piece, |word| word)
     }
 
-    /// Takes in a piece as if it were lower case.
+    /// Adds a piece in lower case.
     pub(super) fn piece_ignoring_case(self, piece: &[u8]) -> Self {
         self.words(piece, to_lower)
     }
@@ -39,13 +36,13 @@ impl RollingHash {
         if rest.is_empty() {
             return state;
         }
-        // The length above the bytes tells a short piece from one that ends in zeros.
+        // The length in the top byte distinguishes a short piece from one that ends in zeros.
         let last = rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte));
         state.word(read(last) | (rest.len() as u64) << 56)
     }
 }
 
-/// Lower case of eight ASCII letters at once; other bytes stay as they are.
+/// Converts eight bytes to ASCII lower case at once.
 const fn to_lower(word: u64) -> u64 {
     const HIGH: u64 = 0x8080_8080_8080_8080;
     let low = word & !HIGH;
@@ -56,14 +53,14 @@ const fn to_lower(word: u64) -> u64 {
     word | upper >> 2
 }
 
-/// Open addressing with linear probing at no more than half load; slots hold `id + 1`, 0 is empty.
+/// Open addressing with linear probing and a load of at most one half; slots hold `id + 1`, 0 is empty.
 pub(super) struct Index<K> {
     slots: Box<[u32]>,
     keys: Vec<K>,
 }
 
 impl<K> Index<K> {
-    /// An index of distinct `keys`, whose ids are their positions; probes must hash as `hash` does.
+    /// Builds an index of distinct `keys`, whose ids are their positions. Lookups must hash as `hash` does.
     pub(super) fn build(keys: Vec<K>, hash: impl Fn(&K) -> RollingHash) -> Self {
         let size = (keys.len().max(1) * 2).next_power_of_two();
         let mut slots = vec![0_u32; size].into_boxed_slice();
@@ -79,7 +76,7 @@ impl<K> Index<K> {
         Self { slots, keys }
     }
 
-    /// The id of the key with this hash that `equal` accepts.
+    /// Returns the id of the key with this hash that `equal` accepts.
     pub(super) fn find(&self, hash: RollingHash, equal: impl Fn(&K) -> bool) -> Option<u32> {
         let size = self.slots.len();
         let mut at = first_slot(hash, size);

@@ -1,8 +1,8 @@
 //! Maps host, path prefix and method of a request to an upstream (docs/reference/behaviour.md#routing).
 //!
-//! The [`Table`] is built once per configuration and shared by reference; a lookup allocates nothing and costs by the
-//! length of the path, not by the number of routes. Validation of the matchers is the configuration's; ambiguous ones
-//! are settled here by upstream name, so that a lookup is deterministic whatever it is given.
+//! The [`Table`] is built once per configuration. A lookup allocates nothing, and its cost depends on the length of the path
+//! and not on the number of routes. The configuration loader validates matchers; equal matchers are ordered by the name of
+//! the upstream, so that a lookup is always deterministic.
 
 mod denied;
 mod host;
@@ -20,7 +20,7 @@ pub use table::Table;
 pub struct Rule {
     /// Index of the upstream in the snapshot.
     pub upstream: usize,
-    /// Name of the upstream; settles ties.
+    /// Name of the upstream; orders equal matchers.
     pub name: String,
     /// Hosts it matches; `None` for any.
     pub host: Option<HostPattern>,
@@ -30,7 +30,7 @@ pub struct Rule {
     pub method: Option<String>,
 }
 
-/// What a lookup found.
+/// Result of a lookup.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Match {
     /// Index of the upstream, from [`Rule::upstream`].
@@ -39,7 +39,7 @@ pub struct Match {
     pub prefix_len: usize,
     /// Whether the rule names a host.
     pub host_specific: bool,
-    /// Which step of the order of precedence left this rule alone.
+    /// Which step of the order of precedence decided.
     pub reason: Reason,
 }
 
@@ -52,7 +52,7 @@ pub enum Reason {
     Path,
     /// It names the host exactly.
     ExactHost,
-    /// Its wildcard is the longest.
+    /// It matches the host by the longest wildcard.
     WildcardHost,
     /// It names the method.
     Method,
@@ -61,7 +61,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// Its word in logs and in the response field.
+    /// The name in logs and in the response field.
     pub const fn label(self) -> &'static str {
         match self {
             Self::Only => "only",

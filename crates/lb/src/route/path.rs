@@ -1,10 +1,10 @@
-//! The matching form of a path, which routes, denied prefixes and the `path` key compare
+//! The normalized path ("matching form") that routes, denied prefixes and the `path` key compare
 //! (docs/reference/behaviour.md#path-normalization).
 //!
-//! The forwarded path is never touched. A path that is its own matching form, which nearly all are, is borrowed; others
-//! are rewritten into the caller's scratch, at most as long as the path itself.
+//! The forwarded path is not changed. Nearly all paths are normalized already and are borrowed; others are rewritten into a
+//! buffer of the caller, which needs one byte more than the path.
 
-/// The matching form of `path`; it borrows from `path` where nothing changes, else from `scratch`.
+/// Returns the matching form of `path`, borrowed from `path` if nothing changes, else from `scratch`.
 pub fn matching_form<'a>(path: &'a [u8], scratch: &'a mut Vec<u8>) -> &'a [u8] {
     let (raw, is_plain) = cut_query(path);
     if is_plain {
@@ -16,14 +16,13 @@ pub fn matching_form<'a>(path: &'a [u8], scratch: &'a mut Vec<u8>) -> &'a [u8] {
     scratch
 }
 
-/// Whether `path` lies under `prefix`: itself and, on a segment boundary, everything below. Both in matching form.
+/// Returns whether `path` equals `prefix` or continues it at a segment boundary. Both must be in matching form.
 pub fn is_under(path: &[u8], prefix: &[u8]) -> bool {
     path.strip_prefix(prefix)
         .is_some_and(|rest| rest.is_empty() || prefix.ends_with(b"/") || rest.first() == Some(&b'/'))
 }
 
-/// The path without its query, and whether that is its own matching form. A leading dot of any segment sends it the
-/// long way.
+/// Returns the path without its query, and whether that is certainly its own matching form.
 fn cut_query(path: &[u8]) -> (&[u8], bool) {
     let mut is_plain = path.first() == Some(&b'/');
     let mut after_slash = false;
@@ -39,8 +38,8 @@ fn cut_query(path: &[u8]) -> (&[u8], bool) {
     (path, is_plain)
 }
 
-/// Decodes unreserved characters once, reads `%2F`, `%5C` and `\` as `/`, drops everything from `%00` on, and gives other
-/// escapes upper-case digits. In one pass, so that decoding never makes a new escape.
+/// Decodes unreserved characters once, replaces `%2F`, `%5C` and `\` by `/`, drops everything from `%00` on, and writes other
+/// escapes with upper-case digits. One pass, so that decoding cannot create new escapes.
 fn decode(path: &[u8], out: &mut Vec<u8>) {
     let mut rest = path;
     while let Some((&first, tail)) = rest.split_first() {
@@ -64,7 +63,6 @@ fn decode(path: &[u8], out: &mut Vec<u8>) {
     }
 }
 
-/// The value of a hexadecimal digit.
 pub(super) const fn hex(digit: u8) -> u8 {
     match digit {
         b'0'..=b'9' => digit - b'0',
@@ -73,7 +71,7 @@ pub(super) const fn hex(digit: u8) -> u8 {
     }
 }
 
-/// In place: repeated slashes collapse, dot segments go; the result begins with `/`.
+/// Collapses repeated slashes and removes dot segments in place; the result begins with `/`.
 fn resolve(form: &mut Vec<u8>) {
     if form.first() != Some(&b'/') {
         if form.is_empty() || form.as_slice() == b"*" {
@@ -84,7 +82,7 @@ fn resolve(form: &mut Vec<u8>) {
         form.insert(0, b'/');
     }
     let (mut read, mut write) = (1, 0);
-    // `write` ends a sequence of `/segment`; an open end (empty or dot segment) adds the closing slash below.
+    // `write` is the end of a sequence of `/segment`; after an empty or dot segment a final slash is added below.
     let mut open = true;
     while read <= form.len() {
         let rest = form.get(read..).unwrap_or_default();

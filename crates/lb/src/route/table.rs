@@ -1,7 +1,7 @@
-//! The compiled table: prefixes, hosts and the rules at each pair of them.
+//! The compiled routing table: prefixes, hosts and the rules of each pair of them.
 //!
-//! One pass over the path meets every configured prefix on it, shortest first; at each the hosts that match the request
-//! are tried, most specific first. Deeper finds replace earlier ones, which is the order of precedence.
+//! One pass over the path finds every configured prefix of it, shortest first; for each, the hosts that match the request are
+//! tried, most specific first. A longer prefix replaces a shorter one, which is the order of precedence.
 
 use std::collections::BTreeMap;
 
@@ -13,13 +13,13 @@ use super::{Match, Reason, Rule, path};
 pub struct Table {
     prefixes: Index<Box<[u8]>>,
     hosts: Hosts,
-    /// (prefix, host) to the rules at that pair.
+    /// Index of (prefix, host) in `rules`.
     pairs: Index<(u32, u32)>,
     rules: Vec<Vec<Entry>>,
     longest: usize,
 }
 
-/// Rules at one pair, methods first; `tied` where another upstream has the same matcher.
+/// A rule of a pair; those with a method come first. `tied` if another upstream has the same matcher.
 struct Entry {
     method: Option<Box<[u8]>>,
     upstream: usize,
@@ -27,7 +27,7 @@ struct Entry {
 }
 
 impl Table {
-    /// Compiles the rules; their order is without effect.
+    /// Compiles the rules; their order has no effect.
     pub fn build(rules: impl IntoIterator<Item = Rule>) -> Self {
         let mut rules: Vec<Rule> = rules.into_iter().collect();
         rules.sort_by(|a, b| a.name.cmp(&b.name));
@@ -62,7 +62,7 @@ impl Table {
         }
     }
 
-    /// The route of a request. `authority` may be empty; `scratch` is working space that the caller keeps.
+    /// Returns the route of a request. `authority` may be empty; `scratch` is a buffer that the caller reuses.
     pub fn lookup(&self, authority: &[u8], path: &[u8], method: &[u8], scratch: &mut Vec<u8>) -> Option<Match> {
         let form = path::matching_form(path, scratch);
         let hosts = self.hosts.find(authority);
@@ -84,7 +84,7 @@ impl Table {
         best
     }
 
-    /// Tries the rules at one prefix of the path; a find replaces that of a shorter prefix.
+    /// Tries the rules of one prefix of the path; a match replaces that of a shorter prefix.
     fn visit(
         &self,
         prefix: Option<&[u8]>,
@@ -126,7 +126,7 @@ impl Table {
     }
 }
 
-/// The entry for `method`, and how it was decided within the pair.
+/// Returns the rule for `method`, and what decided between the rules of the pair.
 fn choose<'a>(entries: &'a [Entry], method: &[u8]) -> Option<(&'a Entry, Reason)> {
     let specific = entries.iter().find(|entry| entry.method.as_deref() == Some(method));
     let any = entries.last().filter(|entry| entry.method.is_none());
@@ -138,7 +138,7 @@ fn choose<'a>(entries: &'a [Entry], method: &[u8]) -> Option<(&'a Entry, Reason)
     Some((entry, if entry.tied { Reason::Name } else { reason }))
 }
 
-/// Adds a rule to its pair: methods first, "any" last; the first upstream by name keeps a shared matcher.
+/// Adds a rule to its pair: methods first, "any" last. Of equal matchers the first upstream by name is used.
 fn insert(entries: &mut Vec<Entry>, rule: &Rule) {
     let method = rule.method.as_ref().map(|method| method.as_bytes().into());
     if let Some(same) = entries.iter_mut().find(|entry| entry.method == method) {
@@ -153,7 +153,7 @@ fn prefix_form(prefix: &str) -> Box<[u8]> {
     path::matching_form(prefix.as_bytes(), &mut Vec::new()).into()
 }
 
-/// As the walk of a lookup rolls it.
+/// Must hash as [`Table::lookup`] does.
 fn prefix_hash(prefix: &[u8]) -> RollingHash {
     let mut segments = prefix.split(|&byte| byte == b'/');
     let first = RollingHash::START.piece(segments.next().unwrap_or_default());
@@ -164,7 +164,7 @@ const fn pair_hash(prefix: u32, host: u32) -> RollingHash {
     RollingHash::START.word((prefix as u64) << 32 | host as u64)
 }
 
-/// Gives dense ids to distinct keys, in order of appearance.
+/// Assigns dense ids to distinct keys, in order of appearance.
 struct Numbering<K> {
     ids: BTreeMap<K, u32>,
     keys: Vec<K>,

@@ -77,7 +77,7 @@ impl Worker {
         }
     }
 
-    /// Route, admit, pick, head, settle.
+    /// Route, admit, pick, head, record.
     pub(crate) fn request(&mut self) {
         let route =
             self.table.lookup(b"host14.example.com", b"/api/v0/service14/users?id=7", b"GET", &mut self.scratch);

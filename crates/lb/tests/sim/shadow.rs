@@ -245,7 +245,7 @@ impl World {
         }
     }
 
-    /// After each event: the books agree with what is seen to be on its way.
+    /// After each event: the counts agree with the requests in flight.
     pub(crate) fn check(&mut self) {
         let mut on_backend: BTreeMap<&str, u32> = BTreeMap::new();
         let (mut permits, mut waiting) = ([0_u32; UPSTREAMS], [0_u32; UPSTREAMS]);

@@ -410,7 +410,7 @@ impl World {
                 assert_eq!(member.state.in_flight(), 0, "{}", member.spec.address);
             }
         }
-        assert!(self.clients.iter().flatten().all(|client| client.held() == 0), "places of clients are left over");
+        assert!(self.clients.iter().flatten().all(|client| client.held() == 0), "shares of clients are left over");
         self.assert_nobody_is_stuck();
         let waiting: usize = self.queues.iter().map(Queue::len).sum();
         assert_eq!(waiting, 0);

@@ -173,7 +173,7 @@ fn waiting_for_a_backend_keeps_the_permit_and_the_place_in_line() {
     let ticket = queue.wait_backend(&first, false, None, Nanos::NEVER, AT(2)).unwrap();
     assert!(limits.has_backend_waiters());
     assert!(matches!(queue.poll(AT(2)), Some(Wake::TryBackend(tried)) if tried == ticket));
-    assert!(queue.poll(AT(2)).is_none(), "once is enough until a place becomes free");
+    assert!(queue.poll(AT(2)).is_none(), "once is enough until a permit is released");
     limits.on_backend_free();
     assert!(matches!(queue.poll(AT(3)), Some(Wake::TryBackend(tried)) if tried == ticket));
     queue.leave(ticket);
@@ -266,7 +266,7 @@ fn the_limit_in_effect_is_the_smaller_one_and_an_adaptive_one_that_has_not_sunk_
     assert_eq!(global(10).limit(), (10, Limit::Global));
 }
 
-/// The counts of an upstream of which one client may hold so many places.
+/// The limits of an upstream of which one client may hold this many permits.
 fn shared(global: &Arc<GlobalLimits>, limit: u32, client_limit: u32) -> Arc<RouteLimits> {
     RouteLimits::new(
         Arc::clone(global),
@@ -290,7 +290,7 @@ fn a_client_that_holds_its_share_waits_and_others_pass_it() {
     let far = elsewhere.new_client();
     let _passed = granted(queue.admit(&limits, Some(&other), Nanos::NEVER, AT(5)));
     drop(granted(elsewhere.admit(&limits, Some(&far), Nanos::NEVER, AT(5))));
-    // A place of the client itself lets its first one go, and no more.
+    // A permit released by the client itself admits its first request, and no more.
     drop(first);
     let (ticket, third) = next_grant(&mut queue, AT(6)).unwrap();
     assert_eq!(ticket, waiting[0]);
@@ -358,7 +358,7 @@ fn as_many_of_one_client_go_on_as_places_came_back_at_once() {
     assert_eq!(try_backend(&mut queue, 7), Some(one), "once more when shown");
     queue.keep_waiting(one, true);
     assert_eq!(try_backend(&mut queue, 7), None);
-    // Two places come back before anybody is called.
+    // Two permits are released before any worker is woken.
     limits.on_backend_free();
     limits.on_backend_free();
     assert_eq!(try_backend(&mut queue, 8), Some(one));

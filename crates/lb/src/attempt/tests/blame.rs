@@ -1,4 +1,4 @@
-//! Which failures are booked to a backend, how often, and which are not.
+//! Which failures count against a backend, and how often.
 
 use super::*;
 
