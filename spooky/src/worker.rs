@@ -100,7 +100,7 @@ impl Worker {
     /// Runs until the worker has drained.
     pub(crate) async fn run(mut self) {
         let turns = poll_fn(|cx| {
-            self.exchanges.listen(cx.waker());
+            self.exchanges.register_waker(cx.waker());
             self.turn(cx)
         });
         tokio::task::unconstrained(turns).await;
@@ -182,7 +182,7 @@ impl Worker {
             exchanges.on_upstream(&mut WorkerIo { listeners, transport, now }, event);
         }
         exchanges.on_time(&mut WorkerIo { listeners, transport, now });
-        exchanges.call_waiting(&mut WorkerIo { listeners, transport, now });
+        exchanges.poll_waiting(&mut WorkerIo { listeners, transport, now });
         exchanges.release_snapshots(transport);
     }
 

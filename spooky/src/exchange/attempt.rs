@@ -17,7 +17,7 @@ use spooky_transport::{Failure, Unsent};
 use std::ops::ControlFlow;
 
 impl Exchange {
-    /// The exchange begins: with its permit, or in the queue for one.
+    /// Starts the exchange, which has its permit or waits for one.
     pub(super) fn on_begin<I: Io>(&mut self, cx: &mut Context<'_, I>) -> Next {
         let next = match self.admission {
             Admission::Queued(_) => Next::Continue,
@@ -26,19 +26,19 @@ impl Exchange {
         if self.upload.is_absent() { next } else { self.count_unread(cx, next) }
     }
 
-    /// The permit that it waited for is there.
+    /// Continues with the permit for which the exchange was waiting.
     pub(super) fn on_permit<I: Io>(&mut self, cx: &mut Context<'_, I>, permit: Permit, waited: WaitPeriod) -> Next {
         self.permit = Some(permit);
         self.admission = Admission::Admitted(Some(waited));
         self.start(cx)
     }
 
-    /// The table has entered it into the queue for a backend.
+    /// Records that the exchange is in the queue for a backend.
     pub(super) fn on_queued(&mut self, ticket: Ticket) {
         self.admission = Admission::WaitingForBackend(ticket);
     }
 
-    /// A backend may have room by now. Returns `WaitForBackend` and keeps its ticket if none has.
+    /// Tries again to get a backend. Returns `WaitForBackend`, keeping the ticket, if none has capacity.
     pub(super) fn on_backend_room<I: Io>(&mut self, cx: &mut Context<'_, I>) -> Next {
         let next = self.start(cx);
         if !matches!(next, Next::WaitForBackend { .. }) {
@@ -47,13 +47,12 @@ impl Exchange {
         next
     }
 
-    /// Picks the first backend.
     fn start<I: Io>(&mut self, cx: &mut Context<'_, I>) -> Next {
-        let step = self.ask(cx, Attempts::on_start);
+        let step = self.with_attempts(cx, Attempts::on_start);
         self.perform(cx, step)
     }
 
-    /// Executes steps until there is nothing to do before the next event.
+    /// Executes steps until the exchange must wait for an event.
     pub(super) fn perform<I: Io>(&mut self, cx: &mut Context<'_, I>, first: Option<Step>) -> Next {
         let mut next = first;
         while let Some(step) = next {
@@ -66,7 +65,7 @@ impl Exchange {
                 }
                 Step::Cancel { slot } => {
                     self.cancel(cx.io, slot);
-                    self.ask(cx, Attempts::next)
+                    self.with_attempts(cx, Attempts::next)
                 }
                 Step::Full => return Next::WaitForBackend { is_held_back: false },
                 Step::ClientFull => return Next::WaitForBackend { is_held_back: true },
@@ -83,7 +82,7 @@ impl Exchange {
         Next::Continue
     }
 
-    /// Sends the request to a backend. Continues with the next step if that fails, or if the request waits for a connection.
+    /// Sends the request to a backend. Continues with the next step if that fails or if the request waits for a connection.
     fn send_to<I: Io>(
         &mut self,
         cx: &mut Context<'_, I>,
@@ -112,39 +111,37 @@ impl Exchange {
             }
             Err(unsent) => {
                 let (kind, sent) = (failure::kind_of_unsent(unsent), self.upload.sent());
-                ControlFlow::Continue(self.ask(cx, |attempt, cx| attempt.on_failure(cx, slot, kind, sent)))
+                ControlFlow::Continue(self.with_attempts(cx, |attempt, cx| attempt.on_failure(cx, slot, kind, sent)))
             }
         }
     }
 
-    /// The request is on a connection.
     pub(super) fn on_sent<I: Io>(&mut self, cx: &mut Context<'_, I>, slot: SlotId) -> Next {
         if let Some(handle) = self.handle(slot).and_then(|handle| *handle) {
             self.resize_window(cx.io, handle);
         }
-        self.ask(cx, |attempt, cx| attempt.on_sent(cx, slot));
+        self.with_attempts(cx, |attempt, cx| attempt.on_sent(cx, slot));
         self.on_upload(cx)
     }
 
-    /// An attempt has failed.
     pub(super) fn on_failed<I: Io>(&mut self, cx: &mut Context<'_, I>, slot: SlotId, failed: &Failure) -> Next {
         if let Some(handle) = self.handle(slot) {
             *handle = None;
         }
         if self.response.has_begun() {
             log::failed(self, slot, "body", failed, cx.now);
-            return Next::End(Outcome::broken_off(failed));
+            return Next::End(Outcome::backend_failed(failed));
         }
         log::failed(self, slot, "send", failed, cx.now);
         let (kind, sent) = (failure::kind_of(failed), self.upload.sent());
-        let step = self.ask(cx, |attempt, cx| attempt.on_failure(cx, slot, kind, sent));
+        let step = self.with_attempts(cx, |attempt, cx| attempt.on_failure(cx, slot, kind, sent));
         self.perform(cx, step)
     }
 
-    /// The request ends: books what the backend did to the response, and resets the streams that are still open.
+    /// Reports a fault of the backend to its health, and resets the streams that are still open.
     pub(super) fn on_finish<I: Io>(&mut self, cx: &mut Context<'_, I>, outcome: Outcome) {
         if let Outcome::Reset { fault: Some(fault), .. } = outcome {
-            self.ask(cx, |attempt, cx| match fault {
+            self.with_attempts(cx, |attempt, cx| match fault {
                 BackendFault::Failed(kind) => attempt.on_broken(cx, kind),
                 BackendFault::Silent { since } => attempt.on_silence(cx, since),
             });

@@ -1,4 +1,4 @@
-//! The request body: read from the client only as fast as the backend takes it.
+//! The request body: read from the client as fast as the backend takes it.
 
 use super::{
     io::{ClientSide, Io},
@@ -14,24 +14,21 @@ use spooky_lb::{
 use spooky_transport::RequestHandle;
 use std::collections::VecDeque;
 
-/// One read from the client takes at most this many bytes; the backend's window bounds it further.
+/// Maximum size of one read from the client, in bytes; the backend's window limits it further.
 const READ_SIZE: usize = 64 * 1024;
 
-/// How the upload ends.
 enum UploadEnd {
-    /// Not seen yet.
+    /// Not received yet.
     Unknown,
-    /// These trailers have come, the end of the stream has not: a body that is too short for its length, or a reset, may
-    /// still follow.
+    /// Trailers were received, the end of the stream was not: a reset or a content-length mismatch may still follow.
     Expected(Box<Fields>),
     /// Without trailers.
     Plain,
-    /// With these.
     Trailers(Box<Fields>),
 }
 
 impl UploadEnd {
-    /// Returns the end now that the end of the stream has been read. An empty trailer section is a plain end.
+    /// Returns the state after the end of the stream. An empty trailer section is a plain end.
     fn confirmed(self) -> Self {
         match self {
             Self::Unknown | Self::Plain => Self::Plain,
@@ -43,27 +40,27 @@ impl UploadEnd {
 
 /// Why [`Upload::pump`] stopped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pumped {
-    /// The backend takes no more for now.
+pub(super) enum PumpResult {
+    /// The backend takes no more data.
     Blocked,
-    /// The client has sent no more.
+    /// The client has sent no more data.
     Starved,
-    /// The end was passed on.
+    /// The end was sent to the backend.
     Done,
     /// The client's stream failed.
     Failed(Abort),
     /// More than `max_request_body_bytes`.
     TooLarge,
-    /// The backend does not accept trailers of that size.
+    /// The trailers exceed what the backend accepts.
     TrailersTooLarge,
-    /// The budget for request bodies is used up: no credit for now.
+    /// The budget for request bodies is used up. Reading continues when it has space.
     Capped,
-    /// What came would exceed that budget.
+    /// Bytes that have arrived exceed that budget.
     OverBudget,
 }
 
-impl Pumped {
-    /// The side whose turn it is now.
+impl PumpResult {
+    /// Returns which side the upload waits for.
     pub(super) fn waits_for(self) -> UploadWait {
         match self {
             Self::Starved | Self::Failed(_) => UploadWait::Client,
@@ -73,19 +70,19 @@ impl Pumped {
     }
 }
 
-/// From where to where [`Upload::pump`] moves bytes.
+/// Arguments of [`Upload::pump`].
 pub(super) struct Pump {
     pub(super) client: ClientSide,
     pub(super) to: RequestHandle,
-    /// The largest length of the body; `None` for tunnels.
+    /// Maximum length of the body; `None` for tunnels.
     pub(super) max_length: Option<u64>,
-    /// What is read may have to be sent again.
+    /// Whether data is kept for a retry.
     pub(super) is_kept: bool,
 }
 
-/// The upload of one exchange.
+/// The state of the request body.
 pub(super) struct Upload {
-    /// Read from the client, not yet taken by the backend's connection, in order.
+    /// Chunks that were read from the client and not yet taken by the backend's connection.
     waiting: VecDeque<Bytes>,
     end: UploadEnd,
     is_sent: bool,
@@ -93,14 +90,14 @@ pub(super) struct Upload {
     taken: u64,
     replay: Replay,
     is_absent: bool,
-    /// It is on the list of those that wait for the budget.
+    /// Whether the exchange is in the list of those that wait for the budget.
     is_capped: bool,
-    /// What the bytes in `waiting` and `replay` hold of the process's budget.
+    /// Counts the bytes in `waiting` and `replay` against the budget of the process.
     share: Option<BodyShare>,
 }
 
 impl Upload {
-    /// The upload of a request: with a share of the budget, or over already because there is no body.
+    /// Creates the state; `None` means that the request has no body.
     pub(super) fn new(share: Option<BodyShare>) -> Self {
         let has_body = share.is_some();
         Self {
@@ -116,40 +113,39 @@ impl Upload {
         }
     }
 
-    /// Whether the end was passed on to the backend.
+    /// Returns whether the end was sent to the backend.
     pub(super) fn is_sent(&self) -> bool {
         self.is_sent
     }
 
-    /// Whether the request has no body: it came with its end, or ended without a byte.
+    /// Returns whether the request has no body. That may become known only with the end of the stream.
     pub(super) fn is_absent(&self) -> bool {
         self.is_absent
     }
 
-    /// Bytes read from the client.
     pub(super) fn received(&self) -> u64 {
         self.received
     }
 
-    /// Bytes taken by backends, over all attempts.
+    /// Returns the number of bytes taken by backends, over all attempts.
     pub(super) fn taken(&self) -> u64 {
         self.taken
     }
 
-    /// Whether it can never be sent again.
+    /// Returns whether the body cannot be sent again.
     pub(super) fn is_gone(&self) -> bool {
-        self.replay.is_lost()
+        self.replay.is_discarded()
     }
 
-    /// Whether it has ended without a byte. A later attempt then ends with its head, as if the client's request had.
+    /// Returns whether the body has ended empty. Later attempts then end the request with its head.
     pub(super) fn find_absent(&mut self) -> bool {
         let is_empty = self.received == 0 && matches!(self.end, UploadEnd::Plain);
         self.is_absent |= is_empty;
         is_empty
     }
 
-    /// Moves as much as the client has sent and the backend takes.
-    pub(super) fn pump(&mut self, io: &mut impl Io, pump: &Pump) -> Pumped {
+    /// Moves data from the client to the backend until one side has no more or takes no more.
+    pub(super) fn pump(&mut self, io: &mut impl Io, pump: &Pump) -> PumpResult {
         loop {
             if let Some(stopped) = self.send_waiting(io, pump.to) {
                 return stopped;
@@ -157,20 +153,20 @@ impl Upload {
             let room = io.want_send(pump.to);
             if room == 0 {
                 // Asks for `Sendable` once there is room again.
-                return Pumped::Blocked;
+                return PumpResult::Blocked;
             }
             let most = room.min(READ_SIZE).min(self.readable());
             if most == 0 {
-                return Pumped::Capped;
+                return PumpResult::Capped;
             }
             match io.read_body(pump.client, most) {
                 BodyRead::Data(data) => {
                     self.received += data.len() as u64;
                     if pump.max_length.is_some_and(|max| self.received > max) {
-                        return Pumped::TooLarge;
+                        return PumpResult::TooLarge;
                     }
                     if !self.take(data, pump.is_kept) {
-                        return Pumped::OverBudget;
+                        return PumpResult::OverBudget;
                     }
                 }
                 BodyRead::Trailers(mut fields) => {
@@ -178,14 +174,14 @@ impl Upload {
                     self.end = UploadEnd::Expected(fields);
                 }
                 BodyRead::End => self.end = std::mem::replace(&mut self.end, UploadEnd::Unknown).confirmed(),
-                BodyRead::Pending => return Pumped::Starved,
-                BodyRead::Aborted(abort) => return Pumped::Failed(abort),
+                BodyRead::Pending => return PumpResult::Starved,
+                BodyRead::Aborted(abort) => return PumpResult::Failed(abort),
             }
         }
     }
 
-    /// Sends what was read, and the end once nothing is left before it. Returns why it stopped, unless more may be read.
-    fn send_waiting(&mut self, io: &mut impl Io, to: RequestHandle) -> Option<Pumped> {
+    /// Sends the waiting chunks, and then the end. Returns why it stopped, `None` if more can be read.
+    fn send_waiting(&mut self, io: &mut impl Io, to: RequestHandle) -> Option<PumpResult> {
         let is_plain_end = matches!(self.end, UploadEnd::Plain);
         while !self.waiting.is_empty() {
             let is_last = is_plain_end && self.waiting.len() == 1;
@@ -194,12 +190,12 @@ impl Upload {
             let is_left = !front.is_empty();
             self.on_taken(taken);
             if is_left {
-                return Some(Pumped::Blocked);
+                return Some(PumpResult::Blocked);
             }
             self.waiting.pop_front();
             if is_last {
                 self.is_sent = true;
-                return Some(Pumped::Done);
+                return Some(PumpResult::Done);
             }
         }
         match &self.end {
@@ -209,43 +205,43 @@ impl Upload {
             }
             UploadEnd::Trailers(fields) => {
                 if !io.send_trailers(to, fields) {
-                    return Some(Pumped::TrailersTooLarge);
+                    return Some(PumpResult::TrailersTooLarge);
                 }
             }
         }
         self.is_sent = true;
-        Some(Pumped::Done)
+        Some(PumpResult::Done)
     }
 
-    /// Takes a chunk that was read and waits for a backend. Returns false if the budget has no room for it.
+    /// Queues a chunk for the backend. Returns false if it exceeds the budget.
     fn take(&mut self, chunk: Bytes, is_kept: bool) -> bool {
         let bytes = chunk.len() as u64;
         if self.share.as_mut().is_some_and(|share| !share.take(bytes)) {
-            self.forget_replay();
+            self.discard_replay();
             if self.share.as_mut().is_some_and(|share| !share.take(bytes)) {
                 return false;
             }
         }
-        let was_lost = self.replay.is_lost();
+        let was_discarded = self.replay.is_discarded();
         if is_kept {
-            self.replay.keep(&chunk);
+            self.replay.push(&chunk);
         }
         self.waiting.push_back(chunk);
-        if self.replay.is_lost() && !was_lost {
+        if self.replay.is_discarded() && !was_discarded {
             self.count_held();
         }
         true
     }
 
-    /// Frees what was kept for another attempt. None may follow.
-    pub(super) fn forget_replay(&mut self) {
-        if !self.replay.is_lost() {
-            self.replay.forget();
+    /// Frees the data kept for a retry. No further attempt may follow.
+    pub(super) fn discard_replay(&mut self) {
+        if !self.replay.is_discarded() {
+            self.replay.discard();
             self.count_held();
         }
     }
 
-    /// Gives back the budget of bytes that are no longer kept and have left.
+    /// Returns to the budget what is no longer in memory.
     fn count_held(&mut self) {
         let waiting = self.waiting.iter().map(|chunk| chunk.len() as u64).sum();
         if let Some(share) = &mut self.share {
@@ -253,47 +249,47 @@ impl Upload {
         }
     }
 
-    /// Sets how many bytes of the body wait with the client's connection. Returns false if the budget has no room for them.
+    /// Sets the number of body bytes received but not yet read. Returns false if they exceed the budget.
     pub(super) fn set_unread(&mut self, bytes: u64) -> bool {
         self.share.as_mut().is_none_or(|share| share.set_unread(bytes))
     }
 
-    /// How many bytes the budget allows to be read. What is kept for another attempt is given up before the upload stops:
-    /// otherwise it could wait for itself.
+    /// Returns how many bytes the budget allows to be read. Frees the data kept for a retry before it returns 0: otherwise the
+    /// upload could wait for its own bytes.
     fn readable(&mut self) -> usize {
         let readable = |share: &Option<BodyShare>| {
             share.as_ref().map_or(usize::MAX, |share| usize::try_from(share.readable()).unwrap_or(usize::MAX))
         };
         if readable(&self.share) == 0 {
-            self.forget_replay();
+            self.discard_replay();
         }
         readable(&self.share)
     }
 
-    /// The backend has taken bytes. They count against the budget while they are kept for another attempt.
+    /// Counts bytes that the backend has taken. They stay in the budget while they are kept for a retry.
     fn on_taken(&mut self, bytes: usize) {
         self.taken += bytes as u64;
-        if let Some(share) = self.share.as_mut().filter(|_| self.replay.is_lost()) {
+        if let Some(share) = self.share.as_mut().filter(|_| self.replay.is_discarded()) {
             share.give_back(bytes as u64);
         }
     }
 
-    /// The upload waits for the budget. Returns true if it has to be entered into the list of those that do.
+    /// Records that the upload waits for the budget. Returns true if it was not waiting before; the caller must then list it.
     pub(super) fn on_capped(&mut self) -> bool {
         !std::mem::replace(&mut self.is_capped, true)
     }
 
-    /// It was taken off that list.
+    /// Records that the upload no longer waits for the budget.
     pub(super) fn on_uncapped(&mut self) {
         self.is_capped = false;
     }
 
-    /// What an attempt that ends now leaves behind.
+    /// Returns whether the body can be sent again by another attempt.
     pub(super) fn sent(&self) -> Sent {
-        if self.replay.is_lost() { Sent::Gone } else { Sent::Replayable }
+        if self.replay.is_discarded() { Sent::Gone } else { Sent::Replayable }
     }
 
-    /// Makes it ready to be sent from its beginning.
+    /// Restarts the upload from the beginning of the body.
     pub(super) fn rewind(&mut self) {
         if !self.is_absent {
             self.waiting = self.replay.rewind();

@@ -4,10 +4,9 @@ use spooky_bridge::message::request_id;
 use spooky_lb::rng::Rng;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How often the system's clock is read.
+/// Interval between reads of the system clock.
 const READ_EVERY: Duration = Duration::from_millis(10);
 
-/// The date of a worker and its random numbers.
 pub(crate) struct Clock {
     rng: Rng,
     date: Vec<u8>,
@@ -35,17 +34,16 @@ impl Clock {
         }
     }
 
-    /// The `date` field's value.
+    /// Returns the value of the `date` field.
     pub(crate) fn http_date(&self) -> &[u8] {
         &self.date
     }
 
-    /// The worker's random source.
     pub(crate) fn rng(&mut self) -> &mut Rng {
         &mut self.rng
     }
 
-    /// What a new request id is made of: milliseconds and chance (UUID version 7).
+    /// Creates a request id (UUID version 7).
     pub(crate) fn request_id(&mut self) -> [u8; 36] {
         let (high, low) = (self.rng.next_u64().to_le_bytes(), self.rng.next_u64().to_le_bytes());
         let mut random = [0; 10];

@@ -1,4 +1,4 @@
-//! Gives an event to its exchange, and does what the exchange then wants of the table.
+//! Passes an event to its exchange, and executes the [`Next`] that the exchange returns.
 
 use super::{
     exchanges::Exchanges,
@@ -10,7 +10,7 @@ use super::{
 use std::rc::Rc;
 
 impl Exchanges {
-    /// Gives an event to the exchange with this tag, unless it has ended.
+    /// Passes an event to the exchange with this tag, unless it has ended.
     pub(super) fn dispatch<I: Io>(
         &mut self,
         io: &mut I,
@@ -32,7 +32,7 @@ impl Exchanges {
         }
     }
 
-    /// Enters the exchange into the wheel if its deadline is nearer than what was entered.
+    /// Sets the timer of the exchange if its deadline is earlier than the current timer.
     fn arm(&mut self, tag: Tag) {
         let Some(exchange) = self.table.get_mut(tag.0) else { return };
         if let Some(at) = exchange.deadline(self.state.epoch) {
@@ -40,11 +40,11 @@ impl Exchanges {
         }
     }
 
-    /// Enters the exchange into the queue for a backend, with its permit in hand, or keeps it there.
+    /// Adds the exchange, which has its permit, to the queue for a backend, or keeps it there.
     fn wait_for_backend(&mut self, io: &mut impl Io, tag: Tag, is_held_back: bool) {
         let now = self.nanos(io.now());
         let Some(exchange) = self.table.get_mut(tag.0) else { return };
-        // One that began before a reload waits for backends that nobody else waits for.
+        // An exchange of an earlier snapshot waits for other backends than the rest of the queue.
         let is_held_back = is_held_back || !Rc::ptr_eq(&exchange.snapshot, &self.snapshot);
         let queue = &mut self.waiting.queue;
         let waited = match exchange.admission {

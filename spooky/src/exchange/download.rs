@@ -1,4 +1,4 @@
-//! Events of the response: it is passed on as it comes, and credit is given back for what the client's connection took.
+//! Events of the response: forwards it, and returns credit to the backend for what the client's connection has taken.
 
 use super::{
     io::Io,
@@ -19,7 +19,7 @@ use spooky_lb::{
 };
 
 impl Exchange {
-    /// An interim response has come.
+    /// Forwards an interim response.
     pub(super) fn on_interim<I: Io>(
         &self,
         cx: &mut Context<'_, I>,
@@ -33,7 +33,7 @@ impl Exchange {
         Next::Continue
     }
 
-    /// The head of the response has come.
+    /// Forwards the head of the response.
     pub(super) fn on_head<I: Io>(
         &mut self,
         cx: &mut Context<'_, I>,
@@ -52,24 +52,24 @@ impl Exchange {
             return Next::End(Outcome::Answer(Reason::ResponseBodyTooLarge));
         }
         let body = if !has_body || end { Body::None } else { Body::of(head.content_length) };
-        self.upload.forget_replay();
-        self.forget_large_head();
+        self.upload.discard_replay();
+        self.free_large_head();
         self.response = Response::Streaming { winner: slot, received: 0, unaccepted: 0, is_tunnel };
         let (kind, status) = (if is_tunnel { BodyKind::Tunnel } else { kind_of(&head) }, head.status);
         self.status = Some(status);
         log::response(self, slot, status, cx.nanos);
-        self.keep_backend(cx.io, slot);
-        self.mark_time(cx.nanos, |deadlines, options, now| deadlines.on_head(options, kind, now));
+        self.store_sticky_backend(cx.io, slot);
+        self.update_deadlines(cx.nanos, |deadlines, options, now| deadlines.on_head(options, kind, now));
         cx.io.send_head(self.client, &head, body, is_tunnel);
-        let step = self.ask(cx, |attempt, cx| attempt.on_head(cx, slot, status));
+        let step = self.with_attempts(cx, |attempt, cx| attempt.on_head(cx, slot, status));
         match self.perform(cx, step) {
             Next::Continue if end => self.on_end(cx, None),
             next => next,
         }
     }
 
-    /// Makes the client's connection keep the backend that answers, where the algorithm says so.
-    fn keep_backend(&self, io: &mut impl Io, slot: SlotId) {
+    /// With sticky-cid, stores the answering backend in the client's connection.
+    fn store_sticky_backend(&self, io: &mut impl Io, slot: SlotId) {
         let upstream = self.snapshot.upstreams.get(self.upstream);
         if let Some(sticky) = upstream.and_then(|upstream| upstream.sticky.as_ref())
             && let Some(backend) = self.attempt.backend(slot)
@@ -79,21 +79,21 @@ impl Exchange {
         }
     }
 
-    /// A part of the response body has come.
+    /// Forwards a part of the response body.
     pub(super) fn on_data<I: Io>(&mut self, cx: &mut Context<'_, I>, data: Bytes, end: bool) -> Next {
         let limit = self.snapshot.limits.max_response_body;
         let Response::Streaming { received, is_tunnel, .. } = &mut self.response else { return Next::Continue };
         let length = data.len();
         *received += length as u64;
         if limit.is_some_and(|limit| *received > limit) && !*is_tunnel {
-            return Next::End(Outcome::cut(Reset::ResponseBodyTooLarge));
+            return Next::End(Outcome::cut_off(Reset::ResponseBodyTooLarge));
         }
         let accepted = cx.io.send_body(self.client, data);
         let is_full = self.response.on_forwarded(length, accepted);
         if !end {
             self.give_credit(cx.io, accepted);
         }
-        self.mark_time(cx.nanos, |deadlines, options, now| {
+        self.update_deadlines(cx.nanos, |deadlines, options, now| {
             if length > 0 {
                 deadlines.on_body(options, now);
             }
@@ -102,26 +102,26 @@ impl Exchange {
         if end { self.on_end(cx, None) } else { Next::Continue }
     }
 
-    /// The client made room: its connection took bytes that had been waiting, so many of them of the body.
+    /// Handles waiting bytes that the client's connection has taken, `bytes` of them of the body.
     pub(super) fn on_accepted<I: Io>(&mut self, cx: &mut Context<'_, I>, bytes: usize) -> Next {
         let is_full = self.response.on_accepted(bytes);
         self.give_credit(cx.io, bytes);
-        self.mark_time(cx.nanos, |deadlines, options, now| {
+        self.update_deadlines(cx.nanos, |deadlines, options, now| {
             deadlines.on_client(options, true, bytes as u64, is_full, now);
         });
         Next::Continue
     }
 
-    /// The trailers of the response have come.
+    /// Ends the response with trailers.
     pub(super) fn on_trailers<I: Io>(&mut self, cx: &mut Context<'_, I>, mut fields: Fields) -> Next {
         rewrite::response_trailers(&mut fields);
         self.on_end(cx, Some(&fields))
     }
 
-    /// The backend has ended the response.
+    /// Handles the end of the response.
     fn on_end<I: Io>(&mut self, cx: &mut Context<'_, I>, trailers: Option<&Fields>) -> Next {
         let Response::Streaming { is_tunnel, .. } = self.response else { return Next::Continue };
-        // A tunnel has nothing but DATA (RFC 9114 4.4).
+        // A tunnel consists of DATA only (RFC 9114 section 4.4).
         let trailers = trailers.filter(|fields| !fields.is_empty() && !is_tunnel);
         let is_sent = cx.io.send_end(self.client, trailers);
         if is_tunnel && !self.upload.is_sent() {
@@ -133,22 +133,22 @@ impl Exchange {
         if self.upload.is_sent() {
             self.handles = [None, None];
         } else {
-            // The response is complete; the rest of the upload is not wanted (RFC 9113 8.1).
+            // The response is complete; the rest of the upload is not needed (RFC 9113 section 8.1).
             self.close_upstream(cx.io, ResetReason::NoError);
         }
-        // The backend's lease is free for others; what the client still has to read holds only the permit.
-        self.ask(cx, Attempts::on_complete);
+        // Releases the backend. While the client reads the rest, the exchange holds only its permit.
+        self.with_attempts(cx, Attempts::on_complete);
         if is_sent {
             return Next::End(Outcome::Complete);
         }
-        self.mark_time(cx.nanos, |deadlines, options, now| {
+        self.update_deadlines(cx.nanos, |deadlines, options, now| {
             deadlines.on_upload(options, UploadWait::Proxy, 0, now);
             deadlines.on_client(options, false, 0, true, now);
         });
         Next::Continue
     }
 
-    /// The client's connection has taken the whole response; only a tunnel may still go on in the other direction.
+    /// Handles that the client's connection has taken the whole response. A tunnel may continue in the other direction.
     pub(super) fn on_all_sent(&mut self) -> Next {
         match &mut self.response {
             Response::HalfClosed { is_sent } if !self.upload.is_sent() => {
@@ -160,7 +160,7 @@ impl Exchange {
         }
     }
 
-    /// The client's connection took bytes: the backend may send as many more, or as the connection has come to take.
+    /// Adjusts the window of the response, and returns credit for bytes that the client's connection has taken.
     fn give_credit(&self, io: &mut impl Io, bytes: usize) {
         if let Some(winner) = self.response.winner()
             && let Some(Some(handle)) = self.handles.get(winner.index())
@@ -172,7 +172,7 @@ impl Exchange {
     }
 }
 
-/// Which silences of a response are allowed (docs/reference/behaviour.md#timeouts).
+/// Returns which idle timeout applies to a response (docs/reference/behaviour.md#timeouts).
 fn kind_of(head: &ResponseHead) -> BodyKind {
     let content = head.fields.first(Known::ContentType).unwrap_or_default();
     if content.starts_with(b"text/event-stream") || content.starts_with(b"application/grpc") {

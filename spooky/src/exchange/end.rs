@@ -1,10 +1,10 @@
-//! The one end of requests: whatever ends one, [`Exchanges::finish`] returns what it held, gives the client what it gets, and
-//! counts it. Requests that are refused before they have an exchange end there as well.
+//! The end of requests: [`Exchanges::finish`] releases resources, answers or resets the client's stream, and updates counters.
+//! Every request ends there, also one that is refused before it has an exchange.
 
 use super::{
     exchanges::Exchanges,
     io::{ClientSide, Io},
-    local::{self, Asked},
+    local::{self, RequestInfo},
     log,
     outcome::Outcome,
     state::{Context, Exchange},
@@ -12,24 +12,21 @@ use super::{
 };
 use spooky_bridge::message::local_reply::is_grpc;
 
-/// A request that ends.
 pub(super) enum Ended<'a> {
-    /// Its exchange, which is out of the table.
+    /// The exchange was removed from the table.
     Exchange(&'a mut Exchange),
-    /// It was refused before it had an exchange.
-    Refused(ClientSide, Asked<'a>),
+    /// The request was refused before it had an exchange.
+    Refused(ClientSide, RequestInfo<'a>),
 }
 
 impl Exchanges {
-    /// Ends an exchange.
     pub(super) fn end(&mut self, io: &mut impl Io, tag: Tag, outcome: Outcome) {
         let Some(mut exchange) = self.table.remove(tag.0) else { return };
-        let outcome = outcome.after(exchange.response.has_begun());
+        let outcome = outcome.for_response(exchange.response.has_begun());
         self.finish(io, Ended::Exchange(&mut exchange), outcome);
     }
 
-    /// Ends a request: every request that was received comes here exactly once. The permit of an exchange returns when the
-    /// caller drops it.
+    /// Ends a request; called exactly once for every request. The permit is released when the caller drops the exchange.
     pub(super) fn finish(&mut self, io: &mut impl Io, mut ended: Ended<'_>, outcome: Outcome) {
         let (client, status) = match &mut ended {
             Ended::Exchange(exchange) => {
@@ -51,23 +48,22 @@ impl Exchanges {
                     Ended::Exchange(exchange) => &exchange.snapshot,
                     Ended::Refused(..) => &self.snapshot,
                 };
-                local::answer(io, client, reason, &ended.asked(), snapshot, &mut self.clock);
+                local::answer(io, client, reason, &ended.info(), snapshot, &mut self.clock);
             }
             Outcome::Reset { reset, reason, .. } => {
-                log::cut_off(ended.asked().request_id, reset);
+                log::cut_off(ended.info().request_id, reset);
                 io.reset_client(client, reason);
             }
-            Outcome::Aborted(abort) => log::aborted(ended.asked().request_id, abort),
+            Outcome::Aborted(abort) => log::aborted(ended.info().request_id, abort),
         }
     }
 }
 
 impl Ended<'_> {
-    /// How an answer to it must be given.
-    fn asked(&self) -> Asked<'_> {
+    fn info(&self) -> RequestInfo<'_> {
         match self {
-            Self::Refused(_, asked) => *asked,
-            Self::Exchange(exchange) => Asked {
+            Self::Refused(_, info) => *info,
+            Self::Exchange(exchange) => RequestInfo {
                 method: exchange.method,
                 is_grpc: is_grpc(&exchange.head.fields),
                 request_id: exchange.request_id(),

@@ -1,4 +1,4 @@
-//! The events of the client side, the backend side, the clock and the queue, each given to its exchange.
+//! Entry points for the events of the client side, the backend side, the timers and the queue.
 
 use super::{
     exchanges::Exchanges,
@@ -12,7 +12,7 @@ use spooky_lb::{admit::Wake, time::Nanos};
 use spooky_transport::Event as UpstreamEvent;
 
 impl Exchanges {
-    /// Takes an event of a client's stream.
+    /// Handles an event of the client side.
     pub(crate) fn on_client(&mut self, io: &mut impl Io, listener: usize, event: ClientEvent) {
         let ClientEvent { stream, tag, kind } = event;
         let client = ClientSide::Quic { listener, stream };
@@ -31,12 +31,12 @@ impl Exchanges {
             }
             (EventKind::Sent, Some(tag)) => self.dispatch(io, tag, |exchange, _| exchange.on_all_sent()),
             (EventKind::Aborted(abort), Some(tag)) => self.end(io, tag, Outcome::Aborted(abort)),
-            // Of a request that was refused.
+            // The request was refused and has no exchange.
             (EventKind::Readable | EventKind::Accepted(_) | EventKind::Sent | EventKind::Aborted(_), None) => {}
         }
     }
 
-    /// Takes an event of the backend side.
+    /// Handles an event of the backend side.
     pub(crate) fn on_upstream(&mut self, io: &mut impl Io, event: UpstreamEvent) {
         match event {
             UpstreamEvent::BackendDown { backend, reason } => self.snapshot.log_unreachable(backend, &reason),
@@ -68,7 +68,7 @@ impl Exchanges {
         }
     }
 
-    /// Tells the exchanges whose deadline has passed.
+    /// Handles deadlines that have passed.
     pub(crate) fn on_time(&mut self, io: &mut impl Io) {
         let mut due = Vec::new();
         let (table, epoch, now) = (&mut self.table, self.state.epoch, io.now());
@@ -85,8 +85,8 @@ impl Exchanges {
         }
     }
 
-    /// Lets the waiting requests go on whose turn has come, and refuses those that have waited in vain.
-    pub(crate) fn call_waiting(&mut self, io: &mut impl Io) {
+    /// Continues waiting requests that have got a permit or a backend, and refuses those that have waited too long.
+    pub(crate) fn poll_waiting(&mut self, io: &mut impl Io) {
         let now = self.nanos(io.now());
         while let Some((tag, wake)) = self.waiting.poll(now) {
             self.on_wake(io, tag, wake);
@@ -95,7 +95,7 @@ impl Exchanges {
         for tag in self.waiting.take_capped(self.state.bodies.is_full()) {
             self.dispatch(io, tag, Exchange::on_budget);
         }
-        self.waiting.look_again(io.now());
+        self.waiting.schedule_budget_poll(io.now());
     }
 
     fn on_wake(&mut self, io: &mut impl Io, tag: Tag, wake: Wake) {
@@ -113,7 +113,7 @@ impl Exchanges {
         }
     }
 
-    /// Logs changes of the adaptive limit and of brownout, once in the process.
+    /// Logs changes of the adaptive limit and of brownout. Each change is logged by one worker.
     fn log_limits(&self, now: Nanos) {
         let limits = &self.state.global_limits;
         if let Some((old, new)) = limits.take_limit_change(now) {

@@ -1,4 +1,4 @@
-//! All exchanges of a worker and what they share: table, queue, deadlines, counts, the snapshot for new requests.
+//! The exchanges of a worker and their shared state: table, queue, timers, counters, the snapshot for new requests.
 
 use super::{clock::Clock, outcome::RequestCounts, shares::ClientShares, state::Exchange, tag::Tag, waiting::Waiting};
 use crate::{snapshot::WorkerSnapshot, state::State};
@@ -8,7 +8,6 @@ use spooky_table::Table;
 use spooky_transport::Transport;
 use std::{rc::Rc, sync::Arc, task::Waker, time::Instant};
 
-/// All exchanges of a worker.
 pub(crate) struct Exchanges {
     /// The time of this turn, as the system and as the decisions count it.
     turn: (Instant, Nanos),
@@ -18,19 +17,18 @@ pub(crate) struct Exchanges {
     pub(super) waiting: Waiting,
     pub(super) shares: ClientShares,
     pub(super) state: Arc<State>,
-    /// The one that new requests begin with.
+    /// The snapshot for new requests.
     pub(super) snapshot: Rc<WorkerSnapshot>,
-    /// Earlier ones that some exchanges still use.
+    /// Earlier snapshots that are still in use.
     pub(super) retired: Vec<Rc<WorkerSnapshot>>,
     pub(super) clock: Clock,
-    /// Reused by look-ups of routes and keys.
+    /// Buffer for lookups of routes and keys.
     pub(super) scratch: Vec<u8>,
-    /// Reused by the policy on paths.
+    /// Buffer for path checks.
     pub(super) path_depths: PathDepths,
 }
 
 impl Exchanges {
-    /// No exchanges yet, on the worker with this number.
     pub(crate) fn new(state: Arc<State>, snapshot: WorkerSnapshot, clock: Clock, worker: usize, now: Instant) -> Self {
         Self {
             turn: (now, Nanos::since(state.epoch, now)),
@@ -48,13 +46,13 @@ impl Exchanges {
         }
     }
 
-    /// New requests begin with this snapshot from now on.
+    /// Sets the snapshot for new requests.
     pub(crate) fn reload(&mut self, snapshot: WorkerSnapshot) {
         self.retired.push(std::mem::replace(&mut self.snapshot, Rc::new(snapshot)));
         self.waiting.queue.on_reload();
     }
 
-    /// Frees the snapshots that no exchange uses any more, and removes their backends from the transport.
+    /// Frees snapshots that are no longer in use, and removes their backends from the transport.
     pub(crate) fn release_snapshots(&mut self, transport: &mut Transport) {
         self.retired.retain(|snapshot| {
             let is_used = Rc::strong_count(snapshot) > 1;
@@ -65,7 +63,7 @@ impl Exchanges {
         });
     }
 
-    /// Frees memory that was only needed while there was traffic.
+    /// Frees buffers that are not in use.
     pub(crate) fn free_unused(&mut self) {
         self.table.shrink_to_fit();
         self.waiting.free_unused();
@@ -77,22 +75,21 @@ impl Exchanges {
         self.turn = (now, Nanos::since(self.state.epoch, now));
     }
 
-    /// Tells the other workers how this one is woken when one of its waiting requests may go.
-    pub(crate) fn listen(&mut self, waker: &Waker) {
-        self.waiting.listen(&self.state.global_limits, waker);
+    /// Registers the waker by which other workers wake this one for its waiting requests.
+    pub(crate) fn register_waker(&mut self, waker: &Waker) {
+        self.waiting.register_waker(&self.state.global_limits, waker);
     }
 
-    /// When [`Exchanges::on_time`] or [`Exchanges::call_waiting`] has something to do although nothing else happens.
+    /// Returns when [`Exchanges::on_time`] and [`Exchanges::poll_waiting`] must be called next.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         [self.wheel.next(), self.waiting.deadline(self.state.epoch)].into_iter().flatten().min()
     }
 
-    /// What became of the requests.
     pub(crate) fn counts(&self) -> RequestCounts {
         self.counts
     }
 
-    /// A moment as the decisions count it.
+    /// Converts a time to the time of `lb`.
     pub(super) fn nanos(&self, now: Instant) -> Nanos {
         // The time does not change within a turn, and the difference is not free.
         let (turn, nanos) = self.turn;

@@ -1,4 +1,4 @@
-//! What a failure of the transport means: to the attempts of a request, and to a client whose response it cuts off.
+//! Converts failures of the transport: for the attempts of a request, and for a client whose response is cut off.
 
 use spooky_bridge::message::ResetReason;
 use spooky_lb::{
@@ -7,11 +7,11 @@ use spooky_lb::{
 };
 use spooky_transport::{Failure, FailureKind, Processed, Unsent};
 
-/// What it means to the attempts.
+/// Converts a failure for the attempts.
 pub(super) fn kind_of(failure: &Failure) -> Kind {
     let is_unprocessed = failure.processed == Processed::No;
     match failure.kind {
-        // It waited for a connection, and that ended before it took requests.
+        // The request was waiting for a connection, which ended before it took requests.
         FailureKind::GoAway
         | FailureKind::ConnectionLost(_)
         | FailureKind::Ended(_)
@@ -45,7 +45,7 @@ pub(super) fn kind_of(failure: &Failure) -> Kind {
     }
 }
 
-/// Who caused a reset, by what the backend said.
+/// Classifies a reset by the backend's error code.
 fn error_code(failure: &Failure) -> ErrorCode {
     match failure.reset_reason() {
         Some(ResetReason::Internal) => ErrorCode::Internal,
@@ -56,7 +56,7 @@ fn error_code(failure: &Failure) -> ErrorCode {
     }
 }
 
-/// What it means to the attempts that a request could not be sent at all.
+/// Converts a refusal of the transport for the attempts.
 pub(super) fn kind_of_unsent(unsent: Unsent) -> Kind {
     Kind::Local(match unsent {
         Unsent::UnknownBackend => Reason::InvalidBackend,
@@ -65,7 +65,7 @@ pub(super) fn kind_of_unsent(unsent: Unsent) -> Kind {
     })
 }
 
-/// Why a response is cut off by it.
+/// Returns the reason why a response is cut off.
 pub(super) fn reset_of(failure: &Failure) -> Reset {
     match failure.kind {
         FailureKind::Malformed(_) => Reset::UpstreamProtocol,
@@ -74,7 +74,7 @@ pub(super) fn reset_of(failure: &Failure) -> Reset {
     }
 }
 
-/// What the client sees when a response breaks off.
+/// Returns the code that the client gets when a response is cut off.
 pub(super) fn reset_reason(failure: &Failure) -> ResetReason {
     match (failure.kind, failure.reset_reason()) {
         (

@@ -1,7 +1,7 @@
 //! Log messages about requests. A message is formatted only if its level is enabled.
 //!
-//! `haunt` (debug) has a message for each step of a request. Failures of backends are warnings, at most ten a second and kind,
-//! since a client can cause as many of them as it likes.
+//! Each step of a request is logged at debug. Failures of backends are warnings, limited to ten per second and kind because
+//! clients can cause any number of them.
 
 use super::state::Exchange;
 use crate::snapshot::KeySource;
@@ -16,19 +16,16 @@ use spooky_telemetry::{Escaped, limited};
 use spooky_transport::{Failure, FailureKind};
 use std::{fmt, time::Instant};
 
-/// A request has arrived.
 pub(super) fn request(protocol: Protocol, head: &RequestHead) {
     let target = || if head.method == Method::Connect { head.authority() } else { head.path() };
     tracing::debug!("{} request {} {}", protocol.name(), Escaped(head.method_bytes()), Escaped(target()));
 }
 
-/// A request has arrived whose head breaks a rule.
 pub(super) fn invalid_request(protocol: Protocol, fields: &Fields) {
     let first = |name| Escaped(fields.first(name).unwrap_or_default());
     tracing::debug!("{} request {} {}", protocol.name(), first(Known::Method), first(Known::Path));
 }
 
-/// A request was refused before it had an exchange.
 pub(super) fn refused(head: &RequestHead, reason: Reason) {
     if reason == Reason::NoRoute {
         let host = Host(head.authority());
@@ -36,18 +33,15 @@ pub(super) fn refused(head: &RequestHead, reason: Reason) {
     }
 }
 
-/// Spooky answers a request itself.
 pub(super) fn answered(status: u16, reason: Reason, request_id: &[u8]) {
     let details = reason.row().details;
     tracing::debug!("Answered by Spooky: status={status} reason={details:?} request_id={}", Escaped(request_id));
 }
 
-/// A response that has begun is cut off.
 pub(super) fn cut_off(request_id: &[u8], reset: Reset) {
     tracing::debug!("Response cut off: reason={} request_id={}", reset.label(), Escaped(request_id));
 }
 
-/// An attempt is sent to a backend.
 pub(super) fn selected(exchange: &Exchange, backend: usize) {
     if !tracing::enabled!(tracing::Level::DEBUG) {
         return;
@@ -59,7 +53,7 @@ pub(super) fn selected(exchange: &Exchange, backend: usize) {
     let compiled = exchange.snapshot.upstreams.get(exchange.upstream);
     let is_keyed = compiled.is_some_and(|compiled| !matches!(compiled.key, KeySource::None));
     let (path_len, host_specific, reason) = (route.prefix_len, route.host_specific, route.reason.label());
-    // The hash: the key itself may be a cookie or another secret of the client.
+    // Logs the hash because the key itself may be a secret, such as a cookie.
     let key = if is_keyed { format!(" request_hash_key={key:016x}") } else { String::new() };
     tracing::debug!(
         "Selected backend {address} via {algorithm} route={upstream} path_len={path_len} host_specific={host_specific} \
@@ -67,14 +61,13 @@ pub(super) fn selected(exchange: &Exchange, backend: usize) {
     );
 }
 
-/// A backend has answered.
 pub(super) fn response(exchange: &Exchange, slot: SlotId, status: u16, now: Nanos) {
     let latency = || exchange.attempt.elapsed(slot, now).unwrap_or_default().as_millis();
     let upstream = || Names::of(exchange, None).upstream;
     tracing::debug!("Upstream {} status {status} latency_ms={}", upstream(), latency());
 }
 
-/// An attempt failed. `stage` is `send` before the response head, `body` after it.
+/// Logs a failed attempt. `stage` is `send` before the response head, `body` after it.
 pub(super) fn failed(exchange: &Exchange, slot: SlotId, stage: &str, failure: &Failure, now: Instant) {
     let names = || Names::of(exchange, exchange.attempt.backend(slot));
     match failure.kind {
@@ -84,7 +77,7 @@ pub(super) fn failed(exchange: &Exchange, slot: SlotId, stage: &str, failure: &F
     }
 }
 
-/// An attempt is given up because its response, or that of the request as a whole, is late.
+/// Logs that the response timeout or the total timeout of an attempt has expired.
 pub(super) fn late(exchange: &Exchange, backend: Option<usize>, now: Instant, epoch: Instant) {
     let is_total = exchange.attempt.total_deadline() <= Nanos::since(epoch, now);
     timeout(exchange, backend, if is_total { "total" } else { "response" }, now);
@@ -94,7 +87,6 @@ fn timeout(exchange: &Exchange, backend: Option<usize>, phase: &str, now: Instan
     limited!(WARN, now, "Backend timeout{} phase={phase}", Names::of(exchange, backend));
 }
 
-/// A deadline of the exchange itself has passed.
 pub(super) fn expired(exchange: &Exchange, expiry: Expiry, now: Instant) {
     let phase = match expiry {
         Expiry::FirstByte => "first_byte",
@@ -105,7 +97,6 @@ pub(super) fn expired(exchange: &Exchange, expiry: Expiry, now: Instant) {
     timeout(exchange, exchange.answering_backend(), phase, now);
 }
 
-/// A request has ended with the client's stream.
 pub(super) fn aborted(request_id: &[u8], abort: Abort) {
     let id = || Escaped(request_id);
     match abort {
@@ -121,7 +112,7 @@ pub(super) fn aborted(request_id: &[u8], abort: Abort) {
     }
 }
 
-/// The host of a request, as an option.
+/// Formats the host of a request as an `Option`.
 struct Host<'a>(&'a [u8]);
 
 impl fmt::Display for Host<'_> {
@@ -130,7 +121,7 @@ impl fmt::Display for Host<'_> {
     }
 }
 
-/// Backend and upstream as the operator wrote them; `-` for a backend that is not known any more.
+/// Backend and upstream as written in the configuration; `-` if unknown.
 struct Names<'a> {
     upstream: &'a str,
     id: &'a str,

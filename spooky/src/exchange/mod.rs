@@ -1,11 +1,11 @@
-//! The one place where the client side and the backend side meet.
+//! Connects the client side and the backend side.
 //!
-//! Every request of every client protocol becomes an `Exchange` here: routed, admitted, sent to a backend, answered, and
-//! ended exactly once, in `end`. The worker calls [`Exchanges`] with the events of both sides; decisions are asked from `lb`.
+//! Every request of every client protocol becomes an `Exchange`: it is routed, admitted, sent to a backend, answered, and
+//! ended exactly once, in `end`. The worker passes the events of both sides to [`Exchanges`]; `lb` makes the decisions.
 //!
-//! Imports go in one direction. `state` with `upload`, `attempt`, `download` and `time` is the state machine of one exchange;
-//! it knows both sides only by the traits in `io`. `exchanges` with `end`, `dispatch`, `start` and `events` is the table
-//! around it, with the queue, the deadlines and the counts.
+//! `state` with `upload`, `attempt`, `download` and `time` is the state machine of one exchange; it uses both sides only
+//! through the traits in `io`. `exchanges` with `end`, `dispatch`, `start` and `events` is the table of all exchanges, with
+//! the queue, the timers and the counters.
 
 mod attempt;
 mod body;

@@ -1,4 +1,4 @@
-//! How a request ends, and as what it then counts.
+//! The outcomes of requests and how they are counted.
 
 use super::failure;
 use spooky_bridge::message::ResetReason;
@@ -10,62 +10,60 @@ use spooky_lb::{
 };
 use spooky_transport::Failure;
 
-/// How a request ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Outcome {
-    /// The client's connection has taken all of a backend's response.
+    /// The client's connection has taken the backend's whole response.
     Complete,
-    /// Spooky answers. Where the response has begun, the client's stream is reset instead.
+    /// Spooky answers. If the response has already begun, the client's stream is reset instead.
     Answer(Reason),
-    /// The client's stream is reset, so that the client sees that its response is not complete.
+    /// The client's stream is reset, so that the response is visibly incomplete.
     Reset {
-        /// Why.
         reset: Reset,
-        /// What the client is told.
         reason: ResetReason,
-        /// What the backend that was answering did, if it is to blame.
+        /// The fault of the answering backend, if it is the cause.
         fault: Option<BackendFault>,
     },
-    /// The client's stream is gone already.
+    /// The client's stream has ended.
     Aborted(Abort),
 }
 
-/// What a backend did to a response after its head.
+/// A fault of a backend after the response head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BackendFault {
-    /// It failed, or broke the protocol.
     Failed(FailureKind),
-    /// It sent nothing for longer than the operator allows.
-    Silent { since: Nanos },
+    /// The idle timeout has expired.
+    Silent {
+        since: Nanos,
+    },
 }
 
 impl Outcome {
-    /// The response is cut off, and no code says more about it.
-    pub(super) const fn cut(reset: Reset) -> Self {
+    /// Cuts off the response with the code for internal errors.
+    pub(super) const fn cut_off(reset: Reset) -> Self {
         Self::Reset { reset, reason: ResetReason::Internal, fault: None }
     }
 
-    /// A deadline has passed; the backend has been silent since then, if that is why.
+    /// Returns the outcome of an expired deadline. `silent_since` is set if the backend has caused it.
     pub(super) fn overdue(expiry: Expiry, silent_since: Option<Nanos>) -> Self {
         let fault = silent_since.map(|since| BackendFault::Silent { since });
         Self::Reset { reset: expiry.reset(), reason: ResetReason::Internal, fault }
     }
 
-    /// A backend failed after the response head.
-    pub(super) fn broken_off(failure: &Failure) -> Self {
+    /// Returns the outcome of a backend failure after the response head.
+    pub(super) fn backend_failed(failure: &Failure) -> Self {
         let fault = Some(BackendFault::Failed(failure::kind_of(failure)));
         Self::Reset { reset: failure::reset_of(failure), reason: failure::reset_reason(failure), fault }
     }
 
-    /// The outcome for a request whose response has begun, or has not.
-    pub(super) fn after(self, has_begun: bool) -> Self {
+    /// Replaces an answer by a reset if the response has begun.
+    pub(super) fn for_response(self, has_begun: bool) -> Self {
         match self {
-            Self::Answer(reason) if has_begun => Self::cut(reset_of(reason)),
+            Self::Answer(reason) if has_begun => Self::cut_off(reset_of(reason)),
             other => other,
         }
     }
 
-    /// As what it counts, if a backend has answered with this status.
+    /// Returns how the request is counted, given the backend's status.
     fn ending(self, status: Option<u16>) -> Ending {
         match self {
             Self::Complete if status.is_some_and(|status| status < 500) => Ending::Success,
@@ -78,7 +76,7 @@ impl Outcome {
     }
 }
 
-/// The reset in place of an answer that comes too late.
+/// Returns the reset that replaces an answer.
 fn reset_of(reason: Reason) -> Reset {
     match reason {
         Reason::BodyTooLarge => Reset::RequestBodyTooLarge,
@@ -91,21 +89,20 @@ fn reset_of(reason: Reason) -> Reset {
     }
 }
 
-/// As what an ended request counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
-    /// A backend's answer below 500 was delivered completely.
+    /// A backend's response below 500 was delivered completely.
     Success,
-    /// Everything else that the client did not cause.
+    /// Any other end that the client did not cause.
     Failure,
     /// The client ended it.
     Cancelled,
 }
 
-/// The requests of a worker. `total` is the sum of the others and of the requests in flight.
+/// Request counters of a worker. `total` is the sum of the others and of the requests in flight.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct RequestCounts {
-    /// Complete request heads received, refused ones included.
+    /// Request heads received, including refused ones.
     pub(crate) total: u64,
     /// Answered by a backend with a status below 500, and delivered completely.
     pub(crate) success: u64,
@@ -116,12 +113,11 @@ pub(crate) struct RequestCounts {
 }
 
 impl RequestCounts {
-    /// A request head has arrived.
     pub(super) fn on_request(&mut self) {
         self.total += 1;
     }
 
-    /// A request has ended, after a response head with this status if there was one.
+    /// Counts the end of a request; `status` is that of the response head.
     pub(super) fn on_end(&mut self, outcome: Outcome, status: Option<u16>) {
         let count = match outcome.ending(status) {
             Ending::Success => &mut self.success,
@@ -144,7 +140,7 @@ mod tests {
             (Outcome::Complete, Some(499), Ending::Success),
             (Outcome::Complete, Some(500), Ending::Failure),
             (Outcome::Answer(Reason::NoRoute), None, Ending::Failure),
-            (Outcome::cut(Reset::Lifetime), Some(200), Ending::Failure),
+            (Outcome::cut_off(Reset::Lifetime), Some(200), Ending::Failure),
             (Outcome::Aborted(Abort::Reset(0)), None, Ending::Cancelled),
             (Outcome::Aborted(Abort::Stopped(0)), Some(200), Ending::Cancelled),
             (Outcome::Aborted(Abort::Lost), Some(503), Ending::Cancelled),
@@ -163,7 +159,7 @@ mod tests {
     #[test]
     fn an_answer_that_comes_too_late_is_a_reset() {
         let answer = Outcome::Answer(Reason::BodyIdle);
-        assert_eq!(answer.after(false), answer);
+        assert_eq!(answer.for_response(false), answer);
         for (reason, reset) in [
             (Reason::BodyIdle, Reset::RequestBodyIdle),
             (Reason::BodyTooLarge, Reset::RequestBodyTooLarge),
@@ -173,8 +169,8 @@ mod tests {
             (Reason::Lifetime, Reset::Lifetime),
             (Reason::NoRoute, Reset::Internal),
         ] {
-            assert_eq!(Outcome::Answer(reason).after(true), Outcome::cut(reset));
+            assert_eq!(Outcome::Answer(reason).for_response(true), Outcome::cut_off(reset));
         }
-        assert_eq!(Outcome::Complete.after(true), Outcome::Complete);
+        assert_eq!(Outcome::Complete.for_response(true), Outcome::Complete);
     }
 }

@@ -1,50 +1,50 @@
-//! The part of an upload that is kept until the response head, so that another backend can be tried.
+//! The request body kept until the response head, for retries.
 
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 
-/// Body bytes up to this many are kept.
+/// Maximum number of bytes kept.
 const MAX_REPLAY: usize = 64 * 1024;
 
-/// The bytes of an upload that were read so far, unless they are no longer needed or too many. They are copied: a slice of
-/// what arrived would keep all of the datagrams in memory that it arrived in.
+/// The body bytes read so far, unless they are too many or no longer needed. They are copied, because a slice would keep
+/// whole datagrams in memory.
 #[derive(Default)]
 pub(super) struct Replay {
-    /// What was sent again before, in the pieces in which that was done.
-    again: Vec<Bytes>,
+    /// Chunks returned by earlier rewinds.
+    returned: Vec<Bytes>,
     kept: BytesMut,
     bytes: usize,
-    is_lost: bool,
+    is_discarded: bool,
 }
 
 impl Replay {
-    /// Keeps a chunk that was just read.
-    pub(super) fn keep(&mut self, chunk: &Bytes) {
+    /// Copies a chunk; discards everything if there is too much.
+    pub(super) fn push(&mut self, chunk: &Bytes) {
         self.bytes += chunk.len();
         if self.bytes > MAX_REPLAY {
-            self.forget();
-        } else if !self.is_lost {
+            self.discard();
+        } else if !self.is_discarded {
             self.kept.extend_from_slice(chunk);
         }
     }
 
-    /// Returns all that was read so far.
+    /// Returns all bytes read so far.
     pub(super) fn rewind(&mut self) -> VecDeque<Bytes> {
         if !self.kept.is_empty() {
-            self.again.push(self.kept.split().freeze());
+            self.returned.push(self.kept.split().freeze());
         }
-        self.again.iter().cloned().collect()
+        self.returned.iter().cloned().collect()
     }
 
-    /// Whether the upload can never be sent again.
-    pub(super) fn is_lost(&self) -> bool {
-        self.is_lost
+    /// Returns whether the bytes were discarded.
+    pub(super) fn is_discarded(&self) -> bool {
+        self.is_discarded
     }
 
-    /// Frees the memory. No attempt may follow.
-    pub(super) fn forget(&mut self) {
-        self.is_lost = true;
-        self.again = Vec::new();
+    /// Discards the bytes. No further attempt may follow.
+    pub(super) fn discard(&mut self) {
+        self.is_discarded = true;
+        self.returned = Vec::new();
         self.kept = BytesMut::new();
     }
 }
@@ -57,22 +57,22 @@ mod tests {
     fn all_that_was_read_comes_back_each_time() {
         let mut replay = Replay::default();
         assert!(replay.rewind().is_empty());
-        replay.keep(&Bytes::from_static(b"one "));
-        replay.keep(&Bytes::from_static(b"two "));
+        replay.push(&Bytes::from_static(b"one "));
+        replay.push(&Bytes::from_static(b"two "));
         assert_eq!(replay.rewind(), [Bytes::from_static(b"one two ")]);
-        replay.keep(&Bytes::from_static(b"three"));
+        replay.push(&Bytes::from_static(b"three"));
         for _ in 0..2 {
             assert_eq!(replay.rewind().into_iter().flatten().collect::<Vec<u8>>(), b"one two three");
         }
-        assert!(!replay.is_lost());
+        assert!(!replay.is_discarded());
     }
 
     #[test]
     fn a_long_upload_is_lost_with_the_first_byte_over_the_limit() {
         let mut replay = Replay::default();
-        replay.keep(&Bytes::from(vec![0; MAX_REPLAY]));
-        assert!(!replay.is_lost());
-        replay.keep(&Bytes::from_static(b"."));
-        assert!(replay.is_lost() && replay.rewind().is_empty());
+        replay.push(&Bytes::from(vec![0; MAX_REPLAY]));
+        assert!(!replay.is_discarded());
+        replay.push(&Bytes::from_static(b"."));
+        assert!(replay.is_discarded() && replay.rewind().is_empty());
     }
 }

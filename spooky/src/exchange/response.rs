@@ -1,25 +1,22 @@
-//! How far the response of an exchange is.
+//! The state of the response of an exchange.
 
 use spooky_lb::attempt::SlotId;
 
-/// The state of the response.
 pub(super) enum Response {
     /// No head has arrived.
     Awaited,
     /// The body is being forwarded.
     Streaming {
-        /// The attempt that it comes from.
+        /// The attempt that has answered.
         winner: SlotId,
-        /// Body bytes so far.
         received: u64,
         /// Body bytes that the client's connection has not taken.
         unaccepted: usize,
-        /// Each direction ends by itself.
         is_tunnel: bool,
     },
-    /// Ended by the backend, whose lease was given back; the client's connection has not taken all of it.
+    /// The backend has ended it and was released. The client's connection has not taken all of it.
     Ending,
-    /// A tunnel that the backend has ended in its direction; the client's goes on.
+    /// A tunnel that is open only in the client's direction.
     HalfClosed {
         /// The client's connection has taken all of it.
         is_sent: bool,
@@ -27,17 +24,17 @@ pub(super) enum Response {
 }
 
 impl Response {
-    /// Whether the head has been sent to the client.
+    /// Returns whether the head was sent to the client.
     pub(super) fn has_begun(&self) -> bool {
         !matches!(self, Self::Awaited)
     }
 
-    /// Whether this is a tunnel: the limits on body lengths do not apply.
+    /// Returns whether this is a tunnel, for which limits on body lengths do not apply.
     pub(super) fn is_tunnel(&self) -> bool {
         matches!(self, Self::Streaming { is_tunnel: true, .. } | Self::HalfClosed { .. })
     }
 
-    /// The attempt that the body comes from.
+    /// Returns the attempt that has answered, while the body is being forwarded.
     pub(super) fn winner(&self) -> Option<SlotId> {
         match self {
             Self::Streaming { winner, .. } => Some(*winner),
@@ -45,15 +42,14 @@ impl Response {
         }
     }
 
-    /// Takes note of body bytes that arrived, of which the client's connection took `accepted`, earlier ones included.
-    /// Returns whether some wait for the client.
+    /// Counts `length` new body bytes, and `accepted` bytes that the client's connection has taken. Returns whether some wait.
     pub(super) fn on_forwarded(&mut self, length: usize, accepted: usize) -> bool {
         let Self::Streaming { unaccepted, .. } = self else { return false };
         *unaccepted = (*unaccepted + length).saturating_sub(accepted);
         *unaccepted > 0
     }
 
-    /// Takes note of body bytes that the client's connection took. Returns whether more of the response waits for it.
+    /// Counts body bytes that the client's connection has taken. Returns whether more of the response waits.
     pub(super) fn on_accepted(&mut self, bytes: usize) -> bool {
         match self {
             Self::Streaming { unaccepted, .. } => {

@@ -1,15 +1,14 @@
-//! What each client connection holds of the limits.
+//! The share of the limits that each client connection uses.
 
 use super::io::ClientSide;
 use spooky_lb::admit::{ClientShare, Queue};
 
-/// The shares of a worker's client connections: by listener and by number of the connection, with the epoch of the
-/// connection that has the number now.
+/// The shares by listener and connection number, with the epoch of the connection that has the number now.
 #[derive(Default)]
 pub(super) struct ClientShares(Vec<Vec<Option<(u32, ClientShare)>>>);
 
 impl ClientShares {
-    /// The share of the connection that a client's stream belongs to. A new one is of this queue.
+    /// Returns the share of a stream's connection; creates it if needed.
     pub(super) fn of(&mut self, client: ClientSide, queue: &Queue) -> ClientShare {
         let (listener, conn, epoch) = client.connection();
         let Self(listeners) = self;

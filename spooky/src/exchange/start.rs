@@ -1,11 +1,11 @@
-//! The beginning of an exchange: route, limits, and the request as backends will see it.
+//! The start of an exchange: routing, admission, and the rewriting of the request head.
 
 use super::{
     body::Upload,
     end::Ended,
     exchanges::Exchanges,
     io::{ClientSide, Io},
-    local::Asked,
+    local::RequestInfo,
     log,
     outcome::Outcome,
     response::Response,
@@ -28,8 +28,8 @@ use spooky_lb::{
 };
 use std::{net::SocketAddr, time::Duration};
 
-/// A request that may be served, at once or when the queue says so.
-struct Admitted {
+/// A request that was not refused: admitted, or in the queue.
+struct AdmittedRequest {
     route: Match,
     attempt: Attempts,
     admission: Admission,
@@ -37,12 +37,11 @@ struct Admitted {
     body: Option<BodyShare>,
     deadlines: Deadlines,
     forwarded: ForwardedMode,
-    /// The listener's.
     port: u16,
 }
 
 impl Exchanges {
-    /// Takes a new request.
+    /// Handles a new request.
     pub(super) fn start(
         &mut self,
         io: &mut impl Io,
@@ -58,8 +57,8 @@ impl Exchanges {
             Ok(admitted) => admitted,
             Err(reason) => {
                 log::refused(&head, reason);
-                let asked = asked(head.method, &head.fields);
-                return self.finish(io, Ended::Refused(client, asked), Outcome::Answer(reason));
+                let info = request_info(head.method, &head.fields);
+                return self.finish(io, Ended::Refused(client, info), Outcome::Answer(reason));
             }
         };
         let ticket = admitted.admission.ticket();
@@ -78,8 +77,8 @@ impl Exchanges {
         head: &RequestHead,
         end: bool,
         peer: SocketAddr,
-    ) -> Result<Admitted, Reason> {
-        // A tunnel's target is no host of ours.
+    ) -> Result<AdmittedRequest, Reason> {
+        // The authority of CONNECT is the tunnel's target, not a host of this proxy.
         if head.method != Method::Connect && io.is_misdirected(client, head.authority(), &mut self.scratch) {
             return Err(Reason::Misdirected);
         }
@@ -100,10 +99,10 @@ impl Exchanges {
             admit::Admission::Queued(ticket) => (Admission::Queued(ticket), None),
             admit::Admission::Refused(reason) => return Err(reason),
         };
-        Ok(Admitted { route, attempt, admission, permit, body, deadlines, forwarded, port })
+        Ok(AdmittedRequest { route, attempt, admission, permit, body, deadlines, forwarded, port })
     }
 
-    /// The route of a request, or the reason why there is none.
+    /// Checks the policy and returns the route.
     fn route(&mut self, head: &RequestHead) -> Result<Match, Reason> {
         let snapshot = &self.snapshot;
         snapshot.policy.check_method(head.method_bytes())?;
@@ -122,7 +121,7 @@ impl Exchanges {
         Ok(matched)
     }
 
-    /// The attempts of a request, which have not begun.
+    /// Creates the attempts of a request.
     fn attempt(
         &mut self,
         io: &mut impl Io,
@@ -142,7 +141,7 @@ impl Exchanges {
         });
         let request = Request { method: head.method_bytes(), has_body: !end, key };
         let mut attempt = Attempts::new(&request, &*self.snapshot.upstream(number)?, now).with_sticky_backend(kept);
-        // gRPC is POST; nothing else is searched for its fields.
+        // gRPC requests are POST; other methods skip the check.
         if head.method == Method::Post
             && local_reply::is_grpc(&head.fields)
             && let Some(timeout) = head.fields.first(Known::GrpcTimeout).and_then(grpc_timeout)
@@ -152,13 +151,13 @@ impl Exchanges {
         Some(attempt)
     }
 
-    /// Makes the exchange.
+    /// Creates the exchange and adds it to the table.
     fn enter(
         &mut self,
         io: &mut impl Io,
         client: ClientSide,
         protocol: Protocol,
-        admitted: Admitted,
+        admitted: AdmittedRequest,
         mut head: RequestHead,
         peer: SocketAddr,
     ) -> Tag {
@@ -198,7 +197,7 @@ impl Exchanges {
         tag
     }
 
-    /// Answers a request whose head broke a rule that has an answer.
+    /// Answers a request with an invalid head.
     pub(super) fn refuse(
         &mut self,
         io: &mut impl Io,
@@ -211,7 +210,7 @@ impl Exchanges {
         self.refuse_head(io, client, &refused.fields, outcome);
     }
 
-    /// Takes note of a request whose stream was reset because its head is malformed.
+    /// Counts a request whose stream was reset because its head is malformed.
     pub(super) fn refuse_malformed(
         &mut self,
         io: &mut impl Io,
@@ -227,13 +226,13 @@ impl Exchanges {
     fn refuse_head(&mut self, io: &mut impl Io, client: ClientSide, fields: &Fields, outcome: Outcome) {
         self.counts.on_request();
         let method = Method::from_bytes(fields.first(Known::Method).unwrap_or_default());
-        self.finish(io, Ended::Refused(client, asked(method, fields)), outcome);
+        self.finish(io, Ended::Refused(client, request_info(method, fields)), outcome);
     }
 }
 
-fn asked(method: Method, fields: &Fields) -> Asked<'_> {
+fn request_info(method: Method, fields: &Fields) -> RequestInfo<'_> {
     let request_id = fields.first(Known::XRequestId).unwrap_or_default();
-    Asked { method, is_grpc: local_reply::is_grpc(fields), request_id }
+    RequestInfo { method, is_grpc: local_reply::is_grpc(fields), request_id }
 }
 
 fn reason_of(refusal: &CheckError) -> Reason {
@@ -253,7 +252,7 @@ fn reason_of(refusal: &CheckError) -> Reason {
     }
 }
 
-/// The value of `grpc-timeout`: up to eight digits and a unit.
+/// Parses `grpc-timeout`: up to eight digits and a unit.
 fn grpc_timeout(value: &[u8]) -> Option<Duration> {
     let (unit, digits) = value.split_last()?;
     if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {

@@ -1,8 +1,8 @@
-//! One exchange: a client's request, the attempts to have it answered, the response on its way back.
+//! One exchange: a client's request, its attempts, and its response.
 //!
-//! An [`Exchange`] is a state machine. An event is a method of it: `upload` handles those of the request body, `attempt`
-//! those before the response head, `download` those of the response, `time` the deadlines. Each changes the exchange, calls
-//! both sides through [`Io`](super::io::Io), and returns what the table has to do [`Next`].
+//! An [`Exchange`] is a state machine with one method per event: `upload` has those of the request body, `attempt` those before
+//! the response head, `download` those of the response, `time` the deadlines. Each method changes the exchange, calls both
+//! sides through [`Io`](super::io::Io), and returns the [`Next`] action of the table.
 
 use super::{
     body::Upload,
@@ -23,14 +23,14 @@ use spooky_lb::{
 use spooky_transport::RequestHandle;
 use std::{rc::Rc, time::Instant};
 
-/// What an event may use apart from the exchange.
+/// The environment of an event.
 pub(super) struct Context<'a, I> {
     pub(super) io: &'a mut I,
     pub(super) rng: &'a mut Rng,
     pub(super) now: Instant,
-    /// The same time as the decisions count it.
+    /// `now` in the time of `lb`.
     pub(super) nanos: Nanos,
-    /// Zero of `nanos`.
+    /// Time zero of `nanos`.
     pub(super) epoch: Instant,
 }
 
@@ -38,32 +38,32 @@ pub(super) struct Context<'a, I> {
 #[must_use]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Next {
-    /// Wait for further events, and for the nearest deadline.
+    /// Wait for the next event or deadline.
     Continue,
-    /// The same; the upload also waits for the budget for request bodies.
+    /// As `Continue`; the upload also waits for the budget for request bodies.
     WaitForBudget,
-    /// Wait until a backend has room. `is_held_back`: some have, but the client holds its share of them.
+    /// Wait until a backend has capacity.
     WaitForBackend {
-        /// Others that wait for a backend may go first.
+        /// The client has used up its share; other waiting requests may go first.
         is_held_back: bool,
     },
-    /// Remove the exchange and finish the request.
+    /// Remove the exchange and end the request.
     End(Outcome),
 }
 
-/// How far the exchange is with the limits on requests in flight (docs/reference/behaviour.md#admission).
+/// State of admission (docs/reference/behaviour.md#admission).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Admission {
-    /// It waits for its permit.
+    /// Waits for its permit.
     Queued(Ticket),
-    /// It has its permit and goes on. The wait for the permit, if there was one, goes on should every backend be full.
+    /// Has its permit. The time already waited counts if it must wait for a backend.
     Admitted(Option<WaitPeriod>),
-    /// It has its permit and waits for a backend.
+    /// Has its permit and waits for a backend.
     WaitingForBackend(Ticket),
 }
 
 impl Admission {
-    /// What names it in the queue.
+    /// Returns the ticket in the queue.
     pub(super) fn ticket(self) -> Option<Ticket> {
         match self {
             Self::Queued(ticket) | Self::WaitingForBackend(ticket) => Some(ticket),
@@ -72,42 +72,40 @@ impl Admission {
     }
 }
 
-/// The exchange.
 pub(super) struct Exchange {
     pub(super) tag: Tag,
-    /// The configuration that it began with.
+    /// The snapshot with which the request started.
     pub(super) snapshot: Rc<WorkerSnapshot>,
     pub(super) client: ClientSide,
     pub(super) upstream: usize,
-    /// The rule that chose the upstream.
     pub(super) route: Match,
     pub(super) method: Method,
     /// The request as sent to backends.
     pub(super) head: RequestHead,
     pub(super) attempt: Attempts,
     pub(super) admission: Admission,
-    /// Returned when the exchange is dropped.
+    /// Released when the exchange is dropped.
     pub(super) permit: Option<Permit>,
-    /// What the exchange waits for apart from the attempts.
+    /// Timeouts that are not part of the attempts.
     pub(super) deadlines: Deadlines,
     /// The backend streams of the attempts, by slot.
     pub(super) handles: [Option<RequestHandle>; 2],
     pub(super) upload: Upload,
     pub(super) response: Response,
-    /// Of the response, once its head has come.
+    /// The status of the response.
     pub(super) status: Option<u16>,
-    /// The moment for which it is armed in the wheel.
+    /// The current timer in the wheel.
     pub(super) armed: Option<Instant>,
 }
 
-/// Field sections up to this size are kept to the end of their exchange: that is cheaper than to free them early.
+/// Field sections up to this size are kept until the end of the exchange: freeing them early costs more.
 const SMALL_HEAD: usize = 2 * 1024;
-/// Field sections from this size on give back what they have reserved and do not need.
+/// Field sections above this size are shrunk to fit.
 const LARGE_HEAD: usize = 8 * 1024;
-/// What names the request in the log, and what the form of an answer of our own depends on.
+/// Fields that are needed later: by log messages and by generated responses.
 const KEPT_FIELDS: [Known; 2] = [Known::XRequestId, Known::ContentType];
 
-/// Frees what a large head has reserved and does not need: it may have to wait for a permit, and then for the response.
+/// Shrinks a large head, which may have to be kept for a long time.
 pub(super) fn compact_large_head(head: &mut RequestHead) {
     if head.fields.memory() > LARGE_HEAD {
         head.fields.compact();
@@ -115,9 +113,9 @@ pub(super) fn compact_large_head(head: &mut RequestHead) {
 }
 
 impl Exchange {
-    /// Of a large head only what is read later is kept. No attempt may follow. A client can have many heads forwarded, and
-    /// then take its time with the bodies and the responses.
-    pub(super) fn forget_large_head(&mut self) {
+    /// Frees a large head, except [`KEPT_FIELDS`]. No further attempt may follow. Otherwise a slow client could make Spooky hold
+    /// many large heads.
+    pub(super) fn free_large_head(&mut self) {
         if self.head.fields.memory() > SMALL_HEAD {
             let mut kept = Fields::default();
             for name in KEPT_FIELDS {
@@ -129,14 +127,13 @@ impl Exchange {
         }
     }
 
-    /// The id of the request, as sent to the backend.
+    /// Returns `x-request-id` as sent to the backend.
     pub(super) fn request_id(&self) -> &[u8] {
         self.head.fields.first(Known::XRequestId).unwrap_or_default()
     }
 
-    /// Asks the attempts, and logs what their answer has changed about the backends' health. `None` if the upstream does not
-    /// exist.
-    pub(super) fn ask<I, T>(
+    /// Calls the attempts with their upstream, and logs changes of health. Returns `None` if the upstream does not exist.
+    pub(super) fn with_attempts<I, T>(
         &mut self,
         cx: &mut Context<'_, I>,
         question: impl FnOnce(&mut Attempts, &mut Cx<'_>) -> T,
@@ -148,8 +145,8 @@ impl Exchange {
         Some(answer)
     }
 
-    /// Tells the deadlines that something has happened.
-    pub(super) fn mark_time(&mut self, now: Nanos, mark: impl FnOnce(&mut Deadlines, &DeadlineOptions, Nanos)) {
+    /// Updates the deadlines after an event.
+    pub(super) fn update_deadlines(&mut self, now: Nanos, mark: impl FnOnce(&mut Deadlines, &DeadlineOptions, Nanos)) {
         if let Some(upstream) = self.snapshot.upstreams.get(self.upstream) {
             mark(&mut self.deadlines, &upstream.deadline_options, now);
         }
@@ -159,22 +156,22 @@ impl Exchange {
         self.handles.get_mut(slot.index())
     }
 
-    /// The stream that takes the upload: an exchange with a body has one attempt at a time.
+    /// Returns the stream that takes the upload; an exchange with a body has one attempt at a time.
     pub(super) fn upload_handle(&self) -> Option<(SlotId, RequestHandle)> {
         SlotId::ALL.into_iter().zip(self.handles).find_map(|(slot, handle)| Some((slot, handle?)))
     }
 
-    /// The backends of the running attempts, by slot.
+    /// Returns the backends of the active attempts, by slot.
     pub(super) fn running(&self) -> [Option<usize>; 2] {
         SlotId::ALL.map(|slot| self.attempt.backend(slot))
     }
 
-    /// The backend that the response comes from.
+    /// Returns the backend that has answered.
     pub(super) fn answering_backend(&self) -> Option<usize> {
         self.response.winner().and_then(|slot| self.attempt.backend(slot))
     }
 
-    /// Sets how much of the response the backend may send ahead: what the client's connection has room for.
+    /// Sets the window of the response to the capacity of the client's connection.
     pub(super) fn resize_window(&self, io: &mut impl Io, handle: RequestHandle) {
         if let Some(share) = io.stream_share(self.client) {
             io.resize(handle, share);

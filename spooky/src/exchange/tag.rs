@@ -1,29 +1,29 @@
-//! The number by which both sides name an exchange in their events, and the backend side also the attempt.
+//! The number that identifies an exchange in events of both sides, and in those of the backend side also the attempt.
 
 use spooky_lb::attempt::SlotId;
 use spooky_table::Handle;
 
-/// Set in the number of the second slot: the highest bit of the index, which no index of the table reaches.
+/// Set for the second slot: the highest bit of the index, which the table never uses.
 const SECOND_SLOT: u64 = 1 << 31;
 
-/// Names an exchange: its handle in the table.
+/// Identifies an exchange.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Tag(pub(super) Handle);
 
 impl Tag {
-    /// The tag and the slot that a number in an event stands for.
+    /// Converts the number of an event.
     pub(super) fn from_event(number: u64) -> (Self, SlotId) {
         let [first, second] = SlotId::ALL;
         let slot = if number & SECOND_SLOT == 0 { first } else { second };
         (Self(Handle::from_bits(number & !SECOND_SLOT)), slot)
     }
 
-    /// The number for the client side.
+    /// Returns the number for the client side.
     pub(super) fn number(self) -> u64 {
         self.0.to_bits()
     }
 
-    /// The number for the backend side.
+    /// Returns the number for the backend side.
     pub(super) fn with_slot(self, slot: SlotId) -> u64 {
         self.0.to_bits() | if slot == SlotId::FIRST { 0 } else { SECOND_SLOT }
     }

@@ -1,5 +1,4 @@
-//! Deadlines of an exchange (docs/reference/behaviour.md#timeouts): the nearest of those that run, and what follows when it
-//! has passed.
+//! Deadlines of an exchange (docs/reference/behaviour.md#timeouts).
 
 use super::{
     io::Io,
@@ -13,26 +12,23 @@ use spooky_lb::{
 };
 use std::time::Instant;
 
-/// What was waited for in vain.
+/// The owner of a deadline.
 enum Overdue {
-    /// The attempts know.
     Attempt,
-    /// This.
     Phase(Expiry),
 }
 
 impl Exchange {
-    /// The nearest deadline.
     pub(super) fn deadline(&self, epoch: Instant) -> Option<Instant> {
         self.nearest()?.0.to_instant(epoch)
     }
 
-    /// A deadline has passed, or was moved meanwhile.
+    /// Handles an expired deadline. Does nothing if it was moved meanwhile.
     pub(super) fn on_deadline<I: Io>(&mut self, cx: &mut Context<'_, I>) -> Next {
         let Some((at, overdue)) = self.nearest().filter(|(at, _)| *at <= cx.nanos) else { return Next::Continue };
         match overdue {
             Overdue::Phase(Expiry::ClientStall) if !cx.io.has_unsent(self.client) => {
-                self.mark_time(cx.nanos, Deadlines::on_nothing_waits);
+                self.update_deadlines(cx.nanos, Deadlines::on_nothing_waits);
                 Next::Continue
             }
             Overdue::Phase(expiry) => {
@@ -44,7 +40,7 @@ impl Exchange {
             }
             Overdue::Attempt => {
                 let running = self.running();
-                let step = self.ask(cx, Attempts::on_timer);
+                let step = self.with_attempts(cx, Attempts::on_timer);
                 if let Some(Step::Cancel { slot }) = step {
                     log::late(self, running.get(slot.index()).copied().flatten(), cx.now, cx.epoch);
                 }
@@ -53,7 +49,7 @@ impl Exchange {
         }
     }
 
-    /// The nearest deadline and what it is for.
+    /// Returns the nearest deadline and its owner.
     fn nearest(&self) -> Option<(Nanos, Overdue)> {
         let (phase, expiry) = self.deadlines.next(&self.snapshot.upstreams.get(self.upstream)?.deadline_options);
         let attempt = if self.response.has_begun() {
@@ -64,7 +60,7 @@ impl Exchange {
         Some(if attempt <= phase { (attempt, Overdue::Attempt) } else { (phase, Overdue::Phase(expiry)) })
     }
 
-    /// Since when the backend has been silent, if it is its silence that has expired at `at`.
+    /// Returns since when the backend has been silent, if its silence has expired at `at`.
     fn silent_since(&self, at: Nanos, expiry: Expiry) -> Option<Nanos> {
         let upstream = self.snapshot.upstreams.get(self.upstream)?;
         Some(at.earlier(expiry.silence(&upstream.deadline_options)?))

@@ -1,7 +1,7 @@
 //! Events of the request body.
 
 use super::{
-    body::{Pump, Pumped},
+    body::{Pump, PumpResult},
     io::Io,
     outcome::Outcome,
     response::Response,
@@ -14,7 +14,7 @@ use spooky_lb::{
 use spooky_transport::RequestHandle;
 
 impl Exchange {
-    /// The client has sent more of the body, or the backend can take more: moves what can be moved.
+    /// Moves body data, after the client has sent more or the backend can take more.
     pub(super) fn on_upload<I: Io>(&mut self, cx: &mut Context<'_, I>) -> Next {
         if self.upload.is_sent() {
             return Next::Continue;
@@ -25,25 +25,25 @@ impl Exchange {
         };
         let pumped = self.pump(cx, slot, handle);
         let next = match pumped {
-            Pumped::Failed(abort) => Next::End(Outcome::Aborted(abort)),
-            Pumped::TooLarge => Next::End(Outcome::Answer(Reason::BodyTooLarge)),
-            Pumped::TrailersTooLarge => Next::End(Outcome::Answer(Reason::HeadersTooLarge)),
-            Pumped::OverBudget => Next::End(Outcome::Answer(Reason::RequestBufferCap)),
-            Pumped::Capped if self.upload.on_capped() => Next::WaitForBudget,
-            Pumped::Done => self.on_tunnel_upload_end(cx),
-            Pumped::Capped | Pumped::Blocked | Pumped::Starved => Next::Continue,
+            PumpResult::Failed(abort) => Next::End(Outcome::Aborted(abort)),
+            PumpResult::TooLarge => Next::End(Outcome::Answer(Reason::BodyTooLarge)),
+            PumpResult::TrailersTooLarge => Next::End(Outcome::Answer(Reason::HeadersTooLarge)),
+            PumpResult::OverBudget => Next::End(Outcome::Answer(Reason::RequestBufferCap)),
+            PumpResult::Capped if self.upload.on_capped() => Next::WaitForBudget,
+            PumpResult::Done => self.on_tunnel_upload_end(cx),
+            PumpResult::Capped | PumpResult::Blocked | PumpResult::Starved => Next::Continue,
         };
         self.count_unread(cx, next)
     }
 
-    /// The budget for request bodies may have room again.
+    /// Continues an upload that was waiting for the budget.
     pub(super) fn on_budget<I: Io>(&mut self, cx: &mut Context<'_, I>) -> Next {
         self.upload.on_uncapped();
         self.on_upload(cx)
     }
 
-    /// Moves bytes to the stream in this slot, and tells the deadlines and the attempts about it.
-    fn pump<I: Io>(&mut self, cx: &mut Context<'_, I>, slot: SlotId, handle: RequestHandle) -> Pumped {
+    /// Moves bytes to the stream in this slot, and updates the deadlines and the attempts.
+    fn pump<I: Io>(&mut self, cx: &mut Context<'_, I>, slot: SlotId, handle: RequestHandle) -> PumpResult {
         let (received, taken) = (self.upload.received(), self.upload.taken());
         let pumped = self.upload.pump(
             cx.io,
@@ -57,17 +57,17 @@ impl Exchange {
         let (received, has_taken) = (self.upload.received() - received, self.upload.taken() > taken);
         let is_gone = self.upload.is_gone();
         if is_gone {
-            self.forget_large_head();
+            self.free_large_head();
         }
         let is_empty = self.upload.find_absent();
         let wait = pumped.waits_for();
-        self.mark_time(cx.nanos, |deadlines, options, now| deadlines.on_upload(options, wait, received, now));
-        self.ask(cx, |attempt, cx| {
+        self.update_deadlines(cx.nanos, |deadlines, options, now| deadlines.on_upload(options, wait, received, now));
+        self.with_attempts(cx, |attempt, cx| {
             attempt.on_upload(slot, wait, has_taken, cx.now);
             if is_gone {
                 attempt.on_body_gone();
             }
-            if pumped == Pumped::Done {
+            if pumped == PumpResult::Done {
                 if is_empty {
                     attempt.on_empty_body();
                 }
@@ -77,23 +77,25 @@ impl Exchange {
         pumped
     }
 
-    /// The client has ended the upload. A tunnel that the backend has ended before is over then, as far as the client's
-    /// connection has taken all of it.
+    /// Handles the end of the upload. A tunnel ends if the backend has ended it too and the client's connection has taken
+    /// everything.
     fn on_tunnel_upload_end<I>(&mut self, cx: &mut Context<'_, I>) -> Next {
         let Response::HalfClosed { is_sent } = self.response else { return Next::Continue };
-        self.ask(cx, Attempts::on_complete);
+        self.with_attempts(cx, Attempts::on_complete);
         if is_sent { Next::End(Outcome::Complete) } else { Next::Continue }
     }
 
-    /// Stops waiting for the client while no backend can be given what it sends.
+    /// Pauses the client's body timeout while no backend can take data.
     pub(super) fn pause_upload<I: Io>(&mut self, cx: &mut Context<'_, I>) {
         if !self.upload.is_sent() && self.upload_handle().is_none_or(|(_, handle)| cx.io.is_waiting(handle)) {
-            self.mark_time(cx.nanos, |deadlines, options, now| deadlines.on_upload(options, UploadWait::Proxy, 0, now));
+            self.update_deadlines(cx.nanos, |deadlines, options, now| {
+                deadlines.on_upload(options, UploadWait::Proxy, 0, now);
+            });
         }
     }
 
-    /// Counts the bytes that the client has sent and no backend can take yet against the budget for request bodies
-    /// (docs/reference/behaviour.md#bodies). Returns `next`, or the end if the budget has no room for them.
+    /// Counts received but unread bytes against the budget for request bodies (docs/reference/behaviour.md#bodies). Returns
+    /// `next`, or the end if they exceed the budget.
     pub(super) fn count_unread<I: Io>(&mut self, cx: &mut Context<'_, I>, next: Next) -> Next {
         if matches!(next, Next::End(_)) {
             return next;

@@ -1,6 +1,4 @@
-//! The exchanges that wait for a permit, a backend or the budget for request bodies.
-//!
-//! `lb::admit` decides who may go; here its tickets are bound to exchanges.
+//! Exchanges that wait for a permit, a backend or the budget for request bodies. Maps the tickets of `lb::admit` to them.
 
 use super::tag::Tag;
 use spooky_lb::{
@@ -13,53 +11,51 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// How soon the budget for request bodies is looked at again while uploads wait for it.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+/// Polling interval of the budget for request bodies while uploads wait for it.
+const BUDGET_POLL_INTERVAL: Duration = Duration::from_millis(5);
 
-/// The waiting exchanges of a worker.
 pub(super) struct Waiting {
     pub(super) queue: Queue,
-    /// The exchanges in the queue.
     tags: HashMap<Ticket, Tag>,
-    /// Uploads that go on when the budget has room again.
+    /// Exchanges whose upload waits for the budget.
     capped: Vec<Tag>,
-    /// When to look whether it has.
-    look_again: Option<Instant>,
-    /// The waker of this worker that the others know.
+    /// When the budget is polled next.
+    next_budget_poll: Option<Instant>,
+    /// The waker that is registered with the other workers.
     waker: Option<Waker>,
 }
 
 impl Waiting {
     pub(super) fn new(queue: Queue) -> Self {
-        Self { queue, tags: HashMap::new(), capped: Vec::new(), look_again: None, waker: None }
+        Self { queue, tags: HashMap::new(), capped: Vec::new(), next_budget_poll: None, waker: None }
     }
 
-    /// Tells the other workers how this one is woken when one of its waiting requests may go.
-    pub(super) fn listen(&mut self, limits: &GlobalLimits, waker: &Waker) {
+    /// Registers the waker by which other workers wake this one.
+    pub(super) fn register_waker(&mut self, limits: &GlobalLimits, waker: &Waker) {
         if !self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             limits.set_waker(self.queue.worker(), waker.clone());
             self.waker = Some(waker.clone());
         }
     }
 
-    /// When something has to be done although nothing else happens.
+    /// Returns when the queue or the budget must be polled next.
     pub(super) fn deadline(&self, epoch: Instant) -> Option<Instant> {
-        [self.queue.due().to_instant(epoch), self.look_again].into_iter().flatten().min()
+        [self.queue.due().to_instant(epoch), self.next_budget_poll].into_iter().flatten().min()
     }
 
-    /// Binds a ticket of the queue to an exchange.
+    /// Maps a ticket to an exchange.
     pub(super) fn enter(&mut self, ticket: Ticket, tag: Tag) {
         self.tags.insert(ticket, tag);
     }
 
-    /// Takes an exchange out of the queue. Does nothing if it has left it already.
+    /// Removes a ticket from the queue. Does nothing if it is not in the queue.
     pub(super) fn leave(&mut self, ticket: Ticket) {
         if self.tags.remove(&ticket).is_some() {
             self.queue.leave(ticket);
         }
     }
 
-    /// The next exchange that the queue has something for; call until there is none.
+    /// Returns the next result of the queue with its exchange. To be called until it returns `None`.
     pub(super) fn poll(&mut self, now: Nanos) -> Option<(Tag, Wake)> {
         loop {
             let wake = self.queue.poll(now)?;
@@ -67,29 +63,27 @@ impl Waiting {
                 Wake::TryBackend(ticket) => self.tags.get(ticket).copied(),
                 Wake::Granted { ticket, .. } | Wake::Refused { ticket, .. } => self.tags.remove(ticket),
             };
-            // A permit for an exchange that is gone returns by drop.
+            // The permit of an exchange that has ended is released by dropping it.
             if let Some(tag) = tag {
                 return Some((tag, wake));
             }
         }
     }
 
-    /// The upload of this exchange goes on when the budget has room.
     pub(super) fn wait_for_budget(&mut self, tag: Tag) {
         self.capped.push(tag);
     }
 
-    /// Takes out the exchanges whose upload may go on, unless the budget `is_full`.
+    /// Removes and returns the exchanges that wait for the budget, unless it `is_full`.
     pub(super) fn take_capped(&mut self, is_full: bool) -> Vec<Tag> {
         if is_full { Vec::new() } else { std::mem::take(&mut self.capped) }
     }
 
-    /// Sets when the budget is looked at again, if uploads wait for it.
-    pub(super) fn look_again(&mut self, now: Instant) {
-        self.look_again = (!self.capped.is_empty()).then(|| now + LOOK_AGAIN);
+    /// Schedules the next poll of the budget, if uploads wait for it.
+    pub(super) fn schedule_budget_poll(&mut self, now: Instant) {
+        self.next_budget_poll = (!self.capped.is_empty()).then(|| now + BUDGET_POLL_INTERVAL);
     }
 
-    /// Frees memory that is not needed.
     pub(super) fn free_unused(&mut self) {
         self.capped.shrink_to_fit();
         self.tags.shrink_to_fit();

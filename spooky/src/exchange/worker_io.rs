@@ -1,4 +1,4 @@
-//! The two sides of a worker's exchanges: its listeners and its transport.
+//! Implements `io` with a worker's listeners and transport.
 
 use super::io::{Backends, ClientSide, Clients, Io};
 use crate::listener::Listeners;
@@ -8,7 +8,7 @@ use spooky_edge::{Body, BodyRead, Edge, StreamRef};
 use spooky_transport::{BackendId, RequestHandle, Transport, Unsent};
 use std::time::Instant;
 
-/// Both sides, lent by the worker for one call.
+/// Both sides, borrowed for one call.
 pub(crate) struct WorkerIo<'a> {
     pub(crate) listeners: &'a mut Listeners,
     pub(crate) transport: &'a mut Transport,

@@ -194,7 +194,7 @@ impl Wake for Count {
 fn a_worker_that_sleeps_is_woken_when_a_permit_is_free() {
     let mut world = World::with(&ONE);
     let count = Arc::new(Count(AtomicU32::new(0)));
-    world.exchanges.listen(&Waker::from(count.clone()));
+    world.exchanges.register_waker(&Waker::from(count.clone()));
     let first = world.get();
     let second = world.get();
     world.pass(Duration::ZERO);
@@ -202,7 +202,7 @@ fn a_worker_that_sleeps_is_woken_when_a_permit_is_free() {
     world.abort(first, Abort::Lost);
     assert!(count.0.load(Relaxed) > before);
     let next = Arc::new(Count(AtomicU32::new(0)));
-    world.exchanges.listen(&Waker::from(next.clone()));
+    world.exchanges.register_waker(&Waker::from(next.clone()));
     world.pass(Duration::ZERO);
     let third = world.get();
     world.pass(Duration::ZERO);

@@ -239,7 +239,7 @@ impl World {
         self.io.now += time;
         self.exchanges.advance(self.io.now);
         self.exchanges.on_time(&mut self.io);
-        self.exchanges.call_waiting(&mut self.io);
+        self.exchanges.poll_waiting(&mut self.io);
         self.check();
     }
 
