@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_in_comes_out_whole_and_in_order() {
+    fn datagrams_are_popped_unchanged_and_in_order() {
         let inboxes = Inboxes::new(2, LIMITS);
         let inbox = inboxes.get(1).unwrap();
         assert!(inbox.pop().is_none());
@@ -150,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_inbox_drops_and_counts_and_has_room_again() {
+    fn a_full_inbox_drops_and_counts_and_accepts_again() {
         let inboxes = Inboxes::new(2, LIMITS);
         let inbox = inboxes.get(0).unwrap();
         for _ in 0..5 {
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn the_owner_is_woken_once_for_all_that_comes_before_it_looks() {
+    fn the_owner_is_woken_once_for_all_pushes_before_it_registers_again() {
         let inboxes = Inboxes::new(2, LIMITS);
         let (inbox, count) = (inboxes.get(0).unwrap(), Arc::new(Count::default()));
         inbox.register_waker(&count.clone().into());
@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_alone_and_one_that_has_ended_have_none() {
+    fn a_single_worker_and_an_ended_one_have_no_inbox() {
         assert!(Inboxes::new(1, LIMITS).get(0).is_none());
         let inboxes = Inboxes::new(2, LIMITS);
         inboxes.close(1);

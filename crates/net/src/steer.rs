@@ -175,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_kernel_steers_every_packet_goes_where_it_would() {
+    fn with_kernel_steering_the_rule_agrees_with_the_kernel() {
         for here in 0..WORKERS {
             let steering = SteeringRule::new(here, WORKERS, true);
             for id in 0..=255_u8 {
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn where_it_does_not_ids_that_clients_invent_stay() {
+    fn without_kernel_steering_ids_chosen_by_clients_stay() {
         let steering = SteeringRule::new(0, 2, false);
         let long = |flags: u8, version: u8| vec![flags, 0, 0, 0, version, 8, 1, 2, 3];
         for (packet, what) in [

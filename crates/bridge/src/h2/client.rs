@@ -184,7 +184,7 @@ impl Client {
 
     /// Sets the size of the stream's window: bytes that the peer may send plus bytes not released yet. It grows at once
     /// and shrinks as bytes are released.
-    pub fn resize(&mut self, id: StreamId, size: u32) {
+    pub fn set_stream_window(&mut self, id: StreamId, size: u32) {
         let Some(stream) = self.streams.get_mut(id).filter(|stream| !matches!(stream.response, Response::Done)) else {
             return;
         };

@@ -68,7 +68,6 @@ impl Kind {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
-    /// Length of the payload.
     pub(super) len: u32,
     pub(super) kind: Kind,
     pub(super) flags: u8,

@@ -47,7 +47,7 @@ mod tests {
     use crate::message::Name;
 
     #[test]
-    fn frames_stand_behind_what_is_there_with_their_length() {
+    fn frames_are_appended_with_their_length() {
         for value in [1, 100, 20_000] {
             let mut trailers = Fields::new();
             trailers.push(Name::Other(b"x-end"), &vec![0xff; value]);

@@ -123,7 +123,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_oldest_leave_and_the_arena_stays_bounded() {
+    fn the_oldest_are_evicted_and_the_arena_stays_bounded() {
         let mut table = Table::new(200);
         for round in 0..1000_u32 {
             let value = round.to_string();
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn known_names_take_no_room_but_count() {
+    fn known_names_take_no_space_but_count() {
         let mut table = Table::new(100);
         table.insert(Name::Known(Known::UserAgent), b"abc");
         assert_eq!((table.size, table.arena.len()), (10 + 3 + 32, 3));

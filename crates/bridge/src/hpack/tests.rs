@@ -139,7 +139,7 @@ fn rfc_7541_c_5_and_c_6_responses_with_evictions() {
 }
 
 #[test]
-fn what_is_no_block_is_refused() {
+fn malformed_blocks_are_rejected() {
     for (block, error) in [
         ("80", Error::Index),     // index 0
         ("be", Error::Index),     // first dynamic entry of an empty table
@@ -210,7 +210,7 @@ fn a_name_longer_than_a_field_can_have_is_over_the_limits() {
 }
 
 #[test]
-fn an_indexed_bomb_is_not_kept() {
+fn a_decompression_bomb_is_dropped() {
     let mut decoder = Decoder::new(4096);
     let mut block = vec![0x40, 1, b'a', 0x7f, 0x81, 0x1e]; // a value of 4 000 bytes enters the table
     block.extend_from_slice(&[b'v'; 4000]);
@@ -235,7 +235,7 @@ fn encode(encoder: &mut Encoder, fields: &Fields) -> Vec<u8> {
 }
 
 #[test]
-fn what_repeats_is_indexed_from_the_third_time() {
+fn repeated_values_are_indexed_from_the_third_time() {
     let fields = request(&[
         (":method", "GET"),
         (":scheme", "https"),
@@ -250,7 +250,7 @@ fn what_repeats_is_indexed_from_the_third_time() {
 }
 
 #[test]
-fn what_came_as_never_indexed_goes_on_as_that() {
+fn never_indexed_fields_stay_never_indexed() {
     let block = [0x14, 1, b'/']; // a path of which the static table has all
     let mut fields = Fields::new();
     assert_eq!(Decoder::new(4096).decode(&block, &mut fields, MAX_SECTION), Ok(true));
@@ -258,7 +258,7 @@ fn what_came_as_never_indexed_goes_on_as_that() {
 }
 
 #[test]
-fn what_is_unique_or_secret_never_enters_the_table() {
+fn unique_values_and_secrets_are_never_inserted() {
     let mut encoder = Encoder::new();
     let mut fields = request(&[
         (":path", "/some/path"),
@@ -285,7 +285,7 @@ fn what_is_unique_or_secret_never_enters_the_table() {
 }
 
 #[test]
-fn size_updates_tell_the_least_and_the_last() {
+fn size_updates_contain_the_smallest_and_the_last_size() {
     let mut encoder = Encoder::new();
     encoder.set_limit(65_536);
     assert_eq!(encode(&mut encoder, &request(&[])), hex("3fe11f"), "no more than 4096 is used");
@@ -344,7 +344,7 @@ fn encoder_and_decoder_agree() {
 
 /// The texts appear in logs and GOAWAY frames.
 #[test]
-fn each_error_says_something_of_its_own() {
+fn each_error_has_its_own_text() {
     let all = [Error::Truncated, Error::Integer, Error::Huffman, Error::Index, Error::TableSize];
     let texts: std::collections::BTreeSet<_> = all.iter().map(ToString::to_string).collect();
     assert_eq!(texts.len(), all.len(), "{texts:?}");

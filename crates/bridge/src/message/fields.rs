@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unfinished_field_leaves_no_trace() {
+    fn an_unfinished_field_is_removed() {
         let mut fields = Fields::new();
         fields.begin_field().arena().extend_from_slice(b"half");
         fields.push(Known::Accept, b"x");

@@ -109,7 +109,6 @@ impl<const N: usize> InlineText<N> {
     }
 }
 
-/// Returns the last decimal digit.
 fn digit(number: u16) -> u8 {
     b'0' + (number % 10) as u8
 }

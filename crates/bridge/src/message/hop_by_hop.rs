@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_rely_on_cannot_be_named() {
+    fn connection_options_exclude_fields_that_others_rely_on() {
         let protected = [
             "host",
             "authorization",

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_for_people() {
+    fn a_plain_text_reply() {
         let (head, body) = build(&shed(), &context());
         assert_eq!((head.status, head.content_length), (503, Some(24)));
         assert_eq!(body, "overloaded, retry later\n");

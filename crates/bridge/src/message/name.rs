@@ -185,7 +185,7 @@ mod tests {
     use super::{Known, folds_to};
 
     #[test]
-    fn every_name_finds_itself() {
+    fn every_name_is_found() {
         for known in Known::ALL {
             assert_eq!(Known::lookup(known.as_bytes()), Some(*known));
         }

@@ -53,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_that_are_kept() {
+    fn acceptable_client_ids() {
         let longest = "a".repeat(MAX_LEN);
         for id in ["a", "A-z0.9_~+/=:@", longest.as_str()] {
             assert!(is_acceptable(id.as_bytes()), "{id}");

@@ -22,7 +22,7 @@ mod tests {
     use super::is_traceparent;
 
     #[test]
-    fn what_can_be_continued() {
+    fn valid_and_invalid_traceparents() {
         let valid = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
         let cases = [
             (valid.to_owned(), true),

@@ -78,7 +78,7 @@ fn a_packet_of_padding_alone_keeps_a_frame() {
 }
 
 #[test]
-fn what_is_short_unknown_or_malformed_is_left_as_it_is() {
+fn short_padding_and_malformed_payloads_stay_unchanged() {
     let short = padded(&[&[0x01]], MIN_PADDING - 1);
     assert_eq!(length_without(&short), short.len());
     for (what, frame) in [
@@ -95,7 +95,7 @@ fn what_is_short_unknown_or_malformed_is_left_as_it_is() {
 }
 
 #[test]
-fn streams_are_told_where_their_data_is() {
+fn stream_frames_are_reported_with_their_range() {
     let payload = padded(&[&[0x01], &[0x0f, 4, 0x40, 200, 2, 7, 7], &[0x0a, 8, 1, 7], &[0x0b, 12, 0]], 40);
     let mut seen = Vec::new();
     assert_eq!(walk(&payload, |frame| seen.push(frame)), 15);

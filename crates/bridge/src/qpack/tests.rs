@@ -105,7 +105,7 @@ fn the_limit_counts_names_and_values() {
 }
 
 #[test]
-fn what_came_as_never_indexed_goes_on_as_that() {
+fn never_indexed_fields_stay_never_indexed() {
     let section = [0, 0, 0x71, 1, b'/']; // a path of which the static table has all
     let mut fields = Fields::new();
     decode(&section, &mut fields, ROOM).unwrap();
@@ -115,7 +115,7 @@ fn what_came_as_never_indexed_goes_on_as_that() {
 }
 
 #[test]
-fn what_is_encoded_is_decoded() {
+fn encoded_strings_decode_to_the_same() {
     let mut fields = Fields::new();
     let long = "value ".repeat(200);
     fields.push(Known::ContentType, b"text/plain"); // whole in the table

@@ -269,7 +269,7 @@ mod tests {
 
     /// Runs in its own thread, because the thread loses capabilities.
     #[test]
-    fn kept_capabilities_are_effective_only_while_they_are_raised() {
+    fn retained_capabilities_are_effective_only_while_raised() {
         let seen = std::thread::spawn(|| {
             let retained = capabilities().unwrap().permitted & Capability::BindService.bit();
             set_capabilities(Sets { permitted: retained, effective: 0 }).unwrap();

@@ -80,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_due_comes_in_order() {
+    fn due_entries_are_popped_in_order() {
         let start = Instant::now();
         let at = |ms| start + Duration::from_millis(ms);
         let mut deadlines = Deadlines::default();

@@ -23,7 +23,7 @@ async fn turn(timer: &mut Timer) -> Poll<()> {
 }
 
 #[test]
-fn fires_not_early_and_again_and_again() {
+fn fires_repeatedly_and_never_early() {
     runtime().block_on(async {
         let mut timer = Timer::new().unwrap();
         for micros in [0, 1, 50, 300, 2000] {

@@ -124,7 +124,7 @@ mod tests {
 
     /// If `next` were in the past, the worker's timer would fire at once and forever, and the worker would never sleep.
     #[test]
-    fn after_years_deadlines_are_still_met_and_lie_ahead() {
+    fn deadlines_are_met_and_in_the_future_after_years() {
         const DAY: Duration = Duration::from_secs(86_400);
         let start = Instant::now();
         let mut wheel = Wheel::new(start);

@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_whole_or_refused() {
+    fn an_incomplete_name_is_rejected() {
         let common_name = "310a 3008 0603550403 0c0161";
         let of = |encoded: &str| name(&hex(encoded));
         assert_eq!(of("3000").as_deref(), Some(""));
@@ -214,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn identifiers_are_whole_or_refused() {
+    fn incomplete_identifiers_are_rejected() {
         let dotted = |encoded: &[u8]| {
             let mut text = String::new();
             push_oid(&mut text, encoded).map(|()| text)

@@ -134,7 +134,7 @@ fn echo(server: &str, client: &str, through: &str) {
 }
 
 #[test]
-fn answers_come_from_the_address_that_was_asked() {
+fn responses_come_from_the_destination_address() {
     echo("0.0.0.0:0", "127.0.0.1:0", "127.0.0.2");
     echo("[::]:0", "127.0.0.1:0", "127.0.0.2");
     echo("[::]:0", "[::1]:0", "::1");
@@ -208,7 +208,7 @@ fn a_foreign_source_does_not_cost_the_destination_its_gso() {
 }
 
 #[test]
-fn what_exceeds_the_mtu_is_dropped_alone() {
+fn only_datagrams_above_the_mtu_are_dropped() {
     for address in ["127.0.0.1:0", "[::1]:0"] {
         let server = bind(address);
         let mut client = bind(address);
@@ -225,7 +225,7 @@ fn what_exceeds_the_mtu_is_dropped_alone() {
 }
 
 #[test]
-fn trouble_with_one_destination_does_not_stop_the_others() {
+fn an_error_of_one_destination_does_not_stop_the_others() {
     let server = bind("127.0.0.1:0");
     let mut client = bind("127.0.0.1:0");
     let destination = server.local_addr().unwrap();
@@ -270,7 +270,7 @@ fn a_batch_is_bounded() {
 }
 
 #[test]
-fn an_idle_batch_gives_its_buffers_back_and_loses_nothing_that_waits() {
+fn an_idle_batch_frees_its_buffers_but_no_waiting_bursts() {
     let mut socket = bind("127.0.0.1:0");
     let receiver = bind("127.0.0.1:0");
     let mut batch = SendBatch::new();
@@ -339,7 +339,7 @@ fn datagrams_outlive_their_batch() {
 }
 
 #[test]
-fn messages_not_taken_do_no_harm() {
+fn messages_not_taken_are_dropped() {
     let server = bind("127.0.0.1:0");
     let mut client = bind("127.0.0.1:0");
     let (mut out, mut batch) = (SendBatch::new(), RecvBatch::new());

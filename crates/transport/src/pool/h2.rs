@@ -156,7 +156,7 @@ impl H2Connection {
     }
 
     pub(crate) fn resize(&mut self, stream: StreamId, bytes: u32) {
-        self.client.resize(stream, bytes);
+        self.client.set_stream_window(stream, bytes);
     }
 
     /// Returns false if the peer has not acknowledged the previous size yet.

@@ -79,7 +79,7 @@ fn any_chunking_gives_the_same_events_and_output() {
 }
 
 #[test]
-fn a_frame_under_way_is_passed_on_in_parts_that_are_worth_it() {
+fn an_incomplete_frame_is_delivered_in_parts_of_a_minimum_size() {
     let mut wire = Wire::new();
     wire.get();
     let head = wire.headers(1, &[(":status", "200"), ("content-length", "5000")], false);

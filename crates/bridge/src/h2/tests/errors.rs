@@ -85,7 +85,7 @@ fn padding_longer_than_its_frame() {
 }
 
 #[test]
-fn a_block_may_come_in_pieces_but_nothing_may_come_between() {
+fn a_field_block_may_be_split_but_not_interrupted() {
     let pieces = |wire: &mut Wire| {
         let block = wire.block(&[(":status", "200"), ("x-a", "0123456789")]);
         let padded = [&[1, 0, 0, 0, 0, 7][..], &block[..3], &[0]].concat();
@@ -120,7 +120,7 @@ fn a_block_may_come_in_pieces_but_nothing_may_come_between() {
 }
 
 #[test]
-fn a_block_that_is_no_block() {
+fn malformed_blocks_are_connection_errors() {
     for block in [&b"\xbe"[..], b"\x40", b"\x04\x81\xff"] {
         let mut wire = Wire::new();
         wire.get();

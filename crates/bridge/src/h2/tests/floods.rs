@@ -21,7 +21,7 @@ fn taken(wire: &mut Wire, frame: &[u8], most: u32) -> u32 {
 }
 
 #[test]
-fn frames_that_bring_nothing_are_counted() {
+fn useless_frames_are_counted() {
     let frames = [
         raw(Kind::Ping, 0, 0, &[0; 8]),
         settings_frame(&[]),
@@ -58,7 +58,7 @@ fn late_frames_of_closed_streams_are_counted() {
 }
 
 #[test]
-fn progress_and_time_begin_a_new_count() {
+fn progress_and_ticks_reset_the_count() {
     let mut wire = Wire::new();
     let ping = raw(Kind::Ping, 0, 0, &[0; 8]);
     for _ in 0..3 {
@@ -74,7 +74,7 @@ fn progress_and_time_begin_a_new_count() {
 }
 
 #[test]
-fn answers_do_not_pile_up() {
+fn acknowledgements_are_bounded() {
     for frame in [raw(Kind::Ping, 0, 0, &[0; 8]), settings_frame(&[])] {
         let mut wire = Wire::new();
         let frames = frame.repeat(MAX_PENDING_REPLIES as usize);

@@ -145,7 +145,7 @@ fn sending_stops_at_the_streams_window() {
 }
 
 #[test]
-fn room_is_told_once_and_only_to_who_waits_for_it() {
+fn sendable_is_reported_once_and_only_to_waiting_streams() {
     let mut wire = Wire::with(&Config::default(), &[(4, 100)]);
     let id = wire.open(Method::Post, false);
     assert_eq!(wire.feed(&window_update(1, 50)), [""; 0], "nothing waits");
@@ -157,7 +157,7 @@ fn room_is_told_once_and_only_to_who_waits_for_it() {
 }
 
 #[test]
-fn large_parts_of_a_body_are_not_copied_and_small_ones_stand_behind_their_header() {
+fn large_parts_of_a_body_are_not_copied_and_small_ones_follow_their_header() {
     for (length, slices) in [(10, 1), (10_000, 2)] {
         let mut wire = Wire::new();
         let id = wire.open(Method::Post, false);
@@ -172,7 +172,7 @@ fn large_parts_of_a_body_are_not_copied_and_small_ones_stand_behind_their_header
 }
 
 #[test]
-fn streams_take_turns_at_the_connections_window() {
+fn streams_share_the_connection_window_in_turn() {
     let mut wire = Wire::with(&Config::default(), &[(4, 1_000_000)]);
     let ids: Vec<StreamId> = (0..3).map(|_| wire.open(Method::Post, false)).collect();
     let mut bodies = vec![Bytes::from(vec![b'x'; 65_000]); 3];
@@ -197,7 +197,7 @@ fn streams_take_turns_at_the_connections_window() {
 }
 
 #[test]
-fn room_in_the_output_bounds_what_is_taken() {
+fn space_in_the_output_limits_the_bytes_taken() {
     let mut wire = Wire::with(&Config::default(), &[(4, 0x7fff_ffff)]);
     wire.feed(&window_update(0, 0x7fff_0000 - 65_535));
     wire.written();

@@ -57,7 +57,7 @@ fn an_empty_end_and_trailers() {
 }
 
 #[test]
-fn trailers_without_a_field_are_a_plain_end() {
+fn empty_trailers_only_end_the_stream() {
     let mut wire = Wire::new();
     let id = wire.open(Method::Post, false);
     wire.client.send_data(id, &mut Bytes::from_static(b"a"), false);

@@ -99,7 +99,7 @@ fn responses_without_body() {
 
 /// A truncated body is not reported as complete, and no bytes beyond its length are delivered.
 #[test]
-fn a_length_that_is_not_kept_is_malformed() {
+fn a_body_of_another_length_is_malformed() {
     for (length, frames) in [
         ("5", vec![data(1, b"hell", true)]),
         ("5", vec![data(1, b"hel", false), data(1, b"", true)]),
@@ -175,7 +175,7 @@ fn malformed_sections_end_their_stream_only() {
 }
 
 #[test]
-fn data_out_of_place_ends_its_stream_only() {
+fn unexpected_data_ends_its_stream_only() {
     let mut wire = Wire::new();
     wire.get();
     assert_eq!(wire.feed(&data(1, b"x", false)), ["malformed 1 DATA before the response head"]);

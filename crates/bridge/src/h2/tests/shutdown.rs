@@ -92,7 +92,7 @@ fn late_frames_of_a_reset_stream_are_ignored_and_keep_the_state() {
 }
 
 #[test]
-fn data_under_way_when_its_stream_is_reset_is_dropped() {
+fn data_in_flight_when_its_stream_is_reset_is_dropped() {
     let mut wire = Wire::new();
     let id = wire.get();
     wire.get();

@@ -92,7 +92,7 @@ fn body_bytes_are_not_copied() {
 }
 
 #[test]
-fn frames_in_the_wrong_place() {
+fn frames_on_the_wrong_stream_type() {
     let head = || frame(frame::HEADERS, HEAD);
     let data = || frame(frame::DATA, b"x");
     let unexpected = Some((CONNECTION, Code::FRAME_UNEXPECTED));
@@ -107,7 +107,7 @@ fn frames_in_the_wrong_place() {
 }
 
 #[test]
-fn nothing_but_data_in_a_tunnel() {
+fn only_data_is_allowed_in_a_tunnel() {
     let mut stream = RecvStream::new();
     let mut chunk = Bytes::from(frame(frame::HEADERS, HEAD));
     assert!(matches!(stream.recv(&mut chunk, &LIMITS), Ok(Some(Received::Headers(_)))));
@@ -119,7 +119,7 @@ fn nothing_but_data_in_a_tunnel() {
 }
 
 #[test]
-fn ends_that_are_none() {
+fn invalid_endings() {
     assert_eq!(error_of(&[]), Some((ErrorScope::Stream, Code::REQUEST_INCOMPLETE)));
     assert_eq!(error_of(&[frame(0x21, b"only grease")]), Some((ErrorScope::Stream, Code::REQUEST_INCOMPLETE)));
     let cut = |bytes: &[u8], by: usize| error_of(&[frame(frame::HEADERS, HEAD), bytes[..bytes.len() - by].to_vec()]);
@@ -160,7 +160,7 @@ fn large_field_sections() {
 }
 
 #[test]
-fn frames_without_use_are_counted() {
+fn useless_frames_are_counted() {
     for useless in [frame(frame::DATA, b""), frame(0x21, b""), frame(0x21, b"something")] {
         let bytes = [frame(frame::HEADERS, HEAD), useless.repeat(7), frame(frame::DATA, b"x"), useless].concat();
         for step in [1, bytes.len()] {

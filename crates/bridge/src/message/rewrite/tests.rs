@@ -63,7 +63,7 @@ fn a_plain_request() {
 }
 
 #[test]
-fn what_is_for_one_connection_is_removed() {
+fn hop_by_hop_fields_are_removed() {
     let client = client("192.0.2.7");
     let hop: Lines<'_> = &[
         ("connection", "close, X-Named"),
@@ -175,7 +175,7 @@ fn quotes_in_a_host_are_escaped() {
 }
 
 #[test]
-fn crumbs_ids_traces_and_lengths() {
+fn cookies_ids_traces_and_lengths() {
     let client = client("192.0.2.7");
     let trace = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let more: Lines<'_> = &[
@@ -259,7 +259,7 @@ fn from_h2(method: Method) -> ResponseContext<'static> {
 
 /// A client that reads a length there misreads what follows, or drops the connection.
 #[test]
-fn a_length_goes_no_further_where_there_can_be_none() {
+fn a_length_is_removed_where_none_is_allowed() {
     let cases = [
         (Method::Get, 200, true),
         (Method::Head, 200, true),
@@ -324,7 +324,7 @@ fn aliases_with_underscores_are_removed() {
 
 /// Connection options are removed before Spooky adds its own fields, but never the fields that identify a client.
 #[test]
-fn connection_takes_away_nothing_that_spooky_answers_for() {
+fn connection_options_cannot_remove_reserved_fields() {
     let client = client("192.0.2.7");
     let options = "x-forwarded-for, via, forwarded, x-request-id, x-forwarded-proto, X-Subject, te, traceparent, x-own, \
                  early-data, host, authorization, cookie, content-length, x-real-ip, x-forwarded-prefix";
@@ -372,7 +372,7 @@ fn connection_takes_away_nothing_that_spooky_answers_for() {
 }
 
 #[test]
-fn trailers_carry_no_framing_and_no_identity() {
+fn framing_and_identity_are_removed_from_trailers() {
     let mut fields = fields(&[
         ("grpc-status", "0"),
         ("content-length", "9"),

@@ -69,7 +69,7 @@ fn a_peer_without_the_key_is_refused_even_unverified() {
 }
 
 #[test]
-fn a_directory_of_authorities_is_believed() {
+fn a_directory_of_authorities_is_trusted() {
     let authority = Authority::new();
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("one.CRT"), authority.issuer.pem()).unwrap();

@@ -55,7 +55,7 @@ fn the_first_entry_is_the_default_where_none_is_configured() {
 }
 
 #[test]
-fn handshakes_count_their_choice() {
+fn handshakes_count_their_selection() {
     let authority = Authority::new();
     let store = Arc::new(store(&authority, Some(&["c.test"]), &[("a.test", &["a.test"]), ("*.b.test", &["*.b.test"])]));
     let contexts = server::contexts(&store, &server::ServerOptions::default(), &server::Resumption::new().unwrap());
@@ -154,7 +154,7 @@ fn expiry_and_subject_are_read() {
 
 /// The parser skips invalid data at the end of a name; the rest could be the name of someone else.
 #[test]
-fn a_subject_of_which_only_the_beginning_is_readable_is_not_told() {
+fn a_partly_readable_subject_is_rejected() {
     let issued = Authority::new().issue_with(&["a.test"], |params| {
         params.distinguished_name = DistinguishedName::new();
         params.distinguished_name.push(DnType::CommonName, "admin");

@@ -205,7 +205,7 @@ fn client_certificates_are_asked_for_and_checked() {
 }
 
 #[test]
-fn a_client_without_certificate_is_told_so() {
+fn a_client_without_certificate_gets_the_alert() {
     let authority = Authority::new();
     let options =
         ServerOptions { client_auth: ClientAuth::Require(authorities(&authority, None)), ..Default::default() };

@@ -78,7 +78,7 @@ fn incoming_messages_are_understood() {
 }
 
 #[test]
-fn damaged_messages_end_the_reading() {
+fn a_malformed_control_message_ends_the_parsing() {
     assert_eq!(incoming(&[(SOL_UDP, UDP_GRO, &0_i32.to_ne_bytes())]).stride, None);
     assert_eq!(incoming(&[(SOL_UDP, UDP_GRO, &(-1_i32).to_ne_bytes())]).stride, None);
     assert_eq!(incoming(&[(libc::IPPROTO_IP, libc::IP_PKTINFO, &[1, 2, 3])]).local_ip, None);

@@ -60,7 +60,7 @@ fn a_blocked_batch_keeps_its_rest_in_order() {
 }
 
 #[test]
-fn a_blocked_sender_is_woken_when_there_is_room() {
+fn a_blocked_sender_is_woken_when_the_socket_is_writable() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (socket, peer) = pair();
@@ -102,7 +102,7 @@ fn watched(fd: RawFd) -> u32 {
 }
 
 #[test]
-fn room_is_no_event_unless_the_socket_has_none() {
+fn write_events_are_registered_only_while_blocked() {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (socket, peer) = pair();
