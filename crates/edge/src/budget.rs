@@ -1,16 +1,16 @@
-//! The budget of response bytes that wait for clients anywhere in the process, shared by all workers.
+//! The budget of response bytes that are buffered for clients, shared by all workers.
 //!
-//! It is not handed out in order of arrival: a connection may hold a fixed part of what is left. So the budget never runs
-//! out, those who hold much give way before it does, and whoever comes late still gets something.
+//! Each connection may buffer a fixed part of what is left. So the budget is never used up, connections that buffer much must
+//! shrink before it is, and new connections still get a part.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-/// What is left of the budget, divided by this, is what one connection may hold.
+/// One connection may buffer the rest of the budget divided by this.
 const PARTS: u64 = 16;
-/// A connection may hold this much whatever is left: about a dozen datagrams, so that nobody's answers stop.
+/// Minimum that a connection may always buffer: about a dozen datagrams, so that no response stalls.
 pub(crate) const LEAST: u64 = 16 * 1024;
 
-/// The budget.
+/// Budget of buffered response bytes.
 #[derive(Debug)]
 pub struct ResponseBudget {
     used: AtomicU64,
@@ -18,12 +18,12 @@ pub struct ResponseBudget {
 }
 
 impl ResponseBudget {
-    /// A budget of `cap` bytes.
+    /// Creates a budget of `cap` bytes.
     pub fn new(cap: u64) -> Self {
         Self { used: AtomicU64::new(0), cap: AtomicU64::new(cap) }
     }
 
-    /// Sets the cap. Connections that hold more than it leaves them give way as their clients acknowledge.
+    /// Sets the cap. Connections above their new part shrink as their clients acknowledge.
     pub fn set_cap(&self, cap: u64) {
         self.cap.store(cap, Relaxed);
     }
@@ -33,17 +33,17 @@ impl ResponseBudget {
         self.cap.load(Relaxed)
     }
 
-    /// Bytes that wait now, as far as each worker knew at the end of its last turn.
+    /// Bytes buffered, as of the end of each worker's last turn.
     pub fn used(&self) -> u64 {
         self.used.load(Relaxed)
     }
 
-    /// The most that one connection may hold now.
+    /// Maximum that one connection may buffer now.
     pub(crate) fn share(&self) -> u64 {
         (self.cap().saturating_sub(self.used()) / PARTS).max(LEAST)
     }
 
-    /// A connection that held `before` holds `after`.
+    /// Replaces `before` buffered bytes of a connection by `after`.
     pub fn change(&self, before: u64, after: u64) {
         if after > before {
             self.used.fetch_add(after - before, Relaxed);

@@ -1,12 +1,11 @@
-//! What the edge tells the exchange, and the handle by which the exchange answers.
+//! Events from the edge to the exchange, and the handle of a request stream.
 
 use bytes::Bytes;
 use spooky_bridge::message::{Fields, Protocol, RequestHead, check::RejectedRequest};
 use spooky_table::Handle;
 use std::net::{IpAddr, SocketAddr};
 
-/// A client's request stream. Copyable and safe to keep: once the stream is gone every call with it does nothing. The
-/// default refers to no stream.
+/// Handle of a client's request stream. Calls with it do nothing once the stream is gone. The default refers to no stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct StreamRef {
     pub(crate) conn: Handle,
@@ -14,7 +13,7 @@ pub struct StreamRef {
 }
 
 impl StreamRef {
-    /// The number of its connection, small and given to another connection later, and what tells the two apart.
+    /// Index of its connection, which is reused, and the serial number that distinguishes the uses.
     pub fn connection(&self) -> (usize, u32) {
         (self.conn.index(), self.conn.serial())
     }
@@ -25,14 +24,14 @@ impl StreamRef {
 pub struct Event {
     /// The stream.
     pub stream: StreamRef,
-    /// What the exchange has set for it by [`crate::Edge::set_tag`].
+    /// The number set by [`crate::Edge::set_tag`].
     pub tag: Option<u64>,
     /// What happened.
     pub kind: EventKind,
 }
 
 impl Event {
-    /// An event that waits to be taken; the tag is filled in then, since it may be set until then.
+    /// Creates an event without tag, which is filled in when the exchange takes the event.
     pub(crate) fn new(stream: StreamRef, kind: EventKind) -> Self {
         Self { stream, tag: None, kind }
     }
@@ -47,36 +46,36 @@ pub enum EventKind {
         protocol: Protocol,
         /// The head.
         head: RequestHead,
-        /// The request has no body: its end came with the head.
+        /// The request has no body.
         end: bool,
         /// The client's address.
         peer: SocketAddr,
-        /// The address that the client used to reach us, where the kernel tells.
+        /// The local address that the client connected to, if the kernel reports it.
         local_ip: Option<IpAddr>,
     },
-    /// A head that must be answered with an error before anything else is done with it.
+    /// A head that must be answered with an error.
     Refused {
         /// What the client speaks.
         protocol: Protocol,
-        /// Why, with all that was received.
+        /// Why, with the fields received.
         refusal: Box<RejectedRequest>,
     },
-    /// A complete head that is malformed; its stream was reset.
+    /// A malformed head; its stream was reset.
     Malformed {
         /// What the client speaks.
         protocol: Protocol,
-        /// All that was received.
+        /// The fields received.
         fields: Box<Fields>,
         /// What is wrong, for the log.
         reason: &'static str,
     },
-    /// There may be more of the request body to read.
+    /// More of the request body may be readable.
     Readable,
-    /// QUIC took this many body bytes that had been waiting.
+    /// quinn-proto accepted this many body bytes of the backlog.
     Accepted(usize),
-    /// The whole response, its end included, was handed to QUIC.
+    /// quinn-proto accepted the whole response.
     Sent,
-    /// The stream has failed; nothing more will come of it.
+    /// The stream failed; no event follows.
     Aborted(Abort),
 }
 
@@ -85,26 +84,26 @@ pub enum EventKind {
 pub enum Abort {
     /// The client reset its sending side with this code.
     Reset(u64),
-    /// The client wants no more of the response, with this code.
+    /// The client sent `STOP_SENDING` with this code.
     Stopped(u64),
-    /// The client broke the protocol on this stream, which was reset; the reason for the log.
+    /// The client violated the protocol on this stream, which was reset; with the reason for the log.
     Malformed(&'static str),
-    /// The connection is gone.
+    /// The connection was lost.
     Lost,
     /// The connection was closed by [`crate::Edge::close`].
     Closed,
 }
 
-/// What reading a request body gives.
+/// Result of reading a request body.
 #[derive(Debug)]
 pub enum BodyRead {
     /// Body bytes.
     Data(Bytes),
     /// The trailers; only the end follows.
     Trailers(Box<Fields>),
-    /// The body is complete, and as long as it was announced to be.
+    /// The body is complete and matches `content-length`.
     End,
-    /// Nothing now; [`EventKind::Readable`] says when to try again.
+    /// Nothing to read until [`EventKind::Readable`].
     Pending,
     /// The stream failed.
     Aborted(Abort),

@@ -1,7 +1,7 @@
 //! The client side of the proxy: QUIC connections and the HTTP/3 sessions on them.
 //!
-//! [`Edge`] is one worker's view of one listener. The worker gives it datagrams and the time, drains its [`Event`]s,
-//! answers through its methods, and lets it fill send batches. It does no I/O of its own and knows no backend.
+//! [`Edge`] holds the connections of one listener on one worker. The worker passes it datagrams and the time, takes its
+//! [`Event`]s, answers through its methods, and lets it fill send batches. It does no I/O and knows no backend.
 #![forbid(unsafe_code)]
 
 mod budget;

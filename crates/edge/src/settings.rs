@@ -1,4 +1,4 @@
-//! What an [`Edge`](crate::Edge) needs to know, and its translation for quinn-proto.
+//! Settings of an [`Edge`](crate::Edge), and their translation to quinn-proto's.
 
 use crate::budget::ResponseBudget;
 use crate::h3::SessionSettings;
@@ -17,33 +17,33 @@ use quinn_proto::{
 use spooky_bridge::message::check::{HeadLimits, RequestRules};
 use std::{sync::Arc, time::Duration};
 
-/// Size of the first packets: fits every common tunnel, and discovery raises it within a few round trips.
+/// Initial packet size: fits every common tunnel; path MTU discovery raises it within a few round trips.
 const INITIAL_MTU: u16 = 1350;
-/// Later packets that must have arrived before one counts as lost. RFC 9002 section 6.1.1 asks for at least 3; with 12,
-/// networks that reorder are not taken for networks that lose, and a real loss is still seen within a window's flight.
+/// Later packets that must be acknowledged before one counts as lost. RFC 9002 section 6.1.1 asks for at least 3; with 12,
+/// reordering is not taken for loss, and a real loss is still detected within one window.
 const PACKET_THRESHOLD: u32 = 12;
-/// Round trips after which an unacknowledged packet counts as lost (RFC 9002 section 6.1.2 recommends 9/8): half a round
-/// trip of patience for packets that took a longer way.
+/// Round trips after which an unacknowledged packet counts as lost. RFC 9002 section 6.1.2 recommends 9/8; the rest is for
+/// packets that are reordered.
 const TIME_THRESHOLD: f32 = 1.5;
-/// Connections whose first packet has come and on which nothing was decided. Each is decided on at once.
+/// Connections that wait for a decision. Each is decided on at once.
 const MAX_INCOMING: usize = 4096;
-/// How long the token of a Retry packet proves an address; clients send it back at once (RFC 9000 section 8.1.3).
+/// Lifetime of the token of a Retry packet; clients return it at once (RFC 9000 section 8.1.3).
 const RETRY_TOKEN_LIFETIME: Duration = Duration::from_secs(30);
-/// How long a token of a `NEW_TOKEN` frame proves an address.
+/// Lifetime of the token of a `NEW_TOKEN` frame.
 const ADDRESS_TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
 /// `NEW_TOKEN` frames for each validated address: each serves one later connection.
 const ADDRESS_TOKENS: u32 = 2;
 
-/// The settings of one listener's edge on one worker.
+/// Settings of one listener's edge on one worker.
 #[derive(Clone)]
 pub struct EdgeSettings {
     /// TLS 1.3 for QUIC, ALPN `h3` (from `spooky_net::tls`).
     pub tls: Arc<rustls::ServerConfig>,
-    /// The certificates that it shows.
+    /// The certificates.
     pub certificates: Arc<spooky_net::tls::CertificateStore>,
-    /// This worker's number.
+    /// Number of the worker.
     pub worker: u16,
-    /// How many workers share the address, at least 1.
+    /// Number of workers that share the address, at least 1.
     pub workers: u16,
     /// `quic_max_idle_timeout_ms`.
     pub idle_timeout: Duration,
@@ -55,36 +55,36 @@ pub struct EdgeSettings {
     pub max_streams_bidi: u64,
     /// `quic_initial_max_streams_uni`.
     pub max_streams_uni: u64,
-    /// Upper end of path MTU discovery: `quic_max_udp_payload_bytes`, or what the interface carries. Bytes.
+    /// Maximum of path MTU discovery, bytes: `quic_max_udp_payload_bytes`, or the MTU of the interface.
     pub max_udp_payload: u16,
-    /// `quic_active_migration`. Clients that are forbidden to change their address may still have it changed for them.
+    /// `quic_active_migration`. If false, clients may still change their address involuntarily (NAT rebinding).
     pub active_migration: bool,
-    /// What bounds the response bytes that wait for all clients of the process: `response_buffer_global_cap_bytes`.
+    /// `response_buffer_global_cap_bytes`: the budget of all buffered response bytes.
     pub responses: Arc<ResponseBudget>,
-    /// Bytes of interim heads that may wait for the client of one stream: `stream_buffer_bytes`.
+    /// `stream_buffer_bytes`: limit of interim heads that are buffered for one stream.
     pub stream_buffer: usize,
-    /// How long a client may acknowledge nothing of what was sent: `client_stall_timeout_ms`.
+    /// `client_stall_timeout_ms`: maximum time without acknowledgement of data that was sent.
     pub stall_timeout: Duration,
     /// Limits of request heads.
     pub head_limits: HeadLimits,
     /// Rules of request heads.
     pub rules: RequestRules,
-    /// How long a request stream may take to bring its head: `client_header_timeout_ms`.
+    /// `client_header_timeout_ms`.
     pub header_timeout: Duration,
-    /// How long a handshake may take: `client_handshake_timeout_ms`.
+    /// `client_handshake_timeout_ms`.
     pub handshake_timeout: Duration,
-    /// Who may open a connection.
+    /// Decides on new connections.
     pub limiter: Arc<dyn ConnectionLimiter>,
-    /// The keys of stateless resets and of tokens, the same for all workers.
+    /// Keys of stateless resets and tokens, the same for all workers.
     pub keys: QuicKeys,
 }
 
-/// Why an edge cannot be made.
+/// Why an edge cannot be created.
 #[derive(Debug)]
 pub enum EdgeError {
-    /// The TLS configuration has no cipher suite for QUIC's first packets.
+    /// The TLS configuration has no cipher suite for Initial packets.
     NoInitialCipher,
-    /// A number is beyond what QUIC can carry; the key's name.
+    /// The value of this key exceeds the range of QUIC integers.
     OutOfRange(&'static str),
 }
 
@@ -105,7 +105,7 @@ impl EdgeSettings {
         let (worker, workers) = (self.worker, self.workers);
         let mut config = EndpointConfig::default();
         config.supported_versions(vec![QUIC_V1]).reset_key(self.keys.reset.clone());
-        config.min_reset_interval(Duration::ZERO); // the edge has a rate of its own, with bursts
+        config.min_reset_interval(Duration::ZERO); // `ResetRate` limits resets instead, with bursts
         config.cid_generator(move || Box::new(WorkerCids::new(worker, workers, first.clone())));
         config
     }
@@ -149,7 +149,7 @@ impl EdgeSettings {
             .max_idle_timeout(Some(idle.map_err(|_| EdgeError::OutOfRange("quic_max_idle_timeout_ms"))?))
             .packet_threshold(PACKET_THRESHOLD)
             .time_threshold(TIME_THRESHOLD)
-            .send_fairness(false) // whole answers first: fewer STREAM frames
+            .send_fairness(false) // one response after another: fewer STREAM frames
             .initial_mtu(INITIAL_MTU.min(self.max_udp_payload).max(1200))
             .mtu_discovery_config(Some(mtu))
             .datagram_receive_buffer_size(None)

@@ -1,39 +1,35 @@
-//! Bytes of one response that wait until QUIC takes them, and how many of them are body, for which the backend gets credit.
+//! Response bytes that quinn-proto has not accepted yet, and how many of them are body bytes, for which the backend gets
+//! credit.
 //!
-//! Small pieces are gathered: a backend that sends its body byte by byte to a client that does not read must not cost more
-//! than the bytes. Called by `stream`.
+//! Small pieces are merged, so that a body that arrives byte by byte does not need more memory than its bytes.
 
 use bytes::Bytes;
 use std::{collections::VecDeque, mem};
 
-/// Pieces below this are gathered with their neighbours.
+/// Size below which pieces are merged.
 const SMALL: usize = 1024;
-/// Bytes gathered into one piece.
+/// Maximum size of a merged piece.
 const GATHERED: usize = 16 * 1024;
 
-/// Bytes that are given to QUIC as one.
 struct Piece {
     bytes: Bytes,
-    /// Bytes of body in it that are not accounted for yet.
+    /// Body bytes in it that were not reported as accepted yet.
     body: usize,
 }
 
-/// What QUIC took of it.
+/// Bytes that quinn-proto accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Taken {
-    /// Bytes.
     pub(super) all: usize,
-    /// Bytes of body.
     pub(super) body: usize,
 }
 
-/// What waits, in order.
 #[derive(Default)]
 pub(super) struct Backlog {
     pieces: VecDeque<Piece>,
-    /// Bytes in all of it.
+    /// Total bytes.
     bytes: usize,
-    /// The small ones behind them.
+    /// The last, small pieces.
     gathered: Vec<u8>,
     gathered_body: usize,
 }
@@ -43,7 +39,6 @@ impl Backlog {
         self.pieces.is_empty() && self.gathered.is_empty()
     }
 
-    /// Bytes that wait.
     pub(super) fn bytes(&self) -> usize {
         self.bytes
     }
@@ -52,7 +47,6 @@ impl Backlog {
         *self = Self::default();
     }
 
-    /// Puts body bytes behind those that wait.
     pub(super) fn push_body(&mut self, bytes: Bytes) {
         let body = bytes.len();
         if bytes.len() < SMALL {
@@ -64,7 +58,7 @@ impl Backlog {
         }
     }
 
-    /// Puts a copy of bytes that are no body behind those that wait.
+    /// Appends a copy of bytes that are not body.
     pub(super) fn push_framing(&mut self, bytes: &[u8]) {
         self.gather(bytes, 0);
     }
@@ -78,9 +72,9 @@ impl Backlog {
         }
     }
 
-    /// Offers what waits to `write`, which takes bytes off the front of its argument and gives their number, or `None` if it
-    /// can take nothing now. The body bytes of a gathered piece count as taken first: the credit for one piece may come a
-    /// little early, never twice.
+    /// Writes the pieces with `write`, which removes bytes from the front of its argument and returns their number, or `None`
+    /// if it is blocked. The body bytes of a merged piece count as accepted first: their credit may be given a little early,
+    /// but never twice.
     pub(super) fn write(&mut self, mut write: impl FnMut(&mut Bytes) -> Option<usize>) -> Taken {
         let mut taken = Taken::default();
         loop {
@@ -95,14 +89,14 @@ impl Backlog {
             self.bytes -= written;
             taken.body += body;
             taken.all += written;
-            // After a partial write the next one fails as blocked, which is what asks QUIC for `Writable`.
+            // After a partial write the next one is blocked, which makes quinn-proto report `Writable`.
             if written == before {
                 self.pieces.pop_front();
             }
         }
     }
 
-    /// Makes a piece of what was gathered.
+    /// Ends the merged piece.
     fn close(&mut self) {
         if !self.gathered.is_empty() {
             let bytes = Bytes::from(mem::take(&mut self.gathered));

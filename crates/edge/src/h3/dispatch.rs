@@ -1,4 +1,4 @@
-//! What quinn-proto tells of one connection, brought to the stream that it is about.
+//! Dispatches quinn-proto's events of one connection to its streams.
 
 use super::session::{Drain, Session};
 use super::stream::{RecvState, SendState, Stream};
@@ -9,7 +9,7 @@ use spooky_table::Handle;
 use std::{collections::VecDeque, time::Instant};
 
 impl Session {
-    /// Takes one event of quinn-proto.
+    /// Handles one event of quinn-proto.
     pub(crate) fn on_event(
         &mut self,
         quic: &mut Connection,
@@ -17,7 +17,7 @@ impl Session {
         now: Instant,
         events: &mut VecDeque<Event>,
     ) {
-        // What was closed a moment ago takes no more requests: nobody would ever hear how they ended.
+        // A closed connection accepts no more requests: no event would report their end.
         if quic.is_closed() && !matches!(event, quinn_proto::Event::ConnectionLost { .. }) {
             return;
         }
@@ -109,7 +109,7 @@ impl Session {
         let was_ending = matches!(stream.send_state, SendState::Ending);
         let had_unsent = stream.has_unsent();
         let taken = stream.write_backlog(quic);
-        // Also when only framing moved: the client has made room.
+        // Also if only framing was accepted: it is progress of the client.
         if had_unsent {
             events.push_back(Event::new(reference, EventKind::Accepted(taken.body)));
         }
@@ -120,7 +120,7 @@ impl Session {
         self.note_written(taken.all);
     }
 
-    /// Whether that cancelled the request: it does nothing to one that is over, or that was cancelled by a reset before.
+    /// Returns whether that cancelled the request: not if the response was complete or reset before.
     fn on_stopped(&mut self, quic: &mut Connection, id: StreamId, code: u64, events: &mut VecDeque<Event>) -> bool {
         let Some(slot) = self.slot_of(id) else { return false };
         let Some(stream) = self.streams.get_mut(slot) else { return false };
@@ -133,8 +133,8 @@ impl Session {
         true
     }
 
-    /// Stops the streams that have not said in time what they are, or what they ask for: QUIC then frees what it holds of
-    /// them, and the client gets its credit back.
+    /// Stops unidirectional streams without a type and request streams without a complete head after their deadline, so that
+    /// quinn-proto frees their buffers and the client gets its credit back.
     pub(crate) fn stop_slow_streams(&mut self, quic: &mut Connection, now: Instant, events: &mut VecDeque<Event>) {
         self.elapsed = now.saturating_duration_since(self.started);
         while let Some(id) = self.untyped.take_due(now) {

@@ -1,4 +1,4 @@
-//! The receiving half of request streams: heads become events, bodies are read when the exchange asks.
+//! The receiving half of request streams: heads become events, bodies are read when the exchange asks for them.
 
 use super::{session::Session, stream::RecvState, unread::UnreadEstimate};
 use crate::event::{Abort, BodyRead, Event, EventKind, StreamRef};
@@ -14,10 +14,9 @@ use spooky_bridge::{
 use spooky_table::Handle;
 use std::{collections::VecDeque, time::Instant};
 
-/// Fewer bytes than this are copied where they wait.
+/// Rests of a datagram smaller than this are copied.
 const SMALL: usize = 1024;
 
-/// What one attempt to read a head gave.
 enum HeadRead {
     Pending,
     Complete { fields: Fields, rest: Bytes, end: bool },
@@ -26,7 +25,7 @@ enum HeadRead {
 }
 
 impl Session {
-    /// Reads the head of a request stream as far as it has come.
+    /// Reads the head of a request stream as far as it was received.
     pub(super) fn read_head(&mut self, quic: &mut Connection, slot: Handle, events: &mut VecDeque<Event>) {
         let Some(stream) = self.streams.get_mut(slot) else { return };
         let RecvState::Head { frames, until } = &mut stream.recv_state else { return };
@@ -39,7 +38,7 @@ impl Session {
             HeadRead::Pending => self.expect_head(until),
             HeadRead::Complete { fields, rest, end } => self.on_head(quic, slot, fields, rest, end, events),
             HeadRead::Reset => {
-                // Nothing was forwarded and nobody knows of it yet.
+                // The exchange does not know of the stream yet.
                 stream.recv_state = RecvState::Done;
                 self.refuse_stream(quic, slot, Code::REQUEST_CANCELLED, events);
             }
@@ -47,13 +46,12 @@ impl Session {
         }
     }
 
-    /// A head is not complete yet: remembers when the first such one is overdue.
+    /// Notes the deadline of an incomplete head.
     fn expect_head(&mut self, until: Instant) {
         self.head_due = Some(self.head_due.map_or(until, |due| due.min(until)));
     }
 
-    /// Resets the request streams whose head has not come in time, which frees what came of it. Nobody else knows of them
-    /// yet.
+    /// Resets the request streams whose head is overdue. The exchange does not know of them yet.
     pub(super) fn reset_slow_heads(&mut self, quic: &mut Connection, now: Instant, events: &mut VecDeque<Event>) {
         if self.head_due.is_none_or(|due| due > now) {
             return;
@@ -73,7 +71,7 @@ impl Session {
         }
     }
 
-    /// Resets a stream of which nobody else knows yet, because of what the client sent on it, or did not.
+    /// Resets a stream that the exchange does not know of, because of an error of the client.
     fn refuse_stream(&mut self, quic: &mut Connection, slot: Handle, code: Code, events: &mut VecDeque<Event>) {
         if let Some(stream) = self.streams.get_mut(slot) {
             stream.reset(quic, code);
@@ -115,7 +113,7 @@ impl Session {
         events.push_back(Event::new(stream_ref, kind));
     }
 
-    /// Resets a stream because of its head, and says so.
+    /// Resets a stream because of its malformed head, and reports that.
     fn refuse_malformed(
         &mut self,
         quic: &mut Connection,
@@ -137,7 +135,7 @@ impl Session {
         }
     }
 
-    /// Reads body bytes, at most `max` from the connection.
+    /// Reads body bytes, at most `max` from quinn-proto.
     pub(crate) fn read_body(&mut self, quic: &mut Connection, reference: StreamRef, max: usize) -> BodyRead {
         let read = self.read_counted(quic, reference, max);
         if matches!(read, BodyRead::End | BodyRead::Aborted(_)) && self.find(reference).is_some() {
@@ -216,8 +214,8 @@ impl Session {
         BodyRead::Aborted(Abort::Malformed(reason))
     }
 
-    /// Counts a request that ended by the client's doing while its body was read. The other streams learn of a closed
-    /// connection from the edge, which looks after each read.
+    /// Counts a request that the client ended early while its body was read. The edge checks after each read whether the
+    /// connection was closed, and ends the other streams.
     fn close_if_too_many(&mut self, quic: &mut Connection) {
         if let Err(error) = self.h3.request_aborted(self.elapsed) {
             quic.close(Instant::now(), super::stream::varint(error.code), error.reason.into());
@@ -228,7 +226,7 @@ impl Session {
         match error.scope {
             ErrorScope::Stream => return self.fail_body(quic, reference, error.code, error.reason),
             ErrorScope::Connection => {
-                // The other streams learn of it from the edge, which looks whether the connection is closed.
+                // The edge then ends the other streams.
                 quic.close(Instant::now(), super::stream::varint(error.code), error.reason.into());
             }
         }
@@ -251,7 +249,7 @@ fn body_state(recv_state: &mut RecvState, rest: Bytes, length: Option<u64>, end:
     }
 }
 
-/// The bytes, which may lie unread for long: a few of them must not keep a datagram, or several, in memory.
+/// Copies small rests, because they may stay unread for long and would keep whole datagrams in memory.
 fn own(bytes: Bytes) -> Bytes {
     if bytes.len() < SMALL { Bytes::copy_from_slice(&bytes) } else { bytes }
 }

@@ -1,4 +1,4 @@
-//! The error codes with which HTTP/3 says why a stream is reset.
+//! HTTP/3 error codes of resets.
 
 use spooky_bridge::{h3::Code, message::ResetReason};
 

@@ -1,4 +1,4 @@
-//! The sending half of request streams: heads are staged, bodies are passed on, what QUIC does not take waits.
+//! The sending half of request streams: heads are staged, bodies are written, what quinn-proto does not accept is queued.
 
 use super::{
     reset,
@@ -38,7 +38,7 @@ impl Session {
         }
     }
 
-    /// Encodes the head, and the header of the one DATA frame where the length is known.
+    /// Encodes the head, and the header of the single DATA frame if the length is known.
     pub(crate) fn respond(&mut self, reference: StreamRef, head: &ResponseHead, body: Body, out: &mut Vec<u8>) {
         let Some(stream) = self.find(reference) else { return };
         stream.body = body;
@@ -50,7 +50,7 @@ impl Session {
         }
     }
 
-    /// Passes on body bytes; gives how many QUIC took (or were copied), earlier ones that had waited included.
+    /// Sends body bytes. Returns how many were accepted by quinn-proto or copied, earlier queued ones included.
     pub(crate) fn send_body(
         &mut self,
         quic: &mut Connection,
@@ -84,7 +84,7 @@ impl Session {
         taken + written.body
     }
 
-    /// Hands the staged bytes to QUIC, or to the backlog before it; gives how many body bytes of the backlog QUIC took.
+    /// Writes the staged bytes, or queues them. Returns how many body bytes of the backlog quinn-proto accepted.
     pub(crate) fn flush(&mut self, quic: &mut Connection, reference: StreamRef, staged: &Staging) -> usize {
         let Some(stream) = self.find(reference) else { return 0 };
         let mut bytes = staged.bytes();
@@ -101,7 +101,7 @@ impl Session {
         let mut body = 0;
         if !bytes.is_empty() {
             stream.backlog.push_framing(bytes);
-            let taken = stream.write_backlog(quic); // registers the interest in `Writable`
+            let taken = stream.write_backlog(quic); // a blocked write requests `Writable`
             written += taken.all;
             body = taken.body;
             self.has_backlog = true;
@@ -110,8 +110,8 @@ impl Session {
         body
     }
 
-    /// Ends the response, without a HEADERS frame for trailers that have no field: clients have closed the connection on an
-    /// empty section. Returns true if QUIC has all of it.
+    /// Ends the response. Sends no HEADERS frame for trailers without fields: some clients close the connection on an empty
+    /// field section. Returns true if quinn-proto accepted all of the response.
     pub(crate) fn finish(
         &mut self,
         quic: &mut Connection,
@@ -141,7 +141,6 @@ impl Session {
         true
     }
 
-    /// Ends the stream with an error.
     pub(crate) fn reset(&mut self, quic: &mut Connection, reference: StreamRef, reason: ResetReason) {
         if let Some(stream) = self.find(reference) {
             stream.reset(quic, reset::code(reason));

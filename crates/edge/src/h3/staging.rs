@@ -1,13 +1,12 @@
-//! The bytes of the response that is being written right now, so that its head and first body bytes become one write.
+//! Buffers the head and the first body bytes of the current response, so that they become one write.
 //!
-//! One buffer serves the whole edge: events of an origin come stream by stream, so the stream rarely changes.
+//! The whole edge has one buffer: a backend's events are handled stream by stream, so the stream rarely changes.
 
 use crate::event::StreamRef;
 
-/// Body chunks up to this size are copied behind the head; larger ones are passed on as slices.
+/// Body chunks up to this size are copied behind the head; larger ones are passed on without a copy.
 pub(crate) const COPY_LIMIT: usize = 1024;
 
-/// The staged bytes and whose they are.
 #[derive(Default)]
 pub(crate) struct Staging {
     stream: Option<StreamRef>,
@@ -23,7 +22,7 @@ impl Staging {
         self.stream
     }
 
-    /// The buffer, from now on this stream's.
+    /// Returns the buffer, which now belongs to this stream.
     pub(crate) fn open(&mut self, stream: StreamRef) -> &mut Vec<u8> {
         self.stream = Some(stream);
         &mut self.bytes

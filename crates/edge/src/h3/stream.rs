@@ -1,4 +1,4 @@
-//! One request stream: the receiving half with its head and body, the sending half with what QUIC has not taken yet.
+//! One request stream: the state of its receiving and sending half.
 
 use super::{
     backlog::{Backlog, Taken},
@@ -17,17 +17,17 @@ use std::time::Instant;
 pub enum Body {
     /// There is none.
     None,
-    /// Exactly so many bytes: one DATA frame is announced with the head and the bytes follow as they come.
+    /// Exactly this many bytes, in one DATA frame whose header is sent with the head.
     Known(u64),
     /// Unknown: each chunk is a DATA frame.
     Chunked,
 }
 
-/// The longest payload that a frame can announce (RFC 9000 16).
+/// Maximum payload length of a frame (RFC 9000 section 16).
 const MAX_FRAME: u64 = (1 << 62) - 1;
 
 impl Body {
-    /// A body of which `content-length` is known, or not. One that no frame can announce goes in several.
+    /// Selects the framing by `content-length`. A length that does not fit into one frame is sent in several.
     pub fn of(content_length: Option<u64>) -> Self {
         match content_length {
             Some(length @ ..=MAX_FRAME) => Self::Known(length),
@@ -36,27 +36,23 @@ impl Body {
     }
 }
 
-/// Where the request is.
 pub(crate) enum RecvState {
-    /// The head is not complete; when it is overdue.
+    /// The head is incomplete; overdue at `until`.
     Head { frames: RecvStream, until: Instant },
-    /// The body, or what follows a head that was refused.
+    /// The body, also after a refused head.
     Body { frames: RecvStream, rest: Bytes, length: BodyLength },
-    /// Its end was seen, or it is not wanted.
+    /// Complete, or not wanted.
     Done,
 }
 
-/// Where the response is.
 pub(crate) enum SendState {
-    /// Not ended yet.
     Open,
-    /// Ended by the exchange; QUIC has not taken all of it.
+    /// Ended by the exchange; part of it is in the backlog.
     Ending,
-    /// QUIC has all of it, or the stream was reset.
+    /// Accepted by quinn-proto completely, or reset.
     Done,
 }
 
-/// A request stream.
 pub(crate) struct Stream {
     pub(crate) id: StreamId,
     pub(crate) tag: Option<u64>,
@@ -64,16 +60,16 @@ pub(crate) struct Stream {
     pub(crate) send_state: SendState,
     pub(crate) body: Body,
     pub(super) backlog: Backlog,
-    /// The end of the response does not end the upload.
+    /// The upload may go on after the response has ended.
     pub(crate) is_tunnel: bool,
-    /// `Sent` or `Aborted` waits to be taken, and must then find the tag.
+    /// The exchange has not taken the final `Sent` or `Aborted` event, which needs the tag.
     pub(crate) is_last_event_waiting: bool,
-    /// What QUIC may hold of the body.
+    /// Bytes of the body that quinn-proto may buffer.
     pub(crate) unread: UnreadEstimate,
 }
 
 impl Stream {
-    /// A stream whose request head must be complete at `until`.
+    /// Creates a stream whose request head must be complete at `until`.
     pub(crate) fn new(id: StreamId, until: Instant) -> Self {
         Self {
             id,
@@ -88,19 +84,18 @@ impl Stream {
         }
     }
 
-    /// Nothing more can happen on it, and nothing of it waits to be told.
+    /// Returns whether the stream can be removed.
     pub(crate) fn is_over(&self) -> bool {
         matches!(self.recv_state, RecvState::Done)
             && matches!(self.send_state, SendState::Done)
             && !self.is_last_event_waiting
     }
 
-    /// Whether bytes wait for QUIC to take them.
     pub(crate) fn has_unsent(&self) -> bool {
         !self.backlog.is_empty()
     }
 
-    /// Gives QUIC what waits, and says how much it took.
+    /// Writes the backlog. Returns how many bytes quinn-proto accepted.
     pub(super) fn write_backlog(&mut self, quic: &mut quinn_proto::Connection) -> Taken {
         let taken = self.backlog.write(|bytes| {
             // Blocked: `Writable` follows. Stopped: its own event follows.
@@ -112,8 +107,7 @@ impl Stream {
         taken
     }
 
-    /// Ends the sending half: all is with QUIC. An upload that goes on is not wanted any more (RFC 9114 4.1), save in a
-    /// tunnel.
+    /// Ends the sending half. Except in a tunnel, it also stops an upload that goes on (RFC 9114 section 4.1).
     pub(crate) fn end(&mut self, quic: &mut quinn_proto::Connection) {
         self.send_state = SendState::Done;
         let _stopped = quic.send_stream(self.id).finish(); // fails only if the client has stopped the stream
@@ -122,7 +116,7 @@ impl Stream {
         }
     }
 
-    /// Asks the client to send no more.
+    /// Sends `STOP_SENDING` if the request is incomplete.
     pub(crate) fn stop(&mut self, quic: &mut quinn_proto::Connection, code: Code) {
         if !matches!(self.recv_state, RecvState::Done) {
             self.recv_state = RecvState::Done;
@@ -130,7 +124,6 @@ impl Stream {
         }
     }
 
-    /// Resets both halves.
     pub(crate) fn reset(&mut self, quic: &mut quinn_proto::Connection, code: Code) {
         self.backlog.clear();
         self.send_state = SendState::Done;
@@ -139,7 +132,6 @@ impl Stream {
     }
 }
 
-/// An error code as QUIC carries it.
 pub(crate) fn varint(code: Code) -> quinn_proto::VarInt {
     quinn_proto::VarInt::from_u64(code.0).unwrap_or_default()
 }

@@ -1,12 +1,11 @@
-//! How much of a request lies unread in quinn-proto, which does not tell: for the budget of request bodies.
+//! Estimates how many bytes of a request quinn-proto buffers, which it does not report, for the budget of request bodies.
 //!
-//! The frames are counted where packets are decrypted. What they brought is bounded two ways, and the less counts: the bytes
-//! of all frames, some of which may have come twice, and the distance from what was read to the last byte that came, in
-//! which there may be gaps. Padding and frames of other streams are charged to nobody.
+//! STREAM frames are counted where packets are decrypted. The estimate is the lower of two bounds: the bytes of all frames,
+//! which may contain duplicates, and the distance from the bytes read to the last byte received, which may contain gaps.
 
 use spooky_bridge::padding::StreamFrame;
 
-/// What came on one stream and how much of it was read.
+/// Bytes received and read on one stream.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct UnreadEstimate {
     received: u64,
@@ -15,34 +14,32 @@ pub(crate) struct UnreadEstimate {
 }
 
 impl UnreadEstimate {
-    /// A frame came.
     pub(super) fn on_frame(&mut self, frame: &StreamFrame) {
         self.received = self.received.saturating_add(frame.length);
         self.end = self.end.max(frame.offset.saturating_add(frame.length));
     }
 
-    /// So many bytes were read.
     pub(super) fn on_read(&mut self, bytes: usize) {
         self.read += bytes as u64;
     }
 
-    /// All that can be read was.
+    /// Notes that nothing more can be read now.
     pub(super) fn on_drained(&mut self) {
-        // What came twice is no more of a reserve for later: only what is beyond a gap can still be there.
+        // Drop duplicates from the count: only bytes beyond a gap can still be buffered.
         self.received = self.received.min(self.end.max(self.read));
     }
 
-    /// At most so many bytes wait to be read; the client may send no more than `credit` beyond what was read.
+    /// Returns an upper bound of the unread bytes; the client may send at most `credit` bytes beyond those that were read.
     pub(super) fn unread(&self, credit: u64) -> u64 {
         self.received.min(self.end).saturating_sub(self.read).min(credit)
     }
 }
 
-/// Frames of streams that quinn-proto has not announced yet: it does so in the same turn.
+/// Frames of streams that quinn-proto has not announced yet. It does so in the same turn.
 #[derive(Debug, Default)]
 pub(crate) struct Unannounced(Vec<(u64, UnreadEstimate)>);
 
-/// More streams in one turn are not remembered: their first bytes are then not counted.
+/// Maximum number of such streams; the first bytes of further ones are not counted.
 const MAX_UNANNOUNCED: usize = 256;
 
 impl Unannounced {
@@ -57,7 +54,7 @@ impl Unannounced {
         }
     }
 
-    /// What came on a stream that is announced now.
+    /// Takes the estimate of a stream that is announced now.
     pub(super) fn take(&mut self, stream: u64) -> UnreadEstimate {
         self.0.iter().find(|entry| entry.0 == stream).map_or_else(UnreadEstimate::default, |entry| entry.1)
     }

@@ -1,31 +1,28 @@
-//! Unidirectional streams that have not said what they are, and when each is overdue.
+//! Unidirectional streams whose type was not received yet, with their deadlines.
 //!
-//! A client may open them by their last byte and never send the first: all that came in between would wait for ever.
+//! A client could open streams without ever sending their first byte; the rest would be buffered for ever.
 
 use quinn_proto::StreamId;
 use std::{collections::VecDeque, time::Instant};
 
-/// At most as many as streams may be open. All have the same time, so they are overdue in the order in which they came.
+/// At most as many as streams may be open. All have the same timeout, so they are in the order of their deadlines.
 #[derive(Default)]
 pub(super) struct Untyped(VecDeque<(StreamId, Instant)>);
 
 impl Untyped {
-    /// A stream was opened whose type must have come at `until`.
     pub(super) fn insert(&mut self, id: StreamId, until: Instant) {
         self.0.push_back((id, until));
     }
 
-    /// A stream has said what it is, or has ended.
     pub(super) fn remove(&mut self, id: StreamId) {
         self.0.retain(|entry| entry.0 != id);
     }
 
-    /// When the first is overdue.
     pub(super) fn due(&self) -> Option<Instant> {
         self.0.front().map(|entry| entry.1)
     }
 
-    /// Takes one that is overdue.
+    /// Removes a stream that is overdue.
     pub(super) fn take_due(&mut self, now: Instant) -> Option<StreamId> {
         if self.due()? > now {
             return None;

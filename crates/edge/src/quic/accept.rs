@@ -1,4 +1,4 @@
-//! New connections: admission, address validation by Retry, handshakes that take too long; and answers without state.
+//! New connections: limits, address validation by Retry, handshake timeouts; and stateless answers.
 
 use super::{
     conn::{Conn, Handshake},
@@ -18,11 +18,11 @@ use std::{cell::OnceCell, net::SocketAddr, time::Instant};
 
 /// Stateless answers (Retry, Version Negotiation, refusals, resets) waiting for the next transmit pass; more are dropped.
 const MAX_REPLIES: usize = 64;
-/// Set in the first byte of all stateless answers but resets, which look like packets with a short header.
+/// Set in the first byte of all stateless answers except resets, which look like packets with a short header.
 const LONG_HEADER: u8 = 0x80;
 
 impl Edge {
-    /// Decides on a connection of which the first packet has come.
+    /// Decides on the first packet of a connection.
     pub(super) fn open(&mut self, now: Instant, incoming: Incoming, header: &Header, mut reply: Vec<u8>) {
         let peer = incoming.remote_address();
         let is_validated = incoming.remote_address_validated();
@@ -62,11 +62,11 @@ impl Edge {
         mut reply: Vec<u8>,
     ) {
         let (peer, local_ip) = (incoming.remote_address(), incoming.local_ip());
-        self.first_cid.take(); // ids that running connections were given since
+        self.first_cid.take(); // discards connection ids issued to existing connections
         let accepted = self.endpoint.accept(incoming, now, &mut reply, Some(self.server.clone()));
         let log = self.last_log.take().unwrap_or_default();
-        trim_padding::take_streams(|_| {}); // the first packets have no data of streams that would count
-        trim_padding::take_undecryptable(); // that ends the connection, with a line of its own
+        trim_padding::take_streams(|_| {}); // the first packets have no stream data that counts
+        trim_padding::take_undecryptable(); // that fails the connection, which is logged
         match accepted {
             Ok((handle, quic)) => {
                 tracing::debug!("Creating new connection from {peer}");
@@ -108,8 +108,7 @@ impl Edge {
         }
     }
 
-    /// Forgets a connection whose handshake has taken too long. The client is not told: nothing proves that its address
-    /// is its own.
+    /// Drops a connection whose handshake has taken too long. The client gets no answer, because its address is not validated.
     pub(super) fn drop_handshake(&mut self, now: Instant, index: u32) {
         let Some(mut conn) = self.conns.get_mut(index as usize).and_then(Option::take) else { return };
         self.open -= 1;
@@ -118,7 +117,7 @@ impl Edge {
         self.drops.note(Dropped::SlowHandshake, conn.quic.remote_address(), &Header::default(), now);
     }
 
-    /// Puts a stateless answer before the next transmit pass.
+    /// Queues a stateless answer for the next transmit pass.
     pub(super) fn reply(&mut self, now: Instant, transmit: Transmit, data: Vec<u8>) {
         let is_reset = data.first().is_some_and(|flags| flags & LONG_HEADER == 0);
         if self.replies.len() >= MAX_REPLIES || (is_reset && !self.resets.take(now)) {

@@ -1,4 +1,4 @@
-//! Connection ids that say which worker owns the connection, so that the kernel can steer packets to its socket.
+//! Connection ids that contain the number of the worker, so that the kernel can steer packets to its socket.
 
 use quinn_proto::{ConnectionId, ConnectionIdGenerator, RandomConnectionIdGenerator};
 use std::{
@@ -9,15 +9,15 @@ use std::{
     time::Duration,
 };
 
-/// Length of our connection ids: one steering byte and seven random ones.
+/// Length of issued connection ids: one steering byte and seven random ones.
 pub(crate) const CID_LEN: usize = 8;
 
-/// Remembers the id that a connection is given when it is accepted; 0 while none was given.
+/// The first id that was generated since the last [`FirstCid::take`]; 0 if none was.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct FirstCid(Arc<AtomicU64>);
 
 impl FirstCid {
-    /// The id of the connection that is being accepted as a number, and forgets it.
+    /// Takes the id, as a number.
     pub(crate) fn take(&self) -> u64 {
         self.0.swap(0, Relaxed)
     }
@@ -30,7 +30,7 @@ impl FirstCid {
     }
 }
 
-/// Makes connection ids of one worker: the first byte is congruent to the worker's number modulo the number of workers.
+/// Generates the connection ids of one worker: the first byte modulo the number of workers is the worker's number.
 pub(crate) struct WorkerCids {
     worker: u16,
     workers: u16,
@@ -67,7 +67,7 @@ impl ConnectionIdGenerator for WorkerCids {
     }
 }
 
-/// The byte nearest below `random` (or the first above zero) that steers to `worker`.
+/// Returns a byte near `random` that steers to `worker`.
 fn steering_byte(random: u8, worker: u16, workers: u16) -> u8 {
     let (random, rounds) = (u16::from(random), 256 / workers.min(256));
     let round = (random / workers).min(rounds - 1);

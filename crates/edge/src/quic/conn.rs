@@ -1,4 +1,4 @@
-//! One client connection: quinn-proto, the HTTP/3 session on it, and what the endpoint must remember of both.
+//! One client connection: quinn-proto's state machine, the HTTP/3 session, and the limits of both.
 
 use super::congestion::LastLog;
 use super::ending;
@@ -15,60 +15,57 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-/// Bytes of a subject, as text; that of a longer one is not told. Requests carry it, and backends bound their heads.
+/// Maximum length of a certificate subject, because backends limit request heads. A longer one is not forwarded.
 const MAX_SUBJECT: usize = 8 * 1024;
 
 /// A client connection.
 pub(crate) struct Conn {
-    /// The QUIC state machine.
     pub(crate) quic: Connection,
-    /// The HTTP/3 session.
     pub(crate) session: Session,
-    /// It is on the list of connections that the next pass serves.
+    /// The next pass serves it.
     pub(crate) dirty: bool,
-    /// What it buffers for its client.
+    /// Limits of what it buffers for the client.
     pub(crate) outgoing: Outgoing,
-    /// The earliest deadline entered for it.
+    /// Earliest armed deadline.
     pub(crate) armed: Option<Instant>,
-    /// When a keep-alive is due although the client is silent, because requests are open.
+    /// When a PING is sent if requests are open and the client is silent.
     pub(crate) keep_alive: Instant,
-    /// How long after the last datagram that is.
+    /// Time from the last datagram to that.
     pub(crate) keep_alive_every: Duration,
-    /// The certificates that one was chosen from for it: a reload brings others for new connections.
+    /// The certificates at the time of its handshake; a reload replaces them for new connections.
     pub(crate) certificates: Arc<spooky_net::tls::CertificateStore>,
-    /// The name that the client asked for in its first flight, in normal form, once somebody has asked.
+    /// Normalised SNI, once it was needed.
     pub(crate) server_name: OnceCell<Option<Box<str>>>,
-    /// The subject of its certificate, once somebody has asked.
+    /// Subject of the client's certificate, once it was needed.
     pub(crate) subject: OnceCell<Option<Box<str>>>,
-    /// Its handshake, until that is complete or has failed.
+    /// `None` once the handshake is complete or has failed.
     pub(crate) handshake: Option<Handshake>,
-    /// Its place among the connections of the process; `None` before its address is validated.
+    /// Slot of the limiter; `None` before the address is validated.
     pub(crate) slot: Option<LimiterSlot>,
     /// Its share of the worker's time.
     pub(crate) share: TimeShare<ConnectionEvent>,
 }
 
-/// A handshake that is not complete.
 pub(crate) struct Handshake {
-    /// Its place among the handshakes of the process; given back by drop.
+    /// Slot of the limiter.
     pub(crate) _slot: LimiterSlot,
-    /// When it is dropped.
+    /// Deadline of the handshake.
     pub(crate) until: Instant,
 }
 
 impl Conn {
-    /// The subject of the client's verified certificate, as a field value. To be asked from the first request on: TLS has
-    /// then verified all that the client sent, in this handshake or in the one that a resumed session began with.
+    /// Subject of the client's verified certificate, as a field value. Valid from the first request on: TLS has then verified
+    /// the certificate, in this handshake or in that of the resumed session.
     pub(crate) fn subject(&self) -> Option<&str> {
         self.subject.get_or_init(|| subject(&self.quic)).as_deref()
     }
 
-    /// The name that the client asked for by SNI, in the form in which hosts are compared.
+    /// Normalised SNI of the client.
     pub(crate) fn server_name(&self) -> Option<&str> {
         self.server_name.get_or_init(|| server_name(&self.quic)).as_deref()
     }
 
-    /// Lets quinn-proto take as much as the connection may buffer now. To be called before its events are taken.
+    /// Updates the send window of quinn-proto. Must be called before its events are handled.
     pub(crate) fn resize(&mut self, now: Instant) {
         let Self { quic, outgoing, .. } = self;
         let path = Path { window: quic.congestion_state().window(), min_rtt: quic.min_rtt() };
@@ -77,14 +74,14 @@ impl Conn {
         }
     }
 
-    /// Notes what it holds after all was sent that could be.
+    /// Updates the buffered bytes in the budget. Called when nothing more can be sent in this turn.
     pub(crate) fn update_buffered(&mut self, now: Instant) {
         let Self { quic, session, outgoing, .. } = self;
         let is_empty = quic.streams().send_streams() <= 1;
         outgoing.update_buffered(now, session.written(), session.waiting(), is_empty, || quic.stats().frame_tx.stream);
     }
 
-    /// The moment at which something must be done even if nothing arrives.
+    /// Earliest deadline of the connection.
     pub(crate) fn deadline(&mut self) -> Option<Instant> {
         let quic = self.quic.poll_timeout();
         if self.quic.is_closed() {
@@ -96,13 +93,13 @@ impl Conn {
         [quic, keep_alive, handshake].into_iter().chain(session).flatten().min()
     }
 
-    /// Whether the handshake has taken too long.
+    /// Returns whether the handshake has taken too long.
     pub(crate) fn is_handshake_late(&self, now: Instant) -> bool {
         !self.quic.is_closed() && self.handshake.as_ref().is_some_and(|handshake| handshake.until <= now)
     }
 
-    /// Processes a packet of `len` bytes, which puts off the keep-alive. If it completes the handshake of a connection without
-    /// a place, `limiter` gives it one, or it is refused. Returns false if the packet could not be decrypted.
+    /// Processes a packet of `len` bytes and postpones the keep-alive. If it completes the handshake of a connection without a
+    /// slot, `limiter` provides one or the connection is refused. Returns false if the packet could not be decrypted.
     pub(crate) fn process(
         &mut self,
         event: ConnectionEvent,
@@ -130,7 +127,7 @@ impl Conn {
         !trim_padding::take_undecryptable()
     }
 
-    /// Ends the handshake's count when it is complete or has failed, and logs why the connection has ended.
+    /// Releases the handshake slot when the handshake is complete or has failed, and logs why the connection ended.
     pub(crate) fn note_handshake(&mut self, event: &Event) {
         match event {
             Event::Connected => self.handshake = None,
@@ -170,7 +167,7 @@ fn server_name(quic: &Connection) -> Option<Box<str>> {
     data.server_name.map(|name| spooky_net::tls::normalize_name(&name).into_boxed_str())
 }
 
-/// Why a connection is closed whose client acknowledges nothing (RFC 9114 section 8.1 has no code for that).
+/// Reason of the close of a stalled connection (RFC 9114 section 8.1 has no code for that).
 const STALLED: &str = "nothing acknowledged for client_stall_timeout_ms";
 
 fn subject(quic: &Connection) -> Option<Box<str>> {

@@ -1,5 +1,5 @@
-//! What of clients came to nothing: counted always, logged at debug, and there at most ten lines of each kind in a second
-//! ([`LineLimit`]), so that a flood does not become a flood of lines.
+//! Dropped packets and refused connections: always counted, logged at debug level with at most ten lines of each kind in a
+//! second ([`LineLimit`]), so that a flood of packets does not flood the log.
 
 use spooky_telemetry::limit::LineLimit;
 use std::{
@@ -10,43 +10,42 @@ use std::{
 
 const KINDS: usize = 9;
 
-/// Why a packet, a connection or an answer came to nothing.
+/// Why a packet, a connection or an answer was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dropped {
     /// A datagram that is empty, too short or too long, or whose header cannot be read.
     NotQuic,
-    /// A datagram for a connection that is not known here.
+    /// A datagram for an unknown connection.
     UnknownConnection,
     /// A first packet above the rate of new connections.
     ConnectionRate,
-    /// A first packet that was answered by Retry: nothing proves the address of its sender yet.
+    /// A first packet that was answered by Retry, because its address is not validated.
     Unvalidated,
-    /// A first packet that was answered by a refusal: too many connections, or the process drains.
+    /// A first packet that was refused: too many connections, or the process drains.
     Refused,
     /// A connection whose handshake took too long.
     SlowHandshake,
-    /// A datagram of a connection that had used up its share of processor time, and as many waited as may wait.
+    /// A datagram of a connection that has used up its time share and its queue.
     Excess,
-    /// A packet of a known connection that its keys do not decrypt.
+    /// A packet of a known connection that cannot be decrypted.
     Undecryptable,
-    /// A stateless answer above its rate, or above what can wait to be sent.
+    /// A stateless answer above the rate limit, or with a full queue.
     Answer,
 }
 
-/// Common to all workers.
+/// Shared by all workers.
 static LIMITS: [LineLimit; KINDS] = [const { LineLimit::new() }; KINDS];
 
-/// The counts of one edge.
+/// Drop counts of one edge.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Drops([u64; KINDS]);
 
 impl Drops {
-    /// How many were dropped for this reason.
     pub(crate) fn count(&self, kind: Dropped) -> u64 {
         self.0.get(kind as usize).copied().unwrap_or_default()
     }
 
-    /// Counts one more, and logs it unless there were enough lines of its kind in this second.
+    /// Counts a drop, and logs it within the limit of its kind.
     pub(crate) fn note(&mut self, kind: Dropped, peer: SocketAddr, header: &Header, now: Instant) {
         let Some(count) = self.0.get_mut(kind as usize) else { return };
         *count += 1;
@@ -59,7 +58,7 @@ impl Drops {
     }
 }
 
-/// The bytes at the beginning of a datagram that say which connection it is for.
+/// The first bytes of a datagram, up to the destination connection id.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Header {
     bytes: [u8; Self::KEPT],
@@ -67,7 +66,7 @@ pub(crate) struct Header {
 }
 
 impl Header {
-    /// Flags, version, and an id of version 1 with its length (RFC 9000 section 17.2).
+    /// Length of flags, version, id length and the longest id of version 1 (RFC 9000 section 17.2).
     const KEPT: usize = 26;
     const LONG: u8 = 0x80;
     /// The type bits of a long header, and their value in an Initial packet.
@@ -82,7 +81,7 @@ impl Header {
         header
     }
 
-    /// Why a datagram with this header was dropped by quinn-proto, which does not tell.
+    /// Returns why quinn-proto dropped a datagram with this header, which it does not report.
     pub(crate) fn reason(&self) -> Dropped {
         let [flags, version @ .., length] = *self.bytes.first_chunk::<6>().unwrap_or(&[0; 6]);
         let is_long = flags & Self::LONG != 0;
@@ -92,7 +91,7 @@ impl Header {
         if is_long && !is_readable { Dropped::NotQuic } else { Dropped::UnknownConnection }
     }
 
-    /// The destination id. That of a short header has the length of those that are issued here.
+    /// The destination connection id. In a short header it has the length of issued ids.
     fn id(&self) -> &[u8] {
         let kept = self.bytes.get(..self.length).unwrap_or(&self.bytes);
         let id = match kept {

@@ -1,14 +1,14 @@
-//! What the log says of a connection that a packet of the client has ended. Called by `conn`.
+//! Logs connections that ended because of an invalid packet or a failed handshake.
 
 use quinn_proto::{TransportError, TransportErrorCode};
 use std::net::SocketAddr;
 
-/// Codes from here on, 256 of them, are alerts of TLS (RFC 9001 section 4.8).
+/// First of the 256 codes of TLS alerts (RFC 9001 section 4.8).
 const ALERTS: u64 = 0x100;
 /// The alert `certificate_required` (RFC 8446 section 6.2).
 const CERTIFICATE_REQUIRED: u8 = 116;
 
-/// Logs that quinn-proto has refused a packet and with it the connection. `id` is the first id that the connection was given.
+/// Logs a transport error. `id` is the first id issued for the connection.
 pub(super) fn log(error: &TransportError, id: u64, peer: SocketAddr) {
     if error.code == TransportErrorCode::CONNECTION_REFUSED {
         return; // there is nothing wrong with the packet
@@ -20,7 +20,7 @@ pub(super) fn log(error: &TransportError, id: u64, peer: SocketAddr) {
     }
 }
 
-/// The word for a transport error (RFC 9000 section 20.1).
+/// Name of a transport error (RFC 9000 section 20.1).
 fn kind(code: TransportErrorCode) -> &'static str {
     match code {
         TransportErrorCode::INTERNAL_ERROR => "Internal",

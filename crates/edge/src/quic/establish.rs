@@ -1,26 +1,25 @@
-//! A connection's place in the process, taken at the moment at which its handshake completes.
+//! Takes the limiter slot of a connection when its handshake completes.
 //!
-//! Only TLS can refuse a client there as RFC 9000 section 20.1 wants it: an error that it reports ends the connection with its
-//! code, `CONNECTION_REFUSED`, while quinn-proto's `close` sends codes of the application. The session is quinn-proto's and has
-//! no way to the edge, so what it asks for lies in the thread. Called by `conn` and by the TLS session in `trim_padding`.
+//! Only the TLS session can close the connection with the transport error `CONNECTION_REFUSED` (RFC 9000 section 20.1);
+//! quinn-proto's `close` sends application errors. quinn-proto owns the session, which has no access to the edge, so the
+//! connection being processed is in a thread-local variable. Called by `conn` and by the session in `trim_padding`.
 
 use crate::{ConnectionLimiter, LimiterSlot};
 use quinn_proto::{TransportError, TransportErrorCode};
 use std::{cell::RefCell, net::IpAddr, sync::Arc};
 
 thread_local! {
-    /// The connection that this thread processes, if it has no place.
+    /// The connection that this thread processes, if it has no slot.
     static CURRENT: RefCell<Option<Candidate>> = const { RefCell::new(None) };
 }
 
-/// A connection without a place.
 struct Candidate {
     limiter: Arc<dyn ConnectionLimiter>,
     client: IpAddr,
     slot: Option<LimiterSlot>,
 }
 
-/// Lets `process` run, which may complete the handshake of a connection without a place. Returns the place that it then took.
+/// Runs `process`, which may complete the handshake of a connection without a slot. Returns the slot that was taken then.
 pub(super) fn while_processing(
     limiter: &Arc<dyn ConnectionLimiter>,
     client: IpAddr,
@@ -31,7 +30,7 @@ pub(super) fn while_processing(
     CURRENT.take().and_then(|candidate| candidate.slot)
 }
 
-/// A handshake is complete. Fails if its connection has no place and there is none left.
+/// Handles a complete handshake. Fails if its connection has no slot and there is none left.
 pub(super) fn on_complete() -> Result<(), TransportError> {
     CURRENT.with_borrow_mut(|current| {
         let Some(candidate) = current else { return Ok(()) };

@@ -1,7 +1,7 @@
-//! Keys that outlive the process: with them clients of a process that was killed learn from its successor at once that
-//! their connection is gone, and tokens that it gave prove addresses to the successor.
+//! Keys that stay the same across restarts: a new process can then send stateless resets for connections of the previous one,
+//! and accept its address tokens.
 //!
-//! All workers and listeners share them, so that any of them can answer for any other.
+//! All workers and listeners share them.
 
 use aws_lc_rs::{
     hkdf::{self, KeyType, Prk, Salt},
@@ -16,11 +16,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-/// Separates these keys from any other use of the same secret.
 const SALT: &[u8] = b"spooky quic keys v1";
 const RESET: &[u8] = b"stateless reset";
 const TOKENS: &[u8] = b"address tokens";
-/// Address tokens whose use is remembered: 512 KiB. A token can be used again only after another has taken its entry.
+/// Number of remembered address tokens (512 KiB). A token can be reused only after another one has replaced its entry.
 const REMEMBERED: usize = 1 << 16;
 
 /// The keys of stateless resets (RFC 9000 section 10.3.2) and of Retry and address tokens (section 8.1.3).
@@ -32,8 +31,7 @@ pub struct QuicKeys {
 }
 
 impl QuicKeys {
-    /// Derives the keys from a secret by HKDF (RFC 5869). The same secret gives the same keys. It should have at least 32
-    /// bytes that nobody can guess.
+    /// Derives the keys from a secret by HKDF (RFC 5869). The secret should have at least 32 random bytes.
     ///
     /// `None` only if the cryptographic library fails.
     pub fn derive(secret: &[u8]) -> Option<Self> {
@@ -72,7 +70,7 @@ impl Default for UsedTokens {
 
 impl TokenLog for UsedTokens {
     fn check_and_insert(&self, nonce: u128, _: SystemTime, _: Duration) -> Result<(), TokenReuseError> {
-        // The nonce is ours and random: any bits of it are as good as a hash.
+        // The nonce is random and issued here, so any bits of it serve as a hash.
         let (place, mark) = (nonce as usize % REMEMBERED, (nonce >> 64) as u64);
         let Some(entry) = self.0.get(place) else { return Err(TokenReuseError) };
         if entry.swap(mark, Relaxed) == mark { Err(TokenReuseError) } else { Ok(()) }

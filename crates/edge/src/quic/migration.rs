@@ -1,8 +1,8 @@
-//! Forbidding clients to move to another address on purpose, without losing those whose address is changed for them.
+//! Announces `disable_active_migration` to clients, but still accepts clients whose address changes (NAT rebinding).
 //!
-//! quinn-proto couples both: told to forbid migration it announces so, and also ignores packets from a new address, which
-//! cuts off every client whose NAT forgets it. Here the announcement is made alone. A client that moves all the same
-//! has its new path validated like any other (RFC 9000 section 9 leaves that choice). Called by the edge's settings.
+//! With quinn-proto's own option, packets from a new address are ignored as well, which disconnects clients after a NAT
+//! rebinding. Here only the parameter is announced. If the address changes anyway, the new path is validated as usual, which
+//! RFC 9000 section 9 allows.
 
 use quinn_proto::{
     ConnectionId, Side,
@@ -11,10 +11,10 @@ use quinn_proto::{
 };
 use std::sync::Arc;
 
-/// The parameter `disable_active_migration`, which has no value (RFC 9000 section 18.2): its number and its length.
+/// The transport parameter, which has no value (RFC 9000 section 18.2): id and length.
 const DISABLE_ACTIVE_MIGRATION: [u8; 2] = [0x0c, 0];
 
-/// The TLS side of a server that asks its clients not to migrate.
+/// A TLS configuration that adds the parameter.
 pub(crate) struct NoActiveMigration<C>(pub(crate) Arc<C>);
 
 impl<C: ServerConfig> ServerConfig for NoActiveMigration<C> {
@@ -31,7 +31,7 @@ impl<C: ServerConfig> ServerConfig for NoActiveMigration<C> {
     }
 }
 
-/// The parameters with the announcement. They are opaque, but can be written, and read as the client will.
+/// Adds the parameter. `TransportParameters` is opaque, but can be encoded and decoded.
 fn forbid(params: &TransportParameters) -> TransportParameters {
     let mut bytes = Vec::new();
     params.write(&mut bytes);

@@ -1,4 +1,4 @@
-//! The worker's QUIC endpoint: finds the connection of each datagram, serves those with something to do, lets them send.
+//! The QUIC endpoint of a listener on one worker: connections, their datagrams and timers.
 
 mod accept;
 pub(crate) mod cid;

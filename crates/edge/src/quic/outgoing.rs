@@ -1,8 +1,8 @@
-//! What one connection buffers for its client: how much it may, how much it does, and whether the client still takes it.
+//! Limits what one connection buffers for its client, and detects clients that stall.
 //!
-//! quinn-proto holds what was written until it is acknowledged, up to a window that we set; what it does not take waits in
-//! the session. Both together follow what the path delivers: a client that reads fast has megabytes under way, one that
-//! vanishes or never acknowledges costs what a slow path needs. Called by `endpoint` once for each turn of a connection.
+//! quinn-proto buffers written bytes until they are acknowledged, up to a window that is set here; the session queues the
+//! rest. Both limits follow the delivery rate of the path: megabytes for a fast client, little for one that is slow or gone.
+//! Called by `endpoint` once for each turn of a connection.
 
 use super::congestion::PathLog;
 use crate::budget::{LEAST, ResponseBudget};
@@ -11,9 +11,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What a connection may buffer before it is known what its path delivers, and on any path.
+/// Minimum and initial limit of the buffered bytes of a connection.
 pub(crate) const INITIAL_BUFFER: u64 = 256 * 1024;
-/// The most that a connection may buffer: with half of it in flight 500 Mbit/s at 60 ms.
+/// Maximum limit of the buffered bytes of a connection.
 pub(crate) const MAX_BUFFER: u64 = 8 * 1024 * 1024;
 /// Round trips of data to buffer. quinn-proto holds two thirds: one in flight, one to be there when the window opens, and two
 /// behind a lost packet, because what follows it is kept until it is acknowledged. The rest is on its way from the backend.
@@ -27,22 +27,22 @@ const SHORT_PATH: Duration = Duration::from_millis(2);
 /// Bytes that quinn-proto may hold at the beginning.
 const INITIAL_WINDOW: u64 = INITIAL_BUFFER - INITIAL_BUFFER / STREAMS_PART;
 
-/// Bytes of one answer that may be on their way from its backend, however many answers the connection has under way.
+/// Minimum of the bytes of one response that may be buffered between backend and client.
 const LEAST_STREAM: u64 = 16 * 1024;
 
-/// What quinn-proto knows of a path.
+/// Properties of a path, as quinn-proto measures them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Path {
-    /// Bytes that may be in flight.
+    /// Congestion window, bytes.
     pub(crate) window: u64,
-    /// The shortest round-trip time.
+    /// Minimum round-trip time.
     pub(crate) min_rtt: Duration,
 }
 
-/// How much a connection may buffer.
+/// Computes how much a connection may buffer.
 #[derive(Clone, Debug)]
 struct Allowance {
-    /// When the last measurement began, and what had been acknowledged.
+    /// Start of the current measurement, and the bytes acknowledged by then.
     since: Instant,
     acknowledged: u64,
     /// Bytes delivered in `SHORT_PATH`: the best of the recent measurements.
@@ -54,7 +54,7 @@ impl Allowance {
         Self { since: now, acknowledged: 0, delivered: 0 }
     }
 
-    /// Bytes, given all that was acknowledged so far.
+    /// Returns the limit. `acknowledged`: the bytes acknowledged so far.
     fn bytes(&mut self, now: Instant, acknowledged: u64, path: Path) -> u64 {
         let mut in_flight = path.window;
         if path.min_rtt < SHORT_PATH {
@@ -77,39 +77,39 @@ impl Allowance {
     }
 }
 
-/// Since when the client has acknowledged nothing of what was sent.
+/// State of the stall timeout: how long the client has acknowledged nothing.
 #[derive(Clone, Copy, Debug, Default)]
 struct Stall {
-    /// Nothing is waited for while this is `None`.
+    /// `None` while no acknowledgement is expected.
     since: Option<Instant>,
     acknowledged: u64,
-    /// STREAM frames that had been sent when nothing was in flight.
+    /// Number of STREAM frames sent by the time when nothing was in flight.
     frames: u64,
-    /// A PING was sent half-way: its acknowledgement shows whether anything was really missing.
+    /// A PING was sent after half of the timeout; its acknowledgement shows that the client is there.
     is_pinged: bool,
 }
 
-/// The bytes on their way to one client.
+/// Buffer limits and stall detection of one connection.
 pub(crate) struct Outgoing {
     budget: Arc<ResponseBudget>,
     log: Arc<PathLog>,
-    /// That of the path before; quinn-proto returns to it if the new one fails.
+    /// The log of the previous path, to which quinn-proto returns if the new path fails.
     earlier: Option<Arc<PathLog>>,
-    /// What the paths before that have acknowledged.
+    /// Bytes acknowledged on earlier paths.
     older: u64,
     stall_timeout: Duration,
     stall: Stall,
     allowance: Allowance,
-    /// Bytes that it may buffer.
+    /// Limit of buffered bytes.
     allowed: u64,
-    /// quinn-proto's part of them.
+    /// Send window of quinn-proto, a part of `allowed`.
     window: u64,
-    /// What had been written and acknowledged when quinn-proto last held nothing.
+    /// Bytes written and acknowledged when quinn-proto last buffered nothing.
     base: (u64, u64),
     /// quinn-proto holds no more than this, whatever the count of acknowledged bytes misses: the window, or what is left of
     /// a larger one before; and what was acknowledged when it was set.
     most: (u64, u64),
-    /// What the budget counts.
+    /// Bytes counted in the budget.
     charged: u64,
 }
 
@@ -131,7 +131,7 @@ impl Outgoing {
         }
     }
 
-    /// The client has moved: acknowledgements are told to this log, or to the one before.
+    /// Follows a client to a new path, whose acknowledgements are in `log`.
     pub(crate) fn follow(&mut self, log: Arc<PathLog>) {
         let before = std::mem::replace(&mut self.log, log);
         if let Some(earlier) = self.earlier.replace(before) {
@@ -147,8 +147,8 @@ impl Outgoing {
         self.log.take_clear() | self.earlier.as_ref().is_some_and(|log| log.take_clear())
     }
 
-    /// The window for quinn-proto, if it has changed. To be asked after datagrams were taken, before anything is sent.
-    /// `frames`: the STREAM frames that were sent so far.
+    /// Returns the new send window of quinn-proto if it has changed. Must be called after datagrams were handled, before any
+    /// is sent. `frames`: the number of STREAM frames sent so far.
     pub(crate) fn resize(&mut self, now: Instant, path: Path, frames: impl FnOnce() -> u64) -> Option<u64> {
         let acknowledged = self.acknowledged();
         if self.take_clear() {
@@ -163,8 +163,8 @@ impl Outgoing {
         (std::mem::replace(&mut self.window, window) != window).then_some(window)
     }
 
-    /// Notes what the connection holds after all was sent that could be: `written` to quinn-proto since it began, and what
-    /// waits for quinn-proto. `is_empty`: all that was written is acknowledged.
+    /// Updates the buffered bytes in the budget. `written`: total bytes written to quinn-proto; `waiting`: bytes in backlogs;
+    /// `is_empty`: everything written is acknowledged.
     pub(crate) fn update_buffered(
         &mut self,
         now: Instant,
@@ -183,20 +183,19 @@ impl Outgoing {
         self.budget.change(std::mem::replace(&mut self.charged, held + waiting), held + waiting);
     }
 
-    /// Bytes of one answer that may be on their way from its backend, with so many under way on the connection: what the
-    /// engine may not hold, divided evenly.
+    /// Bytes of one response that may be buffered between backend and client, with this many open streams.
     pub(crate) fn stream_share(&self, streams: usize) -> usize {
         let share = self.allowed / STREAMS_PART / (streams.max(1) as u64);
         usize::try_from(share.max(LEAST_STREAM)).unwrap_or(usize::MAX)
     }
 
-    /// When [`Outgoing::on_time`] has something to say.
+    /// When [`Outgoing::on_time`] must be called.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         let wait = if self.stall.is_pinged { self.stall_timeout } else { self.stall_timeout / 2 };
         self.stall.since.map(|since| since + wait)
     }
 
-    /// What has come of a client that acknowledges nothing.
+    /// Checks whether the client has stalled.
     pub(crate) fn on_time(&mut self, now: Instant) -> StallCheck {
         if self.deadline().is_none_or(|deadline| now < deadline) {
             StallCheck::Ok

@@ -1,4 +1,4 @@
-//! What reaches the connections: datagrams, now or in a later turn, and timers that are due.
+//! Passes datagrams and timers to connections.
 
 use super::{
     drops::{Dropped, Header},
@@ -14,10 +14,10 @@ use std::{
     time::Instant,
 };
 
-/// Bytes of the smallest datagram that means anything in QUIC: a stateless reset (RFC 9000 section 10.3).
+/// Size of the smallest QUIC datagram, a stateless reset (RFC 9000 section 10.3).
 const MIN_DATAGRAM: usize = 21;
 impl Edge {
-    /// Takes one datagram. `ecn` holds the two ECN bits of the IP header. `now` is the same for all of one turn.
+    /// Handles one datagram. `ecn` holds the two ECN bits of the IP header. `now` must be the same within one turn.
     pub fn on_datagram(&mut self, now: Instant, remote: SocketAddr, local_ip: Option<IpAddr>, ecn: u8, data: BytesMut) {
         let header = Header::of(&data);
         if !(MIN_DATAGRAM..=self.max_datagram).contains(&data.len()) {
@@ -39,7 +39,7 @@ impl Edge {
         }
     }
 
-    /// Takes a packet of a connection, now or in a later turn.
+    /// Processes a packet of a connection, now or in a later turn.
     fn on_packet(
         &mut self,
         now: Instant,
@@ -63,7 +63,7 @@ impl Edge {
         }
     }
 
-    /// Processes packets that waited for this turn, as far as their connections may.
+    /// Processes packets that waited for this turn, within the time shares of their connections.
     fn resume(&mut self, now: Instant) {
         let Self { throttled, conns, dirty, last_log, limiter, drops, .. } = self;
         throttled.retain(|&index| {
@@ -78,7 +78,7 @@ impl Edge {
         });
     }
 
-    /// Runs the timers that are due, and takes packets that waited for this turn.
+    /// Runs the timers that are due, and processes packets that waited for this turn.
     pub fn on_time(&mut self, now: Instant) {
         self.resume(now);
         while let Some((at, index)) = self.deadlines.pop_due(now) {

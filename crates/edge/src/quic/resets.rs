@@ -1,16 +1,16 @@
-//! The rate of stateless resets (RFC 9000 section 10.3): each costs a computation and a datagram, and anybody can provoke
-//! them. The rate lets all clients of a process that was killed know within seconds.
+//! The rate limit of stateless resets (RFC 9000 section 10.3), because anybody can provoke them. It still reaches all clients
+//! of a process that was killed within seconds.
 
 use std::time::{Duration, Instant};
 
-/// Time in which one more reset may be sent.
+/// Time for one reset.
 const INTERVAL: Duration = Duration::from_millis(1);
-/// Resets that may be sent at once after a pause.
+/// Maximum burst.
 const BURST: u32 = 100;
 
-/// Says when a reset may be sent. One worker's, for one listener.
+/// Rate limiter of one listener on one worker.
 pub(super) struct ResetRate {
-    /// Until when the resets that were sent use up the rate.
+    /// Time until which the resets that were sent use up the rate.
     used_until: Option<Instant>,
 }
 
@@ -19,7 +19,7 @@ impl ResetRate {
         Self { used_until: None }
     }
 
-    /// Whether a reset may be sent now; if so, it is counted.
+    /// Counts a reset. Returns false, counting nothing, if it may not be sent now.
     pub(super) fn take(&mut self, now: Instant) -> bool {
         let from = self.used_until.map_or(now, |until| until.max(now));
         let next = from + INTERVAL;

@@ -1,4 +1,4 @@
-//! A connection's share of its worker's time, so that one client's packets do not make all others wait.
+//! The share of its worker's time that a connection may use, so that one client's packets do not delay all others.
 //!
 //! Packets that carry data are cheap for their size. Packets of hundreds of tiny frames are not: what a connection costs
 //! above an allowance by size is charged, and in each turn of the worker every connection may spend the same. The packets
@@ -27,23 +27,23 @@ const FREE_EVENTS: u32 = 16;
 /// Packets of one connection that wait for later turns.
 const MAX_WAITING: usize = 256;
 
-/// The share of one connection, whose packets are of type `P`.
+/// Time share of one connection, with packets of type `P`.
 pub(crate) struct TimeShare<P> {
-    /// The turn in which it was last looked at.
+    /// The last turn that was accounted for.
     turn: Option<Instant>,
-    /// Charged and not paid off.
+    /// Charged time that no turn has paid off yet.
     spent: Duration,
     waiting: VecDeque<(P, u64)>,
 }
 
-/// What becomes of a packet.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Scheduled<P> {
-    /// It is processed now.
+    /// It must be processed now.
     Now(P),
     /// It waits. The first of them asks for [`Share::next`] in later turns.
-    Waits { is_first: bool },
-    /// It was dropped.
+    Waits {
+        is_first: bool,
+    },
     Dropped,
 }
 
@@ -54,7 +54,7 @@ impl<P> Default for TimeShare<P> {
 }
 
 impl<P> TimeShare<P> {
-    /// Takes a packet of `bytes` bytes in the turn that began at `now`.
+    /// Schedules a packet of `bytes` bytes in the turn that began at `now`.
     pub(crate) fn take(&mut self, packet: P, bytes: u64, now: Instant) -> Scheduled<P> {
         if self.waiting.is_empty() && self.may_spend(now) {
             return Scheduled::Now(packet);
@@ -66,23 +66,22 @@ impl<P> TimeShare<P> {
         Scheduled::Waits { is_first: self.waiting.len() == 1 }
     }
 
-    /// The next packet that waits, with its size, if the connection may spend more in this turn.
+    /// Takes the next waiting packet and its size, if the connection has time left in this turn.
     pub(crate) fn next(&mut self, now: Instant) -> Option<(P, u64)> {
         if self.may_spend(now) { self.waiting.pop_front() } else { None }
     }
 
-    /// Whether packets wait for later turns.
     pub(crate) fn has_waiting(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// Charges what the processing of a packet took.
+    /// Charges the processing time of a packet.
     pub(crate) fn charge(&mut self, took: Duration, bytes: u64) {
         let allowance = PER_PACKET + Duration::from_nanos(bytes.saturating_mul(NANOS_PER_BYTE));
         self.add(took.min(MAX_CHARGE).saturating_sub(allowance));
     }
 
-    /// Charges events that the session has taken.
+    /// Charges events that the session has handled.
     pub(crate) fn charge_events(&mut self, events: u32) {
         self.add(PER_EVENT.saturating_mul(events.saturating_sub(FREE_EVENTS)));
     }

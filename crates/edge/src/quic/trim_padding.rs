@@ -1,13 +1,11 @@
-//! TLS for QUIC whose packets come out of decryption without the padding at their end, and counted.
+//! A TLS configuration for quinn-proto that removes trailing padding from decrypted packets and records their STREAM frames.
 //!
-//! quinn-proto takes PADDING for a frame a byte and goes through all the frame loop for each; at 12 ns a byte that is a
-//! sixth of what a lone request costs. The keys are the one place where a packet can be shortened before it gets there.
-//! Everything else is quinn-proto's own TLS, unchanged.
+//! quinn-proto handles PADDING one byte at a time, at 12 ns each: a sixth of the cost of a single request. The packet keys are
+//! the only place where a packet can be shortened before that. Everything else is quinn-proto's TLS, unchanged.
 //!
-//! It is also the one place that sees what packets bring: quinn-proto neither tells how much data of a stream waits in it,
-//! nor, once a packet is shortened, does it know how much memory that data keeps. So the frames of request streams are noted here
-//! ([`take_streams`]), and data that is little beside what it came in is copied out of it. And it is where a client is refused
-//! for which there is no room when its handshake completes (`establish`).
+//! quinn-proto does not report how much stream data it buffers, or how much memory a buffered frame keeps. So the frames of
+//! request streams are recorded here ([`take_streams`]), and frames that are small compared to their packets are copied. Also,
+//! this is where a client is refused for which there is no slot when its handshake completes (`establish`).
 
 use super::establish;
 use bytes::BytesMut;
@@ -30,19 +28,19 @@ use std::{
 };
 
 thread_local! {
-    /// STREAM frames of the packets that this thread has decrypted since they were last taken. The keys belong to the
-    /// engine, which hands out nothing of them: this is the way past it.
+    /// STREAM frames that this thread has decrypted since they were last taken. Thread-local, because quinn-proto owns the
+    /// keys and gives no access to them.
     static STREAMS: RefCell<Vec<StreamFrame>> = const { RefCell::new(Vec::new()) };
     /// A packet could not be decrypted since this was last taken. quinn-proto drops such packets without saying so.
     static UNDECRYPTABLE: Cell<bool> = const { Cell::new(false) };
 }
 
-/// Whether a packet could not be decrypted since this was last called.
+/// Returns whether a packet could not be decrypted since the last call.
 pub(crate) fn take_undecryptable() -> bool {
     UNDECRYPTABLE.take()
 }
 
-/// Gives `on_frame` the frames of request streams that came since this was last called.
+/// Passes the frames of request streams that were recorded since the last call.
 pub(crate) fn take_streams(on_frame: impl FnMut(&StreamFrame)) {
     STREAMS.with_borrow_mut(|frames| {
         frames.iter().for_each(on_frame);
@@ -50,8 +48,8 @@ pub(crate) fn take_streams(on_frame: impl FnMut(&StreamFrame)) {
     });
 }
 
-/// Frames noted before they are taken, at most; more are not counted. Several packets can come in a datagram, and those that
-/// came before their keys are decrypted together.
+/// Maximum number of recorded frames; more are not counted. A datagram can hold several packets, and packets that were
+/// received before their keys are decrypted together.
 const MAX_NOTED: usize = 4096;
 
 fn note(frame: StreamFrame) {
@@ -67,13 +65,13 @@ fn note(frame: StreamFrame) {
     });
 }
 
-/// Whether the data of the frame may wait to be read: not that of a request which is complete with it, and begins at once.
+/// Returns whether the data of the frame may be buffered: not that of a request which is complete with this frame.
 fn may_wait(frame: &StreamFrame) -> bool {
     let is_request = frame.stream.is_multiple_of(4); // bidirectional, of the client (RFC 9000 section 2.1)
     is_request && frame.length > 0 && !(frame.offset == 0 && frame.is_last)
 }
 
-/// A TLS configuration whose sessions trim what they decrypt.
+/// A TLS configuration whose sessions remove padding.
 pub(crate) struct TrimPadding<C>(pub(crate) Arc<C>);
 
 impl<C: ServerConfig + 'static> ServerConfig for TrimPadding<C> {
@@ -165,7 +163,7 @@ fn trim_key(key: Box<dyn PacketKey>) -> Box<dyn PacketKey> {
     Box::new(TrimPaddingKey { key, received: AtomicU64::new(0), waiting: AtomicU64::new(0) })
 }
 
-/// Bytes after which older packets count half.
+/// Bytes after which the counts of older packets are halved.
 const RECENT: u64 = 256 * 1024;
 
 struct TrimPaddingKey {

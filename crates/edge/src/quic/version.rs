@@ -1,20 +1,20 @@
 //! Version Negotiation (RFC 9000 section 6), for connection ids of any length that the invariants allow (RFC 8999).
 //!
-//! quinn-proto answers only ids of at most 20 bytes, the limit of version 1; versions to come may have longer ones.
+//! quinn-proto answers only ids of at most 20 bytes, the limit of version 1; later versions may have longer ones.
 
 /// QUIC version 1 (RFC 9000); drafts are not offered.
 pub(crate) const QUIC_V1: u32 = 1;
-/// The version of a Version Negotiation packet itself.
+/// Version field of a Version Negotiation packet.
 const NEGOTIATION: u32 = 0;
 /// Smaller datagrams are not answered, so that the answer is never larger (RFC 9000 section 5.2.2).
 const MIN_ANSWERED: usize = 1200;
-/// Versions that nobody will ever speak, so that clients learn to ignore unknown ones (RFC 9000 section 6.3).
+/// Reserved versions, which clients must ignore (RFC 9000 section 6.3).
 const GREASE: [u32; 2] = [0x0a1a_2a3a, 0x0a1a_2a4a];
 
 const LONG_HEADER: u8 = 0x80;
 const FIXED_BIT: u8 = 0x40;
 
-/// The answer to a datagram that begins with a packet of an unknown version; `None` if there is nothing to be answered.
+/// Returns the answer to a datagram that begins with a packet of an unknown version, else `None`.
 pub(crate) fn negotiate(datagram: &[u8]) -> Option<Vec<u8>> {
     let (first, rest) = datagram.split_first()?;
     let (version, rest) = rest.split_first_chunk::<4>()?;

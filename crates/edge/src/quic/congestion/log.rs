@@ -1,8 +1,8 @@
-//! What quinn-proto's acknowledgements show of one connection, for those outside the controller.
+//! Acknowledged bytes of one connection, for code outside the congestion controller.
 //!
-//! quinn-proto tells only its congestion controllers what was acknowledged. It makes a new one, with a log of its own, when the
-//! client moves to another address. One thread writes and reads it, so loads and stores cannot interleave;
-//! atomics are here because quinn-proto may be shared between threads.
+//! quinn-proto reports acknowledgements only to congestion controllers, and creates a new one, here with its own log, when the
+//! client migrates. Only one thread uses a log, so loads and stores cannot interleave; atomics are needed because
+//! quinn-proto's types must be `Sync`.
 
 use std::sync::{
     Arc, Mutex, PoisonError,
@@ -13,7 +13,7 @@ use std::sync::{
 /// nothing but control frames counts as no data.
 const OVERHEAD: u64 = 64;
 
-/// The log of one connection.
+/// Acknowledgements of one path.
 #[derive(Debug, Default)]
 pub(crate) struct PathLog {
     acknowledged: AtomicU64,
@@ -21,12 +21,12 @@ pub(crate) struct PathLog {
 }
 
 impl PathLog {
-    /// Bytes of data that were acknowledged; rather too few than too many.
+    /// Lower bound of the acknowledged stream bytes.
     pub(crate) fn acknowledged(&self) -> u64 {
         self.acknowledged.load(Relaxed)
     }
 
-    /// Whether an acknowledgement has left nothing in flight since this was last asked.
+    /// Returns whether an acknowledgement has left nothing in flight since the last call.
     pub(crate) fn take_clear(&self) -> bool {
         let is_clear = self.is_clear.load(Relaxed);
         if is_clear {
@@ -35,12 +35,10 @@ impl PathLog {
         is_clear
     }
 
-    /// A packet of so many bytes was acknowledged.
     pub(crate) fn on_ack(&self, bytes: u64) {
         self.acknowledged.store(self.acknowledged() + bytes.saturating_sub(OVERHEAD), Relaxed);
     }
 
-    /// All packets of an acknowledgement were told; `in_flight` bytes remain.
     pub(crate) fn on_end_acks(&self, in_flight: u64) {
         if in_flight == 0 {
             self.is_clear.store(true, Relaxed);
@@ -61,7 +59,6 @@ impl LastLog {
         log
     }
 
-    /// The log, which is then no longer here.
     pub(crate) fn take(&self) -> Option<Arc<PathLog>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
     }

@@ -40,7 +40,7 @@ const SHORT_PATH: Duration = Duration::from_millis(2);
 /// over 20 ms takes 70 ms instead of 102.
 const INITIAL_PACKETS: u64 = 32;
 
-/// Makes the controller of a new path.
+/// Creates the controller of a new path.
 #[derive(Default)]
 pub(crate) struct PathControllerFactory(pub(crate) LastLog);
 
@@ -59,7 +59,7 @@ struct PathController {
     initial_window: u64,
 }
 
-/// What governs the window. All paths begin as `Long`, whose start is a slow start like CUBIC's.
+/// Algorithm that sets the window. All paths begin as `Model`, which starts with a slow start like CUBIC's.
 #[derive(Clone, Debug)]
 enum Algorithm {
     Model(Box<Model>),

@@ -46,7 +46,7 @@ const CRUISE_EXTRA: u64 = 4;
 /// How long the queue is kept empty to measure the path anew (draft-ietf-ccwg-bbr: `ProbeRTTDuration`).
 const PROBE_RTT: Duration = Duration::from_millis(200);
 
-/// What the window is for. Lengths are in rounds.
+/// State of the model. Lengths are in rounds.
 #[derive(Clone, Copy, Debug)]
 enum State {
     /// Doubles each round, until the path is full.
@@ -55,13 +55,12 @@ enum State {
     Drain { left: u8, rate: u64, stale: bool },
     /// Sends what the path delivers.
     Cruise { left: u8 },
-    /// Asks for more than `from`, the rate so far. What the first round of it sends arrives only in the second.
+    /// Sends more than `from`, the rate so far. What its first round sends is acknowledged in the second.
     ProbeUp { from: u64, first: bool },
-    /// Keeps the path half empty, since its round-trip time was measured long ago.
+    /// Halves the window, to measure the round-trip time again.
     ProbeRtt { until: Instant },
 }
 
-/// The model of one path.
 #[derive(Clone, Debug)]
 pub(super) struct Model {
     mtu: u64,
@@ -70,11 +69,11 @@ pub(super) struct Model {
     rtt: PathRtt,
     round: Round,
     rates: MaxRate,
-    /// What congestion allows.
+    /// Limit of the window after congestion.
     ceiling: u64,
-    /// When congestion was last answered. Losses of packets that had been sent before belong to it.
+    /// Time of the last reaction to congestion. Losses of packets sent before belong to it.
     answered: Option<Instant>,
-    /// Cycles that remain in which a queue is taken for that of others, who would get all if we left it to them.
+    /// Remaining cycles in which a queue counts as that of competing flows, which would starve this one if it backed off.
     competing: u8,
 }
 
@@ -94,17 +93,14 @@ impl Model {
         }
     }
 
-    /// Bytes that may be in flight.
     pub(super) fn window(&self) -> u64 {
         self.window
     }
 
-    /// The shortest round-trip time, once there is one.
     pub(super) fn shortest_rtt(&self) -> Option<Duration> {
         self.rtt.shortest()
     }
 
-    /// A packet arrived.
     pub(super) fn on_ack(&mut self, now: Instant, sent: Instant, bytes: u64) {
         self.round.acked(now, sent, bytes);
     }
@@ -135,7 +131,6 @@ impl Model {
         }
     }
 
-    /// The path carries packets of `mtu` bytes.
     pub(super) fn on_mtu_update(&mut self, mtu: u64) {
         self.mtu = mtu;
         self.limit(self.window);
@@ -180,7 +175,7 @@ impl Model {
         self.size();
     }
 
-    /// Whether the round shows congestion; if so, bounds the window.
+    /// Returns whether the round shows congestion; if so, lowers the limit of the window.
     fn answer_congestion(&mut self, now: Instant, report: &RoundReport) -> bool {
         let percent = report.lost.saturating_mul(100) / report.lost.saturating_add(report.delivered).max(1);
         let full = self.rtt.is_full(report.floor + report.spread);
@@ -260,7 +255,7 @@ impl Model {
         State::Cruise { left: CRUISE_ROUNDS + (self.rates.highest() % CRUISE_EXTRA) as u8 }
     }
 
-    /// Sets the window to what fits on the path, times what the state asks for.
+    /// Sets the window to the bandwidth-delay product, scaled by the state.
     fn size(&mut self) {
         let (rate, percent) = match self.state {
             State::Startup { .. } => return self.limit(self.window),
