@@ -12,6 +12,7 @@ mod links;
 mod logs;
 mod size;
 mod source;
+mod vocabulary;
 
 use std::path::Path;
 
@@ -46,6 +47,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
 fn check(file: &File) -> Vec<Problem> {
     let mut problems = forbidden::check(file);
     if file.is_rust() {
+        problems.extend(vocabulary::check_path(file));
         problems.extend(clock::check(file));
         problems.extend(demo_only::check(file));
         problems.extend(size::check_file(file));
@@ -54,6 +56,7 @@ fn check(file: &File) -> Vec<Problem> {
             Ok(tree) => {
                 problems.extend(size::check_functions(file, &tree));
                 problems.extend(source::check_tree(file, &tree));
+                problems.extend(vocabulary::check_tree(file, &tree));
             }
             Err(error) => problems.push(file.problem(error.span().start().line, format!("does not parse: {error}"))),
         }

@@ -45,7 +45,7 @@ pub(crate) struct H2Connection {
     client: Client,
     inbound: BytesMut,
     /// Size of the next read.
-    room: usize,
+    read_size: usize,
     pub(crate) phase: Phase,
     /// The scheme was detected as cleartext: requests are created with `https` and corrected here.
     pub(crate) is_detected_cleartext: bool,
@@ -72,7 +72,7 @@ impl H2Connection {
             socket,
             client: Client::new(config),
             inbound: BytesMut::new(),
-            room: MIN_READ,
+            read_size: MIN_READ,
             phase: Phase::Handshaking { deadline },
             is_detected_cleartext: false,
             protocol_mismatch: None,
@@ -183,8 +183,8 @@ impl H2Connection {
     ) -> Result<ReadEnd, FailureKind> {
         let mut budget = READ_BUDGET;
         loop {
-            if self.inbound.capacity() - self.inbound.len() < self.room / 2 {
-                self.inbound.reserve(self.room);
+            if self.inbound.capacity() - self.inbound.len() < self.read_size / 2 {
+                self.inbound.reserve(self.read_size);
             }
             let room = self.inbound.capacity() - self.inbound.len();
             let n = match self.socket.poll_read(cx, &mut self.inbound) {
@@ -197,9 +197,9 @@ impl H2Connection {
             self.last_received = now;
             self.ping_sent = None;
             if n == room {
-                self.room = (self.room * 2).min(MAX_READ);
-            } else if n < self.room / 8 {
-                self.room = (self.room / 2).max(MIN_READ);
+                self.read_size = (self.read_size * 2).min(MAX_READ);
+            } else if n < self.read_size / 8 {
+                self.read_size = (self.read_size / 2).max(MIN_READ);
             }
             self.process_input(events, counters)?;
             budget = budget.saturating_sub(n);
@@ -212,7 +212,7 @@ impl H2Connection {
     /// Frees the read buffer, unless it contains part of a frame.
     pub(crate) fn free_unused(&mut self) {
         if self.inbound.is_empty() {
-            (self.inbound, self.room) = (BytesMut::new(), MIN_READ);
+            (self.inbound, self.read_size) = (BytesMut::new(), MIN_READ);
         }
     }
 
