@@ -1,9 +1,9 @@
-//! What heads of very many short fields cost: `cargo run --release -p spooky --example bomb -- target/release/spooky`.
+//! Measures the memory for heads of many fields: `cargo run --release -p spooky --example bomb -- target/release/spooky`.
 //!
-//! Each client opens 100 requests. Their heads are small on the wire and large in memory: 120 references of one byte to a
-//! field of the static table with a long value, or 2500 to an empty cookie. Either the backend does not answer, so that the
-//! heads have to be kept for another attempt, or the client gives its streams no window, so that the answers wait. Prints
-//! the memory that a connection costs the proxy in each case, beside the same with plain heads.
+//! Each client opens 100 requests. Their heads are small on the wire and large in memory: 120 one-byte references to a long
+//! field of the static table, or 2500 to an empty cookie. Either the backend does not answer, so that heads are kept for
+//! retries, or the client grants no credit, so that responses wait. Prints the proxy's memory per connection in each case,
+//! and with plain heads.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -22,14 +22,14 @@ use std::{path::Path, time::Duration};
 const CONNECTIONS: usize = 20;
 const STREAMS: usize = 100;
 const NAME: &str = "localhost";
-/// Nothing is refused, and every request has a stream to the backend.
+/// Limits that refuse nothing; every request gets a stream to the backend.
 const LIMITS: &str = "per_backend_inflight_limit: 100000\nper_upstream_inflight_limit: 100000\n\
                       global_inflight_limit: 100000\nh2_connections_per_backend: 20";
 const OPEN: &str = "resilience:\n  adaptive_admission: { enabled: false }\n  brownout: { enabled: false }";
 /// The entries of the static table (RFC 9204, appendix A).
 const EMPTY_COOKIE: u8 = 5;
 const LONG_FIELD: u8 = 58;
-/// Where the backend does not answer, and where it answers with more than the heads of the requests.
+/// Paths without an answer, and with an answer larger than the heads.
 const NEVER: &str = "/gate";
 const LARGE: &str = "/bytes/20000";
 
@@ -49,7 +49,7 @@ async fn main() {
     }
 }
 
-/// Bytes that one connection full of such requests adds to a fresh process.
+/// Returns the memory that one connection with such requests adds to a new process.
 async fn cost(binary: &str, head: &Bytes) -> u64 {
     let origin = Origin::h2c().await;
     let authority = Authority::new();
@@ -84,7 +84,7 @@ async fn fill(client: &Client, settings: &Settings, head: &Bytes) -> (raw::Conne
     (connection, requests)
 }
 
-/// Memory of the process that is in RAM, bytes.
+/// Returns the resident memory of the process, in bytes.
 fn resident(program: &Program) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", program.pid())).expect("read the status");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a VmRSS line");

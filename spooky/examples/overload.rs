@@ -1,8 +1,7 @@
-//! What twice the load does: `cargo run -p spooky --example overload -- target/debug/spooky`.
+//! Measures overload: `cargo run -p spooky --example overload -- target/debug/spooky`.
 //!
-//! First as many clients as the backend has places ask one after the other: what is served then is the capacity. Then twice
-//! that rate is offered at a steady pace, whatever becomes of the requests. Prints the goodput and how long the refused
-//! waited.
+//! First measures the capacity with a closed loop at the backend's limit. Then sends twice that rate in an open loop. Prints
+//! the goodput and the latency of refusals.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -25,9 +24,9 @@ use std::{
 use tokio::task::JoinSet;
 
 const SERVICE: Duration = Duration::from_millis(20);
-const PLACES: usize = 16;
-const CLOSED: Duration = Duration::from_secs(5);
-const OPEN: Duration = Duration::from_secs(10);
+const CONCURRENCY: usize = 16;
+const CLOSED_LOOP: Duration = Duration::from_secs(5);
+const OPEN_LOOP: Duration = Duration::from_secs(10);
 const MAX_WAIT_MS: u64 = 100;
 
 #[tokio::main]
@@ -42,13 +41,13 @@ async fn main() {
     let files = Files::write(&authority, &authority.issue(&["localhost"]));
     let settings = Settings::new(&files)
         .upstream("all", "/", &[origin.url()])
-        .performance(&format!("per_backend_inflight_limit: {PLACES}"))
+        .performance(&format!("per_backend_inflight_limit: {CONCURRENCY}"))
         .block(&format!("resilience:\n  route_queue: {{ max_wait_ms: {MAX_WAIT_MS} }}"));
     let config = settings.write(&files);
     let _program = Program::start(Path::new(&binary), &["--config", config.to_str().expect("a path of text")]);
     let client = Client::new(&authority);
     let mut connections = Vec::new();
-    for _ in 0..PLACES {
+    for _ in 0..CONCURRENCY {
         connections.push(client.connect_when_up(settings.addr(), "localhost").await);
     }
     let capacity = closed_loop(&connections).await;
@@ -56,14 +55,14 @@ async fn main() {
     report(capacity, &results);
 }
 
-/// Requests served in a second when each place always has one.
+/// Measures the requests per second with `CONCURRENCY` requests in flight.
 async fn closed_loop(connections: &[Connection]) -> f64 {
     let (start, mut clients) = (Instant::now(), JoinSet::new());
     for connection in connections {
         let connection = connection.clone();
         clients.spawn(async move {
             let mut served = 0_u32;
-            while start.elapsed() < CLOSED {
+            while start.elapsed() < CLOSED_LOOP {
                 served += u32::from(connection.get("/").await.expect("an answer").status.is_success());
             }
             served
@@ -73,7 +72,6 @@ async fn closed_loop(connections: &[Connection]) -> f64 {
     f64::from(served) / start.elapsed().as_secs_f64()
 }
 
-/// One request: whether it was served, how long it took, and when its answer came.
 struct Answered {
     is_served: bool,
     took: Duration,
@@ -85,7 +83,7 @@ async fn open_loop(connections: &[Connection], rate: f64) -> Vec<Answered> {
     let mut connections = connections.iter().cycle();
     for number in 0_u32.. {
         let due = Duration::from_secs_f64(f64::from(number) / rate);
-        if due >= OPEN {
+        if due >= OPEN_LOOP {
             break;
         }
         tokio::time::sleep_until((start + due).into()).await;
@@ -100,14 +98,17 @@ async fn open_loop(connections: &[Connection], rate: f64) -> Vec<Answered> {
 }
 
 fn report(capacity: f64, results: &[Answered]) {
-    // What is served after the load has ended was offered too much before: it is no goodput of that time.
-    let in_time = results.iter().filter(|answer| answer.is_served && answer.at < OPEN).count();
-    let goodput = in_time as f64 / OPEN.as_secs_f64();
+    // Requests that are served after the end of the load do not count as goodput.
+    let in_time = results.iter().filter(|answer| answer.is_served && answer.at < OPEN_LOOP).count();
+    let goodput = in_time as f64 / OPEN_LOOP.as_secs_f64();
     let mut refused: Vec<_> = results.iter().filter(|answer| !answer.is_served).map(|answer| answer.took).collect();
     refused.sort();
     let at = |percent: usize| refused[(refused.len() - 1) * percent / 100];
-    println!("capacity {capacity:.0}/s in a closed loop of {PLACES}");
-    println!("offered {:.0}/s for {OPEN:?}, queue {MAX_WAIT_MS} ms", results.len() as f64 / OPEN.as_secs_f64());
+    println!("capacity {capacity:.0}/s in a closed loop of {CONCURRENCY}");
+    println!(
+        "offered {:.0}/s for {OPEN_LOOP:?}, queue {MAX_WAIT_MS} ms",
+        results.len() as f64 / OPEN_LOOP.as_secs_f64()
+    );
     println!("served {goodput:.0}/s, {:.0} % of capacity", goodput / capacity * 100.0);
     println!("refused {}: median {:?}, 99 % {:?}, slowest {:?}", refused.len(), at(50), at(99), at(100));
 }

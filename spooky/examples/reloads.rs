@@ -1,8 +1,8 @@
-//! What a thousand reloads cost: `cargo run --release -p spooky --example reloads -- target/release/spooky`.
+//! Measures a thousand reloads: `cargo run --release -p spooky --example reloads -- target/release/spooky`.
 //!
-//! Two workers under the load of eight connections. Each reload changes a timeout, and every second one adds a backend and a
-//! listener that the next one removes. Prints the resident memory after each hundred, and ends with an error if a request is
-//! lost or a connection closed.
+//! Two workers under the load of eight connections. Each reload changes a timeout; every second one also adds a backend and a
+//! listener, which the next one removes. Prints the resident memory after every hundred reloads. Fails if a request is lost
+//! or a connection is closed.
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a measurement: a broken assumption ends it")]
 
 use rustix::process::Signal;
@@ -62,7 +62,7 @@ async fn main() {
     println!("{RELOADS} reloads and {} requests in {seconds:.1} s; none was lost", served.load(Relaxed));
 }
 
-/// The configuration after so many reloads.
+/// Returns the configuration of a reload.
 fn text(settings: &Settings, reload: u32, backend: &str, added: SocketAddr) -> String {
     let text = settings
         .text()

@@ -1,4 +1,4 @@
-//! Aborts: a message that is cut off on one side must look incomplete on the other (docs/reference/behaviour.md#aborts).
+//! Aborts: a message that is cut off on one side is visibly incomplete on the other (docs/reference/behaviour.md#aborts).
 
 use std::time::Duration;
 
@@ -19,7 +19,6 @@ const H3_EXCESSIVE_LOAD: u64 = 0x107;
 const H3_REQUEST_CANCELLED: u64 = 0x10c;
 const H3_MESSAGE_ERROR: u64 = 0x10e;
 const H3_VERSION_FALLBACK: u64 = 0x110;
-/// `CANCEL` of HTTP/2.
 const CANCEL: u32 = 8;
 
 fn post(more: &[(&'static str, &'static str)]) -> Vec<u8> {
@@ -28,7 +27,7 @@ fn post(more: &[(&'static str, &'static str)]) -> Vec<u8> {
     frame::headers(&head).to_vec()
 }
 
-/// An origin that answers only when the request has ended, behind a proxy.
+/// Starts a proxy before an origin that answers only when the request has ended.
 async fn patient() -> (Rogue, Proxy, raw::Connection) {
     let rogue = Rogue::start(Fault::Script(Script { after_request: true, ..Script::from(answer(5)) })).await;
     let proxy = Proxy::before(&[rogue.url()]).await;
@@ -186,14 +185,14 @@ async fn an_upload_that_breaks_its_length_never_ends_at_the_origin() {
 async fn trailers_are_no_end_until_the_stream_has_ended() {
     let (rogue, _proxy, connection) = patient().await;
     let trailers = frame::headers(&[("x-sum", "1")]);
-    // Too short for its length, although trailers came.
+    // Shorter than its content-length, with trailers.
     let mut request = connection.request(&post(&[("content-length", "10")]), false).await;
     request.write(&frame::frame(kind::DATA, b"12345")).await;
     request.write(&trailers).await;
     request.end();
     assert_eq!(request.answer().await.unwrap_err(), End::Reset(H3_MESSAGE_ERROR));
     rogue.journal().until("the reset to arrive", |record| record.resets == [(1, CANCEL)]).await;
-    // Given up after its trailers.
+    // Reset after its trailers.
     let mut request = connection.request(&post(&[]), false).await;
     request.write(&frame::frame(kind::DATA, b"12345")).await;
     request.write(&trailers).await;
@@ -212,7 +211,7 @@ async fn a_frame_cut_by_the_end_of_the_stream_never_ends_at_the_origin() {
     rogue.journal().until("the bytes to arrive", |record| record.body_bytes == 5).await;
     request.end();
     assert_eq!(request.answer().await.unwrap_err(), End::Connection(Some(H3_FRAME_ERROR)));
-    // The connection is gone, and with it at once, not by a timeout, everything else that was asked for on it.
+    // When the connection is lost, all its requests fail at once, not by a timeout.
     let at_once = Duration::from_secs(5);
     let both = |record: &Record| record.resets.len() == 2;
     let record = rogue.journal().until_within(at_once, "the resets to arrive", both).await;
@@ -239,7 +238,7 @@ async fn an_answer_over_the_limit_is_503_or_cut() {
     let Err(failure) = connection.get("/chunks/3000001").await else { panic!("it looks complete") };
     assert_eq!(failure, Failure::Stream(H3_INTERNAL_ERROR));
     origin.journal().until("the declared one to be cancelled", |record| record.cancelled == 1).await;
-    // What is not a body is not measured.
+    // The body of a tunnel is not limited.
     let rogue =
         Rogue::answering(vec![Step::Head(fields(&[(":status", "200"), ("content-length", "2000")]), true)]).await;
     let proxy = Proxy::start(|settings| {
@@ -279,13 +278,13 @@ async fn an_upload_over_the_limit_is_413() {
         let connection = proxy.greeted().await;
         (rogue, proxy, connection)
     };
-    // Declared: no backend sees anything of it.
+    // Refused by its content-length, before a backend is used.
     let mut request = connection.request(&post(&[("content-length", "10001")]), false).await;
     let answer = request.answer().await.unwrap();
     assert_eq!((answer.statuses(), answer.body.as_slice()), (vec!["413"], &b"request body too large\n"[..]));
     assert_eq!(request.stopped().await, Some(H3_NO_ERROR));
     assert_eq!(rogue.journal().now().requests.len(), 0);
-    // Counted: the backend never sees an end of it.
+    // Refused while it is read; the backend never gets an end of stream.
     let mut request = connection.request(&post(&[]), false).await;
     request.write(&frame::frame(kind::DATA, &[0; 10_000])).await;
     rogue.journal().until("all that is allowed to arrive", |record| record.body_bytes == 10_000).await;
@@ -295,7 +294,7 @@ async fn an_upload_over_the_limit_is_413() {
     assert_eq!((answer.statuses(), answer.body.as_slice()), (vec!["413"], &b"request body too large\n"[..]));
     let record = rogue.journal().until("the reset to arrive", |record| !record.resets.is_empty()).await;
     assert_eq!((record.resets, record.completed), (vec![(1, CANCEL)], 0));
-    // Up to the limit is fine.
+    // A body of exactly the limit is accepted.
     let reply = proxy.connect().await.post("/", vec![0; 10_000]).await.unwrap();
     assert_eq!(reply.status, StatusCode::OK);
 }

@@ -1,4 +1,4 @@
-//! Clients that have not shown that they receive what is sent to their address, and packets that belong to nobody.
+//! Address validation, and packets that belong to no connection.
 
 use std::net::SocketAddr;
 
@@ -16,9 +16,9 @@ const DATAGRAM_BYTES: usize = 65_535;
 const TYPE: u8 = 0xf0;
 const INITIAL: u8 = 0xc0;
 const RETRY: u8 = 0xf0;
-/// What Spooky logs for each Retry packet, at most ten times a second.
+/// Logged for each Retry packet, at most ten times a second.
 const BY_RETRY: &str = "by Retry: its address is not validated";
-/// Logged for each request, after everything that was logged of its connection before.
+/// Logged for each request, after the earlier messages of its connection.
 const REQUEST: &str = "HTTP/3 request GET /";
 
 async fn socket() -> UdpSocket {
@@ -32,14 +32,14 @@ async fn receive(socket: &UdpSocket) -> Vec<u8> {
     buffer
 }
 
-/// What has arrived and was not read.
+/// Returns the datagrams that have arrived.
 fn rest(socket: &UdpSocket) -> Vec<Vec<u8>> {
     let mut buffer = vec![0; DATAGRAM_BYTES];
     let next = || socket.try_recv(&mut buffer).ok().map(|length| buffer[..length].to_vec());
     std::iter::from_fn(next).collect()
 }
 
-/// Sends a first packet until it is answered; gives the first byte of the answer.
+/// Sends an Initial packet until it is answered. Returns the first byte of the answer.
 async fn answered(datagram: &[u8], to: SocketAddr) -> u8 {
     let socket = socket().await;
     socket.send_to(datagram, to).await.unwrap();
@@ -65,7 +65,7 @@ async fn handshakes_that_nobody_completes_hold_no_places() {
         rest(&sender).iter().any(|answer| answer[0] & TYPE == RETRY).then_some(())
     })
     .await;
-    // All from the same address as the attacker: as many as one address may have, and no more.
+    // All from the attacker's address, up to the limit per address.
     let mut connections = Vec::new();
     for _ in 0..4 {
         connections.push(proxy.connect().await);
@@ -122,7 +122,7 @@ async fn a_retry_token_proves_one_address_only() {
     assert!(close[0] & TYPE == INITIAL && close.len() < 200, "a refusal: {} bytes", close.len());
     ours.send_to(&with_token, addr).await.unwrap();
     let mut sent = vec![with_token];
-    // The handshake goes on where the address is proven: Handshake packets follow when all of the ClientHello is there.
+    // With a valid token the handshake continues: Handshake packets follow after the whole ClientHello.
     wait::within("the server's handshake", async {
         let mut down = vec![0; DATAGRAM_BYTES];
         let mut total = 0;
@@ -150,7 +150,7 @@ async fn an_address_token_spares_the_retry_once() {
     proxy.logged(REQUEST, 1).await;
     let asked = proxy.count(BY_RETRY);
     assert!(asked > 0);
-    // Tokens came with the first answers. Another client has none.
+    // The client has got tokens with the first answers. Another client has none.
     let second = client.connect(proxy.settings.addr(), NAME).await;
     assert_eq!(second.get("/").await.unwrap().text(), "hello");
     proxy.logged(REQUEST, 2).await;
@@ -160,7 +160,7 @@ async fn an_address_token_spares_the_retry_once() {
     wait::until(wait::BOUND, "another Retry", || async { (proxy.count(BY_RETRY) > asked).then_some(()) }).await;
 }
 
-/// Starts the program until it has its port; the process before may have held it.
+/// Starts the program until it can bind its port, which the previous process may still hold.
 async fn started(settings: &Settings, files: &spooky_testkit::certs::Files) -> Program {
     let mut program = run(&settings.write(files));
     program.line("Data-plane workers=").await;
@@ -246,8 +246,8 @@ async fn an_unknown_version_with_long_ids_is_answered() {
     assert_eq!(rest(&sender).len(), 0);
 }
 
-/// At most three times what came may go to an address that is not validated; the QUIC engine lets one whole datagram
-/// begin below that bound. Prints the figure that `SECURITY.md` gives.
+/// At most three times the received bytes are sent to an address that is not validated; quinn-proto may exceed that by a part
+/// of one datagram. Prints the figure for `SECURITY.md`.
 #[tokio::test]
 async fn what_goes_to_an_unproven_address_is_bounded() {
     let origin = Origin::h2c().await;

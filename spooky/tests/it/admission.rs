@@ -9,12 +9,12 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::proxy::Proxy;
 
-/// Nobody waits, and nothing but the limit under test refuses.
+/// No queueing, and no other limit than that under test.
 const NO_WAIT: &str = "resilience:\n  route_queue: { max_wait_ms: 0 }\n  brownout: { enabled: false }";
-/// Everybody waits longer than any test takes.
+/// A queue timeout that no test reaches.
 const PATIENT: &str = "resilience:\n  brownout: { enabled: false }\n  route_queue: { max_wait_ms: 60s";
 
-/// A refusal for want of capacity, complete with what a client needs to know.
+/// Checks the status and the fields of an overload refusal.
 fn assert_shed(reply: &Reply, text: &str, details: &str) {
     assert_eq!((reply.status, reply.text()), (StatusCode::SERVICE_UNAVAILABLE, &*format!("{text}\n")));
     assert_eq!(reply.field("retry-after"), "1");
@@ -22,7 +22,7 @@ fn assert_shed(reply: &Reply, text: &str, details: &str) {
     assert_eq!(reply.field("proxy-status"), format!("spooky; error={error}; details=\"{details}\""));
 }
 
-/// A request that has reached the origin and stays there until its gate opens.
+/// Sends a request that stays at the origin until its gate opens.
 async fn held(connection: &Connection, origin: &Origin) -> JoinHandle<Result<Reply, Failure>> {
     let before = origin.journal().read(|record| record.requests.len());
     let clone = connection.clone();
@@ -31,7 +31,7 @@ async fn held(connection: &Connection, origin: &Origin) -> JoinHandle<Result<Rep
     task
 }
 
-/// A proxy before this origin with one limit of `performance`.
+/// Starts a proxy before this origin with one limit of `performance`.
 async fn limited(origin: &Origin, limit: &str) -> Proxy {
     Proxy::start(|settings| settings.upstream("all", "/", &[origin.url()]).performance(limit).block(NO_WAIT)).await
 }
@@ -72,7 +72,7 @@ async fn a_connection_has_no_more_requests_at_once_than_it_was_granted() {
     let held = [held(&connection, &origin).await, held(&connection, &origin).await];
     let clone = connection.clone();
     let third = tokio::spawn(async move { clone.get("/").await });
-    // Others are served meanwhile; this one has no stream to be sent on, and nobody refuses it.
+    // Other requests are served meanwhile; this one has no stream and is not refused.
     let other = proxy.connect().await;
     for _ in 0..10 {
         assert_eq!(other.get("/").await.unwrap().text(), "hello");
@@ -116,7 +116,7 @@ async fn who_waits_is_served_in_turn_and_a_full_queue_refuses_at_once() {
         .await;
         let connection = proxy.connect().await;
         let first = held(&connection, &origin).await;
-        // One of these waits, whichever comes first; the others are refused.
+        // The first of these waits, the others are refused.
         let mut others = JoinSet::new();
         for _ in 0..4 {
             let connection = connection.clone();
@@ -145,7 +145,7 @@ async fn a_wait_in_vain_ends_with_the_limit_waited_for_and_a_client_that_leaves_
     let connection = proxy.connect().await;
     let first = held(&connection, &origin).await;
     assert_shed(&connection.get("/").await.unwrap(), "upstream overloaded, retry later", "upstream_inflight");
-    // Twenty that give up their place at once: if one of them kept it, the last would find the queue full for ever.
+    // Twenty requests that leave the queue: if one leaked its entry, the queue would stay full for the last.
     for _ in 0..20 {
         opened(&connection, "/").await.cancel();
     }
@@ -231,7 +231,7 @@ async fn windows_of_timeouts_lower_the_adaptive_limit_and_time_raises_it() {
     }
     let statuses = slow.join_all().await;
     assert!(statuses.iter().all(|status| *status == StatusCode::SERVICE_UNAVAILABLE), "{statuses:?}");
-    // The window is judged by whoever comes after it, and that is told.
+    // The window is evaluated by the next request after it, and the change is logged.
     wait::until(wait::BOUND, "the limit to be lowered", || async {
         connection.get("/").await.unwrap();
         (proxy.count("Adaptive limit changed from 40 to ") == 1).then_some(())
@@ -277,19 +277,19 @@ async fn request_bytes_count_while_they_lie_unread_with_the_clients_connection()
             .performance("request_buffer_global_cap_bytes: 400000")
     })
     .await;
-    // The backend takes one window of this, the rest stays with QUIC, which has given credit for a megabyte.
+    // The backend takes one window of this. The rest stays in QUIC, which has granted a megabyte of credit.
     let other = proxy.connect().await;
     let mut first = uploading(&other, "/stuck").await;
     rogue.journal().until("the backend's window to be full", |record| record.body_bytes == 65_535).await;
-    // Once its datagrams are sent and a later request is answered, they have been counted.
+    // They have been counted when the datagrams are sent and a later request is answered.
     let sent = || async { (other.quic().stats().udp_tx.bytes > 300_000).then_some(()) };
     wait::until(wait::BOUND, "the first body to be sent", sent).await;
     assert_eq!(other.get("/").await.unwrap().text(), "hello");
-    // That many bytes more are beyond the budget, although each of them was allowed to come.
+    // As many bytes again exceed the budget, although QUIC has granted credit for them.
     let connection = proxy.connect().await;
     let mut second = uploading(&connection, "/stuck").await;
     assert_shed(&second.reading.reply().await.unwrap(), "request body backpressure overload", "request_buffer_cap");
-    // Small ones still have room, and nothing is lost of the first.
+    // Small uploads still fit, and the first upload is complete.
     assert_eq!(connection.post("/echo", "small").await.unwrap().text(), "small");
     first.sending.reset(0x10c);
     rogue.journal().until("RST_STREAM with CANCEL", |record| record.resets.contains(&(1, 8))).await;

@@ -1,4 +1,4 @@
-//! What follows a failed or slow attempt: retries and their budgets, hedges, circuits, deadlines
+//! Retries and their budgets, hedging, circuit breakers, deadlines
 //! (docs/reference/behaviour.md#retries, docs/reference/behaviour.md#hedging, docs/reference/behaviour.md#circuit-breaker).
 
 use bytes::Bytes;
@@ -28,7 +28,7 @@ async fn retries_are_bounded_by_the_budget_of_the_route_and_by_their_number() {
         let proxy = Proxy::start(|settings| settings.upstream("all", "/", &backends).block(&block)).await;
         let connection = proxy.connect().await;
         assert_eq!(connection.get("/").await.unwrap().status, first, "{budget}");
-        // From now on the dead backend is passed over, so that no retry is needed.
+        // The dead backend is skipped from now on, so no retry is needed.
         assert_eq!(connection.get("/").await.unwrap().status, StatusCode::OK, "{budget}");
     }
 }
@@ -41,7 +41,7 @@ async fn what_may_have_been_processed_is_repeated_for_idempotent_methods_only() 
     let proxy = Proxy::start(|settings| settings.upstream("all", "/", &backends)).await;
     let connection = proxy.connect().await;
     assert_eq!(connection.get("/").await.unwrap().text(), "hello");
-    // Turns go on after the backend that served: the next first attempts alternate.
+    // Round robin continues after the backend that has answered: the next first attempts alternate.
     assert_eq!(connection.get("/").await.unwrap().text(), "hello");
     let statuses = [connection.post("/echo", "x").await.unwrap(), connection.post("/echo", "x").await.unwrap()]
         .map(|reply| reply.status.as_u16());
@@ -67,7 +67,7 @@ async fn a_hedge_answers_for_a_slow_backend_and_its_loser_is_cancelled() {
     for _ in 0..8 {
         assert_eq!(connection.get("/hold").await.unwrap().text(), "quick");
     }
-    // A cancelled loser is no failure: the slow backend was used to the end.
+    // A cancelled hedge is not a failure: the slow backend stays in use.
     let record = slow.journal().until("the losers to be cancelled", |record| record.cancelled >= 4).await;
     assert_eq!(record.cancelled, record.requests.len());
     assert_eq!(quick.journal().now().requests.len(), 8, "none was sent there twice");
@@ -105,7 +105,7 @@ async fn neither_bodies_nor_unsafe_methods_nor_other_routes_are_hedged() {
 
 #[tokio::test]
 async fn an_open_circuit_refuses_at_once_and_closes_after_a_success() {
-    // Breaks its connection for one path, and serves the others.
+    // Closes its connection for one path, and serves the others.
     let pages = vec![("/break", vec![Step::Close])];
     let rogue = Rogue::start(Fault::Script(Script { pages, ..Script::from(answer(5)) })).await;
     let start = |open: &'static str| {
@@ -169,7 +169,7 @@ async fn event_streams_may_be_silent_for_as_long_as_tunnels() {
         let head = Step::Head(fields(&[(":status", "200"), ("content-type", "text/event-stream")]), false);
         Rogue::answering(vec![head, Step::Data(5, false), pause, Step::Data(5, true)])
     };
-    // A pause longer than ordinary bodies may make, and one that never ends.
+    // A pause longer than the idle timeout of ordinary bodies, and one that never ends.
     let alive = events(Step::Wait(std::time::Duration::from_millis(600))).await;
     let dead = events(Step::Wait(std::time::Duration::from_secs(3600))).await;
     let proxy =

@@ -1,4 +1,4 @@
-//! Which backend a request goes to: every algorithm by every name, weights, keys, connections that keep their backend
+//! Load balancing: all algorithms and their names, weights, keys, sticky connections
 //! (docs/reference/behaviour.md#load-balancing).
 
 use std::collections::{HashMap, HashSet};
@@ -9,8 +9,8 @@ use spooky_testkit::origin::Origin;
 use spooky_testkit::origin::handler::fixed;
 use spooky_testkit::{port, wait};
 
-use crate::door::Door;
 use crate::proxy::Proxy;
+use crate::relay::Relay;
 
 const WORDS: [&str; 17] = [
     "round-robin",
@@ -32,7 +32,7 @@ const WORDS: [&str; 17] = [
     "cid_sticky",
 ];
 
-/// Origins that answer everything with their names.
+/// Starts origins that answer with their names.
 async fn abc() -> [Origin; 3] {
     let named = |name| Origin::with(fixed(StatusCode::OK, name));
     [named("a").await, named("b").await, named("c").await]
@@ -159,7 +159,7 @@ async fn a_connection_keeps_its_backend_and_after_its_loss_the_next() {
     let origins = abc().await;
     let (first, second) = (port::free(), port::free());
     let backends = [format!("http://{first}"), format!("http://{second}")];
-    let doors = [Door::open(first, origins[0].addr()).await, Door::open(second, origins[1].addr()).await];
+    let relays = [Relay::open(first, origins[0].addr()).await, Relay::open(second, origins[1].addr()).await];
     let proxy = Proxy::start(|settings| {
         let more = "load_balancing: { type: sticky-cid }\npassive_health: { enabled: false }";
         settings
@@ -167,7 +167,7 @@ async fn a_connection_keeps_its_backend_and_after_its_loss_the_next() {
             .block("resilience:\n  circuit_breaker: { enabled: false }\n  retry_budget: { enabled: false }")
     })
     .await;
-    // Connections of both kinds, each with what it was given.
+    // Connections with each of the backends.
     let mut connections = Vec::new();
     let mut names = HashSet::new();
     while names.len() < 2 {
@@ -179,13 +179,13 @@ async fn a_connection_keeps_its_backend_and_after_its_loss_the_next() {
         names.insert(name.clone());
         connections.push((connection, name));
     }
-    let [door, _other] = doors;
-    door.close().await;
+    let [relay, _other] = relays;
+    relay.close().await;
     for (connection, _) in &connections {
         assert_eq!(ask(connection, "/", None).await, "b", "the only one left");
     }
-    let _door = Door::open(first, origins[0].addr()).await;
-    // A new connection finds the first backend usable again; those that moved stay where they are.
+    let _relay = Relay::open(first, origins[0].addr()).await;
+    // New connections use the first backend again; connections that have moved keep their new backend.
     wait::until(wait::BOUND, "the first backend to be used again", || {
         Box::pin(async {
             let connection = proxy.connect().await;

@@ -1,6 +1,6 @@
-//! What a client can provoke marks no backend and takes none from the others; small faults stay small.
+//! Faults caused by a client do not make a backend unhealthy or affect other clients.
 //!
-//! Most tests have two clients: one that does its worst, and one that must not notice.
+//! Most tests have an attacker and a normal client, which must not be affected.
 
 use http::StatusCode;
 use spooky_testkit::client::{Connection, Reply};
@@ -9,8 +9,8 @@ use spooky_testkit::rogue::{Fault, On, Rogue, Script, Step, answer, fields, flag
 use spooky_testkit::{port, wait};
 use tokio::task::JoinSet;
 
-use crate::door::Door;
 use crate::proxy::Proxy;
+use crate::relay::Relay;
 
 /// Error codes of RFC 9113 section 7.
 const PROTOCOL_ERROR: u32 = 0x1;
@@ -19,7 +19,7 @@ const CANCEL: u32 = 0x8;
 const ENHANCE_YOUR_CALM: u32 = 0xb;
 const HTTP_1_1_REQUIRED: u32 = 0xd;
 
-/// Backends that serve well, apart from the path `/poison`.
+/// Starts backends that fail only for the path `/poison`.
 async fn poisoned(backends: usize, poison: &[Step]) -> Vec<Rogue> {
     let mut rogues = Vec::new();
     for _ in 0..backends {
@@ -33,7 +33,7 @@ fn urls(rogues: &[Rogue]) -> Vec<String> {
     rogues.iter().map(Rogue::url).collect()
 }
 
-/// How often a path was asked for, over all backends.
+/// Returns the number of requests for a path, over all backends.
 fn asked(rogues: &[Rogue], path: &str) -> usize {
     let of = |rogue: &Rogue| rogue.journal().read(|record| record.requests.iter().filter(|it| it.path == path).count());
     rogues.iter().map(of).sum()
@@ -49,7 +49,7 @@ fn assert_unmarked(proxy: &Proxy) {
     }
 }
 
-/// Sends so many requests at the same time and awaits all answers.
+/// Sends requests concurrently and waits for all answers.
 async fn at_once(connection: &Connection, requests: usize, request: http::Request<bytes::Bytes>) -> Vec<Reply> {
     let mut answers = JoinSet::new();
     for _ in 0..requests {
@@ -87,7 +87,7 @@ async fn a_request_at_which_every_backend_fails_marks_none() {
     for poison in [vec![Step::Reset(INTERNAL_ERROR)], vec![begun, Step::Data(5, false), Step::Reset(INTERNAL_ERROR)]] {
         let rogues = poisoned(3, &poison).await;
         let proxy = Proxy::before(&urls(&rogues)).await;
-        // Nobody else asks meanwhile: no good answer to another excuses the backends.
+        // There are no other requests whose success would reset the failure counts.
         let attacker = proxy.connect().await;
         for _ in 0..10 {
             for request in
@@ -145,7 +145,7 @@ async fn a_connection_that_breaks_counts_once_for_all_requests_on_it() {
     }
     let arrived = || async { (asked(&rogues, "/hold") == 20).then_some(()) };
     wait::until(wait::BOUND, "all of them to be under way", arrived).await;
-    // One connection of each backend.
+    // One connection to each backend.
     for _ in 0..2 {
         assert_eq!(breaker.post("/poison", "").await.unwrap().status, StatusCode::BAD_GATEWAY);
     }
@@ -174,7 +174,7 @@ async fn a_url_that_answers_500_empties_no_pool() {
     }
 }
 
-/// A response timeout that no test runs into by being slow, and none has to wait for.
+/// A response timeout that is long enough for a slow machine and short enough for the test.
 const SHORT: &str = "timeouts: { connect_ms: 400, response_ms: 400 }";
 
 #[tokio::test]
@@ -222,9 +222,9 @@ async fn backends_that_come_back_serve_the_next_request() {
             let reply = connection.get("/").await.unwrap();
             assert_eq!((reply.status, reply.text()), (StatusCode::BAD_GATEWAY, "upstream error\n"));
         }
-        let mut doors = Vec::new();
+        let mut relays = Vec::new();
         for at in ports {
-            doors.push(Door::open(at, origin.addr()).await);
+            relays.push(Relay::open(at, origin.addr()).await);
         }
         for _ in 0..4 {
             assert_eq!(connection.get("/").await.unwrap().text(), "hello", "{count} backends");
@@ -265,7 +265,7 @@ async fn a_deadline_that_a_client_chose_lowers_no_limit() {
     for _ in 0..10 {
         let replies = at_once(&attacker, 20, call.clone()).await;
         assert!(replies.iter().all(|reply| reply.field("grpc-message") == "upstream timeout"), "{replies:?}");
-        // With the limit at its minimum one of two would be refused.
+        // If the limit were at its minimum, one of two requests would be refused.
         let get = http::Request::get("https://localhost/").body(bytes::Bytes::new()).unwrap();
         let replies = at_once(&normal, 10, get).await;
         assert!(replies.iter().all(|reply| reply.status == StatusCode::OK), "{replies:?}");

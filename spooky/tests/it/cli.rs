@@ -1,4 +1,4 @@
-//! The command line as a process: outputs and exit codes.
+//! The command line: outputs and exit codes.
 
 use spooky_testkit::{
     certs::{Authority, Files},
@@ -15,13 +15,12 @@ async fn spooky(arguments: &[&str]) -> Output {
     wait::within(&format!("spooky {arguments:?} to end"), command.output()).await.unwrap()
 }
 
-/// Exit code, standard output and standard error.
-fn told(output: &Output) -> (Option<i32>, &str, &str) {
+fn result(output: &Output) -> (Option<i32>, &str, &str) {
     let text = |bytes| std::str::from_utf8(bytes).unwrap();
     (output.status.code(), text(&output.stdout), text(&output.stderr))
 }
 
-/// A file of this text in a directory of its own.
+/// Writes a file in a new directory.
 fn file(text: &str) -> (tempfile::TempDir, String) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("config.yaml");
@@ -30,13 +29,12 @@ fn file(text: &str) -> (tempfile::TempDir, String) {
     (directory, path)
 }
 
-/// A certificate for the proxy.
 fn certificate() -> Files {
     let authority = Authority::new();
     Files::write(&authority, &authority.issue(&["localhost"]))
 }
 
-/// One mistake: a weight of 0, in line 6 from column 68 on.
+/// Writes a configuration with one error: a weight of 0, at line 6, column 68.
 fn wrong_weight(port: u16, cert: &Path, key: &Path) -> (tempfile::TempDir, String) {
     file(&format!(
         "version: 1
@@ -57,14 +55,14 @@ async fn a_bad_file_is_one_message_with_its_place_and_nothing_is_bound() {
     let addr = port::free();
     let leaf = certificate();
     let (_directory, path) = wrong_weight(addr.port(), &leaf.cert, &leaf.key);
-    // Whoever tried to bind would fail with a text of its own.
+    // An attempt to bind would fail with another error.
     let _udp = std::net::UdpSocket::bind(addr).unwrap();
     let _tcp = std::net::TcpListener::bind(addr).unwrap();
     for arguments in
         [&["check", "--config", &path][..], &["-c", &path, "--check"], &["--config", &path], &["run", "-c", &path]]
     {
         let output = spooky(arguments).await;
-        let (code, out, err) = told(&output);
+        let (code, out, err) = result(&output);
         assert_eq!((code, out), (Some(1), ""), "{arguments:?}: {err}");
         let lines: Vec<_> = err.lines().collect();
         let problem = format!("{path}:6:68: error: upstream.api.backends[0].weight: ");
@@ -84,7 +82,7 @@ async fn mistakes_in_the_file_and_in_what_it_points_to_are_told_together() {
     let (_directory, path) = wrong_weight(port::free().port(), &leaf.cert, &missing);
     for arguments in [&["check", "--config", &path][..], &["--config", &path]] {
         let output = spooky(arguments).await;
-        let (code, out, err) = told(&output);
+        let (code, out, err) = result(&output);
         assert_eq!((code, out), (Some(1), ""), "{arguments:?}: {err}");
         let problems: Vec<_> = err.lines().filter(|line| line.contains(": error: ")).collect();
         let [key, weight] = problems[..] else { panic!("{arguments:?}: {err}") };
@@ -100,7 +98,7 @@ async fn json_is_all_there_is() {
     let leaf = certificate();
     let (_directory, path) = wrong_weight(port::free().port(), &leaf.cert, &leaf.key);
     let output = spooky(&["check", "--json", "--config", &path]).await;
-    let (code, out, err) = told(&output);
+    let (code, out, err) = result(&output);
     assert_eq!((code, err), (Some(1), ""));
     assert!(out.starts_with('[') && out.ends_with("]\n"), "{out}");
     for part in ["\"severity\"", "\"error\"", "\"line\"", "\"config_invalid\"", "upstream.api.backends[0].weight"] {
@@ -125,7 +123,7 @@ security: {{ privileges: {{ enabled: false, allow_root: true }} }}
     };
     let (_directory, path) = file(&text(&leaf.key));
     let output = spooky(&["check", "--config", &path]).await;
-    let (code, _, err) = told(&output);
+    let (code, _, err) = result(&output);
     assert_eq!(code, Some(0), "{err}");
     for (key, name, hint) in [
         ("upstream.api.route.path_prefix", "path_prefix", "/api/"),
@@ -141,7 +139,7 @@ security: {{ privileges: {{ enabled: false, allow_root: true }} }}
     std::fs::write(&encrypted, block).unwrap();
     let (_directory, path) = file(&text(&encrypted));
     let output = spooky(&["check", "--config", &path]).await;
-    let (code, _, err) = told(&output);
+    let (code, _, err) = result(&output);
     let key = encrypted.display();
     let told = format!(
         "Failed to load key '{key}': the key is encrypted\n    hint: write it without a pass phrase: openssl pkey -in '{key}'"
@@ -165,15 +163,15 @@ security: {{ privileges: {{ enabled: false, allow_root: true }} }}
     };
     let (_directory, path) = file(&text(&leaf.cert));
     let output = spooky(&["check", "--config", &path]).await;
-    let (code, out, err) = told(&output);
+    let (code, out, err) = result(&output);
     assert_eq!((code, out), (Some(0), "Configuration validation passed successfully\n"), "{err}");
-    assert_eq!(told(&spooky(&["check", "--json", "--config", &path]).await).0, Some(0));
+    assert_eq!(result(&spooky(&["check", "--json", "--config", &path]).await).0, Some(0));
 
     let missing = leaf.dir().join("missing.pem");
     let (_directory, path) = file(&text(&missing));
     for arguments in [&["check", "--config", &path][..], &["--config", &path]] {
         let output = spooky(arguments).await;
-        let (code, out, err) = told(&output);
+        let (code, out, err) = result(&output);
         assert_eq!((code, out), (Some(1), ""), "{arguments:?}: {err}");
         let problem = format!("TLS certificate file does not exist: {}", missing.display());
         assert!(err.starts_with(&format!("{path}:1:")) && err.contains(&problem), "{arguments:?}: {err}");
@@ -189,10 +187,10 @@ async fn without_a_file_there_is_the_default_one_or_wrong_usage() {
     }
     let text = "no --config provided and default config '/etc/spooky/config.yaml' was not found.\n";
     for arguments in [&[][..], &["run"], &["check"], &["--check"]] {
-        assert_eq!(told(&spooky(arguments).await), (Some(2), "", text), "{arguments:?}");
+        assert_eq!(result(&spooky(arguments).await), (Some(2), "", text), "{arguments:?}");
     }
     let output = spooky(&["--no-such-option"]).await;
-    let (code, out, err) = told(&output);
+    let (code, out, err) = result(&output);
     assert_eq!((code, out), (Some(2), ""));
     assert!(err.contains("--no-such-option"), "{err}");
 }
@@ -202,7 +200,7 @@ async fn the_printing_commands_print() {
     let version = format!("spooky {}\n", env!("CARGO_PKG_VERSION"));
     let full = spooky(&["version"]).await;
     for argument in ["--version", "-V"] {
-        assert_eq!(told(&spooky(&[argument]).await), told(&full), "{argument}");
+        assert_eq!(result(&spooky(&[argument]).await), result(&full), "{argument}");
     }
     let (_directory, path) = file(
         "listen: { port: 4433, tls: { cert: c, key: k } }\nupstream: { api: { route: { path_prefix: / }, backends: [ { id: a, address: \"https://h:1\" } ] } }\n",
@@ -216,7 +214,7 @@ async fn the_printing_commands_print() {
         (&["--help"], "HTTP/3 edge reverse proxy", "demo"),
     ] {
         let output = spooky(arguments).await;
-        let (code, out, err) = told(&output);
+        let (code, out, err) = result(&output);
         assert_eq!((code, err), (Some(0), ""), "{arguments:?}");
         assert!(out.starts_with(start) && out.contains(part) && out.ends_with('\n'), "{arguments:?}: {out}");
     }
@@ -227,9 +225,9 @@ async fn a_check_beside_a_running_spooky_warns_of_its_port() {
     let proxy = Proxy::before(&["https://127.0.0.1:1".to_owned()]).await;
     let (_directory, path) = file(&proxy.settings.text());
     let output = spooky(&["check", "--config", &path]).await;
-    let (code, out, err) = told(&output);
+    let (code, out, err) = result(&output);
     assert_eq!((code, out), (Some(0), "Configuration validation passed successfully\n"), "{err}");
-    // Workers share their port; nobody else may.
+    // Workers share their port, but not with other processes.
     let busy = format!(": warning: listen.port: port {} on 127.0.0.1 is in use\n", proxy.settings.addr().port());
     assert_eq!(err.matches(&busy).count(), 1, "{err}");
 }
@@ -251,10 +249,10 @@ reload: {{ debounce_ms: 1s }}
     let loaded = spooky_config::load(Path::new(&path)).unwrap();
     let pending = loaded.not_in_effect();
     let output = spooky(&["check", "--config", &path]).await;
-    let (code, _, err) = told(&output);
+    let (code, _, err) = result(&output);
     assert_eq!(code, Some(0), "{err}");
     let json = spooky(&["check", "--json", "--config", &path]).await;
-    let (code, json, silent) = told(&json);
+    let (code, json, silent) = result(&json);
     assert_eq!((code, silent), (Some(0), ""));
     assert!(pending.iter().any(|key| key.path == "reload.debounce_ms"), "{pending:?}");
     for key in &pending {

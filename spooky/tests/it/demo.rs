@@ -1,4 +1,4 @@
-//! `spooky demo` as a person starts it.
+//! `spooky demo` as a process.
 
 use rustix::process::Signal;
 use rustls_pki_types::{CertificateDer, pem::PemObject};
@@ -11,7 +11,7 @@ fn demo(addr: SocketAddr) -> Program {
     Program::start(Path::new(SPOOKY), &["demo", "--port", &addr.port().to_string()])
 }
 
-/// A client that trusts the certificate in this file and no other.
+/// Creates a client that trusts only the certificate in this file.
 fn client(cert: &str) -> Client {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(CertificateDer::from_pem_file(cert).unwrap()).unwrap();
@@ -36,7 +36,7 @@ async fn it_shows_an_answer_serves_and_ends_on_ctrl_c() {
     let curl = demo.line("  curl --http3-only --cacert ").await;
     demo.line("Serving until Ctrl-C.").await;
 
-    // What the line says is true: this certificate, this address, this name.
+    // The certificate, address and name of the printed command work.
     let words: Vec<_> = curl.split_whitespace().collect();
     let [_, _, _, cert, "--resolve", resolve, url] = words[..] else { panic!("{curl}") };
     assert_eq!(resolve, format!("localhost:{}:127.0.0.1", addr.port()));

@@ -1,4 +1,4 @@
-//! Each request that was received ends once, and the counts that a worker logs when it stops say how.
+//! Each request ends exactly once, with the right counter in the line that a worker logs when it stops.
 
 use http::StatusCode;
 use spooky_testkit::client::frame::{self, kind};
@@ -18,7 +18,7 @@ fn head(method: &str, path: &str, more: &[(&str, &str)]) -> Vec<u8> {
     frame::headers(&head).to_vec()
 }
 
-/// A request that has reached the origin, which does not answer it.
+/// Sends a request that the origin receives and does not answer.
 async fn held(connection: &Connection, origin: &Origin, method: &str, path: &str) -> Request {
     let before = origin.journal().read(|record| record.requests.len());
     let request = connection.request(&head(method, path, &[]), method == "GET").await;
@@ -26,7 +26,7 @@ async fn held(connection: &Connection, origin: &Origin, method: &str, path: &str
     request
 }
 
-/// Whatever a backend answers below 500 is a success once it is delivered; nothing else is.
+/// Only a response below 500 that was delivered completely is a success.
 #[tokio::test]
 async fn what_is_answered_counts_as_success_or_failure() {
     let origin = Origin::h2c().await;
@@ -42,7 +42,7 @@ async fn what_is_answered_counts_as_success_or_failure() {
     .await;
     let connection = proxy.greeted().await;
     let (mut success, mut failure) = (0, 0);
-    // Refused before there is an exchange, some before there is a request: by the checks, the policy and the routes.
+    // Refused before there is an exchange: by the request checks, the policy and the routes.
     for (bytes, statuses) in [
         (head("GET", "/", &[]), &["200"][..]),
         (head("GET", "/status/404", &[]), &["404"]),
@@ -53,7 +53,7 @@ async fn what_is_answered_counts_as_success_or_failure() {
         (head("TRACE", "/", &[]), &["405"]),
         (head("GET", "/dead", &[]), &["502"]),
         (head("GET", "/bytes/2000", &[]), &["503"]),
-        // Cut off, or refused by a reset.
+        // Cut off, or reset.
         (head("GET", "/chunks/2000", &[]), &[]),
         (head("GET", "/", &[("x", "a\0b")]), &[]),
         (head("GET", "/", &[("content-length", "5")]), &[]),
@@ -65,11 +65,11 @@ async fn what_is_answered_counts_as_success_or_failure() {
             _ => failure += 1,
         }
     }
-    // Reset by the backend, perhaps before its head was passed on.
+    // Reset by the backend, possibly before the head was forwarded.
     let broken = connection.request(&head("GET", "/abort/10", &[]), true).await.answer().await;
     assert_eq!(broken.map_or("502".to_owned(), |answer| answer.statuses().join(" ")), "502");
     failure += 1;
-    // Uploads that are refused, and one that contradicts its length.
+    // Refused uploads, and one that does not match its content-length.
     for (bytes, body, status) in [
         (head("POST", "/digest", &[("content-length", "101")]), 0, "413"),
         (head("POST", "/digest", &[]), 101, "413"),
@@ -82,7 +82,7 @@ async fn what_is_answered_counts_as_success_or_failure() {
         assert_eq!(answer.ok().map(|answer| answer.statuses().join(" ")).unwrap_or_default(), status);
         failure += 1;
     }
-    // An upload that the backend does not wait for.
+    // The backend answers before the end of the upload.
     let mut early = connection.request(&head("POST", "/early", &[]), false).await;
     assert_eq!(early.answer().await.unwrap().statuses(), ["200"]);
     drop(early);
@@ -90,7 +90,7 @@ async fn what_is_answered_counts_as_success_or_failure() {
     assert_eq!(counts, RequestCounts { total: success + 1 + failure, success: success + 1, failure, cancelled: 0 });
 }
 
-/// In every phase in which a client can go away, and by each way in which it can.
+/// The client cancels in every phase and in every way.
 #[tokio::test]
 async fn what_the_client_ends_counts_as_cancelled() {
     let origin = Origin::h2c().await;
@@ -100,7 +100,7 @@ async fn what_the_client_ends_counts_as_cancelled() {
     })
     .await;
     let connection = proxy.greeted().await;
-    // Before the answer, while it comes, and while the upload goes on.
+    // Before the response, during the response, and during the upload.
     held(&connection, &origin, "GET", "/hold").await.frames.stop(H3_REQUEST_CANCELLED);
     origin.journal().until("the first to be cancelled", |record| record.cancelled == 1).await;
     let mut streaming = held(&connection, &origin, "GET", "/stall/10").await;
@@ -113,7 +113,7 @@ async fn what_the_client_ends_counts_as_cancelled() {
         (answer.statuses() == ["200"]).then_some(())
     })
     .await;
-    // In the queue: a second one that waits is refused, so the first waits for sure.
+    // In the queue. The second waiting request is refused, which shows that the first is in the queue.
     let mut first = held(&connection, &origin, "GET", "/hold").await;
     let mut queued = connection.request(&head("GET", "/", &[]), true).await;
     let refused = connection.request(&head("GET", "/", &[]), true).await.answer().await.unwrap();
@@ -132,7 +132,7 @@ async fn what_the_client_ends_counts_as_cancelled() {
     assert_eq!((counts.total, counts.failure), (counts.success + counts.failure + 6, counts.failure), "{counts:?}");
 }
 
-/// In the queue until its wait is over, and with the drain.
+/// By the timeout of the queue, and by the drain.
 #[tokio::test]
 async fn what_waits_in_vain_counts_as_failure() {
     let origin = Origin::h2c().await;
@@ -157,8 +157,7 @@ async fn what_waits_in_vain_counts_as_failure() {
     assert_eq!(proxy.request_counts(), RequestCounts { total: 2, success: 0, failure: 2, cancelled: 0 });
 }
 
-/// The last bytes of a response leave after the backend has ended it; that the client's connection has taken them ends the
-/// request.
+/// A request ends when the client's connection has taken the last bytes, after the end of the backend's response.
 #[tokio::test]
 async fn a_response_that_is_read_late_ends_its_request() {
     let origin = Origin::h2c().await;
@@ -170,10 +169,10 @@ async fn a_response_that_is_read_late_ends_its_request() {
     })
     .await;
     let (reader, other) = (proxy.greeted().await, proxy.connect().await);
-    // More than the window of the client's stream, and little enough that all of it is with Spooky before it is read.
+    // More than the client's stream window, and small enough for Spooky to buffer all of it.
     let mut request = reader.request(&head("GET", "/bytes/1400000", &[]), true).await;
     origin.journal().until("the response to be sent", |record| record.completed == 1).await;
-    // Waits for the place at the backend, which is free once the backend's side has ended.
+    // Waits for the backend's capacity, which is free when the backend has ended its response.
     assert_eq!(other.get("/").await.unwrap().status, StatusCode::OK);
     assert_eq!(request.answer().await.unwrap().body.len(), 1_400_000);
     drop(other);

@@ -1,4 +1,4 @@
-//! What the process takes from its environment: levels of the log, and where TLS secrets may go.
+//! Environment variables: `RUST_LOG` and `SSLKEYLOGFILE`.
 
 use std::path::Path;
 
@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 use crate::proxy::{NAME, SPOOKY, certificates};
 
-/// Starts with this level in the file, these arguments and this one variable.
+/// Starts with a log level in the file, arguments, and one environment variable.
 fn start(files: &Files, level: &'static str, arguments: &[&str], variable: (&str, &str)) -> (Program, Settings) {
     let backends = ["http://127.0.0.1:9".to_owned()];
     let settings = Settings::new(files).level(level).upstream("all", "/", &backends);
@@ -32,7 +32,7 @@ async fn rust_log_overrides_the_level_of_the_file() {
     ] {
         let (mut program, _settings) = start(&files, level, &[], ("RUST_LOG", variable));
         program.line(line).await;
-        // Another test may have taken the port; either way the process ends.
+        // Another test may have taken the port.
         program.stop().await;
     }
 }
@@ -51,7 +51,7 @@ async fn tls_secrets_are_written_only_when_asked_for() {
             let found = || async { secrets(&log).contains("CLIENT_TRAFFIC_SECRET_0 ").then_some(()) };
             wait::until(wait::BOUND, "the secrets of the connection", found).await;
         } else {
-            // The handshake is over: secrets would have been written by now.
+            // The handshake is complete, so secrets would have been written.
             assert_eq!(secrets(&log), "");
         }
         drop(connection);

@@ -1,5 +1,4 @@
-//! Clients that cost more than they bring: what they send without use ends their connection or is dropped, and a normal
-//! client beside them loses nothing.
+//! Floods of useless frames and requests end their connection or are dropped; a normal client is not affected.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +12,7 @@ use tokio::net::UdpSocket;
 use crate::proxy::{NAME, Proxy};
 
 const EXCESSIVE_LOAD: Option<u64> = Some(0x107);
-/// More than a connection may waste.
+/// More than the limit per connection.
 const TOO_MANY: usize = 2000;
 
 async fn works(connection: &Connection) {
@@ -26,14 +25,14 @@ fn head(more: &[(&str, &str)]) -> bytes::Bytes {
     frame::headers(&fields)
 }
 
-/// Sends requests with these bytes, properly ended, until the connection is closed or `count` were sent.
+/// Sends complete requests with these bytes until the connection is closed or `count` were sent.
 async fn send(connection: &raw::Connection, bytes: &[u8], count: usize) {
     let sending = async {
         for _ in 0..count {
             let Ok((mut send, mut recv)) = connection.quic().open_bi().await else { break };
             let _ = send.write_all(bytes).await;
             let _ = send.finish();
-            // The answer, or the reset: it makes room for the next request.
+            // Wait for the answer or the reset, which frees the stream.
             let _ = recv.read_to_end(1 << 16).await;
         }
     };
@@ -100,7 +99,7 @@ async fn streams_that_do_not_say_in_time_what_they_are_are_stopped() {
     let proxy = Proxy::start(|settings| upstream(settings).performance("client_header_timeout_ms: 300ms")).await;
     let normal = proxy.connect().await;
     let attacker = proxy.greeted().await;
-    // Bytes on a later stream open all earlier ones of its kind, which then have none.
+    // Data on a stream also opens all earlier streams of its type, which have no data.
     let mut unis = Vec::new();
     let mut requests = Vec::new();
     for _ in 0..20 {

@@ -51,7 +51,7 @@ async fn uploads_arrive_whole() {
         let reply = connection.post("/echo", body.clone()).await.unwrap();
         assert_eq!(reply.body, body);
         assert_eq!(origin.journal().last().field("content-length"), Some(len.to_string().as_str()));
-        // Without content-length the request has none at the backend either.
+        // Without content-length, none is added.
         let reply = connection.send(request(Method::PUT, "/echo").body(body.clone()).unwrap()).await.unwrap();
         assert_eq!(reply.body, body);
         let seen = origin.journal().last();
@@ -75,7 +75,7 @@ async fn the_length_of_a_body_that_does_not_come_is_kept() {
     assert_eq!((reply.status.as_u16(), reply.field("content-length"), reply.field("etag")), (304, "777", "\"v1\""));
 }
 
-/// The head is all of such an answer; a backend that sends a body nevertheless is told to stop, and nobody else minds.
+/// Responses without a body: if the backend sends one anyway, the stream is reset and other streams are not affected.
 #[tokio::test]
 async fn a_body_where_there_is_none_is_dropped() {
     let cases = [("HEAD", "200"), ("HEAD", "404"), ("GET", "304"), ("GET", "204")];
@@ -118,7 +118,7 @@ async fn trailers_pass_in_both_directions() {
     }
 }
 
-/// Nor may they say what only heads may, or what a backend believes only from Spooky.
+/// Trailers must not contain fields that are allowed only in heads, or that backends trust only from Spooky.
 #[tokio::test]
 async fn trailers_carry_no_framing_and_no_identity() {
     let (_origin, proxy, _) = site().await;
@@ -208,7 +208,7 @@ async fn the_backend_learns_who_asked() {
     assert_eq!(all(&seen.fields, "via"), "1.0 before, 3.0 spooky");
 }
 
-/// All values of a field as one, the way a receiver may read them.
+/// Returns all values of a field, joined.
 fn all(fields: &[(String, String)], name: &str) -> String {
     let values = fields.iter().filter(|(found, _)| found == name).map(|(_, value)| value.as_str());
     values.collect::<Vec<_>>().join(", ")

@@ -1,4 +1,4 @@
-//! Errors of clients, on the stream or the connection, and unusual requests that are allowed
+//! Stream and connection errors of clients, and unusual but valid requests
 //! (docs/reference/behaviour.md#http3-errors, docs/reference/behaviour.md#request-checks).
 
 use bytes::BytesMut;
@@ -25,7 +25,7 @@ async fn works(connection: &raw::Connection, what: &str) {
     assert_eq!((answer.statuses(), answer.body.as_slice()), (vec!["200"], &b"hello"[..]), "after {what}");
 }
 
-/// A unidirectional stream: its type, then these bytes.
+/// Returns the bytes of a unidirectional stream: its type, then these parts.
 fn uni(kind: u64, parts: &[&[u8]]) -> BytesMut {
     let mut out = BytesMut::new();
     frame::put_varint(&mut out, kind);
@@ -240,7 +240,7 @@ async fn the_server_keeps_the_rules_of_its_own_streams() {
 
 #[tokio::test]
 async fn heads_over_the_limits_are_431_and_far_over_them_a_reset() {
-    // An origin without limits of its own.
+    // An origin without its own limits.
     let origin = Rogue::answering(answer(5)).await;
     let proxy = Proxy::before(&[origin.url()]).await;
     let connection = proxy.greeted().await;
@@ -372,7 +372,7 @@ async fn a_flood_of_empty_frames_ends_its_connection() {
     works(&witness, "floods on other connections").await;
 }
 
-/// 300 are below the bound, however they are cancelled.
+/// 300 cancelled requests are below the limit, however they are cancelled.
 #[tokio::test]
 async fn a_request_that_is_reset_and_stopped_is_cancelled_once() {
     let (origin, proxy) = site().await;
@@ -393,7 +393,7 @@ async fn a_request_that_is_reset_and_stopped_is_cancelled_once() {
     works(&connection, "what it cancelled").await;
 }
 
-/// Also before its head is complete.
+/// Cancellation before the head is complete.
 #[tokio::test]
 async fn a_cancelled_request_counts_once() {
     let (_origin, proxy) = site().await;
@@ -421,8 +421,7 @@ async fn a_cancelled_request_counts_once() {
     }
 }
 
-/// What comes with the fault that ends a connection is not begun: nobody could be told how it ends, and it would hold its
-/// permit for ever.
+/// Requests that arrive together with a connection error are not started: they would never end and keep their permits.
 #[tokio::test]
 async fn nothing_begins_on_a_connection_that_is_being_closed() {
     let origin = Origin::h2c().await;
@@ -433,7 +432,7 @@ async fn nothing_begins_on_a_connection_that_is_being_closed() {
     for _ in 0..3 {
         let connection = proxy.greeted().await;
         works(&connection, "the greeting").await;
-        // Written without a pause, so that all of it comes in one datagram.
+        // Written at once, so that it is sent in one datagram.
         let mut open = Vec::new();
         for at in 0..8 {
             let (mut send, recv) = connection.quic().open_bi().await.unwrap();
@@ -451,7 +450,7 @@ async fn nothing_begins_on_a_connection_that_is_being_closed() {
 async fn a_stream_of_an_unknown_type_is_stopped() {
     let (_origin, proxy) = site().await;
     let connection = proxy.greeted().await;
-    // More of them than are remembered at once.
+    // More than are tracked at the same time.
     for number in 0..100 {
         let mut unknown = connection.open_uni().await;
         let _ = unknown.write_all(&uni(0x1f * number + 0x21, &[b"whatever"])).await;

@@ -1,4 +1,4 @@
-//! Backends that fall and rise: probes, requests that go on meanwhile, a gradual return; and the door for connections
+//! Active health checks, recovery with slow start, and limits on client connections
 //! (docs/reference/behaviour.md#health, docs/reference/behaviour.md#client-connections).
 
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use spooky_testkit::rogue::{Fault, Rogue};
 use spooky_testkit::{port, wait};
 use tokio::task::JoinSet;
 
-use crate::door::Door;
 use crate::proxy::{NAME, Proxy};
+use crate::relay::Relay;
 
 /// Adds a health check to every backend.
 pub(crate) fn probed(text: &str, check: &str) -> String {
@@ -72,9 +72,9 @@ async fn a_backend_that_dies_under_load_costs_no_idempotent_request_and_returns_
     const CLIENTS: usize = 8;
     let origins = [Origin::h2c().await, Origin::h2c().await, Origin::h2c().await];
     let ports = [port::free(), port::free(), port::free()];
-    let mut doors = Vec::new();
+    let mut relays = Vec::new();
     for (at, origin) in ports.iter().zip(&origins) {
-        doors.push(Door::open(*at, origin.addr()).await);
+        relays.push(Relay::open(*at, origin.addr()).await);
     }
     let backends: Vec<_> = ports.iter().map(|at| format!("http://{at}")).collect();
     let proxy = Proxy::start_edited(
@@ -97,13 +97,13 @@ async fn a_backend_that_dies_under_load_costs_no_idempotent_request_and_returns_
     }
     let served = |number: usize| origins[number].journal().read(|record| record.requests.len());
     origins[2].journal().until("load on all", |record| record.requests.len() > 300).await;
-    doors.remove(2).close().await;
+    relays.remove(2).close().await;
     let down = format!("Backend {} became unhealthy", backends[2]);
     proxy.logged(&down, 1).await;
     let before = served(0);
     origins[0].journal().until("load on the others", |record| record.requests.len() > before + 300).await;
     let (first, third) = (served(0), served(2));
-    let _door = Door::open(ports[2], origins[2].addr()).await;
+    let _relay = Relay::open(ports[2], origins[2].addr()).await;
     proxy.logged(&format!("Backend {} became healthy", backends[2]), 1).await;
     origins[2].journal().until("its share", |record| record.requests.len() > third + 40).await;
     stop.store(true, SeqCst);
@@ -121,18 +121,18 @@ async fn connections_beyond_the_caps_are_refused_and_a_burst_is_slowed_down() {
         let mut kept = Vec::new();
         for _ in 0..allowed {
             let connection = proxy.connect().await;
-            // Its place is taken when the server too has seen the end of the handshake.
+            // The connection is counted when the server has completed the handshake.
             assert_eq!(connection.get("/").await.unwrap().text(), "hello");
             kept.push(connection);
         }
         let refused = proxy.client().dial(proxy.settings.addr(), NAME).await.unwrap_err();
-        // CONNECTION_REFUSED, RFC 9000 20.1.
+        // CONNECTION_REFUSED (RFC 9000 section 20.1).
         assert!(refused.to_string().contains("refused"), "{limits}: {refused}");
         for connection in &kept {
             assert_eq!(connection.get("/").await.unwrap().text(), "hello");
         }
     }
-    // An empty bucket answers nothing; the client's own retransmission gets in once there is a token again.
+    // With an empty bucket nothing is answered. The client's retransmission succeeds when there is a token.
     let rate = "new_connections_per_sec: 2\nnew_connections_burst: 1";
     let proxy = Proxy::start(|settings| settings.upstream("all", "/", &[origin.url()]).performance(rate)).await;
     for _ in 0..3 {

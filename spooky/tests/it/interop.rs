@@ -1,6 +1,6 @@
-//! Programs of other people on either side: nghttpd and nginx as origins, aioquic as a client.
+//! Interoperability: nghttpd and nginx as origins, aioquic as a client.
 //!
-//! A program that is missing skips its test loudly outside CI and fails it there.
+//! If a program is missing, its test fails in CI, and elsewhere prints that it is skipped.
 
 use std::path::{Path, PathBuf};
 
@@ -74,7 +74,7 @@ async fn nginx_as_origin_that_retires_its_connections() {
     wait::within_time(LONG, "all clients", clients.join_all()).await;
 }
 
-/// Runs the aioquic client on a page of the proxy; gives what it reports of each answer.
+/// Runs the aioquic client. Returns its report of each response.
 async fn aioquic(python: &Path, proxy: &Proxy, path: &str, more: &[&str]) -> Vec<Value> {
     let ca = tempfile_of(proxy);
     let script = program::aioquic_client();
@@ -88,7 +88,7 @@ async fn aioquic(python: &Path, proxy: &Proxy, path: &str, more: &[&str]) -> Vec
     lines.iter().map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))).collect()
 }
 
-/// The authority of the proxy as a file.
+/// The CA certificate of the proxy in a file.
 struct AuthorityFile {
     path: PathBuf,
     _files: Files,

@@ -1,4 +1,4 @@
-//! Start and stop: what is bound when, what a signal does, the exit status (docs/reference/behaviour.md#life-cycle).
+//! Start and stop: binding, signals, exit status (docs/reference/behaviour.md#life-cycle).
 
 use std::net::UdpSocket;
 use std::time::Duration;
@@ -31,7 +31,7 @@ async fn sigterm_finishes_what_has_begun_and_takes_nothing_new() {
         proxy.client().dial(proxy.settings.addr(), NAME).await.err()
     });
     refused.await;
-    // A second worker's thread may still let a request in before it knows; after GOAWAY none is taken.
+    // Requests may still be accepted until the worker sees the drain; after GOAWAY they are refused.
     let late = wait::until(wait::BOUND, "GOAWAY", || async { connection.get("/").await.err() }).await;
     assert!(matches!(late, Failure::GoingAway | Failure::Stream(0x10b)), "{late:?}");
     origin.open_gate();
@@ -52,7 +52,7 @@ async fn sigint_stops_like_sigterm() {
     proxy.program.line("Spooky shutdown complete").await;
 }
 
-/// Registered for late, a signal during the start would kill the process: no exit status, nothing drained.
+/// Without early registration, a signal during the start would kill the process without a drain.
 #[tokio::test]
 async fn a_signal_during_the_start_stops_like_any_other() {
     let (_authority, files) = certificates();
@@ -113,7 +113,7 @@ async fn connections_of_two_workers_all_work() {
     assert_eq!(proxy.count("Data-plane workers=2"), 1);
     let mut clients = JoinSet::new();
     for number in 0..40u64 {
-        // A socket of its own, so that the kernel spreads them.
+        // Each has its own socket, so that the kernel distributes them.
         let connection = proxy.connect().await;
         clients.spawn(async move {
             for count in 0..10 {
@@ -130,10 +130,10 @@ async fn connections_of_two_workers_all_work() {
     proxy.stop().await;
 }
 
-/// Settings whose port is in use, by the socket.
+/// Returns settings with a port in use, and the socket that uses it.
 fn occupied(files: &Files) -> (Settings, UdpSocket) {
     let tries = std::iter::repeat_with(|| Settings::new(files)).take(20);
-    // Another test may be handed the free port first.
+    // Another test may get the free port first.
     let mut found = tries.filter_map(|settings| UdpSocket::bind(settings.addr()).ok().map(|socket| (settings, socket)));
     let (settings, socket) = found.next().expect("a port that stays free");
     (settings.upstream("all", "/", &["http://127.0.0.1:1".to_owned()]), socket)
@@ -142,7 +142,7 @@ fn occupied(files: &Files) -> (Settings, UdpSocket) {
 #[tokio::test]
 async fn a_bad_file_is_reported_with_its_place_and_nothing_is_bound() {
     let (_authority, files) = certificates();
-    // Were it bound before it is checked, this socket would be what is complained of.
+    // If the port were bound before the check, the error would be about this socket.
     let (settings, _taken) = occupied(&files);
     let path = settings.write(&files);
     let cases = [
@@ -195,7 +195,7 @@ async fn a_port_in_use_ends_the_start() {
     }
 }
 
-/// The sockets of a running instance share their port among themselves, and with nobody else.
+/// The workers of a process share a port, other processes cannot bind it.
 #[tokio::test]
 async fn a_second_instance_on_the_same_port_ends_at_its_start_and_takes_nothing() {
     let origin = Origin::h2c().await;
@@ -220,7 +220,7 @@ async fn a_second_instance_on_the_same_port_ends_at_its_start_and_takes_nothing(
     }
 }
 
-/// Descriptors that are enough for the start, but not for the worker, stand in for any shortage that passes.
+/// A temporary lack of resources, simulated by a limit on file descriptors that lets the start succeed, but not the worker.
 #[tokio::test]
 async fn a_worker_that_cannot_start_is_tried_again_until_it_can() {
     let origin = Origin::h2c().await;
@@ -305,7 +305,7 @@ async fn an_idle_proxy_sleeps() {
         let fields: Vec<_> = stat.rsplit(')').next().unwrap().split_whitespace().map(str::to_owned).collect();
         fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
     };
-    // This one measures a span of time: a loop that never sleeps would take about a hundred ticks of it.
+    // Measures CPU time over a period: a busy loop would use about a hundred ticks.
     let before = ticks();
     let _ = tokio::time::timeout(Duration::from_secs(1), std::future::pending::<()>()).await;
     let used = ticks() - before;

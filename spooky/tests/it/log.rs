@@ -1,4 +1,4 @@
-//! What an operator reads in the log about requests and backends, and what clients cannot do to it.
+//! Log messages about requests and backends, and their protection against clients.
 
 use spooky_testkit::{certs::Authority, origin::Origin, port, wait};
 use tokio::{
@@ -39,7 +39,7 @@ async fn at_haunt_each_request_tells_its_way_and_at_info_none_does() {
             "No route found for path: /elsewhere (host: Some(\"localhost\"))".to_owned(),
             "Answered by Spooky: status=404 reason=\"no route\" request_id=".to_owned(),
         ];
-        // At info: by the time the process has ended, whatever it wrote is here.
+        // At info. The process has ended, so the log is complete.
         if told {
             for line in &lines {
                 proxy.logged(line, 1).await;
@@ -96,7 +96,7 @@ async fn failures_of_backends_are_named_and_bounded() {
     let names = format!("backend={} upstream=slow id=b1", origin.url());
     proxy.logged(&format!("WARN spooky::exchange::log: Backend timeout {names} phase=response"), 1).await;
 
-    // Each of these makes one failure; the log has ten of them for every second that they take, at most.
+    // Each request causes one failure. At most ten per second are logged.
     let before = std::time::Instant::now();
     for _ in 0..200 {
         assert!(connection.get("/dead").await.unwrap().status.is_server_error());
@@ -107,7 +107,7 @@ async fn failures_of_backends_are_named_and_bounded() {
     proxy.stop().await;
 }
 
-/// An HTTP/1 server, which takes the preface of HTTP/2 for a bad request.
+/// Starts an HTTP/1 server, which answers the HTTP/2 preface with 400.
 async fn http1() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
@@ -117,7 +117,7 @@ async fn http1() -> String {
                 let mut request = [0; 16];
                 if stream.read_exact(&mut request).await.is_ok() {
                     let _gone = stream.write_all(b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\n\r\n").await;
-                    // The answer must not be lost in a reset because of what was not read.
+                    // Unread data would turn the close into a reset, which could lose the answer.
                     let _gone = stream.shutdown().await;
                     let _gone = tokio::io::copy(&mut stream, &mut tokio::io::sink()).await;
                 }

@@ -1,6 +1,4 @@
-//! The integration tests: the real program, driven from outside by peers that share no code with it.
-//!
-//! Every test starts its own process on a port of the kernel's choice and ends it; `proxy` is what most of them share.
+//! The integration tests: each starts the real program and tests it with peers that share no code with it.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -17,7 +15,6 @@ mod balance;
 mod blame;
 mod cli;
 mod demo;
-mod door;
 mod endings;
 mod environment;
 mod flood;
@@ -33,6 +30,7 @@ mod overload;
 mod policy;
 mod privileges;
 mod proxy;
+mod relay;
 mod reload;
 mod route;
 mod slow;

@@ -1,5 +1,5 @@
-//! What clients can make the process hold: answers that are never acknowledged, bytes that come one in a datagram, heads
-//! that nobody takes. Each with another client, which loses nothing.
+//! Bounds of memory: unacknowledged responses, bodies with one byte per datagram, large heads. A normal client is not affected
+//! in any of these cases.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::proxy::{LONG, NAME, Proxy};
 const LARGE: &str = "max_request_body_bytes: 1GiB\nmax_response_body_bytes: 1GiB";
 const OTHER: u64 = 5_000_000;
 
-/// A body without end that counts what was taken of it.
+/// An endless body that counts the bytes that were taken.
 struct Counted(PatternBody, Arc<AtomicU64>);
 
 impl HttpBody for Counted {
@@ -39,7 +39,7 @@ impl HttpBody for Counted {
     }
 }
 
-/// An origin with a body of `OTHER` bytes everywhere, and at `/endless` one whose bytes are counted.
+/// Starts an origin with an endless, counted body at `/endless`, and `OTHER` bytes elsewhere.
 async fn endless() -> (Origin, Arc<AtomicU64>) {
     let taken = Arc::new(AtomicU64::new(0));
     let counter = taken.clone();
@@ -86,12 +86,12 @@ async fn clients_that_vanish_in_a_download_cost_a_small_window_and_are_closed() 
     drop(link);
     let whole = other.get("/").await.unwrap();
     assert_eq!(sha256(&whole.body), Pattern::sha256(OTHER, OTHER));
-    // What has reached the clients and was not read, what waits for them, and what the origin and the kernel hold.
+    // Bytes buffered by the clients, by Spooky, by the origin and by the kernel.
     let offered = taken.load(Ordering::Relaxed) - read.load(Ordering::Relaxed);
     assert!(offered < VANISH as u64 * (3 << 20), "the origin got rid of {offered} bytes");
     let grown = proxy.resident_bytes().saturating_sub(before);
     assert!(grown < VANISH as u64 * (2 << 20), "memory grew by {grown} bytes");
-    // The connections are closed, although nobody is there to hear it, and the backend with them.
+    // The connections of the vanished clients are closed, and their backend streams are reset.
     origin.journal().until("the end of all downloads", |record| record.cancelled == VANISH).await;
     gone.shutdown().await;
     assert_eq!(other.get("/").await.unwrap().body.len() as u64, OTHER, "the other goes on");
@@ -124,7 +124,7 @@ async fn no_huge_pages_keep_freed_memory() {
     assert_eq!(huge.split_whitespace().nth(1), Some("0"), "{maps}");
 }
 
-/// A connection whose datagrams are all filled up with padding.
+/// Opens a connection that pads all datagrams.
 async fn padding(proxy: &Proxy) -> raw::Connection {
     let client = Client::tuned(&proxy.authority, |transport| {
         transport.pad_to_mtu(true);
@@ -139,7 +139,7 @@ fn post(path: &str) -> Bytes {
     frame::headers(&head)
 }
 
-/// Sends so many bytes of body, each in a DATA frame and a datagram of its own.
+/// Sends body bytes, each in its own DATA frame and datagram.
 async fn trickle(connection: &raw::Connection, request: &mut raw::Request, bytes: usize) {
     let datagrams = || connection.quic().stats().udp_tx.datagrams;
     for _ in 0..bytes {
@@ -157,12 +157,12 @@ async fn trickle(connection: &raw::Connection, request: &mut raw::Request, bytes
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_byte_in_a_datagram_costs_a_byte() {
     const BYTES: usize = 8_000;
-    /// Between them the normal client shows that it lives.
+    /// Between the parts, the normal client sends requests.
     const PARTS: usize = 8;
     let origin = Origin::h2c().await;
-    // It takes the body and does not answer before its end: what came is kept for another attempt.
+    // The origin answers after the end of the body, so the body is kept for a retry.
     let patient = Rogue::start(Fault::Script(Script { after_request: true, ..answer(5).into() })).await;
-    // On a busy machine a datagram for each byte is slower than the minimum rate.
+    // On a busy machine, one datagram per byte is slower than the minimum rate.
     let proxy = Proxy::start(|settings| {
         settings
             .upstream("patient", "/patient", &[patient.url()])
@@ -212,7 +212,7 @@ async fn padding_is_charged_to_nobody() {
         stuck.push(request);
     }
     rogue.journal().until("all requests", |record| record.requests.len() > STREAMS).await;
-    // 1 200 bytes of bodies wait, in more than a megabyte of datagrams: there is room for the upload of another.
+    // 1200 body bytes have arrived in more than a megabyte of datagrams. Another upload must still fit in the budget.
     let sent = connection.quic().stats().udp_tx.bytes;
     assert!(sent > 1_200_000, "{sent} bytes of datagrams: they are not padded");
     let other = proxy.connect().await;
@@ -237,7 +237,7 @@ async fn interim_heads_that_the_client_does_not_take_are_bounded() {
         settings.upstream("all", "/", &[rogue.url()]).performance("stream_buffer_bytes: 64KiB")
     })
     .await;
-    // The client takes 10 000 bytes of the stream, and no more until it is asked to.
+    // The client grants 10 000 bytes of credit until it reads.
     let client = Client::tuned(&proxy.authority, |transport| {
         transport.stream_receive_window(10_000_u32.into());
     });
@@ -277,7 +277,7 @@ async fn an_interim_head_always_fits_and_a_100_is_never_lost() {
     let connection = client.connect_raw(proxy.settings.addr(), NAME).await;
     connection.send_settings().await;
     let mut request = connection.request(&frame::get("/"), true).await;
-    // The client reads nothing before all heads have come: a part of the first waits, and the others find no room.
+    // The client does not read before all heads have arrived: a part of the first waits, the others exceed the limit.
     proxy.logged("Upstream all status 200", 1).await;
     proxy.logged("Interim response 103 dropped", 1).await;
     proxy.logged("Interim response 100 sent without its fields", 1).await;
@@ -304,7 +304,7 @@ async fn heads_of_very_many_short_fields_cost_what_they_carry() {
     let other = proxy.connect().await;
     assert_eq!(other.get("/").await.unwrap().text(), "hello");
     let (mut connections, mut requests, mut costs) = (Vec::new(), Vec::new(), Vec::new());
-    // The same with one such field: connections and streams have a cost of their own.
+    // Compared with one such field, since connections and streams also use memory.
     for times in [1, 2500] {
         let (seen, before) = (origin.journal().now().requests.len(), proxy.resident_bytes());
         for _ in 0..CONNECTIONS {
@@ -319,7 +319,7 @@ async fn heads_of_very_many_short_fields_cost_what_they_carry() {
         costs.push(proxy.resident_bytes().saturating_sub(before));
     }
     println!("bytes with one field and with many: {costs:?}");
-    // Each head had reserved 48 KiB and more while it was read: 14 MiB would be held. What the allocator keeps varies.
+    // Each head reserves at least 48 KiB while it is parsed, 14 MiB in total. The allocator's overhead varies.
     assert!(costs[1] < costs[0] + (9 << 20), "{costs:?}");
     assert_eq!(other.get("/").await.unwrap().text(), "hello");
     origin.open_gate();

@@ -1,5 +1,5 @@
-//! Rules on messages, as each side sees them on the wire: what a client may say, what a backend accepts, and what must not
-//! reach the other side. What a client does wrong is never a fault of a backend.
+//! Rules for messages on the wire: invalid messages are not forwarded, and an error of a client is never counted as a fault of
+//! a backend.
 
 use http::Request;
 use spooky_testkit::client::frame::{self, kind};
@@ -10,7 +10,7 @@ use spooky_testkit::rogue::{Fault, On, Rogue, Script, Step, answer, fields, flag
 use crate::proxy::Proxy;
 
 const H3_MESSAGE_ERROR: u64 = 0x10e;
-/// More failures than a backend may have in a row.
+/// More than the failure threshold of a backend.
 const MANY: usize = 8;
 
 type Lines<'a> = Vec<(&'a str, &'a str)>;
@@ -21,13 +21,13 @@ fn head<'a>(path: &'a str, more: &[(&'a str, &'a str)]) -> Lines<'a> {
     lines
 }
 
-/// The first value of a field in the section at `at`.
+/// Returns the first value of a field in section `at`.
 fn value<'a>(answer: &'a Answer, at: usize, name: &str) -> Option<&'a str> {
     answer.sections[at].iter().find(|(found, _)| found == name).map(|(_, value)| value.as_str())
 }
 
-/// A client that sends what backends answer by a reset of the stream or the connection costs nobody else anything: nothing
-/// of it reaches the backend, whose one connection carries the upload of another client all the while.
+/// Requests to which backends would respond with a stream or connection error are not forwarded: the single backend
+/// connection carries the upload of another client all the time.
 #[tokio::test]
 async fn what_backends_reset_is_refused_before_them() {
     let origin = Origin::h2c().await;
@@ -70,14 +70,14 @@ fn limited(limit: u32) -> Fault {
     Fault::Script(script)
 }
 
-/// The head as sent to the backend counts, with all that Spooky adds to it; the same holds for trailers.
+/// The size of the head as sent to the backend counts, including fields added by Spooky; likewise for trailers.
 #[tokio::test]
 async fn the_backends_limit_on_header_lists_is_obeyed() {
     let rogue = Rogue::start(limited(2000)).await;
     let proxy = Proxy::before(&[rogue.url()]).await;
     let (attacker, normal) = (proxy.greeted().await, proxy.connect().await);
     let large = "v".repeat(1500);
-    // The first one waits for the connection, the others find it open.
+    // The first request waits for the connection, for the others it is open.
     for round in 0..MANY {
         let bytes = frame::headers(&head("/", &[("x-large", &large)]));
         let answer = attacker.request(&bytes, true).await.answer().await.unwrap();
@@ -103,7 +103,7 @@ async fn the_backends_limit_on_header_lists_is_obeyed() {
     assert_eq!(proxy.count("became unhealthy"), 0);
 }
 
-/// What hyper announces is 16 KiB, which a head that Spooky lets pass exceeds with 32 bytes for each field.
+/// hyper announces 16 KiB. A head within Spooky's limit exceeds that, counted with 32 bytes per field.
 #[tokio::test]
 async fn a_real_backends_limit_on_header_lists_is_obeyed() {
     let origin = Origin::h2c().await;
@@ -127,7 +127,7 @@ async fn tunnels(answer: Vec<Step>) -> (Rogue, Proxy) {
     (rogue, proxy)
 }
 
-/// A length there would frame the first bytes of the tunnel, and let the far end write frames of HTTP/3 after them.
+/// A content-length would frame the first bytes of the tunnel, and let the backend inject HTTP/3 frames after them.
 #[tokio::test]
 async fn a_tunnel_has_no_length_and_no_trailers() {
     let ok = Step::Head(fields(&[(":status", "200"), ("content-length", "3"), ("x-from", "rogue")]), false);
@@ -145,7 +145,7 @@ async fn a_tunnel_has_no_length_and_no_trailers() {
     assert_eq!((record.requests[0].method.as_str(), record.requests[0].count("content-length")), ("CONNECT", 0));
 }
 
-/// The refusal of a tunnel is an ordinary response.
+/// A non-2xx response to CONNECT is an ordinary response.
 #[tokio::test]
 async fn a_refused_tunnel_keeps_its_length() {
     let refused = Step::Head(fields(&[(":status", "403"), ("content-length", "3")]), false);
@@ -157,7 +157,7 @@ async fn a_refused_tunnel_keeps_its_length() {
     assert_eq!(answer.body, b"rrr");
 }
 
-/// RFC 9114 4.4: nothing but DATA follows the head of CONNECT.
+/// Only DATA may follow the head of CONNECT (RFC 9114 section 4.4).
 #[tokio::test]
 async fn headers_in_a_tunnel_end_the_connection() {
     let (_rogue, proxy) = tunnels(vec![Step::Head(fields(&[(":status", "200")]), false)]).await;
@@ -169,7 +169,7 @@ async fn headers_in_a_tunnel_end_the_connection() {
     assert_eq!(connection.closed().await, Some(0x105), "H3_FRAME_UNEXPECTED");
 }
 
-/// Clients take the length of a response that has no body for that of the next thing on the stream, or give up.
+/// Clients may misread a content-length on a response without a body.
 #[tokio::test]
 async fn interim_and_204_responses_have_no_length() {
     let early = Step::Head(fields(&[(":status", "103"), ("content-length", "7"), ("link", "</a>")]), false);
@@ -185,7 +185,7 @@ async fn interim_and_204_responses_have_no_length() {
 #[tokio::test]
 async fn trailers_of_which_nothing_is_left_are_a_plain_end() {
     let ends = [
-        // An empty section, and one of fields that go no further.
+        // An empty section, and one whose fields are all removed.
         Step::Frame(h2::HEADERS, flag::END_HEADERS | flag::END_STREAM, On::Stream, bytes::Bytes::new()),
         Step::Head(fields(&[("trailer", "x"), ("content-length", "5"), ("alt-svc", "h3=\":1\"")]), true),
     ];
@@ -225,7 +225,7 @@ async fn a_response_may_have_as_many_fields_as_fit() {
     let count = answer.sections[0].iter().filter(|(name, _)| name == "x").count();
     assert_eq!((answer.statuses(), count), (vec!["200"], 1800));
 
-    // 2000 times 34 bytes are more than 64 KiB. What a client asks for decides that: the backend is not to blame.
+    // 2000 fields of 34 bytes exceed 64 KiB. The client can cause that, so it is not a fault of the backend.
     let rogue = Rogue::answering(vec![with(2000)]).await;
     let proxy = Proxy::before(&[rogue.url()]).await;
     let connection = proxy.greeted().await;
@@ -271,7 +271,7 @@ async fn an_empty_port_is_none() {
     }
 }
 
-/// Backends that make variables of fields cannot tell `x_forwarded_for` from `x-forwarded-for`.
+/// CGI-style backends cannot distinguish `x_forwarded_for` from `x-forwarded-for`.
 #[tokio::test]
 async fn aliases_of_what_spooky_says_stay_behind() {
     let origin = Origin::h2c().await;

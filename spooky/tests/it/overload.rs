@@ -1,4 +1,4 @@
-//! Twice the load that a backend can serve: it serves what it can, the rest is refused
+//! Twice the load that a backend can serve: the backend works at its capacity, the rest is refused
 //! (docs/reference/behaviour.md#admission, docs/reference/behaviour.md#overload-refusals).
 
 use http::StatusCode;
@@ -16,7 +16,7 @@ const SERVICE: Duration = Duration::from_millis(20);
 const PLACES: usize = 8;
 const RUN: Duration = Duration::from_secs(2);
 
-/// Requests served in a second by a loop in which each place of the backend always has one.
+/// Measures the requests per second with the backend's limit in flight all the time.
 async fn capacity(connections: &[Connection]) -> f64 {
     let (start, mut clients) = (Instant::now(), JoinSet::new());
     for connection in connections {
@@ -33,7 +33,7 @@ async fn capacity(connections: &[Connection]) -> f64 {
     f64::from(clients.join_all().await.into_iter().sum::<u32>()) / start.elapsed().as_secs_f64()
 }
 
-/// Compares rates of one run with each other, not with the clock: a slow machine slows both.
+/// Compares two rates of one run, because a slow machine slows both.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn twice_the_load_leaves_the_goodput_and_refuses_the_rest_in_words() {
     let origin = Origin::with(handle(|_| async {
@@ -56,7 +56,7 @@ async fn twice_the_load_leaves_the_goodput_and_refuses_the_rest_in_words() {
     let (start, mut requests) = (Instant::now(), JoinSet::new());
     let mut offered = 0_u32;
     while start.elapsed() < RUN {
-        // Whatever this loop is late for it sends at once: the rate holds.
+        // Catches up when late, so the average rate is correct.
         if f64::from(offered) > start.elapsed().as_secs_f64() * capacity * 2.0 {
             tokio::time::sleep(Duration::from_millis(1)).await;
             continue;

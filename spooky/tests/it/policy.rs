@@ -1,4 +1,4 @@
-//! Requests that the operator forbids, answered before any backend sees them, and CONNECT
+//! Requests forbidden by configuration, and CONNECT
 //! (docs/reference/behaviour.md#request-checks, docs/reference/behaviour.md#connect-and-grpc).
 
 use http::{Method, Request, StatusCode};
@@ -97,7 +97,7 @@ async fn connect_goes_where_the_lists_allow_and_nowhere_else() {
         assert_eq!((answer.statuses(), &*answer.body), (vec![status], text.as_bytes()), "{authority}");
     }
     assert_eq!(rogue.journal().now().connections, 0);
-    // The backend ends its direction first; the client's goes on until the client ends it.
+    // The backend ends its direction first; the client's direction stays open.
     let head = frame::headers(&[(":method", "CONNECT"), (":authority", "db.example:443")]);
     let mut tunnel = connection.request(&head, false).await;
     let answer = tunnel.answer().await.unwrap();

@@ -1,4 +1,4 @@
-//! Giving up root: who the process is while it serves, thread by thread, as the kernel says.
+//! Dropping root: user, group and capabilities of each thread, read from `/proc`.
 
 use std::{collections::BTreeMap, os::unix::fs::PermissionsExt, path::Path};
 
@@ -21,7 +21,7 @@ fn is_root() -> bool {
     is_root
 }
 
-/// What the kernel says of one thread.
+/// The credentials of one thread.
 struct Thread {
     name: String,
     status: BTreeMap<String, String>,
@@ -48,12 +48,12 @@ fn threads(program: &Program) -> Vec<Thread> {
     tasks.map(|task| read(&task.unwrap().path())).collect()
 }
 
-/// Two workers before this origin.
+/// Returns settings with two workers.
 fn settings(files: &Files, origin: &Origin, security: &str) -> Settings {
     Settings::new(files).workers(2).security(security).upstream("all", "/", &[origin.url()])
 }
 
-/// Starts, on a port that nobody took in the meantime, with what `prepare` makes of the command.
+/// Starts the program with a command changed by `prepare`. Retries if the port was taken.
 async fn start(files: &Files, settings: impl Fn() -> Settings, prepare: impl Fn(&mut Command)) -> (Program, Settings) {
     for _ in 0..5 {
         let settings = settings();
@@ -74,7 +74,7 @@ async fn start(files: &Files, settings: impl Fn() -> Settings, prepare: impl Fn(
     panic!("no port stayed free");
 }
 
-/// Files that only root can read, or everybody.
+/// Makes the files readable for everybody, or only for root.
 fn readable(files: &Files, by_all: bool) {
     let mode = |path: &Path, mode: u32| {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
@@ -163,7 +163,7 @@ async fn as_another_user_nothing_changes() {
     let origin = Origin::h2c().await;
     let (authority, files) = certificates();
     readable(&files, true);
-    // The build's directory may be closed to this user.
+    // This user may not have access to the build directory.
     let binary = files.dir().join("spooky");
     std::fs::copy(SPOOKY, &binary).unwrap();
     std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).unwrap();

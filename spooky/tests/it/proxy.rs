@@ -1,6 +1,4 @@
-//! The process under test with what a client needs to reach it.
-//!
-//! Owns the configuration's files and the process; a panic in any of its threads fails the test. Called by every theme.
+//! The process under test, its configuration and its certificates. A panic in one of its threads fails the test.
 
 use std::path::Path;
 use std::time::Duration;
@@ -12,16 +10,15 @@ use spooky_testkit::process::Program;
 use spooky_testkit::settings::Settings;
 use spooky_testkit::wait;
 
-/// The binary that this test run has built.
 pub(crate) const SPOOKY: &str = env!("CARGO_BIN_EXE_spooky");
-/// Ports that are tried: one may be taken between its choice and its use.
+/// Number of ports that are tried: another process may take a free port before it is bound.
 const ATTEMPTS: usize = 5;
-/// A timeout that no busy machine runs into, as the other defaults are; a test of a timeout sets its upstream's own.
+/// A timeout that a busy machine does not reach. Tests of this timeout set it for their upstream.
 const PATIENCE: &str = "backend_connect_timeout_ms: 5s";
-/// What the certificate of the proxy is for.
+/// The host name of the proxy's certificate.
 pub(crate) const NAME: &str = "localhost";
 
-/// What a worker says of its requests when it stops.
+/// The counters that a worker logs when it stops.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct RequestCounts {
     pub(crate) total: u64,
@@ -30,22 +27,21 @@ pub(crate) struct RequestCounts {
     pub(crate) cancelled: u64,
 }
 
-/// A running Spooky.
 pub(crate) struct Proxy {
     pub(crate) program: Program,
     pub(crate) settings: Settings,
     pub(crate) authority: Authority,
-    /// The certificates and the configuration; they go away with the proxy.
+    /// The certificates and the configuration; removed on drop.
     files: Files,
 }
 
 impl Proxy {
-    /// Starts with the settings that `adjust` makes of the defaults, and awaits that it serves.
+    /// Starts with settings changed by `adjust`, and waits until it serves.
     pub(crate) async fn start(adjust: impl Fn(Settings) -> Settings) -> Self {
         Self::start_edited(adjust, |text| text).await
     }
 
-    /// As [`Proxy::start`], with a last word on the text of the file.
+    /// As [`Proxy::start`]; `edit` changes the text of the file.
     pub(crate) async fn start_edited(adjust: impl Fn(Settings) -> Settings, edit: impl Fn(String) -> String) -> Self {
         for _ in 0..ATTEMPTS {
             let (authority, files) = certificates();
@@ -60,39 +56,38 @@ impl Proxy {
         panic!("no port stayed free in {ATTEMPTS} attempts");
     }
 
-    /// Starts with one upstream for everything, with these backends.
+    /// Starts with one upstream for all paths, with these backends.
     pub(crate) async fn before(backends: &[String]) -> Self {
         Self::start(|settings| settings.upstream("all", "/", backends)).await
     }
 
-    /// A client that trusts the proxy.
+    /// Returns a client that trusts the proxy's certificate.
     pub(crate) fn client(&self) -> Client {
         Client::new(&self.authority)
     }
 
-    /// A connection that speaks HTTP/3.
+    /// Opens an HTTP/3 connection.
     pub(crate) async fn connect(&self) -> Connection {
         self.client().connect(self.settings.addr(), NAME).await
     }
 
-    /// A connection on which SETTINGS have been sent and all else is the test's.
+    /// Opens a raw connection and sends SETTINGS.
     pub(crate) async fn greeted(&self) -> raw::Connection {
         let connection = self.raw().await;
         connection.send_settings().await;
         connection
     }
 
-    /// A connection on which nothing has been sent.
+    /// Opens a raw connection.
     pub(crate) async fn raw(&self) -> raw::Connection {
         self.client().connect_raw(self.settings.addr(), NAME).await
     }
 
-    /// The process.
     pub(crate) fn pid(&self) -> u32 {
         self.program.pid()
     }
 
-    /// Memory of the process that is in RAM, bytes.
+    /// Returns the resident memory of the process, in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).expect("read the status");
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a VmRSS line");
@@ -100,43 +95,42 @@ impl Proxy {
         kib * 1024
     }
 
-    /// How many lines of the log contain `text`.
+    /// Returns the number of log lines that contain `text`.
     pub(crate) fn count(&self, text: &str) -> usize {
         self.program.output().lines().filter(|line| line.contains(text)).count()
     }
 
-    /// Awaits that so many lines of the log contain `text`, and finds no more of them.
+    /// Waits until `times` log lines contain `text`, and checks that there are no more.
     ///
-    /// What Spooky wrote before it answered may be read here after the answer, so a line is always awaited.
+    /// Tests must wait for a line: it may be read here after the answer that it precedes.
     pub(crate) async fn logged(&self, text: &str, times: usize) {
         wait::until(wait::BOUND, text, || async { (self.count(text) >= times).then_some(()) }).await;
         assert_eq!(self.count(text), times, "lines of the log with: {text}");
     }
 
-    /// Where its configuration file `spooky.yaml` and its certificates are.
+    /// Returns the directory of `spooky.yaml` and the certificates.
     pub(crate) fn dir(&self) -> &Path {
         self.files.dir()
     }
 
-    /// Replaces the text of its configuration file.
+    /// Replaces the configuration file.
     pub(crate) fn rewrite(&self, text: &str) {
         std::fs::write(self.files.dir().join("spooky.yaml"), text).expect("write the configuration");
     }
 
-    /// Reloads with this text, and awaits that it is in effect under this number.
+    /// Reloads with this text, and waits until the generation is in effect.
     pub(crate) async fn reload(&self, text: &str, generation: u64) {
         self.rewrite(text);
         self.program.signal(Signal::HUP);
         self.logged(&format!("Configuration reloaded (generation={generation})"), 1).await;
     }
 
-    /// Ends the process by SIGTERM and holds it to its promises: status 0, the last line says so, and every request has
-    /// ended once.
+    /// Stops the process with SIGTERM. Checks the exit status, the last log line, and that every request has ended once.
     pub(crate) async fn stop(mut self) {
         self.end().await;
     }
 
-    /// The same, once what a client has sent on its connection was taken; gives the counts.
+    /// As [`Proxy::stop`], after everything sent on a connection was received. Returns the counters.
     pub(crate) async fn stop_counted(mut self, connection: raw::Connection) -> RequestCounts {
         connection.quic().close(0x100u32.into(), b"done");
         self.end().await;
@@ -154,7 +148,7 @@ impl Proxy {
         }
     }
 
-    /// The sums of what its workers have logged when they stopped.
+    /// Returns the sums of the counters that the workers have logged.
     pub(crate) fn request_counts(&self) -> RequestCounts {
         let output = self.program.output();
         let lines: Vec<_> = output.lines().filter(|line| line.contains(": stopped, requests=")).collect();
@@ -186,7 +180,7 @@ impl Drop for Proxy {
     }
 }
 
-/// Whether the process serves; false if another test was handed its port in the meantime.
+/// Waits until the process serves. Returns false if another test has taken its port.
 async fn serves(program: &Program) -> bool {
     wait::until(wait::BOUND, "Spooky to serve", || async {
         let output = program.output();
@@ -197,17 +191,17 @@ async fn serves(program: &Program) -> bool {
     .await
 }
 
-/// An authority, and files with a leaf for the proxy.
+/// Creates a CA, and files with a certificate for the proxy.
 pub(crate) fn certificates() -> (Authority, Files) {
     let authority = Authority::new();
     let files = Files::write(&authority, &authority.issue(&[NAME, "127.0.0.1", "a.example", "b.example"]));
     (authority, files)
 }
 
-/// Runs the binary on a configuration file.
+/// Starts the binary with a configuration file.
 pub(crate) fn run(config: &Path) -> Program {
     Program::start(Path::new(SPOOKY), &["--config", config.to_str().expect("a path of text")])
 }
 
-/// Longer than anything here takes, also over a bad link on a busy machine.
+/// A timeout that no test reaches, even with packet loss on a busy machine.
 pub(crate) const LONG: Duration = Duration::from_secs(180);

@@ -1,4 +1,4 @@
-//! SIGHUP puts a new configuration into effect: what begins later follows it, what has begun does not notice.
+//! Reloads by SIGHUP: new requests use the new configuration, requests in progress keep the previous one.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -16,16 +16,16 @@ use spooky_testkit::{port, wait};
 
 use crate::proxy::{NAME, Proxy};
 
-/// Logged for a stop that comes while a reload is put into effect.
+/// Logged when a stop arrives while a reload takes effect.
 const STOPS_LATER: &str = "Stopping when the reload is done; a second signal stops at once";
 
-/// Two upstreams, of which the tests change the second.
+/// Starts a proxy with two upstreams; tests change the second.
 async fn two_routes(first: &Origin, second: &Origin) -> Proxy {
     let (first, second) = ([first.url()], [second.url()]);
     Proxy::start(|settings| settings.upstream("main", "/", &first).upstream("other", "/gate", &second).workers(2)).await
 }
 
-/// A request for `/gate` that has arrived at the origin and waits there.
+/// Sends a request for `/gate` that waits at the origin.
 async fn waiting_at(origin: &Origin, connection: &Connection) -> tokio::task::JoinHandle<(u16, String)> {
     let before = origin.journal().now().requests.len();
     let connection = connection.clone();
@@ -46,7 +46,7 @@ async fn a_request_in_flight_finishes_although_its_route_and_backend_are_removed
     let without = proxy.settings.text().replace("  other:\n", "  unused:\n").replace("\"/gate\"", "\"/unused\"");
     proxy.reload(&without.replace(&other.url(), "http://127.0.0.1:9"), 2).await;
 
-    // On the same connection, a request that begins now goes where the new configuration says.
+    // A new request on the same connection uses the new configuration.
     assert_eq!(connection.get("/").await.unwrap().text(), "hello");
     assert_eq!(connection.get("/status/204").await.unwrap().status, StatusCode::NO_CONTENT);
     assert_eq!(other.journal().now().requests.len(), 1);
@@ -59,7 +59,7 @@ async fn a_request_in_flight_finishes_although_its_route_and_backend_are_removed
 async fn a_request_in_flight_keeps_its_timeout_and_its_limits() {
     let origin = Origin::h2c().await;
     let backends = [origin.url()];
-    // One answer that comes too late shall say nothing about the backend here.
+    // A late answer must not affect the health of the backend here.
     let alone = "timeouts: { response_ms: 20s, total_ms: 25s }\npassive_health: { enabled: false }";
     let once = "resilience:\n  circuit_breaker: { enabled: false }\n  retry_budget: { max_retries: 0 }";
     let proxy = Proxy::start(|settings| settings.upstream_with("all", "/", &backends, alone).block(once)).await;
@@ -67,7 +67,7 @@ async fn a_request_in_flight_keeps_its_timeout_and_its_limits() {
     let request = waiting_at(&origin, &connection).await;
     let quick = proxy.settings.text().replace("response_ms: 20s", "response_ms: 100, connect_ms: 100");
     proxy.reload(&quick, 2).await;
-    // The new timeout holds for what begins now, and ends it before the other one has even noticed.
+    // A new request has the new timeout, which expires before the old one.
     let reply = connection.get("/hold").await.unwrap();
     assert_eq!((reply.status, reply.text().trim()), (StatusCode::SERVICE_UNAVAILABLE, "upstream timeout"));
     origin.open_gate();
@@ -125,7 +125,7 @@ async fn a_bad_file_and_a_change_that_needs_a_restart_change_nothing() {
     proxy.stop().await;
 }
 
-/// The configuration with a second listener.
+/// Adds a second listener to the configuration.
 fn with_listener(text: &str, addr: SocketAddr) -> String {
     let line = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap().trim().to_owned();
     let (tls, port) = (line("  tls: "), line("  port: "));
@@ -153,7 +153,7 @@ async fn listeners_come_and_go_and_a_removed_one_drains() {
     assert_eq!(request.await.unwrap().0, 200, "what had begun on the removed listener finishes");
     assert_eq!(second.closed().await, Some(0x100), "H3_NO_ERROR");
     assert_eq!(first.get("/").await.unwrap().text(), "hello");
-    // Once the workers have let go of it, the port is free for others.
+    // The port is free when all workers have closed their sockets.
     wait::until(wait::BOUND, "the port to be free", || async { std::net::UdpSocket::bind(added).ok() }).await;
     proxy.stop().await;
 }
@@ -175,7 +175,7 @@ async fn a_removed_listener_that_comes_back_while_it_drains_is_refused_for_that_
     let request = waiting_at(&origin, &second).await;
     proxy.reload(&one, 3).await;
     proxy.reload(&one, 4).await;
-    proxy.logged("Configuration freed (generation=3)", 1).await; // all workers have followed
+    proxy.logged("Configuration freed (generation=3)", 1).await; // all workers have applied it
     proxy.rewrite(&two);
     proxy.program.signal(Signal::HUP);
     proxy.logged("Configuration reload failed: 1 error(s); keeping generation 4", 1).await;
@@ -226,7 +226,7 @@ async fn a_reload_that_waits_for_a_file_for_ever_does_not_keep_the_process_from_
     assert!(made.success());
     std::fs::rename(&pipe, proxy.dir().join("spooky.yaml")).unwrap();
     proxy.program.signal(Signal::HUP);
-    // Whoever opens a pipe for writing waits for a reader.
+    // Opening a pipe for writing blocks until there is a reader.
     let path = proxy.dir().join("spooky.yaml");
     let open = tokio::task::spawn_blocking(|| std::fs::OpenOptions::new().write(true).open(path).unwrap());
     let writer = wait::within("the reload to read", open).await.unwrap();
@@ -289,7 +289,7 @@ async fn many_reloads_under_traffic_lose_nothing_and_free_what_they_replace() {
     stop.0.send_replace(true);
     let served: Vec<u64> = wait::within_time(Duration::from_secs(120), "all clients", traffic.join_all()).await;
     assert!(served.iter().all(|count| *count > 0), "{served:?}");
-    // Each worker, and the prober, frees every snapshot but the last once its requests are over.
+    // Every snapshot but the last is freed when its requests have ended.
     let freed = RELOADS as usize;
     wait::until(wait::BOUND, "old snapshots to be freed", || async {
         (proxy.count("Configuration freed") >= freed).then_some(())
@@ -330,7 +330,7 @@ async fn a_tunnel_goes_on_in_both_directions_although_its_route_its_backend_and_
         let refused = connection.request(&connect, true).await.answer().await.unwrap();
         assert_eq!(refused.statuses(), ["405"], "the new configuration holds for what begins now");
     }
-    // Each direction still ends by itself.
+    // Each direction still ends independently.
     tunnel.end();
     assert_eq!(tunnel.answer().await.unwrap().body, b"");
     assert_eq!(said, 300_003);
@@ -366,7 +366,7 @@ async fn a_retry_after_a_reload_goes_to_the_backends_that_the_request_began_with
     proxy.stop().await;
 }
 
-/// The configuration with a thousand upstreams more, so that its reload takes its time.
+/// Adds a thousand upstreams, so that the reload takes longer.
 fn with_upstreams(text: &str, backend: &str) -> String {
     let mut upstreams = String::from("upstream:\n");
     for number in 0..1000 {
@@ -376,20 +376,20 @@ fn with_upstreams(text: &str, backend: &str) -> String {
     text.replacen("upstream:\n", &upstreams, 1)
 }
 
-/// Awaits that these upstreams were read. The warnings about them come before the file is put into effect.
+/// Waits until these upstreams were read. Their warnings are logged before the configuration takes effect.
 async fn until_read(proxy: &Proxy) {
     let is_read = || async { (proxy.count("Backend 'b' in upstream 'u0' uses") > 0).then_some(()) };
     wait::until(wait::BOUND, "the file to be read", is_read).await;
 }
 
-/// When the process is asked to stop, beside the reload.
+/// When the stop signal is sent, relative to the reload.
 #[derive(Clone, Copy, Debug)]
 enum Stop {
-    /// Before the signal of the reload.
+    /// Before SIGHUP.
     Before,
-    /// Right behind it.
+    /// Directly after SIGHUP.
     Behind,
-    /// When the new file was read, while it is put into effect.
+    /// After the file was read, while it takes effect.
     Within,
 }
 
@@ -444,7 +444,7 @@ async fn a_storm_of_reloads_disturbs_no_handshake() {
     let origin = Origin::h2c().await;
     let backends = [origin.url()];
     let proxy = Proxy::start(|settings| settings.upstream("all", "/", &backends).workers(2)).await;
-    // Every other configuration has another certificate, and asks for a proof of the address.
+    // Every second configuration has another certificate and requires address validation.
     let other = Files::write(&proxy.authority, &proxy.authority.issue(&[NAME]));
     let one = proxy.settings.text();
     let (cert, key) = (other.dir().join("cert.pem"), other.dir().join("key.pem"));
@@ -454,7 +454,7 @@ async fn a_storm_of_reloads_disturbs_no_handshake() {
     let (stop, addr) = (tokio::sync::watch::channel(false), proxy.settings.addr());
     let mut clients = tokio::task::JoinSet::new();
     for _ in 0..CLIENTS {
-        // Each client keeps its tickets and tokens, so that it also resumes.
+        // Each client keeps its tickets and tokens, so that it also resumes sessions.
         let (client, stopped) = (proxy.client(), stop.1.clone());
         clients.spawn(async move {
             let mut served = 0_usize;
@@ -467,7 +467,7 @@ async fn a_storm_of_reloads_disturbs_no_handshake() {
         });
     }
     for number in 0..STORMS {
-        // Replaced as a whole: a reload never reads half of it.
+        // Replaced atomically, so that a reload never reads a partial file.
         let next = proxy.dir().join("next.yaml");
         std::fs::write(&next, if number % 2 == 0 { &two } else { &one }).unwrap();
         std::fs::rename(&next, proxy.dir().join("spooky.yaml")).unwrap();
@@ -491,7 +491,7 @@ async fn a_second_stop_ends_the_process_at_once_also_in_the_middle_of_a_reload()
     let origin = Origin::h2c().await;
     let backends = [origin.url()];
     let mut within = 0;
-    // The signal may also come while the file is still being read, or when the reload is done already.
+    // The signal may also arrive while the file is being read, or after the reload.
     for _ in 0..20 {
         let mut proxy = Proxy::start(|settings| settings.upstream("all", "/", &backends)).await;
         let connection = proxy.connect().await;

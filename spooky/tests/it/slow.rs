@@ -1,4 +1,4 @@
-//! Clients that do not read, or send drop by drop: what they hold is bounded, and others lose nothing by them.
+//! Slow clients: the resources they use are bounded, and other clients are not affected.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use tokio::task::JoinSet;
 use crate::proxy::{NAME, Proxy};
 
 const H3_INTERNAL_ERROR: u64 = 0x102;
-/// Requests of an attacker's connection.
+/// Number of requests on an attacker's connection.
 const STREAMS: usize = 64;
-/// Everybody waits for longer than any test takes.
+/// A queue timeout that no test reaches.
 const PATIENT: &str = "resilience:\n  brownout: { enabled: false }\n  route_queue: { max_wait_ms: 60s }";
 
-/// A connection that gives every stream a window of so many bytes, and no more before it has read half of them.
+/// Opens a connection with a small stream window, which is extended only after half of it was read.
 async fn narrow(proxy: &Proxy, window: u32) -> raw::Connection {
     let client = Client::tuned(&proxy.authority, |transport| {
         transport.stream_receive_window(window.into());
@@ -35,7 +35,7 @@ fn head(method: &str, path: &str, more: &[(&'static str, &'static str)]) -> Vec<
     frame::headers(&all).to_vec()
 }
 
-/// The normal client's requests, none of which may be lost.
+/// Sends the requests of the normal client, all of which must succeed.
 async fn works(proxy: &Proxy) {
     let connection = proxy.connect().await;
     for _ in 0..20 {
@@ -59,7 +59,7 @@ async fn answers_that_nobody_reads_hold_no_place_of_the_backend() {
     for _ in 0..STREAMS {
         unread.push(attacker.request(&head("GET", "/bytes/20000", &[]), true).await);
     }
-    // Each of them was answered by the backend, a few at a time, although not a byte of it was read.
+    // The backend has answered all requests, a few at a time, although the client has read nothing.
     origin.journal().until("all requests to be answered", |record| record.completed == STREAMS).await;
     works(&proxy).await;
 }
@@ -75,7 +75,7 @@ async fn a_client_that_takes_nothing_of_an_answer_loses_its_stream() {
     })
     .await;
     let attacker = narrow(&proxy, 0).await;
-    // A body of which the backend holds a part; one that is complete; a head alone.
+    // A body that is partly at the backend, a complete body, and a head alone.
     let mut stalled = Vec::new();
     for path in ["/bytes/5000000", "/bytes/10", "/status/204"] {
         stalled.push(attacker.request(&head("GET", path, &[]), true).await);
@@ -85,7 +85,7 @@ async fn a_client_that_takes_nothing_of_an_answer_loses_its_stream() {
     }
     origin.journal().until("the long one to be cancelled", |record| record.cancelled == 1).await;
     assert_eq!(attacker.quic().close_reason(), None, "a fault of a stream is none of its connection");
-    // Many more than there are places: whoever comes later waits for no longer than the timeout.
+    // Many more than the limit: later requests wait no longer than the timeout.
     let mut many = Vec::new();
     for _ in 0..STREAMS / 2 {
         many.push(attacker.request(&head("GET", "/bytes/5000000", &[]), true).await);
@@ -106,7 +106,7 @@ async fn a_client_that_reads_what_there_is_may_wait_for_more() {
     assert_eq!(proxy.connect().await.get("/").await.unwrap().body.len(), 10);
 }
 
-/// Awaits a frame, but not for long; the stream's end if it comes.
+/// Waits briefly for a frame. Returns the end of the stream if there is one.
 async fn soon(request: &mut Request) -> Option<End> {
     match tokio::time::timeout(Duration::from_millis(50), request.frames.next()).await {
         Ok(Err(end)) => Some(end),
@@ -157,7 +157,7 @@ async fn a_pause_of_the_client_is_none_of_the_backends() {
 #[tokio::test]
 async fn below_the_minimum_rate_uploads_and_downloads_end_and_streams_without_end_do_not() {
     let event = Step::Head(fields(&[(":status", "200"), ("content-type", "text/event-stream")]), false);
-    // It sends without a look at windows: no more than every stream has at first.
+    // The origin ignores flow control, so it sends no more than the initial window.
     let events = Rogue::answering(vec![event, Step::Data(30_000, true)]).await;
     let origin = Origin::h2c().await;
     let proxy = Proxy::start(|settings| {
@@ -206,7 +206,7 @@ async fn one_connection_holds_half_of_a_limit_and_others_pass_what_it_has_waitin
         let gated = |path: &str| path == "/gate";
         let held_now = origin.journal().read(|record| record.requests.iter().filter(|seen| gated(&seen.path)).count());
         assert_eq!(held_now, 2, "{limit}");
-        // What waited is served in its turn: the share takes nothing away.
+        // Waiting requests are served in order.
         origin.open_gate();
         for reply in wait::within("all that waited", held.join_all()).await {
             assert_eq!(reply.unwrap().text(), "through", "{limit}");

@@ -1,4 +1,4 @@
-//! Connections are found by connection id alone, on whichever thread their packets arrive
+//! Connections are found by connection id alone, on any thread
 //! (docs/reference/behaviour.md#client-connections).
 
 use std::time::Duration;
@@ -15,7 +15,7 @@ use tokio::task::JoinSet;
 
 use crate::proxy::{LONG, NAME, Proxy};
 
-/// How long a client that only downloads may be silent: only what it sends tells the server its new address.
+/// Keepalive interval of a client that only downloads: the server learns a new address only from its packets.
 const KEEP_ALIVE: Duration = Duration::from_millis(50);
 
 async fn workers(origin: &Origin, workers: usize, performance: &str) -> Proxy {
@@ -93,14 +93,14 @@ async fn a_client_that_moves_keeps_its_connection() {
     }
 }
 
-/// When a socket leaves the group, the kernel numbers the others anew.
+/// When a socket leaves the reuseport group, the kernel renumbers the others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_has_begun_is_finished_though_other_workers_have_ended() {
     let origin = Origin::h2c().await;
     let mut proxy = workers(&origin, 3, "shutdown_drain_timeout_ms: 60s").await;
     let mut uploads = Vec::new();
     for number in 0..16u8 {
-        // Workers 1 and 2, and none for worker 0. Each has a socket of its own, so that the kernel spreads them.
+        // Connections to workers 1 and 2. Each has its own socket, so that the kernel distributes them.
         let client = proxy.client().choosing(1 + number % 2);
         let connection = client.connect(proxy.settings.addr(), NAME).await;
         let mut exchange = connection.open(Request::post("https://localhost/echo").body(()).unwrap()).await.unwrap();

@@ -1,4 +1,4 @@
-//! Bodies under way: both directions at once, as they come, and never more of them than the other side takes
+//! Streaming of bodies in both directions, and back-pressure
 //! (docs/reference/behaviour.md#bodies).
 
 use std::pin::Pin;
@@ -20,7 +20,6 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::proxy::{LONG, NAME, Proxy};
 
-/// Uploads of any size.
 const LARGE: &str = "max_request_body_bytes: 1GiB";
 
 async fn large(origin: &str) -> Proxy {
@@ -53,7 +52,7 @@ async fn twenty_megabytes_go_up_and_down_at_once_over_a_bad_link() {
     assert!(counts.lost > 100 && counts.reordered > 100, "{counts:?}");
 }
 
-/// A body whose pieces the test sends one by one.
+/// A body whose chunks are sent by the test.
 struct Fed(mpsc::Receiver<&'static str>);
 
 impl HttpBody for Fed {
@@ -83,7 +82,7 @@ async fn a_response_streams_as_it_comes() {
     let connection = proxy.connect().await;
     let mut exchange = connection.open(Request::get("https://localhost/").body(()).unwrap()).await.unwrap();
     exchange.sending.finish().await.unwrap();
-    // The head comes before there is any body, each piece before the next one exists.
+    // The head arrives before any body, each chunk before the next is sent.
     assert_eq!(exchange.reading.head().await.unwrap().status(), StatusCode::OK);
     for piece in ["first", "second", "third"] {
         feed.send(piece).await.unwrap();
@@ -127,7 +126,7 @@ async fn an_early_answer_is_complete_and_ends_the_upload_without_blame() {
     rogue.journal().until("RST_STREAM with NO_ERROR", |record| record.resets == [(1, 0)]).await;
 }
 
-/// A body without end that counts what was taken of it.
+/// An endless body that counts the bytes that were taken.
 struct Counted(PatternBody, Arc<AtomicU64>);
 
 impl HttpBody for Counted {
@@ -164,17 +163,17 @@ async fn a_client_that_does_not_read_costs_its_windows_and_nobody_else() {
     let mut stalled = connection.open(stalled).await.unwrap();
     stalled.sending.finish().await.unwrap();
     assert_eq!(stalled.reading.head().await.unwrap().status(), StatusCode::OK);
-    // While another stream of the connection moves a lot, the stalled one could, too, were it not held back.
+    // Traffic on another stream extends the connection window; the stalled stream must not use it.
     for _ in 0..2 {
         let whole = connection.get("/").await.unwrap();
         assert_eq!(sha256(&whole.body), Pattern::sha256(OTHER, OTHER));
     }
     let offered = taken.load(Ordering::Relaxed);
-    // The client's window (1.25 MB), the stream's buffer, what the origin's own connection and the kernel hold.
+    // The client's window (1.25 MB), the stream's buffer, and the buffers of the origin and of the kernel.
     assert!(offered < 4 << 20, "the origin got rid of {offered} bytes that nobody reads");
     let grown = proxy.resident_bytes().saturating_sub(before);
     assert!(grown < 24 << 20, "memory grew by {grown} bytes");
-    // It goes on as soon as the client reads.
+    // The response continues when the client reads.
     let mut read = 0;
     while read < 8 << 20 {
         read += stalled.reading.data().await.unwrap().expect("more").len();
@@ -218,7 +217,7 @@ async fn a_backend_that_does_not_read_costs_its_windows_and_nobody_else() {
         assert_eq!(connection.post("/echo", body.clone()).await.unwrap().body, body);
     }
     let gone = sent.load(Ordering::Relaxed);
-    // The backend's window, the client's credit on a stream (1 MB), and what the client itself holds.
+    // The backend's window, the client's stream window (1 MB), and the client's own buffers.
     assert!(gone < 1_300_000, "{gone} bytes left the client for a backend that took 65535");
     let grown = proxy.resident_bytes().saturating_sub(before);
     assert!(grown < 16 << 20, "memory grew by {grown} bytes");

@@ -50,7 +50,7 @@ async fn a_bare_address_with_verification_is_never_spoken_to_in_cleartext() {
     assert_eq!(origin.journal().now().requests.len(), 0);
 }
 
-/// A proxy that asks clients for a certificate of this authority, with further keys of `client_auth`.
+/// Starts a proxy that requests client certificates of this CA, with further keys of `client_auth`.
 async fn asking(clients: &Authority, more: &str, origin: &Origin) -> (Proxy, tempfile::TempDir) {
     let folder = tempfile::tempdir().unwrap();
     let ca = folder.path().join("clients.pem");
@@ -66,7 +66,7 @@ async fn asking(clients: &Authority, more: &str, origin: &Origin) -> (Proxy, tem
 async fn a_client_without_a_certificate_is_turned_away_where_one_is_required() {
     let (clients, origin) = (Authority::new(), Origin::h2c().await);
     let (proxy, _folder) = asking(&clients, "require_client_cert: true", &origin).await;
-    // The client's handshake is complete before the server has seen that there is no certificate.
+    // The client's handshake completes before the server notices the missing certificate.
     let end = match proxy.client().dial(proxy.settings.addr(), NAME).await {
         Ok(connection) => wait::within("the connection to be closed", connection.closed()).await,
         Err(error) => error,
@@ -91,22 +91,21 @@ async fn a_client_without_a_certificate_is_served_where_one_is_only_asked_for() 
     assert_eq!(proxy.connect().await.get("/").await.unwrap().text(), "hello");
 }
 
-/// A field by which backends are told who the client is.
 const SUBJECT: &str = "x-client-subject";
 
-/// A client of this proxy that shows a certificate.
+/// Creates a client with a certificate.
 fn client_of(proxy: &Proxy, identity: &Identity) -> Client {
     Client::with_tls(proxy.authority.client_config_of(identity, &[b"h3"]), |_| {})
 }
 
-/// What the origin saw of [`SUBJECT`] in head and trailers of a request that carries it in both, more than once.
+/// Sends [`SUBJECT`] in head and trailers, more than once. Returns what the origin has received.
 async fn seen(connection: &Connection, origin: &Origin) -> (Vec<String>, String) {
     let mut request = Request::post("https://localhost/digest").body(()).unwrap();
     let mut trailers = HeaderMap::new();
     for forged in ["CN=root", "CN=admin"] {
         request.headers_mut().append(SUBJECT, HeaderValue::from_static(forged));
         trailers.append(SUBJECT, HeaderValue::from_static(forged));
-        // Some backends cannot tell it from the real one.
+        // Some backends cannot distinguish it from the real field.
         request.headers_mut().append("x_client_subject", HeaderValue::from_static(forged));
         trailers.append("x-client_subject", HeaderValue::from_static(forged));
     }
@@ -135,7 +134,7 @@ async fn the_subject_that_backends_see_is_the_verified_one() {
     for (common, told) in [
         ("known", vec!["CN=known"]),
         (hostile, vec![r#"CN=Zo\c3\ab\, O\=\"x\"\0d\0ax-admin: 1\00\20"#]),
-        // A certificate for a name alone has no subject.
+        // A certificate with only a subject alternative name has no subject.
         ("", vec![]),
     ] {
         let identity = clients.issue_to(common, &["client.example"]);
@@ -149,7 +148,7 @@ async fn the_subject_that_backends_see_is_the_verified_one() {
     assert_eq!(seen(&proxy.connect().await, &origin).await, (vec![], String::new()), "no certificate");
 }
 
-/// Shows the certificate of the day, and counts how often it is asked for: a resumed session is not asked.
+/// Presents the current certificate, and counts the requests for it; there is none on resumption.
 #[derive(Debug)]
 struct Changing {
     current: Mutex<Arc<CertifiedKey>>,
@@ -173,7 +172,7 @@ impl ResolvesClientCert for Changing {
     }
 }
 
-/// How a connection of a client that is not believed ends. Its own handshake may be complete before.
+/// Returns the error of a client whose certificate is rejected, possibly after its handshake.
 async fn turned_away(client: &Client, proxy: &Proxy) -> String {
     match client.dial(proxy.settings.addr(), NAME).await {
         Ok(connection) => wait::within("the connection to be closed", connection.closed()).await.to_string(),
@@ -181,8 +180,8 @@ async fn turned_away(client: &Client, proxy: &Proxy) -> String {
     }
 }
 
-/// A client that could resume is asked for its certificate each time: when that has expired, its session is no way in, and
-/// another certificate is another subject.
+/// The certificate is requested on every connection: an expired one cannot be used by resumption, and another one has
+/// another subject.
 #[tokio::test]
 async fn no_session_outlives_the_certificate_of_its_client() {
     let (clients, origin) = (Authority::new(), Origin::h2c().await);
@@ -219,7 +218,7 @@ async fn a_revoked_client_certificate_is_turned_away() {
     let [good, bad] = ["good", "bad"].map(|name| clients.issue_to(name, &["client.example"]));
     let folder = tempfile::tempdir().unwrap();
     let lists = folder.path().join("revoked.pem");
-    // As an editor of another system may leave it.
+    // With a byte order mark and CRLF.
     let text = format!("\u{feff}{}", clients.revocation_list(&[&bad])).replace('\n', "\r\n");
     std::fs::write(&lists, text).unwrap();
     let more = format!("require_client_cert: true, crl_file: {}, subject_header: {SUBJECT}", lists.display());
@@ -232,7 +231,7 @@ async fn a_revoked_client_certificate_is_turned_away() {
     assert_eq!(origin.journal().now().requests.len(), 1);
 }
 
-/// Files with a byte order mark, CRLF and blocks without a line end between them: of each every block is used.
+/// Files with a byte order mark, CRLF, and blocks without a line end between them: every block is used.
 #[tokio::test]
 async fn pem_files_are_used_whole_however_they_were_written() {
     let [one, two] = [Authority::new(), Authority::new()];
@@ -272,7 +271,7 @@ async fn pem_files_are_used_whole_however_they_were_written() {
     assert_eq!((first.journal().now().requests.len(), second.journal().now().requests.len()), (2, 2));
 }
 
-/// What is wrong with a backend's certificate is said in words.
+/// Errors of a backend's certificate are logged as text.
 #[tokio::test]
 async fn a_backend_with_the_certificate_of_an_authority_is_named_as_such() {
     let backends = Authority::new();
@@ -290,7 +289,7 @@ async fn a_backend_with_the_certificate_of_an_authority_is_named_as_such() {
         .await;
 }
 
-/// A proxy with a certificate for `a.example` and `shared.example`, one for `b.example`, one below `w.example`, and its own.
+/// Starts a proxy with certificates for `a.example` and `shared.example`, `b.example`, `*.w.example`, and its own.
 async fn with_names(origin: &Origin) -> (Proxy, Authority, tempfile::TempDir) {
     let (names, folder) = (Authority::new(), tempfile::tempdir().unwrap());
     let mut entries = String::new();
@@ -348,13 +347,13 @@ async fn a_request_for_a_host_of_another_certificate_is_misdirected() {
             assert_eq!(origin.journal().now().requests.len(), served, "{host} on a connection for {sni}");
         }
     }
-    // `host` says it where there is no `:authority`.
+    // Without `:authority`, `host` is checked.
     let connection = Client::new(&names).connect_raw(proxy.settings.addr(), "a.example").await;
     connection.send_settings().await;
     let head = [(":method", "GET"), (":scheme", "https"), (":path", "/"), ("host", "b.example")];
     let answer = connection.request(&frame::headers(&head), true).await.answer().await.unwrap();
     assert_eq!(answer.statuses(), ["421"]);
-    // The proxy's own certificate is also for b.example, but not for names below w.example. Without SNI nothing is promised.
+    // The proxy's own certificate also covers b.example, but not names below w.example. Without SNI there is no check.
     for (sni, host, status) in
         [(NAME, "b.example", "200"), (NAME, "x.w.example", "421"), ("127.0.0.1", "x.w.example", "200")]
     {
@@ -377,14 +376,14 @@ async fn each_listener_has_its_own_subject_header() {
         in_two(&text, other.get())
     };
     let proxy = Proxy::start_edited(adjust, edit).await;
-    // No certificates are asked for, so nobody has a subject.
+    // Client certificates are not requested, so there is no subject.
     assert_eq!(seen(&proxy.connect().await, &origin).await, (vec![], String::new()));
     let theirs = vec!["CN=root".to_owned(), "CN=admin".to_owned()];
     let connection = proxy.client().connect(other.get(), NAME).await;
     assert_eq!(seen(&connection, &origin).await.0, theirs, "another field of that listener");
 }
 
-/// The same file with a second listener there; only the first has [`SUBJECT`].
+/// Adds a second listener; only the first has [`SUBJECT`].
 fn in_two(text: &str, other: SocketAddr) -> String {
     let (start, rest) = text.split_once("listen:\n").unwrap();
     let (listen, rest) = rest.split_once("upstream:\n").unwrap();

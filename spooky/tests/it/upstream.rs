@@ -1,4 +1,4 @@
-//! Backends that retire, refuse, stall, break the protocol or are not there (docs/reference/behaviour.md#aborts,
+//! Backends that close, refuse, stall, violate the protocol or cannot be reached (docs/reference/behaviour.md#aborts,
 //! docs/reference/behaviour.md#health, docs/reference/behaviour.md#retries).
 
 use std::sync::Arc;
@@ -15,16 +15,16 @@ use spooky_testkit::rogue::{Fault, Flood, On, Rogue, Script, Step, fields, flag,
 use spooky_testkit::{port, wait};
 use tokio::task::JoinSet;
 
-use crate::door::Door;
 use crate::proxy::{LONG, NAME, Proxy};
+use crate::relay::Relay;
 
-/// Room for more requests at once than any test makes.
+/// A limit that no test reaches.
 const ROOMY: &str = "per_backend_inflight_limit: 100000";
-/// A backend is tried again soon, however often it failed.
+/// Failures do not make a backend unhealthy.
 const FORGIVING: &str = "passive_health: { enabled: false }";
 const NO_BREAKER: &str = "resilience:\n  circuit_breaker: { enabled: false }";
 
-/// The code, the text and the `error` of `proxy-status` of an answer of ours.
+/// Returns the status, the text and the `error` of `proxy-status`.
 fn verdict(reply: &Reply) -> (u16, &str, &str) {
     let status = reply.field("proxy-status");
     let error = status.strip_prefix("spooky; error=").and_then(|rest| rest.split(';').next());
@@ -84,10 +84,10 @@ async fn a_backend_that_is_down_is_502_and_one_line_until_it_is_back() {
             assert_eq!((status, text), (502, "upstream error\n"));
         }
         proxy.logged(&format!("Backend {url} became unreachable"), round).await;
-        let door = Door::open(at, origin.addr()).await;
+        let relay = Relay::open(at, origin.addr()).await;
         until_served(&connection).await;
         proxy.logged(&format!("Backend {url} became reachable"), round).await;
-        door.close().await;
+        relay.close().await;
     }
 }
 
@@ -192,7 +192,7 @@ async fn the_stream_limit_of_an_origin_is_obeyed_without_an_error_to_anyone() {
     let origin = Rogue::start(Fault::StreamLimit(2)).await;
     let proxy = Proxy::start(|settings| settings.upstream("all", "/", &[origin.url()]).performance(ROOMY)).await;
     let connection = proxy.connect().await;
-    // The limit is known once the first answer is there.
+    // The limit is known after the first answer.
     assert_eq!(connection.get("/").await.unwrap().status, StatusCode::OK);
     let mut requests = JoinSet::new();
     for _ in 0..80 {
@@ -307,7 +307,7 @@ async fn a_flood_from_one_origin_hurts_no_other() {
         })
         .await;
         let connection = proxy.connect().await;
-        // The raw client, because the other one knows no interim responses.
+        // Uses the raw client, because the other one does not support interim responses.
         let victim = proxy.greeted().await;
         let asking = tokio::spawn(async move { victim.request(&frame::get("/bad"), true).await.answer().await });
         for _ in 0..50 {
@@ -330,10 +330,10 @@ async fn an_origin_that_dies_between_requests_is_not_noticed_by_clients() {
     let proxy = Proxy::before(&[format!("http://{at}")]).await;
     let connection = proxy.connect().await;
     for _ in 0..5 {
-        let door = Door::open(at, origin.addr()).await;
+        let relay = Relay::open(at, origin.addr()).await;
         assert_eq!(connection.get("/").await.unwrap().text(), "hello");
-        // The connection that is kept for the next request is gone; its port is open again at once.
-        door.close().await;
+        // The idle connection is closed; the port is open again at once.
+        relay.close().await;
     }
 }
 

@@ -1,4 +1,4 @@
-//! The client goes away in each phase: the backend's stream is reset at once, and everything comes back.
+//! The client aborts in each phase: the backend's stream is reset at once, and all limits are released.
 
 use super::{
     fake::Ended,
@@ -10,7 +10,7 @@ use spooky_lb::attempt::SlotId;
 use spooky_transport::{FailureKind, Processed};
 use std::time::Duration;
 
-/// One connection has room for one request, and one request may wait.
+/// One request in flight, one in the queue.
 const NARROW: Config = Config {
     upstream: "",
     performance: "per_upstream_inflight_limit: 1",
@@ -20,7 +20,7 @@ const NARROW: Config = Config {
 
 const ABORTS: [Abort; 3] = [Abort::Reset(0x10c), Abort::Stopped(0x10c), Abort::Lost];
 
-/// The phases in which a client can go away. Returns the client, and the request that must be reset.
+/// Returns the phases in which a client can abort: the client, and the request that must be reset.
 fn phases() -> Vec<(&'static str, World, usize, Option<usize>)> {
     let mut phases = Vec::new();
     let mut enter = |name, config: &Config, begin: fn(&mut World) -> (usize, Option<usize>)| {

@@ -1,4 +1,4 @@
-//! Retries and hedges: which request goes where, which is reset, and which response the client gets.
+//! Retries and hedges: to which backend requests are sent, which are reset, and which response the client gets.
 
 use super::{
     fake::Ended,

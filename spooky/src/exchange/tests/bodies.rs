@@ -1,4 +1,4 @@
-//! Both bodies on their way: order, ends and trailers, back-pressure, limits, and responses that come early.
+//! Request and response bodies: order, ends and trailers, back-pressure, limits, early responses.
 
 use super::{
     fake::Ended,
@@ -211,7 +211,7 @@ fn a_large_head_is_forgotten_when_no_attempt_can_follow() {
         let client = world.send(b"PUT", b"/", &fields, !is_upload);
         assert!(memory(&world) > 4096);
         if is_upload {
-            // More than is kept for another attempt.
+            // More than is kept for a retry.
             world.upload_data(client, &vec![b'.'; 65 * 1024]);
         } else {
             world.head(0, 200, false);
@@ -334,7 +334,7 @@ fn interim_responses_are_passed_on_before_the_final_one() {
     world.check_idle();
 }
 
-/// A budget that one part of an upload uses up.
+/// A budget that one chunk of an upload uses up.
 const NARROW: Config =
     Config { performance: "request_buffer_global_cap_bytes: 1KiB", upstream: "", resilience: "", backends: 2 };
 

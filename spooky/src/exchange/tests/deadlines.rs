@@ -1,4 +1,4 @@
-//! Each deadline in its phase: what the client gets, what the backend hears, and whether the backend is to blame.
+//! Each timeout: what the client gets, how the backend's stream is reset, and whether that counts against the backend.
 
 use super::{
     fake::Ended,
@@ -10,7 +10,7 @@ use spooky_transport::{FailureKind, Processed};
 use std::time::Duration;
 
 const RESET: Option<Ended> = Some(Ended::Reset(ResetReason::Internal));
-/// Passive health that takes a backend out at once.
+/// One failure makes a backend unhealthy.
 const STRICT: &str = "passive_health: { failure_threshold: 1, max_ejected_percent: 100 }";
 
 fn with(performance: &'static str) -> World {
@@ -273,7 +273,7 @@ fn a_client_for_which_nothing_waits_is_not_stalled() {
     world.io.clients[client].is_slow = true;
     world.head(0, 200, false);
     world.data(0, b"some bytes", false);
-    // Its connection has taken them meanwhile, and says so later.
+    // The connection has taken them; its event follows later.
     world.io.clients[client].pending = 0;
     world.sleep(seconds(6));
     assert_eq!(world.in_flight(), 1);

@@ -1,4 +1,4 @@
-//! Each outcome: what the client gets, as what the request counts, and that everything comes back.
+//! Each outcome: what the client gets, how the request is counted, and that all limits are released.
 
 use super::{
     fake::Ended,
@@ -181,7 +181,7 @@ fn events_of_a_request_that_has_ended_find_nothing() {
     world.data(0, b"late", true);
     world.fail(0, FailureKind::GoAway, Processed::No);
     assert_eq!(world.ended(), (1, 0, 0));
-    // Nor do they find the next exchange at the same index.
+    // They do not reach the next exchange at the same index either.
     let next = world.get();
     world.client_event(client, EventKind::Aborted(Abort::Lost));
     assert_eq!((world.in_flight(), world.ended()), (1, (1, 0, 0)));

@@ -1,6 +1,6 @@
-//! Both sides of an exchange without sockets: they record the calls and answer as the real ones would.
+//! A fake of both sides of an exchange: records calls and behaves like the real sides.
 //!
-//! A call that the real side could never get panics: a write after the end of a client's response, a second end.
+//! Panics on invalid calls, such as a write after the end of a response.
 
 use crate::exchange::io::{Backends, ClientSide, Clients, Io};
 use bytes::{Buf, Bytes};
@@ -12,7 +12,7 @@ use std::{
     time::Instant,
 };
 
-/// How the client's stream has ended, as far as the proxy ended it.
+/// How the proxy has ended a client's stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Ended {
     Plain,
@@ -20,32 +20,32 @@ pub(super) enum Ended {
     Reset(ResetReason),
 }
 
-/// A client's stream. Each has a connection of its own.
+/// A client's stream. Each has its own connection.
 #[derive(Default)]
 pub(super) struct Client {
     pub(super) tag: Option<u64>,
-    /// What it has sent of the body.
+    /// Body parts that were sent and not read.
     pub(super) body: VecDeque<BodyRead>,
-    /// It has sent the end.
+    /// Whether the end of the body was sent.
     pub(super) is_uploaded: bool,
-    /// Response bytes that its connection has room for.
+    /// The stream's share of the connection's send capacity.
     pub(super) share: usize,
-    /// Response bytes wait for it; else it takes them at once.
+    /// Whether response bytes wait; otherwise the client takes them at once.
     pub(super) is_slow: bool,
-    /// What it takes with each part all the same.
+    /// Bytes that a slow client takes with each part.
     pub(super) takes: usize,
     /// Response bytes that wait.
     pub(super) pending: usize,
     pub(super) interims: Vec<u16>,
     pub(super) head: Option<ResponseHead>,
-    /// The length of the response that was announced with the head.
+    /// The length announced with the head.
     pub(super) length: Option<Body>,
     pub(super) is_tunnel: bool,
     pub(super) received: Vec<u8>,
     pub(super) ended: Option<Ended>,
-    /// The whole response was given to it, and `Sent` is still to come.
+    /// The response has ended and `Sent` is outstanding.
     pub(super) owes_sent: bool,
-    /// Its stream is gone.
+    /// Whether the stream has ended.
     pub(super) is_gone: bool,
 }
 
@@ -54,13 +54,13 @@ impl Client {
         self.head.as_ref().map(|head| head.status)
     }
 
-    /// The text of an answer, without its line end.
+    /// Returns the body as text, without the final line end.
     pub(super) fn text(&self) -> &str {
         std::str::from_utf8(&self.received).unwrap().trim_end()
     }
 }
 
-/// A request as a backend has it.
+/// A request to a backend.
 pub(super) struct Request {
     pub(super) backend: BackendId,
     pub(super) tag: u64,
@@ -75,31 +75,30 @@ pub(super) struct Request {
     pub(super) received_all: bool,
     pub(super) has_failed: bool,
     pub(super) reset: Option<ResetReason>,
-    /// Response bytes that may be under way, once that was set.
+    /// The window of the response, if it was set.
     pub(super) share: Option<usize>,
     /// Credit given back.
     pub(super) released: usize,
 }
 
 impl Request {
-    /// Whether events of it may still come.
+    /// Returns whether further events of the request are possible.
     pub(super) fn is_open(&self) -> bool {
         self.reset.is_none() && !self.has_failed && !(self.sent_all && self.received_all)
     }
 }
 
-/// Both sides.
 pub(super) struct Fake {
     pub(super) now: Instant,
     pub(super) clients: Vec<Client>,
     pub(super) requests: Vec<Request>,
-    /// A connection stands: requests need not wait for one.
+    /// Whether requests are sent at once; otherwise they wait for a connection.
     pub(super) is_connected: bool,
     /// Body bytes that a new request takes.
     pub(super) window: usize,
-    /// What new requests are refused with.
+    /// The error for new requests.
     pub(super) unsent: Option<Unsent>,
-    /// Backends accept trailers.
+    /// Whether backends accept trailers.
     pub(super) takes_trailers: bool,
     pub(super) sticky: HashMap<u64, u64>,
 }
@@ -122,7 +121,7 @@ impl Fake {
         }
     }
 
-    /// The client, whose response must not have ended.
+    /// Returns the client. Panics if its response has ended.
     fn writable(&mut self, client: ClientSide) -> &mut Client {
         let client = &mut self.clients[number(client)];
         assert!(client.ended.is_none(), "written after the end of the response");
@@ -318,7 +317,7 @@ impl Backends for Fake {
     fn reset(&mut self, request: RequestHandle, reason: ResetReason) {
         let request = self.request_mut(request);
         assert!(request.reset.is_none(), "reset twice");
-        // A request that has ended already is not told.
+        // A request that has ended is not reset.
         if request.is_open() {
             request.reset = Some(reason);
         }

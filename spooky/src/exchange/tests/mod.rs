@@ -1,4 +1,4 @@
-//! The state machine of an exchange and the table around it, without a socket: both sides are `fake`.
+//! Tests of exchanges without sockets: both sides are `fake`.
 
 mod aborts;
 mod attempts;

@@ -1,7 +1,6 @@
-//! Whatever happens to requests, and in whatever order, each of them ends once and gives back all that it held.
+//! Random sequences of events: every request ends exactly once and releases everything.
 //!
-//! The events are drawn among those that may come next: both sides keep to their protocols, the proxy is told nothing that
-//! cannot happen. Now and then an event of an exchange that is gone is given as well.
+//! Each event is chosen among those that are possible in the current state; sometimes an event of an ended exchange is sent.
 
 use super::{
     fake::Ended,
@@ -20,9 +19,8 @@ use spooky_lb::rng::Rng;
 use spooky_transport::{FailureKind, Processed, Unsent};
 use std::time::Duration;
 
-/// Orders of events; each ends with no request in flight.
+/// Number of sequences; each ends with no request in flight.
 const ORDERS: u64 = 10_000;
-/// Events of each.
 const EVENTS: u64 = 32;
 
 const CONFIG: Config = Config {
@@ -33,10 +31,10 @@ const CONFIG: Config = Config {
                  route_queue: { max_wait_ms: 1s, default_cap: 3 }\n  retry_budget: { enabled: false, max_retries: 2 }",
     backends: 2,
 };
-/// What a reload changes to.
+/// The configuration after a reload.
 const OTHER: Config = Config { backends: 3, ..CONFIG };
 
-/// Prints the seed of an order that fails.
+/// Prints the seed of a failed sequence.
 struct Seed(u64);
 
 impl Drop for Seed {
@@ -47,7 +45,7 @@ impl Drop for Seed {
     }
 }
 
-/// What happened over all orders, so that a walk that reaches little is noticed.
+/// Counts events over all sequences, to check that all states are reached.
 #[derive(Debug, Default)]
 struct Reached {
     attempts: usize,
@@ -65,7 +63,7 @@ struct Walk {
 }
 
 impl Walk {
-    /// One of these; `None` if there is none.
+    /// Chooses an element; `None` if there is none.
     fn one_of(&mut self, numbers: &[usize]) -> Option<usize> {
         (!numbers.is_empty()).then(|| numbers[self.rng.below(numbers.len() as u64) as usize])
     }
@@ -114,14 +112,14 @@ impl Walk {
         }
     }
 
-    /// Whether events of the client's stream may come.
+    /// Returns whether events of the client's stream are possible.
     fn is_live(&self, client: usize) -> bool {
         let client = self.world.client(client);
         client.tag.is_some() && !client.is_gone && !matches!(client.ended, Some(Ended::Reset(_)))
     }
 
     fn upload(&mut self, client: usize) {
-        // What follows the end, or a failure that is not read yet, does not exist.
+        // Nothing follows the end, or a failure that was not read yet.
         let is_over = |read: &BodyRead| !matches!(read, BodyRead::Data(_));
         if self.world.client(client).is_uploaded || self.world.client(client).body.iter().any(is_over) {
             return self.world.client_event(client, EventKind::Readable);
@@ -197,7 +195,7 @@ impl Walk {
         self.world.fail(request, kind, processed);
     }
 
-    /// An event of an exchange that is gone, or that never was.
+    /// Sends an event of an exchange that has ended or never existed.
     fn stale_event(&mut self) {
         let clients = &self.world.io.clients;
         let gone: Vec<_> = (0..clients.len()).filter(|client| !self.is_live(*client)).collect();
@@ -227,7 +225,7 @@ impl Walk {
         }
     }
 
-    /// Ends what is left: by the drain, or by the deadlines alone.
+    /// Ends the remaining requests: by the drain, or by timeouts.
     fn finish(&mut self, by_deadlines: bool) {
         for client in 0..self.world.io.clients.len() {
             if by_deadlines {
@@ -239,7 +237,7 @@ impl Walk {
                 self.world.abort(client, Abort::Closed);
             }
         }
-        // The transport gives up each request that waits for a connection.
+        // The transport fails requests that wait for a connection.
         self.world.io.is_connected = true;
         let requests = &self.world.io.requests;
         let waiting =
@@ -249,7 +247,7 @@ impl Walk {
                 self.world.fail(request, FailureKind::ConnectTimeout, Processed::No);
             }
         }
-        // All that is left is a matter of time.
+        // The remaining requests end by timeouts.
         self.world.sleep(Duration::from_secs(if by_deadlines { 700 } else { 10 }));
         self.world.check_idle();
         for (number, client) in self.world.io.clients.iter().enumerate() {

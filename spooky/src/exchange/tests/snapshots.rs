@@ -1,4 +1,4 @@
-//! A reload while requests are in flight: each keeps the configuration that it began with.
+//! A reload while requests are in flight: each keeps the snapshot with which it started.
 
 use super::{
     fake::Ended,

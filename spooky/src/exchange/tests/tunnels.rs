@@ -1,4 +1,4 @@
-//! Tunnels: each direction ends by itself, and an abrupt end of one is an abrupt end of the other.
+//! Tunnels: the directions end independently; a reset of one resets the other.
 
 use super::{
     fake::Ended,
@@ -53,7 +53,7 @@ fn the_client_may_end_its_direction_first() {
 
 #[test]
 fn a_tunnel_ends_when_the_client_has_taken_all_and_both_directions_are_over() {
-    // Whichever comes last: the end of the upload, or what the client has to take.
+    // The tunnel ends with the later of both: the end of the upload, or the last bytes taken by the client.
     for is_taken_first in [false, true] {
         let (mut world, client) = open(&TUNNELS);
         world.io.clients[client].is_slow = true;

@@ -1,4 +1,4 @@
-//! Permits and backends that are waited for: granted, refused, full.
+//! Requests that wait for a permit or a backend: granted, refused, queue full.
 
 use super::world::{Config, World};
 use crate::exchange::{io::ClientSide, shares::ClientShares};
@@ -14,14 +14,14 @@ use std::{
     time::Duration,
 };
 
-/// One request may be in flight, others wait for a second.
+/// One request in flight; others wait for at most one second.
 const ONE: Config = Config {
     upstream: "",
     performance: "per_upstream_inflight_limit: 1\nmax_client_share_percent: 100",
     resilience: "  route_queue: { max_wait_ms: 1s, default_cap: 2 }",
     backends: 1,
 };
-/// One request may be on the backend.
+/// One request per backend.
 const ONE_ON_BACKEND: Config =
     Config { performance: "per_backend_inflight_limit: 1\nmax_client_share_percent: 100", ..ONE };
 
@@ -181,7 +181,6 @@ fn the_worker_is_asked_to_come_back_for_those_that_wait() {
     world.check_idle();
 }
 
-/// Counts how often the worker is woken.
 struct Count(AtomicU32);
 
 impl Wake for Count {

@@ -1,4 +1,4 @@
-//! The exchanges of one worker between two sides that are made up, with a configuration of the test's own.
+//! The exchanges of one worker with the fake sides and a test configuration.
 
 use super::fake::{Client, Ended, Fake, Request};
 use crate::{
@@ -16,7 +16,7 @@ use spooky_testkit::{
 use spooky_transport::{Event as UpstreamEvent, Failure, FailureKind, Processed, Transport};
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
-/// A configuration in the making.
+/// Parts of a configuration.
 pub(super) struct Config {
     /// Lines of the upstream.
     pub(super) upstream: &'static str,
@@ -46,13 +46,13 @@ impl Config {
     }
 }
 
-/// The exchanges and all that is around them.
+/// The exchanges of a worker with their environment.
 pub(super) struct World {
     pub(super) exchanges: Exchanges,
     pub(super) io: Fake,
     pub(super) state: Arc<State>,
     pub(super) snapshot: Arc<Snapshot>,
-    /// Knows the backends; nothing is sent by it.
+    /// Only assigns backend ids; sends nothing.
     pub(super) transport: Transport,
     files: Files,
     received: u64,
@@ -76,14 +76,14 @@ impl World {
         Self { exchanges, io: Fake::new(now), state, snapshot, transport, files, received: 0 }
     }
 
-    /// Takes over another configuration. What is counted of upstreams and backends goes on.
+    /// Reloads the configuration. State of upstreams and backends is kept.
     pub(super) fn reload(&mut self, config: &Config) {
         self.snapshot = compile(config.parse(&self.files), &self.state, Some(&self.snapshot)).unwrap();
         self.snapshot.configure_upstreams();
         self.exchanges.reload(WorkerSnapshot::new(self.snapshot.clone(), &mut self.transport, 0));
     }
 
-    /// Takes the next request, from a connection of its own. Returns the number of its client.
+    /// Sends a request from a new connection. Returns the number of its client.
     pub(super) fn send(&mut self, method: &[u8], target: &[u8], more: &[(Known, &[u8])], end: bool) -> usize {
         let mut fields = Fields::new();
         fields.push(Known::Method, method);
@@ -104,17 +104,17 @@ impl World {
         self.receive(EventKind::Request { protocol: Protocol::Http3, head, end, peer, local_ip: None })
     }
 
-    /// A request without body.
+    /// Sends a request without body.
     pub(super) fn get(&mut self) -> usize {
         self.send(b"GET", b"/", &[], true)
     }
 
-    /// A request whose body is to come.
+    /// Sends a request with a body that follows later.
     pub(super) fn post(&mut self) -> usize {
         self.send(b"POST", b"/", &[], false)
     }
 
-    /// A request as an event.
+    /// Delivers a request event.
     pub(super) fn receive(&mut self, kind: EventKind) -> usize {
         self.received += 1;
         self.io.clients.push(Client::default());
@@ -128,7 +128,7 @@ impl World {
         self.client_event_of(client, tag, kind);
     }
 
-    /// An event under a tag that may be of another exchange.
+    /// Delivers an event with a tag that may be of another exchange.
     pub(super) fn client_event_of(&mut self, client: usize, tag: Option<u64>, kind: EventKind) {
         self.exchanges.advance(self.io.now);
         let event = ClientEvent { stream: StreamRef::default(), tag, kind };
@@ -146,7 +146,7 @@ impl World {
         self.upload(client, BodyRead::Data(Bytes::copy_from_slice(data)));
     }
 
-    /// The client's stream ends.
+    /// The client's stream is aborted.
     pub(super) fn abort(&mut self, client: usize, abort: Abort) {
         self.io.clients[client].is_gone = true;
         self.client_event(client, EventKind::Aborted(abort));
@@ -175,7 +175,7 @@ impl World {
         self.check();
     }
 
-    /// A waiting request comes to a connection.
+    /// A waiting request is sent on a connection.
     pub(super) fn connect(&mut self, request: usize) {
         let request = &mut self.io.requests[request];
         request.is_waiting = false;
@@ -183,7 +183,7 @@ impl World {
         self.upstream_event(UpstreamEvent::Sent { tag, waited: Duration::ZERO });
     }
 
-    /// The backend takes further body bytes.
+    /// The backend grants a larger window for the request body.
     pub(super) fn widen(&mut self, request: usize, bytes: usize) {
         let request = &mut self.io.requests[request];
         request.window += bytes;
@@ -234,7 +234,7 @@ impl World {
         self.upstream_event(UpstreamEvent::Failed { tag, failure });
     }
 
-    /// Time goes on, and what is due happens.
+    /// Advances the time and handles what is due.
     pub(super) fn pass(&mut self, time: Duration) {
         self.io.now += time;
         self.exchanges.advance(self.io.now);
@@ -243,7 +243,7 @@ impl World {
         self.check();
     }
 
-    /// Time goes on in steps in which the worker sleeps as long as it may, until `time` has passed.
+    /// Advances the time by `time`, from deadline to deadline like a worker.
     pub(super) fn sleep(&mut self, time: Duration) {
         let end = self.io.now + time;
         while let Some(next) = self.exchanges.deadline().filter(|next| *next <= end) {
@@ -255,7 +255,7 @@ impl World {
         self.pass(end - self.io.now);
     }
 
-    /// The numbers of the backend's requests of a client, in order.
+    /// Returns the numbers of a client's backend requests, in order.
     pub(super) fn requests_of(&self, client: usize) -> Vec<usize> {
         let tag = self.io.clients[client].tag;
         let is_of = |request: &Request| Some(request.tag & !(1 << 31)) == tag;
@@ -266,33 +266,33 @@ impl World {
         &self.io.clients[client]
     }
 
-    /// Status and text of the answer that a client got, which must be complete.
+    /// Returns status and text of a client's response, which must be complete.
     pub(super) fn answer(&self, client: usize) -> (u16, &str) {
         let client = self.client(client);
         assert_eq!(client.ended, Some(Ended::Plain));
         (client.status().unwrap(), client.text())
     }
 
-    /// Attempts that are on the backends of the upstream.
+    /// Returns the number of attempts on each backend.
     pub(super) fn leases(&self) -> Vec<u32> {
         let members = self.snapshot.upstreams[0].pool.members();
         members.iter().map(|member| member.state.in_flight()).collect()
     }
 
-    /// The requests that have not ended.
+    /// Returns the number of requests that have not ended.
     pub(super) fn in_flight(&self) -> u64 {
         let RequestCounts { total, success, failure, cancelled } = self.exchanges.counts();
         assert_eq!(total, self.received, "a request was not counted, or twice");
         total.checked_sub(success + failure + cancelled).expect("a request has ended twice")
     }
 
-    /// Successes, failures, cancellations.
+    /// Returns the counters: success, failure, cancelled.
     pub(super) fn ended(&self) -> (u64, u64, u64) {
         let RequestCounts { success, failure, cancelled, .. } = self.exchanges.counts();
         (success, failure, cancelled)
     }
 
-    /// What holds after every event: a request is in the table or has ended, and no backend works for one that has ended.
+    /// Checks the invariants: a request is in the table or has ended; no backend stream of an ended request is open.
     fn check(&self) {
         let tags: Vec<_> = self.exchanges.table.iter().map(|(_, exchange)| exchange.tag.number()).collect();
         assert_eq!(self.in_flight(), tags.len() as u64);
@@ -301,7 +301,7 @@ impl World {
         }
     }
 
-    /// Nothing is in flight and everything that was held has come back.
+    /// Checks that nothing is in flight and everything was released.
     pub(super) fn check_idle(&mut self) {
         self.exchanges.release_snapshots(&mut self.transport);
         assert_eq!((self.in_flight(), self.exchanges.table.len()), (0, 0));
@@ -313,7 +313,6 @@ impl World {
     }
 }
 
-/// A response head.
 pub(super) fn response(status: u16, fields: &[(Known, &[u8])]) -> ResponseHead {
     let mut head = ResponseHead { status, fields: Fields::new(), content_length: None };
     for (name, value) in fields {

@@ -1,6 +1,4 @@
-//! A TCP relay in front of an origin, so that its port can close and open again.
-//!
-//! Owns the listener and the relays. Called by tests of backends that come and go.
+//! A TCP relay in front of an origin, so that a test can close its port and open it again.
 
 use std::net::SocketAddr;
 
@@ -8,11 +6,10 @@ use spooky_testkit::wait;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-/// An open door.
-pub(crate) struct Door(JoinSet<()>);
+pub(crate) struct Relay(JoinSet<()>);
 
-impl Door {
-    /// Opens it at this address; awaits that the address is free.
+impl Relay {
+    /// Starts listening on this address; waits until the address is free.
     pub(crate) async fn open(at: SocketAddr, origin: SocketAddr) -> Self {
         let bind = || async { TcpListener::bind(at).await.ok() };
         let listener = wait::until(wait::BOUND, "the port to be free again", bind).await;
@@ -31,7 +28,7 @@ impl Door {
         Self(tasks)
     }
 
-    /// Closes it, and every connection through it.
+    /// Closes the port and every connection through it.
     pub(crate) async fn close(mut self) {
         self.0.shutdown().await;
     }
