@@ -52,7 +52,7 @@ impl Drops {
         if tracing::enabled!(tracing::Level::DEBUG)
             && let Some(suppressed) = LIMITS.get(kind as usize).and_then(|limit| limit.admit(now))
         {
-            let line = Line { kind, peer, header };
+            let line = DropLine { kind, peer, header };
             tracing::debug!("{line} dropped={count}{suppressed}");
         }
     }
@@ -103,13 +103,13 @@ impl Header {
     }
 }
 
-struct Line<'a> {
+struct DropLine<'a> {
     kind: Dropped,
     peer: SocketAddr,
     header: &'a Header,
 }
 
-impl Display for Line<'_> {
+impl Display for DropLine<'_> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let peer = self.peer;
         match self.kind {
@@ -161,7 +161,7 @@ mod tests {
     fn a_line_names_the_client_and_the_connection() {
         let line = |kind, datagram: &[u8]| {
             let (peer, header) = ("192.168.1.10:52341".parse().unwrap(), Header::of(datagram));
-            Line { kind, peer, header: &header }.to_string()
+            DropLine { kind, peer, header: &header }.to_string()
         };
         let short = [0x41, 0xa3, 0xf2, 3, 4, 5, 6, 7, 8, 9];
         let long = [0xe1, 0, 0, 0, 1, 3, 0xab, 0xcd, 0xef, 0];

@@ -285,7 +285,7 @@ mod tests {
         outgoing.update_buffered(now, 100_000, 0, true, || 0);
         assert_eq!(budget.used(), 0);
         outgoing.update_buffered(now, 100_000 + (9 << 20), 0, false, || 0);
-        assert_eq!(budget.used(), INITIAL_WINDOW, "the engine takes no more than its window");
+        assert_eq!(budget.used(), INITIAL_WINDOW, "quinn-proto buffers no more than its window");
         drop(outgoing);
         assert_eq!(budget.used(), 0);
     }
@@ -301,7 +301,7 @@ mod tests {
         second.on_ack(10_064);
         outgoing.follow(third.clone());
         third.on_ack(10_064);
-        second.on_ack(10_064); // the engine went back to it
+        second.on_ack(10_064); // quinn-proto went back to it
         outgoing.update_buffered(now, 50_000, 0, false, || 0);
         assert_eq!(budget.used(), 10_000);
     }

@@ -36,7 +36,7 @@ struct Running {
 }
 
 /// A proxy with one upstream of one backend, and its clients.
-struct World {
+struct Simulation {
     now: Nanos,
     rng: Rng,
     events: BinaryHeap<Reverse<(Nanos, u64, Event)>>,
@@ -69,7 +69,7 @@ struct Seen {
     least_limit: u32,
 }
 
-impl World {
+impl Simulation {
     fn new(slots: u32, service_ms: u64) -> Self {
         let adaptive = AdaptiveOptions { max_limit: MAX_LIMIT, ..Default::default() };
         let options = GlobalLimitOptions { adaptive: Some(adaptive), brownout: None, ..Default::default() };
@@ -227,7 +227,7 @@ fn within(value: f64, of: f64, percent: f64) -> bool {
 
 #[test]
 fn low_concurrency_never_lowers_the_limit_however_slow_the_answers() {
-    let mut world = World::new(1000, 20);
+    let mut world = Simulation::new(1000, 20);
     world.loop_clients(8);
     world.run(10);
     // From 20 ms to 0.55-0.99 s at once: 27 times the baseline.
@@ -248,7 +248,7 @@ fn low_concurrency_never_lowers_the_limit_however_slow_the_answers() {
 #[test]
 fn under_overload_it_follows_what_the_backend_can_do() {
     // 300 at a time, 200 ms each: 1500 a second, and 900 in flight where answers take three times as long as they need.
-    let mut world = World::new(300, 200);
+    let mut world = Simulation::new(300, 200);
     world.offer(1000);
     let seen = world.run(20);
     assert_eq!((seen.least_limit, seen.refused), (MAX_LIMIT, 0), "{seen:?}");
@@ -276,7 +276,7 @@ fn under_overload_it_follows_what_the_backend_can_do() {
 #[test]
 fn it_recovers_by_itself_with_and_without_traffic() {
     for rate in [1000, 0] {
-        let mut world = World::new(300, 200);
+        let mut world = Simulation::new(300, 200);
         world.offer(1000);
         world.run(10);
         world.offer(3000);
@@ -294,7 +294,7 @@ fn it_recovers_by_itself_with_and_without_traffic() {
 
 #[test]
 fn a_backend_that_has_become_slower_for_good_gets_its_limit_back() {
-    let mut world = World::new(10_000, 100);
+    let mut world = Simulation::new(10_000, 100);
     world.offer(1000);
     world.run(20);
     world.service = Duration::from_millis(900);

@@ -9,7 +9,7 @@ use spooky_lb::outcome::Reason;
 use spooky_lb::time::Nanos;
 
 use crate::backend::Fate;
-use crate::world::{CLIENTS, Event, UPSTREAMS, WORKERS, World};
+use crate::simulation::{CLIENTS, Event, Simulation, UPSTREAMS, WORKERS};
 
 /// One attempt on its way.
 #[derive(Debug)]
@@ -60,13 +60,13 @@ impl Exchange {
     }
 }
 
-impl World {
+impl Simulation {
     /// A request comes.
     pub(crate) fn arrive(&mut self) {
         let now = self.now();
         let (worker, upstream) = (self.rng.below(WORKERS as u64) as usize, self.rng.below(UPSTREAMS as u64) as usize);
         self.shadow.turns[worker] = true;
-        let generation = self.generations.len() - 1;
+        let generation = self.snapshots.len() - 1;
         let (method, has_body) =
             [("GET", false), ("GET", false), ("POST", true), ("PUT", true)][self.rng.below(4) as usize];
         self.count += 1;
@@ -74,7 +74,7 @@ impl World {
         let key = key::hash(&self.rng.below(50).to_le_bytes());
         let request = Request { method: method.as_bytes(), has_body, key };
         let client = self.clients[worker][id as usize % CLIENTS].clone();
-        let attempt = Attempts::new(&request, &self.generations[generation].upstreams[worker][upstream], now);
+        let attempt = Attempts::new(&request, &self.snapshots[generation].upstreams[worker][upstream], now);
         let attempt = attempt.for_client(client.clone());
         self.shadow.totals.requests += 1;
         let mut exchange = Exchange {
@@ -126,7 +126,7 @@ impl World {
         let now = self.now();
         self.look(id);
         let exchange = self.exchanges.get_mut(&id).unwrap();
-        let upstream = &mut self.generations[exchange.generation].upstreams[exchange.worker][exchange.upstream];
+        let upstream = &mut self.snapshots[exchange.generation].upstreams[exchange.worker][exchange.upstream];
         question(&mut exchange.attempt, &mut Cx { now, upstream, rng: &mut self.rng })
     }
 
@@ -164,7 +164,7 @@ impl World {
     /// Arms the timer, unless an earlier one is armed already.
     fn arm(&mut self, id: u64) {
         let Some(exchange) = self.exchanges.get_mut(&id) else { return };
-        let upstream = &self.generations[exchange.generation].upstreams[exchange.worker][exchange.upstream];
+        let upstream = &self.snapshots[exchange.generation].upstreams[exchange.worker][exchange.upstream];
         let due = exchange.attempt.timer(upstream);
         if due < exchange.armed {
             exchange.armed = due;
@@ -177,7 +177,7 @@ impl World {
         let (probe, trial) = self.shadow.passes(backend);
         let exchange = self.exchanges.get_mut(&id).unwrap();
         let address =
-            self.generations[exchange.generation].pools[exchange.upstream].members()[backend].spec.address.clone();
+            self.snapshots[exchange.generation].pools[exchange.upstream].members()[backend].spec.address.clone();
         let fate = self.behaviours[&address].fate(&mut self.rng);
         assert!(exchange.slots[slot.index()].is_none(), "the slot is taken");
         exchange.slots[slot.index()] = Some(Run { serial: 0, address, fate, probe, trial });
@@ -239,7 +239,7 @@ impl World {
         let Some(exchange) = self.exchanges.get_mut(&id) else { return };
         let slot = exchange.responding.expect("only after a head");
         let Some(Run { fate: Fate::Head { broken, .. }, .. }) = exchange.slots[slot.index()] else { panic!() };
-        let upstream = &mut self.generations[exchange.generation].upstreams[exchange.worker][exchange.upstream];
+        let upstream = &mut self.snapshots[exchange.generation].upstreams[exchange.worker][exchange.upstream];
         let mut cx = Cx { now, upstream, rng: &mut self.rng };
         if broken {
             exchange.attempt.on_broken(&mut cx, FailureKind::ConnectionLost(id));
@@ -269,7 +269,7 @@ impl World {
     pub(crate) fn on_timer(&mut self, id: u64) {
         let now = self.now();
         let Some(exchange) = self.exchanges.get_mut(&id) else { return };
-        let upstream = &self.generations[exchange.generation].upstreams[exchange.worker][exchange.upstream];
+        let upstream = &self.snapshots[exchange.generation].upstreams[exchange.worker][exchange.upstream];
         exchange.armed = Nanos::NEVER;
         if exchange.ticket.is_some() {
             return; // the queue has its deadline

@@ -15,9 +15,9 @@ mod adaptive;
 mod backend;
 mod drive;
 mod shadow;
-mod world;
+mod simulation;
 
-use world::{Plan, World};
+use simulation::{Plan, Simulation};
 
 /// Seeds of an ordinary run.
 const SEEDS: u64 = 256;
@@ -50,7 +50,7 @@ fn every_seed_keeps_the_books() {
     let mut total = shadow::Totals::default();
     for seed in seeds() {
         let _named = Named(seed);
-        let mut world = World::new(seed, Plan::faulty(seed));
+        let mut world = Simulation::new(seed, Plan::faulty(seed));
         world.run(REQUESTS);
         total.add(&world.finish());
     }
@@ -65,7 +65,7 @@ fn a_seed_replays_to_the_same_end() {
     for seed in seeds().take(8) {
         let _named = Named(seed);
         let [one, two] = [0, 1].map(|_| {
-            let mut world = World::new(seed, Plan::faulty(seed));
+            let mut world = Simulation::new(seed, Plan::faulty(seed));
             world.run(REQUESTS);
             world.finish()
         });
@@ -77,7 +77,7 @@ fn a_seed_replays_to_the_same_end() {
 fn mistakes_of_clients_lower_nothing_and_mark_nobody() {
     for seed in seeds().take(64) {
         let _named = Named(seed);
-        let mut world = World::new(seed, Plan::clients_only(seed));
+        let mut world = Simulation::new(seed, Plan::clients_only(seed));
         world.run(REQUESTS);
         world.assert_unblemished();
         world.finish();

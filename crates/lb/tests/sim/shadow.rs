@@ -10,7 +10,7 @@ use spooky_lb::outcome::Reason;
 use spooky_lb::pool::Member;
 use spooky_lb::time::Nanos;
 
-use crate::world::{Generation, SHARE_PERCENT, UPSTREAMS, WORKERS, World};
+use crate::simulation::{SHARE_PERCENT, Simulation, SnapshotState, UPSTREAMS, WORKERS};
 
 /// What happened in one world, or in all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -149,13 +149,13 @@ impl Shadow {
     }
 }
 
-impl World {
+impl Simulation {
     /// Remembers the backends that an exchange may be sent to, before it is.
     pub(crate) fn look(&mut self, id: u64) {
         let now = self.now();
         let exchange = &self.exchanges[&id];
         self.shadow.turns[exchange.worker] = true;
-        let pool = &self.generations[exchange.generation].pools[exchange.upstream];
+        let pool = &self.snapshots[exchange.generation].pools[exchange.upstream];
         let runs = || self.exchanges.values().flat_map(|exchange| exchange.slots.iter().flatten());
         let before = pool.members().iter().map(|member| {
             let here = || runs().filter(|run| run.address == member.spec.address);
@@ -178,7 +178,7 @@ impl World {
     /// A new attempt: may it start at all, and on this backend?
     pub(crate) fn check_start(&mut self, id: u64, backend: usize, hedge: bool) {
         let exchange = &self.exchanges[&id];
-        let pool = &self.generations[exchange.generation].pools[exchange.upstream];
+        let pool = &self.snapshots[exchange.generation].pools[exchange.upstream];
         let before = self.shadow.before[backend];
         let context = format!("seed {} exchange {id} backend {backend}: {:?}", self.shadow.seed, self.shadow.before);
         assert!(exchange.responding.is_none(), "after response headers: {context}");
@@ -193,8 +193,8 @@ impl World {
             // A later configuration may have changed that of a backend which it kept.
             let same = |member: &&Member| Arc::ptr_eq(&member.state, &pool.members()[backend].state);
             let members =
-                |old: &Generation| old.pools[exchange.upstream].members().iter().find(same).map(|m| m.spec.probed);
-            let probed = self.generations.iter().rev().find_map(members);
+                |old: &SnapshotState| old.pools[exchange.upstream].members().iter().find(same).map(|m| m.spec.probed);
+            let probed = self.snapshots.iter().rev().find_map(members);
             assert_eq!(probed, Some(false), "probes decide: {context}");
         }
         if before.circuit == Circuit::HalfOpen {
@@ -265,7 +265,7 @@ impl World {
         assert_eq!(self.global.queued(), waiting.iter().sum::<u32>());
         assert!(self.global.in_flight() <= self.plan.global.inflight_limit);
         assert!(self.global.queued() <= self.plan.global.queue_cap);
-        for pool in self.generations.iter().flat_map(|generation| &generation.pools) {
+        for pool in self.snapshots.iter().flat_map(|generation| &generation.pools) {
             for member in pool.members() {
                 let there = on_backend.get(member.spec.address.as_str()).copied().unwrap_or(0);
                 assert_eq!(member.state.in_flight(), there, "{}, seed {world}", member.spec.address);

@@ -28,7 +28,7 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 /// When the token was given.
 const GIVEN: SystemTime = SystemTime::UNIX_EPOCH;
 
-/// Admits everybody without a place, and counts handshakes by the clones of a counter. There are so many places.
+/// Admits everybody without a slot, and counts handshakes by the clones of a counter. The number of slots follows.
 struct Counting(Arc<()>, AtomicUsize);
 
 impl ConnectionLimiter for Counting {
@@ -52,13 +52,13 @@ impl TimeSource for Clock {
     }
 }
 
-/// Settings with no place for a connection.
+/// Settings without a slot for a connection.
 fn settings(handshakes: &Arc<()>) -> EdgeSettings {
-    settings_with_places(handshakes, 0).0
+    settings_with_slots(handshakes, 0).0
 }
 
-/// Settings with so many places, and the certificate that clients have to trust.
-fn settings_with_places(handshakes: &Arc<()>, slots: usize) -> (EdgeSettings, RootCertStore) {
+/// Settings with this many slots, and the certificate that clients have to trust.
+fn settings_with_slots(handshakes: &Arc<()>, slots: usize) -> (EdgeSettings, RootCertStore) {
     let key = rcgen::KeyPair::generate().unwrap();
     let certificate = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
     let key = PrivateKeyDer::Pkcs8(key.serialize_der().into());
@@ -251,13 +251,13 @@ impl Pair {
 }
 
 #[test]
-fn a_client_for_which_there_is_no_place_when_its_handshake_completes_is_refused() {
+fn a_client_for_which_there_is_no_slot_when_its_handshake_completes_is_refused() {
     let (now, counter) = (Instant::now(), Arc::new(()));
-    let (settings, roots) = settings_with_places(&counter, 1);
+    let (settings, roots) = settings_with_slots(&counter, 1);
     let mut edge = Edge::new(&settings).unwrap();
     let before = Arc::strong_count(&counter);
     let (mut slow, mut quick) = (Pair::new(&roots, 0, now), Pair::new(&roots, 1, now));
-    // There is room for both as long as none of them has a place.
+    // There is room for both as long as neither has a slot.
     slow.send(&mut edge);
     slow.receive(&mut edge);
     quick.finish(&mut edge);
@@ -276,7 +276,7 @@ fn a_client_for_which_there_is_no_place_when_its_handshake_completes_is_refused(
 #[test]
 fn a_packet_that_cannot_be_decrypted_is_dropped_and_counted() {
     let (now, counter) = (Instant::now(), Arc::new(()));
-    let (settings, roots) = settings_with_places(&counter, 1);
+    let (settings, roots) = settings_with_slots(&counter, 1);
     let mut edge = Edge::new(&settings).unwrap();
     let mut pair = Pair::new(&roots, 0, now);
     pair.finish(&mut edge);

@@ -104,7 +104,7 @@ pub(crate) enum Event {
 }
 
 /// One configuration at work.
-pub(crate) struct Generation {
+pub(crate) struct SnapshotState {
     pub(crate) pools: Vec<Arc<Pool>>,
     /// By worker, then by upstream.
     pub(crate) upstreams: Vec<Vec<Upstream>>,
@@ -131,7 +131,7 @@ impl TaskWake for Woken {
     }
 }
 
-pub(crate) struct World {
+pub(crate) struct Simulation {
     pub(crate) plan: Plan,
     pub(crate) rng: Rng,
     /// True time.
@@ -144,7 +144,7 @@ pub(crate) struct World {
     pub(crate) scopes: Vec<Arc<RouteLimits>>,
     pub(crate) budgets: Vec<Arc<Budget>>,
     pub(crate) process_budget: Arc<Budget>,
-    pub(crate) generations: Vec<Generation>,
+    pub(crate) snapshots: Vec<SnapshotState>,
     pub(crate) queues: Vec<Queue>,
     /// The client connections of each worker.
     pub(crate) clients: Vec<Vec<ClientShare>>,
@@ -157,7 +157,7 @@ pub(crate) struct World {
     pub(crate) shadow: Shadow,
 }
 
-impl World {
+impl Simulation {
     pub(crate) fn new(seed: u64, plan: Plan) -> Self {
         let mut rng = Rng::seeded(seed);
         let global = GlobalLimits::new(WORKERS, &plan.global);
@@ -180,7 +180,7 @@ impl World {
             count: 0,
             global,
             scopes,
-            generations: Vec::new(),
+            snapshots: Vec::new(),
             woken,
             behaviours: BTreeMap::new(),
             exchanges: BTreeMap::new(),
@@ -302,11 +302,11 @@ impl World {
     }
 
     fn on_probe(&mut self, upstream: usize, backend: usize, generation: usize) {
-        if generation + 1 != self.generations.len() {
+        if generation + 1 != self.snapshots.len() {
             return; // of an old configuration
         }
         let now = self.now();
-        let current = self.generations.last_mut().unwrap();
+        let current = self.snapshots.last_mut().unwrap();
         let pool = &current.pools[upstream];
         let Some(prober) = &mut current.probers[upstream][backend] else { return };
         let member = &pool.members()[backend];
@@ -323,7 +323,7 @@ impl World {
 
     /// Loads a configuration: the first, or another one over the running world.
     fn load(&mut self) {
-        let generation = self.generations.len();
+        let generation = self.snapshots.len();
         let mut pools = Vec::new();
         let mut probers = Vec::new();
         for upstream in 0..UPSTREAMS {
@@ -343,7 +343,7 @@ impl World {
             for spec in &specs {
                 self.behaviours.entry(spec.address.clone()).or_insert(Behaviour::Fast);
             }
-            let previous = self.generations.last().map(|old| &*old.pools[upstream]);
+            let previous = self.snapshots.last().map(|old| &*old.pools[upstream]);
             pools.push(Arc::new(Pool::build(specs, options, previous).with_limits(&self.scopes[upstream])));
         }
         let upstreams = (0..WORKERS).map(|worker| {
@@ -368,7 +368,7 @@ impl World {
                 limits.configure(&scope_options(&mut self.rng));
             }
         }
-        self.generations.push(Generation { pools, upstreams, probers });
+        self.snapshots.push(SnapshotState { pools, upstreams, probers });
     }
 
     fn specs(&mut self, upstream: usize) -> Vec<Spec> {
@@ -405,7 +405,7 @@ impl World {
         for limits in &self.scopes {
             assert_eq!((limits.in_flight(), limits.queued()), (0, 0));
         }
-        for pool in self.generations.iter().flat_map(|generation| &generation.pools) {
+        for pool in self.snapshots.iter().flat_map(|generation| &generation.pools) {
             for member in pool.members() {
                 assert_eq!(member.state.in_flight(), 0, "{}", member.spec.address);
             }
@@ -420,7 +420,7 @@ impl World {
     /// Long after the last fault every backend that probes do not hold back takes requests again.
     fn assert_nobody_is_stuck(&self) {
         let later = self.now() + Duration::from_secs(3600);
-        for pool in &self.generations.last().unwrap().pools {
+        for pool in &self.snapshots.last().unwrap().pools {
             let fit = |member: &Member| {
                 let health = &member.state.health;
                 health.active_up() && (health.passive_up() || !member.spec.probed)
@@ -446,7 +446,7 @@ impl World {
 
     /// No client's mistake left a trace.
     pub(crate) fn assert_unblemished(&self) {
-        for pool in self.generations.iter().flat_map(|generation| &generation.pools) {
+        for pool in self.snapshots.iter().flat_map(|generation| &generation.pools) {
             for member in pool.members() {
                 assert!(member.state.health.is_healthy());
                 assert_eq!(member.state.breaker.state(self.now()), spooky_lb::attempt::breaker::Circuit::Closed);
