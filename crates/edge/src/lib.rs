@@ -8,8 +8,12 @@ mod budget;
 mod event;
 mod h3;
 mod limiter;
+#[cfg(test)]
+mod peer;
 mod quic;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 pub use budget::ResponseBudget;
 pub use event::{Abort, BodyRead, Event, EventKind, StreamRef};
