@@ -2,7 +2,7 @@
 
 use super::{
     fake::Ended,
-    world::{Config, World},
+    harness::{Config, Harness},
 };
 use spooky_bridge::message::ResetReason;
 use spooky_edge::{Abort, BodyRead, EventKind};
@@ -21,63 +21,63 @@ const NARROW: Config = Config {
 const ABORTS: [Abort; 3] = [Abort::Reset(0x10c), Abort::Stopped(0x10c), Abort::Lost];
 
 /// Returns the phases in which a client can abort: the client, and the request that must be reset.
-fn phases() -> Vec<(&'static str, World, usize, Option<usize>)> {
+fn phases() -> Vec<(&'static str, Harness, usize, Option<usize>)> {
     let mut phases = Vec::new();
-    let mut enter = |name, config: &Config, begin: fn(&mut World) -> (usize, Option<usize>)| {
-        let mut world = World::with(config);
-        let (client, request) = begin(&mut world);
-        phases.push((name, world, client, request));
+    let mut enter = |name, config: &Config, begin: fn(&mut Harness) -> (usize, Option<usize>)| {
+        let mut harness = Harness::with(config);
+        let (client, request) = begin(&mut harness);
+        phases.push((name, harness, client, request));
     };
     let normal = Config::default();
-    enter("in the queue for a permit", &NARROW, |world| {
-        let first = world.get();
-        let second = world.get();
-        world.head(0, 200, true);
-        assert_eq!(world.client(first).ended, Some(Ended::Plain));
-        assert_eq!(world.io.requests.len(), 1, "the queue is asked once a turn");
+    enter("in the queue for a permit", &NARROW, |harness| {
+        let first = harness.get();
+        let second = harness.get();
+        harness.head(0, 200, true);
+        assert_eq!(harness.client(first).ended, Some(Ended::Plain));
+        assert_eq!(harness.io.requests.len(), 1, "the queue is asked once a turn");
         (second, None)
     });
     let full = Config { performance: "per_backend_inflight_limit: 1", ..NARROW };
-    enter("in the queue for a backend", &full, |world| {
-        let first = world.get();
-        let second = world.get();
-        world.abort(first, Abort::Lost);
+    enter("in the queue for a backend", &full, |harness| {
+        let first = harness.get();
+        let second = harness.get();
+        harness.abort(first, Abort::Lost);
         (second, None)
     });
-    enter("while a connection is made", &normal, |world| {
-        world.io.is_connected = false;
-        (world.get(), Some(0))
+    enter("while a connection is made", &normal, |harness| {
+        harness.io.is_connected = false;
+        (harness.get(), Some(0))
     });
-    enter("while it uploads", &normal, |world| {
-        let client = world.post();
-        world.upload_data(client, b"part");
+    enter("while it uploads", &normal, |harness| {
+        let client = harness.post();
+        harness.upload_data(client, b"part");
         (client, Some(0))
     });
-    enter("while the response is awaited", &normal, |world| (world.get(), Some(0)));
-    enter("while it rests before a retry", &Config { backends: 1, ..Config::default() }, |world| {
-        let client = world.get();
-        world.fail(0, FailureKind::Refused, Processed::No);
+    enter("while the response is awaited", &normal, |harness| (harness.get(), Some(0)));
+    enter("while it rests before a retry", &Config { backends: 1, ..Config::default() }, |harness| {
+        let client = harness.get();
+        harness.fail(0, FailureKind::Refused, Processed::No);
         (client, None)
     });
-    enter("while the response streams", &normal, |world| {
-        let client = world.get();
-        world.head(0, 200, false);
-        world.data(0, b"part", false);
+    enter("while the response streams", &normal, |harness| {
+        let client = harness.get();
+        harness.head(0, 200, false);
+        harness.data(0, b"part", false);
         (client, Some(0))
     });
-    enter("while the end waits for it", &normal, |world| {
-        let client = world.get();
-        world.io.clients[client].is_slow = true;
-        world.head(0, 200, false);
-        world.data(0, b"all", true);
+    enter("while the end waits for it", &normal, |harness| {
+        let client = harness.get();
+        harness.io.clients[client].is_slow = true;
+        harness.head(0, 200, false);
+        harness.data(0, b"all", true);
         (client, None)
     });
-    enter("after an early response", &normal, |world| {
-        let client = world.post();
-        world.io.clients[client].is_slow = true;
-        world.head(0, 200, false);
-        world.data(0, b"all", true);
-        assert_eq!(world.io.requests[0].reset, Some(ResetReason::NoError));
+    enter("after an early response", &normal, |harness| {
+        let client = harness.post();
+        harness.io.clients[client].is_slow = true;
+        harness.head(0, 200, false);
+        harness.data(0, b"all", true);
+        assert_eq!(harness.io.requests[0].reset, Some(ResetReason::NoError));
         (client, None)
     });
     phases
@@ -86,15 +86,15 @@ fn phases() -> Vec<(&'static str, World, usize, Option<usize>)> {
 #[test]
 fn a_client_that_goes_away_cancels_the_request_in_every_phase() {
     for abort in ABORTS {
-        for (name, mut world, client, request) in phases() {
-            let (success, failure, cancelled) = world.ended();
-            world.abort(client, abort);
-            assert_eq!(world.ended(), (success, failure, cancelled + 1), "{name}");
+        for (name, mut harness, client, request) in phases() {
+            let (success, failure, cancelled) = harness.ended();
+            harness.abort(client, abort);
+            assert_eq!(harness.ended(), (success, failure, cancelled + 1), "{name}");
             if let Some(request) = request {
-                assert_eq!(world.io.requests[request].reset, Some(ResetReason::Cancelled), "{name}");
+                assert_eq!(harness.io.requests[request].reset, Some(ResetReason::Cancelled), "{name}");
             }
-            world.pass(Duration::from_secs(1));
-            world.check_idle();
+            harness.pass(Duration::from_secs(1));
+            harness.check_idle();
         }
     }
 }
@@ -102,27 +102,27 @@ fn a_client_that_goes_away_cancels_the_request_in_every_phase() {
 #[test]
 fn what_the_client_did_is_no_fault_of_the_backend() {
     let config = Config { upstream: "passive_health: { failure_threshold: 1 }", ..Config::default() };
-    let mut world = World::with(&config);
+    let mut harness = Harness::with(&config);
     for _ in 0..10 {
-        let client = world.get();
-        world.abort(client, Abort::Stopped(0));
+        let client = harness.get();
+        harness.abort(client, Abort::Stopped(0));
     }
-    assert_eq!((world.ended(), world.snapshot.upstreams[0].pool.healthy()), ((0, 0, 10), 2));
-    world.check_idle();
+    assert_eq!((harness.ended(), harness.snapshot.upstreams[0].pool.healthy()), ((0, 0, 10), 2));
+    harness.check_idle();
 }
 
 #[test]
 fn a_client_that_breaks_the_protocol_or_is_cut_off_is_a_failure() {
     for abort in [Abort::Malformed("too short"), Abort::Closed] {
-        for (name, mut world, client, request) in phases() {
-            let (success, failure, cancelled) = world.ended();
-            world.abort(client, abort);
-            assert_eq!(world.ended(), (success, failure + 1, cancelled), "{name}");
+        for (name, mut harness, client, request) in phases() {
+            let (success, failure, cancelled) = harness.ended();
+            harness.abort(client, abort);
+            assert_eq!(harness.ended(), (success, failure + 1, cancelled), "{name}");
             if let Some(request) = request {
-                assert_eq!(world.io.requests[request].reset, Some(ResetReason::Cancelled), "{name}");
+                assert_eq!(harness.io.requests[request].reset, Some(ResetReason::Cancelled), "{name}");
             }
-            world.pass(Duration::from_secs(1));
-            world.check_idle();
+            harness.pass(Duration::from_secs(1));
+            harness.check_idle();
         }
     }
 }
@@ -130,26 +130,26 @@ fn a_client_that_breaks_the_protocol_or_is_cut_off_is_a_failure() {
 #[test]
 fn a_body_that_fails_while_it_is_read_cancels_the_request() {
     for (abort, ended) in [(Abort::Malformed("too short"), (0, 1, 0)), (Abort::Reset(0x10c), (0, 0, 1))] {
-        let mut world = World::new();
-        let client = world.post();
-        world.upload_data(client, b"part");
-        world.upload(client, BodyRead::Aborted(abort));
-        assert_eq!((world.ended(), world.client(client).ended), (ended, None));
-        let request = &world.io.requests[0];
+        let mut harness = Harness::new();
+        let client = harness.post();
+        harness.upload_data(client, b"part");
+        harness.upload(client, BodyRead::Aborted(abort));
+        assert_eq!((harness.ended(), harness.client(client).ended), (ended, None));
+        let request = &harness.io.requests[0];
         assert_eq!((request.reset, request.sent_all), (Some(ResetReason::Cancelled), false));
-        world.check_idle();
+        harness.check_idle();
     }
 }
 
 #[test]
 fn both_attempts_are_reset_when_the_client_of_a_hedged_request_goes_away() {
     let config = Config { resilience: "  hedging: { enabled: true, delay_ms: 100 }", ..Config::default() };
-    let mut world = World::with(&config);
-    let client = world.get();
-    world.sleep(Duration::from_millis(110));
-    assert_eq!(world.requests_of(client).len(), SlotId::ALL.len());
-    world.client_event(client, EventKind::Aborted(Abort::Lost));
-    let resets: Vec<_> = world.io.requests.iter().map(|request| request.reset).collect();
+    let mut harness = Harness::with(&config);
+    let client = harness.get();
+    harness.sleep(Duration::from_millis(110));
+    assert_eq!(harness.requests_of(client).len(), SlotId::ALL.len());
+    harness.client_event(client, EventKind::Aborted(Abort::Lost));
+    let resets: Vec<_> = harness.io.requests.iter().map(|request| request.reset).collect();
     assert_eq!(resets, [Some(ResetReason::Cancelled); 2]);
-    world.check_idle();
+    harness.check_idle();
 }

@@ -2,7 +2,7 @@
 
 use super::{
     fake::Ended,
-    world::{Config, World, response},
+    harness::{Config, Harness, response},
 };
 use crate::exchange::RequestCounts;
 use spooky_bridge::{
@@ -17,64 +17,64 @@ use spooky_transport::{FailureKind, Processed, Unsent};
 
 #[test]
 fn a_response_that_is_delivered_completely_is_a_success() {
-    let mut world = World::new();
-    let client = world.get();
-    world.head(0, 200, false);
-    assert_eq!((world.client(client).status(), world.client(client).ended), (Some(200), None));
-    world.data(0, b"some ", false);
-    world.data(0, b"bytes", true);
+    let mut harness = Harness::new();
+    let client = harness.get();
+    harness.head(0, 200, false);
+    assert_eq!((harness.client(client).status(), harness.client(client).ended), (Some(200), None));
+    harness.data(0, b"some ", false);
+    harness.data(0, b"bytes", true);
     assert_eq!(
-        (world.client(client).received.as_slice(), world.client(client).ended),
+        (harness.client(client).received.as_slice(), harness.client(client).ended),
         (&b"some bytes"[..], Some(Ended::Plain))
     );
-    assert_eq!(world.ended(), (1, 0, 0));
-    world.check_idle();
+    assert_eq!(harness.ended(), (1, 0, 0));
+    harness.check_idle();
 }
 
 #[test]
 fn a_response_without_body_ends_with_its_head() {
-    let mut world = World::new();
-    let client = world.send(b"HEAD", b"/", &[], true);
-    world.head_with(0, response(204, &[]), true);
-    assert_eq!((world.client(client).status(), world.client(client).ended), (Some(204), Some(Ended::Plain)));
-    assert_eq!(world.ended(), (1, 0, 0));
-    world.check_idle();
+    let mut harness = Harness::new();
+    let client = harness.send(b"HEAD", b"/", &[], true);
+    harness.head_with(0, response(204, &[]), true);
+    assert_eq!((harness.client(client).status(), harness.client(client).ended), (Some(204), Some(Ended::Plain)));
+    assert_eq!(harness.ended(), (1, 0, 0));
+    harness.check_idle();
 }
 
 #[test]
 fn the_request_goes_on_until_the_client_has_taken_all_of_the_response() {
-    let mut world = World::new();
-    let client = world.get();
-    world.io.clients[client].is_slow = true;
-    world.head(0, 200, false);
-    world.data(0, b"some bytes", true);
-    assert_eq!((world.ended(), world.leases()), ((0, 0, 0), vec![0, 0]), "the backend is free, the permit is held");
-    assert_eq!(world.state.global_limits.in_flight(), 1);
-    world.accept(client, 10);
-    assert_eq!(world.ended(), (0, 0, 0));
-    world.client_event(client, EventKind::Sent);
-    assert_eq!(world.ended(), (1, 0, 0));
-    world.check_idle();
+    let mut harness = Harness::new();
+    let client = harness.get();
+    harness.io.clients[client].is_slow = true;
+    harness.head(0, 200, false);
+    harness.data(0, b"some bytes", true);
+    assert_eq!((harness.ended(), harness.leases()), ((0, 0, 0), vec![0, 0]), "the backend is free, the permit is held");
+    assert_eq!(harness.state.global_limits.in_flight(), 1);
+    harness.accept(client, 10);
+    assert_eq!(harness.ended(), (0, 0, 0));
+    harness.client_event(client, EventKind::Sent);
+    assert_eq!(harness.ended(), (1, 0, 0));
+    harness.check_idle();
 }
 
 #[test]
 fn an_error_of_the_backend_is_passed_on_and_counts_as_a_failure() {
-    let mut world = World::new();
-    let client = world.get();
-    world.head(0, 503, true);
-    assert_eq!(world.client(client).status(), Some(503));
-    assert_eq!(world.ended(), (0, 1, 0));
-    world.check_idle();
+    let mut harness = Harness::new();
+    let client = harness.get();
+    harness.head(0, 503, true);
+    assert_eq!(harness.client(client).status(), Some(503));
+    assert_eq!(harness.ended(), (0, 1, 0));
+    harness.check_idle();
 }
 
 #[test]
 fn requests_that_never_have_an_exchange_are_counted_and_answered() {
-    let mut world = World::with(&Config { performance: "max_request_body_bytes: 10", ..Config::default() });
-    let denied = world.send(b"CONNECT", b"localhost:1", &[], false);
-    assert_eq!(world.answer(denied).0, 405);
-    let too_large = world.send(b"POST", b"/", &[(Known::ContentLength, b"11")], false);
-    assert_eq!(world.answer(too_large), (413, "request body too large"));
-    let misdirected = world.receive(EventKind::Request {
+    let mut harness = Harness::with(&Config { performance: "max_request_body_bytes: 10", ..Config::default() });
+    let denied = harness.send(b"CONNECT", b"localhost:1", &[], false);
+    assert_eq!(harness.answer(denied).0, 405);
+    let too_large = harness.send(b"POST", b"/", &[(Known::ContentLength, b"11")], false);
+    assert_eq!(harness.answer(too_large), (413, "request body too large"));
+    let misdirected = harness.receive(EventKind::Request {
         protocol: Protocol::Http3,
         head: {
             let mut fields = Fields::new();
@@ -96,15 +96,15 @@ fn requests_that_never_have_an_exchange_are_counted_and_answered() {
         peer: ([127, 0, 0, 1], 9).into(),
         local_ip: None,
     });
-    assert_eq!(world.answer(misdirected), (421, "misdirected request"));
-    assert!(world.io.requests.is_empty());
-    assert_eq!(world.ended(), (0, 3, 0));
-    world.check_idle();
+    assert_eq!(harness.answer(misdirected), (421, "misdirected request"));
+    assert!(harness.io.requests.is_empty());
+    assert_eq!(harness.ended(), (0, 3, 0));
+    harness.check_idle();
 }
 
 #[test]
 fn a_head_that_breaks_a_rule_is_answered_or_was_reset() {
-    let mut world = World::new();
+    let mut harness = Harness::new();
     let refused = |error| EventKind::Refused {
         protocol: Protocol::Http3,
         refusal: Box::new(RejectedRequest { error, fields: Fields::new() }),
@@ -120,14 +120,14 @@ fn a_head_that_breaks_a_rule_is_answered_or_was_reset() {
         (CheckError::Invalid(InvalidReason::InvalidConnectTarget), 400),
         (CheckError::Invalid(InvalidReason::ConflictingFraming), 400),
     ] {
-        let client = world.receive(refused(error));
-        assert_eq!(world.answer(client).0, status, "{error:?}");
+        let client = harness.receive(refused(error));
+        assert_eq!(harness.answer(client).0, status, "{error:?}");
     }
     let fields = Box::new(Fields::new());
-    let client = world.receive(EventKind::Malformed { protocol: Protocol::Http3, fields, reason: "made up" });
-    assert_eq!((world.client(client).status(), world.client(client).ended), (None, None), "it is reset already");
-    assert_eq!(world.exchanges.counts(), RequestCounts { total: 10, failure: 10, ..RequestCounts::default() });
-    world.check_idle();
+    let client = harness.receive(EventKind::Malformed { protocol: Protocol::Http3, fields, reason: "made up" });
+    assert_eq!((harness.client(client).status(), harness.client(client).ended), (None, None), "it is reset already");
+    assert_eq!(harness.exchanges.counts(), RequestCounts { total: 10, failure: 10, ..RequestCounts::default() });
+    harness.check_idle();
 }
 
 #[test]
@@ -137,12 +137,12 @@ fn a_request_that_cannot_be_sent_is_answered() {
         (Unsent::QueueFull, 503, "backend overloaded, retry later"),
         (Unsent::HeadersTooLarge, 431, "request headers exceed size limit"),
     ] {
-        let mut world = World::new();
-        world.io.unsent = Some(unsent);
-        let client = world.get();
-        assert_eq!(world.answer(client), (status, text), "{unsent:?}");
-        assert_eq!(world.ended(), (0, 1, 0));
-        world.check_idle();
+        let mut harness = Harness::new();
+        harness.io.unsent = Some(unsent);
+        let client = harness.get();
+        assert_eq!(harness.answer(client), (status, text), "{unsent:?}");
+        assert_eq!(harness.ended(), (0, 1, 0));
+        harness.check_idle();
     }
 }
 
@@ -159,48 +159,48 @@ fn a_backend_that_fails_after_its_head_resets_the_client() {
         (FailureKind::ResponseHeadersTooLarge, ResetReason::Internal),
         (FailureKind::GoAway, ResetReason::Internal),
     ] {
-        let mut world = World::new();
-        let client = world.get();
-        world.head(0, 200, false);
-        world.data(0, b"part", false);
-        world.fail(0, kind, Processed::Unknown);
-        assert_eq!(world.client(client).ended, Some(Ended::Reset(reason)), "{kind:?}");
-        assert_eq!((world.ended(), world.io.requests.len()), ((0, 1, 0), 1));
-        world.check_idle();
+        let mut harness = Harness::new();
+        let client = harness.get();
+        harness.head(0, 200, false);
+        harness.data(0, b"part", false);
+        harness.fail(0, kind, Processed::Unknown);
+        assert_eq!(harness.client(client).ended, Some(Ended::Reset(reason)), "{kind:?}");
+        assert_eq!((harness.ended(), harness.io.requests.len()), ((0, 1, 0), 1));
+        harness.check_idle();
     }
 }
 
 #[test]
 fn events_of_a_request_that_has_ended_find_nothing() {
-    let mut world = World::new();
-    let client = world.get();
-    world.head(0, 200, true);
+    let mut harness = Harness::new();
+    let client = harness.get();
+    harness.head(0, 200, true);
     for kind in [EventKind::Readable, EventKind::Accepted(3), EventKind::Sent, EventKind::Aborted(Abort::Lost)] {
-        world.client_event(client, kind);
+        harness.client_event(client, kind);
     }
-    world.data(0, b"late", true);
-    world.fail(0, FailureKind::GoAway, Processed::No);
-    assert_eq!(world.ended(), (1, 0, 0));
+    harness.data(0, b"late", true);
+    harness.fail(0, FailureKind::GoAway, Processed::No);
+    assert_eq!(harness.ended(), (1, 0, 0));
     // They do not reach the next exchange at the same index either.
-    let next = world.get();
-    world.client_event(client, EventKind::Aborted(Abort::Lost));
-    assert_eq!((world.in_flight(), world.ended()), (1, (1, 0, 0)));
-    world.abort(next, Abort::Lost);
-    world.check_idle();
+    let next = harness.get();
+    harness.client_event(client, EventKind::Aborted(Abort::Lost));
+    assert_eq!((harness.in_flight(), harness.ended()), (1, (1, 0, 0)));
+    harness.abort(next, Abort::Lost);
+    harness.check_idle();
 }
 
 #[test]
 fn an_answer_has_the_form_that_the_request_asks_for() {
-    let mut world = World::with(&Config { performance: "max_request_body_bytes: 10", ..Config::default() });
+    let mut harness = Harness::with(&Config { performance: "max_request_body_bytes: 10", ..Config::default() });
     let grpc =
-        world.send(b"POST", b"/", &[(Known::ContentType, b"application/grpc"), (Known::ContentLength, b"11")], false);
-    let head = world.client(grpc).head.as_ref().unwrap();
+        harness.send(b"POST", b"/", &[(Known::ContentType, b"application/grpc"), (Known::ContentLength, b"11")], false);
+    let head = harness.client(grpc).head.as_ref().unwrap();
     assert_eq!((head.status, head.fields.first(Known::ContentType)), (200, Some(&b"application/grpc"[..])));
     assert!(head.fields.first(Known::Date).is_some_and(|date| date.ends_with(b" GMT")));
-    let id = world.send(b"POST", b"/", &[(Known::XRequestId, b"mine"), (Known::ContentLength, b"11")], false);
-    assert_eq!(world.client(id).head.as_ref().unwrap().fields.first(Known::XRequestId), Some(&b"mine"[..]));
-    world.io.unsent = Some(Unsent::UnknownBackend);
-    let head = world.send(b"HEAD", b"/", &[], true);
-    assert_eq!((world.client(head).status(), world.client(head).text()), (Some(503), ""));
-    world.check_idle();
+    let id = harness.send(b"POST", b"/", &[(Known::XRequestId, b"mine"), (Known::ContentLength, b"11")], false);
+    assert_eq!(harness.client(id).head.as_ref().unwrap().fields.first(Known::XRequestId), Some(&b"mine"[..]));
+    harness.io.unsent = Some(Unsent::UnknownBackend);
+    let head = harness.send(b"HEAD", b"/", &[], true);
+    assert_eq!((harness.client(head).status(), harness.client(head).text()), (Some(503), ""));
+    harness.check_idle();
 }

@@ -4,7 +4,7 @@
 
 use super::{
     fake::Ended,
-    world::{Config, World, response},
+    harness::{Config, Harness, response},
 };
 use bytes::Bytes;
 use spooky_bridge::{
@@ -57,7 +57,7 @@ struct Reached {
 }
 
 struct Walk {
-    world: World,
+    harness: Harness,
     rng: Rng,
     reached: Reached,
 }
@@ -69,114 +69,114 @@ impl Walk {
     }
 
     fn request(&mut self) {
-        self.world.io.is_connected = self.rng.percent(70);
-        self.world.io.window = if self.rng.percent(50) { 1 << 20 } else { 300 };
-        self.world.io.takes_trailers = self.rng.percent(90);
-        self.world.io.unsent = self.rng.percent(3).then_some(Unsent::QueueFull);
+        self.harness.io.is_connected = self.rng.percent(70);
+        self.harness.io.window = if self.rng.percent(50) { 1 << 20 } else { 300 };
+        self.harness.io.takes_trailers = self.rng.percent(90);
+        self.harness.io.unsent = self.rng.percent(3).then_some(Unsent::QueueFull);
         let refused = |error| Box::new(RejectedRequest { error, fields: Fields::new() });
         let (protocol, fields) = (Protocol::Http3, Box::new(Fields::new()));
         let client = match self.rng.below(16) {
-            0 => self.world.receive(EventKind::Refused { protocol, refusal: refused(CheckError::TooLarge) }),
+            0 => self.harness.receive(EventKind::Refused { protocol, refusal: refused(CheckError::TooLarge) }),
             1 => {
-                let client = self.world.receive(EventKind::Malformed { protocol, fields, reason: "made up" });
-                self.world.io.clients[client].is_gone = true;
+                let client = self.harness.receive(EventKind::Malformed { protocol, fields, reason: "made up" });
+                self.harness.io.clients[client].is_gone = true;
                 client
             }
-            2 => self.world.send(b"POST", b"/", &[(Known::ContentLength, b"5000")], false),
-            3 | 4 => self.world.send(b"CONNECT", b"localhost:443", &[], false),
-            5..8 => self.world.send(b"PUT", b"/", &[], false),
-            8..10 => self.world.send(b"POST", b"/", &[], false),
-            10 => self.world.send(b"GET", b"/", &[], false),
-            11 => self.world.send(b"HEAD", b"/", &[], true),
-            _ => self.world.send(b"GET", b"/", &[], true),
+            2 => self.harness.send(b"POST", b"/", &[(Known::ContentLength, b"5000")], false),
+            3 | 4 => self.harness.send(b"CONNECT", b"localhost:443", &[], false),
+            5..8 => self.harness.send(b"PUT", b"/", &[], false),
+            8..10 => self.harness.send(b"POST", b"/", &[], false),
+            10 => self.harness.send(b"GET", b"/", &[], false),
+            11 => self.harness.send(b"HEAD", b"/", &[], true),
+            _ => self.harness.send(b"GET", b"/", &[], true),
         };
-        self.world.io.clients[client].is_slow = self.rng.percent(30);
+        self.harness.io.clients[client].is_slow = self.rng.percent(30);
     }
 
     fn client_event(&mut self) {
-        let clients = &self.world.io.clients;
+        let clients = &self.harness.io.clients;
         let live: Vec<_> = (0..clients.len()).filter(|client| self.is_live(*client)).collect();
         let Some(client) = self.one_of(&live) else { return };
         match self.rng.below(10) {
             0..5 => self.upload(client),
-            5..8 if self.world.client(client).pending > 0 => {
-                let bytes = 1 + self.rng.below(self.world.client(client).pending as u64) as usize;
-                self.world.accept(client, bytes);
+            5..8 if self.harness.client(client).pending > 0 => {
+                let bytes = 1 + self.rng.below(self.harness.client(client).pending as u64) as usize;
+                self.harness.accept(client, bytes);
             }
-            5..9 => self.world.accept_all(client),
+            5..9 => self.harness.accept_all(client),
             _ => {
                 let aborts = [Abort::Reset(0x10c), Abort::Stopped(0), Abort::Lost, Abort::Malformed("made up")];
                 let abort = aborts[self.rng.below(4) as usize];
-                self.world.abort(client, abort);
+                self.harness.abort(client, abort);
             }
         }
     }
 
     /// Returns whether events of the client's stream are possible.
     fn is_live(&self, client: usize) -> bool {
-        let client = self.world.client(client);
+        let client = self.harness.client(client);
         client.tag.is_some() && !client.is_gone && !matches!(client.ended, Some(Ended::Reset(_)))
     }
 
     fn upload(&mut self, client: usize) {
         // Nothing follows the end, or a failure that was not read yet.
         let is_over = |read: &BodyRead| !matches!(read, BodyRead::Data(_));
-        if self.world.client(client).is_uploaded || self.world.client(client).body.iter().any(is_over) {
-            return self.world.client_event(client, EventKind::Readable);
+        if self.harness.client(client).is_uploaded || self.harness.client(client).body.iter().any(is_over) {
+            return self.harness.client_event(client, EventKind::Readable);
         }
         match self.rng.below(8) {
             0 | 1 => {
-                self.world.io.clients[client].is_uploaded = true;
-                self.world.upload(client, BodyRead::End);
+                self.harness.io.clients[client].is_uploaded = true;
+                self.harness.upload(client, BodyRead::End);
             }
             2 => {
                 let mut fields = Fields::new();
                 fields.push(Name::Other(b"x-checksum"), b"1");
                 let is_end_there = self.rng.percent(50);
-                self.world.io.clients[client].is_uploaded = true;
-                self.world.io.clients[client].body.push_back(BodyRead::Trailers(Box::new(fields)));
-                self.world.io.clients[client].body.extend(is_end_there.then_some(BodyRead::End));
-                self.world.client_event(client, EventKind::Readable);
+                self.harness.io.clients[client].is_uploaded = true;
+                self.harness.io.clients[client].body.push_back(BodyRead::Trailers(Box::new(fields)));
+                self.harness.io.clients[client].body.extend(is_end_there.then_some(BodyRead::End));
+                self.harness.client_event(client, EventKind::Readable);
             }
             3 if self.rng.percent(20) => {
-                self.world.io.clients[client].is_uploaded = true;
-                self.world.upload(client, BodyRead::Aborted(Abort::Malformed("too short")));
+                self.harness.io.clients[client].is_uploaded = true;
+                self.harness.upload(client, BodyRead::Aborted(Abort::Malformed("too short")));
             }
             _ => {
                 let length = self.rng.below(1500) as usize;
-                self.world.upload(client, BodyRead::Data(Bytes::from(vec![b'.'; length])));
+                self.harness.upload(client, BodyRead::Data(Bytes::from(vec![b'.'; length])));
             }
         }
     }
 
     fn upstream_event(&mut self) {
-        let requests = &self.world.io.requests;
+        let requests = &self.harness.io.requests;
         let open: Vec<_> = (0..requests.len()).filter(|request| requests[*request].is_open()).collect();
         let Some(request) = self.one_of(&open) else { return };
-        let found = &self.world.io.requests[request];
+        let found = &self.harness.io.requests[request];
         let end = self.rng.percent(40);
         match self.rng.below(10) {
             0 | 1 => self.fail(request),
-            _ if found.is_waiting => self.world.connect(request),
-            2 => self.world.widen(request, 400),
+            _ if found.is_waiting => self.harness.connect(request),
+            2 => self.harness.grant_window(request, 400),
             _ if found.received_all => {}
-            3 if !found.has_head => self.world.interim(request, 103),
+            3 if !found.has_head => self.harness.interim(request, 103),
             _ if !found.has_head => {
                 let statuses = [200, 200, 200, 204, 404, 503];
                 let status = statuses[self.rng.below(6) as usize];
                 let is_declared = self.rng.percent(10);
                 let length: &[(Known, &[u8])] = &[(Known::ContentLength, b"5000")];
-                self.world.head_with(request, response(status, if is_declared { length } else { &[] }), end);
+                self.harness.head_with(request, response(status, if is_declared { length } else { &[] }), end);
             }
             4 => {
                 self.reached.trailers += 1;
                 let mut fields = Fields::new();
                 fields.push(Name::Other(b"x-checksum"), b"1");
-                self.world.trailers(request, fields);
+                self.harness.trailers(request, fields);
             }
             _ => {
                 let length = self.rng.below(1500) as usize;
-                self.world.data(request, &vec![b'.'; length], end);
+                self.harness.data(request, &vec![b'.'; length], end);
             }
         }
     }
@@ -192,18 +192,18 @@ impl Walk {
         ];
         let kind = kinds[self.rng.below(kinds.len() as u64) as usize];
         let processed = if self.rng.percent(50) { Processed::No } else { Processed::Unknown };
-        self.world.fail(request, kind, processed);
+        self.harness.fail(request, kind, processed);
     }
 
     /// Sends an event of an exchange that has ended or never existed.
     fn stale_event(&mut self) {
-        let clients = &self.world.io.clients;
+        let clients = &self.harness.io.clients;
         let gone: Vec<_> = (0..clients.len()).filter(|client| !self.is_live(*client)).collect();
         if let Some(client) = self.one_of(&gone) {
             let kinds = [EventKind::Readable, EventKind::Accepted(7), EventKind::Sent, EventKind::Aborted(Abort::Lost)];
-            let tag = self.world.client(client).tag.or(Some(self.rng.next_u64()));
+            let tag = self.harness.client(client).tag.or(Some(self.rng.next_u64()));
             let kind = kinds.into_iter().nth(self.rng.below(4) as usize).unwrap();
-            self.world.client_event_of(client, tag, kind);
+            self.harness.client_event_of(client, tag, kind);
         }
     }
 
@@ -212,14 +212,14 @@ impl Walk {
             0..5 => self.request(),
             5..9 => self.client_event(),
             9..16 => self.upstream_event(),
-            16 => self.world.pass(Duration::ZERO),
+            16 => self.harness.pass(Duration::ZERO),
             17 => {
                 let time = Duration::from_millis(self.rng.below(400));
-                self.world.pass(time);
+                self.harness.pass(time);
             }
             18 if self.rng.percent(10) => {
                 let config = if self.rng.percent(50) { &CONFIG } else { &OTHER };
-                self.world.reload(config);
+                self.harness.reload(config);
             }
             _ => self.stale_event(),
         }
@@ -227,30 +227,30 @@ impl Walk {
 
     /// Ends the remaining requests: by the drain, or by timeouts.
     fn finish(&mut self, by_deadlines: bool) {
-        for client in 0..self.world.io.clients.len() {
+        for client in 0..self.harness.io.clients.len() {
             if by_deadlines {
-                self.world.io.clients[client].body.clear();
+                self.harness.io.clients[client].body.clear();
                 if self.is_live(client) {
-                    self.world.accept_all(client);
+                    self.harness.accept_all(client);
                 }
             } else if self.is_live(client) {
-                self.world.abort(client, Abort::Closed);
+                self.harness.abort(client, Abort::Closed);
             }
         }
         // The transport fails requests that wait for a connection.
-        self.world.io.is_connected = true;
-        let requests = &self.world.io.requests;
+        self.harness.io.is_connected = true;
+        let requests = &self.harness.io.requests;
         let waiting =
             (0..requests.len()).filter(|request| requests[*request].is_open() && requests[*request].is_waiting);
         for request in waiting.collect::<Vec<_>>() {
-            if self.world.io.requests[request].is_open() {
-                self.world.fail(request, FailureKind::ConnectTimeout, Processed::No);
+            if self.harness.io.requests[request].is_open() {
+                self.harness.fail(request, FailureKind::ConnectTimeout, Processed::No);
             }
         }
         // The remaining requests end by timeouts.
-        self.world.sleep(Duration::from_secs(if by_deadlines { 700 } else { 10 }));
-        self.world.check_idle();
-        for (number, client) in self.world.io.clients.iter().enumerate() {
+        self.harness.sleep(Duration::from_secs(if by_deadlines { 700 } else { 10 }));
+        self.harness.check_idle();
+        for (number, client) in self.harness.io.clients.iter().enumerate() {
             assert!(client.ended.is_some() || client.is_gone, "client {number} has got no end");
             self.reached.resets += usize::from(matches!(client.ended, Some(Ended::Reset(_))));
             let head = client.head.as_ref();
@@ -258,16 +258,16 @@ impl Walk {
             self.reached.answers += usize::from(is_own);
             self.reached.tunnels += usize::from(client.is_tunnel);
         }
-        self.reached.attempts += self.world.io.requests.len();
-        self.reached.hedges += self.world.io.requests.iter().filter(|request| request.tag & 1 << 31 != 0).count();
-        self.world.io.clients.clear();
-        self.world.io.requests.clear();
+        self.reached.attempts += self.harness.io.requests.len();
+        self.reached.hedges += self.harness.io.requests.iter().filter(|request| request.tag & 1 << 31 != 0).count();
+        self.harness.io.clients.clear();
+        self.harness.io.requests.clear();
     }
 }
 
 #[test]
 fn each_request_ends_once_in_any_order_of_events() {
-    let mut walk = Walk { world: World::with(&CONFIG), rng: Rng::seeded(0), reached: Reached::default() };
+    let mut walk = Walk { harness: Harness::with(&CONFIG), rng: Rng::seeded(0), reached: Reached::default() };
     for seed in 0..ORDERS {
         let _seed = Seed(seed);
         walk.rng = Rng::seeded(seed);
@@ -276,7 +276,7 @@ fn each_request_ends_once_in_any_order_of_events() {
         }
         walk.finish(seed % 8 == 0);
     }
-    let counts = walk.world.exchanges.counts();
+    let counts = walk.harness.exchanges.counts();
     assert_eq!(counts.total, counts.success + counts.failure + counts.cancelled);
     for (what, count) in [
         ("successes", counts.success as usize),

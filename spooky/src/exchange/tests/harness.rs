@@ -47,7 +47,7 @@ impl Config {
 }
 
 /// The exchanges of a worker with their environment.
-pub(super) struct World {
+pub(super) struct Harness {
     pub(super) exchanges: Exchanges,
     pub(super) io: Fake,
     pub(super) state: Arc<State>,
@@ -58,7 +58,7 @@ pub(super) struct World {
     received: u64,
 }
 
-impl World {
+impl Harness {
     pub(super) fn new() -> Self {
         Self::with(&Config::default())
     }
@@ -184,7 +184,7 @@ impl World {
     }
 
     /// The backend grants a larger window for the request body.
-    pub(super) fn widen(&mut self, request: usize, bytes: usize) {
+    pub(super) fn grant_window(&mut self, request: usize, bytes: usize) {
         let request = &mut self.io.requests[request];
         request.window += bytes;
         let tag = request.tag;
