@@ -75,4 +75,17 @@ mod tests {
         }
         assert_eq!(budget.used(), 0);
     }
+
+    #[test]
+    fn only_the_difference_is_counted() {
+        let budget = ResponseBudget::new(1000);
+        budget.change(0, 100);
+        budget.change(100, 150);
+        assert_eq!(budget.used(), 150);
+        budget.change(150, 150);
+        budget.change(150, 40);
+        assert_eq!(budget.used(), 40);
+        budget.set_cap(1 << 30);
+        assert_eq!((budget.cap(), budget.share()), (1 << 30, ((1 << 30) - 40) / 16));
+    }
 }

@@ -18,10 +18,15 @@ use spooky_net::tls::{CertificateStore, server};
 use std::{
     net::{IpAddr, SocketAddr},
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
+};
+use tracing::{
+    Metadata, Subscriber,
+    field::{Field, Visit},
+    span::{Attributes, Id, Record},
 };
 
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -58,7 +63,9 @@ pub(crate) fn settings(counter: &Arc<()>, slots: usize) -> (EdgeSettings, RootCe
     let certified = certificate("localhost");
     let mut roots = RootCertStore::empty();
     roots.add(certified.cert[0].clone()).unwrap();
-    let named = vec![("other.test".to_owned(), certificate("other.test"))];
+    let other = certificate("other.test");
+    roots.add(other.cert[0].clone()).unwrap();
+    let named = vec![("other.test".to_owned(), other)];
     let certificates = Arc::new(CertificateStore::new(Some(certified), named).unwrap());
     let resumption = server::Resumption::new().unwrap();
     let settings = EdgeSettings {
@@ -86,22 +93,69 @@ pub(crate) fn settings(counter: &Arc<()>, slots: usize) -> (EdgeSettings, RootCe
     (settings, roots)
 }
 
-/// Starts to connect to `to` as a client that trusts `roots`.
-pub(crate) fn connecting(
-    roots: RootCertStore,
-    to: SocketAddr,
-    now: Instant,
-    transport: TransportConfig,
-) -> (Endpoint, ConnectionHandle, Connection) {
+/// The configuration of a client that trusts `roots`. Its clones share the address tokens that they get.
+pub(crate) fn client_config(roots: RootCertStore, transport: TransportConfig) -> ClientConfig {
     let tls = rustls::ClientConfig::builder_with_provider(Arc::new(default_provider()));
     let tls = tls.with_protocol_versions(&[&rustls::version::TLS13]).unwrap();
     let mut tls = tls.with_root_certificates(roots).with_no_client_auth();
     tls.alpn_protocols = vec![b"h3".to_vec()];
     let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
     config.transport_config(Arc::new(transport));
+    config
+}
+
+/// Starts to connect to the server `name` at `to`.
+pub(crate) fn connecting(
+    config: ClientConfig,
+    name: &str,
+    to: SocketAddr,
+    now: Instant,
+) -> (Endpoint, ConnectionHandle, Connection) {
     let mut endpoint = Endpoint::new(Arc::new(EndpointConfig::default()), None, true, None);
-    let (handle, connection) = endpoint.connect(now, config, to, "localhost").unwrap();
+    let (handle, connection) = endpoint.connect(now, config, to, name).unwrap();
     (endpoint, handle, connection)
+}
+
+/// Returns the messages that `act` logs on this thread.
+pub(crate) fn logged(act: impl FnOnce()) -> Vec<String> {
+    let lines = Arc::new(Mutex::new(Vec::new()));
+    tracing::subscriber::with_default(Log(lines.clone()), act);
+    std::mem::take(&mut *lines.lock().unwrap())
+}
+
+/// Collects the messages of log lines.
+struct Log(Arc<Mutex<Vec<String>>>);
+
+impl Subscriber for Log {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+
+    fn event(&self, event: &tracing::Event<'_>) {
+        event.record(&mut Message(&mut self.0.lock().unwrap()));
+    }
+
+    fn enter(&self, _: &Id) {}
+
+    fn exit(&self, _: &Id) {}
+}
+
+struct Message<'a>(&'a mut Vec<String>);
+
+impl Visit for Message<'_> {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        if field.name() == "message" {
+            self.0.push(format!("{value:?}"));
+        }
+    }
 }
 
 /// The fields of a header section, in this order.
@@ -155,9 +209,14 @@ pub(crate) struct Peer {
 
 impl Peer {
     pub(crate) fn new(roots: &RootCertStore, number: u16, now: Instant, transport: TransportConfig) -> Self {
+        Self::with(client_config(roots.clone(), transport), "localhost", number, now)
+    }
+
+    /// Connects with this configuration to the server `name`.
+    pub(crate) fn with(config: ClientConfig, name: &str, number: u16, now: Instant) -> Self {
         let server = "192.0.2.1:443".parse().unwrap();
         let address = SocketAddr::new("192.0.2.2".parse().unwrap(), 5000 + number);
-        let (endpoint, handle, connection) = connecting(roots.clone(), server, now, transport);
+        let (endpoint, handle, connection) = connecting(config, name, server, now);
         Self {
             now,
             address,

@@ -101,4 +101,13 @@ mod tests {
         let other = cids.generate_cid();
         assert_eq!(first.take(), number(other));
     }
+
+    #[test]
+    fn an_id_keeps_all_the_randomness_that_steering_leaves() {
+        for workers in [1, 3, 4, 64, 200, 256] {
+            let bytes: std::collections::BTreeSet<u8> =
+                (0..=255).map(|random| steering_byte(random, workers / 2, workers)).collect();
+            assert_eq!(bytes.len(), usize::from(256 / workers), "{workers} workers");
+        }
+    }
 }

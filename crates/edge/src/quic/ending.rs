@@ -50,9 +50,35 @@ mod tests {
             (TransportErrorCode::crypto(0), "TlsFail"),
             (TransportErrorCode::crypto(255), "TlsFail"),
             (TransportErrorCode::PROTOCOL_VIOLATION, "InvalidPacket"),
+            (TransportErrorCode::INTERNAL_ERROR, "Internal"),
+            (TransportErrorCode::STREAM_LIMIT_ERROR, "StreamLimit"),
+            (TransportErrorCode::STREAM_STATE_ERROR, "InvalidStreamState"),
+            (TransportErrorCode::FINAL_SIZE_ERROR, "FinalSize"),
+            (TransportErrorCode::FRAME_ENCODING_ERROR, "InvalidFrame"),
+            (TransportErrorCode::TRANSPORT_PARAMETER_ERROR, "InvalidTransportParam"),
+            (TransportErrorCode::CONNECTION_ID_LIMIT_ERROR, "IdLimit"),
+            (TransportErrorCode::CRYPTO_BUFFER_EXCEEDED, "CryptoBufferExceeded"),
+            (TransportErrorCode::KEY_UPDATE_ERROR, "KeyUpdate"),
+            (TransportErrorCode::AEAD_LIMIT_REACHED, "CryptoFail"),
             (TransportErrorCode::FLOW_CONTROL_ERROR, "FlowControl"),
         ] {
             assert_eq!(kind(code), word, "{code:?}");
         }
+    }
+
+    #[test]
+    fn refusals_are_not_logged_and_missing_certificates_are_explained() {
+        let peer = "192.0.2.1:9".parse().unwrap();
+        let lines = |code| crate::peer::logged(|| log(&TransportError::from(code), 0x0807_0605_0403_0201, peer));
+        assert_eq!(lines(TransportErrorCode::CONNECTION_REFUSED), [""; 0]);
+        let other = lines(TransportErrorCode::FINAL_SIZE_ERROR);
+        assert!(
+            other.len() == 1 && other[0].starts_with("QUIC recv failed: FinalSize from 192.0.2.1:9: "),
+            "{other:?}"
+        );
+        let missing = lines(TransportErrorCode::crypto(CERTIFICATE_REQUIRED));
+        assert!(missing[0].starts_with("QUIC recv failed: TlsFail from 192.0.2.1:9: "), "{missing:?}");
+        let explained = "closing connection 0102030405060708: downstream mTLS requires a client certificate";
+        assert_eq!(missing[1..], [explained]);
     }
 }

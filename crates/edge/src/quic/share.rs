@@ -179,4 +179,16 @@ mod tests {
         let paid = (1..100).find(|turn| work(&mut share, start + Duration::from_micros(*turn), DEAR) > 0);
         assert_eq!(paid, Some(11), "295 us of events, 25 us in a turn");
     }
+
+    #[test]
+    fn a_turn_ends_when_exactly_its_share_is_spent() {
+        let (mut share, start) = (TimeShare::default(), Instant::now());
+        let mut spend = |nanos| {
+            share.charge(PER_PACKET + Duration::from_nanos(nanos), 0);
+            share.take((), 100, start)
+        };
+        assert_eq!(spend(24_999), Scheduled::Now(()));
+        assert_eq!(spend(24_999), Scheduled::Now(()), "what was spent before the turn is paid");
+        assert_eq!(spend(1), Scheduled::Waits { is_first: true });
+    }
 }

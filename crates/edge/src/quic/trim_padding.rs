@@ -301,4 +301,25 @@ mod tests {
         }
         assert!(inside < 20, "{inside} of 100");
     }
+
+    #[test]
+    fn frames_that_are_not_taken_are_bounded_and_neighbours_are_one() {
+        let frame = |stream, offset, length| StreamFrame { stream, offset, length, is_last: false };
+        assert!(!may_wait(&frame(4, 7, 0)), "nothing");
+        assert!(!may_wait(&frame(2, 0, 9)), "not a request");
+        assert!(may_wait(&frame(4, 7, 1)));
+        taken();
+        for offset in 0..10 {
+            note(frame(4, offset * 3, 3));
+        }
+        note(frame(8, 30, 3));
+        note(frame(8, 34, 3));
+        assert_eq!(taken(), [frame(4, 0, 30), frame(8, 30, 3), frame(8, 34, 3)]);
+        for index in 0..5000 {
+            note(frame(4 * index, 0, 3));
+        }
+        note(frame(4 * 4095, 3, 3));
+        let taken = taken();
+        assert_eq!((taken.len(), taken.last()), (MAX_NOTED, Some(&frame(4 * 4095, 0, 6))));
+    }
 }

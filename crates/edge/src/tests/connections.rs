@@ -3,7 +3,7 @@
 use super::{CONTROL, GET, POST, Setup};
 use crate::{
     Body, ConnectionDecision, ConnectionLimiter, Dropped, Edge, EdgeError, EventKind, LimiterSlot,
-    peer::{Peer, ReadEnd, headers, settings},
+    peer::{Peer, ReadEnd, client_config, headers, settings},
 };
 use bytes::{Bytes, BytesMut};
 use quinn_proto::{ConnectionError, Dir, StreamId, TransportConfig, TransportErrorCode};
@@ -163,17 +163,22 @@ fn a_stream_without_a_type_is_stopped_in_time() {
 fn an_open_request_keeps_a_silent_connection_alive() {
     let mut setup = Setup::new();
     setup.wait(Duration::from_secs(1));
-    let before = setup.client.received;
+    let pings = |setup: &Setup| setup.client.connection.stats().frame_rx.ping;
+    let before = pings(&setup);
+    setup.client.connection.ping(); // its acknowledgement is due when the edge is called next
+    setup.client.send(&mut setup.edge);
+    setup.edge.serve(setup.client.now);
+    while setup.edge.transmit(setup.client.now, |_, _| 1, &mut Vec::new()).is_some() {}
     setup.wait(Duration::from_secs(21));
-    assert_eq!(setup.client.received, before, "nothing is open");
+    assert_eq!(pings(&setup), before, "nothing is open");
     setup.request(&GET, b"", true);
     setup.wait(Duration::from_millis(50));
-    let before = setup.client.received;
+    let before = (setup.client.received, pings(&setup));
     setup.wait(Duration::from_millis(19_900));
-    assert_eq!(setup.client.received, before);
+    assert_eq!((setup.client.received, pings(&setup)), before);
     assert!(setup.edge.deadline().unwrap() <= setup.client.now + Duration::from_millis(110));
     setup.wait(Duration::from_millis(200));
-    assert_eq!(setup.client.received, before + 1, "a PING");
+    assert_eq!((setup.client.received, pings(&setup)), (before.0 + 1, before.1 + 1));
     for _ in 0..10 {
         setup.wait(Duration::from_secs(20) + Duration::from_millis(50));
     }
@@ -374,6 +379,18 @@ fn a_request_for_a_name_with_another_certificate_is_misdirected() {
         assert_eq!(setup.edge.is_misdirected(stream, authority.as_bytes(), &mut scratch), expected, "{authority}");
     }
     assert!(!setup.edge.is_misdirected(crate::StreamRef::default(), b"other.test", &mut scratch), "no connection");
+    // A connection for the other name.
+    let config = client_config(setup.roots.clone(), TransportConfig::default());
+    let mut other = Peer::with(config, "other.test", 1, setup.client.now);
+    other.finish(&mut setup.edge);
+    let id = other.open(Dir::Bi, &headers(&GET));
+    other.end(id);
+    other.finish(&mut setup.edge);
+    let stream_of_other = setup.edge.next_event().unwrap().stream;
+    for (authority, expected) in [("other.test", false), ("localhost", false)] {
+        let is_misdirected = setup.edge.is_misdirected(stream_of_other, authority.as_bytes(), &mut scratch);
+        assert_eq!(is_misdirected, expected, "{authority}");
+    }
     assert_eq!(setup.edge.client_subject(stream), None, "no certificate");
 }
 

@@ -238,3 +238,40 @@ fn streams_share_what_a_connection_may_buffer() {
     assert_eq!(setup.edge.stream_share(stream), alone / 2);
     assert_eq!(alone, (256 << 10) / 3);
 }
+
+#[test]
+fn what_is_sent_counts_until_it_is_acknowledged() {
+    let mut setup = Setup::with_window(100);
+    let budget = setup.settings.responses.clone();
+    let (id, stream) = setup.request(&GET, b"", true);
+    setup.run();
+    let hints = head(103, &[("link", &"v".repeat(350))]);
+    setup.edge.interim(stream, &hints);
+    let now = setup.client.now;
+    while setup.edge.transmit(now, |_, _| 1, &mut Vec::new()).is_some() {}
+    let size = encoded(&hints).len() as u64;
+    assert_eq!(budget.used(), size, "100 bytes were sent, the others wait");
+    setup.edge.reset(stream, ResetReason::Cancelled);
+    setup.run();
+    assert_eq!(setup.client.read(id).1, ReadEnd::Reset(Code::REQUEST_CANCELLED.0));
+
+    let mut setup = Setup::new();
+    let budget = setup.settings.responses.clone();
+    let (id, stream) = setup.request(&GET, b"", true);
+    setup.edge.respond(stream, &head(200, &[]), Body::Chunked);
+    assert_eq!(setup.edge.send_body(stream, Bytes::new()), 0, "an empty chunk is no frame");
+    let mut taken = setup.edge.send_body(stream, Bytes::from(vec![1; 50_000]));
+    let mut length = 0;
+    for _ in 0..100 {
+        setup.wait(Duration::from_millis(2));
+        length += setup.client.read(id).0.len();
+        for event in setup.events() {
+            if let EventKind::Accepted(count) = event.kind {
+                taken += count;
+            }
+        }
+    }
+    let whole = encoded(&head(200, &[])).len() + data(50_000, b"").len() + 50_000;
+    assert_eq!((taken, length), (50_000, whole));
+    assert!(budget.used() < 5_000, "{} bytes although the response goes on", budget.used());
+}

@@ -27,7 +27,8 @@ impl TimeSource for Clock {
 
 /// A client that has begun to connect to the address.
 fn connecting(to: SocketAddr, now: Instant) -> (Endpoint, Connection) {
-    let (endpoint, _, connection) = peer::connecting(RootCertStore::empty(), to, now, TransportConfig::default());
+    let config = peer::client_config(RootCertStore::empty(), TransportConfig::default());
+    let (endpoint, _, connection) = peer::connecting(config, "localhost", to, now);
     (endpoint, connection)
 }
 
@@ -73,6 +74,34 @@ fn a_retry_token_proves_one_address_for_thirty_seconds() {
     };
     assert!(is_valid(client_address, 0) && is_valid(client_address, 30));
     assert!(!is_valid(client_address, 31) && !is_valid(other_port, 0));
+}
+
+#[test]
+fn an_address_token_proves_one_address_once_for_a_day() {
+    const DAY: u64 = 86_400;
+    let (now, counter) = (Instant::now(), Arc::new(()));
+    let (settings, roots) = peer::settings(&counter, 1);
+    let mut edge = Edge::new(&settings).unwrap();
+    let clock = Arc::new(Clock(Mutex::new(GIVEN)));
+    let mut server = settings.server_config(&edge.last_log).unwrap();
+    server.time_source(clock.clone());
+    edge.server = Arc::new(server);
+    edge.endpoint.set_server_config(Some(edge.server.clone()));
+    let config = peer::client_config(roots, TransportConfig::default());
+    let mut client = Peer::with(config.clone(), "localhost", 0, now);
+    client.finish(&mut edge);
+    let (_, _, mut again) = peer::connecting(config, "localhost", "192.0.2.1:443".parse().unwrap(), now);
+    let first = datagram(&mut again, now);
+    let mut is_valid = |from: &str, after| {
+        *clock.0.lock().unwrap() = GIVEN + Duration::from_secs(after);
+        let event = edge.endpoint.handle(now, from.parse().unwrap(), None, None, first.clone(), &mut Vec::new());
+        let Some(DatagramEvent::NewConnection(incoming)) = event else { panic!("a first packet") };
+        let is_valid = incoming.remote_address_validated();
+        edge.endpoint.ignore(incoming);
+        is_valid
+    };
+    assert!(!is_valid("192.0.2.2:5000", DAY + 1) && !is_valid("192.0.2.3:5000", DAY));
+    assert!(is_valid("192.0.2.2:6000", DAY) && !is_valid("192.0.2.2:6000", DAY), "once, from any port");
 }
 
 #[test]
