@@ -32,6 +32,8 @@ use tracing::{
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Turns after which both sides must have sent all that they have.
 const MAX_TURNS: usize = 1000;
+/// Reads of streams after which a test waits for something that does not come.
+const MAX_READS: usize = 1000;
 
 /// Accepts every connection without a slot, and gives out a fixed number of slots when handshakes complete. Each slot and
 /// each handshake holds a clone of the counter.
@@ -204,6 +206,7 @@ pub(crate) struct Peer {
     pub(crate) last_sent: BytesMut,
     /// Number of datagrams that the client has received.
     pub(crate) received: usize,
+    reads: usize,
     lost: Option<ConnectionError>,
 }
 
@@ -227,6 +230,7 @@ impl Peer {
             connection,
             last_sent: BytesMut::new(),
             received: 0,
+            reads: 0,
             lost: None,
         }
     }
@@ -342,6 +346,8 @@ impl Peer {
 
     /// Reads all that has arrived on a stream.
     pub(crate) fn read(&mut self, id: StreamId) -> (Vec<u8>, ReadEnd) {
+        self.reads += 1;
+        assert!(self.reads <= MAX_READS, "more than {MAX_READS} reads");
         let mut bytes = Vec::new();
         let mut stream = self.connection.recv_stream(id);
         let mut chunks = stream.read(true).unwrap();

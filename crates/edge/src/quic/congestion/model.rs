@@ -280,3 +280,6 @@ impl Model {
 }
 
 const STARTUP: State = State::Startup { best: 0, flat: 0, full: false };
+
+#[cfg(test)]
+mod tests;
