@@ -326,3 +326,17 @@ fn next_chunk(quic: &mut Connection, id: StreamId, max: usize) -> Chunk {
         Err(ReadError::Reset(code)) => Chunk::Reset(code.into_inner()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_few_bytes_do_not_keep_their_datagram() {
+        let datagram = Bytes::from(vec![7; 4096]);
+        for (length, is_copied) in [(SMALL - 1, true), (SMALL, false), (4096, false)] {
+            let kept = own(datagram.slice(..length));
+            assert_eq!((kept.len(), kept.as_ptr() != datagram.as_ptr()), (length, is_copied), "{length} bytes");
+        }
+    }
+}

@@ -147,6 +147,7 @@ mod tests {
             (Some(0), Body::Known(0)),
             (Some(MAX_FRAME), Body::Known(MAX_FRAME)),
             (Some(MAX_FRAME + 1), Body::Chunked),
+            (Some(1 << 62), Body::Chunked),
             (Some(u64::MAX), Body::Chunked),
         ] {
             assert_eq!(Body::of(length), body);

@@ -330,6 +330,7 @@ mod tests {
         assert_eq!(outgoing.on_time(at(65)), StallCheck::Ping, "an empty packet was acknowledged, no data");
         log.on_ack(1000);
         outgoing.resize(at(66), LONG, || 1);
+        outgoing.resize(at(70), LONG, || 1); // a turn in which nothing was acknowledged
         assert_eq!(outgoing.on_time(at(81)), StallCheck::Ping);
         assert_eq!(outgoing.on_time(at(95)), StallCheck::Ok);
         assert_eq!(outgoing.on_time(at(96)), StallCheck::Close);

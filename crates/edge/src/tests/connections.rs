@@ -244,6 +244,7 @@ fn accept() -> ConnectionDecision {
 fn decided(decision: fn() -> ConnectionDecision) -> (Edge, Peer, u64) {
     let (mut settings, roots) = settings(&Arc::new(()), 0);
     settings.limiter = Arc::new(Fixed(decision));
+    settings.active_migration = false; // which wraps the Retry tags once more
     let mut edge = Edge::new(&settings).unwrap();
     let mut client = Peer::new(&roots, 0, Instant::now(), TransportConfig::default());
     let first = client.send(&mut edge) as u64;
