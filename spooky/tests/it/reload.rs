@@ -467,13 +467,14 @@ async fn a_storm_of_reloads_disturbs_no_handshake() {
         });
     }
     for number in 0..STORMS {
+        // Counted before the signal: the reload that it causes is then always a further one.
+        let reloaded = proxy.count("Configuration reloaded");
         // Replaced atomically, so that a reload never reads a partial file.
         let next = proxy.dir().join("next.yaml");
         std::fs::write(&next, if number % 2 == 0 { &two } else { &one }).unwrap();
         std::fs::rename(&next, proxy.dir().join("spooky.yaml")).unwrap();
         proxy.program.signal(Signal::HUP);
         if number % 10 == 0 {
-            let reloaded = proxy.count("Configuration reloaded");
             let next = || async { (proxy.count("Configuration reloaded") > reloaded).then_some(()) };
             wait::until(wait::BOUND, "a further reload", next).await;
         }
