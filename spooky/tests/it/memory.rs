@@ -68,8 +68,13 @@ async fn clients_that_vanish_in_a_download_cost_a_small_window_and_are_closed() 
     let link = Link::start(proxy.settings.addr(), Conditions::clean()).await;
     let client = proxy.client();
     let (mut gone, read, begun) = (JoinSet::new(), Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    // All handshakes first: beside full-speed downloads, the relay drops packets at random.
+    let mut connections = Vec::new();
     for _ in 0..VANISH {
-        let (connection, read, begun) = (client.connect(link.addr(), NAME).await, read.clone(), begun.clone());
+        connections.push(client.connect(link.addr(), NAME).await);
+    }
+    for connection in connections {
+        let (read, begun) = (read.clone(), begun.clone());
         gone.spawn(async move {
             let request = Request::get("https://localhost/endless").body(()).unwrap();
             let mut exchange = connection.open(request).await.unwrap();
