@@ -40,7 +40,7 @@ impl Default for Options {
             keepalive_interval: Some(Duration::from_secs(20)),
             keepalive_timeout: Duration::from_secs(10),
             stream_window: 128 * 1024,
-            max_stream_window: 128 * 1024,
+            max_stream_window: 256 * 1024,
             connection_window: 16 * 1024 * 1024,
             max_header_bytes: 65_536,
         }

@@ -216,8 +216,8 @@ impl Connection {
         }
     }
 
-    /// Sets the window of responses that were not resized. Returns false if that is not possible yet; the caller must retry.
-    pub(crate) fn set_initial_window(&mut self, bytes: u32) -> bool {
+    /// Sets the window of responses that were not resized, as soon as the protocol permits it.
+    pub(crate) fn set_initial_window(&mut self, bytes: u32) {
         match self {
             Self::H2(h2) => h2.set_initial_window(bytes),
         }

@@ -43,6 +43,8 @@ const TLS_ALERT: &[u8] = &[21, 3];
 pub(crate) struct H2Connection {
     socket: Socket,
     client: Client,
+    /// The initial window of responses that was asked for last.
+    initial_window: u32,
     inbound: BytesMut,
     /// Size of the next read.
     read_size: usize,
@@ -71,6 +73,7 @@ impl H2Connection {
         Self {
             socket,
             client: Client::new(config),
+            initial_window: config.initial_stream_window,
             inbound: BytesMut::new(),
             read_size: MIN_READ,
             phase: Phase::Handshaking { deadline },
@@ -159,9 +162,15 @@ impl H2Connection {
         self.client.set_stream_window(stream, bytes);
     }
 
-    /// Returns false if the peer has not acknowledged the previous size yet.
-    pub(crate) fn set_initial_window(&mut self, bytes: u32) -> bool {
-        self.client.set_initial_stream_window(bytes)
+    pub(crate) fn set_initial_window(&mut self, bytes: u32) {
+        self.initial_window = bytes;
+        self.announce_initial_window();
+    }
+
+    /// Announces the initial window if it has changed. Does nothing while the peer has not acknowledged the previous one;
+    /// `read` tries again.
+    fn announce_initial_window(&mut self) {
+        self.client.set_initial_stream_window(self.initial_window);
     }
 
     pub(crate) fn reset(&mut self, stream: StreamId, reason: ResetReason) -> bool {
@@ -202,6 +211,7 @@ impl H2Connection {
                 self.read_size = (self.read_size / 2).max(MIN_READ);
             }
             self.process_input(events, counters)?;
+            self.announce_initial_window();
             budget = budget.saturating_sub(n);
             if budget == 0 {
                 return Ok(ReadEnd::More);

@@ -53,8 +53,6 @@ fn h2_config(options: &Options) -> h2::Config {
 pub struct Transport {
     options: Options,
     h2: h2::Config,
-    /// Some connections do not have the initial window of `h2` yet.
-    is_window_due: bool,
     backends: Table<BackendEntry>,
     origins: Slab<Origin>,
     /// Origins by lower-case host and port.
@@ -79,7 +77,6 @@ impl Transport {
     pub fn new(options: Options, now: Instant) -> Self {
         Self {
             h2: h2_config(&options),
-            is_window_due: false,
             options,
             backends: Table::default(),
             origins: Slab::new(),
@@ -97,10 +94,11 @@ impl Transport {
         }
     }
 
-    /// Changes the options. Existing connections keep the windows and limits that they have announced.
+    /// Changes the options. Existing connections keep the windows and limits that they have announced. The initial window stays
+    /// as it is until the next [`Transport::set_initial_window`].
     pub fn configure(&mut self, options: Options) {
-        self.h2 = h2_config(&options);
-        self.is_window_due = true;
+        let initial_stream_window = self.h2.initial_stream_window;
+        self.h2 = h2::Config { initial_stream_window, ..h2_config(&options) };
         self.options = options;
     }
 

@@ -127,14 +127,13 @@ impl Transport {
     /// by the difference. Cheap if nothing changes, so it may be called in every turn.
     pub fn set_initial_window(&mut self, size: u32) {
         let size = size.min(self.options.max_stream_window);
-        if size == self.h2.initial_stream_window && !self.is_window_due {
+        if size == self.h2.initial_stream_window {
             return;
         }
         self.h2.initial_stream_window = size;
-        self.is_window_due = false;
         for key in self.slots.keys() {
             if let Some(connection) = self.slots.connection_mut(key) {
-                self.is_window_due |= !connection.set_initial_window(size);
+                connection.set_initial_window(size);
                 if connection.has_output() {
                     self.mark_dirty(key);
                 }

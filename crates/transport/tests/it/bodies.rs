@@ -79,6 +79,28 @@ async fn a_smaller_window_holds_for_streams_that_are_open() {
     }
 }
 
+/// The first change waits for the acknowledgement of the preface, the second for that of the first: the last one counts.
+#[tokio::test]
+async fn a_window_that_is_set_before_the_peer_can_acknowledge_it_is_announced_later() {
+    let origin = origin::start(100, None).await;
+    let (before, after) = (64 * 1024, 16 * 1024);
+    let mut worker = Worker::new(Options { stream_window: before as u32, ..Options::default() });
+    let backend = worker.backend(origin.addr);
+    worker.release = false;
+    worker.get(backend, &format!("/down/{BIG}"), 0);
+    worker.until("the first window", |worker| worker.answers[&0].unreleased == before).await;
+    worker.transport.set_initial_window(before as u32 / 2);
+    worker.transport.set_initial_window(after as u32);
+    worker.get(backend, "/small", 1);
+    worker.get(backend, "/small", 2);
+    worker.finish([1, 2]).await;
+    worker.get(backend, &format!("/down/{BIG}"), 3);
+    worker.until("the smaller window", |worker| worker.answers[&3].unreleased >= after).await;
+    worker.get(backend, "/small", 4);
+    worker.finish([4]).await;
+    assert_eq!(worker.answers[&3].unreleased, after);
+}
+
 #[tokio::test]
 async fn an_upload_waits_for_the_window_of_the_backend() {
     let origin = origin::start(100, None).await;
