@@ -7,7 +7,7 @@ use spooky_edge::ResponseBudget;
 use std::time::{Duration, Instant};
 
 /// The window in bytes while little of the budget is used.
-const LARGE: u32 = 128 * 1024;
+pub(crate) const LARGE: u32 = 128 * 1024;
 /// The window in bytes otherwise.
 const SMALL: u32 = 32 * 1024;
 /// The window becomes small when more than 1/32 of the budget is used.

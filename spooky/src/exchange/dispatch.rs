@@ -17,11 +17,11 @@ impl Exchanges {
         tag: Tag,
         event: impl FnOnce(&mut Exchange, &mut Context<'_, I>) -> Next,
     ) {
-        let (now, epoch) = (io.now(), self.state.epoch);
+        let now = io.now();
         let nanos = self.nanos(now);
         let Self { table, clock, .. } = self;
         let Some(exchange) = table.get_mut(tag.0) else { return };
-        match event(exchange, &mut Context { io, rng: clock.rng(), now, nanos, epoch }) {
+        match event(exchange, &mut Context { io, rng: clock.rng(), now, nanos }) {
             Next::Continue => self.arm(tag),
             Next::WaitForBudget => {
                 self.waiting.wait_for_budget(tag);

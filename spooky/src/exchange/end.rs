@@ -10,7 +10,6 @@ use super::{
     state::{Context, Exchange},
     tag::Tag,
 };
-use spooky_bridge::message::local_reply::is_grpc;
 
 pub(super) enum Ended<'a> {
     /// The exchange was removed from the table.
@@ -33,9 +32,9 @@ impl Exchanges {
                 if let Some(ticket) = exchange.admission.ticket() {
                     self.waiting.leave(ticket);
                 }
-                let (now, epoch) = (io.now(), self.state.epoch);
+                let now = io.now();
                 let (nanos, rng) = (self.nanos(now), self.clock.rng());
-                exchange.on_finish(&mut Context { io, rng, now, nanos, epoch }, outcome);
+                exchange.on_finish(&mut Context { io, rng, now, nanos }, outcome);
                 (exchange.client, exchange.status)
             }
             Ended::Refused(client, _) => (*client, None),
@@ -63,11 +62,7 @@ impl Ended<'_> {
     fn info(&self) -> RequestInfo<'_> {
         match self {
             Self::Refused(_, info) => *info,
-            Self::Exchange(exchange) => RequestInfo {
-                method: exchange.method,
-                is_grpc: is_grpc(&exchange.head.fields),
-                request_id: exchange.request_id(),
-            },
+            Self::Exchange(exchange) => RequestInfo::new(exchange.method, &exchange.head.fields),
         }
     }
 }

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::snapshot::Snapshot;
 use spooky_bridge::message::{
-    Method,
+    Fields, Known, Method,
     local_reply::{self, LocalReply, LocalReplyContext},
     request_id,
 };
@@ -20,6 +20,13 @@ pub(super) struct RequestInfo<'a> {
     pub(super) is_grpc: bool,
     /// The value of `x-request-id`; may be empty or invalid.
     pub(super) request_id: &'a [u8],
+}
+
+impl<'a> RequestInfo<'a> {
+    pub(super) fn new(method: Method, fields: &'a Fields) -> Self {
+        let request_id = fields.first(Known::XRequestId).unwrap_or_default();
+        Self { method, is_grpc: local_reply::is_grpc(fields), request_id }
+    }
 }
 
 /// Sends the response for `reason`.

@@ -78,8 +78,8 @@ pub(super) fn failed(exchange: &Exchange, slot: SlotId, stage: &str, failure: &F
 }
 
 /// Logs that the response timeout or the total timeout of an attempt has expired.
-pub(super) fn late(exchange: &Exchange, backend: Option<usize>, now: Instant, epoch: Instant) {
-    let is_total = exchange.attempt.total_deadline() <= Nanos::since(epoch, now);
+pub(super) fn late(exchange: &Exchange, backend: Option<usize>, now: Instant, nanos: Nanos) {
+    let is_total = exchange.attempt.total_deadline() <= nanos;
     timeout(exchange, backend, if is_total { "total" } else { "response" }, now);
 }
 

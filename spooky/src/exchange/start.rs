@@ -57,7 +57,7 @@ impl Exchanges {
             Ok(admitted) => admitted,
             Err(reason) => {
                 log::refused(&head, reason);
-                let info = request_info(head.method, &head.fields);
+                let info = RequestInfo::new(head.method, &head.fields);
                 return self.finish(io, Ended::Refused(client, info), Outcome::Answer(reason));
             }
         };
@@ -226,13 +226,8 @@ impl Exchanges {
     fn refuse_head(&mut self, io: &mut impl Io, client: ClientSide, fields: &Fields, outcome: Outcome) {
         self.counts.on_request();
         let method = Method::from_bytes(fields.first(Known::Method).unwrap_or_default());
-        self.finish(io, Ended::Refused(client, request_info(method, fields)), outcome);
+        self.finish(io, Ended::Refused(client, RequestInfo::new(method, fields)), outcome);
     }
-}
-
-fn request_info(method: Method, fields: &Fields) -> RequestInfo<'_> {
-    let request_id = fields.first(Known::XRequestId).unwrap_or_default();
-    RequestInfo { method, is_grpc: local_reply::is_grpc(fields), request_id }
 }
 
 fn reason_of(refusal: &CheckError) -> Reason {

@@ -30,8 +30,6 @@ pub(super) struct Context<'a, I> {
     pub(super) now: Instant,
     /// `now` in the time of `lb`.
     pub(super) nanos: Nanos,
-    /// Time zero of `nanos`.
-    pub(super) epoch: Instant,
 }
 
 /// What the table has to do after an event.
@@ -125,11 +123,6 @@ impl Exchange {
             }
             self.head.fields = kept;
         }
-    }
-
-    /// Returns `x-request-id` as sent to the backend.
-    pub(super) fn request_id(&self) -> &[u8] {
-        self.head.fields.first(Known::XRequestId).unwrap_or_default()
     }
 
     /// Calls the attempts with their upstream, and logs changes of health. Returns `None` if the upstream does not exist.

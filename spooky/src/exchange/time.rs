@@ -42,7 +42,7 @@ impl Exchange {
                 let running = self.running();
                 let step = self.with_attempts(cx, Attempts::on_timer);
                 if let Some(Step::Cancel { slot }) = step {
-                    log::late(self, running.get(slot.index()).copied().flatten(), cx.now, cx.epoch);
+                    log::late(self, running.get(slot.index()).copied().flatten(), cx.now, cx.nanos);
                 }
                 self.perform(cx, step)
             }

@@ -1,7 +1,7 @@
 //! Compiles a configuration to a snapshot, and to the settings of the client and backend sides.
 
 use super::{ClientTls, CompiledUpstream, HostPolicy, Limits, Snapshot, lb_options};
-use crate::{start_error::StartError, state::State};
+use crate::{start_error::StartError, state::State, stream_window};
 use spooky_bridge::message::{
     Protocol,
     check::{HeadLimits, RequestRules},
@@ -282,16 +282,15 @@ fn certificate_files(listener: &Listener) -> (Option<CertificateFiles>, Vec<Name
 /// Returns the transport options of the workers and of the health checker.
 pub(crate) fn transport_options(config: &Config) -> Options {
     let performance = &config.performance;
-    let options = Options::default();
     let max_stream_window = u32::try_from(performance.stream_buffer_bytes).unwrap_or(u32::MAX >> 1);
     Options {
         connections_per_backend: performance.h2_connections_per_backend,
         idle_timeout: performance.h2_pool_idle_timeout_ms,
         keepalive_interval: Some(performance.h2_keepalive_interval_ms).filter(|interval| !interval.is_zero()),
-        stream_window: options.stream_window.min(max_stream_window),
+        stream_window: stream_window::LARGE.min(max_stream_window),
         max_stream_window,
         max_header_bytes: u32::try_from(performance.max_response_headers_bytes).unwrap_or(u32::MAX),
-        ..options
+        ..Options::default()
     }
 }
 

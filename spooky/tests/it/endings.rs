@@ -169,7 +169,8 @@ async fn a_response_that_is_read_late_ends_its_request() {
     })
     .await;
     let (reader, other) = (proxy.greeted().await, proxy.connect().await);
-    // More than the client's stream window, and small enough for Spooky to buffer all of it.
+    // 50 KB more than the client's stream window, beyond which quinn-proto takes nothing: Spooky must buffer the rest itself,
+    // and on a slow path the window of a backend stream is not much larger.
     let mut request = reader.request(&head("GET", "/bytes/1300000", &[]), true).await;
     origin.journal().until("the response to be sent", |record| record.completed == 1).await;
     // Waits for the backend's capacity, which is free when the backend has ended its response.
