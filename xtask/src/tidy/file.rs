@@ -34,6 +34,13 @@ impl File {
         Path::new(&self.path).extension().is_some_and(|extension| extension == "rs")
     }
 
+    /// Returns whether this is a source file of the product, tests beside the code included.
+    pub(super) fn is_product(&self) -> bool {
+        let is_source =
+            self.path.starts_with("spooky/src/") || (self.path.starts_with("crates/") && self.path.contains("/src/"));
+        self.is_rust() && is_source && !self.path.starts_with("crates/testkit/")
+    }
+
     /// Returns the lines with their numbers, from 1.
     pub(super) fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
         self.text.lines().enumerate().map(|(index, line)| (index + 1, line))

@@ -65,7 +65,7 @@ const REPLACED: [(&str, &str, &str); 52] = [
 
 /// Checks the name of a file.
 pub(super) fn check_path(file: &File) -> Option<Problem> {
-    if !is_product(&file.path) {
+    if !file.is_product() {
         return None;
     }
     let path = Path::new(&file.path);
@@ -77,15 +77,10 @@ pub(super) fn check_path(file: &File) -> Option<Problem> {
 /// Checks the names of types, variants, fields, functions and modules that a file defines.
 pub(super) fn check_tree(file: &File, tree: &syn::File) -> Vec<Problem> {
     let mut definitions = Definitions { file, problems: Vec::new() };
-    if is_product(&file.path) {
+    if file.is_product() {
         definitions.visit_file(tree);
     }
     definitions.problems
-}
-
-fn is_product(path: &str) -> bool {
-    let is_source = path.starts_with("spooky/src/") || (path.starts_with("crates/") && path.contains("/src/"));
-    is_source && !path.starts_with("crates/testkit/")
 }
 
 fn replaced(path: &str, name: &str) -> Option<String> {
