@@ -12,3 +12,6 @@ pub mod integer;
 pub mod message;
 pub mod padding;
 pub mod qpack;
+mod write_buffer;
+
+pub use write_buffer::WriteBuffer;

@@ -5,7 +5,7 @@
 use std::collections::VecDeque;
 
 use super::{
-    Code, Config, ConnectionError, Event, StreamId, WriteBuffer,
+    Code, Config, ConnectionError, Event, StreamId,
     block::FieldBlock,
     flood::FloodLimits,
     flow::{DEFAULT_WINDOW, MAX_WINDOW, ReceiveWindow, SendWindow},
@@ -14,7 +14,10 @@ use super::{
     settings::{self, PeerSettings},
     stream::{Response, SendWait, Stream, Streams},
 };
-use crate::hpack::{Decoder, Encoder};
+use crate::{
+    WriteBuffer,
+    hpack::{Decoder, Encoder},
+};
 
 /// Maximum number of open streams, whatever the peer allows.
 const MAX_STREAMS: u32 = 4096;

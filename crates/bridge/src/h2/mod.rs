@@ -18,7 +18,6 @@ mod section;
 mod send;
 mod settings;
 mod stream;
-mod write_buffer;
 
 #[cfg(test)]
 mod tests;
@@ -29,7 +28,6 @@ use crate::message::{Fields, ResponseHead};
 
 pub use client::Client;
 pub use code::Code;
-pub use write_buffer::WriteBuffer;
 
 /// Limits that the client announces in SETTINGS and enforces.
 #[derive(Clone, Debug)]

@@ -1,7 +1,7 @@
 //! Unsent bytes of a connection: one contiguous buffer, with large body slices queued between its parts without a copy.
 //!
-//! [`super::Client`] appends; `transport` writes [`WriteBuffer::slices`] with one vectored write and reports the bytes
-//! written.
+//! The state machines append; the owner of the socket writes [`WriteBuffer::slices`] with one vectored
+//! write and reports the bytes written.
 
 use std::{collections::VecDeque, io::IoSlice};
 
@@ -98,12 +98,12 @@ impl WriteBuffer {
     }
 
     /// Returns the buffer to append to. The caller must not change the bytes already in it.
-    pub(super) fn tail(&mut self) -> &mut Vec<u8> {
+    pub(crate) fn tail(&mut self) -> &mut Vec<u8> {
         &mut self.buffer
     }
 
     /// Queues body bytes without copying them.
-    pub(super) fn push_slice(&mut self, slice: Bytes) {
+    pub(crate) fn push_slice(&mut self, slice: Bytes) {
         self.slice_bytes += slice.len();
         self.slices.push_back((self.buffer.len(), slice));
     }
