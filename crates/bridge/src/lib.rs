@@ -11,6 +11,7 @@ pub mod huffman;
 pub mod integer;
 pub mod message;
 pub mod padding;
+pub mod proxy_protocol;
 pub mod qpack;
 mod write_buffer;
 

@@ -10,6 +10,7 @@ mod checks {
     pub(crate) mod message;
     pub(crate) mod padding;
     pub(crate) mod prng;
+    pub(crate) mod proxy_protocol;
     pub(crate) mod qpack;
 }
 
@@ -82,4 +83,9 @@ fn h2_frames() {
 #[test]
 fn padding() {
     replay("padding", checks::padding::check);
+}
+
+#[test]
+fn proxy_protocol() {
+    replay("proxy_protocol", checks::proxy_protocol::check);
 }
