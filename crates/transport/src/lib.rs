@@ -23,7 +23,6 @@ mod resolve;
 mod slots;
 mod socket;
 mod transport;
-mod wake;
 
 pub use counters::Counters;
 pub use event::Event;

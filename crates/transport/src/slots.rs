@@ -2,7 +2,10 @@
 
 use std::{future::Future, pin::Pin, sync::Arc, task::Waker, time::Instant};
 
-use spooky_net::timer::{self, Deadlines};
+use spooky_net::{
+    ready::ReadySet,
+    timer::{self, Deadlines},
+};
 use spooky_table::Table;
 
 use crate::{
@@ -10,8 +13,10 @@ use crate::{
     failure::{ConnectFailure, FailureKind},
     handle::SlotKey,
     pool::Connection,
-    wake::{MAX_SLOTS, ReadySet},
 };
+
+/// Maximum number of connections of one worker, including attempts.
+pub(crate) const MAX_SLOTS: usize = 4096;
 
 pub(crate) type ConnectFuture = Pin<Box<dyn Future<Output = Result<Established, ConnectFailure>>>>;
 

@@ -19,7 +19,7 @@ use std::{
 
 use slab::Slab;
 use spooky_bridge::h2;
-use spooky_net::timer::Deadlines;
+use spooky_net::{ready::ReadySet, timer::Deadlines};
 use spooky_table::Table;
 
 use crate::{
@@ -30,8 +30,7 @@ use crate::{
     origin::Origin,
     queued::QueuedEvent,
     requests::{RequestState, Requests},
-    slots::{Link, Slots},
-    wake::ReadySet,
+    slots::{Link, MAX_SLOTS, Slots},
 };
 
 /// Several backends may share an origin.
@@ -85,7 +84,7 @@ impl Transport {
             requests: Requests::default(),
             events: VecDeque::new(),
             dirty: Vec::new(),
-            ready: ReadySet::new(),
+            ready: ReadySet::new(MAX_SLOTS),
             visits: Vec::new(),
             deadlines: Deadlines::default(),
             counters: Counters::default(),

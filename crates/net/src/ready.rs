@@ -1,4 +1,5 @@
-//! The set of ready connections: one bit per slot, set by wakers, taken once per turn.
+//! The set of ready connections: one bit per slot, set by wakers, taken once per turn. Used by `edge` for TCP clients and by
+//! `transport` for backends.
 //!
 //! Wakers may run on any thread, so the bits are atomic.
 
@@ -12,64 +13,69 @@ use std::{
 
 use atomic_waker::AtomicWaker;
 
-const WORDS: usize = 64;
-
-/// Maximum number of connections of one worker, including attempts.
-pub(crate) const MAX_SLOTS: usize = WORDS * 64;
-
 /// The slots that were woken since the set was last taken.
 #[derive(Debug)]
-pub(crate) struct ReadySet {
+pub struct ReadySet {
     /// The waker of the worker's task.
     root: AtomicWaker,
-    /// Bit `n` is set if `words[n]` may be non-zero.
-    summary: AtomicU64,
-    words: [AtomicU64; WORDS],
+    /// Bit `n` of the set is set if `words[n]` may be non-zero.
+    summary: Box<[AtomicU64]>,
+    /// Bit `n` of the set is set if slot `n` was woken.
+    words: Box<[AtomicU64]>,
 }
 
 impl ReadySet {
-    pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self {
-            root: AtomicWaker::new(),
-            summary: AtomicU64::new(0),
-            words: std::array::from_fn(|_| AtomicU64::new(0)),
-        })
+    /// Creates a set of `slots` slots, none of them ready.
+    pub fn new(slots: usize) -> Arc<Self> {
+        let words = slots.div_ceil(64);
+        let zeros = |count: usize| (0..count).map(|_| AtomicU64::new(0)).collect();
+        Arc::new(Self { root: AtomicWaker::new(), summary: zeros(words.div_ceil(64)), words: zeros(words) })
     }
 
     /// Sets the waker that is woken when a slot becomes ready.
-    pub(crate) fn register(&self, waker: &Waker) {
+    pub fn register(&self, waker: &Waker) {
         self.root.register(waker);
     }
 
     /// Returns a waker that marks a slot as ready. Waking the slot for an earlier connection in it is harmless.
-    pub(crate) fn waker(self: &Arc<Self>, slot: usize) -> Waker {
+    pub fn waker(self: &Arc<Self>, slot: usize) -> Waker {
         Waker::from(Arc::new(SlotWaker { set: Arc::clone(self), slot }))
     }
 
     /// Marks a slot as ready and wakes the worker.
-    pub(crate) fn mark(&self, slot: usize) {
+    pub fn mark(&self, slot: usize) {
         let Some(word) = self.words.get(slot / 64) else { return };
         let bit = 1 << (slot % 64);
         // If the bit was set already, the thread that set it wakes the worker.
         if word.fetch_or(bit, Ordering::AcqRel) & bit == 0 {
-            self.summary.fetch_or(1 << (slot / 64), Ordering::AcqRel);
+            let at = slot / 64;
+            if let Some(summary) = self.summary.get(at / 64) {
+                summary.fetch_or(1 << (at % 64), Ordering::AcqRel);
+            }
             self.root.wake();
         }
     }
 
     /// Moves the ready slots to the end of `into`, lowest first.
-    pub(crate) fn take(&self, into: &mut Vec<usize>) {
-        let mut summary = self.summary.swap(0, Ordering::AcqRel);
-        while summary != 0 {
-            let at = summary.trailing_zeros() as usize;
-            summary &= summary - 1;
-            let mut word = self.words.get(at).map_or(0, |word| word.swap(0, Ordering::AcqRel));
-            while word != 0 {
-                into.push(at * 64 + word.trailing_zeros() as usize);
-                word &= word - 1;
+    pub fn take(&self, into: &mut Vec<usize>) {
+        for (number, summary) in self.summary.iter().enumerate() {
+            for at in bits(number, summary) {
+                let Some(word) = self.words.get(at) else { continue };
+                into.extend(bits(at, word));
             }
         }
     }
+}
+
+/// Takes the bits of word `number`, as numbers of the whole set, lowest first.
+fn bits(number: usize, word: &AtomicU64) -> impl Iterator<Item = usize> + use<> {
+    // Most words are zero: reading costs less than a swap.
+    let mut rest = if word.load(Ordering::Acquire) == 0 { 0 } else { word.swap(0, Ordering::AcqRel) };
+    std::iter::from_fn(move || {
+        let bit = (rest != 0).then(|| rest.trailing_zeros() as usize)?;
+        rest &= rest - 1;
+        Some(number * 64 + bit)
+    })
 }
 
 struct SlotWaker {
@@ -91,6 +97,8 @@ impl Wake for SlotWaker {
 mod tests {
     use super::*;
 
+    const SLOTS: usize = 10_000;
+
     struct Count(AtomicU64);
 
     impl Wake for Count {
@@ -101,16 +109,16 @@ mod tests {
 
     #[test]
     fn marked_slots_are_taken_once_and_the_root_is_woken_once_per_turn() {
-        let set = ReadySet::new();
+        let set = ReadySet::new(SLOTS);
         let count = Arc::new(Count(AtomicU64::new(0)));
         set.register(&Waker::from(Arc::clone(&count)));
-        for slot in [3, 64, MAX_SLOTS - 1, 3] {
+        for slot in [3, 64, 4096, SLOTS - 1, 3] {
             set.waker(slot).wake();
         }
-        set.mark(MAX_SLOTS); // out of range: ignored
+        set.mark(SLOTS + 64); // out of range: ignored
         let mut taken = Vec::new();
         set.take(&mut taken);
-        assert_eq!(taken, [3, 64, MAX_SLOTS - 1]);
+        assert_eq!(taken, [3, 64, 4096, SLOTS - 1]);
         assert_eq!(count.0.load(Ordering::Relaxed), 1);
         taken.clear();
         set.take(&mut taken);
@@ -119,13 +127,13 @@ mod tests {
 
     #[test]
     fn no_wake_is_lost_between_threads() {
-        let set = ReadySet::new();
+        let set = ReadySet::new(SLOTS);
         let marker = {
             let set = Arc::clone(&set);
-            std::thread::spawn(move || (0..MAX_SLOTS).for_each(|slot| set.mark(slot)))
+            std::thread::spawn(move || (0..SLOTS).for_each(|slot| set.mark(slot)))
         };
         let mut taken = Vec::new();
-        while taken.len() < MAX_SLOTS {
+        while taken.len() < SLOTS {
             if marker.is_finished() {
                 set.take(&mut taken);
                 break;
@@ -134,7 +142,7 @@ mod tests {
         }
         set.take(&mut taken);
         taken.sort_unstable();
-        assert!(taken.iter().copied().eq(0..MAX_SLOTS));
+        assert!(taken.iter().copied().eq(0..SLOTS));
         marker.join().unwrap();
     }
 }
