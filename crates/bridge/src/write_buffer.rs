@@ -1,7 +1,7 @@
 //! Unsent bytes of a connection: one contiguous buffer, with large body slices queued between its parts without a copy.
 //!
-//! The state machines append; the owner of the socket writes [`WriteBuffer::slices`] with one vectored
-//! write and reports the bytes written.
+//! The state machines append; the owner of the socket writes [`WriteBuffer::slices`] with one vectored write and reports
+//! the bytes written.
 
 use std::{collections::VecDeque, io::IoSlice};
 
@@ -20,6 +20,8 @@ pub struct WriteBuffer {
     /// Body slices, each with its position: the length of `buffer` when it was queued.
     slices: VecDeque<(usize, Bytes)>,
     slice_bytes: usize,
+    /// Number of bytes ever removed by [`WriteBuffer::advance`].
+    written: u64,
 }
 
 impl WriteBuffer {
@@ -31,6 +33,11 @@ impl WriteBuffer {
     /// Returns the number of unsent bytes.
     pub fn len(&self) -> usize {
         self.buffer.len() - self.sent + self.slice_bytes
+    }
+
+    /// Returns the number of bytes that the socket has accepted since the buffer was created.
+    pub fn written(&self) -> u64 {
+        self.written
     }
 
     /// Fills `out` with the unsent bytes in order and returns the number of slices set. Bytes beyond them need another
@@ -60,6 +67,7 @@ impl WriteBuffer {
 
     /// Removes the first `n` unsent bytes, which the socket has accepted.
     pub fn advance(&mut self, mut n: usize) {
+        self.written += n as u64;
         while let Some((at, slice)) = self.slices.front_mut() {
             let before = *at - self.sent;
             if n < before {

@@ -177,6 +177,18 @@ impl Fields {
         self.entries.push(Entry { known: Some(name), sensitive: false, name_len: 0, start: start as u32, value_len });
     }
 
+    /// Appends a field of HTTP/1.1, whose name may be in any case, and returns the name if it is well known.
+    #[inline]
+    pub fn push_any_case(&mut self, name: &[u8], value: &[u8]) -> Option<Known> {
+        let mut field = self.begin_field();
+        field.arena().extend(name.iter().map(u8::to_ascii_lowercase));
+        field.end_name();
+        field.arena().extend_from_slice(value);
+        let known = field.known;
+        field.finish(false);
+        known
+    }
+
     /// Begins a field whose bytes the caller writes into the arena. It is added by [`FieldWriter::finish`].
     pub fn begin_field(&mut self) -> FieldWriter<'_> {
         let start = self.arena.len();

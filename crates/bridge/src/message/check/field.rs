@@ -32,7 +32,7 @@ impl Scanner {
         if is_space(value.first()) || is_space(value.last()) {
             return Err(malformed("white space around a field value", "RFC 9113 8.2.1, RFC 9114 4.2"));
         }
-        if self.has_control && value.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t') {
+        if self.has_control && has_control(value) {
             return Err(malformed("control character in a field value", "RFC 9110 5.5, RFC 9114 10.3"));
         }
         Ok(())
@@ -73,6 +73,23 @@ fn check_name(name: &[u8]) -> Result<(), CheckError> {
 /// Returns whether `bytes` is a token (RFC 9110 5.6.2).
 pub(super) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|byte| is_class(*byte, NAME) || byte.is_ascii_uppercase())
+}
+
+/// Returns whether every name is a token and no value contains a character that ends a line or a field in HTTP/1.1, so
+/// that the section is read as it is written.
+pub fn is_writable(fields: &Fields) -> bool {
+    let scanner = Scanner::new(fields);
+    fields.iter().all(|field| {
+        let is_name = match field.name {
+            Name::Known(_) => true,
+            Name::Other(name) => is_token(name),
+        };
+        is_name && !(scanner.has_control && has_control(field.value))
+    })
+}
+
+fn has_control(value: &[u8]) -> bool {
+    value.iter().any(|byte| byte.is_ascii_control() && *byte != b'\t')
 }
 
 /// Parses a `content-length`; repeated fields must have the same value (RFC 9110 8.6).

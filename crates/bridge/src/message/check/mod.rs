@@ -13,8 +13,9 @@ mod target;
 
 pub use body::{BodyLength, LengthError};
 pub use error::{CheckError, InvalidReason, RejectedRequest};
+pub use field::is_writable;
 pub use request::request;
-pub use response::{ResponseError, response, response_trailers};
+pub use response::{ResponseError, http1_response, response, response_trailers};
 pub use target::{Authority, authority};
 
 use super::{Fields, Name, Protocol, fields::FIELD_OVERHEAD};

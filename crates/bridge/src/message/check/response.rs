@@ -55,6 +55,33 @@ pub fn response(mut fields: Fields, max_section: usize, protocol: Protocol) -> R
     Ok(ResponseHead { status, fields, content_length })
 }
 
+/// Checks a response head of HTTP/1.1, whose fields do not contain the status. `max_section` as for [`response`], without
+/// `:status`. Returns the head and whether its body is chunked.
+///
+/// # Errors
+/// [`ResponseError`]; `transfer-encoding` other than `chunked`, or together with `content-length`, is malformed (RFC 9112
+/// 6.1, 6.3).
+pub fn http1_response(status: u16, fields: Fields, max_section: usize) -> Result<(ResponseHead, bool), ResponseError> {
+    if !matches!(status, 100..=999) {
+        return Err(ResponseError::Malformed("status below 100"));
+    }
+    let content_length = validate(&fields, 0, max_section, Protocol::Http1)?;
+    let is_chunked = is_chunked(&fields)?;
+    if is_chunked && content_length.is_some() {
+        return Err(ResponseError::Malformed("transfer-encoding and content-length"));
+    }
+    Ok((ResponseHead { status, fields, content_length }, is_chunked))
+}
+
+fn is_chunked(fields: &Fields) -> Result<bool, ResponseError> {
+    let mut codings = fields.all(Known::TransferEncoding);
+    match (codings.next(), codings.next()) {
+        (None, _) => Ok(false),
+        (Some(coding), None) if coding.eq_ignore_ascii_case(b"chunked") => Ok(true),
+        _ => Err(ResponseError::Malformed("transfer coding other than chunked")),
+    }
+}
+
 /// Checks the trailers of a response. `max_section` as for [`response`].
 ///
 /// # Errors
