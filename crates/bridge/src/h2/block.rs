@@ -18,13 +18,13 @@ impl FieldBlock {
         Self { stream: header.stream, end, bytes: fragment.to_vec(), continuations: 0 }
     }
 
-    /// Appends the fragment of a CONTINUATION frame. `max` limits the bytes of the whole block.
-    pub(super) fn extend(&mut self, fragment: &[u8], max: usize) -> Result<(), ConnectionError> {
+    /// Appends the fragment of a CONTINUATION frame. `max_header_list` is the announced limit of the decoded section.
+    pub(super) fn extend(&mut self, fragment: &[u8], max_header_list: u32) -> Result<(), ConnectionError> {
         self.continuations += 1;
         if self.continuations > MAX_CONTINUATIONS {
             return Err(ConnectionError::limit("too many CONTINUATION frames", "MAX_CONTINUATIONS"));
         }
-        if self.bytes.len() + fragment.len() > max {
+        if self.bytes.len() + fragment.len() > max_bytes(max_header_list) {
             return Err(ConnectionError::limit("field block too large", "max_header_list"));
         }
         self.bytes.extend_from_slice(fragment);
@@ -35,6 +35,6 @@ impl FieldBlock {
 /// Returns the largest encoded block accepted for a limit on the decoded section. A good encoder stays below the limit
 /// plus a few bytes per field, a poor one uses up to 30 bits per byte, and a section slightly above the limit should
 /// fail only its stream.
-pub(super) fn max_bytes(max_header_list: u32) -> usize {
+fn max_bytes(max_header_list: u32) -> usize {
     4 * max_header_list as usize + frame::MIN_MAX_FRAME_SIZE as usize
 }

@@ -3,16 +3,24 @@
 use bytes::{Buf as _, Bytes, BytesMut};
 
 use super::{
-    Client, Code, ConnectionError, Event, StreamId,
+    Code, ConnectionError, StreamId,
+    connection::{Connection, Role},
+    event::CoreEvent,
     frame::{self, HEADER_LEN, Header, flag},
     payload::Payload,
     section::wrong_length,
-    stream::{Request, Response},
+    stream::RecvState,
 };
 
 /// Smaller pieces of a body are copied out of the read buffer, because a slice would keep the whole buffer alive. Of an
 /// incomplete frame, smaller pieces are not delivered.
 const MIN_SLICE: usize = 1024;
+
+/// The bytes of a frame header that were read, and the event that it caused.
+pub(super) struct HeaderRead<E> {
+    pub(super) len: usize,
+    pub(super) event: Option<E>,
+}
 
 enum Disposition {
     Deliver,
@@ -20,14 +28,14 @@ enum Disposition {
     Discard,
 }
 
-impl Client {
+impl<R: Role> Connection<R> {
     /// Handles the header of DATA: checks windows and length for the whole frame before its payload arrives. Returns
-    /// the number of bytes read, or `None` if the pad length field has not arrived.
+    /// what was read, or `None` if the pad length field has not arrived.
     pub(super) fn on_data_header(
         &mut self,
         header: Header,
         input: &[u8],
-    ) -> Result<Option<(usize, Option<Event>)>, ConnectionError> {
+    ) -> Result<Option<HeaderRead<R::Event>>, ConnectionError> {
         let mut read = HEADER_LEN;
         let mut padding = 0;
         if header.has(flag::PADDED) {
@@ -72,11 +80,11 @@ impl Client {
                     None
                 }
                 Ok(Disposition::Discard) => self.discard_body(id),
-                Err((code, reason)) => self.malformed(id, code, reason),
+                Err((code, reason)) => self.malformed(id, code, reason)?,
             }
         };
         self.payload = Some(payload);
-        Ok(Some((read, event)))
+        Ok(Some(HeaderRead { len: read, event }))
     }
 
     /// Checks `len` bytes of body in a frame that takes `counted` bytes of the window.
@@ -91,31 +99,32 @@ impl Client {
         if stream.receive_window.take(counted).is_none() {
             return Err((Code::FLOW_CONTROL_ERROR, "DATA beyond the stream's window"));
         }
-        match &mut stream.response {
-            Response::Head { .. } => Err((Code::PROTOCOL_ERROR, "DATA before the response head")),
-            Response::Done => Err((Code::STREAM_CLOSED, "DATA after the end of the response")),
-            Response::Body(body) => {
-                body.add(u64::from(len)).map_err(wrong_length)?;
+        let malformed = |error| (Code::PROTOCOL_ERROR, wrong_length(error));
+        match &mut stream.recv {
+            RecvState::Head { .. } => Err((Code::PROTOCOL_ERROR, "DATA before the response head")),
+            RecvState::Done => Err((Code::STREAM_CLOSED, "DATA after the end of the message")),
+            RecvState::Body(body) => {
+                body.add(u64::from(len)).map_err(malformed)?;
                 if end {
-                    body.finish().map_err(wrong_length)?;
+                    body.finish().map_err(malformed)?;
                 }
                 Ok(Disposition::Deliver)
             }
-            Response::Bodiless if len > 0 => Ok(Disposition::Discard),
-            Response::Bodiless => Ok(Disposition::Deliver),
+            RecvState::Bodiless if len > 0 => Ok(Disposition::Discard),
+            RecvState::Bodiless | RecvState::Tunnel => Ok(Disposition::Deliver),
         }
     }
 
     /// Handles a body of a response that has none: the response was complete with its head, so the stream is reset with
     /// CANCEL.
-    fn discard_body(&mut self, id: StreamId) -> Option<Event> {
+    fn discard_body(&mut self, id: StreamId) -> Option<R::Event> {
         let tag = self.streams.get(id)?.tag;
         self.reset(id, Code::CANCEL);
-        Some(Event::Data { tag, id, data: Bytes::new(), end: true })
+        R::event(CoreEvent::Data { tag, id, data: Bytes::new(), end: true })
     }
 
     /// Delivers the received bytes of a DATA payload.
-    pub(super) fn on_data_payload(&mut self, mut payload: Payload, input: &mut BytesMut) -> Option<Event> {
+    pub(super) fn on_data_payload(&mut self, mut payload: Payload, input: &mut BytesMut) -> Option<R::Event> {
         let here = payload.left.min(input.len());
         let stream = payload.stream.and_then(|id| self.streams.get_mut(id));
         let Some(stream) = stream else {
@@ -147,14 +156,11 @@ impl Client {
             input.split_to(here).freeze()
         };
         if end {
-            stream.response = Response::Done;
-            if stream.request == Request::Done {
-                self.remove(id);
-            }
+            self.finish_recv(id);
         }
         self.flood.progress();
         self.skip_padding(payload, input);
-        Some(Event::Data { tag, id, data, end })
+        R::event(CoreEvent::Data { tag, id, data, end })
     }
 
     /// Discards received padding and stores the payload if it is incomplete.

@@ -119,9 +119,9 @@ pub(super) fn put_ping(out: &mut Vec<u8>, ack: bool, payload: u64) {
     put(out, Kind::Ping, if ack { flag::ACK } else { 0 }, 0, payload.to_be_bytes());
 }
 
-/// Appends GOAWAY. The last stream is 0 because a client has processed no stream of its peer.
-pub(super) fn put_go_away(out: &mut Vec<u8>, code: super::Code) {
-    put(out, Kind::GoAway, 0, 0, u64::from(code.0).to_be_bytes());
+/// Appends GOAWAY. `last` is the last stream of the peer that is or may be processed.
+pub(super) fn put_go_away(out: &mut Vec<u8>, last: u32, code: super::Code) {
+    put(out, Kind::GoAway, 0, 0, (u64::from(last) << 32 | u64::from(code.0)).to_be_bytes());
 }
 
 pub(super) fn put_settings_ack(out: &mut Vec<u8>) {

@@ -1,21 +1,22 @@
 //! Input, frame by frame: DATA as its bytes arrive, other frames once they are complete.
 //!
 //! This file checks the order of frames; `data`, `section` and `control` check their contents. Connection errors are
-//! `Err`, stream errors become [`Event::Malformed`].
+//! `Err`, stream errors become [`CoreEvent::Malformed`].
 
 use bytes::{Buf as _, BytesMut};
 
 use super::{
-    Client, Code, ConnectionError, Event,
-    client::{ConnectionState, FrameResult},
-    frame::{self, HEADER_LEN, Header, Kind, flag},
+    Code, ConnectionError,
+    connection::{Connection, EventResult, Role},
+    event::CoreEvent,
+    frame::{HEADER_LEN, Header, Kind, flag},
 };
 
-impl Client {
+impl<R: Role> Connection<R> {
     /// Returns the next event of `input`, which begins with the first unread byte of the connection, and removes the
     /// bytes read. `Ok(None)` means that more bytes are needed.
-    pub fn recv(&mut self, input: &mut BytesMut) -> Result<Option<Event>, ConnectionError> {
-        if let ConnectionState::Failed(error) = self.state {
+    pub(super) fn next_event(&mut self, input: &mut BytesMut) -> EventResult<R> {
+        if let Some(error) = self.failed {
             return Err(error);
         }
         if let Some(event) = self.pending_event() {
@@ -23,26 +24,36 @@ impl Client {
         }
         let step = self.read(input);
         if let Err(error) = step {
-            frame::put_go_away(self.output.tail(), error.code);
-            self.state = ConnectionState::Failed(error);
+            self.fail(error);
         }
         step
     }
 
+    /// Ends the connection with GOAWAY.
+    pub(super) fn fail(&mut self, error: ConnectionError) {
+        self.put_go_away(self.last_peer_stream(), error.code);
+        self.failed = Some(error);
+    }
+
     /// Returns an event that needs no further frame.
-    fn pending_event(&mut self) -> Option<Event> {
+    fn pending_event(&mut self) -> Option<R::Event> {
         while let Some(id) = self.unprocessed_streams.pop() {
             if let Some(stream) = self.remove(id) {
-                return Some(Event::Reset { tag: stream.tag, id, code: Code::REFUSED_STREAM, unprocessed: true });
+                return R::event(CoreEvent::Reset {
+                    tag: stream.tag,
+                    id,
+                    code: Code::REFUSED_STREAM,
+                    unprocessed: true,
+                });
             }
         }
         if self.send_queue.is_empty() {
             return None;
         }
-        self.next_sendable().map(|(tag, id)| Event::Sendable { tag, id })
+        self.next_sendable().and_then(|(tag, id)| R::event(CoreEvent::Sendable { tag, id }))
     }
 
-    fn read(&mut self, input: &mut BytesMut) -> FrameResult {
+    fn read(&mut self, input: &mut BytesMut) -> EventResult<R> {
         loop {
             if let Some(payload) = self.payload.take() {
                 let event = self.on_data_payload(payload, input);
@@ -53,9 +64,9 @@ impl Client {
             let Some(header) = Header::read(input) else { return Ok(None) };
             self.check(header)?;
             let event = if header.kind == Kind::Data {
-                let Some((len, event)) = self.on_data_header(header, input)? else { return Ok(None) };
-                input.advance(len);
-                event
+                let Some(read) = self.on_data_header(header, input)? else { return Ok(None) };
+                input.advance(read.len);
+                read.event
             } else {
                 let total = HEADER_LEN + header.len as usize;
                 let Some(payload) = input.get(HEADER_LEN..total) else { return Ok(None) };
@@ -96,7 +107,7 @@ impl Client {
         Ok(())
     }
 
-    fn on_frame(&mut self, header: Header, payload: &[u8]) -> FrameResult {
+    fn on_frame(&mut self, header: Header, payload: &[u8]) -> EventResult<R> {
         match header.kind {
             Kind::Headers => self.on_headers(header, payload),
             Kind::Continuation => self.on_continuation(header, payload),

@@ -5,13 +5,13 @@ use super::{Config, ConnectionError, flow, frame};
 const CLAUSE: &str = "RFC 9113 6.5";
 
 const HEADER_TABLE_SIZE: u16 = 0x1;
-const ENABLE_PUSH: u16 = 0x2;
-const MAX_CONCURRENT_STREAMS: u16 = 0x3;
+pub(super) const ENABLE_PUSH: u16 = 0x2;
+pub(super) const MAX_CONCURRENT_STREAMS: u16 = 0x3;
 const INITIAL_WINDOW_SIZE: u16 = 0x4;
 const MAX_FRAME_SIZE: u16 = 0x5;
 const MAX_HEADER_LIST_SIZE: u16 = 0x6;
 /// RFC 8441 3.
-const ENABLE_CONNECT_PROTOCOL: u16 = 0x8;
+pub(super) const ENABLE_CONNECT_PROTOCOL: u16 = 0x8;
 
 /// Limit of concurrent streams until the SETTINGS of the peer arrive: the minimum that RFC 9113 6.5.2 recommends.
 const ASSUMED_STREAMS: u32 = 100;
@@ -43,8 +43,14 @@ impl Default for PeerSettings {
 }
 
 impl PeerSettings {
-    /// Applies a SETTINGS payload in order. Calls `table_size` with each header table size in it.
-    pub(super) fn apply(&mut self, payload: &[u8], mut table_size: impl FnMut(u32)) -> Result<(), ConnectionError> {
+    /// Applies a SETTINGS payload in order. Calls `table_size` with each header table size in it. Only a client may
+    /// enable push.
+    pub(super) fn apply(
+        &mut self,
+        payload: &[u8],
+        is_client: bool,
+        mut table_size: impl FnMut(u32),
+    ) -> Result<(), ConnectionError> {
         if !self.received {
             self.received = true;
             self.max_streams = u32::MAX; // unlimited unless it says otherwise (RFC 9113 6.5.2)
@@ -57,8 +63,8 @@ impl PeerSettings {
             let value = u32::from_be_bytes([v0, v1, v2, v3]);
             match u16::from_be_bytes([i0, i1]) {
                 HEADER_TABLE_SIZE => table_size(value),
-                ENABLE_PUSH if value != 0 => {
-                    return Err(ConnectionError::protocol("server enables push", CLAUSE));
+                ENABLE_PUSH if value > u32::from(is_client) => {
+                    return Err(ConnectionError::protocol("push enabled by a server, or neither on nor off", CLAUSE));
                 }
                 MAX_CONCURRENT_STREAMS => self.max_streams = value,
                 INITIAL_WINDOW_SIZE if value > flow::MAX_WINDOW => {
@@ -81,15 +87,15 @@ impl PeerSettings {
     }
 }
 
-pub(super) fn put(out: &mut Vec<u8>, config: &Config) {
+/// Appends the first SETTINGS; `role` has those that only one role sends.
+pub(super) fn put(out: &mut Vec<u8>, config: &Config, role: &[(u16, u32)]) {
     let entries = [
         (HEADER_TABLE_SIZE, config.header_table_size),
-        (ENABLE_PUSH, 0),
         (INITIAL_WINDOW_SIZE, config.initial_stream_window),
         (MAX_FRAME_SIZE, config.max_frame_size),
         (MAX_HEADER_LIST_SIZE, config.max_header_list),
     ];
-    put_entries(out, &entries);
+    put_entries(out, &[&entries, role].concat());
 }
 
 pub(super) fn put_initial_window(out: &mut Vec<u8>, size: u32) {

@@ -6,9 +6,10 @@ use super::{
 };
 use crate::message::{Method, check::BodyLength};
 
+/// What was received of the peer's message.
 #[derive(Debug)]
-pub(super) enum Response {
-    /// Waiting for the head, after this number of interim heads.
+pub(super) enum RecvState {
+    /// Waiting for the head, after this number of interim heads. A server's streams begin with the head.
     Head {
         interim: u8,
     },
@@ -16,12 +17,19 @@ pub(super) enum Response {
     /// The response ends with its head (RFC 9110 6.4.1): only an empty DATA frame with `END_STREAM`, or trailers, may
     /// follow.
     Bodiless,
+    /// CONNECT: only DATA may follow (RFC 9113 8.5).
+    Tunnel,
     Done,
 }
 
+/// What was sent of this side's message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Request {
-    Open,
+pub(super) enum SendState {
+    /// A server has not sent its final head.
+    Head,
+    Body,
+    /// The response has no body (RFC 9110 6.4.1): its bytes are dropped.
+    Bodiless,
     /// `END_STREAM` was sent.
     Done,
 }
@@ -40,8 +48,8 @@ pub(super) struct Stream {
     pub(super) id: StreamId,
     pub(super) tag: u64,
     pub(super) method: Method,
-    pub(super) request: Request,
-    pub(super) response: Response,
+    pub(super) send: SendState,
+    pub(super) recv: RecvState,
     pub(super) waiting: SendWait,
     pub(super) send_window: SendWindow,
     pub(super) receive_window: ReceiveWindow,
@@ -50,11 +58,7 @@ pub(super) struct Stream {
 impl Stream {
     /// Returns whether the window covers the rest of a body of known length. The peer then needs no more credit.
     pub(super) fn window_covers_rest(&self) -> bool {
-        matches!(self.response, Response::Body(BodyLength::Missing(rest)) if rest <= u64::from(self.receive_window.left()))
-    }
-
-    pub(super) fn is_complete(&self) -> bool {
-        self.request == Request::Done && matches!(self.response, Response::Done)
+        matches!(self.recv, RecvState::Body(BodyLength::Missing(rest)) if rest <= u64::from(self.receive_window.left()))
     }
 }
 
@@ -208,8 +212,8 @@ mod tests {
             id: StreamId(id),
             tag: u64::from(id) * 10,
             method: Method::Get,
-            request: Request::Done,
-            response: Response::Head { interim: 0 },
+            send: SendState::Done,
+            recv: RecvState::Head { interim: 0 },
             waiting: SendWait::None,
             send_window: SendWindow::new(0),
             receive_window: ReceiveWindow::new(0),

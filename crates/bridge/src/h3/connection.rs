@@ -5,12 +5,14 @@
 
 use super::{
     code::{Code, Error},
-    flood::FloodCounter,
     frame::{self, Header, Partial, read_varint, write_varint},
     settings::{PeerSettings, Settings},
     stream::FrameCounts,
 };
-use crate::qpack::{DecoderStream, EncoderStream, InstructionError};
+use crate::{
+    flood::FloodCounter,
+    qpack::{DecoderStream, EncoderStream, InstructionError},
+};
 use bytes::{Buf, Bytes};
 use std::time::Duration;
 

@@ -6,7 +6,6 @@
 mod code;
 mod connection;
 mod encode;
-mod flood;
 pub(crate) mod frame;
 mod settings;
 mod stream;

@@ -1,4 +1,5 @@
-//! A scripted peer: frames are written byte by byte, and the client's events are compared as text.
+//! A scripted peer: frames are written byte by byte, and the events of the client are compared as text. Those of the
+//! server are in [`server`].
 
 mod chunks;
 mod errors;
@@ -6,6 +7,7 @@ mod floods;
 mod flow;
 mod requests;
 mod responses;
+mod server;
 mod settings;
 mod shutdown;
 
@@ -18,8 +20,9 @@ use super::{
     frame::{self, HEADER_LEN, Header, Kind, PREFACE, flag},
 };
 use crate::{
+    WriteBuffer,
     hpack::{Decoder, Encoder},
-    message::{Fields, Known, Method, Name, RequestHead},
+    message::{Fields, Known, Method, Name, RequestHead, ResponseHead},
 };
 
 struct Wire {
@@ -76,16 +79,7 @@ impl Wire {
     }
 
     fn written(&mut self) -> Vec<u8> {
-        let output = self.client.output();
-        let mut bytes = Vec::new();
-        while !output.is_empty() {
-            let mut slices = [IoSlice::new(&[]); 4];
-            let set = output.slices(&mut slices);
-            let part: Vec<u8> = slices[..set].iter().flat_map(|slice| slice.iter().copied()).collect();
-            output.advance(part.len());
-            bytes.extend(part);
-        }
-        bytes
+        drain(self.client.output())
     }
 
     fn frames(&mut self) -> Vec<(Header, Vec<u8>)> {
@@ -98,24 +92,11 @@ impl Wire {
     }
 
     fn show_frame(&mut self, header: Header, payload: &[u8]) -> String {
-        let end = if header.has(flag::END_STREAM) { " end" } else { "" };
-        let Header { kind, stream, .. } = header;
-        match kind {
-            Kind::Data => format!("data {stream} {}{end}", payload.len()),
-            Kind::Headers => format!("headers {stream} {}{end}", show_fields(&self.decoded(payload))),
-            Kind::Settings if header.has(flag::ACK) => "settings ack".to_owned(),
-            Kind::Ping => format!("ping {} {payload:?}", header.flags),
-            Kind::RstStream => format!("reset {stream} {}", Code(frame::number(payload).unwrap()).name()),
-            Kind::GoAway => format!("goaway {}", Code(frame::number(&payload[4..]).unwrap()).name()),
-            Kind::WindowUpdate => format!("window {stream} {}", frame::number(payload).unwrap()),
-            _ => format!("{kind:?} {stream} {}", payload.len()),
-        }
+        show_frame(&mut self.decoder, header, payload)
     }
 
     fn decoded(&mut self, block: &[u8]) -> Fields {
-        let mut fields = Fields::new();
-        assert_eq!(self.decoder.decode(block, &mut fields, 1 << 20), Ok(true));
-        fields
+        decoded(&mut self.decoder, block)
     }
 
     /// Opens a stream for a request without body, with its identifier as tag, and drops what it writes.
@@ -141,6 +122,45 @@ impl Wire {
         self.encoder.encode(fields(lines).iter(), &mut block);
         block
     }
+}
+
+fn drain(output: &mut WriteBuffer) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while !output.is_empty() {
+        let mut slices = [IoSlice::new(&[]); 4];
+        let set = output.slices(&mut slices);
+        let part: Vec<u8> = slices[..set].iter().flat_map(|slice| slice.iter().copied()).collect();
+        output.advance(part.len());
+        bytes.extend(part);
+    }
+    bytes
+}
+
+fn show_frame(decoder: &mut Decoder, header: Header, payload: &[u8]) -> String {
+    let end = if header.has(flag::END_STREAM) { " end" } else { "" };
+    let Header { kind, stream, .. } = header;
+    match kind {
+        Kind::Data => format!("data {stream} {}{end}", payload.len()),
+        Kind::Headers => format!("headers {stream} {}{end}", show_fields(&decoded(decoder, payload))),
+        Kind::Settings if header.has(flag::ACK) => "settings ack".to_owned(),
+        Kind::Ping => format!("ping {} {payload:?}", header.flags),
+        Kind::RstStream => format!("reset {stream} {}", Code(frame::number(payload).unwrap()).name()),
+        Kind::GoAway => {
+            let last = match frame::number(payload).unwrap() {
+                0 => String::new(),
+                last => format!("{last} "),
+            };
+            format!("goaway {last}{}", Code(frame::number(&payload[4..]).unwrap()).name())
+        }
+        Kind::WindowUpdate => format!("window {stream} {}", frame::number(payload).unwrap()),
+        _ => format!("{kind:?} {stream} {}", payload.len()),
+    }
+}
+
+fn decoded(decoder: &mut Decoder, block: &[u8]) -> Fields {
+    let mut fields = Fields::new();
+    assert_eq!(decoder.decode(block, &mut fields, 1 << 20), Ok(true));
+    fields
 }
 
 fn request(method: Method) -> RequestHead {

@@ -10,7 +10,7 @@ fn the_connection_opens_with_preface_settings_and_window() {
     let frames = split(written.strip_prefix(PREFACE).unwrap());
     let (settings, payload) = &frames[0];
     assert_eq!((settings.kind, settings.flags, settings.stream), (Kind::Settings, 0, 0));
-    let expected = [(1_u16, 4096_u32), (2, 0), (4, 262_144), (5, 16_384), (6, 65_536)];
+    let expected = [(1_u16, 4096_u32), (4, 262_144), (5, 16_384), (6, 65_536), (2, 0)];
     assert_eq!(*payload, settings_frame(&expected)[HEADER_LEN..]);
     assert_eq!(wire.show_frame(frames[1].0, &frames[1].1), format!("window 0 {}", 16 * 1024 * 1024 - 65_535));
     assert_eq!(frames.len(), 2);

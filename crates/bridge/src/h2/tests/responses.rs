@@ -183,7 +183,7 @@ fn unexpected_data_ends_its_stream_only() {
     let id = wire.open(Method::Post, false).number();
     let head = wire.headers(id, &[OK], true);
     wire.feed(&head);
-    assert_eq!(wire.feed(&data(id, b"x", false)), ["malformed 3 DATA after the end of the response"]);
+    assert_eq!(wire.feed(&data(id, b"x", false)), ["malformed 3 DATA after the end of the message"]);
     assert_eq!(wire.shown(), ["reset 3 STREAM_CLOSED"]);
     let id = wire.open(Method::Post, false).number();
     let head = wire.headers(id, &[OK], true);

@@ -1,17 +1,17 @@
 //! Limit on useless events of a peer: more than 500 within 10 seconds that are more than half of all events in that
-//! time.
+//! time. [`crate::h3`] and [`crate::h2`] count the frames and requests of clients with it.
 
 use std::time::Duration;
 
 /// Useless events that are always tolerated within [`SLOTS`] seconds.
-pub(super) const MAX_USELESS: u32 = 500;
+pub(crate) const MAX_USELESS: u32 = 500;
 /// Length of the window in seconds.
 const SLOTS: usize = 10;
 
 /// Counts of the last ten seconds, one slot for each. Older events never count; those of the oldest second may be
 /// dropped early.
 #[derive(Clone, Debug, Default)]
-pub(super) struct FloodCounter {
+pub(crate) struct FloodCounter {
     /// The second of the newest slot.
     second: u64,
     slots: [Slot; SLOTS],
@@ -26,7 +26,7 @@ struct Slot {
 impl FloodCounter {
     /// Counts events and returns whether the limit is exceeded. `all` includes `useless`. `now` is the time since any
     /// fixed point and must not decrease.
-    pub(super) fn note(&mut self, useless: u32, all: u32, now: Duration) -> bool {
+    pub(crate) fn note(&mut self, useless: u32, all: u32, now: Duration) -> bool {
         let second = now.as_secs();
         if second > self.second {
             let passed = (second - self.second).min(SLOTS as u64) as usize;

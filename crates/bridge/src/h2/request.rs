@@ -1,0 +1,150 @@
+//! The receiving part of the server role: heads of requests, which open streams, and trailers.
+
+use super::{
+    Code, Server, ServerEvent, StreamId,
+    connection::{EventResult, Role},
+    event::CoreEvent,
+    flow::SendWindow,
+    frame,
+    section::{check_end, wrong_length},
+    server::ServerRole,
+    stream::{RecvState, SendState, SendWait, Stream},
+};
+use crate::message::{
+    Fields, Known, Method,
+    check::{self, BodyLength, CheckError, LengthError, RejectedRequest},
+};
+
+type Events = EventResult<ServerRole>;
+
+/// Sections of up to this multiple of the limits are decoded, so that the request is answered with 431.
+const SECTION_FACTOR: usize = 4;
+
+impl Role for ServerRole {
+    type Event = ServerEvent;
+
+    const IS_SERVER: bool = true;
+
+    fn event(event: CoreEvent) -> Option<ServerEvent> {
+        Some(match event {
+            CoreEvent::Ready | CoreEvent::CapacityChanged => return None,
+            CoreEvent::Data { tag, id, data, end } => ServerEvent::Data { tag, id, data, end },
+            CoreEvent::Reset { tag, id, code, .. } => ServerEvent::Reset { tag, id, code },
+            CoreEvent::Malformed { tag, id, reason } => ServerEvent::Malformed { tag, id, reason },
+            CoreEvent::Sendable { tag, id } => ServerEvent::Sendable { tag, id },
+            CoreEvent::GoAway { code, .. } => ServerEvent::GoAway { code },
+            CoreEvent::Pong(payload) => ServerEvent::Pong(payload),
+        })
+    }
+
+    fn on_block(server: &mut Server, number: u32, end: bool, block: &[u8]) -> Events {
+        let id = StreamId(number);
+        if server.is_idle(number) {
+            server.next_id = number + 2;
+            on_head(server, id, end, block)
+        } else if server.streams.get(id).is_none() {
+            server.drop_block(block)
+        } else {
+            on_trailers(server, id, end, block)
+        }
+    }
+}
+
+fn on_head(server: &mut Server, id: StreamId, end: bool, block: &[u8]) -> Events {
+    if server.goaway_sent.is_some_and(|last| id.0 > last) {
+        expect_body(server, end);
+        return server.drop_block(block);
+    }
+    server.flood.request_opened();
+    if server.streams.len() >= server.role.max_streams as usize {
+        server.decode(block, &mut Fields::default(), 0)?;
+        return refuse(server, id, end, Code::REFUSED_STREAM, None);
+    }
+    let mut fields = Fields::new();
+    if !server.decode(block, &mut fields, max_section(server))? {
+        return refuse(server, id, end, Code::ENHANCE_YOUR_CALM, None);
+    }
+    server.flood.progress();
+    match check::request(fields, &server.role.limits, &server.role.rules) {
+        Ok(head) if end && head.content_length.is_some_and(|length| length > 0) => {
+            let reason = wrong_length(LengthError::TooShort);
+            let event = ServerEvent::MalformedHead { id, fields: Box::new(head.fields), reason };
+            refuse(server, id, end, Code::PROTOCOL_ERROR, Some(event))
+        }
+        Ok(head) => {
+            let recv = match head.method {
+                Method::Connect => RecvState::Tunnel,
+                _ => RecvState::Body(BodyLength::new(head.content_length)),
+            };
+            open(server, id, head.method, if end { RecvState::Done } else { recv });
+            Ok(Some(ServerEvent::Request { id, head, end }))
+        }
+        Err(RejectedRequest { error: CheckError::Malformed { reason, .. }, fields }) => {
+            let event = ServerEvent::MalformedHead { id, fields: Box::new(fields), reason };
+            refuse(server, id, end, Code::PROTOCOL_ERROR, Some(event))
+        }
+        Err(refusal) => {
+            let method = Method::from_bytes(refusal.fields.first(Known::Method).unwrap_or_default());
+            open(server, id, method, if end { RecvState::Done } else { RecvState::Body(BodyLength::Open) });
+            Ok(Some(ServerEvent::Refused { id, refusal: Box::new(refusal), end }))
+        }
+    }
+}
+
+fn open(server: &mut Server, id: StreamId, method: Method, recv: RecvState) {
+    let receive_window = server.new_receive_window();
+    server.streams.insert(Stream {
+        id,
+        tag: 0,
+        method,
+        send: SendState::Head,
+        recv,
+        waiting: SendWait::None,
+        send_window: SendWindow::new(server.peer.initial_window),
+        receive_window,
+    });
+}
+
+/// Resets a stream that is not opened.
+fn refuse(server: &mut Server, id: StreamId, end: bool, code: Code, event: Option<ServerEvent>) -> Events {
+    frame::put_reset(server.output.tail(), id.0, code);
+    expect_body(server, end);
+    server.flood.request_aborted()?;
+    Ok(event)
+}
+
+/// Allows the body of a request whose stream is not opened.
+fn expect_body(server: &mut Server, end: bool) {
+    if !end {
+        let window = server.new_receive_window();
+        server.flood.expect_late_frames(window.left());
+    }
+}
+
+/// Largest section decoded: names, values and 32 bytes for each field.
+fn max_section(server: &Server) -> usize {
+    usize::try_from(server.role.limits.section_size()).unwrap_or(usize::MAX).saturating_mul(SECTION_FACTOR)
+}
+
+fn on_trailers(server: &mut Server, id: StreamId, end: bool, block: &[u8]) -> Events {
+    let mut fields = Fields::new();
+    let fits = server.decode(block, &mut fields, max_section(server))?;
+    let Some(stream) = server.streams.get(id) else { return Ok(None) };
+    let tag = stream.tag;
+    let body = match stream.recv {
+        RecvState::Body(body) => body,
+        RecvState::Done => return server.malformed(id, Code::STREAM_CLOSED, "HEADERS after the end of the request"),
+        _ => return server.malformed_message(id, "HEADERS in a tunnel"),
+    };
+    match check::request_trailers(&fields, &server.role.limits) {
+        Err(CheckError::Malformed { reason, .. }) if fits => return server.malformed_message(id, reason),
+        Ok(()) if fits => {}
+        _ => return server.malformed(id, Code::ENHANCE_YOUR_CALM, "trailers over the limits of headers"),
+    }
+    if let Err(reason) = check_end(body, end) {
+        return server.malformed_message(id, reason);
+    }
+    server.finish_recv(id);
+    server.flood.progress();
+    Ok(Some(ServerEvent::Trailers { tag, id, fields }))
+}

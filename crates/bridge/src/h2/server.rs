@@ -1,0 +1,175 @@
+//! The server role: a connection of a client, which opens the streams.
+//!
+//! `request` handles what the client sends on streams.
+
+use std::time::Duration;
+
+use bytes::{Buf as _, BytesMut};
+
+use super::{
+    Code, Config, ConnectionError, ServerConfig, ServerEvent, StreamId,
+    connection::{Connection, WindowChange, clamp},
+    flood::FloodLimits,
+    flow::{DEFAULT_WINDOW, MAX_WINDOW},
+    frame::PREFACE,
+    settings::{ENABLE_CONNECT_PROTOCOL, MAX_CONCURRENT_STREAMS},
+    stream::{RecvState, SendState},
+};
+use crate::message::{
+    Field, Fields, Known, Name, ResponseHead,
+    check::{BodyLength, HeadLimits, RequestRules},
+};
+
+/// Unsent bytes above which no input is read, because the client does not read the responses that its requests cause.
+const MAX_BACKLOG: usize = 1024 * 1024;
+
+/// A connection of an HTTP/2 client.
+pub type Server = Connection<ServerRole>;
+
+/// The role of [`Server`].
+#[derive(Debug)]
+pub struct ServerRole {
+    pub(super) limits: HeadLimits,
+    pub(super) rules: RequestRules,
+    pub(super) max_streams: u32,
+    /// Bytes of the client preface received.
+    preface: usize,
+}
+
+impl Server {
+    /// Creates a connection and queues its SETTINGS and connection window.
+    pub fn new(config: &ServerConfig) -> Self {
+        let role =
+            ServerRole { limits: config.limits, rules: config.rules, max_streams: config.max_streams, preface: 0 };
+        let shared = Config {
+            initial_stream_window: config.initial_stream_window,
+            connection_window: config.connection_window,
+            max_frame_size: config.max_frame_size,
+            header_table_size: config.header_table_size,
+            max_header_list: u32::try_from(config.limits.section_size()).unwrap_or(u32::MAX),
+        };
+        let mut server = Self::with_role(role, clamp(shared), FloodLimits::of_client(), &[]);
+        let connect = [(ENABLE_CONNECT_PROTOCOL, 1)];
+        let connect: &[_] = if config.rules.extended_connect { &connect } else { &[] };
+        server.put_opening(&[&[(MAX_CONCURRENT_STREAMS, config.max_streams)], connect].concat());
+        // Until the client has read the SETTINGS, its streams have the default window (RFC 9113 6.9.2).
+        let delta = i64::from(server.config.initial_stream_window) - i64::from(DEFAULT_WINDOW);
+        server.window_change = Some(WindowChange { delta: delta.min(0), before: u32::MAX });
+        server
+    }
+
+    /// Applies other limits and rules to further requests. What SETTINGS announced stays.
+    pub fn configure(&mut self, limits: HeadLimits, rules: RequestRules) {
+        self.role.limits = limits;
+        self.role.rules = rules;
+    }
+
+    /// Returns the next event of `input`, which begins with the first unread byte of the connection, and removes the
+    /// bytes read. `Ok(None)` means that more bytes are needed, or that the client must first read more of the output.
+    /// `now` is the time since any fixed point and must not decrease.
+    pub fn recv(&mut self, input: &mut BytesMut, now: Duration) -> Result<Option<ServerEvent>, ConnectionError> {
+        self.flood.set_now(now);
+        if self.role.preface < PREFACE.len() && self.failed.is_none() && !self.read_preface(input)? {
+            return Ok(None);
+        }
+        if self.output.len() > MAX_BACKLOG && self.failed.is_none() {
+            return Ok(None);
+        }
+        self.next_event(input)
+    }
+
+    /// Reads the client preface (RFC 9113 3.4). Returns whether it is complete.
+    fn read_preface(&mut self, input: &mut BytesMut) -> Result<bool, ConnectionError> {
+        let expected = PREFACE.get(self.role.preface..).unwrap_or_default();
+        let len = expected.len().min(input.len());
+        if input.get(..len) != expected.get(..len) {
+            let error = ConnectionError::protocol("invalid connection preface", "RFC 9113 3.4");
+            self.fail(error);
+            return Err(error);
+        }
+        input.advance(len);
+        self.role.preface += len;
+        Ok(len == expected.len())
+    }
+
+    /// Returns whether the first SETTINGS of the client arrived.
+    pub fn is_ready(&self) -> bool {
+        self.peer.received
+    }
+
+    /// Sets the value that every further event of the stream carries.
+    pub fn set_tag(&mut self, id: StreamId, tag: u64) {
+        if let Some(stream) = self.streams.get_mut(id) {
+            stream.tag = tag;
+        }
+    }
+
+    /// Returns tag and id of each open stream.
+    pub fn open_streams(&self) -> impl Iterator<Item = (u64, StreamId)> {
+        self.streams.iter().map(|stream| (stream.tag, stream.id))
+    }
+
+    /// Queues an interim response. Does nothing after the final head.
+    pub fn send_interim(&mut self, id: StreamId, head: &ResponseHead) {
+        if self.streams.get(id).is_some_and(|stream| stream.send == SendState::Head) {
+            self.put_head(id, head, false);
+        }
+    }
+
+    /// Queues the head of the final response. `end` says that neither body nor trailers follow. If they are not to be
+    /// sent by definition, as in a response to HEAD (RFC 9110 6.4.1), body bytes are dropped later. Once the response
+    /// has ended, an upload that goes on is stopped with `NO_ERROR`.
+    pub fn send_head(&mut self, id: StreamId, head: &ResponseHead, end: bool) {
+        let Some(stream) = self.streams.get_mut(id).filter(|stream| stream.send == SendState::Head) else { return };
+        let is_tunnel = head.opens_tunnel(stream.method);
+        if !is_tunnel && matches!(stream.recv, RecvState::Tunnel) {
+            stream.recv = RecvState::Body(BodyLength::Open);
+        }
+        stream.send = if is_tunnel || head.has_body(stream.method) { SendState::Body } else { SendState::Bodiless };
+        self.put_head(id, head, end);
+        self.flood.progress();
+        if end {
+            self.finish_send(id);
+        }
+    }
+
+    fn put_head(&mut self, id: StreamId, head: &ResponseHead, end: bool) {
+        let digit = |value: u16| b'0' + (value % 10) as u8;
+        let status = [digit(head.status / 100), digit(head.status / 10), digit(head.status)];
+        let status = Field { name: Name::Known(Known::Status), value: &status, sensitive: false };
+        self.put_section(id, std::iter::once(status).chain(head.fields.iter()), end);
+    }
+
+    /// Ends the response with trailers. The caller must have sent all of the body. Without a field in them only
+    /// `END_STREAM` is sent, because some clients close the connection on an empty section.
+    pub fn send_trailers(&mut self, id: StreamId, fields: &Fields) {
+        self.put_trailers(id, fields);
+    }
+
+    /// Does the next step of a graceful shutdown (RFC 9113 6.8): the first GOAWAY says that the connection will end,
+    /// the second, at least a round trip later, which streams are accepted. Returns false if both were sent.
+    pub fn shut_down_step(&mut self) -> bool {
+        let last = match self.goaway_sent {
+            None => MAX_WINDOW,
+            Some(MAX_WINDOW) => self.last_peer_stream(),
+            Some(_) => return false,
+        };
+        if self.failed.is_none() {
+            self.put_go_away(last, Code::NO_ERROR);
+        }
+        true
+    }
+
+    /// Ends the connection with this code: streams above the last one received are not accepted. The caller must flush
+    /// the output and close the socket.
+    pub fn close(&mut self, code: Code) {
+        if self.failed.is_none() {
+            self.put_go_away(self.last_peer_stream(), code);
+        }
+    }
+
+    /// Returns whether the shutdown is complete: both GOAWAY frames were sent and no stream is open.
+    pub fn is_drained(&self) -> bool {
+        self.goaway_sent.is_some_and(|last| last != MAX_WINDOW) && self.streams.len() == 0
+    }
+}
