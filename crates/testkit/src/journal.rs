@@ -21,7 +21,7 @@ pub struct Entry {
     pub path: String,
     /// `:authority`, or empty.
     pub authority: String,
-    /// All other fields in order, with lower-case names.
+    /// All other fields in order, with lower-case names, `:protocol` among them.
     pub fields: Vec<(String, String)>,
     /// Number of the connection, from 1.
     pub connection: usize,

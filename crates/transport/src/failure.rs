@@ -56,6 +56,8 @@ pub enum FailureKind {
     /// The head of the request exceeds the peer's `SETTINGS_MAX_HEADER_LIST_SIZE`; nothing was sent. This is not a fault of
     /// the backend.
     RequestHeadersTooLarge,
+    /// The request is a WebSocket, and the peer does not accept extended CONNECT (RFC 8441); nothing was sent.
+    NoExtendedConnect,
     /// The peer violated HTTP/2 on the connection level.
     Protocol(ConnectionError),
 }
@@ -79,6 +81,7 @@ impl fmt::Display for FailureKind {
             Self::Malformed(reason) => write!(f, "malformed response: {reason}"),
             Self::ResponseHeadersTooLarge => f.write_str("response headers exceed size limit"),
             Self::RequestHeadersTooLarge => f.write_str("request headers exceed the limit announced by the peer"),
+            Self::NoExtendedConnect => f.write_str("backend does not accept extended CONNECT"),
             Self::Protocol(error) => {
                 let code = Explained(error.code);
                 write!(f, "connection error detected: {code}: {} ({})", error.reason, error.clause)
@@ -143,6 +146,8 @@ pub enum Unsent {
     QueueFull,
     /// The head exceeds the `SETTINGS_MAX_HEADER_LIST_SIZE` of the backend.
     HeadersTooLarge,
+    /// The request is a WebSocket, and the backend does not accept extended CONNECT (RFC 8441).
+    NoExtendedConnect,
 }
 
 impl fmt::Display for Unsent {
@@ -151,6 +156,7 @@ impl fmt::Display for Unsent {
             Self::UnknownBackend => "unknown backend",
             Self::QueueFull => "too many requests wait for the backend",
             Self::HeadersTooLarge => "request headers exceed the limit announced by the backend",
+            Self::NoExtendedConnect => "backend does not accept extended CONNECT",
         })
     }
 }

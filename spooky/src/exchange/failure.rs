@@ -37,6 +37,7 @@ pub(super) fn kind_of(failure: &Failure) -> Kind {
         FailureKind::Malformed(_) => Kind::Malformed,
         FailureKind::ResponseHeadersTooLarge => Kind::HeadersTooLarge,
         FailureKind::RequestHeadersTooLarge => Kind::Local(Reason::HeadersTooLarge),
+        FailureKind::NoExtendedConnect => Kind::Local(Reason::UpstreamNoWebsocket),
         FailureKind::ConnectionLost(_)
         | FailureKind::Ended(_)
         | FailureKind::KeepaliveTimeout
@@ -62,6 +63,7 @@ pub(super) fn kind_of_unsent(unsent: Unsent) -> Kind {
         Unsent::UnknownBackend => Reason::InvalidBackend,
         Unsent::QueueFull => Reason::BackendInflight,
         Unsent::HeadersTooLarge => Reason::HeadersTooLarge,
+        Unsent::NoExtendedConnect => Reason::UpstreamNoWebsocket,
     })
 }
 

@@ -17,7 +17,8 @@ use spooky_transport::{Failure, FailureKind};
 use std::{fmt, time::Instant};
 
 pub(super) fn request(protocol: Protocol, head: &RequestHead) {
-    let target = || if head.method == Method::Connect { head.authority() } else { head.path() };
+    let target =
+        || if head.method == Method::Connect && !head.is_extended_connect() { head.authority() } else { head.path() };
     tracing::debug!("{} request {} {}", protocol.name(), Escaped(head.method_bytes()), Escaped(target()));
 }
 

@@ -78,8 +78,9 @@ impl Exchanges {
         end: bool,
         peer: SocketAddr,
     ) -> Result<AdmittedRequest, Reason> {
-        // The authority of CONNECT is the tunnel's target, not a host of this proxy.
-        if head.method != Method::Connect && io.is_misdirected(client, head.authority(), &mut self.scratch) {
+        // The authority of plain CONNECT is the tunnel's target, not a host of this proxy.
+        let has_own_host = head.method != Method::Connect || head.is_extended_connect();
+        if has_own_host && io.is_misdirected(client, head.authority(), &mut self.scratch) {
             return Err(Reason::Misdirected);
         }
         let route = self.route(head)?;
@@ -105,16 +106,18 @@ impl Exchanges {
     /// Checks the policy and returns the route.
     fn route(&mut self, head: &RequestHead) -> Result<Match, Reason> {
         let snapshot = &self.snapshot;
-        snapshot.policy.check_method(head.method_bytes())?;
-        if head.method == Method::Connect {
+        let (is_extended, method) = (head.is_extended_connect(), head.routed_method());
+        if is_extended && !head.is_websocket() {
+            return Err(Reason::MethodDenied); // WebSocket is the only protocol that is supported
+        }
+        snapshot.policy.check_method(method)?;
+        if head.method == Method::Connect && !is_extended {
             snapshot.policy.check_connect(head.authority())?;
         } else {
             snapshot.policy.check_path(head.path(), &mut self.path_depths)?;
         }
-        let matched = snapshot
-            .routes
-            .lookup(head.authority(), head.path(), head.method_bytes(), &mut self.scratch)
-            .ok_or(Reason::NoRoute)?;
+        let matched =
+            snapshot.routes.lookup(head.authority(), head.path(), method, &mut self.scratch).ok_or(Reason::NoRoute)?;
         if head.content_length.is_some_and(|length| length > snapshot.limits.max_request_body) {
             return Err(Reason::BodyTooLarge);
         }

@@ -200,7 +200,7 @@ pub(crate) fn edge_settings(
             max_bytes: protocol.max_headers_bytes as usize,
         },
         rules: RequestRules {
-            extended_connect: false,
+            extended_connect: protocol.allow_websocket,
             enforce_authority_host_match: protocol.enforce_authority_host_match,
             reject_ambiguous_paths: protocol.reject_ambiguous_paths,
             ..RequestRules::new(Protocol::Http3)

@@ -38,3 +38,4 @@ mod steer;
 mod stream;
 mod trust;
 mod upstream;
+mod websocket;

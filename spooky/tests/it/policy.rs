@@ -1,5 +1,5 @@
 //! Requests forbidden by configuration, and CONNECT
-//! (docs/reference/behaviour.md#request-checks, docs/reference/behaviour.md#connect-and-grpc).
+//! (docs/reference/behaviour.md#request-checks, docs/reference/behaviour.md#websocket-connect-and-grpc).
 
 use http::{Method, Request, StatusCode};
 use spooky_testkit::client::frame::{self, kind};

@@ -40,11 +40,6 @@ impl Client {
         self.peer.received
     }
 
-    #[cfg(test)]
-    pub(super) fn extended_connect(&self) -> bool {
-        self.peer.extended_connect
-    }
-
     /// Returns the next event of `input`, which begins with the first unread byte of the connection, and removes the
     /// bytes read. `Ok(None)` means that more bytes are needed.
     pub fn recv(&mut self, input: &mut BytesMut) -> Result<Option<Event>, ConnectionError> {
@@ -88,6 +83,9 @@ impl Client {
                 () if self.output.len() > MAX_BACKLOG => SendRequestError::Backlogged,
                 () => SendRequestError::StreamLimit,
             });
+        }
+        if head.is_extended_connect() && !self.peer.extended_connect {
+            return Err(SendRequestError::NoExtendedConnect);
         }
         if !self.accepts(&head.fields) {
             return Err(SendRequestError::HeadersTooLarge);

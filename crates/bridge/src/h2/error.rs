@@ -54,4 +54,6 @@ pub enum SendRequestError {
     Backlogged,
     /// The head exceeds the `SETTINGS_MAX_HEADER_LIST_SIZE` of the peer.
     HeadersTooLarge,
+    /// The request is an extended CONNECT, which the peer has not announced (RFC 8441 3).
+    NoExtendedConnect,
 }

@@ -2,6 +2,9 @@
 
 use super::{fields::Fields, name::Known};
 
+/// The value of `:protocol` for WebSocket (RFC 8441 5).
+pub const WEBSOCKET: &[u8] = b"websocket";
+
 /// A request method, as far as decisions depend on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Method {
@@ -50,8 +53,8 @@ impl Method {
     }
 }
 
-/// A request head. Its fields begin with the pseudo-header fields `:method`, `:scheme`, `:authority` and `:path`, each
-/// at most once; the method decides which may be absent.
+/// A request head. Its fields begin with the pseudo-header fields `:method`, `:scheme`, `:authority`, `:path` and
+/// `:protocol`, each at most once; the method decides which may be absent.
 #[derive(Clone, Debug)]
 pub struct RequestHead {
     /// All fields, pseudo-header fields first.
@@ -66,6 +69,22 @@ impl RequestHead {
     /// Returns the method as sent.
     pub fn method_bytes(&self) -> &[u8] {
         self.fields.first(Known::Method).unwrap_or_default()
+    }
+
+    /// Returns the method that policy and routing see: `GET` for a WebSocket, which is a GET in HTTP/1.1 (RFC 6455 4.1) and
+    /// an extended CONNECT otherwise.
+    pub fn routed_method(&self) -> &[u8] {
+        if self.is_websocket() { b"GET" } else { self.method_bytes() }
+    }
+
+    /// Returns whether the request is an extended CONNECT (RFC 8441 4, RFC 9220), which has scheme, path and `:protocol`.
+    pub fn is_extended_connect(&self) -> bool {
+        self.method == Method::Connect && self.fields.contains(Known::Protocol)
+    }
+
+    /// Returns whether the request opens a WebSocket. In this model that is an extended CONNECT whatever the client speaks.
+    pub fn is_websocket(&self) -> bool {
+        self.method == Method::Connect && self.fields.first(Known::Protocol) == Some(WEBSOCKET)
     }
 
     /// Returns `:path`: path and query as sent; empty for CONNECT.

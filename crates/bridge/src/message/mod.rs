@@ -18,7 +18,7 @@ pub mod rewrite;
 pub mod trace;
 
 pub use fields::{Field, Fields, Name};
-pub use head::{Method, RequestHead, ResponseHead};
+pub use head::{Method, RequestHead, ResponseHead, WEBSOCKET};
 pub use name::Known;
 pub use protocol::Protocol;
 pub use reset_reason::ResetReason;

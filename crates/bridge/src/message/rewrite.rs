@@ -103,7 +103,8 @@ pub struct ResponseContext<'a> {
 pub fn to_client(head: &mut ResponseHead, context: &ResponseContext<'_>) {
     // These have no body, or a tunnel in its place, and must not have a length (RFC 9110 8.6). Clients that obey it
     // lose the framing of what follows.
-    let has_no_length = head.is_interim() || head.status == 204 || head.opens_tunnel(context.method);
+    let opens_tunnel = head.opens_tunnel(context.method);
+    let has_no_length = head.is_interim() || head.status == 204 || opens_tunnel;
     if has_no_length {
         head.content_length = None;
     }
@@ -119,6 +120,7 @@ pub fn to_client(head: &mut ResponseHead, context: &ResponseContext<'_>) {
         }
         match field.name {
             Name::Known(Known::AltSvc) => false,
+            Name::Known(Known::SecWebsocketAccept) => !opens_tunnel,
             Name::Known(Known::Via) => {
                 has_via = true;
                 true
@@ -185,6 +187,8 @@ impl FieldScan {
                 false
             }
             Known::Host | Known::EarlyData => false,
+            // Part of the handshake of one HTTP/1.1 connection (RFC 8441 5); `h1` makes its own.
+            Known::SecWebsocketKey if self.is_tunnel => false,
             Known::XRequestId => context.request_id.is_none(),
             Known::XRealIp => context.forwarded != ForwardedMode::Overwrite,
             // A tunnel has no length, whatever the client sends.

@@ -103,7 +103,10 @@ impl Session {
     }
 
     pub(crate) fn new(info: ConnectionInfo, settings: Rc<SessionSettings>, now: Instant) -> Self {
-        let local = h3::Settings { max_field_section_size: settings.limits.section_size(), ..h3::Settings::default() };
+        let local = h3::Settings {
+            max_field_section_size: settings.limits.section_size(),
+            enable_connect_protocol: settings.rules.extended_connect,
+        };
         Self {
             info,
             settings,

@@ -115,6 +115,8 @@ reasons! {
     UpstreamReset: 502 "upstream error" Backend Idempotent counts=true "connection_terminated" "connection terminated" "reset" Transport Warn retry_after=false;
     /// The backend objected to the request by a reset (`PROTOCOL_ERROR`, `ENHANCE_YOUR_CALM`, `HTTP_1_1_REQUIRED`, `CANCEL`).
     UpstreamRejected: 502 "upstream error" Backend Never counts=false "connection_terminated" "request rejected by reset" "rejected" Transport Warn retry_after=false;
+    /// The request is a WebSocket, and the backend takes none.
+    UpstreamNoWebsocket: 502 "upstream error" Operator Never counts=false "proxy_configuration_error" "backend takes no WebSocket" "no_websocket" Transport Warn retry_after=false;
     /// The response is malformed.
     UpstreamProtocol: 502 "upstream protocol error" Backend Never counts=true "http_protocol_error" "malformed response" "protocol" Protocol Warn retry_after=false;
     /// Response headers above `max_response_headers_bytes`.
@@ -184,7 +186,7 @@ impl Reason {
         matches!(self.row().error, ErrorKind::Overload)
     }
 
-    /// `grpc-status` of the same answer to a gRPC client (docs/reference/behaviour.md#connect-and-grpc).
+    /// `grpc-status` of the same answer to a gRPC client (docs/reference/behaviour.md#websocket-connect-and-grpc).
     pub const fn grpc_status(self) -> u8 {
         if matches!(self.row().error, ErrorKind::Timeout) && !matches!(self, Self::UpstreamConnectTimeout) {
             return 4;

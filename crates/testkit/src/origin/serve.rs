@@ -7,6 +7,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::{Body as HttpBody, Frame, Incoming};
+use hyper::ext::Protocol;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -79,11 +80,12 @@ async fn serve(
 }
 
 fn entry(request: &Request<Incoming>, connection: usize) -> Entry {
-    let fields = request
-        .headers()
-        .iter()
-        .map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()))
-        .collect();
+    let protocol = request.extensions().get::<Protocol>();
+    let protocol = protocol.map(|protocol| (":protocol".to_owned(), protocol.as_str().to_owned()));
+    let headers = request.headers().iter();
+    let headers =
+        headers.map(|(name, value)| (name.as_str().to_owned(), String::from_utf8_lossy(value.as_bytes()).into_owned()));
+    let fields = protocol.into_iter().chain(headers).collect();
     Entry {
         method: request.method().to_string(),
         path: request.uri().path_and_query().map(ToString::to_string).unwrap_or_default(),

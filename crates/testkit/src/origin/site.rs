@@ -15,7 +15,7 @@
 //! | `/abort/<n>` | head, `n` bytes of an announced `n + 1000`, then `RST_STREAM` |
 //! | `/hold` | no response |
 //! | `/gate` | 200 `through` once the test opens the gate |
-//! | CONNECT | a tunnel that echoes until the client ends it |
+//! | CONNECT, but for `/status/<n>` | a tunnel that echoes until the client ends it |
 
 use std::fmt::Write as _;
 use std::future::pending;
@@ -62,12 +62,12 @@ pub fn site(gate: Gate) -> Handler {
 }
 
 async fn answer(request: Request<Incoming>, gate: Gate) -> Response<Body> {
-    if request.method() == Method::CONNECT {
+    let path = request.uri().path().to_owned();
+    let (name, number) = split(&path);
+    if request.method() == Method::CONNECT && name != "status" {
         tokio::spawn(echo_tunnel(request));
         return Response::new(boxed(Full::default()));
     }
-    let path = request.uri().path().to_owned();
-    let (name, number) = split(&path);
     match name {
         "" => text(StatusCode::OK, "hello"),
         "status" => text(StatusCode::from_u16(number as u16).expect("a status in the path"), Bytes::new()),

@@ -31,12 +31,15 @@ pub(crate) enum OpenError {
     NoCapacity,
     /// The head exceeds what the peer accepts.
     HeadersTooLarge,
+    /// The request is an extended CONNECT, which the peer does not accept.
+    NoExtendedConnect,
 }
 
 impl From<SendRequestError> for OpenError {
     fn from(refused: SendRequestError) -> Self {
         match refused {
             SendRequestError::HeadersTooLarge => Self::HeadersTooLarge,
+            SendRequestError::NoExtendedConnect => Self::NoExtendedConnect,
             SendRequestError::StreamLimit
             | SendRequestError::Closing
             | SendRequestError::IdsUsedUp

@@ -64,6 +64,9 @@ impl Transport {
                 Err(OpenError::HeadersTooLarge) => {
                     self.queue_failure(handle, FailureKind::RequestHeadersTooLarge, Processed::No);
                 }
+                Err(OpenError::NoExtendedConnect) => {
+                    self.queue_failure(handle, FailureKind::NoExtendedConnect, Processed::No);
+                }
                 // Cannot happen: `least_busy` has just checked the capacity. If it did, the request must not be lost.
                 Err(OpenError::NoCapacity) => self.queue_failure(handle, FailureKind::GoAway, Processed::No),
             }

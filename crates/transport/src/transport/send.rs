@@ -39,8 +39,10 @@ impl Transport {
                 return Ok(handle);
             }
             self.requests.remove(handle);
-            if put == Err(OpenError::HeadersTooLarge) {
-                return Err(Unsent::HeadersTooLarge);
+            match put {
+                Err(OpenError::HeadersTooLarge) => return Err(Unsent::HeadersTooLarge),
+                Err(OpenError::NoExtendedConnect) => return Err(Unsent::NoExtendedConnect),
+                Err(OpenError::NoCapacity) | Ok(()) => {}
             }
         }
         let max_waiting = self.options.max_waiting;

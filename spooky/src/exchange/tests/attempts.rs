@@ -50,6 +50,7 @@ fn after_the_last_attempt_the_failure_is_answered() {
         (FailureKind::NoCommonProtocol, 502, "upstream error"),
         (FailureKind::Malformed("made up"), 502, "upstream protocol error"),
         (FailureKind::ResponseHeadersTooLarge, 502, "upstream protocol error"),
+        (FailureKind::NoExtendedConnect, 502, "upstream error"),
         (FailureKind::RequestHeadersTooLarge, 431, "request headers exceed size limit"),
     ] {
         let mut harness =

@@ -135,6 +135,7 @@ fn a_request_that_cannot_be_sent_is_answered() {
     for (unsent, status, text) in [
         (Unsent::UnknownBackend, 503, "invalid server"),
         (Unsent::QueueFull, 503, "backend overloaded, retry later"),
+        (Unsent::NoExtendedConnect, 502, "upstream error"),
         (Unsent::HeadersTooLarge, 431, "request headers exceed size limit"),
     ] {
         let mut harness = Harness::new();

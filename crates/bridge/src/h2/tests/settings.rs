@@ -56,9 +56,11 @@ fn no_section_is_larger_than_the_peer_accepts() {
 #[test]
 fn extended_connect_is_announced_and_never_withdrawn() {
     let mut wire = Wire::new();
-    assert!(!wire.client.extended_connect());
+    let mut websocket = request(Method::Connect);
+    websocket.fields.push(Known::Protocol, b"websocket");
+    assert_eq!(wire.client.send_request(&websocket, false, 1), Err(SendRequestError::NoExtendedConnect));
     wire.feed(&settings_frame(&[(8, 1)]));
-    assert!(wire.client.extended_connect());
+    assert!(wire.client.send_request(&websocket, false, 1).is_ok());
     assert_eq!(wire.fails(&settings_frame(&[(8, 0)])), Code::PROTOCOL_ERROR);
 }
 
