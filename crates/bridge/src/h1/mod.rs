@@ -1,7 +1,8 @@
 //! HTTP/1.1 (RFC 9112) as state machines without I/O.
 //!
-//! [`Client`] is a connection to a backend. `transport` passes received bytes to [`Client::recv`], calls it for what
-//! the exchange wants, and writes [`Client::output`] to the socket. This module opens no socket and reads no clock.
+//! [`Client`] is a connection to a backend, [`Server`] a connection of a client. `transport` and `edge` pass received bytes
+//! to `recv`, call them for what the exchange wants, and write `output` to the socket. This module opens no socket and
+//! reads no clock.
 //!
 //! `httparse` splits heads into lines; everything that decides where a message ends is in this module. Whatever two
 //! implementations could read differently is an error. Every error ends the connection, because the position of the next
@@ -12,6 +13,9 @@ mod chunked;
 mod client;
 mod piece;
 mod section;
+mod server;
+mod status;
+mod target;
 mod write;
 
 #[cfg(test)]
@@ -19,9 +23,13 @@ mod tests;
 
 use bytes::Bytes;
 
-use crate::message::{Fields, ResponseHead};
+use crate::message::{
+    Fields, Protocol, RequestHead, ResponseHead,
+    check::{HeadLimits, RejectedRequest, RequestRules},
+};
 
 pub use client::Client;
+pub use server::Server;
 
 /// Limits on what a backend sends.
 #[derive(Clone, Copy, Debug)]
@@ -121,6 +129,95 @@ impl std::fmt::Display for ConnectionError {
 }
 
 impl std::error::Error for ConnectionError {}
+
+/// Limits on what a client sends, and how requests are checked.
+#[derive(Clone, Copy, Debug)]
+pub struct ServerConfig {
+    /// Limits on heads and trailers.
+    pub limits: HeadLimits,
+    /// The checks. With `extended_connect`, an upgrade to WebSocket becomes CONNECT with `:protocol`, as in HTTP/2 and
+    /// HTTP/3; other upgrades are ordinary requests.
+    pub rules: RequestRules,
+    /// The scheme of requests whose target has none.
+    pub scheme: Scheme,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self { limits: HeadLimits::default(), rules: RequestRules::new(Protocol::Http1), scheme: Scheme::Https }
+    }
+}
+
+/// Whether a connection is encrypted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scheme {
+    /// With TLS.
+    Https,
+    /// Without TLS.
+    Http,
+}
+
+impl Scheme {
+    const fn as_bytes(self) -> &'static [u8] {
+        match self {
+            Self::Https => b"https",
+            Self::Http => b"http",
+        }
+    }
+}
+
+/// A result of [`Server::recv`].
+#[derive(Debug)]
+pub enum ServerEvent {
+    /// A request. The caller must answer it with [`Server::send_head`] before the next one is read.
+    Request {
+        /// The head.
+        head: RequestHead,
+        /// The request has no body. Always false for a tunnel.
+        end: bool,
+    },
+    /// A request that must be answered with 400 or 431. [`Server::recv`] discards everything after it.
+    Refused {
+        /// The reason, and the fields if the head could be read.
+        refusal: Box<RejectedRequest>,
+    },
+    /// A part of the request body, or of a tunnel.
+    Data {
+        /// The bytes; empty only with `end`.
+        data: Bytes,
+        /// The request is complete and has the announced length, or the client's side of the tunnel has ended.
+        end: bool,
+    },
+    /// Trailers. The request is complete.
+    Trailers {
+        /// The trailer fields.
+        fields: Fields,
+    },
+    /// The body or the trailers are malformed. The request is incomplete and everything after it is discarded; a response
+    /// may still be sent.
+    Malformed {
+        /// Which rule they violate.
+        reason: &'static str,
+    },
+    /// The client ended the connection in the body. A response may still be sent.
+    Aborted,
+    /// The response of which [`Server::send_data`] left bytes, or for which [`Server::want_send`] returned 0, can take
+    /// more.
+    Sendable,
+}
+
+/// A response head that cannot be sent: it contains what cannot be written without changing its meaning, has no place in
+/// the exchange, or contradicts its length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct InvalidHead;
+
+impl std::fmt::Display for InvalidHead {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("response head that cannot be sent")
+    }
+}
+
+impl std::error::Error for InvalidHead {}
 
 /// Why [`Client::send_request`] sent nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

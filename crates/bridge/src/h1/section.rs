@@ -9,6 +9,7 @@ use std::mem::MaybeUninit;
 
 use httparse::{Header, ParserConfig, Status};
 
+use super::target;
 use crate::message::Fields;
 
 /// Lines that are parsed without an allocation.
@@ -40,6 +41,15 @@ pub(super) struct ResponseLines {
     pub(super) fields: Fields,
 }
 
+/// The request line and the fields of a request.
+#[derive(Debug)]
+pub(super) struct RequestLines {
+    /// The version is 1.1, not 1.0.
+    pub(super) is_1_1: bool,
+    /// Pseudo-header fields, then the fields of the head.
+    pub(super) fields: Fields,
+}
+
 /// Position in a section that is incomplete.
 #[derive(Debug, Default)]
 pub(super) struct Scan {
@@ -58,6 +68,23 @@ impl Scan {
                 let fields = collect(bytes, len, head.headers, Fields::new());
                 let (status, is_1_1) = (head.code.unwrap_or_default(), head.version == Some(1));
                 Ok(Some(fields.map(|fields| (ResponseLines { status, is_1_1, fields }, len))))
+            })
+        })
+    }
+
+    /// Reads a request head of at most `max` bytes on a connection of this scheme.
+    pub(super) fn request(&mut self, input: &[u8], max: usize, scheme: &[u8]) -> Section<RequestLines> {
+        self.read(input, max, |bytes| {
+            with_lines(bytes, |lines| {
+                let mut head = httparse::Request::new(&mut []);
+                let status = ParserConfig::default().parse_request_with_uninit_headers(&mut head, bytes, lines)?;
+                let Status::Complete(len) = status else { return Ok(None) };
+                let host = head.headers.iter().find(|line| line.name.eq_ignore_ascii_case("host"));
+                let [method, path] = [head.method, head.path].map(|part| part.unwrap_or_default().as_bytes());
+                let mut fields = Fields::new();
+                target::put(&mut fields, method, path, scheme, host.map(|line| line.value));
+                let fields = collect(bytes, len, head.headers, fields);
+                Ok(Some(fields.map(|fields| (RequestLines { is_1_1: head.version == Some(1), fields }, len))))
             })
         })
     }

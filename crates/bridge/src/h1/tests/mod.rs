@@ -1,6 +1,7 @@
 //! Scripted peers: bytes are passed in, events and the bytes written are compared as text.
 
 mod client;
+mod server;
 
 use std::io::IoSlice;
 

@@ -71,7 +71,7 @@ fn check_name(name: &[u8]) -> Result<(), CheckError> {
 }
 
 /// Returns whether `bytes` is a token (RFC 9110 5.6.2).
-pub(super) fn is_token(bytes: &[u8]) -> bool {
+pub(crate) fn is_token(bytes: &[u8]) -> bool {
     !bytes.is_empty() && bytes.iter().all(|byte| is_class(*byte, NAME) || byte.is_ascii_uppercase())
 }
 

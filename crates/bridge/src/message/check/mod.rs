@@ -13,6 +13,7 @@ mod target;
 
 pub use body::{BodyLength, LengthError};
 pub use error::{CheckError, InvalidReason, RejectedRequest};
+pub(crate) use field::is_token;
 pub use field::is_writable;
 pub use request::request;
 pub use response::{ResponseError, http1_response, response, response_trailers};
