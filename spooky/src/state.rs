@@ -4,7 +4,7 @@
 //! place, so that requests in flight stay counted. State of upstreams and backends is carried from one snapshot to the next
 //! by name.
 
-use crate::{restart::WorkerCount, start_error::StartError};
+use crate::{reload_counts::ReloadCounts, restart::WorkerCount, start_error::StartError};
 use spooky_edge::{QuicKeys, ResponseBudget};
 use spooky_lb::{
     admit::{AddressValidation, BodyBudget, ConnectionLimits, GlobalLimitOptions, GlobalLimits, RateOptions},
@@ -33,6 +33,9 @@ pub(crate) struct State {
     pub(crate) resumption: Resumption,
     /// Keys of stateless resets and address tokens. They do not change when certificates are reloaded.
     pub(crate) quic_keys: QuicKeys,
+    pub(crate) config_reloads: ReloadCounts,
+    /// Reloads of the certificates alone.
+    pub(crate) certificate_reloads: ReloadCounts,
 }
 
 /// The limits that a configuration sets for the process.
@@ -65,6 +68,8 @@ impl State {
             retries: Arc::new(Budget::new(usize::from(workers), &limits.retries)),
             resumption: Resumption::new().map_err(|error| StartError(error.to_string()))?,
             quic_keys,
+            config_reloads: ReloadCounts::default(),
+            certificate_reloads: ReloadCounts::default(),
         };
         state.configure(limits);
         Ok(Arc::new(state))

@@ -45,7 +45,7 @@ pub use file::upstream::{
 pub use filter::LogFilter;
 pub use load::{Loaded, load, parse};
 pub use pending::NOT_IN_EFFECT;
-pub use preflight::{PreflightMode, preflight};
+pub use preflight::{PreflightMode, expiry_warning, preflight};
 pub use problem::{Code, Problem, Problems, Severity};
 pub use reference::reference;
 pub use schema::schema;

@@ -41,9 +41,6 @@ pub const NOT_IN_EFFECT: &[(&str, Option<&str>)] = &[
     ("observability.routing.expose_header", Some("false")),
     ("observability.routing.header_name", None),
     ("security.sandbox", Some("off")),
-    ("reload.watch_certificates", Some("false")),
-    ("reload.watch_config", Some("false")),
-    ("reload.debounce_ms", None),
 ];
 
 /// Keys of the list above that protect the process, its backends or other clients and are on by default, with the

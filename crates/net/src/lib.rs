@@ -14,5 +14,6 @@ pub mod sys;
 pub mod timer;
 pub mod tls;
 pub mod udp;
+pub mod watch;
 
 mod sockopt;

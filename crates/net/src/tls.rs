@@ -14,6 +14,7 @@ pub mod server;
 
 mod explain;
 mod keylog;
+mod listener;
 mod material;
 mod store;
 mod verify;
@@ -21,6 +22,7 @@ mod x509;
 
 pub use explain::explain;
 pub use keylog::allow_key_log;
+pub use listener::{ListenerTls, ListenerTlsOptions};
 pub use material::{CertificateFiles, TlsMaterialError};
 pub use store::{CertificateStore, NamedCertificate, SelectionCounts, normalize_name};
 pub use x509::{expiry, subject};

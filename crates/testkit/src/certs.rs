@@ -27,9 +27,24 @@ impl Default for Authority {
 impl Authority {
     /// Creates an authority with a new P-256 key.
     pub fn new() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// Creates an authority whose certificate has expired.
+    pub fn expired() -> Self {
+        Self::with(|params| {
+            params.not_before = date_time_ymd(2000, 1, 1);
+            params.not_after = date_time_ymd(2001, 1, 1);
+        })
+    }
+
+    fn with(change: impl FnOnce(&mut CertificateParams)) -> Self {
         let key = KeyPair::generate().expect("generate the authority's key");
         let mut params = CertificateParams::default();
-        params.distinguished_name = name("Spooky test authority");
+        change(&mut params);
+        // Unique, because issuers of certificates and revocation lists are found by name.
+        let number = u32::from_be_bytes(key.public_key_raw()[1..5].try_into().expect("four bytes"));
+        params.distinguished_name = name(&format!("Spooky test authority {number:08x}"));
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
         let cert = params.self_signed(&key).expect("sign the authority's certificate");
@@ -147,6 +162,11 @@ pub struct Identity {
 }
 
 impl Identity {
+    /// Returns the certificate as DER.
+    pub fn der(&self) -> &CertificateDer<'static> {
+        &self.cert
+    }
+
     /// Returns certificate and key in the form that rustls uses.
     pub fn certified(&self) -> rustls::sign::CertifiedKey {
         let certified =

@@ -13,6 +13,7 @@ pub struct Settings {
     listen: SocketAddr,
     cert: PathBuf,
     key: PathBuf,
+    tls: String,
     workers: usize,
     level: &'static str,
     upstreams: String,
@@ -32,6 +33,7 @@ impl Settings {
             listen: port::free(),
             cert: files.cert.clone(),
             key: files.key.clone(),
+            tls: String::new(),
             workers: 1,
             level: "info",
             upstreams: String::new(),
@@ -44,6 +46,21 @@ impl Settings {
     /// Returns the address of the listener.
     pub fn addr(&self) -> SocketAddr {
         self.listen
+    }
+
+    /// Uses another certificate.
+    #[must_use]
+    pub fn certificate(mut self, cert: PathBuf, key: PathBuf) -> Self {
+        (self.cert, self.key) = (cert, key);
+        self
+    }
+
+    /// Adds keys to `listen.tls`, in the form of a flow mapping.
+    #[must_use]
+    pub fn tls(mut self, keys: &str) -> Self {
+        self.tls.push_str(", ");
+        self.tls.push_str(keys);
+        self
     }
 
     /// Sets `performance.worker_threads`.
@@ -102,11 +119,11 @@ impl Settings {
 
     /// Returns the text of the file.
     pub fn text(&self) -> String {
-        let Self { listen, workers, level, upstreams, performance, blocks, .. } = self;
+        let Self { listen, tls, workers, level, upstreams, performance, blocks, .. } = self;
         let (cert, key, security) = (self.cert.display(), self.key.display(), indent(&self.security, 2));
         format!(
             "version: 1\n\
-             listen:\n  address: \"{}\"\n  port: {}\n  tls: {{ cert: \"{cert}\", key: \"{key}\" }}\n\
+             listen:\n  address: \"{}\"\n  port: {}\n  tls: {{ cert: \"{cert}\", key: \"{key}\"{tls} }}\n\
              upstream:\n{upstreams}\
              log: {{ level: {level} }}\n\
              performance:\n  worker_threads: {workers}\n{performance}\

@@ -7,10 +7,15 @@ use super::{
     bind::{Attach, Endpoint, bind},
     limiter::SharedLimiter,
 };
-use crate::{listener::Ingress, snapshot::edge_settings, start_error::StartError, state::State};
+use crate::{
+    listener::Ingress,
+    snapshot::{edge_settings, listener_tls},
+    start_error::StartError,
+    state::State,
+};
 use spooky_config::{Config, Listener};
 use spooky_edge::EdgeSettings;
-use spooky_net::steer::SteeringRule;
+use spooky_net::{steer::SteeringRule, tls::ListenerTls};
 use std::{
     net::SocketAddr,
     os::fd::OwnedFd,
@@ -26,6 +31,7 @@ struct BoundListener {
     /// A reload keeps the sockets if this is unchanged.
     configured: ConfiguredAddress,
     endpoint: Arc<Endpoint>,
+    tls: ListenerTls,
 }
 
 pub(super) struct BoundListeners {
@@ -62,15 +68,17 @@ impl BoundListeners {
         plan.ingress.resize_with(usize::from(self.state.workers), Vec::new);
         for listener in &config.listeners {
             let configured = (listener.address.clone(), listener.port);
-            let bound = if let Some(bound) = self.bound.iter().find(|bound| bound.configured == configured) {
-                bound.clone()
+            let previous = self.bound.iter().find(|bound| bound.configured == configured);
+            let tls = listener_tls(listener, &self.state, previous.map(|bound| &bound.tls))?;
+            let bound = if let Some(bound) = previous {
+                BoundListener { tls, ..bound.clone() }
             } else {
                 self.check_drained(&configured)?;
                 let endpoint = Arc::new(bind(config, listener, self.state.workers, self.attach)?);
                 plan.next_number += 1;
-                BoundListener { number: plan.next_number - 1, configured, endpoint }
+                BoundListener { number: plan.next_number - 1, configured, endpoint, tls }
             };
-            self.add(&mut plan, config, listener, &bound)?;
+            self.add(&mut plan, config, listener, &bound);
             plan.bound.push(bound);
         }
         Ok(plan)
@@ -88,16 +96,10 @@ impl BoundListeners {
         Ok(())
     }
 
-    fn add(
-        &self,
-        plan: &mut Plan,
-        config: &Config,
-        listener: &Listener,
-        bound: &BoundListener,
-    ) -> Result<(), StartError> {
+    fn add(&self, plan: &mut Plan, config: &Config, listener: &Listener, bound: &BoundListener) {
         let (state, endpoint) = (&self.state, &bound.endpoint);
         let payload = max_udp_payload(config, endpoint);
-        let settings = edge_settings(config, listener, state, payload, self.limiter.clone())?;
+        let settings = edge_settings(config, &bound.tls, state, payload, self.limiter.clone());
         let subject_header = listener.tls.client_auth.subject_header.as_deref().map(Arc::<str>::from);
         for ((worker, of_worker), socket) in plan.ingress.iter_mut().enumerate().zip(&endpoint.sockets) {
             let worker = worker as u16;
@@ -110,7 +112,11 @@ impl BoundListeners {
                 subject_header: subject_header.clone(),
             });
         }
-        Ok(())
+    }
+
+    /// Returns whether the plan, of the current configuration, has the same certificates.
+    pub(super) fn has_same_certificates(&self, plan: &Plan) -> bool {
+        self.bound.iter().zip(&plan.bound).all(|(bound, planned)| bound.tls.is_same(&planned.tls))
     }
 
     /// Puts the plan into effect. Returns the listeners for each worker.

@@ -3,6 +3,7 @@
 mod bind;
 mod ingress;
 mod limiter;
+mod main_loop;
 mod privileges;
 mod read;
 mod reload;

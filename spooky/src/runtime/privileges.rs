@@ -2,8 +2,8 @@
 //!
 //! Chooses the account and the capabilities; `net::sys::privileges` makes the system calls.
 
-use crate::start_error::StartError;
-use spooky_config::{Config, ListenTls, Privileges, UpstreamTls};
+use crate::{file_watch::certificate_files, start_error::StartError};
+use spooky_config::{Config, Privileges};
 use spooky_net::sys::privileges::{self, Account, Capability, DropError};
 use std::{
     io::ErrorKind,
@@ -63,38 +63,6 @@ fn explain(error: &DropError) -> StartError {
 
 /// Returns the files that the configuration names, and its own.
 fn files(config: &Config, file: &Path) -> Vec<PathBuf> {
-    let listeners = config.listeners.iter().flat_map(|listener| of_listener(&listener.tls));
-    let upstreams = config.upstreams.iter().flat_map(|upstream| of_upstream(&upstream.tls));
-    std::iter::once(file.to_owned()).chain(listeners).chain(upstreams).collect()
-}
-
-fn of_listener(tls: &ListenTls) -> Vec<PathBuf> {
-    let auth = &tls.client_auth;
-    let single = [&tls.cert, &tls.key, &tls.ocsp_file, &auth.ca_file, &auth.crl_file].into_iter().flatten();
-    let pairs = tls.certificates.iter().flat_map(|pair| [Some(&pair.cert), Some(&pair.key), pair.ocsp_file.as_ref()]);
-    single.chain(pairs.flatten()).cloned().collect()
-}
-
-fn of_upstream(tls: &UpstreamTls) -> Vec<PathBuf> {
-    [&tls.ca_file, &tls.ca_dir, &tls.client_cert, &tls.client_key].into_iter().flatten().cloned().collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_file_that_a_reload_reads_is_looked_at() {
-        let text = "listen: { tls: { cert: c, key: k, ocsp_file: o, certificates: [ { server_name: a.example, cert: c2, \
-                    key: k2, ocsp_file: o2 } ], client_auth: { enabled: true, ca_file: ca, crl_file: crl } } }\n\
-                    upstream: { a: { route: { host: a }, backends: [ { id: b, address: \"https://h:1\" } ], \
-                    tls: { ca_file: u-ca, client_cert: u-c, client_key: u-k } } }";
-        let config = spooky_config::parse(text, "f", &|_| None).unwrap().config;
-        let found: Vec<_> = files(&config, Path::new("f")).iter().map(|path| path.display().to_string()).collect();
-        let ends = |wanted: &str| found.iter().filter(|path| Path::new(path).ends_with(wanted)).count();
-        for wanted in ["f", "c", "k", "o", "c2", "k2", "o2", "ca", "crl", "u-ca", "u-c", "u-k"] {
-            assert_eq!(ends(wanted), 1, "{wanted}: {found:?}");
-        }
-        assert_eq!(found.len(), 12, "{found:?}");
-    }
+    let own = std::iter::once(file.to_owned());
+    own.chain(certificate_files(config)).chain(config.performance.quic_secret_file.clone()).collect()
 }

@@ -5,13 +5,27 @@ use spooky_config::{Config, PreflightMode, Problem, Severity, examine};
 use spooky_net::sys::privileges::raise_retained;
 use std::path::Path;
 
-/// Why a reload was refused: one text for each reason, with its position in the file if it has one.
+/// Why a reload was refused.
 #[derive(Debug)]
-pub(crate) struct ReloadError(pub(crate) Vec<String>);
+pub(crate) enum ReloadError {
+    /// The configuration has errors or needs a restart: one text for each reason, with its position in the file if it has one.
+    Rejected(Vec<String>),
+    /// A file could not be loaded, or a socket not bound.
+    Failed(String),
+}
+
+impl ReloadError {
+    pub(super) fn texts(&self) -> &[String] {
+        match self {
+            Self::Rejected(texts) => texts,
+            Self::Failed(text) => std::slice::from_ref(text),
+        }
+    }
+}
 
 impl From<StartError> for ReloadError {
     fn from(StartError(text): StartError) -> Self {
-        Self(vec![text])
+        Self::Failed(text)
     }
 }
 
@@ -24,7 +38,7 @@ pub(super) fn read(file: &Path) -> Result<Config, ReloadError> {
 pub(super) fn with_kept_capabilities<T>(act: impl FnOnce() -> Result<T, ReloadError>) -> Result<T, ReloadError> {
     match raise_retained() {
         Ok(_raised) => act(),
-        Err(error) => Err(ReloadError(vec![format!("Failed to raise the capabilities kept for a reload: {error}")])),
+        Err(error) => Err(ReloadError::Failed(format!("Failed to raise the capabilities kept for a reload: {error}"))),
     }
 }
 
@@ -43,7 +57,7 @@ fn examined(file: &Path) -> Result<Config, ReloadError> {
             for problem in warnings {
                 tracing::warn!("{}", line(problem));
             }
-            Err(ReloadError(errors.into_iter().map(line).collect()))
+            Err(ReloadError::Rejected(errors.into_iter().map(line).collect()))
         }
     }
 }

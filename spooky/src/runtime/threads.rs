@@ -1,19 +1,12 @@
-//! The threads of the process: the workers, the health checker, and the main thread, which waits for signals.
+//! The threads of the process that serve: the workers and the health checker.
 
 use super::{
     ingress::{BoundListeners, Plan},
     privileges,
-    read::read,
     worker_thread::WorkerThread,
 };
 use crate::{
-    control::Control,
-    listener::Ingress,
-    probe,
-    signals::{Action, Signals},
-    snapshot::Snapshot,
-    start_error::StartError,
-    state::State,
+    control::Control, listener::Ingress, probe, snapshot::Snapshot, start_error::StartError, state::State,
     worker::WorkerSetup,
 };
 use spooky_config::Config;
@@ -22,12 +15,9 @@ use spooky_telemetry::log::Log;
 use std::{
     hash::{BuildHasher, RandomState},
     net::SocketAddr,
-    path::Path,
-    process::ExitCode,
     sync::Arc,
     thread::JoinHandle,
 };
-use tokio::{runtime::Runtime, task::spawn_blocking};
 
 /// The running process.
 pub(crate) struct Server {
@@ -104,57 +94,6 @@ impl Server {
         Ok(())
     }
 
-    /// Reloads `file` on SIGHUP. Drains on SIGTERM or SIGINT; a second one of these ends the process at once.
-    pub(super) fn wait(self, runtime: &Runtime, mut signals: Signals, file: &Path) -> ExitCode {
-        let drained = runtime.block_on(async {
-            let mut server = self;
-            while signals.next().await == Action::Reload {
-                let path = file.to_owned();
-                // Reading may block on a pipe or a file server. That must not prevent a stop.
-                let read = tokio::select! {
-                    read = spawn_blocking(move || read(&path)) => read,
-                    () = signals.stop() => {
-                        tracing::warn!("Configuration reload cancelled by shutdown: {} is still being read", file.display());
-                        break;
-                    }
-                };
-                let Ok(read) = read else { return None }; // a panic, logged by the panic hook
-                let mut reloading = spawn_blocking(move || {
-                    // `reload` logs its result; the process continues in any case.
-                    let _ = server.reload(read);
-                    server
-                });
-                let mut is_stopping = false;
-                let back = loop {
-                    tokio::select! {
-                        back = &mut reloading => break back,
-                        () = signals.stop() => {
-                            if is_stopping {
-                                return None;
-                            }
-                            is_stopping = true;
-                            tracing::info!("Stopping when the reload is done; a second signal stops at once");
-                        }
-                    }
-                };
-                let Ok(back) = back else { return None }; // a panic, logged by the panic hook
-                server = back;
-                if is_stopping {
-                    break;
-                }
-            }
-            let stopped = spawn_blocking(move || server.stop());
-            tokio::select! {
-                _ = stopped => Some(()),
-                () = signals.stop() => None,
-            }
-        });
-        if drained.is_none() {
-            std::process::exit(1);
-        }
-        ExitCode::SUCCESS
-    }
-
     /// Drains all workers and waits for them.
     pub(crate) fn stop(self) {
         tracing::info!("Draining connections");
@@ -164,6 +103,8 @@ impl Server {
         for thread in self.threads {
             let _panicked = thread.join(); // logged by the panic hook
         }
+        let (config, certificates) = (&self.state.config_reloads, &self.state.certificate_reloads);
+        tracing::info!("Reloads of the configuration: {config}; of certificates alone: {certificates}");
         tracing::info!("Spooky shutdown complete");
         drop(self.log);
     }

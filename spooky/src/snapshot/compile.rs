@@ -7,14 +7,14 @@ use spooky_bridge::message::{
     check::{HeadLimits, RequestRules},
     forwarded::ForwardedMode,
 };
-use spooky_config::{BackendScheme, Config, HostMode, Listener};
-use spooky_edge::{ConnectionLimiter, EdgeSettings, QuicKeys};
+use spooky_config::{BackendScheme, Config, HostMode};
+use spooky_edge::{ConnectionLimiter, EdgeSettings};
 use spooky_lb::{
     admit::RouteLimits,
     attempt::Budget,
     route::{HostPattern, Rule, Table},
 };
-use spooky_net::tls::{CertificateFiles, CertificateStore, NamedCertificate, client, server};
+use spooky_net::tls::{ListenerTls, client};
 use spooky_transport::{BackendSpec, Options, Scheme};
 use std::sync::Arc;
 
@@ -120,6 +120,14 @@ fn client_tls(
     Ok(Some(ClientTls { context, fingerprint }))
 }
 
+/// Returns whether the TLS files of all upstreams still have the contents that `snapshot` has loaded.
+pub(crate) fn has_same_upstream_files(snapshot: &Snapshot) -> bool {
+    snapshot.config.upstreams.iter().zip(&snapshot.upstreams).all(|(upstream, compiled)| {
+        let is_same = |tls: &ClientTls| tls.fingerprint == client_options(upstream).fingerprint();
+        compiled.tls.as_ref().is_none_or(is_same)
+    })
+}
+
 /// Returns the backends for the transport. They share one TLS context, so that backends of one origin share connections.
 fn backends(upstream: &spooky_config::Upstream, tls: Option<&ClientTls>) -> Result<Vec<BackendSpec>, StartError> {
     let specs = upstream.backends.iter().map(|backend| {
@@ -170,18 +178,15 @@ fn client_options(upstream: &spooky_config::Upstream) -> client::ClientTlsOption
 /// Returns the settings of a listener, for worker 0.
 pub(crate) fn edge_settings(
     config: &Config,
-    listener: &Listener,
+    tls: &ListenerTls,
     state: &State,
     max_udp_payload: u16,
     limiter: Arc<dyn ConnectionLimiter>,
-) -> Result<EdgeSettings, StartError> {
+) -> EdgeSettings {
     let (performance, protocol) = (&config.performance, &config.resilience.protocol);
-    let store = Arc::new(certificates(listener)?);
-    let options = server::ServerOptions { client_auth: client_auth(listener), ..server::ServerOptions::default() };
-    let contexts = server::contexts(&store, &options, &state.resumption).map_err(start_error)?;
-    Ok(EdgeSettings {
-        tls: contexts.quic,
-        certificates: store,
+    EdgeSettings {
+        tls: tls.contexts.quic.clone(),
+        certificates: tls.certificates.clone(),
         worker: 0,
         workers: state.workers,
         idle_timeout: performance.quic_max_idle_timeout_ms,
@@ -208,75 +213,7 @@ pub(crate) fn edge_settings(
         limiter,
         keys: state.quic_keys.clone(),
         handshake_timeout: performance.client_handshake_timeout_ms,
-    })
-}
-
-/// Minimum length of `quic_secret_file`.
-const MIN_SECRET_BYTES: usize = 32;
-
-/// Derives the keys of stateless resets and tokens from `quic_secret_file`, else from the first listener's private key, so
-/// that they are the same after a restart.
-pub(crate) fn quic_keys(config: &Config) -> Result<QuicKeys, StartError> {
-    let secret = match &config.performance.quic_secret_file {
-        Some(path) => {
-            let key = "performance.quic_secret_file";
-            let secret = std::fs::read(path)
-                .map_err(|error| StartError(format!("Cannot read {key} '{}': {error}", path.display())))?;
-            if secret.len() < MIN_SECRET_BYTES {
-                let text = format!("{key} '{}' must hold at least {MIN_SECRET_BYTES} bytes", path.display());
-                return Err(StartError(text));
-            }
-            secret
-        }
-        None => first_private_key(config)?,
-    };
-    QuicKeys::derive(&secret).ok_or_else(|| StartError("Failed to derive the QUIC keys".to_owned()))
-}
-
-fn first_private_key(config: &Config) -> Result<Vec<u8>, StartError> {
-    let first = config.listeners.first().and_then(|listener| {
-        let (default, named) = certificate_files(listener);
-        default.or_else(|| named.into_iter().next().map(|named| named.files))
-    });
-    let Some(files) = first else {
-        return Err(StartError("listen.tls requires either cert/key or certificates entries".to_owned()));
-    };
-    files.private_key().map(|key| key.secret_der().to_vec()).map_err(start_error)
-}
-
-fn client_auth(listener: &Listener) -> server::ClientAuth {
-    let auth = &listener.tls.client_auth;
-    let Some(ca_file) = auth.ca_file.clone().filter(|_| auth.enabled) else { return server::ClientAuth::Off };
-    let section = format!("{}.tls.client_auth", listener.key);
-    let authorities = server::ClientAuthorities { section, ca_file, crl_file: auth.crl_file.clone() };
-    if auth.require_client_cert {
-        server::ClientAuth::Require(authorities)
-    } else {
-        server::ClientAuth::Request(authorities)
     }
-}
-
-fn certificates(listener: &Listener) -> Result<CertificateStore, StartError> {
-    let (default, named) = certificate_files(listener);
-    CertificateStore::load(&format!("{}.tls", listener.key), default.as_ref(), &named).map_err(start_error)
-}
-
-/// Returns the files of the default certificate, if there is one, and of the others.
-fn certificate_files(listener: &Listener) -> (Option<CertificateFiles>, Vec<NamedCertificate>) {
-    let tls = &listener.tls;
-    let files = |section: String, cert: &std::path::Path, key: &std::path::Path, ocsp: &Option<std::path::PathBuf>| {
-        CertificateFiles { section, cert: cert.to_owned(), key: key.to_owned(), ocsp: ocsp.clone(), is_client: false }
-    };
-    let section = format!("{}.tls", listener.key);
-    let default = match (&tls.cert, &tls.key) {
-        (Some(cert), Some(key)) => Some(files(section.clone(), cert, key, &tls.ocsp_file)),
-        _ => None,
-    };
-    let named = tls.certificates.iter().enumerate().map(|(at, entry)| NamedCertificate {
-        server_name: entry.server_name.clone(),
-        files: files(format!("{section}.certificates[{at}]"), &entry.cert, &entry.key, &entry.ocsp_file),
-    });
-    (default, named.collect())
 }
 
 /// Returns the transport options of the workers and of the health checker.
@@ -294,6 +231,6 @@ pub(crate) fn transport_options(config: &Config) -> Options {
     }
 }
 
-fn start_error(error: impl std::fmt::Display) -> StartError {
+pub(super) fn start_error(error: impl std::fmt::Display) -> StartError {
     StartError(error.to_string())
 }

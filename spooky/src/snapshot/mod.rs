@@ -5,11 +5,13 @@
 mod compile;
 mod key;
 mod lb_options;
+mod listener_tls;
 mod worker;
 
-pub(crate) use compile::{compile, edge_settings, quic_keys, transport_options};
+pub(crate) use compile::{compile, edge_settings, has_same_upstream_files, transport_options};
 pub(crate) use key::KeySource;
 pub(crate) use lb_options::{probe_options, process_limits};
+pub(crate) use listener_tls::{listener_tls, quic_keys};
 pub(crate) use worker::{WorkerSnapshot, log_transition};
 
 use rustls::ClientConfig;

@@ -13,6 +13,7 @@ mod admission;
 mod attempts;
 mod balance;
 mod blame;
+mod certificates;
 mod cli;
 mod demo;
 mod endings;

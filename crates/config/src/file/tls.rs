@@ -142,7 +142,7 @@ block! {
         require_client_cert: bool = false, may_report(CLIENT_CERT_ALONE);
         /// Certificate authorities that sign clients, PEM.
         ca_file: Option<PathBuf> = None, check(is_not_blank, EMPTY), may_report(CA_REQUIRED), may_report(texts::FILE_MISSING),
-            may_report(texts::CA_NO_BLOCK), may_report(texts::PEM_UNREAD);
+            may_report(texts::CA_NO_BLOCK), may_report(texts::PEM_UNREAD), may_report(texts::EXPIRED), may_report(texts::EXPIRES);
         /// PEM revocation lists, checked for the whole chain.
         crl_file: Option<PathBuf> = None, check(is_not_blank, EMPTY), may_report(texts::FILE_MISSING),
             may_report(texts::FILE_UNREADABLE), may_report(texts::CRL_NO_BLOCK), may_report(texts::PEM_UNREAD);
@@ -172,7 +172,7 @@ block! {
         server_name: Option<String> = None, check(is_peer_name, SERVER_NAME), default("host of the address");
         /// Certificate authorities, PEM.
         ca_file: Option<PathBuf> = None, check(is_not_blank, EMPTY_WHEN_PROVIDED), may_report(texts::FILE_MISSING),
-            may_report(texts::CA_NO_BLOCK), may_report(texts::PEM_UNREAD);
+            may_report(texts::CA_NO_BLOCK), may_report(texts::PEM_UNREAD), may_report(texts::EXPIRED), may_report(texts::EXPIRES);
         /// Directory of certificate authorities: every `.pem`, `.crt` and `.cer` file in it.
         ca_dir: Option<PathBuf> = None, check(is_not_blank, EMPTY_WHEN_PROVIDED), may_report(texts::FILE_MISSING),
             may_report(texts::CA_DIR_NOT_DIR), may_report(texts::CA_DIR_EMPTY), may_report(texts::PEM_UNREAD);

@@ -14,9 +14,9 @@ pub(crate) fn key_matches(chain: &[CertificateDer<'static>], key: &PrivateKeyDer
     Some(matches!(matched, Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown))))
 }
 
-/// Returns the end of the first certificate's validity as Unix time and as a date.
-pub(crate) fn expiry(chain: &[CertificateDer<'_>]) -> Option<(i64, String)> {
-    let (_, certificate) = X509Certificate::from_der(chain.first()?).ok()?;
+/// Returns the end of a certificate's validity as Unix time and as a date.
+pub(crate) fn expiry(certificate: &CertificateDer<'_>) -> Option<(i64, String)> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
     let end = certificate.validity().not_after;
     Some((end.timestamp(), end.to_datetime().date().to_string()))
 }

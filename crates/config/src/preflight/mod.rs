@@ -17,6 +17,7 @@ use crate::problem::{Problem, Problems};
 use crate::spec::{Reader, Text};
 use crate::value::number::Auto;
 use texts::os_text;
+pub use tls::expiry_warning;
 
 /// Which checks run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,8 +31,12 @@ pub enum PreflightMode {
 /// Returns the problems of the files, accounts and ports that the configuration names. [`Loaded::problems`] adds the
 /// warnings about the file itself.
 pub fn preflight(loaded: &Loaded, mode: PreflightMode) -> Vec<Problem> {
+    preflight_at(loaded, mode, unix_time())
+}
+
+fn unix_time() -> i64 {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-    preflight_at(loaded, mode, i64::try_from(now).unwrap_or(i64::MAX))
+    i64::try_from(now).unwrap_or(i64::MAX)
 }
 
 fn preflight_at(loaded: &Loaded, mode: PreflightMode, now: i64) -> Vec<Problem> {

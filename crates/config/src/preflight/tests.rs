@@ -289,6 +289,32 @@ fn certificates_near_their_end_are_warned_of() {
     }
 }
 
+/// A file of authorities in use is renewed by adding the next one, so one that is still valid is enough.
+#[test]
+fn authorities_are_warned_of_when_all_of_them_end() {
+    let room = Room::new("authorities");
+    let (old, new) = (pair(&["old.example"], 2001).0, pair(&["new.example"], 2100).0);
+    room.write("old.pem", &old);
+    room.write("both.pem", &format!("{old}{new}"));
+    let now = 1_577_836_800; // 2020
+    let warned = |name: &str| {
+        let listen = format!("{GOOD}, client_auth: {{ enabled: true, ca_file: @/{name} }}");
+        room.problems(&listen, &format!("upstream_tls: {{ ca_file: @/{name} }}"), now)
+    };
+    let text = "certificate '@/old.pem' expired on 2001-03-09".to_owned();
+    assert_eq!(warned("old.pem"), [(Severity::Warning, text.clone()), (Severity::Warning, text)]);
+    assert_eq!(warned("both.pem"), []);
+
+    // What a reload of certificates logs.
+    let log = |name: &str, are_authorities| expiry_warning(&room.0.join(name), are_authorities);
+    let expected = format!("certificate '{}' expired on 2001-03-09", room.0.join("old.pem").display());
+    assert_eq!(log("old.pem", false), Some(expected));
+    assert_eq!(log("cert.pem", false), None);
+    assert!(log("both.pem", false).is_some(), "the first is that of the server");
+    assert_eq!(log("both.pem", true), None);
+    assert_eq!(log("lost.pem", true), None);
+}
+
 #[test]
 fn places_are_those_of_the_keys() {
     let text = "listen:\n  tls:\n    cert: /no/cert\n    key: /no/key\n\

@@ -3,10 +3,13 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use super::{Preflight, certificate, os_text, read_limited, texts};
+use rustls::pki_types::CertificateDer;
+
+use super::{Preflight, certificate, os_text, read_limited, texts, unix_time};
 use crate::file::tls::{ListenTls, UpstreamTls};
 use crate::pem;
 use crate::spec::Text;
+use crate::spec::text::fill;
 
 /// Certificates that expire within this time cause a warning.
 const NOTICE_SECONDS: i64 = 14 * 24 * 3600;
@@ -91,11 +94,12 @@ impl Preflight<'_> {
             let path = format!("{}server_name", cert_path.trim_end_matches("cert"));
             self.report(&path, texts::NOT_COVERED, &[("n", name), ("p", &cert_text)]);
         }
-        if let Some((end, date)) =
-            certificate::expiry(&chain).filter(|(end, _)| *end <= self.now.saturating_add(NOTICE_SECONDS))
-        {
-            let text = if end <= self.now { texts::EXPIRED } else { texts::EXPIRES };
-            self.report(cert_path, text, &[("p", &cert_text), ("date", &date)]);
+        self.report_expiry(cert_path, cert, chain.get(..1).unwrap_or_default());
+    }
+
+    fn report_expiry(&mut self, path: &str, file: &Path, certificates: &[CertificateDer<'_>]) {
+        if let Some((text, date)) = expiry_notice(certificates, self.now) {
+            self.report(path, text, &[("p", &*file.display().to_string()), ("date", &date)]);
         }
     }
 
@@ -113,10 +117,11 @@ impl Preflight<'_> {
     }
 
     fn check_ca_file(&mut self, path: &str, file: &Path) {
-        let bytes = self.read(path, file, texts::FILE_MISSING, texts::FILE_UNREADABLE);
-        if let Some(error) = bytes.and_then(|bytes| pem::authorities(&bytes).err()) {
-            self.report_pem_error(path, file, error, texts::CA_NO_BLOCK, texts::CERT_INVALID);
+        let Some(bytes) = self.read(path, file, texts::FILE_MISSING, texts::FILE_UNREADABLE) else { return };
+        if let Err(error) = pem::authorities(&bytes) {
+            return self.report_pem_error(path, file, error, texts::CA_NO_BLOCK, texts::CERT_INVALID);
         }
+        self.report_expiry(path, file, &pem::certificates(&bytes).unwrap_or_default());
     }
 
     fn check_ca_dir(&mut self, path: &str, directory: &Path) {
@@ -156,6 +161,25 @@ impl Preflight<'_> {
         }
         is_used
     }
+}
+
+/// Returns the warning, and a date, if all of these certificates have expired or expire soon.
+fn expiry_notice(certificates: &[CertificateDer<'_>], now: i64) -> Option<(Text, String)> {
+    let ends = certificates.iter().filter_map(|certificate| certificate::expiry(certificate));
+    let (end, date) = ends.max().filter(|(end, _)| *end <= now.saturating_add(NOTICE_SECONDS))?;
+    Some((if end <= now { texts::EXPIRED } else { texts::EXPIRES }, date))
+}
+
+/// Returns the warning if the first certificate of this file, of all if they are authorities, has expired or expires soon.
+/// Returns `None` if the file cannot be read.
+pub fn expiry_warning(file: &Path, are_authorities: bool) -> Option<String> {
+    let all = pem::certificates(&read_limited(file).ok()?).ok()?;
+    let (text, date) = expiry_notice(if are_authorities { &all } else { all.get(..1)? }, unix_time())?;
+    Some(fill(text.template, |name| match name {
+        "p" => Some(file.display().to_string()),
+        "date" => Some(date.clone()),
+        _ => None,
+    }))
 }
 
 fn is_certificate_name(file: &Path) -> bool {

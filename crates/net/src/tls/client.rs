@@ -2,7 +2,6 @@
 
 use std::ffi::OsStr;
 use std::fs;
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -13,7 +12,7 @@ use rustls::version::{TLS12, TLS13};
 use rustls::{ClientConfig, RootCertStore};
 
 use super::keylog::key_log;
-use super::material::{CertificateFiles, TlsMaterialError, authorities, authorities_if_any};
+use super::material::{CertificateFiles, TlsMaterialError, authorities, authorities_if_any, fingerprint};
 use super::provider;
 use super::verify::{AnyCertificate, AnyName};
 
@@ -64,14 +63,8 @@ impl ClientTlsOptions {
     /// Returns a number that changes if these options or the contents of their files change. A reload keeps the
     /// context, and with it the connections, of backends with an unchanged number.
     pub fn fingerprint(&self) -> u64 {
-        let mut hasher = DefaultHasher::new();
-        format!("{self:?}").hash(&mut hasher);
         let files = [&self.ca_file, &self.client_cert, &self.client_key].into_iter().flatten().cloned();
-        for file in files.chain(self.ca_dir.as_deref().map(pem_files).unwrap_or_default()) {
-            // An unreadable file is reported when the context is built.
-            (&file, fs::read(&file).ok()).hash(&mut hasher);
-        }
-        hasher.finish()
+        fingerprint(self, files.chain(self.ca_dir.as_deref().map(pem_files).unwrap_or_default()))
     }
 
     fn certificate(&self) -> Option<CertificateFiles> {

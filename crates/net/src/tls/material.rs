@@ -1,7 +1,8 @@
 //! Reads certificates, keys, authorities and revocation lists, and reports errors in them.
 
-use std::fmt;
+use std::fmt::{self, Debug};
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -122,20 +123,20 @@ impl CertificateFiles {
 
     /// Loads the files and checks that the key matches the certificate.
     pub fn load(&self) -> Result<CertifiedKey, TlsMaterialError> {
-        let text = fs::read(&self.cert);
+        let text = read_file(&self.cert);
         let text = text.map_err(|error| TlsMaterialError::CertificateLoad(self.cert.clone(), reason(&error)))?;
         let chain =
             pem::certificates(&text).map_err(|fault| not_certificates(&self.field("cert"), &self.cert, fault))?;
         let mut certified = self.certify(chain)?;
         if let Some(path) = &self.ocsp {
-            certified.ocsp = Some(fs::read(path).map_err(|_| TlsMaterialError::OcspMissing(path.clone()))?);
+            certified.ocsp = Some(read_file(path).map_err(|_| TlsMaterialError::OcspMissing(path.clone()))?);
         }
         Ok(certified)
     }
 
     /// Loads the private key.
     pub fn private_key(&self) -> Result<PrivateKeyDer<'static>, TlsMaterialError> {
-        let text = fs::read(&self.key);
+        let text = read_file(&self.key);
         let text = text.map_err(|error| TlsMaterialError::KeyLoad(self.key.clone(), reason(&error)))?;
         pem::private_key(&text).map_err(|fault| match fault {
             pem::Error::NoBlock => TlsMaterialError::NoKey(self.field("key"), self.key.clone()),
@@ -204,8 +205,34 @@ pub(super) fn revocations(
     })
 }
 
+/// Returns a number that changes if the options or the contents of the files change. An unreadable file is reported when
+/// it is loaded.
+pub(super) fn fingerprint(options: &impl Debug, files: impl IntoIterator<Item = PathBuf>) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    format!("{options:?}").hash(&mut hasher);
+    for file in files {
+        (&file, read_file(&file).ok()).hash(&mut hasher);
+    }
+    hasher.finish()
+}
+
+/// Maximum size of a file.
+const MAX_FILE_BYTES: u64 = 16 * 1024 * 1024;
+
+/// Reads a regular file. Reading a pipe or a device could block for ever.
+fn read_file(path: &Path) -> io::Result<Vec<u8>> {
+    let found = fs::metadata(path)?;
+    if !found.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    if found.len() > MAX_FILE_BYTES {
+        return Err(io::Error::other("larger than 16 MiB"));
+    }
+    fs::read(path)
+}
+
 fn read(field: &str, path: &Path) -> Result<Vec<u8>, TlsMaterialError> {
-    fs::read(path).map_err(|error| match error.kind() {
+    read_file(path).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => TlsMaterialError::AuthorityMissing(field.to_owned(), path.to_owned()),
         _ => TlsMaterialError::Unusable(field.to_owned(), path.to_owned(), reason(&error)),
     })

@@ -1,0 +1,123 @@
+//! The main thread: waits for signals and for changed files, reloads, and stops the process.
+
+use super::{read::read, threads::Server};
+use crate::{
+    file_watch::{FileChange, FileWatch},
+    signals::{Action, Signals},
+};
+use std::{path::Path, process::ExitCode};
+use tokio::{
+    runtime::Runtime,
+    select,
+    task::{JoinHandle, spawn_blocking},
+};
+
+/// How the loop has ended.
+enum End {
+    /// The server must drain.
+    Drain(Box<Server>),
+    /// A second stop signal, or a panic that the panic hook has logged.
+    Abort,
+}
+
+impl Server {
+    /// Reloads on SIGHUP and when files have changed. Drains on SIGTERM or SIGINT; a second one of these ends the process at
+    /// once.
+    pub(super) fn wait(self, runtime: &Runtime, mut signals: Signals, file: &Path) -> ExitCode {
+        let is_drained = runtime.block_on(async {
+            let End::Drain(server) = self.serve(&mut signals, file).await else { return false };
+            let stopped = spawn_blocking(move || server.stop());
+            select! {
+                _ = stopped => true,
+                () = signals.stop() => false,
+            }
+        });
+        if !is_drained {
+            std::process::exit(1);
+        }
+        ExitCode::SUCCESS
+    }
+
+    /// Runs until a stop signal.
+    async fn serve(self, signals: &mut Signals, file: &Path) -> End {
+        let mut server = self;
+        let mut watch = match FileWatch::start(file, &server.snapshot.config) {
+            Ok(watch) => Some(watch),
+            Err(error) => {
+                tracing::error!("Files are not watched: {error}");
+                None
+            }
+        };
+        loop {
+            let reloaded = select! {
+                action = signals.next() => match action {
+                    Action::Stop => return End::Drain(Box::new(server)),
+                    Action::Reload => server.reload_file(signals, file, true).await,
+                },
+                change = next_change(&mut watch) => match change {
+                    FileChange::Config => server.reload_file(signals, file, false).await,
+                    FileChange::Certificates => server.change(signals, Self::reload_certificates).await,
+                },
+            };
+            match reloaded {
+                Ok(same) => server = same,
+                Err(end) => return end,
+            }
+            if let Some(watch) = &watch {
+                watch.follow(file, &server.snapshot.config);
+            }
+        }
+    }
+
+    /// Reads the configuration file and puts it into effect.
+    async fn reload_file(self, signals: &mut Signals, file: &Path, is_asked_for: bool) -> Result<Self, End> {
+        let path = file.to_owned();
+        // Reading may block on a pipe or a file server. That must not prevent a stop.
+        let read = select! {
+            read = spawn_blocking(move || read(&path)) => read,
+            () = signals.stop() => {
+                tracing::warn!("Configuration reload cancelled by shutdown: {} is still being read", file.display());
+                return Err(End::Drain(Box::new(self)));
+            }
+        };
+        let Ok(read) = read else { return Err(End::Abort) };
+        self.change(signals, move |server| server.reload(read, is_asked_for)).await
+    }
+
+    /// Changes the server beside this thread. `change` logs its result; the process continues in any case.
+    async fn change(
+        mut self,
+        signals: &mut Signals,
+        change: impl FnOnce(&mut Self) + Send + 'static,
+    ) -> Result<Self, End> {
+        let mut changing: JoinHandle<Self> = spawn_blocking(move || {
+            change(&mut self);
+            self
+        });
+        let mut is_stopping = false;
+        let changed = loop {
+            select! {
+                changed = &mut changing => break changed,
+                () = signals.stop() => {
+                    if is_stopping {
+                        return Err(End::Abort);
+                    }
+                    is_stopping = true;
+                    tracing::info!("Stopping when the reload is done; a second signal stops at once");
+                }
+            }
+        };
+        match changed {
+            Ok(server) if is_stopping => Err(End::Drain(Box::new(server))),
+            Ok(server) => Ok(server),
+            Err(_panicked) => Err(End::Abort),
+        }
+    }
+}
+
+async fn next_change(watch: &mut Option<FileWatch>) -> FileChange {
+    match watch {
+        Some(watch) => watch.changed().await,
+        None => std::future::pending().await,
+    }
+}

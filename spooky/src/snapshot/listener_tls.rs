@@ -1,0 +1,83 @@
+//! The certificates of listeners, and the keys that are derived from the first one.
+
+use super::compile::start_error;
+use crate::{start_error::StartError, state::State};
+use spooky_config::{Config, Listener};
+use spooky_edge::QuicKeys;
+use spooky_net::tls::{CertificateFiles, ListenerTls, ListenerTlsOptions, NamedCertificate, server};
+
+/// Loads the certificates of a listener, and builds the TLS contexts of its QUIC and its TCP side. Returns `previous` if
+/// neither the configuration nor the contents of the files have changed.
+pub(crate) fn listener_tls(
+    listener: &Listener,
+    state: &State,
+    previous: Option<&ListenerTls>,
+) -> Result<ListenerTls, StartError> {
+    let (default, named) = certificate_files(listener);
+    let server = server::ServerOptions { client_auth: client_auth(listener), ..server::ServerOptions::default() };
+    let options = ListenerTlsOptions { section: format!("{}.tls", listener.key), default, named, server };
+    ListenerTls::load(&options, &state.resumption, previous).map_err(start_error)
+}
+
+/// Minimum length of `quic_secret_file`.
+const MIN_SECRET_BYTES: usize = 32;
+
+/// Derives the keys of stateless resets and tokens from `quic_secret_file`, else from the first listener's private key, so
+/// that they are the same after a restart.
+pub(crate) fn quic_keys(config: &Config) -> Result<QuicKeys, StartError> {
+    let secret = match &config.performance.quic_secret_file {
+        Some(path) => {
+            let key = "performance.quic_secret_file";
+            let secret = std::fs::read(path)
+                .map_err(|error| StartError(format!("Cannot read {key} '{}': {error}", path.display())))?;
+            if secret.len() < MIN_SECRET_BYTES {
+                let text = format!("{key} '{}' must hold at least {MIN_SECRET_BYTES} bytes", path.display());
+                return Err(StartError(text));
+            }
+            secret
+        }
+        None => first_private_key(config)?,
+    };
+    QuicKeys::derive(&secret).ok_or_else(|| StartError("Failed to derive the QUIC keys".to_owned()))
+}
+
+fn first_private_key(config: &Config) -> Result<Vec<u8>, StartError> {
+    let first = config.listeners.first().and_then(|listener| {
+        let (default, named) = certificate_files(listener);
+        default.or_else(|| named.into_iter().next().map(|named| named.files))
+    });
+    let Some(files) = first else {
+        return Err(StartError("listen.tls requires either cert/key or certificates entries".to_owned()));
+    };
+    files.private_key().map(|key| key.secret_der().to_vec()).map_err(start_error)
+}
+
+fn client_auth(listener: &Listener) -> server::ClientAuth {
+    let auth = &listener.tls.client_auth;
+    let Some(ca_file) = auth.ca_file.clone().filter(|_| auth.enabled) else { return server::ClientAuth::Off };
+    let section = format!("{}.tls.client_auth", listener.key);
+    let authorities = server::ClientAuthorities { section, ca_file, crl_file: auth.crl_file.clone() };
+    if auth.require_client_cert {
+        server::ClientAuth::Require(authorities)
+    } else {
+        server::ClientAuth::Request(authorities)
+    }
+}
+
+/// Returns the files of the default certificate, if there is one, and of the others.
+fn certificate_files(listener: &Listener) -> (Option<CertificateFiles>, Vec<NamedCertificate>) {
+    let tls = &listener.tls;
+    let files = |section: String, cert: &std::path::Path, key: &std::path::Path, ocsp: &Option<std::path::PathBuf>| {
+        CertificateFiles { section, cert: cert.to_owned(), key: key.to_owned(), ocsp: ocsp.clone(), is_client: false }
+    };
+    let section = format!("{}.tls", listener.key);
+    let default = match (&tls.cert, &tls.key) {
+        (Some(cert), Some(key)) => Some(files(section.clone(), cert, key, &tls.ocsp_file)),
+        _ => None,
+    };
+    let named = tls.certificates.iter().enumerate().map(|(at, entry)| NamedCertificate {
+        server_name: entry.server_name.clone(),
+        files: files(format!("{section}.certificates[{at}]"), &entry.cert, &entry.key, &entry.ocsp_file),
+    });
+    (default, named.collect())
+}
