@@ -17,4 +17,5 @@ pub mod proxy_protocol;
 pub mod qpack;
 mod write_buffer;
 
+use write_buffer::FramePosition;
 pub use write_buffer::WriteBuffer;

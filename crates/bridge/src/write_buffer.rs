@@ -24,6 +24,17 @@ pub struct WriteBuffer {
     written: u64,
 }
 
+/// Position of a frame in a [`WriteBuffer`].
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct FramePosition {
+    /// Number of bytes ever appended, up to its end.
+    end: u64,
+    /// Length of its part in the tail.
+    in_tail: usize,
+    /// Length of the slice that is the rest of it.
+    slice: usize,
+}
+
 impl WriteBuffer {
     /// Returns whether there are no unsent bytes.
     pub fn is_empty(&self) -> bool {
@@ -108,6 +119,26 @@ impl WriteBuffer {
     /// Returns the buffer to append to. The caller must not change the bytes already in it.
     pub(crate) fn tail(&mut self) -> &mut Vec<u8> {
         &mut self.buffer
+    }
+
+    /// Returns the position of the frame that begins at `start` of the tail and was just completed with a slice of
+    /// `slice` bytes.
+    pub(crate) fn frame_position(&self, start: usize, slice: usize) -> FramePosition {
+        FramePosition { end: self.appended(), in_tail: self.buffer.len() - start, slice }
+    }
+
+    /// Returns the byte at `offset` of a frame if nothing follows the frame and none of it is sent.
+    pub(crate) fn frame_byte(&mut self, frame: FramePosition, offset: usize) -> Option<&mut u8> {
+        if frame.end != self.appended() || self.len() < frame.in_tail + frame.slice {
+            return None;
+        }
+        let start = self.buffer.len() - frame.in_tail;
+        self.buffer.get_mut(start + offset)
+    }
+
+    /// Returns the number of bytes ever appended.
+    fn appended(&self) -> u64 {
+        self.written + self.len() as u64
     }
 
     /// Queues body bytes without copying them.

@@ -7,9 +7,9 @@ use std::collections::VecDeque;
 
 use super::{
     Code, Config, ConnectionError, StreamId,
-    block::FieldBlock,
+    block::{Block, FieldBlock},
     event::CoreEvent,
-    flood::FloodLimits,
+    flood::{FloodLimits, Resetter},
     flow::{DEFAULT_WINDOW, MAX_WINDOW, ReceiveWindow, SendWindow},
     frame::{self, MAX_MAX_FRAME_SIZE, MIN_MAX_FRAME_SIZE},
     payload::Payload,
@@ -17,7 +17,7 @@ use super::{
     stream::{RecvState, SendState, SendWait, Stream, Streams},
 };
 use crate::{
-    WriteBuffer,
+    FramePosition, WriteBuffer,
     hpack::{Decoder, Encoder},
 };
 
@@ -34,7 +34,7 @@ pub trait Role: Sized {
 
     /// Handles a complete field block. Must decode it even if its stream is closed, because the dynamic table depends
     /// on it.
-    fn on_block(connection: &mut Connection<Self>, stream: u32, end: bool, block: &[u8]) -> EventResult<Self>;
+    fn on_block(connection: &mut Connection<Self>, stream: u32, end: bool, block: Block<'_>) -> EventResult<Self>;
 }
 
 /// The next event of a role, if any.
@@ -81,6 +81,8 @@ pub struct Connection<R> {
     /// Streams of this side above the last one of GOAWAY, not yet reported as reset.
     pub(super) unprocessed_streams: Vec<StreamId>,
     pub(super) flood: FloodLimits,
+    /// The last HEADERS or DATA frame.
+    pub(super) last_frame: Option<(StreamId, FramePosition)>,
 }
 
 impl<R: Role> Connection<R> {
@@ -108,6 +110,7 @@ impl<R: Role> Connection<R> {
             goaway_sent: None,
             unprocessed_streams: Vec::new(),
             flood,
+            last_frame: None,
             config,
         }
     }
@@ -136,8 +139,15 @@ impl<R: Role> Connection<R> {
         if let Some(stream) = self.remove(id) {
             frame::put_reset(self.output.tail(), id.0, code);
             if !matches!(stream.recv, RecvState::Done) {
-                self.flood.expect_late_frames(stream.receive_window.left());
+                self.flood.reset_sent(stream.receive_window.left());
             }
+        }
+    }
+
+    /// Answers a frame on a closed stream. After its own reset the peer must not send one (RFC 9113 5.1).
+    pub(super) fn on_late_frame(&mut self, id: StreamId, resetter: Resetter) {
+        if resetter == Resetter::Peer {
+            frame::put_reset(self.output.tail(), id.0, Code::STREAM_CLOSED);
         }
     }
 
@@ -263,6 +273,19 @@ impl<R: Role> Connection<R> {
             _ if R::IS_SERVER => self.reset(id, Code::NO_ERROR),
             _ => {}
         }
+    }
+
+    /// Returns the memory that the connection holds, unsent bytes excluded.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        let queues = self.send_queue.capacity() + self.unprocessed_streams.capacity();
+        let block = self.block.as_ref().map_or(0, FieldBlock::held);
+        size_of::<Self>()
+            + self.streams.held()
+            + self.encoder.held()
+            + self.decoder.held()
+            + queues * size_of::<StreamId>()
+            + block
     }
 
     /// Returns whether no stream with this identifier was opened (RFC 9113 5.1.1).

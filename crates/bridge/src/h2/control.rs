@@ -9,6 +9,8 @@ use super::{
     stream::{RecvState, SendState, SendWait},
 };
 
+const PRIORITY_LENGTH: &str = "PRIORITY of a wrong length";
+
 impl<R: Role> Connection<R> {
     pub(super) fn on_rst_stream(&mut self, header: Header, payload: &[u8]) -> EventResult<R> {
         let code = match frame::number(payload) {
@@ -26,6 +28,7 @@ impl<R: Role> Connection<R> {
         if stream.send != SendState::Done {
             self.flood.request_aborted()?;
         }
+        self.flood.reset_received();
         let unprocessed = code == Code::REFUSED_STREAM && matches!(stream.recv, RecvState::Head { interim: 0 });
         Ok(R::event(CoreEvent::Reset { tag: stream.tag, id, code, unprocessed }))
     }
@@ -74,6 +77,19 @@ impl<R: Role> Connection<R> {
             }
         }
         Ok(())
+    }
+
+    /// Handles PRIORITY, which is ignored (RFC 9113 5.3.2).
+    pub(super) fn on_priority(&mut self, header: Header, payload: &[u8]) -> EventResult<R> {
+        self.flood.useless_frame()?;
+        if payload.len() == 5 {
+            return Ok(None);
+        }
+        let id = StreamId(header.stream);
+        if self.streams.get(id).is_some() {
+            return self.malformed(id, Code::FRAME_SIZE_ERROR, PRIORITY_LENGTH);
+        }
+        Err(ConnectionError::size(PRIORITY_LENGTH, "RFC 9113 6.3"))
     }
 
     pub(super) fn on_ping(&mut self, header: Header, payload: &[u8]) -> EventResult<R> {

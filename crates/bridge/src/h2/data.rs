@@ -68,7 +68,8 @@ impl<R: Role> Connection<R> {
         let mut payload =
             Payload { stream: None, left: len as usize, padding: padding as usize, end: header.has(flag::END_STREAM) };
         let event = if self.streams.get(id).is_none() {
-            self.flood.late_data(header.len)?;
+            let resetter = self.flood.late_data(header.len)?;
+            self.on_late_frame(id, resetter);
             None
         } else {
             match self.check_data(id, header.len, len, payload.end) {

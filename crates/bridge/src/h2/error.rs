@@ -27,6 +27,10 @@ impl ConnectionError {
         Self { code: Code::FLOW_CONTROL_ERROR, reason, clause }
     }
 
+    pub(super) const fn closed(reason: &'static str) -> Self {
+        Self { code: Code::STREAM_CLOSED, reason, clause: "RFC 9113 5.1" }
+    }
+
     /// The peer exceeded a limit, whose name stands in place of a clause (RFC 9113 10.5).
     pub(super) const fn limit(reason: &'static str, name: &'static str) -> Self {
         Self { code: Code::ENHANCE_YOUR_CALM, reason, clause: name }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Code, ConnectionError};
+use super::ConnectionError;
 use crate::flood::FloodCounter;
 
 /// Useless frames (PING, SETTINGS, PRIORITY, unknown types, empty DATA, unneeded `WINDOW_UPDATE`, frames of closed
@@ -29,6 +29,17 @@ pub(super) struct FloodLimits {
     /// Bytes that the peer may still send on streams that this side has reset, because it does not know of the reset
     /// yet.
     late_bytes: u64,
+    /// Trailers that the peer may still send on such streams.
+    late_sections: u32,
+    /// Streams that the peer has reset. A frame on each of them is an error of the stream only.
+    peer_resets: u32,
+}
+
+/// Which side has reset a closed stream, or may have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Resetter {
+    ThisSide,
+    Peer,
 }
 
 /// What a client did in the last ten seconds.
@@ -130,23 +141,38 @@ impl FloodLimits {
         Ok(())
     }
 
-    /// Allows `bytes` more of DATA on a stream that this side has reset.
-    pub(super) fn expect_late_frames(&mut self, bytes: u32) {
+    /// Notes that this side has reset a stream on which the peer may send `bytes` more.
+    pub(super) fn reset_sent(&mut self, bytes: u32) {
         self.late_bytes = self.late_bytes.saturating_add(u64::from(bytes));
+        self.late_sections = self.late_sections.saturating_add(1);
+    }
+
+    pub(super) fn reset_received(&mut self) {
+        self.peer_resets = self.peer_resets.saturating_add(1);
+    }
+
+    /// Counts HEADERS of a closed stream. `None` if the stream cannot have been reset, so it has ended.
+    pub(super) fn late_section(&mut self) -> Option<Resetter> {
+        if let Some(left) = self.late_sections.checked_sub(1) {
+            self.late_sections = left;
+            return Some(Resetter::ThisSide);
+        }
+        self.peer_resets = self.peer_resets.checked_sub(1)?;
+        Some(Resetter::Peer)
     }
 
     /// Counts DATA of a closed stream.
-    pub(super) fn late_data(&mut self, bytes: u32) -> Result<(), ConnectionError> {
-        match self.late_bytes.checked_sub(u64::from(bytes)) {
-            Some(left) => self.late_bytes = left,
-            None => {
-                return Err(ConnectionError {
-                    code: Code::STREAM_CLOSED,
-                    reason: "DATA for closed streams beyond their windows",
-                    clause: "RFC 9113 5.1",
-                });
+    pub(super) fn late_data(&mut self, bytes: u32) -> Result<Resetter, ConnectionError> {
+        if let Some(left) = self.late_bytes.checked_sub(u64::from(bytes)) {
+            self.late_bytes = left;
+            if bytes == 0 {
+                self.useless_frame()?;
             }
+            return Ok(Resetter::ThisSide);
         }
-        if bytes == 0 { self.useless_frame() } else { Ok(()) }
+        let left = self.peer_resets.checked_sub(1);
+        self.peer_resets = left.ok_or(ConnectionError::closed("DATA for closed streams beyond their windows"))?;
+        self.useless_frame()?;
+        Ok(Resetter::Peer)
     }
 }

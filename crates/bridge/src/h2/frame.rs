@@ -1,6 +1,8 @@
 //! Frame layout (RFC 9113 4.1 and 6): reads and writes headers, writes small frames. Holds no connection state.
 
 pub(super) const HEADER_LEN: usize = 9;
+/// Offset of the flags in a frame.
+pub(super) const FLAGS_AT: usize = 4;
 /// Smallest value of `SETTINGS_MAX_FRAME_SIZE`, and its default.
 pub(super) const MIN_MAX_FRAME_SIZE: u32 = 16_384;
 /// Largest value of `SETTINGS_MAX_FRAME_SIZE`.

@@ -116,10 +116,8 @@ impl<R: Role> Connection<R> {
             Kind::Ping => self.on_ping(header, payload),
             Kind::GoAway => self.on_goaway(payload),
             Kind::WindowUpdate => self.on_window_update(header, payload),
-            Kind::Priority if payload.len() != 5 => {
-                Err(ConnectionError::size("PRIORITY of a wrong length", "RFC 9113 6.3"))
-            }
-            Kind::Priority | Kind::Unknown | Kind::Data | Kind::PushPromise => {
+            Kind::Priority => self.on_priority(header, payload),
+            Kind::Unknown | Kind::Data | Kind::PushPromise => {
                 self.flood.useless_frame()?;
                 Ok(None)
             }

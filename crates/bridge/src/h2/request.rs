@@ -1,7 +1,8 @@
 //! The receiving part of the server role: heads of requests, which open streams, and trailers.
 
 use super::{
-    Code, Server, ServerEvent, StreamId,
+    Code, ConnectionError, Server, ServerEvent, StreamId,
+    block::Block,
     connection::{EventResult, Role},
     event::CoreEvent,
     flow::SendWindow,
@@ -12,7 +13,7 @@ use super::{
 };
 use crate::message::{
     Fields, Known, Method,
-    check::{self, BodyLength, CheckError, LengthError, RejectedRequest},
+    check::{self, BodyLength, CheckError, HeadLimits, LengthError, RejectedRequest},
 };
 
 type Events = EventResult<ServerRole>;
@@ -37,31 +38,33 @@ impl Role for ServerRole {
         })
     }
 
-    fn on_block(server: &mut Server, number: u32, end: bool, block: &[u8]) -> Events {
+    fn on_block(server: &mut Server, number: u32, end: bool, block: Block<'_>) -> Events {
         let id = StreamId(number);
         if server.is_idle(number) {
+            server.role.has_gaps |= number > server.next_id;
             server.next_id = number + 2;
             on_head(server, id, end, block)
         } else if server.streams.get(id).is_none() {
-            server.drop_block(block)
+            on_closed(server, id, block)
         } else {
             on_trailers(server, id, end, block)
         }
     }
 }
 
-fn on_head(server: &mut Server, id: StreamId, end: bool, block: &[u8]) -> Events {
+fn on_head(server: &mut Server, id: StreamId, end: bool, block: Block<'_>) -> Events {
     if server.goaway_sent.is_some_and(|last| id.0 > last) {
         expect_body(server, end);
         return server.drop_block(block);
     }
     server.flood.request_opened();
     if server.streams.len() >= server.role.max_streams as usize {
-        server.decode(block, &mut Fields::default(), 0)?;
+        block.decode(&mut server.decoder, &mut Fields::default(), 0)?;
         return refuse(server, id, end, Code::REFUSED_STREAM, None);
     }
     let mut fields = Fields::new();
-    if !server.decode(block, &mut fields, max_section(server))? {
+    let limit = max_section(&server.role.limits);
+    if !block.decode(&mut server.decoder, &mut fields, limit)? {
         return refuse(server, id, end, Code::ENHANCE_YOUR_CALM, None);
     }
     server.flood.progress();
@@ -82,6 +85,11 @@ fn on_head(server: &mut Server, id: StreamId, end: bool, block: &[u8]) -> Events
         Err(RejectedRequest { error: CheckError::Malformed { reason, .. }, fields }) => {
             let event = ServerEvent::MalformedHead { id, fields: Box::new(fields), reason };
             refuse(server, id, end, Code::PROTOCOL_ERROR, Some(event))
+        }
+        Err(RejectedRequest { fields, .. })
+            if fields.size() > server.role.limits.max_bytes.saturating_mul(SECTION_FACTOR) =>
+        {
+            refuse(server, id, end, Code::ENHANCE_YOUR_CALM, None)
         }
         Err(refusal) => {
             let method = Method::from_bytes(refusal.fields.first(Known::Method).unwrap_or_default());
@@ -113,22 +121,35 @@ fn refuse(server: &mut Server, id: StreamId, end: bool, code: Code, event: Optio
     Ok(event)
 }
 
+/// Handles HEADERS of a closed stream (RFC 9113 5.1, 5.1.1).
+fn on_closed(server: &mut Server, id: StreamId, block: Block<'_>) -> Events {
+    match server.flood.late_section() {
+        Some(sender) => server.on_late_frame(id, sender),
+        None if server.role.has_gaps => {
+            return Err(ConnectionError::protocol("HEADERS on a stream that was passed over", "RFC 9113 5.1.1"));
+        }
+        None => return Err(ConnectionError::closed("HEADERS on a closed stream")),
+    }
+    server.drop_block(block)
+}
+
 /// Allows the body of a request whose stream is not opened.
 fn expect_body(server: &mut Server, end: bool) {
     if !end {
         let window = server.new_receive_window();
-        server.flood.expect_late_frames(window.left());
+        server.flood.reset_sent(window.left());
     }
 }
 
-/// Largest section decoded: names, values and 32 bytes for each field.
-fn max_section(server: &Server) -> usize {
-    usize::try_from(server.role.limits.section_size()).unwrap_or(usize::MAX).saturating_mul(SECTION_FACTOR)
+/// Returns the largest section decoded: names, values and 32 bytes for each field.
+fn max_section(limits: &HeadLimits) -> usize {
+    usize::try_from(limits.section_size()).unwrap_or(usize::MAX).saturating_mul(SECTION_FACTOR)
 }
 
-fn on_trailers(server: &mut Server, id: StreamId, end: bool, block: &[u8]) -> Events {
+fn on_trailers(server: &mut Server, id: StreamId, end: bool, block: Block<'_>) -> Events {
     let mut fields = Fields::new();
-    let fits = server.decode(block, &mut fields, max_section(server))?;
+    let limit = max_section(&server.role.limits);
+    let fits = block.decode(&mut server.decoder, &mut fields, limit)?;
     let Some(stream) = server.streams.get(id) else { return Ok(None) };
     let tag = stream.tag;
     let body = match stream.recv {

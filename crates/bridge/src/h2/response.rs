@@ -3,6 +3,7 @@
 
 use super::{
     Client, Code, Event, StreamId,
+    block::Block,
     client::ClientRole,
     connection::{EventResult, Role},
     event::CoreEvent,
@@ -35,14 +36,14 @@ impl Role for ClientRole {
         })
     }
 
-    fn on_block(client: &mut Client, number: u32, end: bool, block: &[u8]) -> Events {
+    fn on_block(client: &mut Client, number: u32, end: bool, block: Block<'_>) -> Events {
         let id = StreamId(number);
         if client.streams.get(id).is_none() {
             return client.drop_block(block);
         }
         let max_section = client.config.max_header_list as usize;
         let mut fields = Fields::new();
-        let fits = client.decode(block, &mut fields, max_section)?;
+        let fits = block.decode(&mut client.decoder, &mut fields, max_section)?;
         let Some(stream) = client.streams.get_mut(id) else { return Ok(None) };
         let body = match stream.recv {
             RecvState::Done => {

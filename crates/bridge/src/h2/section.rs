@@ -3,7 +3,7 @@
 
 use super::{
     Code, ConnectionError, StreamId,
-    block::FieldBlock,
+    block::{Block, FieldBlock},
     connection::{Connection, EventResult, Role},
     frame::{self, Header, flag},
 };
@@ -11,6 +11,9 @@ use crate::message::{
     Fields,
     check::{BodyLength, LengthError},
 };
+
+/// CONTINUATION frames with less that do not end their block are useless.
+const MIN_FRAGMENT: usize = 1024;
 
 impl<R: Role> Connection<R> {
     pub(super) fn on_headers(&mut self, header: Header, payload: &[u8]) -> EventResult<R> {
@@ -21,7 +24,7 @@ impl<R: Role> Connection<R> {
         let fragment = frame::strip(header, payload)
             .ok_or_else(|| ConnectionError::protocol("padding or priority longer than its frame", "RFC 9113 6.2"))?;
         if header.has(flag::END_HEADERS) {
-            return R::on_block(self, header.stream, header.has(flag::END_STREAM), fragment);
+            return R::on_block(self, header.stream, header.has(flag::END_STREAM), Block::new(fragment));
         }
         self.block = Some(FieldBlock::new(header, fragment));
         Ok(None)
@@ -30,26 +33,20 @@ impl<R: Role> Connection<R> {
     /// Handles CONTINUATION. The caller has checked that a block of the same stream is incomplete.
     pub(super) fn on_continuation(&mut self, header: Header, payload: &[u8]) -> EventResult<R> {
         let Some(mut block) = self.block.take() else { return Ok(None) };
-        block.extend(payload, self.config.max_header_list)?;
+        block.extend(payload, self.config.max_header_list, &mut self.decoder)?;
         if header.has(flag::END_HEADERS) {
-            return R::on_block(self, block.stream, block.end, &block.bytes);
+            return R::on_block(self, block.stream, block.end, block.complete());
+        }
+        if payload.len() < MIN_FRAGMENT {
+            self.flood.useless_frame()?;
         }
         self.block = Some(block);
         Ok(None)
     }
 
-    /// Decodes a field block. Returns false if the section exceeds `limit`; `fields` is then incomplete.
-    pub(super) fn decode(&mut self, block: &[u8], fields: &mut Fields, limit: usize) -> Result<bool, ConnectionError> {
-        self.decoder.decode(block, fields, limit).map_err(|error| ConnectionError {
-            code: Code::COMPRESSION_ERROR,
-            reason: error.as_str(),
-            clause: "RFC 9113 4.3",
-        })
-    }
-
     /// Decodes and drops the section of a closed stream.
-    pub(super) fn drop_block(&mut self, block: &[u8]) -> EventResult<R> {
-        self.decode(block, &mut Fields::default(), 0)?;
+    pub(super) fn drop_block(&mut self, block: Block<'_>) -> EventResult<R> {
+        block.decode(&mut self.decoder, &mut Fields::default(), 0)?;
         self.flood.useless_frame()?;
         Ok(None)
     }

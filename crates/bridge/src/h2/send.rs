@@ -42,7 +42,7 @@ impl<R: Role> Connection<R> {
             self.put_data(id, data, part, end && left == 0);
         }
         if taken == 0 && end {
-            self.put_data(id, data, 0, true);
+            self.put_end(id);
         }
         self.send_window.take(taken);
         if taken > 0 {
@@ -63,7 +63,7 @@ impl<R: Role> Connection<R> {
             return;
         }
         if fields.is_empty() {
-            self.put_data(id, &mut Bytes::new(), 0, true);
+            self.put_end(id);
         } else {
             self.put_section(id, fields.iter(), true);
         }
@@ -112,8 +112,22 @@ impl<R: Role> Connection<R> {
         }
     }
 
+    /// Ends the stream after its last frame: with the flag of that frame if it is the last of the output, else with an
+    /// empty DATA frame.
+    fn put_end(&mut self, id: StreamId) {
+        if let Some((last, position)) = self.last_frame
+            && last == id
+            && let Some(flags) = self.output.frame_byte(position, frame::FLAGS_AT)
+        {
+            *flags |= flag::END_STREAM;
+        } else {
+            self.put_data(id, &mut Bytes::new(), 0, true);
+        }
+    }
+
     fn put_data(&mut self, id: StreamId, data: &mut Bytes, part: usize, end: bool) {
         let flags = if end { flag::END_STREAM } else { 0 };
+        let start = self.output.tail().len();
         frame::put_header(self.output.tail(), Kind::Data, flags, id.0, part);
         if part < MIN_SLICE {
             let tail = self.output.tail();
@@ -122,6 +136,8 @@ impl<R: Role> Connection<R> {
         } else {
             self.output.push_slice(data.split_to(part));
         }
+        let slice = if part < MIN_SLICE { 0 } else { part };
+        self.last_frame = Some((id, self.output.frame_position(start, slice)));
     }
 
     /// Appends HEADERS, encoded in place, and CONTINUATION if needed. The length is filled in afterwards.
@@ -147,5 +163,6 @@ impl<R: Role> Connection<R> {
                 out.extend_from_slice(part);
             }
         }
+        self.last_frame = Some((id, self.output.frame_position(start, 0)));
     }
 }

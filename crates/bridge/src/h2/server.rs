@@ -32,15 +32,34 @@ pub struct ServerRole {
     pub(super) limits: HeadLimits,
     pub(super) rules: RequestRules,
     pub(super) max_streams: u32,
+    /// The client has passed over identifiers.
+    pub(super) has_gaps: bool,
+    shutdown: Shutdown,
     /// Bytes of the client preface received.
     preface: usize,
+}
+
+/// State of a graceful shutdown (RFC 9113 6.8).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shutdown {
+    No,
+    /// The first GOAWAY says that the connection will end.
+    Announced,
+    /// The last GOAWAY says which streams are accepted.
+    Final,
 }
 
 impl Server {
     /// Creates a connection and queues its SETTINGS and connection window.
     pub fn new(config: &ServerConfig) -> Self {
-        let role =
-            ServerRole { limits: config.limits, rules: config.rules, max_streams: config.max_streams, preface: 0 };
+        let role = ServerRole {
+            limits: config.limits,
+            rules: config.rules,
+            max_streams: config.max_streams,
+            has_gaps: false,
+            shutdown: Shutdown::No,
+            preface: 0,
+        };
         let shared = Config {
             initial_stream_window: config.initial_stream_window,
             connection_window: config.connection_window,
@@ -109,9 +128,13 @@ impl Server {
         self.streams.iter().map(|stream| (stream.tag, stream.id))
     }
 
-    /// Queues an interim response. Does nothing after the final head.
+    /// Queues an interim response. Does nothing after the final head, or if the status is 101, which HTTP/2 does not have
+    /// (RFC 9113 8.6).
     pub fn send_interim(&mut self, id: StreamId, head: &ResponseHead) {
-        if self.streams.get(id).is_some_and(|stream| stream.send == SendState::Head) {
+        if head.is_interim()
+            && head.status != 101
+            && self.streams.get(id).is_some_and(|stream| stream.send == SendState::Head)
+        {
             self.put_head(id, head, false);
         }
     }
@@ -120,6 +143,9 @@ impl Server {
     /// sent by definition, as in a response to HEAD (RFC 9110 6.4.1), body bytes are dropped later. Once the response
     /// has ended, an upload that goes on is stopped with `NO_ERROR`.
     pub fn send_head(&mut self, id: StreamId, head: &ResponseHead, end: bool) {
+        if head.is_interim() {
+            return self.send_interim(id, head);
+        }
         let Some(stream) = self.streams.get_mut(id).filter(|stream| stream.send == SendState::Head) else { return };
         let is_tunnel = head.opens_tunnel(stream.method);
         if !is_tunnel && matches!(stream.recv, RecvState::Tunnel) {
@@ -149,27 +175,27 @@ impl Server {
     /// Does the next step of a graceful shutdown (RFC 9113 6.8): the first GOAWAY says that the connection will end,
     /// the second, at least a round trip later, which streams are accepted. Returns false if both were sent.
     pub fn shut_down_step(&mut self) -> bool {
-        let last = match self.goaway_sent {
-            None => MAX_WINDOW,
-            Some(MAX_WINDOW) => self.last_peer_stream(),
-            Some(_) => return false,
-        };
-        if self.failed.is_none() {
-            self.put_go_away(last, Code::NO_ERROR);
+        match self.role.shutdown {
+            Shutdown::No => {
+                self.role.shutdown = Shutdown::Announced;
+                self.put_go_away(MAX_WINDOW, Code::NO_ERROR);
+            }
+            Shutdown::Announced => self.close(Code::NO_ERROR),
+            Shutdown::Final => return false,
         }
         true
     }
 
-    /// Ends the connection with this code: streams above the last one received are not accepted. The caller must flush
-    /// the output and close the socket.
+    /// Accepts no more streams: queues GOAWAY with this code and the last stream received. Open streams continue.
     pub fn close(&mut self, code: Code) {
         if self.failed.is_none() {
+            self.role.shutdown = Shutdown::Final;
             self.put_go_away(self.last_peer_stream(), code);
         }
     }
 
-    /// Returns whether the shutdown is complete: both GOAWAY frames were sent and no stream is open.
+    /// Returns whether the shutdown is complete: no stream is accepted and none is open.
     pub fn is_drained(&self) -> bool {
-        self.goaway_sent.is_some_and(|last| last != MAX_WINDOW) && self.streams.len() == 0
+        self.role.shutdown == Shutdown::Final && self.streams.len() == 0
     }
 }

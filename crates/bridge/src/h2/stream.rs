@@ -69,6 +69,8 @@ struct Slot {
     at: u32,
 }
 
+/// Number of slots above which an empty table is freed.
+const KEEP_SLOTS: usize = 256;
 /// Minimum number of slots, a power of two.
 const MIN_SLOTS: usize = 32;
 
@@ -84,6 +86,11 @@ pub(super) struct Streams {
 impl Streams {
     pub(super) fn new() -> Self {
         Self { streams: Vec::new(), index: vec![Slot::default(); MIN_SLOTS] }
+    }
+
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.streams.capacity() * size_of::<Stream>() + self.index.capacity() * size_of::<Slot>()
     }
 
     pub(super) fn len(&self) -> usize {
@@ -121,6 +128,10 @@ impl Streams {
         let (slot, at) = self.find(id.0)?;
         self.clear_slot(slot);
         let removed = (at < self.streams.len()).then(|| self.streams.swap_remove(at));
+        if self.streams.is_empty() && self.index.len() > KEEP_SLOTS {
+            *self = Self::new();
+            return removed;
+        }
         if let Some(moved) = self.streams.get(at).map(|stream| stream.id.0)
             && let Some((slot, _)) = self.find(moved)
             && let Some(slot) = self.index.get_mut(slot)

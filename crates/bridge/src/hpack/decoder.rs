@@ -13,6 +13,9 @@ use crate::{
 /// Largest dynamic table. No entry then has a name longer than [`Fields`] can hold.
 const MAX_TABLE_SIZE: usize = 65_535;
 
+/// Bytes that the scratch space keeps; more is freed.
+const MAX_SCRATCH: usize = 4096;
+
 /// The rest of the size limit of a section while it is decoded.
 struct SectionBudget {
     left: usize,
@@ -64,18 +67,53 @@ impl Decoder {
         let mut budget = SectionBudget { left: max_section, exceeded: false };
         self.resize(&mut input)?;
         while let Some(first) = input.first() {
-            match first {
-                0x80.. => self.indexed(&mut input, fields, &mut budget)?,
-                0x40..0x80 => self.literal(6, true, false, &mut input, fields, &mut budget)?,
-                0x20..0x40 => return Err(Error::TableSize),
-                _ => self.literal(4, false, *first >= 0x10, &mut input, fields, &mut budget)?,
-            }
+            self.line(*first, &mut input, fields, &mut budget)?;
         }
+        self.trim();
         Ok(!budget.exceeded)
     }
 
+    /// Frees what a section over its limit has left.
+    pub(super) fn trim(&mut self) {
+        if self.scratch.memory() > MAX_SCRATCH {
+            self.scratch = Fields::default();
+        }
+    }
+
+    /// Reads a field line, whose first byte is `first`.
+    fn line(
+        &mut self,
+        first: u8,
+        input: &mut &[u8],
+        fields: &mut Fields,
+        budget: &mut SectionBudget,
+    ) -> Result<(), Error> {
+        match first {
+            0x80.. => self.indexed(input, fields, budget),
+            0x40..0x80 => self.literal(6, true, false, input, fields, budget),
+            0x20..0x40 => Err(Error::TableSize),
+            _ => self.literal(4, false, first >= 0x10, input, fields, budget),
+        }
+    }
+
+    /// Reads a field line and drops the field.
+    pub(super) fn skip_line(&mut self, input: &mut &[u8]) -> Result<(), Error> {
+        let Some(first) = input.first() else { return Ok(()) };
+        self.line(*first, input, &mut Fields::default(), &mut SectionBudget { left: 0, exceeded: true })
+    }
+
+    /// Returns the length of an encoded string from which on a field with it is larger than the dynamic table. The
+    /// longest code has 30 bits (RFC 7541 appendix B), so a string shrinks to at most a quarter when it is decoded.
+    pub(super) fn long_string(&self) -> usize {
+        4 * self.table.max_size()
+    }
+
+    pub(super) fn clear_table(&mut self) {
+        self.table.clear();
+    }
+
     /// Reads table size updates, which are valid only at the start of a block (RFC 7541 4.2, 6.3).
-    fn resize(&mut self, input: &mut &[u8]) -> Result<(), Error> {
+    pub(super) fn resize(&mut self, input: &mut &[u8]) -> Result<(), Error> {
         while matches!(input.first(), Some(0x20..0x40)) {
             let size = integer(5, input)?;
             if size > self.limit {
@@ -140,13 +178,19 @@ impl Decoder {
     }
 
     /// Returns the entry at this index of both tables (RFC 7541 2.3.3).
-    fn entry(&self, index: usize) -> Result<(Name<'_>, &[u8]), Error> {
+    pub(super) fn entry(&self, index: usize) -> Result<(Name<'_>, &[u8]), Error> {
         match static_table::entry(index) {
             Some((known, value)) => Ok((Name::Known(known), value)),
             None => {
                 index.checked_sub(static_table::LEN + 1).and_then(|index| self.table.get(index)).ok_or(Error::Index)
             }
         }
+    }
+
+    /// Returns the memory that the decoder holds.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
+        self.scratch.memory() + self.table.held()
     }
 
     /// Returns the size of the entries of the dynamic table.
@@ -160,7 +204,7 @@ impl Decoder {
 }
 
 /// Reads an integer (RFC 7541 5.1).
-fn integer(prefix: u32, input: &mut &[u8]) -> Result<usize, Error> {
+pub(super) fn integer(prefix: u32, input: &mut &[u8]) -> Result<usize, Error> {
     match integer::decode(prefix, input) {
         Ok(value) => usize::try_from(value).map_err(|_| Error::Integer),
         Err(IntegerError::Incomplete) => Err(Error::Truncated),

@@ -96,6 +96,11 @@ impl Encoder {
         }
     }
 
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
+        self.table.held() + size_of_val(&*self.slots)
+    }
+
     /// Applies a `SETTINGS_HEADER_TABLE_SIZE` of the peer. The next block contains the size update.
     pub fn set_limit(&mut self, limit: u32) {
         let size = (limit as usize).min(MAX_TABLE_SIZE);

@@ -5,6 +5,7 @@
 
 mod decoder;
 mod encoder;
+mod skip;
 mod static_table;
 mod table;
 
@@ -13,6 +14,7 @@ mod tests;
 
 pub use decoder::Decoder;
 pub use encoder::Encoder;
+pub use skip::SkipState;
 
 /// Initial size of the dynamic table (RFC 9113 6.5.2).
 pub const DEFAULT_TABLE_SIZE: u32 = 4096;

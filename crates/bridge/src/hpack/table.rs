@@ -40,6 +40,11 @@ impl Table {
         Self { arena: Vec::new(), entries: VecDeque::new(), size: 0, max_size, inserted: 0 }
     }
 
+    #[cfg(test)]
+    pub(super) fn held(&self) -> usize {
+        self.arena.capacity() + self.entries.capacity() * size_of::<Entry>()
+    }
+
     pub(super) fn max_size(&self) -> usize {
         self.max_size
     }
@@ -94,6 +99,11 @@ impl Table {
         self.entries.push_back(Entry { known, start, name_len, value_len: value.len() });
         self.size += size;
         self.inserted = self.inserted.wrapping_add(1);
+    }
+
+    /// Evicts all entries.
+    pub(super) fn clear(&mut self) {
+        self.evict(0);
     }
 
     /// Evicts the oldest entries until the size is at most `size`.

@@ -1,7 +1,10 @@
 //! The examples of RFC 7541 appendix C, malformed blocks, and the encoder against the decoder.
 
-use super::{Decoder, Encoder, Error};
-use crate::message::{Field, Fields, Known, Name};
+use super::{Decoder, Encoder, Error, SkipState};
+use crate::{
+    integer,
+    message::{Field, Fields, Known, Name},
+};
 
 const MAX_SECTION: usize = 65_536;
 
@@ -198,7 +201,7 @@ fn a_name_longer_than_a_field_can_have_is_over_the_limits() {
     for (len, fits) in [(65_535, true), (65_536, false), (70_000, false)] {
         for prefix in [0x00, 0x40] {
             let mut block = vec![prefix];
-            crate::integer::encode(7, 0, len, &mut block);
+            integer::encode(7, 0, len, &mut block);
             block.resize(block.len() + len as usize, b'n');
             block.extend_from_slice(&[1, b'v']);
             let mut decoder = Decoder::new(65_535);
@@ -349,4 +352,113 @@ fn each_error_has_its_own_text() {
     let texts: std::collections::BTreeSet<_> = all.iter().map(ToString::to_string).collect();
     assert_eq!(texts.len(), all.len(), "{texts:?}");
     assert!(texts.iter().all(|text| text.contains("field block")), "{texts:?}");
+}
+
+/// Skips a block in parts of a random size, keeping what was not read.
+fn skip_in_parts(decoder: &mut Decoder, block: &[u8], random: &mut impl FnMut(usize) -> usize) -> Result<usize, Error> {
+    let (mut state, mut kept, mut most) = (SkipState::default(), Vec::new(), 0);
+    let mut rest = block;
+    while !rest.is_empty() {
+        let (part, after) = rest.split_at((1 + random(3000)).min(rest.len()));
+        rest = after;
+        kept.extend_from_slice(part);
+        if rest.is_empty() {
+            break;
+        }
+        let read = decoder.skip(&mut state, &kept)?;
+        kept.drain(..read);
+        most = most.max(kept.len());
+    }
+    decoder.skip_last(&mut state, &kept)?;
+    Ok(most)
+}
+
+#[test]
+fn a_skipped_block_changes_the_table_as_a_decoded_one() {
+    let mut seed = 0x1234_5678_9abc_def1_u64;
+    let mut random = move |below: usize| {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed as usize % below
+    };
+    for round in 0..300 {
+        let mut block = Vec::new();
+        for _ in 0..random(40) {
+            let long = random(8) == 0;
+            let mut string = |block: &mut Vec<u8>| {
+                let len = if long && random(2) == 0 { 16_000 + random(4000) } else { random(300) };
+                integer::encode(7, 0, len as u64, block);
+                block.extend(std::iter::repeat_n(b'a' + (len % 20) as u8, len));
+            };
+            match round % 4 {
+                _ if block.len() % 7 == 0 => block.push(0x82),
+                0 => {
+                    block.push(0x41);
+                    string(&mut block);
+                }
+                1 => {
+                    block.push(0x10);
+                    string(&mut block);
+                    string(&mut block);
+                }
+                _ => {
+                    block.push(0x40);
+                    string(&mut block);
+                    string(&mut block);
+                }
+            }
+        }
+        let (mut whole, mut parts) = (Decoder::new(4096), Decoder::new(4096));
+        let first = [0x40, 1, b'x', 1, b'y'];
+        for decoder in [&mut whole, &mut parts] {
+            decode(decoder, &first).unwrap();
+        }
+        assert_eq!(whole.decode(&block, &mut Fields::new(), 0).map(drop), Ok(()));
+        let most = skip_in_parts(&mut parts, &block, &mut random).unwrap();
+        assert!(most <= 3 * 4 * 4096, "{most} bytes kept");
+        assert_eq!(parts.table_size(), whole.table_size(), "round {round}");
+        for index in 62.. {
+            let entry = integer_block(index);
+            let (left, right) = (decode(&mut whole, &entry), decode(&mut parts, &entry));
+            assert_eq!(left, right);
+            if left.is_err() {
+                break;
+            }
+        }
+    }
+}
+
+fn integer_block(index: u64) -> Vec<u8> {
+    let mut block = Vec::new();
+    integer::encode(7, 0x80, index, &mut block);
+    block
+}
+
+#[test]
+fn a_skipped_block_must_be_valid() {
+    for (block, error) in [
+        (&b"\xbe"[..], Error::Index),
+        (b"\x7f\x00\x01a", Error::Index),
+        (b"\x82\x20", Error::TableSize),
+        (b"\x3f\xff\xff\x07", Error::TableSize),
+        (b"\x40\x7f\x90\x7faaa", Error::Truncated),
+        (b"\x40\x01a\x7f\x90\x7faaa", Error::Truncated),
+        (b"\x40\x01a", Error::Truncated),
+        (b"\x04\x81\xff", Error::Huffman),
+    ] {
+        assert_eq!(Decoder::new(4096).skip_last(&mut SkipState::default(), block), Err(error), "{block:x?}");
+    }
+}
+
+#[test]
+fn a_section_over_its_limit_leaves_no_memory() {
+    let mut decoder = Decoder::new(4096);
+    let mut block = b"\x10\x01a".to_vec();
+    integer::encode(7, 0, 90_000, &mut block);
+    block.resize(block.len() + 90_000, b'v');
+    for _ in 0..3 {
+        assert_eq!(decoder.decode(&[&block[..], &block].concat(), &mut Fields::new(), 100), Ok(false));
+        assert!(decoder.held() <= 4096, "{}", decoder.held());
+    }
 }

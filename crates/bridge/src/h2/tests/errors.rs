@@ -27,7 +27,7 @@ fn frames_of_a_wrong_length() {
         raw(Kind::RstStream, 0, 1, &[0; 5]),
         raw(Kind::WindowUpdate, 0, 0, &[0; 3]),
         raw(Kind::WindowUpdate, 0, 1, &[0; 5]),
-        raw(Kind::Priority, 0, 1, &[0; 4]),
+        raw(Kind::Priority, 0, 3, &[0; 4]),
         raw(Kind::Data, 0, 1, &vec![0; 16_385]),
         raw(Kind::Unknown, 0, 0, &vec![0; 16_385]),
     ];

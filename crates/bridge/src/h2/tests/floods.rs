@@ -87,14 +87,47 @@ fn acknowledgements_are_bounded() {
 #[test]
 fn continuations_are_bounded_in_number_and_bytes() {
     let config = Config { max_header_list: 1000, ..Config::default() };
-    for (payload, most) in [(&b""[..], MAX_CONTINUATIONS), (&[0; 1000], 20)] {
+    // A literal with an empty name and value is three bytes; the last one is a single string.
+    let string = [&[0, 0, 0x7f, 0x80, 0xff, 0xff, 0x7f], &[b'v'; 15_000][..]].concat();
+    for (first, payload) in [(&b"\x88"[..], vec![]), (b"\x88", vec![0; 15_000]), (&string, vec![b'v'; 15_000])] {
         let mut wire = Wire::with(&config, &[]);
         wire.get();
-        wire.feed(&raw(Kind::Headers, 0, 1, &[0x88]));
-        let count = taken(&mut wire, &raw(Kind::Continuation, 0, 1, payload), 1000);
-        assert_eq!(count, most);
+        wire.feed(&raw(Kind::Headers, 0, 1, first));
+        let frame = raw(Kind::Continuation, 0, 1, &payload);
+        for _ in 0..MAX_CONTINUATIONS {
+            assert_eq!(wire.feed(&frame), [""; 0]);
+            let held = wire.client.block.as_ref().unwrap().held();
+            assert!(held <= 4 * 1000 + 16_384, "{held} bytes held");
+        }
+        assert_eq!(wire.fails(&frame), Code::ENHANCE_YOUR_CALM);
         assert!(wire.client.block.is_none(), "the block is given up");
     }
+}
+
+#[test]
+fn a_block_too_large_to_keep_ends_its_stream_only() {
+    let config = Config { max_header_list: 1000, ..Config::default() };
+    let mut wire = Wire::with(&config, &[]);
+    for _ in 0..3 {
+        wire.get();
+    }
+    // In the table of both sides, then evicted by the long field.
+    let small = wire.headers(1, &[OK, ("user-agent", "a"), ("user-agent", "a")], true);
+    assert_eq!(wire.feed(&small), ["head 1 200 user-agent=a user-agent=a end"]);
+    let mut block = b"\x88\x40\x01a\x7f\x81\xff\x04".to_vec(); // a string of 81 920 bytes
+    block.resize(block.len() + 81_920, b'v');
+    block.extend_from_slice(b"\x40\x01b\x01c");
+    let parts: Vec<_> = block.chunks(16_000).collect();
+    let mut bytes = raw(Kind::Headers, flag::END_STREAM, 3, parts[0]);
+    for (index, part) in parts.iter().enumerate().skip(1) {
+        let flags = if index == parts.len() - 1 { flag::END_HEADERS } else { 0 };
+        bytes.extend(raw(Kind::Continuation, flags, 3, part));
+    }
+    assert_eq!(wire.feed(&bytes), ["headers too large 3"]);
+    let indexed = raw(Kind::Headers, flag::END_HEADERS | flag::END_STREAM, 5, b"\x88\xbe");
+    assert_eq!(wire.feed(&indexed), ["head 5 200 b=c end"], "the dynamic table is intact");
+    let beyond = raw(Kind::Headers, flag::END_HEADERS | flag::END_STREAM, 5, b"\x88\xbf");
+    assert_eq!(wire.fails(&beyond), Code::COMPRESSION_ERROR, "it has nothing else");
 }
 
 #[test]

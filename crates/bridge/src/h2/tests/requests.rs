@@ -62,10 +62,57 @@ fn empty_trailers_only_end_the_stream() {
     let id = wire.open(Method::Post, false);
     wire.client.send_data(id, &mut Bytes::from_static(b"a"), false);
     assert!(wire.client.send_trailers(id, &fields(&[])));
-    assert_eq!(wire.shown(), ["data 1 1", "data 1 0 end"]);
+    assert_eq!(wire.shown(), ["data 1 1 end"]);
     let head = wire.headers(1, &[(":status", "200")], true);
     wire.feed(&head);
     assert_eq!(wire.client.active(), 0);
+}
+
+#[test]
+fn an_end_alone_uses_the_last_frame_if_it_is_unsent_and_the_last() {
+    for length in [0, 1, 5000] {
+        let mut wire = Wire::new();
+        let id = wire.open(Method::Post, false);
+        wire.client.send_data(id, &mut Bytes::from(vec![b'x'; length]), false);
+        wire.client.send_data(id, &mut Bytes::new(), true);
+        assert_eq!(wire.shown(), [format!("data 1 {length} end")]);
+        if length == 0 {
+            continue;
+        }
+        // Another frame follows, or a part of it is sent.
+        let id = wire.open(Method::Post, false);
+        wire.client.send_data(id, &mut Bytes::from(vec![b'x'; length]), false);
+        wire.client.ping(1);
+        wire.client.send_data(id, &mut Bytes::new(), true);
+        let ping = format!("ping 0 {:?}", 1_u64.to_be_bytes());
+        assert_eq!(wire.shown(), [format!("data 3 {length}"), ping, "data 3 0 end".to_owned()]);
+        for sent in [1, 4, 9, 9 + length] {
+            let id = wire.open(Method::Post, false);
+            wire.client.send_data(id, &mut Bytes::from(vec![b'x'; length]), false);
+            let mut all = vec![0; 0];
+            let mut slices = [IoSlice::new(&[]); 2];
+            wire.client.output().slices(&mut slices);
+            slices.iter().for_each(|slice| all.extend_from_slice(slice));
+            all.truncate(sent);
+            wire.client.output().advance(sent);
+            wire.client.send_data(id, &mut Bytes::new(), true);
+            all.extend(wire.written());
+            let flags: Vec<u8> = split(&all).iter().map(|(header, _)| header.flags).collect();
+            assert_eq!(flags, [0, flag::END_STREAM], "{sent} of {length} bytes sent");
+        }
+    }
+    let mut wire = Wire::new();
+    let first = wire.client.send_request(&request(Method::Post), false, 1).unwrap();
+    let second = wire.client.send_request(&request(Method::Post), false, 2).unwrap();
+    for id in [first, second] {
+        wire.client.send_data(id, &mut Bytes::new(), true);
+    }
+    let ends: Vec<_> = wire.frames().iter().map(|(header, _)| (header.stream, header.has(flag::END_STREAM))).collect();
+    assert_eq!(
+        ends,
+        [(1, false), (3, false), (1, true), (3, true)],
+        "no head was the last frame when its stream ended"
+    );
 }
 
 #[test]
