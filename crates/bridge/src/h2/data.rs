@@ -61,17 +61,20 @@ impl<R: Role> Connection<R> {
         if let Some(increment) = self.receive_window.release(header.len, false) {
             frame::put_window_update(self.output.tail(), 0, increment);
         }
-        if len == 0 && !header.has(flag::END_STREAM) {
-            self.flood.useless_frame()?;
-        }
         let id = StreamId(header.stream);
         let mut payload =
             Payload { stream: None, left: len as usize, padding: padding as usize, end: header.has(flag::END_STREAM) };
         let event = if self.streams.get(id).is_none() {
+            if header.len == 0 {
+                self.flood.useless_frame()?;
+            }
             let resetter = self.flood.late_data(header.len)?;
             self.on_late_frame(id, resetter);
             None
         } else {
+            if len == 0 && !payload.end {
+                self.flood.useless_frame()?;
+            }
             match self.check_data(id, header.len, len, payload.end) {
                 Ok(Disposition::Deliver) => {
                     if padding + field > 0 {

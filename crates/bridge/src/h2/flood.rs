@@ -161,13 +161,10 @@ impl FloodLimits {
         Some(Resetter::Peer)
     }
 
-    /// Counts DATA of a closed stream.
+    /// Counts the bytes of DATA of a closed stream.
     pub(super) fn late_data(&mut self, bytes: u32) -> Result<Resetter, ConnectionError> {
         if let Some(left) = self.late_bytes.checked_sub(u64::from(bytes)) {
             self.late_bytes = left;
-            if bytes == 0 {
-                self.useless_frame()?;
-            }
             return Ok(Resetter::ThisSide);
         }
         let left = self.peer_resets.checked_sub(1);

@@ -89,11 +89,9 @@ fn an_end_alone_uses_the_last_frame_if_it_is_unsent_and_the_last() {
         for sent in [1, 4, 9, 9 + length] {
             let id = wire.open(Method::Post, false);
             wire.client.send_data(id, &mut Bytes::from(vec![b'x'; length]), false);
-            let mut all = vec![0; 0];
             let mut slices = [IoSlice::new(&[]); 2];
             wire.client.output().slices(&mut slices);
-            slices.iter().for_each(|slice| all.extend_from_slice(slice));
-            all.truncate(sent);
+            let mut all: Vec<u8> = slices.iter().flat_map(|slice| slice.iter().copied()).take(sent).collect();
             wire.client.output().advance(sent);
             wire.client.send_data(id, &mut Bytes::new(), true);
             all.extend(wire.written());

@@ -1,7 +1,15 @@
 //! A scripted client of the server.
 
+mod chunks;
+mod closed;
+mod errors;
+mod floods;
+mod flow;
+mod heads;
+mod memory;
 mod requests;
 mod responses;
+mod settings;
 mod shutdown;
 
 use std::time::Duration;
@@ -95,6 +103,20 @@ impl Wire {
         let mut block = Vec::new();
         self.encoder.encode(fields(lines).iter(), &mut block);
         raw(Kind::Headers, flag::END_HEADERS | if end { flag::END_STREAM } else { 0 }, stream, &block)
+    }
+
+    /// Returns a head without body, split into frames of the default size.
+    fn split_headers(&mut self, stream: u32, lines: &[(&str, &str)]) -> Vec<u8> {
+        let block = self.headers(stream, lines, true)[HEADER_LEN..].to_vec();
+        let mut parts = block.chunks(frame::MIN_MAX_FRAME_SIZE as usize).peekable();
+        let mut bytes = Vec::new();
+        while let Some(part) = parts.next() {
+            let first = if bytes.is_empty() { flag::END_STREAM } else { 0 };
+            let last = if parts.peek().is_none() { flag::END_HEADERS } else { 0 };
+            let kind = if bytes.is_empty() { Kind::Headers } else { Kind::Continuation };
+            bytes.extend(raw(kind, first | last, stream, part));
+        }
+        bytes
     }
 
     /// Receives a request, and returns its stream.
