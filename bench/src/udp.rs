@@ -85,7 +85,11 @@ impl Link {
     /// Queues a turn and returns the number of datagrams in it.
     fn fill(&mut self) -> usize {
         let mut queued = 0;
-        while queued < self.bursts && self.out.push(&self.to, &self.payload) {
+        while queued < self.bursts
+            && let Some(buffer) = self.out.buffer()
+        {
+            buffer.extend_from_slice(&self.payload);
+            self.out.commit(&self.to);
             queued += 1;
         }
         queued * self.burst

@@ -9,7 +9,7 @@ use spooky_edge::{Edge, EdgeError, EdgeSettings, StreamRef};
 use spooky_net::{
     inbox::Inboxes,
     steer::SteeringRule,
-    udp::{AsyncUdp, Datagram, RecvBatch, SendBatch, Transmit, UdpOptions, UdpSocket},
+    udp::{AsyncUdp, Datagram, RecvBatch, SendBatch, SendStats, Transmit, UdpOptions, UdpSocket},
 };
 use std::{
     io,
@@ -132,6 +132,16 @@ impl Listener {
             tracing::warn!("The kernel refuses GSO to {peer}: its datagrams are sent one by one");
         }
         has_more
+    }
+
+    /// Logs what this listener has sent, at the end of its worker.
+    pub(crate) fn log_sent(&self, worker: usize) {
+        let SendStats { datagrams, bytes, calls, gso_fallbacks, too_big, dropped } = self.socket.socket().stats();
+        let Ok(address) = self.socket.socket().local_addr() else { return };
+        tracing::debug!(
+            "worker-{worker}: UDP {address} sent datagrams={datagrams} bytes={bytes} calls={calls} \
+             gso_fallbacks={gso_fallbacks} too_big={too_big} dropped={dropped}"
+        );
     }
 
     fn send_batches(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {

@@ -248,6 +248,7 @@ impl Worker {
                 tracing::info!(
                     "worker-{number}: stopped, requests={total} success={success} failure={failure} cancelled={cancelled}"
                 );
+                self.listeners.iter().for_each(|listener| listener.log_sent(number));
                 true
             }
         }

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use spooky_bridge::message::{Fields, Protocol, RequestHead, check::RejectedRequest};
 use spooky_table::Handle;
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 
 /// Handle of a client's request stream. Calls with it do nothing once the stream is gone. The default refers to no stream.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -50,8 +50,6 @@ pub enum EventKind {
         end: bool,
         /// The client's address.
         peer: SocketAddr,
-        /// The local address that the client connected to, if the kernel reports it.
-        local_ip: Option<IpAddr>,
     },
     /// A head that must be answered with an error.
     Refused {

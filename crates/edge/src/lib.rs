@@ -19,5 +19,5 @@ pub use budget::ResponseBudget;
 pub use event::{Abort, BodyRead, Event, EventKind, StreamRef};
 pub use h3::Body;
 pub use limiter::{ConnectionDecision, ConnectionLimiter, LimiterSlot};
-pub use quic::{Dropped, Edge, QuicKeys};
+pub use quic::{Edge, QuicKeys};
 pub use settings::{EdgeError, EdgeSettings};

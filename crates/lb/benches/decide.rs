@@ -35,7 +35,7 @@ fn whole(c: &mut Criterion) {
         let mut group = c.benchmark_group(format!("decide_{backends}_backends"));
         for algorithm in Algorithm::ALL {
             let mut worker = Worker::new(&Shared::new(1, backends), 0, algorithm);
-            group.bench_function(algorithm.as_str(), |b| b.iter(|| worker.request()));
+            group.bench_function(format!("{algorithm:?}"), |b| b.iter(|| worker.request()));
         }
         group.finish();
     }
@@ -44,7 +44,7 @@ fn whole(c: &mut Criterion) {
 fn shared(c: &mut Criterion) {
     let mut group = c.benchmark_group("shared_2_threads");
     for algorithm in [Algorithm::RoundRobin, Algorithm::LeastConnections] {
-        group.bench_function(algorithm.as_str(), |b| {
+        group.bench_function(format!("{algorithm:?}"), |b| {
             b.iter_custom(|rounds| two_threads(algorithm, rounds));
         });
     }

@@ -21,8 +21,8 @@ impl Nanos {
         Self(nanos)
     }
 
-    /// From milliseconds since the epoch.
-    pub const fn from_millis(millis: u64) -> Self {
+    #[cfg(test)]
+    pub(crate) const fn from_millis(millis: u64) -> Self {
         Self(millis.saturating_mul(1_000_000))
     }
 

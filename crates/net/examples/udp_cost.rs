@@ -51,7 +51,11 @@ fn measure(address: &str, size: usize, burst: usize) -> Result<(), Error> {
     while sent < total {
         // As much as a worker sends per turn.
         let mut queued = 0;
-        while queued < MAX_BURSTS && out.push(&to, &payload) {
+        while queued < MAX_BURSTS
+            && let Some(buffer) = out.buffer()
+        {
+            buffer.extend_from_slice(&payload);
+            out.commit(&to);
             queued += 1;
         }
         let start = cpu_time();

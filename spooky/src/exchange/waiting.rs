@@ -91,6 +91,6 @@ impl Waiting {
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        self.tags.is_empty() && self.queue.len() == 0
+        self.tags.is_empty() && self.queue.due() == Nanos::NEVER
     }
 }

@@ -56,6 +56,7 @@ fn endpoint(config: &Config, address: SocketAddr, workers: u16, attach: Attach) 
     // The first socket is bound without SO_REUSEPORT, so that a port in use by another process is an error.
     let first = UdpSocket::bind(address, &options).map_err(failed)?;
     let address = first.local_addr().map_err(failed)?;
+    log_buffers(&options, first.granted_buffers().map_err(failed)?, address);
     let mut sockets = vec![first];
     if workers > 1 {
         sockets.first().map_or(Ok(()), UdpSocket::share).map_err(failed)?;
@@ -69,6 +70,16 @@ fn endpoint(config: &Config, address: SocketAddr, workers: u16, attach: Attach) 
     let kept = sockets.iter().map(|socket| socket.as_fd().try_clone_to_owned().map(Arc::new));
     let sockets = kept.collect::<io::Result<_>>().map_err(failed)?;
     Ok(Endpoint { address, sockets, is_steered, interface_payload: payload_of(address.ip()) })
+}
+
+/// Warns if the kernel has granted smaller buffers than the configuration asks for: bursts may then be lost.
+fn log_buffers(wanted: &UdpOptions, (receive, send): (usize, usize), address: SocketAddr) {
+    if receive < wanted.recv_buffer || send < wanted.send_buffer {
+        tracing::warn!(
+            "UDP {address}: the kernel granted smaller buffers than configured, udp_recv_buffer_bytes={receive} \
+             udp_send_buffer_bytes={send}; raise net.core.rmem_max and net.core.wmem_max"
+        );
+    }
 }
 
 /// Returns whether attaching has succeeded, and logs an error. Without kernel steering, workers forward packets, which is

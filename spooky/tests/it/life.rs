@@ -52,6 +52,28 @@ async fn sigint_stops_like_sigterm() {
     proxy.program.line("Spooky shutdown complete").await;
 }
 
+/// The kernel grants at most 1 GiB, to root as well.
+#[tokio::test]
+async fn buffers_that_the_kernel_does_not_grant_are_one_warning_and_what_was_sent_is_logged_at_the_end() {
+    const SMALLER: &str = "the kernel granted smaller buffers than configured, udp_recv_buffer_bytes=";
+    let origin = Origin::h2c().await;
+    for (wanted, warnings) in [("4GiB", 1), ("64KiB", 0)] {
+        let buffers = format!("udp_recv_buffer_bytes: {wanted}\nudp_send_buffer_bytes: 64KiB");
+        let mut proxy = Proxy::start(|settings| {
+            settings.level("debug").workers(2).upstream("all", "/", &[origin.url()]).performance(&buffers)
+        })
+        .await;
+        assert_eq!(proxy.connect().await.get("/").await.unwrap().text(), "hello");
+        proxy.program.stop().await;
+        proxy.program.line("Spooky shutdown complete").await;
+        assert_eq!(proxy.count(SMALLER), warnings, "{wanted}");
+        let output = proxy.program.output();
+        let sent = output.lines().filter_map(|line| line.split(" sent datagrams=").nth(1)?.split(' ').next());
+        let sent: Vec<u64> = sent.map(|count| count.parse().unwrap()).collect();
+        assert_eq!((sent.len(), sent.iter().any(|count| *count > 2)), (2, true), "{sent:?}");
+    }
+}
+
 /// Without early registration, a signal during the start would kill the process without a drain.
 #[tokio::test]
 async fn a_signal_during_the_start_stops_like_any_other() {

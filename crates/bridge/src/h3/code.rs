@@ -12,7 +12,8 @@ macro_rules! codes {
             $(#[doc = concat!("`", $text, "`")] pub const $name: Self = Self($value);)*
 
             /// All codes with a name.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)*];
+            #[cfg(test)]
+            const ALL: &'static [Self] = &[$(Self::$name,)*];
 
             /// Returns the name in the specification; `UNKNOWN` for a code without one, reserved codes included.
             pub const fn name(self) -> &'static str {

@@ -108,8 +108,7 @@ impl Session {
         }
         let Some(stream) = self.streams.get_mut(slot) else { return };
         stream.recv_state = body_state(&mut stream.recv_state, rest, head.content_length, end);
-        let (peer, local_ip) = (self.info.peer, self.info.local_ip);
-        let kind = EventKind::Request { protocol: self.settings.rules.protocol, head, end, peer, local_ip };
+        let kind = EventKind::Request { protocol: self.settings.rules.protocol, head, end, peer: self.info.peer };
         events.push_back(Event::new(stream_ref, kind));
     }
 

@@ -33,14 +33,13 @@ pub(crate) struct SessionSettings {
     pub(crate) stream_buffer: usize,
 }
 
-/// Identity and addresses of a connection.
+/// Identity and client of a connection.
 #[derive(Clone, Copy)]
 pub(crate) struct ConnectionInfo {
     pub(crate) conn: Handle,
     /// The first connection id that was issued for it.
     pub(crate) id: u64,
     pub(crate) peer: SocketAddr,
-    pub(crate) local_ip: Option<IpAddr>,
 }
 
 /// State of a graceful shutdown (RFC 9114 section 5.2).

@@ -61,7 +61,7 @@ impl Edge {
         slot: Option<LimiterSlot>,
         mut reply: Vec<u8>,
     ) {
-        let (peer, local_ip) = (incoming.remote_address(), incoming.local_ip());
+        let peer = incoming.remote_address();
         self.first_cid.take(); // discards connection ids issued to existing connections
         let accepted = self.endpoint.accept(incoming, now, &mut reply, Some(self.server.clone()));
         let log = self.last_log.take().unwrap_or_default();
@@ -76,7 +76,7 @@ impl Edge {
                 }
                 self.epoch = self.epoch.wrapping_add(1);
                 let id = self.first_cid.take();
-                let info = ConnectionInfo { conn: Handle::new(index, self.epoch), id, peer, local_ip };
+                let info = ConnectionInfo { conn: Handle::new(index, self.epoch), id, peer };
                 let session = Session::new(info, self.session.clone(), now);
                 let mut conn = Box::new(Conn {
                     quic,

@@ -12,7 +12,7 @@ const KINDS: usize = 9;
 
 /// Why a packet, a connection or an answer was dropped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dropped {
+pub(crate) enum Dropped {
     /// A datagram that is empty, too short or too long, or whose header cannot be read.
     NotQuic,
     /// A datagram for an unknown connection.
@@ -41,6 +41,7 @@ static LIMITS: [LineLimit; KINDS] = [const { LineLimit::new() }; KINDS];
 pub(crate) struct Drops([u64; KINDS]);
 
 impl Drops {
+    #[cfg(test)]
     pub(crate) fn count(&self, kind: Dropped) -> u64 {
         self.0.get(kind as usize).copied().unwrap_or_default()
     }

@@ -2,13 +2,7 @@
 //!
 //! A turn is: [`Edge::on_datagram`] for each, [`Edge::on_time`], [`Edge::serve`] and the events, then [`Edge::transmit`].
 
-use super::{
-    cid::FirstCid,
-    congestion::LastLog,
-    conn::Conn,
-    drops::{Dropped, Drops},
-    resets::ResetRate,
-};
+use super::{cid::FirstCid, congestion::LastLog, conn::Conn, drops::Drops, resets::ResetRate};
 use crate::budget::ResponseBudget;
 use crate::{
     ConnectionLimiter,
@@ -109,7 +103,8 @@ impl Edge {
     }
 
     /// Number of packets, connections and answers dropped for this reason.
-    pub fn dropped(&self, reason: Dropped) -> u64 {
+    #[cfg(test)]
+    pub(crate) fn dropped(&self, reason: super::Dropped) -> u64 {
         self.drops.count(reason)
     }
 

@@ -17,6 +17,7 @@ mod share;
 pub(crate) mod trim_padding;
 pub(crate) mod version;
 
-pub use drops::Dropped;
+#[cfg(test)]
+pub(crate) use drops::Dropped;
 pub use endpoint::Edge;
 pub use keys::QuicKeys;

@@ -2,8 +2,9 @@
 
 use super::{CONTROL, GET, POST, Setup};
 use crate::{
-    Body, ConnectionDecision, ConnectionLimiter, Dropped, Edge, EdgeError, EventKind, LimiterSlot,
+    Body, ConnectionDecision, ConnectionLimiter, Edge, EdgeError, EventKind, LimiterSlot,
     peer::{Peer, ReadEnd, client_config, headers, settings},
+    quic::Dropped,
 };
 use bytes::{Bytes, BytesMut};
 use quinn_proto::{ConnectionError, Dir, StreamId, TransportConfig, TransportErrorCode};

@@ -11,13 +11,12 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 pub struct BodyBudget {
     used: AtomicU64,
     cap: AtomicU64,
-    high: AtomicU64,
 }
 
 impl BodyBudget {
     /// Creates an unused budget of `cap` bytes.
     pub fn new(cap: u64) -> Self {
-        Self { used: AtomicU64::new(0), cap: AtomicU64::new(cap), high: AtomicU64::new(0) }
+        Self { used: AtomicU64::new(0), cap: AtomicU64::new(cap) }
     }
 
     /// Sets the cap. Bytes that are counted already stay.
@@ -28,11 +27,6 @@ impl BodyBudget {
     /// Bytes counted now.
     pub fn used(&self) -> u64 {
         self.used.load(Relaxed)
-    }
-
-    /// Maximum of [`BodyBudget::used`] so far.
-    pub fn high_watermark(&self) -> u64 {
-        self.high.load(Relaxed)
     }
 
     /// Returns whether the cap is reached: new uploads are refused and running ones get no more credit.
@@ -51,9 +45,6 @@ impl BodyBudget {
         if used > self.cap.load(Relaxed) {
             self.used.fetch_sub(bytes, Relaxed);
             return false;
-        }
-        if used > self.high.load(Relaxed) {
-            self.high.fetch_max(used, Relaxed);
         }
         true
     }
@@ -142,7 +133,7 @@ mod tests {
         one.give_back(50);
         assert_eq!((budget.used(), one.held()), (40, 0));
         drop((one, two));
-        assert_eq!((budget.used(), budget.high_watermark()), (0, 100));
+        assert_eq!(budget.used(), 0);
     }
 
     #[test]
@@ -159,6 +150,6 @@ mod tests {
         one.give_back(50);
         assert_eq!((budget.used(), one.readable()), (50, u64::MAX));
         drop((one, two));
-        assert_eq!((budget.used(), budget.high_watermark()), (0, 100));
+        assert_eq!(budget.used(), 0);
     }
 }

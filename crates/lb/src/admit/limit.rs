@@ -151,11 +151,6 @@ impl GlobalLimits {
         self.brownout.is_active()
     }
 
-    /// The adaptive limit, if it is enabled.
-    pub fn adaptive_limit(&self) -> Option<u32> {
-        self.adaptive.limit()
-    }
-
     /// The limit in effect and its kind. An adaptive limit that is not below the global one counts as that.
     pub fn limit(&self) -> (u32, Limit) {
         let global = self.inflight_limit.load(Relaxed);
@@ -258,11 +253,6 @@ impl RouteLimits {
     /// Number of requests in flight to this upstream.
     pub fn in_flight(&self) -> u32 {
         self.in_flight.load(Relaxed)
-    }
-
-    /// The limit in effect.
-    pub fn limit(&self) -> u32 {
-        self.inflight_limit.load(Relaxed)
     }
 
     /// Number of requests waiting for this upstream.

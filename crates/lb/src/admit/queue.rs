@@ -252,17 +252,7 @@ impl Queue {
         }
     }
 
-    /// Number of requests waiting on this worker.
-    pub fn len(&self) -> usize {
-        self.locals.iter().map(|local| local.permits.len() + local.backends.len()).sum()
-    }
-
-    /// Returns whether no request is waiting.
-    pub fn is_empty(&self) -> bool {
-        self.locals.is_empty()
-    }
-
-    /// When [`Queue::poll`] must be called at the latest; a wake of the worker may ask for it earlier.
+    /// When [`Queue::poll`] must be called at the latest, [`Nanos::NEVER`] if no request waits; a wake of the worker may ask for it earlier.
     pub fn due(&self) -> Nanos {
         self.due
     }

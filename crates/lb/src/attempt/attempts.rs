@@ -10,9 +10,9 @@ use spooky_bridge::message::Method;
 use super::backends::BackendSet;
 use super::deadline::UploadWait;
 use super::failure::{ErrorCode, FailureKind, Sent};
-use super::hedge::{Hedge, HedgeResult};
+use super::hedge::Hedge;
 use super::request::Request;
-use super::step::{Cx, Denied, Progress, SlotId, Step};
+use super::step::{Cx, SlotId, Step};
 use super::suspect::Suspects;
 use crate::admit::ClientShare;
 use crate::balance::Order;
@@ -29,8 +29,6 @@ const SAME_BACKEND_DELAY: Duration = Duration::from_millis(25);
 const SAME_BACKEND_DOUBLINGS: u32 = 6;
 /// Attempts that run at the same time: one, and a hedge.
 const SLOTS: usize = 2;
-/// Slot of the hedge; an attempt that runs alone has the other.
-const HEDGE_SLOT: SlotId = SlotId(1);
 
 #[derive(Debug)]
 struct Attempt {
@@ -104,7 +102,8 @@ pub struct Attempts {
     hedge: Hedge,
     resends: u8,
     delays: u32,
-    progress: Progress,
+    /// Number of attempts started: the first one, retries and hedges.
+    started: u32,
 }
 
 impl Attempts {
@@ -129,7 +128,7 @@ impl Attempts {
             hedge: Hedge::new(request, upstream.options().hedge.as_ref()),
             resends: 0,
             delays: 0,
-            progress: Progress::default(),
+            started: 0,
         }
     }
 
@@ -273,10 +272,6 @@ impl Attempts {
         if status < 500 {
             self.suspects.record(cx, backend, &mut self.blamed);
         }
-        if let Hedge::Started(at) = self.hedge {
-            let lost = HedgeResult::Lost { primary_late: cx.now - at };
-            self.progress.hedge = Some(if slot == HEDGE_SLOT { HedgeResult::Won } else { lost });
-        }
         self.next(cx)
     }
 
@@ -370,11 +365,6 @@ impl Attempts {
         }
     }
 
-    /// The attempts so far.
-    pub fn progress(&self) -> Progress {
-        self.progress
-    }
-
     /// Hash of the request's key, for keyed algorithms.
     pub fn key(&self) -> u64 {
         self.order.key
@@ -407,7 +397,7 @@ impl Attempts {
         if let Some(slot) = self.slots.get_mut(index) {
             *slot = Some(Attempt { lease, started: now, sent: None, waiting_since: None, is_paused: false });
         }
-        self.progress.attempts += 1;
+        self.started += 1;
         self.state = State::Running;
         self.hedge.on_start(now);
         Step::Start { slot: SlotId(index as u8), backend }
@@ -468,12 +458,12 @@ impl Attempts {
             Retry::Idempotent => self.idempotent,
             Retry::AnyMethod => true,
         };
-        let further = self.progress.attempts.saturating_sub(1);
+        let further = self.started.saturating_sub(1);
         if !allowed || further >= cx.upstream.options().attempt.max_retries {
             return self.answer(kind.reason());
         }
         if sent == Sent::Gone || self.body_gone {
-            return self.deny(Denied::Body, kind.reason());
+            return self.answer(kind.reason());
         }
         let mut pick = cx.upstream.pick(&mut self.order, self.client.as_ref(), cx.now, cx.rng);
         if matches!(pick, Pick::Exhausted) {
@@ -481,9 +471,9 @@ impl Attempts {
         }
         match pick {
             Pick::Lease(lease) => self.retry(cx, lease, kind.reason()),
-            Pick::Full | Pick::ClientFull | Pick::Refused(_) => self.deny(Denied::NoAlternate, kind.reason()),
+            Pick::Full | Pick::ClientFull | Pick::Refused(_) => self.answer(kind.reason()),
             // Another attempt would most likely time out as well.
-            Pick::Exhausted if !self.timed_out.is_empty() => self.deny(Denied::NoAlternate, kind.reason()),
+            Pick::Exhausted if !self.timed_out.is_empty() => self.answer(kind.reason()),
             Pick::Exhausted => {
                 let delay = SAME_BACKEND_DELAY * (1 << self.delays.min(SAME_BACKEND_DOUBLINGS));
                 self.delays += 1;
@@ -503,7 +493,7 @@ impl Attempts {
         }
         match pick {
             Pick::Lease(lease) => self.retry(cx, lease, kind.reason()),
-            _ => self.deny(Denied::NoAlternate, kind.reason()),
+            _ => self.answer(kind.reason()),
         }
     }
 
@@ -519,36 +509,26 @@ impl Attempts {
     fn retry(&mut self, cx: &mut Cx<'_>, lease: Lease, reason: Reason) -> Step {
         if !cx.upstream.take_budget(cx.now) {
             drop(lease);
-            return self.deny(Denied::Budget, reason);
+            return self.answer(reason);
         }
-        self.progress.retries += 1;
         self.start(lease, cx.now)
-    }
-
-    fn deny(&mut self, denied: Denied, reason: Reason) -> Step {
-        self.progress.denied = Some(denied);
-        self.answer(reason)
     }
 
     /// Starts the hedge if another backend is available and the budget allows it, else drops it.
     fn start_hedge(&mut self, cx: &mut Cx<'_>) -> Step {
         self.hedge = Hedge::Never;
         let alone = self.slots.iter().flatten().count() == 1;
-        if !alone || self.progress.attempts > cx.upstream.options().attempt.max_retries || cx.upstream.in_brownout() {
+        if !alone || self.started > cx.upstream.options().attempt.max_retries || cx.upstream.in_brownout() {
             return Step::Wait;
         }
         // The budget first: a pick excludes its candidate from the order, and a later retry may need it.
         if !cx.upstream.take_budget(cx.now) {
-            self.progress.denied = Some(Denied::Budget);
             return Step::Wait;
         }
         let Pick::Lease(lease) = cx.upstream.pick(&mut self.order, self.client.as_ref(), cx.now, cx.rng) else {
             cx.upstream.give_back_budget(cx.now);
-            self.progress.denied = Some(Denied::NoAlternate);
             return Step::Wait;
         };
-        self.hedge = Hedge::Started(cx.now);
-        self.progress.hedged = true;
         match self.start(lease, cx.now) {
             Step::Start { slot, backend } => Step::Hedge { slot, backend },
             step => step,

@@ -1,4 +1,4 @@
-//! When a second attempt starts in parallel to the first, and its result (docs/reference/behaviour.md#hedging).
+//! When a second attempt starts in parallel to the first (docs/reference/behaviour.md#hedging).
 //!
 //! Timing and conditions of the request; `attempts` checks those of the upstream.
 
@@ -32,7 +32,6 @@ pub(super) enum Hedge {
     /// Due this long after an attempt starts.
     After(Duration),
     Due(Nanos),
-    Started(Nanos),
 }
 
 impl Hedge {
@@ -66,16 +65,4 @@ impl Hedge {
     pub(super) fn due(self) -> Nanos {
         if let Self::Due(at) = self { at } else { Nanos::NEVER }
     }
-}
-
-/// Result of a hedge.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HedgeResult {
-    /// The hedge answered first.
-    Won,
-    /// The first attempt answered first.
-    Lost {
-        /// Time from the start of the hedge to the response head of the first attempt.
-        primary_late: Duration,
-    },
 }

@@ -20,10 +20,10 @@ mod suspect;
 pub use attempts::Attempts;
 pub use deadline::{BodyKind, DeadlineOptions, Deadlines, Expiry, UploadWait};
 pub use failure::{Blame, ErrorCode, FailureKind, Sent};
-pub use hedge::{HedgeOptions, HedgeResult};
+pub use hedge::HedgeOptions;
 pub use request::Request;
 pub use retry::{Budget, BudgetOptions};
-pub use step::{Cx, Denied, Progress, SlotId, Step};
+pub use step::{Cx, SlotId, Step};
 
 use std::time::Duration;
 

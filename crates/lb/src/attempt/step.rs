@@ -1,6 +1,5 @@
 //! Input and output of [`super::Attempts`]. Data only.
 
-use super::hedge::HedgeResult;
 use crate::outcome::Reason;
 use crate::rng::Rng;
 use crate::time::Nanos;
@@ -73,41 +72,4 @@ pub enum Step {
     Answer(Reason),
     /// Do nothing: the response head was received, and no other attempt is running.
     Done,
-}
-
-/// The attempts so far, for log and metrics.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Progress {
-    /// Number of attempts started: the first one, retries and hedges.
-    pub attempts: u32,
-    /// Number of attempts started after a failure.
-    pub retries: u32,
-    /// Whether a hedge was started.
-    pub hedged: bool,
-    /// Result of the hedge, once there is a response head.
-    pub hedge: Option<HedgeResult>,
-    /// Why the last further attempt did not start, if the failure would have allowed it.
-    pub denied: Option<Denied>,
-}
-
-/// Why a further attempt did not start (`spooky_retry_denied_total`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Denied {
-    /// The retry budget is used up.
-    Budget,
-    /// Body bytes that were sent are no longer buffered.
-    Body,
-    /// No other backend is available.
-    NoAlternate,
-}
-
-impl Denied {
-    /// The `reason` label.
-    pub const fn label(self) -> &'static str {
-        match self {
-            Self::Budget => "budget",
-            Self::Body => "no_bodyless",
-            Self::NoAlternate => "no_alternate",
-        }
-    }
 }

@@ -50,7 +50,7 @@ impl Latency {
     fn cost(&mut self, view: &View<'_>, index: usize) -> u64 {
         let micros = view.micros(index).unwrap_or_else(|| self.median(view));
         let weight = view.pool.members().get(index).map_or(1, |member| u64::from(member.spec.weight.max(1)));
-        let scale = weight * view.len() as u64;
+        let scale = weight * view.backends() as u64;
         let load = u64::from(view.in_flight(index)) * self.total_weight;
         u64::from(micros).saturating_mul(1000).saturating_mul(scale + load) / scale
     }
@@ -58,7 +58,7 @@ impl Latency {
     /// Median of the backends that have a sample; 1 while there is none.
     fn median(&mut self, view: &View<'_>) -> u32 {
         self.median.clear();
-        self.median.extend((0..view.len()).filter_map(|index| view.micros(index)));
+        self.median.extend((0..view.backends()).filter_map(|index| view.micros(index)));
         let middle = self.median.len() / 2;
         if self.median.is_empty() { 1 } else { *self.median.select_nth_unstable(middle).1 }
     }

@@ -22,7 +22,7 @@ impl Least {
         let mut usable = 0;
         let mut least = Load { in_flight: 0, weight: 0 };
         let mut tied = Tied::default();
-        for index in 0..view.len() {
+        for index in 0..view.backends() {
             let weight = view.weight(index);
             if weight == 0 {
                 continue;

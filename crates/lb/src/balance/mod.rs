@@ -53,18 +53,6 @@ impl Algorithm {
         Self::ConsistentHash,
         Self::StickyCid,
     ];
-
-    /// Its name in logs.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::RoundRobin => "round-robin",
-            Self::Random => "random",
-            Self::LeastConnections => "least-connections",
-            Self::LatencyAware => "latency-aware",
-            Self::ConsistentHash => "consistent-hash",
-            Self::StickyCid => "sticky-cid",
-        }
-    }
 }
 
 /// The state of one algorithm for one upstream of one worker.

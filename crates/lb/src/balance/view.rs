@@ -69,13 +69,8 @@ pub struct View<'a> {
 
 impl View<'_> {
     /// Number of backends, unavailable ones included.
-    pub fn len(&self) -> usize {
+    pub fn backends(&self) -> usize {
         self.pool.members().len()
-    }
-
-    /// Returns whether the pool has no backend.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
     }
 
     /// Effective weight in tenths; 0 for a backend that this exchange cannot use now.

@@ -70,7 +70,7 @@ impl Prober {
         }
         let was_up = health.active_up();
         let probed = health.flags.load(Relaxed) & PROBED != 0;
-        let transition = health.on_probe_failure(now, &self.options);
+        let transition = health.on_probe_failure(&self.options);
         if was_up && !health.active_up() && probed {
             self.next = self.next.max(now + self.options.cooldown);
         }
@@ -104,7 +104,7 @@ impl Health {
         passive
     }
 
-    fn on_probe_failure(&self, now: Nanos, options: &ActiveOptions) -> Option<Transition> {
+    fn on_probe_failure(&self, options: &ActiveOptions) -> Option<Transition> {
         self.probe_successes.store(0, Relaxed);
         if !self.active_up() {
             return None;
@@ -115,6 +115,6 @@ impl Health {
             return None;
         }
         self.probe_failures.store(0, Relaxed);
-        self.mark_down(ACTIVE_DOWN, now, "probe")
+        self.mark_down(ACTIVE_DOWN, "probe")
     }
 }

@@ -39,7 +39,6 @@ pub struct Health {
     probe_successes: AtomicU32,
     /// When it last became healthy; 0 if it was never unhealthy.
     healthy_since: AtomicU64,
-    last_transition: AtomicU64,
     /// Counts successful probes; a change ends the connect back-off of every worker.
     revived: AtomicU32,
 }
@@ -92,11 +91,6 @@ impl Health {
         (old & DRAINING != 0) != draining
     }
 
-    /// Time of the last transition; `None` before the first.
-    pub fn last_transition(&self) -> Option<Nanos> {
-        Some(self.last_transition.load(Relaxed)).filter(|&at| at != 0).map(Nanos::new)
-    }
-
     /// When it last became healthy; `None` if it was never unhealthy.
     pub(crate) fn healthy_since(&self) -> Option<Nanos> {
         Some(self.healthy_since.load(Relaxed)).filter(|&at| at != 0).map(Nanos::new)
@@ -123,12 +117,9 @@ impl Health {
     }
 
     /// Sets `bit`. Returns the transition if this call made the backend unhealthy.
-    fn mark_down(&self, bit: u32, now: Nanos, reason: &'static str) -> Option<Transition> {
+    fn mark_down(&self, bit: u32, reason: &'static str) -> Option<Transition> {
         let old = self.flags.fetch_or(bit, Relaxed);
-        (old & DOWN == 0).then(|| {
-            self.last_transition.store(now.get(), Relaxed);
-            Transition { healthy: false, reason }
-        })
+        (old & DOWN == 0).then_some(Transition { healthy: false, reason })
     }
 
     /// Clears `bit`. Returns the transition if this call made the backend healthy.
@@ -136,7 +127,6 @@ impl Health {
         let old = self.flags.fetch_and(!bit, Relaxed);
         (old & DOWN == bit).then(|| {
             self.healthy_since.store(now.get().max(1), Relaxed);
-            self.last_transition.store(now.get(), Relaxed);
             Transition { healthy: true, reason }
         })
     }

@@ -54,7 +54,7 @@ impl Health {
         self.passive_failures.store(0, Relaxed);
         self.trial_successes.store(0, Relaxed);
         self.passive_until.store((now + options.cooldown).get(), Relaxed);
-        self.mark_down(PASSIVE_DOWN, now, reason)
+        self.mark_down(PASSIVE_DOWN, reason)
     }
 
     /// Undoes [`Health::eject`], because concurrent ejections of several workers exceed the limit.

@@ -56,23 +56,6 @@ pub enum ErrorKind {
     Policy,
 }
 
-impl ErrorKind {
-    /// Name in the log.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Timeout => "timeout",
-            Self::Tls => "tls",
-            Self::Transport => "transport",
-            Self::Pool => "pool",
-            Self::Protocol => "protocol",
-            Self::Bridge => "bridge",
-            Self::Client => "client",
-            Self::Overload => "overload",
-            Self::Policy => "policy",
-        }
-    }
-}
-
 /// Level of a reason's own log line; the access line is always written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {

@@ -1,14 +1,8 @@
 //! Reasons why exchanges are reset (docs/reference/behaviour.md#aborts).
 
-use super::{ErrorKind, Fault};
-
 /// Why an exchange was reset, before or after its response head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reset {
-    /// The client reset, stopped or lost the exchange.
-    ClientAbort,
-    /// The request body differs from its `content-length`, or the request broke its protocol.
-    ContentLengthMismatch,
     /// The backend reset or lost the stream after response headers.
     UpstreamReset,
     /// The backend's body differs from its `content-length`, or is malformed.
@@ -44,33 +38,9 @@ pub enum Reset {
 }
 
 impl Reset {
-    /// Every variant.
-    pub const ALL: &'static [Self] = &[
-        Self::ClientAbort,
-        Self::ContentLengthMismatch,
-        Self::UpstreamReset,
-        Self::UpstreamProtocol,
-        Self::FirstByteTimeout,
-        Self::BodyIdleTimeout,
-        Self::TunnelIdleTimeout,
-        Self::Lifetime,
-        Self::ResponseBodyTooLarge,
-        Self::RequestBodyTooLarge,
-        Self::RequestBodyIdle,
-        Self::RequestBodySlow,
-        Self::ClientStall,
-        Self::ClientSlow,
-        Self::ResponseTrailersTooLarge,
-        Self::RequestTrailersTooLarge,
-        Self::RequestBufferCap,
-        Self::Internal,
-    ];
-
     /// `reason=` in the access line.
     pub const fn label(self) -> &'static str {
         match self {
-            Self::ClientAbort => "client_abort",
-            Self::ContentLengthMismatch => "content_length_mismatch",
             Self::UpstreamReset => "upstream_reset",
             Self::UpstreamProtocol => "upstream_protocol",
             Self::FirstByteTimeout => "first_byte_timeout",
@@ -87,50 +57,6 @@ impl Reset {
             Self::RequestTrailersTooLarge => "request_trailers_too_large",
             Self::RequestBufferCap => "request_buffer_cap",
             Self::Internal => "internal",
-        }
-    }
-
-    /// Who caused it.
-    pub const fn fault(self) -> Fault {
-        match self {
-            Self::ClientAbort
-            | Self::ContentLengthMismatch
-            | Self::RequestBodyTooLarge
-            | Self::RequestBodyIdle
-            | Self::RequestBodySlow
-            | Self::ClientStall
-            | Self::ClientSlow
-            | Self::RequestTrailersTooLarge => Fault::Client,
-            Self::UpstreamReset
-            | Self::UpstreamProtocol
-            | Self::FirstByteTimeout
-            | Self::BodyIdleTimeout
-            | Self::ResponseBodyTooLarge
-            | Self::ResponseTrailersTooLarge => Fault::Backend,
-            Self::TunnelIdleTimeout | Self::Lifetime => Fault::Operator,
-            Self::RequestBufferCap | Self::Internal => Fault::Proxy,
-        }
-    }
-
-    /// `error=` in the access line.
-    pub const fn error(self) -> ErrorKind {
-        match self {
-            Self::ClientAbort
-            | Self::ContentLengthMismatch
-            | Self::RequestBodyTooLarge
-            | Self::RequestTrailersTooLarge => ErrorKind::Client,
-            Self::UpstreamReset => ErrorKind::Transport,
-            Self::UpstreamProtocol | Self::ResponseBodyTooLarge | Self::ResponseTrailersTooLarge => ErrorKind::Protocol,
-            Self::FirstByteTimeout
-            | Self::BodyIdleTimeout
-            | Self::TunnelIdleTimeout
-            | Self::Lifetime
-            | Self::RequestBodyIdle
-            | Self::RequestBodySlow
-            | Self::ClientStall
-            | Self::ClientSlow => ErrorKind::Timeout,
-            Self::RequestBufferCap => ErrorKind::Overload,
-            Self::Internal => ErrorKind::Bridge,
         }
     }
 }

@@ -40,7 +40,8 @@ macro_rules! reasons {
 
         impl Reason {
             /// Every reason, in the order of the table.
-            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+            #[cfg(test)]
+            pub(super) const ALL: &'static [Self] = &[$(Self::$name,)+];
 
             /// The properties of this reason.
             pub const fn row(self) -> Row {
@@ -157,11 +158,6 @@ reasons! {
 }
 
 impl Reason {
-    /// HTTP status code, with the default `timeout_status`.
-    pub const fn status(self) -> u16 {
-        self.row().status
-    }
-
     /// HTTP status code where `resilience.protocol.timeout_status` is `timeout_status`: it replaces that of the two
     /// upstream timeouts (docs/reference/behaviour.md#timeouts).
     pub const fn status_with(self, timeout_status: u16) -> u16 {
@@ -174,29 +170,5 @@ impl Reason {
     /// Exact body text, without the newline.
     pub const fn text(self) -> &'static str {
         self.row().text
-    }
-
-    /// `reason` label in metrics and `reason=` in the access line.
-    pub const fn label(self) -> &'static str {
-        self.row().label
-    }
-
-    /// Returns whether it is a refusal because of a limit. Its `details` are then the label.
-    pub const fn is_shed(self) -> bool {
-        matches!(self.row().error, ErrorKind::Overload)
-    }
-
-    /// `grpc-status` of the same answer to a gRPC client (docs/reference/behaviour.md#websocket-connect-and-grpc).
-    pub const fn grpc_status(self) -> u8 {
-        if matches!(self.row().error, ErrorKind::Timeout) && !matches!(self, Self::UpstreamConnectTimeout) {
-            return 4;
-        }
-        match self.row().status {
-            400 | 500 => 13,
-            403 => 7,
-            404 | 405 => 12,
-            413 | 431 => 8,
-            _ => 14,
-        }
     }
 }

@@ -19,12 +19,7 @@ const MAX_BACKWARDS_MS: u32 = 60_000;
 pub struct PeakEwma(AtomicU64);
 
 impl PeakEwma {
-    /// The average; `None` before the first sample.
-    pub fn value(&self) -> Option<Duration> {
-        self.micros().map(|micros| Duration::from_micros(u64::from(micros)))
-    }
-
-    /// The average in microseconds, at least 1.
+    /// The average in microseconds, at least 1; `None` before the first sample.
     pub(crate) fn micros(&self) -> Option<u32> {
         Some((self.0.load(Relaxed) >> 32) as u32).filter(|&micros| micros != 0)
     }
@@ -60,12 +55,12 @@ mod tests {
     #[test]
     fn slower_counts_at_once_and_faster_decays_with_ten_seconds() {
         let ewma = PeakEwma::default();
-        assert_eq!(ewma.value(), None);
+        assert_eq!(ewma.micros(), None);
         ewma.observe(Duration::from_millis(10), Nanos::from_millis(0));
         ewma.observe(Duration::from_millis(50), Nanos::from_millis(1));
-        assert_eq!(ewma.value(), Some(Duration::from_millis(50)));
+        assert_eq!(ewma.micros(), Some(50_000));
         ewma.observe(Duration::from_millis(10), Nanos::from_millis(10_001));
-        let after = ewma.value().unwrap().as_micros();
+        let after = ewma.micros().unwrap();
         assert!((24_700..24_730).contains(&after), "{after}"); // 10 + 40 / e
     }
 
@@ -76,7 +71,7 @@ mod tests {
         for ms in 1..=10_000 {
             ewma.observe(Duration::from_millis(10), Nanos::from_millis(ms));
         }
-        let after = ewma.value().unwrap().as_micros();
+        let after = ewma.micros().unwrap();
         assert!((24_000..25_500).contains(&after), "{after}");
     }
 
@@ -87,7 +82,7 @@ mod tests {
             let ewma = PeakEwma::default();
             ewma.observe(Duration::from_secs(5), Nanos::from_millis(0));
             ewma.observe(Duration::from_millis(10), Nanos::from_millis(days * DAY_MS));
-            assert_eq!(ewma.value(), Some(Duration::from_millis(10)), "after {days} days");
+            assert_eq!(ewma.micros(), Some(10_000), "after {days} days");
         }
     }
 
@@ -96,6 +91,6 @@ mod tests {
         let ewma = PeakEwma::default();
         ewma.observe(Duration::from_millis(50), Nanos::from_millis(10_000));
         ewma.observe(Duration::from_millis(10), Nanos::from_millis(1_000));
-        assert_eq!(ewma.value(), Some(Duration::from_millis(50)));
+        assert_eq!(ewma.micros(), Some(50_000));
     }
 }

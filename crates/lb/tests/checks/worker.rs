@@ -73,7 +73,7 @@ impl Worker {
             upstream: Upstream::new(Arc::clone(&shared.pool), options).on_worker(worker).with_budgets(route, global),
             rng: Rng::seeded(worker as u64),
             scratch: Vec::new(),
-            now: Nanos::from_millis(1000),
+            now: Nanos::ZERO + Duration::from_secs(1),
         }
     }
 

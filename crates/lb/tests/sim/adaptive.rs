@@ -86,7 +86,7 @@ impl Simulation {
         let options = PoolOptions { inflight_limit: 10_000, ..Default::default() };
         let pool = Arc::new(Pool::build(vec![spec], options, None).with_limits(&limits));
         Self {
-            now: Nanos::from_millis(1000),
+            now: Nanos::ZERO + Duration::from_secs(1),
             rng: Rng::seeded(7),
             events: BinaryHeap::new(),
             count: 0,
@@ -136,7 +136,7 @@ impl Simulation {
         while self.now < end {
             let next = self.events.peek().map_or(end, |Reverse((at, ..))| *at).min(end);
             while sample_at <= next {
-                let limit = self.global.adaptive_limit().unwrap();
+                let limit = self.global.limit().0;
                 (sum, samples, least) = (sum + f64::from(limit), samples + 1, least.min(limit));
                 sample_at = sample_at + Duration::from_millis(50);
             }

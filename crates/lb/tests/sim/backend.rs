@@ -62,7 +62,7 @@ impl Behaviour {
     /// What becomes of an attempt that starts now.
     pub(crate) fn fate(self, rng: &mut Rng) -> Fate {
         let quick = 1 + rng.below(20);
-        let body = if rng.percent(5) { rng.below(5000) } else { rng.below(50) };
+        let body = if rng.below(100) < 5 { rng.below(5000) } else { rng.below(50) };
         let head = |after, status, broken| Fate::Head { after, status, body, broken };
         match self {
             Self::Fast => head(quick, 200, false),
@@ -70,7 +70,7 @@ impl Behaviour {
             Self::Refusing => Fate::Fail { after: 1, kind: FailureKind::ConnectRefused, sent: false },
             Self::Mute => Fate::Silence,
             Self::BlackHole => Fate::Fail { after: 500, kind: FailureKind::ConnectTimeout, sent: false },
-            Self::Resetting | Self::Rejecting | Self::Breaking if rng.percent(50) => head(quick, 200, false),
+            Self::Resetting | Self::Rejecting | Self::Breaking if rng.below(100) < 50 => head(quick, 200, false),
             Self::Resetting => Fate::Fail { after: quick, kind: FailureKind::Reset(ErrorCode::Internal), sent: true },
             Self::Rejecting => Fate::Fail { after: quick, kind: FailureKind::Reset(ErrorCode::Rejected), sent: true },
             Self::Breaking => {
@@ -78,7 +78,7 @@ impl Behaviour {
             }
             Self::Erroring => head(quick, 503, false),
             Self::Truncating => head(quick, 200, true),
-            Self::Closing if rng.percent(30) => head(quick, 200, false),
+            Self::Closing if rng.below(100) < 30 => head(quick, 200, false),
             Self::Closing => Fate::Fail { after: 1, kind: FailureKind::Unprocessed, sent: false },
         }
     }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use spooky_lb::admit::{Admission, Permit, Ticket, WaitPeriod, Wake};
 use spooky_lb::attempt::{Attempts, Cx, FailureKind, Request, Sent, SlotId, Step};
 use spooky_lb::balance::key;
-use spooky_lb::outcome::Reason;
+use spooky_lb::outcome::{ErrorKind, Reason};
 use spooky_lb::time::Nanos;
 
 use crate::backend::Fate;
@@ -41,6 +41,8 @@ pub(crate) struct Exchange {
     pub(crate) has_body: bool,
     pub(crate) permit: Option<Permit>,
     pub(crate) attempt: Attempts,
+    /// Attempts that were started.
+    pub(crate) started: u32,
     pub(crate) slots: [Option<Run>; 2],
     pub(crate) ticket: Option<Ticket>,
     pub(crate) since: Nanos,
@@ -86,6 +88,7 @@ impl Simulation {
             has_body,
             permit: None,
             attempt,
+            started: 0,
             slots: [None, None],
             ticket: None,
             since: now,
@@ -109,7 +112,7 @@ impl Simulation {
             }
             Admission::Refused(reason) => return self.shadow.on_answer(reason),
         }
-        if self.rng.percent(self.plan.abort_percent) {
+        if self.rng.below(100) < self.plan.abort_percent {
             let after = self.rng.below(200);
             self.schedule(after, Event::Abort { exchange: id });
         }
@@ -134,6 +137,7 @@ impl Simulation {
         loop {
             match step {
                 Step::Start { slot, backend } | Step::Hedge { slot, backend } => {
+                    self.exchanges.get_mut(&id).unwrap().started += 1;
                     self.check_start(id, backend, matches!(step, Step::Hedge { .. }));
                     self.settle_wait(id);
                     self.launch(id, slot, backend);
@@ -253,7 +257,7 @@ impl Simulation {
 
     pub(crate) fn on_failure(&mut self, id: u64, serial: u32) {
         let Some(slot) = self.slot_of(id, serial) else { return };
-        let gone = self.rng.percent(30);
+        let gone = self.rng.below(100) < 30;
         let exchange = self.exchanges.get_mut(&id).unwrap();
         let run = exchange.slots[slot.index()].as_ref().unwrap();
         let Fate::Fail { kind, sent: left, .. } = run.fate else { panic!() };
@@ -388,7 +392,7 @@ impl Simulation {
 
     fn check_refusal(&self, id: u64, reason: Reason) {
         let exchange = &self.exchanges[&id];
-        assert!(reason.is_shed(), "{reason:?}");
+        assert_eq!(reason.row().error, ErrorKind::Overload, "{reason:?}");
         let waited = self.now() - exchange.since;
         // A clock that jumps may make it longer, a quiet one must not.
         if self.shadow.totals.jumps == 0 {

@@ -92,7 +92,7 @@ impl Totals {
             Reason::UpstreamConnectTimeout,
         ];
         for reason in reasons {
-            assert!(self.reasons.contains_key(reason.label()), "{reason:?} never happened: {:?}", self.reasons);
+            assert!(self.reasons.contains_key(reason.row().label), "{reason:?} never happened: {:?}", self.reasons);
         }
     }
 }
@@ -136,7 +136,7 @@ impl Shadow {
 
     pub(crate) fn on_answer(&mut self, reason: Reason) {
         self.totals.answered += 1;
-        *self.totals.reasons.entry(reason.label()).or_default() += 1;
+        *self.totals.reasons.entry(reason.row().label).or_default() += 1;
     }
 
     /// Whether an attempt on this backend is a probe of its circuit, and a trial of its health.
@@ -201,9 +201,9 @@ impl Simulation {
             let most = pool.options().breaker.unwrap().half_open_max_probes;
             assert!(before.probes < most, "too many probes: {context}");
         }
-        let progress = exchange.attempt.progress();
-        assert!(progress.attempts <= 1 + self.plan.max_retries, "too many attempts: {context}");
-        if progress.attempts > 1 && !hedge {
+        let started = exchange.started;
+        assert!(started <= 1 + self.plan.max_retries, "too many attempts: {context}");
+        if started > 1 && !hedge {
             let failed = exchange.failed.clone().expect("a retry follows a failure");
             assert_ne!(failed.sent, Sent::Gone, "a body that is gone: {context}");
             assert!(may_follow(failed.kind, exchange.method), "{:?} {} {context}", failed.kind, exchange.method);
@@ -216,7 +216,7 @@ impl Simulation {
             assert!(!exchange.has_body && exchange.method == "GET", "unsafe hedge: {context}");
             assert_eq!(exchange.slots.iter().flatten().count(), 1, "{context}");
         }
-        self.book_attempt(id, progress.attempts > 1, hedge);
+        self.book_attempt(id, started > 1, hedge);
     }
 
     /// The retry budget, over exactly one window.
@@ -281,8 +281,8 @@ impl Simulation {
         if self.global.in_flight() >= limit {
             return;
         }
-        for (upstream, limits) in self.scopes.iter().enumerate() {
-            let share = client_limit(limits.limit(), SHARE_PERCENT);
+        for (upstream, (limits, &limit)) in self.scopes.iter().zip(&self.scope_limits).enumerate() {
+            let share = client_limit(limit, SHARE_PERCENT);
             let has_room = |exchange: &crate::drive::Exchange| {
                 let same = |other: &&crate::drive::Exchange| {
                     other.upstream == upstream && other.client() == exchange.client() && other.permit.is_some()
@@ -294,7 +294,7 @@ impl Simulation {
                 exchange.upstream == upstream && is_waiting && has_room(exchange)
             };
             let waiting = self.exchanges.values().find(waits);
-            let full = limits.in_flight() >= limits.limit();
+            let full = limits.in_flight() >= limit;
             assert!(waiting.is_none() || full, "{:?} is forgotten, seed {}", waiting.map(|w| w.id), self.shadow.seed);
         }
     }

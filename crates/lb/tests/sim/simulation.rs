@@ -59,24 +59,24 @@ impl Plan {
         };
         Self {
             faults: true,
-            clock_jumps_back: rng.percent(25),
+            clock_jumps_back: rng.below(100) < 25,
             abort_percent: 5,
             budget: BudgetOptions { ratio_percent: rng.below(40) as u32, ..Default::default() },
             max_retries: rng.below(4) as u32,
             breaker: BreakerOptions {
                 open: Duration::from_millis(500 + rng.below(3000)),
                 half_open_max_probes: 1 + rng.below(3) as u32,
-                max_open_percent: if rng.percent(40) { 100 } else { 50 },
+                max_open_percent: if rng.below(100) < 40 { 100 } else { 50 },
                 ..Default::default()
             },
-            max_ejected_percent: if rng.percent(40) { 100 } else { 50 },
+            max_ejected_percent: if rng.below(100) < 40 { 100 } else { 50 },
             global: GlobalLimitOptions {
                 inflight_limit: limit,
                 queue_cap: 20 + rng.below(40) as u32,
-                adaptive: rng.percent(50).then_some(adaptive),
-                brownout: rng.percent(30).then(BrownoutOptions::default),
+                adaptive: (rng.below(100) < 50).then_some(adaptive),
+                brownout: (rng.below(100) < 30).then(BrownoutOptions::default),
             },
-            panic_threshold_percent: if rng.percent(20) { 50 } else { 0 },
+            panic_threshold_percent: if rng.below(100) < 20 { 50 } else { 0 },
         }
     }
 
@@ -142,6 +142,8 @@ pub(crate) struct Simulation {
     pub(crate) count: u64,
     pub(crate) global: Arc<GlobalLimits>,
     pub(crate) scopes: Vec<Arc<RouteLimits>>,
+    /// The limit in effect of each of them.
+    pub(crate) scope_limits: Vec<u32>,
     pub(crate) budgets: Vec<Arc<Budget>>,
     pub(crate) process_budget: Arc<Budget>,
     pub(crate) snapshots: Vec<SnapshotState>,
@@ -161,8 +163,8 @@ impl Simulation {
     pub(crate) fn new(seed: u64, plan: Plan) -> Self {
         let mut rng = Rng::seeded(seed);
         let global = GlobalLimits::new(WORKERS, &plan.global);
-        let scopes =
-            (0..UPSTREAMS).map(|_| RouteLimits::new(Arc::clone(&global), WORKERS, &scope_options(&mut rng))).collect();
+        let options: Vec<_> = (0..UPSTREAMS).map(|_| scope_options(&mut rng)).collect();
+        let scopes = options.iter().map(|options| RouteLimits::new(Arc::clone(&global), WORKERS, options)).collect();
         let woken: Vec<Arc<Woken>> = (0..WORKERS).map(|_| Arc::default()).collect();
         for (worker, woken) in woken.iter().enumerate() {
             global.set_waker(worker, Waker::from(Arc::clone(woken)));
@@ -174,12 +176,13 @@ impl Simulation {
             clients: queues.iter().map(|queue| (0..CLIENTS).map(|_| queue.new_client()).collect()).collect(),
             queues,
             queue_armed: [Nanos::NEVER; WORKERS],
-            time: Nanos::from_millis(1_000),
+            time: Nanos::ZERO + Duration::from_secs(1),
             behind: Duration::ZERO,
             events: BinaryHeap::new(),
             count: 0,
             global,
             scopes,
+            scope_limits: options.iter().map(|options| options.inflight_limit).collect(),
             snapshots: Vec::new(),
             woken,
             behaviours: BTreeMap::new(),
@@ -255,7 +258,7 @@ impl Simulation {
             Event::Probe { upstream, backend, generation } => self.on_probe(upstream, backend, generation),
             Event::Weather => {
                 for behaviour in self.behaviours.values_mut() {
-                    if self.rng.percent(40) {
+                    if self.rng.below(100) < 40 {
                         *behaviour = Behaviour::draw(&mut self.rng);
                     }
                 }
@@ -277,7 +280,7 @@ impl Simulation {
         }
         self.arrivals_left -= 1;
         self.arrive();
-        if self.burst_left == 0 && self.rng.percent(2) {
+        if self.burst_left == 0 && self.rng.below(100) < 2 {
             self.burst_left = 100;
         }
         let pause = if self.burst_left > 0 {
@@ -297,7 +300,7 @@ impl Simulation {
             self.time = self.time + Duration::from_millis(self.rng.below(20_000));
         }
         let next = 2000 + self.rng.below(10_000);
-        let back = back && self.rng.percent(50);
+        let back = back && self.rng.below(100) < 50;
         self.schedule(next, Event::Jump { back });
     }
 
@@ -335,7 +338,7 @@ impl Simulation {
                 slow_start: Duration::from_millis(self.rng.below(2000)),
                 panic_threshold_percent: self.plan.panic_threshold_percent,
                 max_ejected_percent: self.plan.max_ejected_percent,
-                breaker: self.rng.percent(80).then_some(self.plan.breaker),
+                breaker: (self.rng.below(100) < 80).then_some(self.plan.breaker),
             };
             let now = self.now();
             let watch = |spec: &Spec| spec.probed.then(|| Prober::new(ActiveOptions::default(), now, &mut self.rng));
@@ -364,15 +367,17 @@ impl Simulation {
             }
         }
         if generation > 0 {
-            for limits in &self.scopes {
-                limits.configure(&scope_options(&mut self.rng));
+            for (limits, limit) in self.scopes.iter().zip(&mut self.scope_limits) {
+                let options = scope_options(&mut self.rng);
+                limits.configure(&options);
+                *limit = options.inflight_limit;
             }
         }
         self.snapshots.push(SnapshotState { pools, upstreams, probers });
     }
 
     fn specs(&mut self, upstream: usize) -> Vec<Spec> {
-        let probed = self.rng.percent(50);
+        let probed = self.rng.below(100) < 50;
         let count = 1 + self.rng.below(5);
         let spec = |n| Spec {
             id: format!("b{n}"),
@@ -412,8 +417,6 @@ impl Simulation {
         }
         assert!(self.clients.iter().flatten().all(|client| client.held() == 0), "shares of clients are left over");
         self.assert_nobody_is_stuck();
-        let waiting: usize = self.queues.iter().map(Queue::len).sum();
-        assert_eq!(waiting, 0);
         self.shadow.totals
     }
 
@@ -452,8 +455,9 @@ impl Simulation {
                 assert_eq!(member.state.breaker.state(self.now()), spooky_lb::attempt::breaker::Circuit::Closed);
             }
         }
-        let max = self.plan.global.adaptive.map(|options| options.max_limit);
-        assert_eq!(self.global.adaptive_limit(), max);
+        let GlobalLimitOptions { inflight_limit, adaptive, .. } = &self.plan.global;
+        let limit = adaptive.map_or(*inflight_limit, |options| options.max_limit.min(*inflight_limit));
+        assert_eq!(self.global.limit().0, limit);
         assert_eq!(self.process_budget.further(self.now()), 0);
     }
 
@@ -472,7 +476,7 @@ fn scope_options(rng: &mut Rng) -> RouteLimitOptions {
         inflight_limit: limit,
         client_limit: client_limit(limit, SHARE_PERCENT),
         queue_cap: 10 + rng.below(30) as u32,
-        max_wait: Duration::from_millis(if rng.percent(10) { 0 } else { 20 + rng.below(500) }),
-        core: rng.percent(30),
+        max_wait: Duration::from_millis(if rng.below(100) < 10 { 0 } else { 20 + rng.below(500) }),
+        core: rng.below(100) < 30,
     }
 }

@@ -32,11 +32,6 @@ impl<K: Ord> Deadlines<K> {
         self.heap.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// Returns the number of entries, superseded ones included.
-    pub fn entries(&self) -> usize {
-        self.heap.len()
-    }
-
     /// Removes one entry that is due. The item may have ended, or be armed for another time: see [`disarm`].
     pub fn pop_due(&mut self, now: Instant) -> Option<(Instant, K)> {
         if self.next()? > now {

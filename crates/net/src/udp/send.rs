@@ -145,7 +145,8 @@ impl SendBatch {
     }
 
     /// Queues a copy of `content`. Returns false if the batch is full.
-    pub fn push(&mut self, to: &Transmit, content: &[u8]) -> bool {
+    #[cfg(test)]
+    pub(super) fn push(&mut self, to: &Transmit, content: &[u8]) -> bool {
         let Some(buffer) = self.buffer() else { return false };
         buffer.extend_from_slice(content);
         self.commit(to);

@@ -94,7 +94,6 @@ fn requests_that_never_have_an_exchange_are_counted_and_answered() {
         },
         end: true,
         peer: ([127, 0, 0, 1], 9).into(),
-        local_ip: None,
     });
     assert_eq!(harness.answer(misdirected), (421, "misdirected request"));
     assert!(harness.io.requests.is_empty());

@@ -101,7 +101,7 @@ impl Harness {
         }
         let head = RequestHead { fields, method: Method::from_bytes(method), content_length };
         let peer = SocketAddr::from(([127, 0, 0, 1], 9));
-        self.receive(EventKind::Request { protocol: Protocol::Http3, head, end, peer, local_ip: None })
+        self.receive(EventKind::Request { protocol: Protocol::Http3, head, end, peer })
     }
 
     /// Sends a request without body.

@@ -69,10 +69,10 @@ impl Walk {
     }
 
     fn request(&mut self) {
-        self.harness.io.is_connected = self.rng.percent(70);
-        self.harness.io.window = if self.rng.percent(50) { 1 << 20 } else { 300 };
-        self.harness.io.takes_trailers = self.rng.percent(90);
-        self.harness.io.unsent = self.rng.percent(3).then_some(Unsent::QueueFull);
+        self.harness.io.is_connected = self.rng.below(100) < 70;
+        self.harness.io.window = if self.rng.below(100) < 50 { 1 << 20 } else { 300 };
+        self.harness.io.takes_trailers = self.rng.below(100) < 90;
+        self.harness.io.unsent = (self.rng.below(100) < 3).then_some(Unsent::QueueFull);
         let refused = |error| Box::new(RejectedRequest { error, fields: Fields::new() });
         let (protocol, fields) = (Protocol::Http3, Box::new(Fields::new()));
         let client = match self.rng.below(16) {
@@ -90,7 +90,7 @@ impl Walk {
             11 => self.harness.send(b"HEAD", b"/", &[], true),
             _ => self.harness.send(b"GET", b"/", &[], true),
         };
-        self.harness.io.clients[client].is_slow = self.rng.percent(30);
+        self.harness.io.clients[client].is_slow = self.rng.below(100) < 30;
     }
 
     fn client_event(&mut self) {
@@ -132,13 +132,13 @@ impl Walk {
             2 => {
                 let mut fields = Fields::new();
                 fields.push(Name::Other(b"x-checksum"), b"1");
-                let is_end_there = self.rng.percent(50);
+                let is_end_there = self.rng.below(100) < 50;
                 self.harness.io.clients[client].is_uploaded = true;
                 self.harness.io.clients[client].body.push_back(BodyRead::Trailers(Box::new(fields)));
                 self.harness.io.clients[client].body.extend(is_end_there.then_some(BodyRead::End));
                 self.harness.client_event(client, EventKind::Readable);
             }
-            3 if self.rng.percent(20) => {
+            3 if self.rng.below(100) < 20 => {
                 self.harness.io.clients[client].is_uploaded = true;
                 self.harness.upload(client, BodyRead::Aborted(Abort::Malformed("too short")));
             }
@@ -154,7 +154,7 @@ impl Walk {
         let open: Vec<_> = (0..requests.len()).filter(|request| requests[*request].is_open()).collect();
         let Some(request) = self.one_of(&open) else { return };
         let found = &self.harness.io.requests[request];
-        let end = self.rng.percent(40);
+        let end = self.rng.below(100) < 40;
         match self.rng.below(10) {
             0 | 1 => self.fail(request),
             _ if found.is_waiting => self.harness.connect(request),
@@ -164,7 +164,7 @@ impl Walk {
             _ if !found.has_head => {
                 let statuses = [200, 200, 200, 204, 404, 503];
                 let status = statuses[self.rng.below(6) as usize];
-                let is_declared = self.rng.percent(10);
+                let is_declared = self.rng.below(100) < 10;
                 let length: &[(Known, &[u8])] = &[(Known::ContentLength, b"5000")];
                 self.harness.head_with(request, response(status, if is_declared { length } else { &[] }), end);
             }
@@ -191,7 +191,7 @@ impl Walk {
             FailureKind::ConnectionLost(std::io::ErrorKind::UnexpectedEof),
         ];
         let kind = kinds[self.rng.below(kinds.len() as u64) as usize];
-        let processed = if self.rng.percent(50) { Processed::No } else { Processed::Unknown };
+        let processed = if self.rng.below(100) < 50 { Processed::No } else { Processed::Unknown };
         self.harness.fail(request, kind, processed);
     }
 
@@ -217,8 +217,8 @@ impl Walk {
                 let time = Duration::from_millis(self.rng.below(400));
                 self.harness.pass(time);
             }
-            18 if self.rng.percent(10) => {
-                let config = if self.rng.percent(50) { &CONFIG } else { &OTHER };
+            18 if self.rng.below(100) < 10 => {
+                let config = if self.rng.below(100) < 50 { &CONFIG } else { &OTHER };
                 self.harness.reload(config);
             }
             _ => self.stale_event(),

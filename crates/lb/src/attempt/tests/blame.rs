@@ -9,7 +9,6 @@ fn resets_that_a_client_can_provoke_mark_nobody_and_are_not_repeated() {
         let (mut attempt, slot, _) = bench.begin("GET", false);
         let step = attempt.on_failure(&mut bench.cx(), slot, FailureKind::Reset(ErrorCode::Rejected), Sent::Replayable);
         assert_eq!(step, Step::Answer(Reason::UpstreamRejected));
-        assert_eq!(attempt.progress().attempts, 1);
         let (mut attempt, slot, _) = bench.begin("GET", false);
         attempt.on_head(&mut bench.cx(), slot, 200);
         attempt.on_broken(&mut bench.cx(), FailureKind::Reset(ErrorCode::Rejected));
@@ -24,8 +23,8 @@ fn resets_that_a_client_can_provoke_mark_nobody_and_are_not_repeated() {
         }
     }
     assert_eq!(bench.transitions(), []);
-    let latencies = bench.upstream.pool().members().iter().filter_map(|member| member.state.latency.value());
-    assert!(latencies.into_iter().all(|latency| latency < Duration::from_secs(1)), "nor make it look slow");
+    let latencies = bench.upstream.pool().members().iter().filter_map(|member| member.state.latency.micros());
+    assert!(latencies.into_iter().all(|latency| latency < 1_000_000), "nor make it look slow");
 }
 
 /// Sends a request whose first attempt is reset with `INTERNAL_ERROR`. If it is sent again, the next backend resets it too
@@ -63,8 +62,8 @@ fn a_request_that_every_backend_resets_marks_none() {
     }
     assert_eq!(bench.transitions(), []);
     assert_eq!(bench.in_flight(), 0);
-    let latencies = bench.upstream.pool().members().iter().filter_map(|member| member.state.latency.value());
-    assert!(latencies.into_iter().all(|latency| latency < Duration::from_secs(1)), "nor make it look slow");
+    let latencies = bench.upstream.pool().members().iter().filter_map(|member| member.state.latency.micros());
+    assert!(latencies.into_iter().all(|latency| latency < 1_000_000), "nor make it look slow");
 }
 
 #[test]
@@ -133,8 +132,8 @@ fn an_answer_to_others_shortly_before_or_at_any_time_after_the_request_was_sent_
             bench.wait(2000);
         }
         assert_eq!(bench.transitions(), [], "answers after {answers} ms");
-        let latency = bench.upstream.pool().members()[0].state.latency.value().unwrap();
-        assert!(latency < Duration::from_secs(1), "{latency:?}: blamed as slow; answers after {answers} ms");
+        let latency = bench.upstream.pool().members()[0].state.latency.micros().unwrap();
+        assert!(latency < 1_000_000, "{latency:?}: blamed as slow; answers after {answers} ms");
     }
 }
 
@@ -300,7 +299,7 @@ fn the_deadline_of_a_client_lowers_no_limit_and_that_of_the_operator_does() {
         }
         bench.wait(3000);
         let permit = admit(&bench);
-        assert_eq!(global.adaptive_limit() < Some(4096), !by_client);
+        assert_eq!(global.limit().0 < 4096, !by_client);
         drop((permits, permit));
     }
 }

@@ -28,11 +28,7 @@ fn a_hedge_starts_late_and_the_first_head_wins() {
         let (winner, loser) = if winner_is_hedge { (slot, first) } else { (first, slot) };
         assert_eq!(attempt.on_head(&mut bench.cx(), winner, 200), Step::Cancel { slot: loser });
         assert_eq!(attempt.next(&mut bench.cx()), Step::Done);
-        let lost = HedgeResult::Lost { primary_late: Duration::from_millis(30) };
-        let progress = attempt.progress();
-        assert_eq!(progress.hedge, Some(if winner_is_hedge { HedgeResult::Won } else { lost }));
-        assert_eq!((progress.attempts, progress.retries, progress.hedged), (2, 0, true));
-        let latency = |index: usize| bench.upstream.pool().members()[index].state.latency.value();
+        let latency = |index: usize| bench.upstream.pool().members()[index].state.latency.micros();
         let blamed = if winner_is_hedge { backend } else { primary };
         assert!(latency(blamed).is_some());
         assert_eq!((0..3).filter(|&index| latency(index).is_some()).count(), 1, "the loser counts for nothing");
@@ -51,7 +47,6 @@ fn an_error_waits_for_the_other_and_both_may_be_followed_by_a_retry() {
     assert_eq!(step, Step::Wait);
     let step = attempt.on_failure(&mut bench.cx(), slot, INTERNAL, Sent::Replayable);
     assert!(matches!(step, Step::Start { .. }), "{step:?}");
-    assert_eq!(attempt.progress().attempts, 3);
 }
 
 #[test]
@@ -61,7 +56,6 @@ fn hedges_need_a_safe_method_no_body_and_another_backend() {
         let (mut attempt, ..) = bench.begin(method, body);
         bench.wait(100);
         assert_eq!(attempt.on_timer(&mut bench.cx()), Step::Wait, "{backends} {method} {body}");
-        assert!(!attempt.progress().hedged);
     }
 }
 
@@ -96,7 +90,7 @@ fn a_request_that_ends_without_a_body_is_hedged_from_its_start() {
 }
 
 #[test]
-fn retries_and_hedges_share_the_budget_and_say_when_it_is_empty() {
+fn retries_and_hedges_share_the_budget() {
     let mut bench = hedging(3);
     let none = BudgetOptions { ratio_percent: 0, min_retries: 1, ..Default::default() };
     let [route, global] = [0, 1].map(|_| Arc::new(Budget::new(1, &none)));
@@ -108,7 +102,6 @@ fn retries_and_hedges_share_the_budget_and_say_when_it_is_empty() {
     assert_eq!(attempt.on_timer(&mut bench.cx()), Step::Wait, "no hedge without budget");
     let step = attempt.on_failure(&mut bench.cx(), slot, INTERNAL, Sent::Replayable);
     assert_eq!(step, Step::Answer(Reason::UpstreamReset));
-    assert_eq!(attempt.progress().denied, Some(Denied::Budget));
     assert_eq!(route.further(bench.now), 1);
     assert_eq!(bench.in_flight(), 0);
 }
