@@ -1,5 +1,5 @@
-//! A correct HTTP/2 origin: hyper's server on a loopback port, in cleartext (prior knowledge) or TLS with ALPN `h2`, with a
-//! journal. [`crate::rogue`] contains misbehaving origins.
+//! A correct origin: hyper's server on a loopback port, for HTTP/2 or HTTP/1.1, in cleartext or TLS, with a journal.
+//! [`crate::rogue`] and [`crate::http1`] contain misbehaving origins.
 
 mod body;
 pub mod handler;
@@ -10,10 +10,10 @@ use std::net::{Ipv4Addr, SocketAddr};
 
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use tokio_rustls::TlsAcceptor;
 
 pub use self::body::{Body, BoxError, PatternBody};
 pub use self::handler::Handler;
+use self::serve::{Security, Version};
 pub use self::site::{Gate, site};
 use crate::certs::Identity;
 use crate::journal::Journal;
@@ -46,14 +46,39 @@ impl Origin {
         Self::start(handler, Gate::default(), None).await
     }
 
+    /// Starts an origin with cleartext HTTP/1.1 and the handler [`site`].
+    pub async fn http1() -> Self {
+        let gate = Gate::default();
+        Self::serve(site(gate.clone()), gate, Security::Cleartext(Version::Http1)).await
+    }
+
+    /// Starts an origin with cleartext HTTP/1.1 and this handler.
+    pub async fn http1_with(handler: Handler) -> Self {
+        Self::serve(handler, Gate::default(), Security::Cleartext(Version::Http1)).await
+    }
+
+    /// Starts an origin with TLS and the handler [`site`] that accepts these protocols by ALPN. Speaks HTTP/1.1 if none is
+    /// agreed.
+    pub async fn tls_with(identity: &Identity, alpn: &[&[u8]]) -> Self {
+        let gate = Gate::default();
+        Self::serve(site(gate.clone()), gate, Security::tls(identity, alpn)).await
+    }
+
     async fn start(handler: Handler, gate: Gate, identity: Option<&Identity>) -> Self {
+        let security = match identity {
+            Some(identity) => Security::tls(identity, &[b"h2"]),
+            None => Security::Cleartext(Version::Http2),
+        };
+        Self::serve(handler, gate, security).await
+    }
+
+    async fn serve(handler: Handler, gate: Gate, security: Security) -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bind an origin on loopback");
         let addr = listener.local_addr().expect("address of a bound socket");
         let journal = Journal::default();
-        let acceptor =
-            identity.map(|identity| TlsAcceptor::from(std::sync::Arc::new(identity.server_config(&[b"h2"]))));
-        let task = tokio::spawn(serve::run(listener, acceptor, handler, journal.clone()));
-        Self { addr, tls: identity.is_some(), journal, gate, task }
+        let tls = matches!(security, Security::Tls(_));
+        let task = tokio::spawn(serve::run(listener, security, handler, journal.clone()));
+        Self { addr, tls, journal, gate, task }
     }
 
     /// Returns the address that it listens on.

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::body::{Completion, TrackedBody};
 use super::handler::Handler;
+use crate::certs::Identity;
 use crate::journal::{Entry, Journal};
 
 /// Maximum number of concurrent streams of a connection.
@@ -25,19 +27,42 @@ const MAX_STREAMS: u32 = 1000;
 /// Receive window of a stream, large enough to not limit uploads unless a handler does not read.
 const WINDOW_BYTES: u32 = 1 << 20;
 
-pub(super) async fn run(listener: TcpListener, tls: Option<TlsAcceptor>, handler: Handler, journal: Journal) {
+/// The HTTP version of a connection.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Version {
+    Http1,
+    Http2,
+}
+
+/// How connections are accepted.
+#[derive(Clone)]
+pub(super) enum Security {
+    Cleartext(Version),
+    /// The version is agreed by ALPN.
+    Tls(TlsAcceptor),
+}
+
+impl Security {
+    pub(super) fn tls(identity: &Identity, alpn: &[&[u8]]) -> Self {
+        Self::Tls(TlsAcceptor::from(Arc::new(identity.server_config(alpn))))
+    }
+}
+
+pub(super) async fn run(listener: TcpListener, security: Security, handler: Handler, journal: Journal) {
     let mut connections = JoinSet::new();
     loop {
         let Ok((tcp, _)) = listener.accept().await else { continue };
         while connections.try_join_next().is_some() {}
         let _ = tcp.set_nodelay(true);
-        let (tls, handler, journal) = (tls.clone(), handler.clone(), journal.clone());
+        let (security, handler, journal) = (security.clone(), handler.clone(), journal.clone());
         connections.spawn(async move {
-            match tls {
-                None => connection(tcp, handler, journal).await,
-                Some(acceptor) => {
+            match security {
+                Security::Cleartext(version) => connection(tcp, version, handler, journal).await,
+                Security::Tls(acceptor) => {
                     if let Ok(stream) = acceptor.accept(tcp).await {
-                        connection(stream, handler, journal).await;
+                        let is_h2 = stream.get_ref().1.alpn_protocol() == Some(b"h2");
+                        let version = if is_h2 { Version::Http2 } else { Version::Http1 };
+                        connection(stream, version, handler, journal).await;
                     }
                 }
             }
@@ -45,20 +70,29 @@ pub(super) async fn run(listener: TcpListener, tls: Option<TlsAcceptor>, handler
     }
 }
 
-async fn connection<S>(stream: S, handler: Handler, journal: Journal)
+async fn connection<S>(stream: S, version: Version, handler: Handler, journal: Journal)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let number = journal.connect();
     let service = service_fn(|request| serve(request, handler.clone(), journal.clone(), number));
-    let _ = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(MAX_STREAMS)
-        .initial_stream_window_size(WINDOW_BYTES)
-        .initial_connection_window_size(WINDOW_BYTES * 8)
-        .enable_connect_protocol()
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    match version {
+        Version::Http1 => {
+            let mut builder = hyper::server::conn::http1::Builder::new();
+            let serving = builder.timer(TokioTimer::new()).serve_connection(TokioIo::new(stream), service);
+            drop(serving.with_upgrades().await);
+        }
+        Version::Http2 => {
+            let serving = hyper::server::conn::http2::Builder::new(TokioExecutor::new())
+                .timer(TokioTimer::new())
+                .max_concurrent_streams(MAX_STREAMS)
+                .initial_stream_window_size(WINDOW_BYTES)
+                .initial_connection_window_size(WINDOW_BYTES * 8)
+                .enable_connect_protocol()
+                .serve_connection(TokioIo::new(stream), service);
+            drop(serving.await);
+        }
+    }
     journal.update(|record| record.closed += 1);
 }
 

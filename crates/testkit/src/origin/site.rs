@@ -76,7 +76,12 @@ async fn answer(request: Request<Incoming>, gate: Gate) -> Response<Body> {
         "echo" => Response::new(boxed(EchoBody(request.into_body()))),
         "digest" => digest(request.into_body()).await,
         "early" => text(StatusCode::OK, "early"),
-        "trailers" => Response::new(with_trailers()),
+        "trailers" => {
+            let mut response = Response::new(with_trailers());
+            // On HTTP/1.1 hyper sends only trailers that are announced.
+            response.headers_mut().insert("trailer", HeaderValue::from_static("x-first, x-second"));
+            response
+        }
         "fields" => text(StatusCode::OK, fields(request.headers())),
         "stall" => Response::new(boxed(Broken::new(number, End::Silence))),
         "abort" => Response::new(boxed(Broken::new(number, End::Reset))),
