@@ -16,6 +16,7 @@ pub struct Settings {
     tls: String,
     workers: usize,
     level: &'static str,
+    protocol: &'static str,
     upstreams: String,
     performance: String,
     security: String,
@@ -36,6 +37,7 @@ impl Settings {
             tls: String::new(),
             workers: 1,
             level: "info",
+            protocol: "",
             upstreams: String::new(),
             performance: String::new(),
             security: SECURITY.to_owned(),
@@ -77,6 +79,13 @@ impl Settings {
         self
     }
 
+    /// Sets the `protocol` of the backends of upstreams that are added from now on.
+    #[must_use]
+    pub fn protocol(mut self, protocol: &'static str) -> Self {
+        self.protocol = protocol;
+        self
+    }
+
     /// Adds an upstream for a path prefix with backends `b1`, `b2`, ... at these addresses.
     #[must_use]
     pub fn upstream(self, name: &str, prefix: &str, backends: &[String]) -> Self {
@@ -88,8 +97,9 @@ impl Settings {
     pub fn upstream_with(mut self, name: &str, prefix: &str, backends: &[String], more: &str) -> Self {
         let text = &mut self.upstreams;
         let _ = writeln!(text, "  {name}:\n    route: {{ path_prefix: \"{prefix}\" }}\n    backends:");
+        let protocol = if self.protocol.is_empty() { String::new() } else { format!("protocol: {}, ", self.protocol) };
         for (number, address) in backends.iter().enumerate() {
-            let _ = writeln!(text, "      - {{ id: b{}, address: \"{address}\" }}", number + 1);
+            let _ = writeln!(text, "      - {{ id: b{}, {protocol}address: \"{address}\" }}", number + 1);
         }
         text.push_str(&indent(more, 4));
         self

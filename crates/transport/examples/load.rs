@@ -49,6 +49,7 @@ fn main() {
         port: addr.port(),
         scheme: Scheme::Http,
         protocol: Protocol::H2,
+        idle: std::sync::Arc::default(),
         connect_timeout: Duration::from_secs(5),
     });
     let in_flight = number(3, 256);

@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 
 use crate::{
     failure::{ConnectFailure, FailureKind},
-    options::Scheme,
+    options::{BackendSpec, Protocol, Scheme},
     resolve,
     socket::{PeekStream, Socket, TLS_READ_AHEAD},
 };
@@ -27,8 +27,9 @@ use crate::{
 /// Delay before the next address is tried in parallel (RFC 8305 section 5).
 const STAGGER: Duration = Duration::from_millis(250);
 
-/// The ALPN identifier of HTTP/2 over TLS (RFC 9113 section 3.2).
+/// ALPN identifiers (RFC 9113 section 3.2, RFC 7301 section 6).
 const ALPN_H2: &[u8] = b"h2";
+const ALPN_HTTP1: &[u8] = b"http/1.1";
 
 /// The record types with which a TLS peer may answer a `ClientHello`: alert and handshake (RFC 8446 section 5.1).
 const TLS_ANSWERS: std::ops::RangeInclusive<u8> = 21..=22;
@@ -49,6 +50,7 @@ pub(crate) struct ConnectTarget {
     pub(crate) host: String,
     pub(crate) port: u16,
     pub(crate) security: Security,
+    pub(crate) protocol: Protocol,
 }
 
 #[derive(Clone)]
@@ -66,20 +68,31 @@ pub(crate) enum DetectedScheme {
     Tls,
 }
 
+/// The HTTP version of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HttpVersion {
+    Http1,
+    Http2,
+}
+
 impl ConnectTarget {
-    /// Creates a target whose TLS offers only HTTP/2.
-    pub(crate) fn new(host: String, port: u16, scheme: &Scheme) -> Self {
+    pub(crate) fn new(spec: &BackendSpec) -> Self {
         let connector = |config: &ClientConfig| {
+            let offered: &[&[u8]] = match spec.protocol {
+                Protocol::H2 => &[ALPN_H2],
+                Protocol::Http1 => &[ALPN_HTTP1],
+                Protocol::Auto => &[ALPN_H2, ALPN_HTTP1],
+            };
             let mut config = config.clone();
-            config.alpn_protocols = vec![ALPN_H2.to_vec()];
+            config.alpn_protocols = offered.iter().map(|name| name.to_vec()).collect();
             TlsConnector::from(Arc::new(config))
         };
-        let security = match scheme {
+        let security = match &spec.scheme {
             Scheme::Http => Security::Cleartext,
             Scheme::Https { tls, server_name } => Security::Tls(connector(tls), server_name.clone()),
             Scheme::Detect { tls, server_name } => Security::Detect(connector(tls), server_name.clone()),
         };
-        Self { host, port, security }
+        Self { host: spec.host.clone(), port: spec.port, security, protocol: spec.protocol }
     }
 }
 
@@ -89,6 +102,8 @@ pub(crate) struct Established {
     /// To be tried first by the next attempt.
     pub(crate) addresses: Rc<[SocketAddr]>,
     pub(crate) detected: Option<DetectedScheme>,
+    /// `None` if the peer's answer to the HTTP/2 preface decides.
+    pub(crate) version: Option<HttpVersion>,
 }
 
 /// Results of earlier attempts of an origin.
@@ -96,28 +111,38 @@ pub(crate) struct ConnectHints {
     /// Addresses of an earlier success. The name is resolved again if none of them answers.
     pub(crate) addresses: Option<Rc<[SocketAddr]>>,
     pub(crate) detected: Option<DetectedScheme>,
+    /// The HTTP version on cleartext.
+    pub(crate) version: Option<HttpVersion>,
     /// Number of earlier attempts.
     pub(crate) turn: usize,
 }
 
 /// Makes one connection.
 pub(crate) async fn establish(target: Rc<ConnectTarget>, hints: ConnectHints) -> Result<Established, ConnectFailure> {
-    let ConnectHints { addresses: known, detected, turn } = hints;
+    let ConnectHints { addresses: known, detected, version, turn } = hints;
+    let cleartext = |(stream, addresses), detected| Established {
+        socket: Socket::Plain(stream),
+        addresses,
+        detected,
+        version: match target.protocol {
+            Protocol::H2 => Some(HttpVersion::Http2),
+            Protocol::Http1 => Some(HttpVersion::Http1),
+            Protocol::Auto => version,
+        },
+    };
     let (stream, addresses) = connect_tcp(&target, known, turn).await?;
     let (connector, name) = match (&target.security, detected) {
-        (Security::Cleartext, _) => {
-            return Ok(Established { socket: Socket::Plain(stream), addresses, detected: None });
-        }
-        (Security::Detect(..), Some(DetectedScheme::Cleartext)) => {
-            return Ok(Established { socket: Socket::Plain(stream), addresses, detected });
-        }
+        (Security::Cleartext, _) => return Ok(cleartext((stream, addresses), None)),
+        (Security::Detect(..), Some(DetectedScheme::Cleartext)) => return Ok(cleartext((stream, addresses), detected)),
         (Security::Tls(connector, name) | Security::Detect(connector, name), _) => (connector, name),
     };
-    match tls_handshake(stream, connector, name).await {
-        Ok(socket) => Ok(Established { socket, addresses, detected: Some(DetectedScheme::Tls) }),
+    match tls_handshake(stream, connector, name, target.protocol).await {
+        Ok((socket, version)) => {
+            Ok(Established { socket, addresses, detected: Some(DetectedScheme::Tls), version: Some(version) })
+        }
         Err(TlsError::NotTls(_)) if matches!(target.security, Security::Detect(..)) && detected.is_none() => {
-            let (stream, addresses) = connect_tcp(&target, Some(addresses), turn).await?;
-            Ok(Established { socket: Socket::Plain(stream), addresses, detected: Some(DetectedScheme::Cleartext) })
+            let connected = connect_tcp(&target, Some(addresses), turn).await?;
+            Ok(cleartext(connected, Some(DetectedScheme::Cleartext)))
         }
         Err(TlsError::NotTls(failure) | TlsError::Tls(failure)) => Err(failure),
     }
@@ -136,7 +161,8 @@ async fn tls_handshake(
     stream: TcpStream,
     connector: &TlsConnector,
     name: &ServerName<'static>,
-) -> Result<Socket, TlsError> {
+    protocol: Protocol,
+) -> Result<(Socket, HttpVersion), TlsError> {
     let stream = BufReader::with_capacity(TLS_READ_AHEAD, PeekStream::new(stream));
     let shaken = connector.connect(name.clone(), stream).into_fallible().await;
     let stream = shaken.map_err(|(error, stream)| {
@@ -151,10 +177,13 @@ async fn tls_handshake(
         };
         if is_tls { TlsError::Tls(failure) } else { TlsError::NotTls(failure) }
     })?;
-    if stream.get_ref().1.alpn_protocol() != Some(ALPN_H2) {
-        return Err(TlsError::Tls(ConnectFailure::new(FailureKind::NoCommonProtocol)));
-    }
-    Ok(Socket::Tls(Box::new(stream)))
+    let version = match stream.get_ref().1.alpn_protocol() {
+        Some(ALPN_H2) => HttpVersion::Http2,
+        // A server that knows no ALPN speaks HTTP/1.1.
+        _ if protocol != Protocol::H2 => HttpVersion::Http1,
+        _ => return Err(TlsError::Tls(ConnectFailure::new(FailureKind::NoCommonProtocol))),
+    };
+    Ok((Socket::Tls(Box::new(stream)), version))
 }
 
 async fn connect_tcp(

@@ -36,7 +36,7 @@ pub enum FailureKind {
     TlsCertificate,
     /// The TLS handshake failed for another reason.
     TlsProtocol,
-    /// The TLS handshake succeeded, but the peer did not select `h2` by ALPN.
+    /// The peer did not agree by ALPN to an HTTP version that the backend may use.
     NoCommonProtocol,
     /// The connection ended while the request was on it.
     ConnectionLost(io::ErrorKind),
@@ -58,6 +58,8 @@ pub enum FailureKind {
     RequestHeadersTooLarge,
     /// The request is a WebSocket, and the peer does not accept extended CONNECT (RFC 8441); nothing was sent.
     NoExtendedConnect,
+    /// The head of the request cannot be written in the protocol of the connection. This is not a fault of the backend.
+    InvalidHead,
     /// The peer violated HTTP/2 on the connection level.
     Protocol(ConnectionError),
 }
@@ -71,7 +73,7 @@ impl fmt::Display for FailureKind {
             Self::Unreachable => f.write_str("destination unreachable"),
             Self::TlsCertificate => f.write_str("certificate not accepted"),
             Self::TlsProtocol => f.write_str("TLS handshake failed"),
-            Self::NoCommonProtocol => f.write_str("peer did not agree to h2 by ALPN"),
+            Self::NoCommonProtocol => f.write_str("peer did not agree to the HTTP version by ALPN"),
             Self::ConnectionLost(io::ErrorKind::UnexpectedEof) => f.write_str("connection closed"),
             Self::ConnectionLost(kind) => write!(f, "connection lost: {kind}"),
             Self::Ended(code) => write!(f, "connection ended by peer: {code}"),
@@ -82,6 +84,7 @@ impl fmt::Display for FailureKind {
             Self::ResponseHeadersTooLarge => f.write_str("response headers exceed size limit"),
             Self::RequestHeadersTooLarge => f.write_str("request headers exceed the limit announced by the peer"),
             Self::NoExtendedConnect => f.write_str("backend does not accept extended CONNECT"),
+            Self::InvalidHead => f.write_str("request cannot be written in the protocol of the backend"),
             Self::Protocol(error) => {
                 let code = Explained(error.code);
                 write!(f, "connection error detected: {code}: {} ({})", error.reason, error.clause)
@@ -148,6 +151,8 @@ pub enum Unsent {
     HeadersTooLarge,
     /// The request is a WebSocket, and the backend does not accept extended CONNECT (RFC 8441).
     NoExtendedConnect,
+    /// The head cannot be written in the protocol of the backend.
+    InvalidHead,
 }
 
 impl fmt::Display for Unsent {
@@ -157,6 +162,7 @@ impl fmt::Display for Unsent {
             Self::QueueFull => "too many requests wait for the backend",
             Self::HeadersTooLarge => "request headers exceed the limit announced by the backend",
             Self::NoExtendedConnect => "backend does not accept extended CONNECT",
+            Self::InvalidHead => "request cannot be written in the protocol of the backend",
         })
     }
 }

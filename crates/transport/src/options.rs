@@ -1,6 +1,12 @@
 //! Settings of a [`crate::Transport`]: limits, intervals, and one [`BackendSpec`] per backend.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use rustls::{ClientConfig, pki_types::ServerName};
 
@@ -9,6 +15,9 @@ use rustls::{ClientConfig, pki_types::ServerName};
 pub struct Options {
     /// Maximum number of HTTP/2 connections per backend that take requests (`h2_connections_per_backend`); 0 counts as 1.
     pub connections_per_backend: usize,
+    /// Maximum number of idle HTTP/1.1 connections per backend, over all transports that share an [`IdleCount`]
+    /// (`h2_pool_max_idle_per_backend`).
+    pub max_idle_per_backend: usize,
     /// Number of streams on the least busy connection from which another connection is opened. With `None` that happens only
     /// when no connection can take the request.
     pub spread_at: Option<usize>,
@@ -34,6 +43,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             connections_per_backend: 2,
+            max_idle_per_backend: 256,
             spread_at: None,
             max_waiting: 4096,
             idle_timeout: Duration::from_secs(90),
@@ -50,7 +60,7 @@ impl Default for Options {
 /// Transport security of the connections to a backend.
 #[derive(Clone, Debug)]
 pub enum Scheme {
-    /// Cleartext, with prior knowledge of HTTP/2 (RFC 9113 section 3.3).
+    /// Cleartext.
     Http,
     /// TLS.
     Https {
@@ -85,10 +95,31 @@ impl Scheme {
 
 /// The HTTP version that is used with a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
 pub enum Protocol {
-    /// HTTP/2: by ALPN on TLS, with prior knowledge on cleartext.
+    /// HTTP/2: by ALPN on TLS, with prior knowledge on cleartext (RFC 9113 section 3.3).
     H2,
+    /// HTTP/1.1. On TLS, ALPN offers only `http/1.1`; a peer without ALPN is accepted.
+    Http1,
+    /// On TLS what ALPN selects; HTTP/1.1 if nothing. On cleartext, the first connection sends the HTTP/2 preface and
+    /// SETTINGS. If the peer's SETTINGS do not arrive, HTTP/1.1 is used on a new connection. The result is kept until a
+    /// connection attempt fails.
+    Auto,
+}
+
+/// Number of idle HTTP/1.1 connections to one backend. Shared by the transports of all workers.
+#[derive(Debug, Default)]
+pub struct IdleCount(AtomicUsize);
+
+impl IdleCount {
+    /// Counts one more connection. Returns false, changing nothing, if there are `most` already.
+    pub(crate) fn add(&self, most: usize) -> bool {
+        let more = |count| (count < most).then_some(count + 1);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, more).is_ok()
+    }
+
+    pub(crate) fn subtract(&self, connections: usize) {
+        self.0.fetch_sub(connections, Ordering::Relaxed);
+    }
 }
 
 /// One backend as configured.
@@ -102,6 +133,8 @@ pub struct BackendSpec {
     pub scheme: Scheme,
     /// The HTTP version.
     pub protocol: Protocol,
+    /// The number of idle connections, shared with the transports of other workers.
+    pub idle: Arc<IdleCount>,
     /// Limit for one connection attempt, over all addresses: resolution, TCP, TLS and the peer's SETTINGS
     /// (`backend_connect_timeout_ms`).
     pub connect_timeout: Duration,

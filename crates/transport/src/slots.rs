@@ -23,13 +23,15 @@ pub(crate) type ConnectFuture = Pin<Box<dyn Future<Output = Result<Established, 
 pub(crate) enum Link {
     /// Resolution, TCP and TLS are in progress.
     Connecting(ConnectFuture),
-    /// TCP and TLS are established; the peer's SETTINGS may still be outstanding.
+    /// TCP and TLS are established; on HTTP/2 the peer's SETTINGS may still be outstanding.
     Connected(Connection),
 }
 
 pub(crate) struct Slot {
     pub(crate) key: SlotKey,
     pub(crate) origin: usize,
+    /// When the attempt was started.
+    pub(crate) started: Instant,
     pub(crate) waker: Waker,
     pub(crate) link: Link,
     /// Whether the slot is in the list of connections to flush.
@@ -64,15 +66,26 @@ pub(crate) struct Slots {
 
 impl Slots {
     /// Adds an attempt. Returns `None` if the worker has [`MAX_SLOTS`] connections.
-    pub(crate) fn insert(&mut self, origin: usize, attempt: ConnectFuture, ready: &Arc<ReadySet>) -> Option<&mut Slot> {
-        if self.slots.len() >= MAX_SLOTS {
+    pub(crate) fn insert(
+        &mut self,
+        origin: usize,
+        attempt: ConnectFuture,
+        ready: &Arc<ReadySet>,
+        now: Instant,
+    ) -> Option<&mut Slot> {
+        if self.is_full() {
             return None;
         }
         let key = self.slots.insert_with(|key| {
             let waker = ready.waker(key.index());
-            Slot { key, origin, waker, link: Link::Connecting(attempt), dirty: false, broken: None, armed: None }
+            let link = Link::Connecting(attempt);
+            Slot { key, origin, started: now, waker, link, dirty: false, broken: None, armed: None }
         });
         self.slots.get_mut(key)
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.slots.len() >= MAX_SLOTS
     }
 
     /// Returns the slot with this index, whatever its serial number.

@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use bytes::BytesMut;
+use bytes::BufMut;
 use tokio::{
     io::{AsyncRead, AsyncWrite, BufReader, ReadBuf},
     net::TcpStream,
@@ -29,6 +29,10 @@ pub(crate) struct PeekStream {
 impl PeekStream {
     pub(crate) fn new(stream: TcpStream) -> Self {
         Self { stream, first: None }
+    }
+
+    pub(crate) fn get_ref(&self) -> &TcpStream {
+        &self.stream
     }
 
     /// Returns the first byte received.
@@ -83,7 +87,7 @@ pub(crate) enum Socket {
 
 impl Socket {
     /// Reads into the spare capacity of `into`. Returns 0 if the peer has closed its side.
-    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut BytesMut) -> Poll<io::Result<usize>> {
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, into: &mut impl BufMut) -> Poll<io::Result<usize>> {
         match self {
             Self::Plain(stream) => poll_read_buf(Pin::new(stream), cx, into),
             Self::Tls(stream) => poll_read_buf(Pin::new(stream.as_mut()), cx, into),
@@ -105,12 +109,27 @@ impl Socket {
         }
     }
 
-    /// Shuts down this side, without waiting (TLS: `close_notify`, RFC 8446 section 6.1).
-    pub(crate) fn close(&mut self, cx: &mut Context<'_>) {
-        // Best effort: the caller drops the socket next.
-        let _ = match self {
+    /// Shuts down this side (TLS: after `close_notify`, RFC 8446 section 6.1). The peer's side stays open.
+    pub(crate) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
             Self::Plain(stream) => Pin::new(stream).poll_shutdown(cx),
             Self::Tls(stream) => Pin::new(stream.as_mut()).poll_shutdown(cx),
+        }
+    }
+
+    /// Shuts down this side, without waiting.
+    pub(crate) fn close(&mut self, cx: &mut Context<'_>) {
+        // Best effort: the caller drops the socket next.
+        let _ = self.poll_shutdown(cx);
+    }
+
+    /// Makes the drop of the socket reset the TCP connection.
+    pub(crate) fn set_reset_on_close(&mut self) {
+        let stream = match self {
+            Self::Plain(stream) => stream,
+            Self::Tls(stream) => stream.get_ref().0.get_ref().get_ref(),
         };
+        // Best effort: without the option, the peer sees an orderly end.
+        let _ = stream.set_zero_linger();
     }
 }

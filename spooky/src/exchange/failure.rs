@@ -64,6 +64,7 @@ pub(super) fn kind_of_unsent(unsent: Unsent) -> Kind {
         Unsent::QueueFull => Reason::BackendInflight,
         Unsent::HeadersTooLarge => Reason::HeadersTooLarge,
         Unsent::NoExtendedConnect => Reason::UpstreamNoWebsocket,
+        Unsent::InvalidHead => Reason::Internal,
     })
 }
 

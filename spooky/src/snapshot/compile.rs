@@ -7,7 +7,7 @@ use spooky_bridge::message::{
     check::{HeadLimits, RequestRules},
     forwarded::ForwardedMode,
 };
-use spooky_config::{BackendScheme, Config, HostMode};
+use spooky_config::{BackendProtocol, BackendScheme, Config, HostMode};
 use spooky_edge::{ConnectionLimiter, EdgeSettings};
 use spooky_lb::{
     admit::RouteLimits,
@@ -59,7 +59,7 @@ fn compile_upstream(
 ) -> Result<CompiledUpstream, StartError> {
     let tls = client_tls(upstream, previous)?;
     let (backends, route_limit_options) =
-        (backends(upstream, tls.as_ref())?, lb_options::route_limit_options(config, upstream));
+        (backends(upstream, tls.as_ref(), previous)?, lb_options::route_limit_options(config, upstream));
     let route_limits = match previous {
         Some(previous) => previous.route_limits.clone(),
         None => RouteLimits::new(state.global_limits.clone(), usize::from(state.workers), &route_limit_options),
@@ -129,7 +129,11 @@ pub(crate) fn has_same_upstream_files(snapshot: &Snapshot) -> bool {
 }
 
 /// Returns the backends for the transport. They share one TLS context, so that backends of one origin share connections.
-fn backends(upstream: &spooky_config::Upstream, tls: Option<&ClientTls>) -> Result<Vec<BackendSpec>, StartError> {
+fn backends(
+    upstream: &spooky_config::Upstream,
+    tls: Option<&ClientTls>,
+    previous: Option<&CompiledUpstream>,
+) -> Result<Vec<BackendSpec>, StartError> {
     let specs = upstream.backends.iter().map(|backend| {
         let scheme = match (&backend.address.scheme, tls) {
             (BackendScheme::Http, _) | (_, None) => Scheme::Http,
@@ -149,13 +153,24 @@ fn backends(upstream: &spooky_config::Upstream, tls: Option<&ClientTls>) -> Resu
                 }
             }
         };
-        Ok(BackendSpec {
+        let mut spec = BackendSpec {
             host: backend.address.host.clone(),
             port: backend.address.port,
             scheme,
-            protocol: spooky_transport::Protocol::H2,
+            protocol: match backend.protocol {
+                BackendProtocol::Auto => spooky_transport::Protocol::Auto,
+                BackendProtocol::H2 => spooky_transport::Protocol::H2,
+                BackendProtocol::Http1 => spooky_transport::Protocol::Http1,
+            },
+            idle: Arc::default(),
             connect_timeout: upstream.timeouts.connect_ms,
-        })
+        };
+        if let Some(earlier) =
+            previous.and_then(|previous| previous.backends.iter().find(|old| spec.is_same_origin(old)))
+        {
+            spec.idle = earlier.idle.clone();
+        }
+        Ok(spec)
     });
     specs.collect()
 }
@@ -171,7 +186,7 @@ fn client_options(upstream: &spooky_config::Upstream) -> client::ClientTlsOption
         use_system_roots: tls.use_system_roots,
         client_cert: tls.client_cert.clone(),
         client_key: tls.client_key.clone(),
-        alpn: vec![b"h2".to_vec()],
+        alpn: Vec::new(), // set by the transport
     }
 }
 
@@ -222,6 +237,7 @@ pub(crate) fn transport_options(config: &Config) -> Options {
     let max_stream_window = u32::try_from(performance.stream_buffer_bytes).unwrap_or(u32::MAX >> 1);
     Options {
         connections_per_backend: performance.h2_connections_per_backend,
+        max_idle_per_backend: performance.h2_pool_max_idle_per_backend,
         idle_timeout: performance.h2_pool_idle_timeout_ms,
         keepalive_interval: Some(performance.h2_keepalive_interval_ms).filter(|interval| !interval.is_zero()),
         stream_window: stream_window::LARGE.min(max_stream_window),

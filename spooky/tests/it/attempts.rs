@@ -203,6 +203,7 @@ async fn a_black_hole_costs_one_connect_timeout_and_not_one_for_each_request() {
     let backends = [hole.url(), good.url()];
     let proxy = Proxy::start(|settings| {
         settings
+            .protocol("h2")
             .upstream_with("all", "/", &backends, "timeouts: { connect_ms: 300 }\npassive_health: { enabled: false }")
             .block("resilience:\n  retry_budget: { enabled: false }\n  circuit_breaker: { enabled: false }")
     })

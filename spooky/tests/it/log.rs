@@ -134,7 +134,9 @@ async fn a_backend_that_speaks_something_else_is_told_in_words_that_help() {
     let (to_cleartext, to_tls) = (h2c.url().replace("http://", "https://"), tls.url().replace("https://", "http://"));
     let proxy = Proxy::start(|settings| {
         settings
+            .protocol("h2")
             .upstream("old", "/old", std::slice::from_ref(&http1))
+            .protocol("auto")
             .upstream_with("clear", "/clear", std::slice::from_ref(&to_cleartext), "tls: { use_system_roots: true }")
             .upstream("secret", "/secret", std::slice::from_ref(&to_tls))
     })
@@ -158,6 +160,7 @@ async fn a_failed_probe_says_of_which_backend_and_why() {
     let proxy = Proxy::start_edited(
         |settings| {
             settings
+                .protocol("h2")
                 .upstream("old", "/old", std::slice::from_ref(&http1))
                 .upstream("dead", "/dead", std::slice::from_ref(&dead))
                 .upstream("wrong", "/", &[origin.url()])

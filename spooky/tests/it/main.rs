@@ -22,6 +22,7 @@ mod flood;
 mod forward;
 mod h3;
 mod health;
+mod http1_backends;
 mod interop;
 mod life;
 mod log;

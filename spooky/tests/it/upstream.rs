@@ -143,6 +143,7 @@ async fn silence_before_the_head_is_503_and_after_it_a_reset() {
     let more = format!("{timeouts}\n{FORGIVING}");
     let proxy = Proxy::start(|settings| {
         settings
+            .protocol("h2")
             .upstream_with("all", "/", &[origin.url()], &more)
             .upstream_with("mute", "/mute", &[mute.url()], &more)
             .block(NO_BREAKER)
@@ -281,7 +282,7 @@ async fn connections_that_break_the_protocol_are_502() {
     ];
     for fault in faults {
         let rogue = Rogue::start(fault.clone()).await;
-        let proxy = Proxy::before(&[rogue.url()]).await;
+        let proxy = Proxy::start(|settings| settings.protocol("h2").upstream("all", "/", &[rogue.url()])).await;
         let connection = proxy.connect().await;
         let reply = connection.post("/", "body").await.unwrap();
         assert_eq!(reply.status, StatusCode::BAD_GATEWAY, "{fault:?}: {}", reply.text());
@@ -342,7 +343,7 @@ async fn concurrent_requests_share_one_attempt_to_connect() {
     let mute = Arc::new(Rogue::start(Fault::Mute).await);
     let proxy = Proxy::start(|settings| {
         let timeouts = "timeouts: { connect_ms: 500, response_ms: 500 }";
-        settings.upstream_with("all", "/", &[mute.url()], timeouts)
+        settings.protocol("h2").upstream_with("all", "/", &[mute.url()], timeouts)
     })
     .await;
     let connection = proxy.connect().await;

@@ -393,7 +393,7 @@ block! {
         address: BackendAddress = BackendAddress::unknown(), required(), check(is_not_blank, ADDRESS_EMPTY),
             may_report(crate::value::address::NO_PORT), may_report(crate::value::address::INVALID), may_report(ADDRESS_TWICE),
             may_report(DETECTED), may_report(CLEARTEXT);
-        /// `auto`, `h2` or `http1`.
+        /// HTTP version: `auto` finds it out, by ALPN on TLS, by the HTTP/2 preface on cleartext; `h2`; `http1`.
         protocol: BackendProtocol = BackendProtocol::Auto;
         /// Share of the requests relative to the other backends.
         weight: u32 = 100, range(1, 1000, WEIGHT);

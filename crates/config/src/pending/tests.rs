@@ -30,7 +30,6 @@ fn a_value_that_asks_for_nothing_is_not_listed() {
     };
     for text in [
         "log: { format: Plain }",
-        "upstream: { a: { backends: [ { protocol: h2 } ] } }",
         "observability: { metrics: { enabled: false, port: 1 } }",
         "security: { privileges: { enabled: false }, sandbox: off }",
         "listen: { tcp: { enabled: false } }",
@@ -40,10 +39,6 @@ fn a_value_that_asks_for_nothing_is_not_listed() {
         assert_eq!(listed(text), [""; 0], "{text}");
     }
     assert_eq!(listed("log: { format: json }"), ["log.format"]);
-    assert_eq!(
-        listed("upstream: { a: { backends: [ { protocol: h2 }, { protocol: http1 } ] } }"),
-        ["upstream.a.backends[1].protocol"]
-    );
     assert_eq!(listed("observability: { metrics: {} }"), ["observability.metrics"]);
 }
 

@@ -5,7 +5,8 @@ use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedWriteHalf;
 
 use super::reader::{Read, Reader};
-use super::{OnPreface, Shared, Step};
+use super::shared::{OnPreface, Shared};
+use super::step::Step;
 
 const REFUSAL: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n";
 

@@ -2,6 +2,7 @@
 
 mod connection;
 mod reader;
+mod shared;
 mod step;
 
 use std::fmt;
@@ -12,26 +13,11 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
+use self::shared::Shared;
+pub use self::shared::{OnPreface, Script};
 pub use self::step::Step;
 use crate::journal::{Entry, Journal};
 use crate::wait;
-
-/// Returns the steps that answer a request. The number counts the requests of the origin, from 1.
-pub type Script = Arc<dyn Fn(&Entry, usize) -> Vec<Step> + Send + Sync>;
-
-/// What the origin does when a client sends the HTTP/2 preface.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnPreface {
-    /// Answers 400 and closes, as most servers do.
-    Refuse,
-    /// Closes without a byte.
-    Close,
-    /// Reads and never answers.
-    Ignore,
-}
-
-/// Received bytes of each connection, in the order of acceptance.
-type Received = Arc<watch::Sender<Vec<Vec<u8>>>>;
 
 /// A running scripted origin. Stops when dropped.
 pub struct Http1Origin {
@@ -44,16 +30,6 @@ impl fmt::Debug for Http1Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Http1Origin({})", self.addr)
     }
-}
-
-/// State shared by the connections of an origin.
-#[derive(Clone)]
-struct Shared {
-    script: Script,
-    on_preface: OnPreface,
-    journal: Journal,
-    received: Received,
-    gate: Arc<watch::Sender<usize>>,
 }
 
 impl Http1Origin {

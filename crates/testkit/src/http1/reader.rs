@@ -4,7 +4,7 @@ use bytes::{Buf, BytesMut};
 use tokio::io::AsyncReadExt;
 use tokio::net::tcp::OwnedReadHalf;
 
-use super::Received;
+use super::shared::Received;
 use crate::journal::Entry;
 
 /// The start of the HTTP/2 preface (RFC 9113 section 3.4).

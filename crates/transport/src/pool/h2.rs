@@ -25,18 +25,15 @@ use crate::{
     socket::Socket,
 };
 
-use super::state::{Due, Phase, ReadEnd};
-
-/// Bytes read from one socket in one turn, so that no connection starves the others.
-const READ_BUDGET: usize = 512 * 1024;
-/// Bounds of the read buffer, which adapts to what the peer sends.
-const MIN_READ: usize = 16 * 1024;
-const MAX_READ: usize = 128 * 1024;
-/// Maximum number of slices in one write.
-const WRITE_SLICES: usize = 64;
+use super::{
+    read_size::ReadSize,
+    state::{Due, Phase, READ_BUDGET, ReadEnd, WRITE_SLICES},
+};
 
 /// Start of the response of an HTTP/1.x server to the HTTP/2 connection preface.
 const HTTP1_ANSWER: &[u8] = b"HTTP/1.";
+/// Logged if a cleartext backend answers by TLS.
+const SPEAKS_TLS: &str = "backend speaks TLS; write https://";
 /// Start of the response of a TLS server to cleartext: an alert record of any version (RFC 8446 section 5.1).
 const TLS_ALERT: &[u8] = &[21, 3];
 
@@ -46,11 +43,12 @@ pub(crate) struct H2Connection {
     /// The initial window of responses that was asked for last.
     initial_window: u32,
     inbound: BytesMut,
-    /// Size of the next read.
-    read_size: usize,
+    read_size: ReadSize,
     pub(crate) phase: Phase,
     /// The scheme was detected as cleartext: requests are created with `https` and corrected here.
     pub(crate) is_detected_cleartext: bool,
+    /// The peer's SETTINGS decide whether it speaks HTTP/2.
+    pub(crate) is_detection: bool,
     /// A text for the log if the peer does not speak HTTP/2.
     pub(crate) protocol_mismatch: Option<&'static str>,
     /// The last stream id of the peer's GOAWAY.
@@ -75,9 +73,10 @@ impl H2Connection {
             client: Client::new(config),
             initial_window: config.initial_stream_window,
             inbound: BytesMut::new(),
-            read_size: MIN_READ,
+            read_size: ReadSize::default(),
             phase: Phase::Handshaking { deadline },
             is_detected_cleartext: false,
+            is_detection: false,
             protocol_mismatch: None,
             last_stream: None,
             error: None,
@@ -87,6 +86,11 @@ impl H2Connection {
             last_sent: now,
             ping_sent: None,
         }
+    }
+
+    /// Returns whether HTTP/1.1 has to be tried because the peer's SETTINGS did not arrive.
+    pub(crate) fn may_be_http1(&self) -> bool {
+        self.is_detection && self.protocol_mismatch != Some(SPEAKS_TLS)
     }
 
     pub(crate) fn has_output(&mut self) -> bool {
@@ -192,8 +196,9 @@ impl H2Connection {
     ) -> Result<ReadEnd, FailureKind> {
         let mut budget = READ_BUDGET;
         loop {
-            if self.inbound.capacity() - self.inbound.len() < self.read_size / 2 {
-                self.inbound.reserve(self.read_size);
+            let size = self.read_size.get();
+            if self.inbound.capacity() - self.inbound.len() < size / 2 {
+                self.inbound.reserve(size);
             }
             let room = self.inbound.capacity() - self.inbound.len();
             let n = match self.socket.poll_read(cx, &mut self.inbound) {
@@ -205,11 +210,7 @@ impl H2Connection {
             counters.bytes_read += n as u64;
             self.last_received = now;
             self.ping_sent = None;
-            if n == room {
-                self.read_size = (self.read_size * 2).min(MAX_READ);
-            } else if n < self.read_size / 8 {
-                self.read_size = (self.read_size / 2).max(MIN_READ);
-            }
+            self.read_size.adapt(n, room);
             self.process_input(events, counters)?;
             self.announce_initial_window();
             budget = budget.saturating_sub(n);
@@ -222,7 +223,7 @@ impl H2Connection {
     /// Frees the read buffer, unless it contains part of a frame.
     pub(crate) fn free_unused(&mut self) {
         if self.inbound.is_empty() {
-            (self.inbound, self.read_size) = (BytesMut::new(), MIN_READ);
+            (self.inbound, self.read_size) = (BytesMut::new(), ReadSize::default());
         }
     }
 
@@ -232,7 +233,7 @@ impl H2Connection {
             return Some("backend answered HTTP/1.x, HTTP/2 expected");
         }
         let is_cleartext = matches!(self.socket, Socket::Plain(_));
-        (is_cleartext && self.inbound.starts_with(TLS_ALERT)).then_some("backend speaks TLS; write https://")
+        (is_cleartext && self.inbound.starts_with(TLS_ALERT)).then_some(SPEAKS_TLS)
     }
 
     /// Runs the state machine, after a read or after a write has freed output space.

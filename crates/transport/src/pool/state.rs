@@ -4,6 +4,11 @@ use std::time::Instant;
 
 use crate::failure::FailureKind;
 
+/// Bytes read from one socket in one turn, so that no connection starves the others.
+pub(super) const READ_BUDGET: usize = 512 * 1024;
+/// Maximum number of slices in one write.
+pub(super) const WRITE_SLICES: usize = 64;
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
     /// The peer's SETTINGS are outstanding. The attempt fails at `deadline`.
@@ -19,7 +24,7 @@ pub(crate) enum Phase {
 pub(crate) enum ReadEnd {
     /// The socket has no more data; it wakes the task when more arrives.
     Drained,
-    /// The read budget of this turn is used up.
+    /// The read budget of this turn is used up; the socket has more.
     More,
 }
 

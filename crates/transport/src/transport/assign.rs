@@ -6,26 +6,29 @@ use spooky_bridge::message::RequestHead;
 
 use super::Transport;
 use crate::{
-    connect::{self, ConnectHints},
+    connect,
     failure::{FailureKind, Processed},
     handle::{RequestHandle, SlotKey},
-    pool::{OpenError, Phase},
+    pool::{Connection, OpenError, Phase, Stream},
     queued::QueuedEvent,
     requests::RequestState,
+    slots::Link,
 };
 
 impl Transport {
-    /// Returns the open connection with capacity that has the fewest streams, and their number.
+    /// Returns the connection that takes the next request, and the number of its requests: the HTTP/2 connection with capacity
+    /// that has the fewest, else the HTTP/1.1 connection that became idle last.
     pub(super) fn least_busy(&self, at: usize) -> Option<(SlotKey, usize)> {
+        let origin = self.origins.get(at)?;
         let mut least: Option<(SlotKey, usize)> = None;
-        for key in &self.origins.get(at)?.open {
+        for key in &origin.h2 {
             let Some(connection) = self.slots.connection(*key) else { continue };
             let busy = connection.active();
             if connection.has_capacity() && least.is_none_or(|(_, fewest)| busy < fewest) {
                 least = Some((*key, busy));
             }
         }
-        least
+        least.or_else(|| origin.idle.last().map(|key| (key, 0)))
     }
 
     /// Opens a stream for a request of the table.
@@ -37,8 +40,14 @@ impl Transport {
         end: bool,
     ) -> Result<(), OpenError> {
         let now = self.now;
-        let connection = self.slots.connection_mut(key).ok_or(OpenError::NoCapacity)?;
+        let slot = self.slots.get_mut(key).ok_or(OpenError::NoCapacity)?;
+        let Link::Connected(connection) = &mut slot.link else { return Err(OpenError::NoCapacity) };
         let (stream, at) = connection.open(head, end, handle, now)?;
+        if matches!(stream, Stream::H1(_))
+            && let Some(origin) = self.origins.get_mut(slot.origin)
+        {
+            origin.idle.remove(key);
+        }
         if let Some(entry) = self.requests.get_mut(handle) {
             entry.state = RequestState::Stream { connection: key, stream, at };
         }
@@ -67,6 +76,7 @@ impl Transport {
                 Err(OpenError::NoExtendedConnect) => {
                     self.queue_failure(handle, FailureKind::NoExtendedConnect, Processed::No);
                 }
+                Err(OpenError::InvalidHead) => self.queue_failure(handle, FailureKind::InvalidHead, Processed::No),
                 // Cannot happen: `least_busy` has just checked the capacity. If it did, the request must not be lost.
                 Err(OpenError::NoCapacity) => self.queue_failure(handle, FailureKind::GoAway, Processed::No),
             }
@@ -90,41 +100,69 @@ impl Transport {
         let (spent, idle) = (connection.is_finished(), connection.active() == 0);
         let open = connection.phase() == Phase::Open;
         let Some(origin) = self.origins.get(at) else { return };
-        if !origin.waiting.is_empty() && open {
+        let is_waited_for = !origin.waiting.is_empty();
+        if spent || idle && open && !is_waited_for && (self.draining || origin.backends == 0) {
+            return self.close(key);
+        }
+        if idle && open {
+            // A connection that is about to be used does not count as idle.
+            let most = if is_waited_for { usize::MAX } else { self.options.max_idle_per_backend };
+            self.pool_if_http1(at, key, most);
+        }
+        if is_waited_for && open {
             self.assign_waiting(at);
-        } else if spent || idle && open && (self.draining || origin.backends == 0) {
+        }
+    }
+
+    /// Adds an HTTP/1.1 connection that has become idle to the pool of its origin.
+    fn pool_if_http1(&mut self, at: usize, key: SlotKey, most: usize) {
+        let Some(Connection::H1(connection)) = self.slots.connection_mut(key) else { return };
+        if std::mem::replace(&mut connection.is_pooled, true) {
+            return;
+        }
+        let surplus = self.origins.get_mut(at).and_then(|origin| origin.idle.push(key, most));
+        if let Some(surplus) = surplus {
+            self.close(surplus);
+        }
+    }
+
+    /// Starts the connections to an origin that are needed and allowed.
+    pub(super) fn maybe_connect(&mut self, at: usize) {
+        let most = self.options.connections_per_backend.max(1);
+        while self.origins.get(at).is_some_and(|origin| origin.may_connect(most, self.now)) {
+            if self.slots.is_full() {
+                self.close_idle();
+            }
+            let Some(origin) = self.origins.get_mut(at) else { return };
+            let attempt = connect::establish(Rc::clone(&origin.target), origin.hints());
+            let Some(slot) = self.slots.insert(at, Box::pin(attempt), &self.ready, self.now) else {
+                // The worker has too many connections. Waiting requests continue when one of the origin's has capacity.
+                if !origin.has_open() {
+                    self.fail_waiting(at, usize::MAX, FailureKind::Unreachable);
+                }
+                return;
+            };
+            slot.arm(self.now + origin.connect_timeout, &mut self.deadlines);
+            origin.connecting.push(slot.key);
+            origin.attempts = origin.attempts.wrapping_add(1);
+            origin.slots += 1;
+            self.ready.mark(slot.key.index());
+            self.counters.connects += 1;
+        }
+    }
+
+    /// Closes an idle HTTP/1.1 connection of any origin, to make room for another.
+    fn close_idle(&mut self) {
+        if let Some(key) = self.origins.iter().find_map(|(_, origin)| origin.idle.first()) {
             self.close(key);
         }
     }
 
-    /// Starts another connection to an origin, if that is allowed.
-    pub(super) fn maybe_connect(&mut self, at: usize) {
-        let most = self.options.connections_per_backend.max(1);
+    /// Fails the `count` requests that have waited longest.
+    pub(super) fn fail_waiting(&mut self, at: usize, count: usize, kind: FailureKind) {
         let Some(origin) = self.origins.get_mut(at) else { return };
-        if !origin.may_connect(most, self.now) {
-            return;
-        }
-        let hints =
-            ConnectHints { addresses: origin.addresses.clone(), detected: origin.detected, turn: origin.attempts };
-        let attempt = connect::establish(Rc::clone(&origin.target), hints);
-        let Some(slot) = self.slots.insert(at, Box::pin(attempt), &self.ready) else {
-            // The worker has too many connections. Waiting requests continue when one of the origin's connections has capacity.
-            if origin.open.is_empty() {
-                self.fail_waiting(at, FailureKind::Unreachable);
-            }
-            return;
-        };
-        slot.arm(self.now + origin.connect_timeout, &mut self.deadlines);
-        origin.connecting = Some(slot.key);
-        origin.attempts = origin.attempts.wrapping_add(1);
-        origin.slots += 1;
-        self.ready.mark(slot.key.index());
-        self.counters.connects += 1;
-    }
-
-    pub(super) fn fail_waiting(&mut self, at: usize, kind: FailureKind) {
-        let Some(origin) = self.origins.get_mut(at) else { return };
-        for handle in origin.waiting.drain(..) {
+        let count = count.min(origin.waiting.len());
+        for handle in origin.waiting.drain(..count) {
             self.events.push_back(QueuedEvent::Failed { handle, kind, processed: Processed::No });
         }
     }

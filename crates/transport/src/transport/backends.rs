@@ -29,7 +29,8 @@ impl Transport {
         let Some(BackendEntry { origin: at, .. }) = self.backends.remove(backend.0) else { return };
         if let Some(origin) = self.origins.get_mut(at) {
             origin.backends -= 1;
-            for key in origin.open.clone() {
+            let open: Vec<_> = origin.h2.iter().chain(&origin.h1).copied().collect();
+            for key in open {
                 self.on_streams_changed(key);
             }
             self.remove_if_unused(at);

@@ -18,7 +18,7 @@ use std::{
 };
 
 use slab::Slab;
-use spooky_bridge::h2;
+use spooky_bridge::{h1, h2};
 use spooky_net::{ready::ReadySet, timer::Deadlines};
 use spooky_table::Table;
 
@@ -48,9 +48,14 @@ fn h2_config(options: &Options) -> h2::Config {
     }
 }
 
+fn h1_config(options: &Options) -> h1::ClientConfig {
+    h1::ClientConfig { max_section: options.max_header_bytes as usize }
+}
+
 /// The backend side of one worker.
 pub struct Transport {
     options: Options,
+    h1: h1::ClientConfig,
     h2: h2::Config,
     backends: Table<BackendEntry>,
     origins: Slab<Origin>,
@@ -75,6 +80,7 @@ impl Transport {
     /// Creates a transport without backends.
     pub fn new(options: Options, now: Instant) -> Self {
         Self {
+            h1: h1_config(&options),
             h2: h2_config(&options),
             options,
             backends: Table::default(),
@@ -97,6 +103,7 @@ impl Transport {
     /// as it is until the next [`Transport::set_initial_window`].
     pub fn configure(&mut self, options: Options) {
         let initial_stream_window = self.h2.initial_stream_window;
+        self.h1 = h1_config(&options);
         self.h2 = h2::Config { initial_stream_window, ..h2_config(&options) };
         self.options = options;
     }
@@ -155,10 +162,7 @@ impl Transport {
     /// Removes a connection from its origin, and the origin if it is then unused.
     fn detach_from_origin(&mut self, at: usize, key: SlotKey) {
         if let Some(origin) = self.origins.get_mut(at) {
-            origin.open.retain(|open| *open != key);
-            if origin.connecting == Some(key) {
-                origin.connecting = None;
-            }
+            origin.forget(key);
             origin.slots -= 1;
             self.remove_if_unused(at);
         }

@@ -65,6 +65,10 @@ impl Transport {
             Link::Connected(connection) => connection,
         };
         if matches!(connection.phase(), Phase::Handshaking { deadline } if now >= deadline) {
+            let was_http2 = self.origins.get(slot.origin).is_some_and(|origin| origin.has_spoken_http2);
+            if connection.may_be_http1() && !was_http2 {
+                return self.fall_back_to_http1(key);
+            }
             return self.connect_failed(key, &ConnectFailure::new(FailureKind::ConnectTimeout));
         }
         connection.tick();
@@ -89,7 +93,7 @@ impl Transport {
             Link::Connecting(attempt) => match attempt.as_mut().poll(&mut cx) {
                 Poll::Pending => {}
                 Poll::Ready(Ok(established)) => {
-                    self.start_h2(key, established);
+                    self.start_http(key, established);
                     self.read(key);
                 }
                 Poll::Ready(Err(failure)) => self.connect_failed(key, &failure),

@@ -14,7 +14,7 @@ use crate::{
 };
 
 impl Transport {
-    /// Sends a request on the least busy connection of the backend. `end` means that it has neither body nor trailers. `tag`
+    /// Sends a request on the least busy connection of the backend, on HTTP/1.1 on an idle one. `end` means that it has neither body nor trailers. `tag`
     /// is returned with every event of the request. If no connection has capacity, the request waits
     /// ([`Transport::is_waiting`]) until [`crate::Event::Sent`] or [`crate::Event::Failed`]; only then `head` is copied.
     pub fn request(
@@ -42,7 +42,8 @@ impl Transport {
             match put {
                 Err(OpenError::HeadersTooLarge) => return Err(Unsent::HeadersTooLarge),
                 Err(OpenError::NoExtendedConnect) => return Err(Unsent::NoExtendedConnect),
-                Err(OpenError::NoCapacity) | Ok(()) => {}
+                Err(OpenError::InvalidHead) => return Err(Unsent::InvalidHead),
+                Ok(()) | Err(OpenError::NoCapacity) => {}
             }
         }
         let max_waiting = self.options.max_waiting;
@@ -107,9 +108,7 @@ impl Transport {
     pub fn release(&mut self, request: RequestHandle, n: usize) {
         if let Some((key, connection, stream)) = self.stream(request) {
             connection.release(stream, n);
-            if connection.has_output() {
-                self.mark_dirty(key);
-            }
+            self.after_credit(key);
         }
     }
 
@@ -119,9 +118,18 @@ impl Transport {
         let size = u32::try_from(size).unwrap_or(u32::MAX).min(self.options.max_stream_window);
         if let Some((key, connection, stream)) = self.stream(request) {
             connection.resize(stream, size);
-            if connection.has_output() {
-                self.mark_dirty(key);
-            }
+            self.after_credit(key);
+        }
+    }
+
+    /// Sends what more credit has queued, and reads again from a connection that was waiting for credit.
+    fn after_credit(&mut self, key: SlotKey) {
+        let Some(connection) = self.slots.connection_mut(key) else { return };
+        if connection.resumes_reading() {
+            self.ready.mark(key.index());
+        }
+        if connection.has_output() {
+            self.mark_dirty(key);
         }
     }
 
@@ -136,9 +144,7 @@ impl Transport {
         for key in self.slots.keys() {
             if let Some(connection) = self.slots.connection_mut(key) {
                 connection.set_initial_window(size);
-                if connection.has_output() {
-                    self.mark_dirty(key);
-                }
+                self.after_credit(key);
             }
         }
     }

@@ -9,10 +9,12 @@
 
 mod bodies;
 mod failures;
+mod http1;
 mod lifetimes;
 mod origin;
 mod random;
 mod raw;
 mod requests;
 mod secure;
+mod versions;
 mod worker;

@@ -25,13 +25,13 @@ use crate::{
     worker::{Worker, head, spec},
 };
 
-struct Authority {
+pub(crate) struct Authority {
     issuer: Issuer<'static, KeyPair>,
     certificate: CertificateDer<'static>,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -53,7 +53,7 @@ impl Authority {
         TlsAcceptor::from(Arc::new(config))
     }
 
-    fn trust(&self) -> Arc<ClientConfig> {
+    pub(crate) fn trust(&self) -> Arc<ClientConfig> {
         let mut roots = RootCertStore::empty();
         roots.add(self.certificate.clone()).unwrap();
         let config = ClientConfig::builder_with_provider(provider())
@@ -69,7 +69,7 @@ fn provider() -> Arc<rustls::crypto::CryptoProvider> {
     Arc::new(rustls::crypto::aws_lc_rs::default_provider())
 }
 
-fn secure(addr: SocketAddr, tls: Arc<ClientConfig>) -> BackendSpec {
+pub(crate) fn secure(addr: SocketAddr, tls: Arc<ClientConfig>) -> BackendSpec {
     let server_name = ServerName::try_from("origin.test").unwrap();
     BackendSpec { scheme: Scheme::Https { tls, server_name }, ..spec(addr) }
 }

@@ -5,12 +5,13 @@ use std::{
     future::{Future, poll_fn},
     net::SocketAddr,
     pin::pin,
+    sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use spooky_bridge::message::{Fields, Known, Method, Name, RequestHead, ResetReason};
+use spooky_bridge::message::{self, Fields, Known, Method, Name, RequestHead, ResetReason};
 use spooky_transport::{
     BackendId, BackendSpec, Event, Failure, Options, Protocol, RequestHandle, Scheme, Transport, Unsent,
 };
@@ -22,6 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Answer {
     pub(crate) sent_late: bool,
     pub(crate) status: u16,
+    /// HTTP version of the connection.
+    pub(crate) version: &'static str,
     pub(crate) body: Vec<u8>,
     pub(crate) unreleased: usize,
     pub(crate) trailers: bool,
@@ -194,9 +197,10 @@ impl Worker {
                 self.upload(tag);
             }
             Event::Informational { tag, .. } => assert!(!self.answer(tag).is_over()),
-            Event::Head { tag, head, end, .. } => {
+            Event::Head { tag, protocol, head, end } => {
                 let answer = self.answer(tag);
                 assert_eq!(answer.status, 0, "two heads");
+                answer.version = if protocol == message::Protocol::Http2 { "2.0" } else { "1.1" };
                 answer.status = head.status;
                 self.end(tag, end);
             }
@@ -257,6 +261,7 @@ pub(crate) fn spec(addr: SocketAddr) -> BackendSpec {
         port: addr.port(),
         scheme: Scheme::Http,
         protocol: Protocol::H2,
+        idle: Arc::default(),
         connect_timeout: Duration::from_secs(5),
     }
 }
