@@ -27,6 +27,7 @@ pub mod program;
 pub mod rng;
 pub mod rogue;
 pub mod settings;
+pub mod verifications;
 pub mod wait;
 
 #[cfg(test)]

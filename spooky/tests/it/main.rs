@@ -35,6 +35,7 @@ mod proxy;
 mod relay;
 mod reload;
 mod route;
+mod sessions;
 mod slow;
 mod steer;
 mod stream;
