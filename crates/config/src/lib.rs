@@ -11,6 +11,7 @@ mod examine;
 mod file;
 mod filter;
 mod load;
+mod ocsp;
 pub mod pem;
 mod pending;
 mod preflight;
@@ -44,8 +45,9 @@ pub use file::upstream::{
 };
 pub use filter::LogFilter;
 pub use load::{Loaded, load, parse};
+pub use ocsp::OcspStatus;
 pub use pending::NOT_IN_EFFECT;
-pub use preflight::{PreflightMode, expiry_warning, preflight};
+pub use preflight::{PreflightMode, expiry_warning, ocsp_warning, preflight};
 pub use problem::{Code, Problem, Problems, Severity};
 pub use reference::reference;
 pub use schema::schema;

@@ -69,6 +69,11 @@ impl Authority {
         })
     }
 
+    /// Issues a certificate with this serial number.
+    pub fn issue_numbered(&self, serial: u64, names: &[&str]) -> Identity {
+        self.issue_with("Spooky test leaf", names, |params| params.serial_number = Some(serial.into()))
+    }
+
     /// Issues a certificate that is marked as a certificate authority.
     pub fn issue_authority_to(&self, common: &str, names: &[&str]) -> Identity {
         self.issue_with(common, names, |params| params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained))
@@ -81,9 +86,9 @@ impl Authority {
         params.distinguished_name = if common.is_empty() { DistinguishedName::new() } else { name(common) };
         params.use_authority_key_identifier_extension = true;
         // Unique among the certificates of this authority.
-        let serial = SerialNumber::from_slice(&key.public_key_raw()[1..9]);
-        params.serial_number = Some(serial.clone());
+        params.serial_number = Some(SerialNumber::from_slice(&key.public_key_raw()[1..9]));
         change(&mut params);
+        let serial = params.serial_number.clone().expect("a serial number");
         let cert = params.signed_by(&key, &self.issuer).expect("sign a leaf");
         Identity {
             cert_pem: cert.pem(),

@@ -13,7 +13,7 @@ use crate::{
     snapshot::{Snapshot, compile, has_same_upstream_files, process_limits},
     worker::WorkerSetup,
 };
-use spooky_config::{Change, Config, diff, expiry_warning};
+use spooky_config::{Change, Config, diff, expiry_warning, ocsp_warning};
 use spooky_net::sys::privileges::raise_retained;
 use std::sync::Arc;
 
@@ -63,17 +63,17 @@ impl Server {
         }
     }
 
-    /// Logs which certificates of listeners have expired or expire soon.
+    /// Logs which certificates and OCSP responses of listeners have expired or expire soon.
     fn warn_of_expiry(&self) {
         let _raised = raise_retained();
-        let listeners = || self.snapshot.config.listeners.iter().map(|listener| &listener.tls);
-        let entries = listeners().flat_map(|tls| &tls.certificates).map(|entry| &entry.cert);
-        let leaves = listeners().filter_map(|tls| tls.cert.as_ref()).chain(entries).map(|file| (file, false));
-        let authorities = listeners().filter_map(|tls| tls.client_auth.ca_file.as_ref()).map(|file| (file, true));
-        for (file, are_authorities) in leaves.chain(authorities) {
-            if let Some(warning) = expiry_warning(file, are_authorities) {
-                tracing::warn!("{warning}");
+        for tls in self.snapshot.config.listeners.iter().map(|listener| &listener.tls) {
+            let default = tls.cert.as_ref().map(|cert| (cert, tls.ocsp_file.as_ref()));
+            let named = tls.certificates.iter().map(|entry| (&entry.cert, entry.ocsp_file.as_ref()));
+            for (cert, ocsp) in default.into_iter().chain(named) {
+                log_warning(expiry_warning(cert, false));
+                log_warning(ocsp.and_then(|ocsp| ocsp_warning(ocsp, cert)));
             }
+            log_warning(tls.client_auth.ca_file.as_ref().and_then(|file| expiry_warning(file, true)));
         }
     }
 
@@ -125,6 +125,12 @@ fn result_of(prepared: &Result<Prepared, ReloadError>) -> ReloadResult {
         Ok(_) => ReloadResult::Ok,
         Err(ReloadError::Rejected(_)) => ReloadResult::Rejected,
         Err(ReloadError::Failed(_)) => ReloadResult::Failed,
+    }
+}
+
+fn log_warning(warning: Option<String>) {
+    if let Some(warning) = warning {
+        tracing::warn!("{warning}");
     }
 }
 

@@ -11,6 +11,7 @@ use spooky_testkit::certs::{Authority, Identity};
 use spooky_testkit::client::{Client, Connection};
 use spooky_testkit::origin::Origin;
 use spooky_testkit::settings::Settings;
+use spooky_testkit::verifications::Verifications;
 use spooky_testkit::wait;
 
 use crate::proxy::{NAME, Proxy};
@@ -238,6 +239,52 @@ async fn sighup_loads_certificates_although_the_configuration_is_the_same() {
     proxy.reload(&unwatched, 6).await;
     proxy.logged(&format!("certificate '{}' expired on 2001-01-01", issuer.path("cert.pem").display()), 1).await;
     assert_eq!((proxy.count(RELOADED), proxy.count(FAILED)), (0, 0), "files are not watched");
+    proxy.stop().await;
+}
+
+/// An OCSP response of OpenSSL for the serial number [`OCSP_SERIAL`], until 2081.
+const OCSP: &[u8] = include_bytes!("../../../crates/config/src/ocsp/samples/good.der");
+const OCSP_SERIAL: u64 = 0x1122_3344_5566_7788;
+
+/// Returns the response with another end.
+fn until(end: &[u8; 15]) -> Vec<u8> {
+    let mut response = OCSP.to_vec();
+    let place = response.windows(15).position(|bytes| bytes == b"20810830225541Z").unwrap();
+    response[place..place + 15].copy_from_slice(end);
+    response
+}
+
+#[tokio::test]
+async fn ocsp_responses_are_stapled_and_renewed_alone() {
+    let (issuer, origin) = (Issuer::new(), Origin::h2c().await);
+    issuer.install(&issuer.authority.issue_numbered(OCSP_SERIAL, &[NAME]));
+    let file = issuer.path("ocsp.der");
+    fs::write(&file, OCSP).unwrap();
+    let ocsp = format!("ocsp_file: {}", file.display());
+    let proxy = issuer.proxy(&origin, |settings| settings.tls(&ocsp)).await;
+    let stapled = || async {
+        let mut tls = issuer.authority.client_config(&[b"h3"]);
+        let verified = Verifications::of(&mut tls, &issuer.authority);
+        Client::with_tls(tls, |_| {}).dial(proxy.settings.addr(), NAME).await.unwrap();
+        verified.stapled()
+    };
+    assert_eq!(stapled().await, OCSP);
+    // Clients would refuse the certificate because of a response whose time has passed.
+    for (generation, response, expected) in
+        [(2, until(b"20201231235959Z"), Vec::new()), (3, until(b"20820101000000Z"), until(b"20820101000000Z"))]
+    {
+        fs::write(issuer.path("new"), &response).unwrap();
+        fs::rename(issuer.path("new"), &file).unwrap();
+        proxy.logged(&format!("{RELOADED}{generation})"), 1).await;
+        wait::until(wait::BOUND, "the other response", || async { (stapled().await == expected).then_some(()) }).await;
+    }
+    proxy.logged(&format!("OCSP response '{}' expired on 2020-12-31", file.display()), 1).await;
+    replace(&file, "no response");
+    proxy
+        .logged(&format!("listen.tls.ocsp_file '{}' cannot be used: it is not an OCSP response", file.display()), 1)
+        .await;
+    proxy.logged(&format!("{FAILED}3"), 1).await;
+    assert_eq!(stapled().await, until(b"20820101000000Z"), "the last good one");
     proxy.stop().await;
 }
 

@@ -1,4 +1,4 @@
-//! Handshakes that resume a session, and their key exchange (`docs/guide/tls.md`).
+//! Handshakes that resume a session, and their key exchange (`docs/reference/behaviour.md#tls`).
 
 use std::sync::Arc;
 

@@ -80,8 +80,9 @@ block! {
         key: Option<PathBuf> = None, check(is_not_blank, EMPTY), may_report(texts::KEY_MISSING), may_report(texts::KEY_UNREADABLE),
             may_report(texts::KEY_GONE), may_report(texts::KEY_INVALID), may_report(texts::KEY_ENCRYPTED), may_report(texts::KEY_NO_BLOCK),
             may_report(texts::PEM_UNREAD), may_report(texts::KEY_MISMATCH);
-        /// OCSP response in DER that is stapled.
-        ocsp_file: Option<PathBuf> = None, check(is_not_blank, EMPTY), may_report(texts::OCSP_MISSING);
+        /// OCSP response in DER about the certificate, which is stapled until its time has passed.
+        ocsp_file: Option<PathBuf> = None, check(is_not_blank, EMPTY), may_report(texts::OCSP_MISSING),
+            may_report(texts::OCSP_UNUSABLE), may_report(texts::OCSP_EXPIRED), may_report(texts::OCSP_REVOKED);
         /// Further certificates and keys, selected by SNI.
         certificates: Vec<Certificate> = Vec::new();
         /// Client certificates.
@@ -125,8 +126,9 @@ block! {
         cert: PathBuf = PathBuf::new(), required(), check(is_not_blank, EMPTY);
         /// Private key, PEM.
         key: PathBuf = PathBuf::new(), required(), check(is_not_blank, EMPTY);
-        /// OCSP response in DER that is stapled.
-        ocsp_file: Option<PathBuf> = None, check(is_not_blank, EMPTY), may_report(texts::OCSP_MISSING);
+        /// OCSP response in DER about the certificate, which is stapled until its time has passed.
+        ocsp_file: Option<PathBuf> = None, check(is_not_blank, EMPTY), may_report(texts::OCSP_MISSING),
+            may_report(texts::OCSP_UNUSABLE), may_report(texts::OCSP_EXPIRED), may_report(texts::OCSP_REVOKED);
     }
     finalize |block: &mut Certificate, _: &mut Mapping<'_, '_>| block.server_name.make_ascii_lowercase()
 }

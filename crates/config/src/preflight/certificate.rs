@@ -4,7 +4,9 @@ use rustls::crypto::aws_lc_rs::default_provider;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use x509_parser::extensions::GeneralName;
-use x509_parser::prelude::{FromDer, X509Certificate};
+use x509_parser::prelude::{ASN1Time, FromDer, X509Certificate};
+
+use crate::ocsp::OcspStatus;
 
 /// Whether the key belongs to the first certificate. Returns `None` if the key does not parse.
 pub(crate) fn key_matches(chain: &[CertificateDer<'static>], key: &PrivateKeyDer<'static>) -> Option<bool> {
@@ -17,8 +19,16 @@ pub(crate) fn key_matches(chain: &[CertificateDer<'static>], key: &PrivateKeyDer
 /// Returns the end of a certificate's validity as Unix time and as a date.
 pub(crate) fn expiry(certificate: &CertificateDer<'_>) -> Option<(i64, String)> {
     let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
-    let end = certificate.validity().not_after;
-    Some((end.timestamp(), end.to_datetime().date().to_string()))
+    Some(moment(certificate.validity().not_after))
+}
+
+/// Returns the end of an OCSP response's validity as Unix time and as a date.
+pub(crate) fn ocsp_expiry(status: &OcspStatus) -> Option<(i64, String)> {
+    ASN1Time::from_timestamp(status.next_update).ok().map(moment)
+}
+
+fn moment(time: ASN1Time) -> (i64, String) {
+    (time.timestamp(), time.to_datetime().date().to_string())
 }
 
 /// Whether the alternative names of the first certificate cover `name`. A wildcard matches one label.

@@ -17,7 +17,7 @@ use crate::problem::{Problem, Problems};
 use crate::spec::{Reader, Text};
 use crate::value::number::Auto;
 use texts::os_text;
-pub use tls::expiry_warning;
+pub use tls::{expiry_warning, ocsp_warning};
 
 /// Which checks run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

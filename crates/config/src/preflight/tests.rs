@@ -316,6 +316,54 @@ fn authorities_are_warned_of_when_all_of_them_end() {
 }
 
 #[test]
+fn an_ocsp_response_must_be_about_the_certificate_and_is_warned_of_when_its_time_has_passed() {
+    const NEXT_UPDATE: i64 = 3_523_820_141; // 2081-08-30
+    let room = Room::new("ocsp");
+    let good = include_bytes!("../ocsp/samples/good.der");
+    fs::write(room.0.join("good.der"), good).unwrap();
+    fs::write(room.0.join("revoked.der"), include_bytes!("../ocsp/samples/revoked.der")).unwrap();
+    let of = |serial: u64| {
+        let mut parameters = CertificateParams::new(["a.example".to_owned()]).unwrap();
+        parameters.serial_number = Some(serial.into());
+        parameters.not_after = date_time_ymd(2100, 1, 1);
+        let key = KeyPair::generate().unwrap();
+        room.write("cert.pem", &parameters.self_signed(&key).unwrap().pem());
+        room.write("key.pem", &key.serialize_pem());
+    };
+    let problems = |ocsp: &str, now| {
+        let default = room.problems(&format!("{GOOD}, ocsp_file: {ocsp}"), "", now);
+        let named = format!("certificates: [ {{ server_name: a.example, {GOOD}, ocsp_file: {ocsp} }} ]");
+        let replaced = default.iter().map(|(severity, text)| {
+            (*severity, text.replace("listen.tls.ocsp_file", "listen.tls.certificates[0].ocsp_file"))
+        });
+        assert_eq!(room.problems(&named, "", now), replaced.collect::<Vec<_>>());
+        default
+    };
+    let error = |text: &str| vec![(Severity::Error, text.to_owned())];
+    let warning = |text: &str| vec![(Severity::Warning, text.to_owned())];
+    assert_eq!(
+        problems("@/good.der", 0),
+        error("listen.tls.ocsp_file '@/good.der' cannot be used: it is about another certificate")
+    );
+    assert_eq!(problems("@/no.der", 0), error("OCSP response file does not exist: @/no.der"));
+    of(0x1122_3344_5566_7788);
+    assert_eq!(problems("@/good.der", NEXT_UPDATE - 1), []);
+    assert_eq!(problems("@/good.der", NEXT_UPDATE), warning("OCSP response '@/good.der' expired on 2081-08-30"));
+    assert_eq!(
+        problems("@/text.txt", 0),
+        error("listen.tls.ocsp_file '@/text.txt' cannot be used: it is not an OCSP response in DER")
+    );
+    // What a reload of certificates logs.
+    let log = |name: &str| ocsp_warning(&room.0.join(name), &room.0.join("cert.pem"));
+    assert_eq!(log("good.der"), None);
+    of(0x2122_3344_5566_7788);
+    let revoked = "OCSP response '@/revoked.der' says that the certificate is revoked";
+    assert_eq!(problems("@/revoked.der", 0), warning(revoked));
+    assert_eq!(log("revoked.der"), Some(revoked.replace('@', &room.0.display().to_string())));
+    assert_eq!(log("good.der"), None, "an error is reported by the reload itself");
+}
+
+#[test]
 fn places_are_those_of_the_keys() {
     let text = "listen:\n  tls:\n    cert: /no/cert\n    key: /no/key\n\
                 upstream: { a: { route: { host: a }, backends: [ { id: b, address: \"h:1\" } ] } }\n";

@@ -7,6 +7,7 @@ use rustls::pki_types::CertificateDer;
 
 use super::{Preflight, certificate, os_text, read_limited, texts, unix_time};
 use crate::file::tls::{ListenTls, UpstreamTls};
+use crate::ocsp::OcspStatus;
 use crate::pem;
 use crate::spec::Text;
 use crate::spec::text::fill;
@@ -32,18 +33,14 @@ impl Preflight<'_> {
 
     fn check_listener(&mut self, path: &str, tls: &ListenTls) {
         if let (Some(cert), Some(key)) = (&tls.cert, &tls.key) {
-            self.check_pair(&format!("{path}.cert"), cert, &format!("{path}.key"), key, None);
-        }
-        if let Some(file) = &tls.ocsp_file {
-            self.read(&format!("{path}.ocsp_file"), file, texts::OCSP_MISSING, texts::FILE_UNREADABLE);
+            let leaf = self.check_pair(&format!("{path}.cert"), cert, &format!("{path}.key"), key, None);
+            self.check_ocsp(&format!("{path}.ocsp_file"), tls.ocsp_file.as_deref(), leaf);
         }
         for (index, entry) in tls.certificates.iter().enumerate() {
             let path = format!("{path}.certificates[{index}]");
             let (cert, key) = (format!("{path}.cert"), format!("{path}.key"));
-            self.check_pair(&cert, &entry.cert, &key, &entry.key, Some(&entry.server_name));
-            if let Some(file) = &entry.ocsp_file {
-                self.read(&format!("{path}.ocsp_file"), file, texts::OCSP_MISSING, texts::FILE_UNREADABLE);
-            }
+            let leaf = self.check_pair(&cert, &entry.cert, &key, &entry.key, Some(&entry.server_name));
+            self.check_ocsp(&format!("{path}.ocsp_file"), entry.ocsp_file.as_deref(), leaf);
         }
         let client = &tls.client_auth;
         if let Some(file) = &client.ca_file {
@@ -70,8 +67,15 @@ impl Preflight<'_> {
         }
     }
 
-    /// Checks a certificate with its key. The certificate must cover `name`.
-    fn check_pair(&mut self, cert_path: &str, cert: &Path, key_path: &str, key: &Path, name: Option<&str>) {
+    /// Checks a certificate with its key. The certificate must cover `name`. Returns it if it could be read.
+    fn check_pair(
+        &mut self,
+        cert_path: &str,
+        cert: &Path,
+        key_path: &str,
+        key: &Path,
+        name: Option<&str>,
+    ) -> Option<CertificateDer<'static>> {
         let (cert_text, key_text) = (cert.display().to_string(), key.display().to_string());
         let chain = self.read(cert_path, cert, texts::CERT_MISSING, texts::CERT_UNREADABLE);
         let secret = self.read(key_path, key, texts::KEY_MISSING, texts::KEY_UNREADABLE);
@@ -84,7 +88,7 @@ impl Preflight<'_> {
             let failed = |error| self.report_pem_error(key_path, key, error, texts::KEY_NO_BLOCK, texts::KEY_INVALID);
             pem::private_key(&bytes).map_err(failed).ok()
         });
-        let Some(chain) = chain else { return };
+        let chain = chain?;
         match secret.map(|secret| certificate::key_matches(&chain, &secret)) {
             Some(None) => self.report(key_path, texts::KEY_INVALID.hint(""), &[("p", &key_text)]),
             Some(Some(false)) => self.report(key_path, texts::KEY_MISMATCH, &[("p", &key_text), ("c", &cert_text)]),
@@ -95,6 +99,23 @@ impl Preflight<'_> {
             self.report(&path, texts::NOT_COVERED, &[("n", name), ("p", &cert_text)]);
         }
         self.report_expiry(cert_path, cert, chain.get(..1).unwrap_or_default());
+        chain.into_iter().next()
+    }
+
+    /// Checks an OCSP response, which must be about the certificate `leaf`.
+    fn check_ocsp(&mut self, path: &str, file: Option<&Path>, leaf: Option<CertificateDer<'_>>) {
+        let Some(file) = file else { return };
+        let bytes = self.read(path, file, texts::OCSP_MISSING, texts::FILE_UNREADABLE);
+        let (Some(bytes), Some(leaf)) = (bytes, leaf) else { return };
+        let text = file.display().to_string();
+        match OcspStatus::read(&bytes, &leaf) {
+            Ok(status) => {
+                if let Some((notice, date)) = ocsp_notice(&status, self.now) {
+                    self.report(path, notice, &[("p", &text), ("date", &date)]);
+                }
+            }
+            Err(reason) => self.report(path, texts::OCSP_UNUSABLE, &[("p", &text), ("reason", reason)]),
+        }
     }
 
     fn report_expiry(&mut self, path: &str, file: &Path, certificates: &[CertificateDer<'_>]) {
@@ -170,16 +191,39 @@ fn expiry_notice(certificates: &[CertificateDer<'_>], now: i64) -> Option<(Text,
     Some((if end <= now { texts::EXPIRED } else { texts::EXPIRES }, date))
 }
 
+/// Returns the warning, and a date, if a response is not stapled or must alarm the operator.
+fn ocsp_notice(status: &OcspStatus, now: i64) -> Option<(Text, String)> {
+    let (end, date) = certificate::ocsp_expiry(status)?;
+    if end <= now {
+        Some((texts::OCSP_EXPIRED, date))
+    } else {
+        status.is_revoked.then_some((texts::OCSP_REVOKED, date))
+    }
+}
+
+/// Returns the warning if this OCSP response is not stapled because its time has passed, or says that the certificate in
+/// the other file is revoked. Returns `None` if a file cannot be read.
+pub fn ocsp_warning(response: &Path, certificate: &Path) -> Option<String> {
+    let leaf = pem::certificates(&read_limited(certificate).ok()?).ok()?.into_iter().next()?;
+    let status = OcspStatus::read(&read_limited(response).ok()?, &leaf).ok()?;
+    let (text, date) = ocsp_notice(&status, unix_time())?;
+    Some(filled(text, response, &date))
+}
+
 /// Returns the warning if the first certificate of this file, of all if they are authorities, has expired or expires soon.
 /// Returns `None` if the file cannot be read.
 pub fn expiry_warning(file: &Path, are_authorities: bool) -> Option<String> {
     let all = pem::certificates(&read_limited(file).ok()?).ok()?;
     let (text, date) = expiry_notice(if are_authorities { &all } else { all.get(..1)? }, unix_time())?;
-    Some(fill(text.template, |name| match name {
+    Some(filled(text, file, &date))
+}
+
+fn filled(text: Text, file: &Path, date: &str) -> String {
+    fill(text.template, |name| match name {
         "p" => Some(file.display().to_string()),
-        "date" => Some(date.clone()),
+        "date" => Some(date.to_owned()),
         _ => None,
-    }))
+    })
 }
 
 fn is_certificate_name(file: &Path) -> bool {

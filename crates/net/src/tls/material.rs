@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use rustls::{Error, InconsistentKeys, RootCertStore};
+use spooky_config::OcspStatus;
 use spooky_config::pem::{self, Detail};
 
 use super::{explain, provider};
@@ -45,7 +46,7 @@ pub enum TlsMaterialError {
     NotADirectory(String, PathBuf),
     /// A `ca_dir` without certificates.
     EmptyDirectory(String, PathBuf),
-    /// A file of authorities or revocation lists that cannot be used, its configuration key, and why.
+    /// A file of authorities, revocation lists or an OCSP response that cannot be used, its configuration key, and why.
     Unusable(String, PathBuf, String),
     /// A server section without a certificate.
     NoServerCertificate(String),
@@ -129,9 +130,18 @@ impl CertificateFiles {
             pem::certificates(&text).map_err(|fault| not_certificates(&self.field("cert"), &self.cert, fault))?;
         let mut certified = self.certify(chain)?;
         if let Some(path) = &self.ocsp {
-            certified.ocsp = Some(read_file(path).map_err(|_| TlsMaterialError::OcspMissing(path.clone()))?);
+            certified.ocsp = Some(self.ocsp_response(path, &certified)?);
         }
         Ok(certified)
+    }
+
+    /// Loads an OCSP response, which must be about the certificate.
+    fn ocsp_response(&self, path: &Path, certified: &CertifiedKey) -> Result<Vec<u8>, TlsMaterialError> {
+        let response = read_file(path).map_err(|_| TlsMaterialError::OcspMissing(path.to_owned()))?;
+        let unusable = |why: &str| TlsMaterialError::Unusable(self.field("ocsp_file"), path.to_owned(), why.to_owned());
+        let leaf = certified.cert.first().ok_or(TlsMaterialError::CertificateFormat)?;
+        OcspStatus::read(&response, leaf).map_err(unusable)?;
+        Ok(response)
     }
 
     /// Loads the private key.

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use rustls::client::verify_server_name;
 use rustls::pki_types::ServerName;
@@ -13,7 +13,7 @@ use rustls::sign::CertifiedKey;
 
 use super::material::{CertificateFiles, TlsMaterialError};
 use super::x509;
-use spooky_config::normalize_host;
+use spooky_config::{OcspStatus, normalize_host};
 
 /// A certificate for one server name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,14 +49,39 @@ pub struct CertificateStore {
 
 struct Entry {
     certified: Arc<CertifiedKey>,
+    /// `None` if no OCSP response is stapled.
+    staple: Option<Staple>,
     /// The DNS names that the certificate is valid for, in lower case.
     names: Vec<String>,
+}
+
+struct Staple {
+    /// From then on clients would refuse the response, and with it the certificate.
+    until: SystemTime,
+    /// The certificate without it.
+    without: Arc<CertifiedKey>,
+}
+
+impl Staple {
+    fn new(certified: &CertifiedKey) -> Option<Self> {
+        let status = OcspStatus::read(certified.ocsp.as_deref()?, certified.cert.first()?).ok()?;
+        let until = SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(status.next_update).unwrap_or(0));
+        Some(Self { until, without: Arc::new(CertifiedKey { ocsp: None, ..certified.clone() }) })
+    }
 }
 
 impl Entry {
     fn new(certified: CertifiedKey) -> Self {
         let names = certified.cert.first().map(|certificate| x509::dns_names(certificate)).unwrap_or_default();
-        Self { certified: Arc::new(certified), names }
+        Self { staple: Staple::new(&certified), certified: Arc::new(certified), names }
+    }
+
+    /// Returns the certificate for a handshake at this time.
+    fn at(&self, now: impl FnOnce() -> SystemTime) -> &Arc<CertifiedKey> {
+        match &self.staple {
+            Some(staple) if staple.until <= now() => &staple.without,
+            Some(_) | None => &self.certified,
+        }
     }
 
     /// Returns whether the certificate is valid for a normalized host. A wildcard matches exactly one label (RFC 9525
@@ -143,6 +168,11 @@ impl CertificateStore {
     }
 
     #[cfg(test)]
+    pub(super) fn stapled_at(&self, now: SystemTime) -> Option<&[u8]> {
+        self.fallback.at(|| now).ocsp.as_deref()
+    }
+
+    #[cfg(test)]
     pub(super) fn fallback_covers(&self, host: &str) -> bool {
         self.fallback.covers(host)
     }
@@ -179,7 +209,7 @@ impl ResolvesServerCert for CertificateStore {
             Selection::Fallback => fallback,
         };
         count.fetch_add(1, Ordering::Relaxed);
-        Some(Arc::clone(&entry.certified))
+        Some(Arc::clone(entry.at(SystemTime::now)))
     }
 }
 

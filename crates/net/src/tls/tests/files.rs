@@ -1,5 +1,7 @@
 //! The error texts about files.
 
+use std::time::{Duration, SystemTime};
+
 use super::*;
 
 const JUNK_CERTIFICATE: &str = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
@@ -82,12 +84,30 @@ fn entries_must_cover_their_name() {
     assert_eq!(nothing, "listen.tls requires either cert/key or certificates entries");
 }
 
+/// Clients refuse a certificate with a response whose time has passed.
 #[test]
-fn ocsp_responses_are_stapled() {
+fn ocsp_responses_are_stapled_until_their_time_has_passed() {
+    let good = include_bytes!("../../../../config/src/ocsp/samples/good.der");
     let room = Room::new();
-    let ocsp = room.authority.write("ocsp.der", b"response");
-    let files = CertificateFiles { ocsp: Some(ocsp), ..room.good.clone() };
-    assert_eq!(files.load().unwrap().ocsp.as_deref(), Some(&b"response"[..]));
+    let mut files = room
+        .authority
+        .issue_with(&["a.test"], |params| params.serial_number = Some(0x1122_3344_5566_7788_u64.into()))
+        .files;
+    let ocsp = room.authority.write("ocsp.der", good);
+    files.ocsp = Some(ocsp.clone());
+    let store = CertificateStore::load("listen.tls", Some(&files), &[]).unwrap();
+    let until = SystemTime::UNIX_EPOCH + Duration::from_secs(3_523_820_141); // 2081-08-30
+    assert_eq!(store.stapled_at(SystemTime::now()), Some(&good[..]));
+    assert_eq!(store.stapled_at(until - Duration::from_nanos(1)), Some(&good[..]));
+    assert_eq!(store.stapled_at(until), None);
+
+    let error = |files: &CertificateFiles| files.load().unwrap_err().to_string();
+    let other = CertificateFiles { ocsp: Some(ocsp.clone()), ..room.authority.issue(&["b.test"]).files };
+    let path = ocsp.display();
+    let expected = format!("listen.tls.ocsp_file '{path}' cannot be used: it is about another certificate");
+    assert_eq!(error(&other), expected);
+    std::fs::remove_file(&ocsp).unwrap();
+    assert_eq!(error(&files), format!("OCSP response file does not exist: {path}"));
 }
 
 #[test]
