@@ -18,15 +18,10 @@ use spooky_net::tls::{CertificateStore, server};
 use std::{
     net::{IpAddr, SocketAddr},
     sync::{
-        Arc, Mutex,
+        Arc,
         atomic::{AtomicUsize, Ordering::Relaxed},
     },
     time::{Duration, Instant},
-};
-use tracing::{
-    Metadata, Subscriber,
-    field::{Field, Visit},
-    span::{Attributes, Id, Record},
 };
 
 pub(crate) const HANDSHAKE: Duration = Duration::from_secs(10);
@@ -116,48 +111,6 @@ pub(crate) fn connecting(
     let mut endpoint = Endpoint::new(Arc::new(EndpointConfig::default()), None, true, None);
     let (handle, connection) = endpoint.connect(now, config, to, name).unwrap();
     (endpoint, handle, connection)
-}
-
-/// Returns the messages that `act` logs on this thread.
-pub(crate) fn logged(act: impl FnOnce()) -> Vec<String> {
-    let lines = Arc::new(Mutex::new(Vec::new()));
-    tracing::subscriber::with_default(Log(lines.clone()), act);
-    std::mem::take(&mut *lines.lock().unwrap())
-}
-
-/// Collects the messages of log lines.
-struct Log(Arc<Mutex<Vec<String>>>);
-
-impl Subscriber for Log {
-    fn enabled(&self, _: &Metadata<'_>) -> bool {
-        true
-    }
-
-    fn new_span(&self, _: &Attributes<'_>) -> Id {
-        Id::from_u64(1)
-    }
-
-    fn record(&self, _: &Id, _: &Record<'_>) {}
-
-    fn record_follows_from(&self, _: &Id, _: &Id) {}
-
-    fn event(&self, event: &tracing::Event<'_>) {
-        event.record(&mut Message(&mut self.0.lock().unwrap()));
-    }
-
-    fn enter(&self, _: &Id) {}
-
-    fn exit(&self, _: &Id) {}
-}
-
-struct Message<'a>(&'a mut Vec<String>);
-
-impl Visit for Message<'_> {
-    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
-        if field.name() == "message" {
-            self.0.push(format!("{value:?}"));
-        }
-    }
 }
 
 /// The fields of a header section, in this order.

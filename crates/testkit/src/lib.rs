@@ -19,6 +19,7 @@ pub mod external;
 pub mod http1;
 pub mod journal;
 pub mod link;
+pub mod log;
 pub mod origin;
 pub mod pattern;
 pub mod port;

@@ -297,3 +297,26 @@ impl Upload {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use spooky_lb::admit::BodyBudget;
+    use std::sync::Arc;
+
+    /// Another worker may use up the budget between the look at it and the read.
+    #[test]
+    fn a_chunk_that_no_longer_fits_displaces_what_is_kept_for_a_retry() {
+        let budget = Arc::new(BodyBudget::new(100));
+        let (mut upload, mut other) = (Upload::new(budget.open()), budget.open().unwrap());
+        let chunk = |length| Bytes::from(vec![0; length]);
+        assert!(upload.take(chunk(60), true));
+        upload.waiting.clear();
+        upload.on_taken(60);
+        assert!(other.take(30));
+        assert!(upload.take(chunk(20), true), "60 bytes are kept only for a retry");
+        assert_eq!((budget.used(), upload.sent()), (30 + 20, Sent::Gone));
+        assert!(!upload.take(chunk(51), true));
+        assert_eq!(budget.used(), 30 + 20);
+    }
+}

@@ -89,6 +89,12 @@ impl Waiting {
         self.tags.shrink_to_fit();
     }
 
+    /// Returns for how many entries memory is allocated.
+    #[cfg(test)]
+    pub(super) fn capacity(&self) -> usize {
+        self.tags.capacity() + self.capped.capacity()
+    }
+
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
         self.tags.is_empty() && self.queue.due() == Nanos::NEVER

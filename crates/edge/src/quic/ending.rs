@@ -69,7 +69,8 @@ mod tests {
     #[test]
     fn refusals_are_not_logged_and_missing_certificates_are_explained() {
         let peer = "192.0.2.1:9".parse().unwrap();
-        let lines = |code| crate::peer::logged(|| log(&TransportError::from(code), 0x0807_0605_0403_0201, peer));
+        let lines =
+            |code| spooky_testkit::log::logged(|| log(&TransportError::from(code), 0x0807_0605_0403_0201, peer));
         assert_eq!(lines(TransportErrorCode::CONNECTION_REFUSED), [""; 0]);
         let other = lines(TransportErrorCode::FINAL_SIZE_ERROR);
         assert!(

@@ -96,6 +96,24 @@ fn a_body_is_sent_again_from_its_beginning() {
 }
 
 #[test]
+fn a_body_that_came_in_several_pieces_is_sent_again_as_a_whole() {
+    let mut harness = Harness::with(&Config { backends: 3, ..Config::default() });
+    let client = harness.send(b"PUT", b"/", &[], false);
+    let lost = FailureKind::ConnectionLost(std::io::ErrorKind::ConnectionReset);
+    harness.upload_data(client, b"some ");
+    harness.fail(0, lost, Processed::Unknown);
+    harness.upload_data(client, b"bytes");
+    harness.upload(client, BodyRead::End);
+    assert_eq!(harness.io.requests[1].parts, [(5, false), (5, false), (0, true)]);
+    harness.fail(1, lost, Processed::Unknown);
+    assert_eq!(harness.io.requests[2].parts, [(5, false), (5, true)], "the end comes with the last bytes");
+    assert_eq!(harness.io.requests[2].body, b"some bytes");
+    harness.head(2, 200, true);
+    assert_eq!(harness.ended(), (1, 0, 0));
+    harness.check_idle();
+}
+
+#[test]
 fn a_post_that_may_have_been_processed_is_not_sent_twice() {
     let mut harness = Harness::new();
     let client = harness.post();

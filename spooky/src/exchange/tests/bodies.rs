@@ -150,17 +150,28 @@ fn the_client_is_read_only_as_fast_as_the_backend_takes() {
 }
 
 #[test]
+fn a_client_is_read_in_pieces_of_limited_size() {
+    let mut harness = Harness::new();
+    let client = harness.post();
+    harness.upload_data(client, &[b'.'; 150_000]);
+    assert_eq!(harness.client(client).reads, [65_536, 65_536, 18_928]);
+    assert_eq!(harness.io.requests[0].body.len(), 150_000);
+    harness.abort(client, Abort::Lost);
+    harness.check_idle();
+}
+
+#[test]
 fn the_backend_gets_credit_for_what_the_client_took() {
     let mut harness = Harness::new();
     let client = harness.get();
     harness.head(0, 200, false);
     harness.data(0, b"1234567890", false);
     assert_eq!(harness.io.requests[0].released, 10);
-    harness.io.clients[client].is_slow = true;
+    (harness.io.clients[client].is_slow, harness.io.clients[client].share) = (true, 1000);
     harness.data(0, b"1234567890", false);
-    assert_eq!(harness.io.requests[0].released, 10);
+    assert_eq!((harness.io.requests[0].released, harness.io.requests[0].share), (10, Some(0)), "it took nothing");
     harness.accept(client, 4);
-    assert_eq!(harness.io.requests[0].released, 14);
+    assert_eq!((harness.io.requests[0].released, harness.io.requests[0].share), (14, Some(1000)));
     harness.accept(client, 6);
     assert_eq!(harness.io.requests[0].released, 20);
     harness.abort(client, Abort::Lost);
@@ -193,8 +204,9 @@ fn bytes_that_are_taken_count_as_long_as_they_are_kept_for_a_retry() {
     harness.upload_data(client, &vec![b'.'; 10 * 1024]);
     assert_eq!((harness.io.requests[0].body.len(), harness.state.bodies.used()), (70 * 1024, 0));
     let other = harness.send(b"PUT", b"/", &[], false);
-    harness.upload_data(other, b"part");
-    assert_eq!(harness.state.bodies.used(), 4);
+    harness.upload_data(other, b"some ");
+    harness.upload_data(other, b"parts");
+    assert_eq!((harness.io.requests[1].body.len(), harness.state.bodies.used()), (10, 10));
     harness.head(1, 200, false);
     assert_eq!(harness.state.bodies.used(), 0, "no attempt can follow");
     harness.abort(client, Abort::Lost);
@@ -370,6 +382,25 @@ fn an_upload_that_waits_for_the_budget_goes_on_when_it_has_room() {
     harness.upload(waiting, BodyRead::End);
     harness.data(1, b"", true);
     assert_eq!(harness.ended(), (1, 0, 1));
+    harness.check_idle();
+}
+
+#[test]
+fn an_upload_may_have_to_wait_for_the_budget_more_than_once() {
+    let mut harness = Harness::with(&NARROW);
+    let waiting = harness.post();
+    harness.head(0, 200, false);
+    for round in 1..=3 {
+        harness.io.window = 0;
+        let other = harness.post();
+        harness.upload_data(other, &[b'.'; 1024]);
+        harness.client_event(waiting, EventKind::Readable);
+        harness.abort(other, Abort::Lost);
+        harness.io.clients[waiting].body.push_back(BodyRead::Data(Bytes::from_static(b"more")));
+        harness.pass(Duration::from_millis(5));
+        assert_eq!(harness.io.requests[0].body, b"more".repeat(round));
+    }
+    harness.abort(waiting, Abort::Lost);
     harness.check_idle();
 }
 

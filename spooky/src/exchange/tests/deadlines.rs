@@ -58,6 +58,42 @@ fn only_bytes_of_the_body_are_progress() {
     harness.check_idle();
 }
 
+/// The timer was set for an earlier deadline, and finds that the deadline is now.
+#[test]
+fn a_deadline_that_was_moved_is_kept_to_the_millisecond() {
+    let mut harness = with("client_body_idle_timeout_ms: 2s");
+    let client = harness.post();
+    harness.pass(seconds(1));
+    harness.upload_data(client, b"part");
+    harness.pass(Duration::from_millis(1999));
+    assert_eq!(harness.in_flight(), 1);
+    harness.pass(Duration::from_millis(1));
+    assert_eq!(harness.answer(client), (408, "request body idle timeout"));
+    harness.check_idle();
+}
+
+#[test]
+fn the_time_of_a_turn_and_other_times_are_converted_alike() {
+    let mut harness = Harness::new();
+    harness.pass(seconds(1));
+    let now = harness.io.now;
+    let nanos = [now, now + seconds(2)].map(|time| harness.exchanges.nanos(time).get());
+    assert_eq!(nanos, [1_000_000_000, 3_000_000_000]);
+}
+
+#[test]
+fn a_backend_that_sends_empty_parts_is_as_silent_as_any_other() {
+    let mut harness = with("backend_body_idle_timeout_ms: 2s");
+    let client = harness.get();
+    harness.head(0, 200, false);
+    harness.data(0, b"part", false);
+    harness.sleep(Duration::from_millis(1500));
+    harness.data(0, b"", false);
+    harness.sleep(Duration::from_millis(600));
+    assert_eq!((harness.client(client).ended, harness.ended()), (RESET, (0, 1, 0)));
+    harness.check_idle();
+}
+
 #[test]
 fn the_client_is_not_waited_for_while_the_backend_takes_nothing() {
     let mut harness = with("client_body_idle_timeout_ms: 2s");

@@ -72,8 +72,13 @@ fn requests_that_never_have_an_exchange_are_counted_and_answered() {
     let mut harness = Harness::with(&Config { performance: "max_request_body_bytes: 10", ..Config::default() });
     let denied = harness.send(b"CONNECT", b"localhost:1", &[], false);
     assert_eq!(harness.answer(denied).0, 405);
+    let allow = |harness: &Harness, client| {
+        let head = harness.client(client).head.as_ref().unwrap();
+        head.fields.first(Known::Allow).map(<[u8]>::to_vec)
+    };
+    assert!(allow(&harness, denied).is_some_and(|methods| methods.starts_with(b"GET, HEAD")));
     let too_large = harness.send(b"POST", b"/", &[(Known::ContentLength, b"11")], false);
-    assert_eq!(harness.answer(too_large), (413, "request body too large"));
+    assert_eq!((harness.answer(too_large), allow(&harness, too_large)), ((413, "request body too large"), None));
     let misdirected = harness.receive(EventKind::Request {
         protocol: Protocol::Http3,
         head: {

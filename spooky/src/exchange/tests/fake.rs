@@ -26,6 +26,8 @@ pub(super) struct Client {
     pub(super) tag: Option<u64>,
     /// Body parts that were sent and not read.
     pub(super) body: VecDeque<BodyRead>,
+    /// The size of each read of body bytes.
+    pub(super) reads: Vec<usize>,
     /// Whether the end of the body was sent.
     pub(super) is_uploaded: bool,
     /// The stream's share of the connection's send capacity.
@@ -69,6 +71,8 @@ pub(super) struct Request {
     /// Body bytes that it takes.
     pub(super) window: usize,
     pub(super) body: Vec<u8>,
+    /// The length of each part of it, and whether the end came with it.
+    pub(super) parts: Vec<(usize, bool)>,
     pub(super) trailers: Option<Fields>,
     pub(super) sent_all: bool,
     pub(super) has_head: bool,
@@ -146,11 +150,14 @@ impl Clients for Fake {
     }
 
     fn read_body(&mut self, client: ClientSide, max: usize) -> BodyRead {
-        let body = &mut self.clients[number(client)].body;
+        let Client { body, reads, .. } = &mut self.clients[number(client)];
         match body.pop_front() {
-            Some(BodyRead::Data(mut data)) if data.len() > max => {
-                let first = data.split_to(max);
-                body.push_front(BodyRead::Data(data));
+            Some(BodyRead::Data(mut data)) => {
+                let first = data.split_to(data.len().min(max));
+                if !data.is_empty() {
+                    body.push_front(BodyRead::Data(data));
+                }
+                reads.push(first.len());
                 BodyRead::Data(first)
             }
             Some(BodyRead::Aborted(abort)) => {
@@ -261,6 +268,7 @@ impl Backends for Fake {
             is_waiting: !self.is_connected,
             window: self.window,
             body: Vec::new(),
+            parts: Vec::new(),
             trailers: None,
             sent_all: end,
             has_head: false,
@@ -291,6 +299,7 @@ impl Backends for Fake {
         request.window -= taken;
         request.body.extend_from_slice(&data[..taken]);
         data.advance(taken);
+        request.parts.push((taken, end));
         request.sent_all |= end && data.is_empty();
         taken
     }

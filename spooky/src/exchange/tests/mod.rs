@@ -7,6 +7,7 @@ mod deadlines;
 mod endings;
 mod fake;
 mod harness;
+mod logs;
 mod orders;
 mod snapshots;
 mod tunnels;

@@ -103,6 +103,23 @@ fn a_request_with_a_permit_waits_for_a_backend_with_room() {
 }
 
 #[test]
+fn a_new_request_does_not_overtake_those_that_wait_for_a_backend() {
+    let mut harness = Harness::with(&ONE_ON_BACKEND);
+    harness.get();
+    let second = harness.get();
+    harness.head(0, 200, true);
+    let third = harness.get();
+    assert!(harness.requests_of(third).is_empty(), "the second has not had its turn yet");
+    harness.pass(Duration::ZERO);
+    assert_eq!((harness.requests_of(second), harness.requests_of(third)), (vec![1], vec![]));
+    harness.head(1, 200, true);
+    harness.pass(Duration::ZERO);
+    harness.head(2, 200, true);
+    assert_eq!(harness.ended(), (3, 0, 0));
+    harness.check_idle();
+}
+
+#[test]
 fn the_wait_for_the_permit_counts_towards_the_wait_for_the_backend() {
     let config = Config {
         performance: "per_upstream_inflight_limit: 2\nper_backend_inflight_limit: 1\nmax_client_share_percent: 100",
@@ -230,14 +247,17 @@ fn streams_of_one_connection_have_one_share() {
 #[test]
 fn memory_is_given_back_without_losing_those_that_wait() {
     let mut harness = Harness::with(&ONE);
-    let clients = [harness.get(), harness.get(), harness.get()];
+    for _ in 0..3 {
+        harness.get();
+    }
     harness.exchanges.free_unused();
     assert_eq!(harness.in_flight(), 3);
-    for (request, _) in clients.into_iter().enumerate() {
+    for request in 0..3 {
         harness.head(request, 200, true);
         harness.pass(Duration::ZERO);
         harness.exchanges.free_unused();
     }
+    assert_eq!(harness.exchanges.waiting.capacity(), 0);
     assert_eq!(harness.ended(), (3, 0, 0));
     harness.check_idle();
 }
