@@ -274,8 +274,16 @@ mod tests {
 
     #[test]
     fn timeouts_of_grpc_have_a_unit() {
-        assert_eq!(grpc_timeout(b"250m"), Some(Duration::from_millis(250)));
-        assert_eq!(grpc_timeout(b"99999999H"), Some(Duration::from_secs(99_999_999 * 3600)));
+        for (value, expected) in [
+            ("99999999H", Duration::from_secs(99_999_999 * 3600)),
+            ("90M", Duration::from_secs(5400)),
+            ("7S", Duration::from_secs(7)),
+            ("250m", Duration::from_millis(250)),
+            ("30u", Duration::from_micros(30)),
+            ("12345678n", Duration::from_nanos(12_345_678)),
+        ] {
+            assert_eq!(grpc_timeout(value.as_bytes()), Some(expected), "{value}");
+        }
         for bad in ["", "m", "5", "5x", "-5S", "123456789S", " 5S"] {
             assert_eq!(grpc_timeout(bad.as_bytes()), None, "{bad}");
         }

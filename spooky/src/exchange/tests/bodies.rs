@@ -4,9 +4,9 @@ use super::{
     fake::Ended,
     harness::{Config, Harness, response},
 };
-use crate::exchange::local::RequestInfo;
+use crate::exchange::{local::RequestInfo, state::compact_large_head};
 use bytes::Bytes;
-use spooky_bridge::message::{Fields, Known, Name, ResetReason};
+use spooky_bridge::message::{Fields, Known, Method, Name, RequestHead, ResetReason};
 use spooky_edge::{Abort, Body, BodyRead, EventKind};
 use std::time::Duration;
 
@@ -153,7 +153,7 @@ fn the_client_is_read_only_as_fast_as_the_backend_takes() {
 fn a_client_is_read_in_pieces_of_limited_size() {
     let mut harness = Harness::new();
     let client = harness.post();
-    harness.upload_data(client, &[b'.'; 150_000]);
+    harness.upload_data(client, &vec![b'.'; 150_000]);
     assert_eq!(harness.client(client).reads, [65_536, 65_536, 18_928]);
     assert_eq!(harness.io.requests[0].body.len(), 150_000);
     harness.abort(client, Abort::Lost);
@@ -250,6 +250,22 @@ fn a_large_head_takes_no_more_memory_than_it_needs() {
     assert!((10_000..13_000).contains(&memory), "{memory}");
     harness.abort(client, Abort::Lost);
     harness.check_idle();
+}
+
+#[test]
+fn only_the_memory_of_large_heads_is_shrunk() {
+    for (count, is_shrunk) in [(30, false), (200, true)] {
+        let mut fields = Fields::new();
+        for _ in 0..count {
+            fields.push(Name::Other(b"x-padding"), &[b'x'; 100]);
+        }
+        let mut head = RequestHead { fields, method: Method::Get, content_length: None };
+        let before = head.fields.memory();
+        assert_eq!(before > 8 * 1024, is_shrunk, "{before}");
+        compact_large_head(&mut head);
+        assert_eq!(head.fields.memory() < before, is_shrunk, "{before}");
+        assert_eq!(head.fields.iter().count(), count);
+    }
 }
 
 #[test]
@@ -374,7 +390,7 @@ fn an_upload_that_waits_for_the_budget_goes_on_when_it_has_room() {
     harness.exchanges.waiting.wait_for_budget(harness.exchanges.table.iter().nth(1).unwrap().1.tag);
     harness.pass(Duration::ZERO);
     let due = harness.exchanges.deadline().unwrap();
-    assert!(due <= harness.io.now + Duration::from_millis(5), "the budget is looked at again soon");
+    assert_eq!(due, harness.io.now + Duration::from_millis(5), "the budget is looked at again soon");
     harness.abort(other, Abort::Lost);
     harness.io.clients[waiting].body.push_back(BodyRead::Data(Bytes::from_static(b"more")));
     harness.pass(Duration::from_millis(5));

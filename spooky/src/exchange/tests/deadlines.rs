@@ -155,6 +155,29 @@ fn an_upload_that_trickles_is_answered() {
 }
 
 #[test]
+fn tunnels_and_grpc_streams_may_trickle() {
+    let mut harness = Harness::with(&Config {
+        performance: "client_min_rate_bytes_per_sec: 100",
+        resilience: "  protocol: { allow_connect: true }",
+        ..Config::default()
+    });
+    let stream = harness.send(b"POST", b"/", &[(Known::ContentType, b"application/grpc")], false);
+    let tunnel = harness.send(b"CONNECT", b"localhost:1", &[], false);
+    for request in [0, 1] {
+        harness.head(request, 200, false);
+    }
+    for _ in 0..30 {
+        harness.upload_data(stream, b".");
+        harness.upload_data(tunnel, b".");
+        harness.sleep(seconds(1));
+    }
+    assert_eq!(harness.in_flight(), 2);
+    harness.abort(stream, Abort::Lost);
+    harness.abort(tunnel, Abort::Lost);
+    harness.check_idle();
+}
+
+#[test]
 fn a_backend_that_does_not_answer_is_given_up_after_all_attempts() {
     let mut harness = with("backend_timeout_ms: 2s");
     let client = harness.get();

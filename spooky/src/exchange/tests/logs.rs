@@ -153,6 +153,29 @@ fn timeouts_of_backends_are_logged_with_their_phase() {
 }
 
 #[test]
+fn each_timeout_names_its_own_backend() {
+    let names = |number| format!("backend=http://127.0.0.1:{number} upstream=all id=b{number}");
+    let mut harness = harness(&Config {
+        performance: "backend_timeout_ms: 2s\nbackend_body_idle_timeout_ms: 2s",
+        resilience: "  retry_budget: { max_retries: 1 }",
+        ..Config::default()
+    });
+    harness.get();
+    let lines = logged(|| harness.sleep(Duration::from_millis(4100)));
+    let late = |number| format!("Backend timeout {} phase=response", names(number));
+    let warnings: Vec<_> = lines.into_iter().filter(|line| line.starts_with("Backend timeout ")).collect();
+    assert_lines(&warnings, &[&late(1), &late(2)]);
+    for (request, number) in [(2, 2), (3, 1)] {
+        harness.get();
+        harness.head(request, 200, false);
+        harness.data(request, b"part", false);
+        let lines = logged(|| harness.sleep(Duration::from_millis(2100)));
+        assert_lines(&lines[..1], &[&format!("Backend timeout {} phase=body_idle", names(number))]);
+    }
+    harness.check_idle();
+}
+
+#[test]
 fn what_a_client_lets_expire_is_no_timeout_of_a_backend() {
     let mut harness = harness(&Config { performance: "client_body_idle_timeout_ms: 2s", ..Config::default() });
     let client = harness.post();
