@@ -5,6 +5,7 @@
 
 mod checks {
     pub(crate) mod h2_frames;
+    pub(crate) mod h2_server;
     pub(crate) mod h3_frames;
     pub(crate) mod hpack;
     pub(crate) mod message;
@@ -78,6 +79,11 @@ fn hpack() {
 #[test]
 fn h2_frames() {
     replay("h2_frames", checks::h2_frames::check);
+}
+
+#[test]
+fn h2_server() {
+    replay("h2_server", checks::h2_server::check);
 }
 
 #[test]
