@@ -156,7 +156,7 @@ impl Owner {
     }
 
     fn send(&mut self, id: StreamId) {
-        let Some(stream) = self.streams.get_mut(&id.number()) else { panic!("sendable without a stream") };
+        let stream = self.streams.get_mut(&id.number()).expect("a stream that is sendable");
         let sent = self.server.send_data(id, &mut stream.rest, false);
         if stream.rest.is_empty() {
             let mut trailers = Fields::new();
