@@ -10,7 +10,7 @@ use super::{
 };
 use crate::{
     reload_counts::ReloadResult,
-    snapshot::{Snapshot, compile, has_same_upstream_files, process_limits},
+    snapshot::{Snapshot, changed_quic_secret, compile, has_same_upstream_files, process_limits},
     worker::WorkerSetup,
 };
 use spooky_config::{Change, Config, diff, expiry_warning, ocsp_warning};
@@ -34,7 +34,10 @@ impl Server {
         };
         self.state.config_reloads.count(result_of(&prepared));
         match prepared.map(|prepared| self.put_into_effect(prepared)) {
-            Ok(generation) => tracing::info!("Configuration reloaded (generation={generation})"),
+            Ok(generation) => {
+                self.warn_of_quic_secret();
+                tracing::info!("Configuration reloaded (generation={generation})");
+            }
             Err(error) => {
                 let (count, kept) = (log_texts(&error), self.snapshot.generation);
                 tracing::error!("Configuration reload failed: {count} error(s); keeping generation {kept}");
@@ -60,6 +63,14 @@ impl Server {
                 let (count, kept) = (log_texts(&error), self.snapshot.generation);
                 tracing::error!("Certificate reload failed: {count} error(s); keeping generation {kept}");
             }
+        }
+    }
+
+    fn warn_of_quic_secret(&self) {
+        let _raised = raise_retained();
+        if let Some(path) = changed_quic_secret(&self.snapshot.config, &self.state.quic_keys) {
+            let path = path.display();
+            tracing::warn!("performance.quic_secret_file '{path}' has changed; its new content needs a restart");
         }
     }
 

@@ -5,6 +5,7 @@ use crate::{start_error::StartError, state::State};
 use spooky_config::{Config, Listener};
 use spooky_edge::QuicKeys;
 use spooky_net::tls::{CertificateFiles, ListenerTls, ListenerTlsOptions, NamedCertificate, server};
+use std::path::Path;
 
 /// Loads the certificates of a listener, and builds the TLS contexts of its QUIC and its TCP side. Returns `previous` if
 /// neither the configuration nor the contents of the files have changed.
@@ -26,19 +27,28 @@ const MIN_SECRET_BYTES: usize = 32;
 /// that they are the same after a restart.
 pub(crate) fn quic_keys(config: &Config) -> Result<QuicKeys, StartError> {
     let secret = match &config.performance.quic_secret_file {
-        Some(path) => {
-            let key = "performance.quic_secret_file";
-            let secret = std::fs::read(path)
-                .map_err(|error| StartError(format!("Cannot read {key} '{}': {error}", path.display())))?;
-            if secret.len() < MIN_SECRET_BYTES {
-                let text = format!("{key} '{}' must hold at least {MIN_SECRET_BYTES} bytes", path.display());
-                return Err(StartError(text));
-            }
-            secret
-        }
+        Some(path) => quic_secret(path)?,
         None => first_private_key(config)?,
     };
     QuicKeys::derive(&secret).ok_or_else(|| StartError("Failed to derive the QUIC keys".to_owned()))
+}
+
+fn quic_secret(path: &Path) -> Result<Vec<u8>, StartError> {
+    let key = "performance.quic_secret_file";
+    let secret =
+        std::fs::read(path).map_err(|error| StartError(format!("Cannot read {key} '{}': {error}", path.display())))?;
+    if secret.len() < MIN_SECRET_BYTES {
+        let text = format!("{key} '{}' must hold at least {MIN_SECRET_BYTES} bytes", path.display());
+        return Err(StartError(text));
+    }
+    Ok(secret)
+}
+
+/// Returns `quic_secret_file` if its content is not that from which the keys were derived at the start.
+pub(crate) fn changed_quic_secret<'c>(config: &'c Config, keys: &QuicKeys) -> Option<&'c Path> {
+    let path = config.performance.quic_secret_file.as_deref()?;
+    let secret = quic_secret(path).ok()?;
+    (!keys.is_derived_from(&secret)).then_some(path)
 }
 
 fn first_private_key(config: &Config) -> Result<Vec<u8>, StartError> {
@@ -67,8 +77,12 @@ fn client_auth(listener: &Listener) -> server::ClientAuth {
 /// Returns the files of the default certificate, if there is one, and of the others.
 fn certificate_files(listener: &Listener) -> (Option<CertificateFiles>, Vec<NamedCertificate>) {
     let tls = &listener.tls;
-    let files = |section: String, cert: &std::path::Path, key: &std::path::Path, ocsp: &Option<std::path::PathBuf>| {
-        CertificateFiles { section, cert: cert.to_owned(), key: key.to_owned(), ocsp: ocsp.clone(), is_client: false }
+    let files = |section: String, cert: &Path, key: &Path, ocsp: &Option<std::path::PathBuf>| CertificateFiles {
+        section,
+        cert: cert.to_owned(),
+        key: key.to_owned(),
+        ocsp: ocsp.clone(),
+        is_client: false,
     };
     let section = format!("{}.tls", listener.key);
     let default = match (&tls.cert, &tls.key) {

@@ -125,6 +125,29 @@ async fn a_bad_file_and_a_change_that_needs_a_restart_change_nothing() {
     proxy.stop().await;
 }
 
+#[tokio::test]
+async fn another_content_of_the_quic_secret_is_warned_of() {
+    let origin = Origin::h2c().await;
+    let directory = tempfile::tempdir().unwrap();
+    let secret = directory.path().join("secret");
+    std::fs::write(&secret, [7; 32]).unwrap();
+    let proxy = Proxy::start(|settings| {
+        let performance = format!("quic_secret_file: {}", secret.display());
+        settings.performance(&performance).upstream("all", "/", &[origin.url()])
+    })
+    .await;
+    let warning = "has changed; its new content needs a restart";
+    proxy.reload(&proxy.settings.text(), 2).await;
+    assert_eq!(proxy.count(warning), 0);
+    std::fs::write(&secret, [8; 32]).unwrap();
+    proxy.reload(&proxy.settings.text(), 3).await;
+    proxy.logged(&format!("performance.quic_secret_file '{}' {warning}", secret.display()), 1).await;
+    std::fs::write(&secret, [7; 32]).unwrap();
+    proxy.reload(&proxy.settings.text(), 4).await;
+    assert_eq!(proxy.count(warning), 1);
+    proxy.stop().await;
+}
+
 /// Adds a second listener to the configuration.
 fn with_listener(text: &str, addr: SocketAddr) -> String {
     let line = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap().trim().to_owned();

@@ -36,14 +36,23 @@ impl QuicKeys {
     /// `None` only if the cryptographic library fails.
     pub fn derive(secret: &[u8]) -> Option<Self> {
         let master = Salt::new(hkdf::HKDF_SHA256, SALT).extract(secret);
-        let reset = expand(&master, RESET)?;
         let tokens = expand(&master, TOKENS)?;
         Some(Self {
-            reset: Arc::new(hmac::Key::new(hmac::HMAC_SHA256, &reset)),
+            reset: Arc::new(reset_key(&master)?),
             tokens: Arc::new(Prk::new_less_safe(hkdf::HKDF_SHA256, &tokens)),
             used: Arc::new(UsedTokens::default()),
         })
     }
+
+    /// Returns whether the keys were derived from this secret.
+    pub fn is_derived_from(&self, secret: &[u8]) -> bool {
+        let other = reset_key(&Salt::new(hkdf::HKDF_SHA256, SALT).extract(secret));
+        other.is_some_and(|other| hmac::verify(&self.reset, RESET, hmac::sign(&other, RESET).as_ref()).is_ok())
+    }
+}
+
+fn reset_key(master: &Prk) -> Option<hmac::Key> {
+    Some(hmac::Key::new(hmac::HMAC_SHA256, &expand(master, RESET)?))
 }
 
 impl std::fmt::Debug for QuicKeys {
@@ -94,6 +103,7 @@ mod tests {
         let other = QuicKeys::derive(&[8; 32]).unwrap();
         assert_eq!(signed(&one), signed(&same));
         assert_ne!(signed(&one), signed(&other));
+        assert!(one.is_derived_from(&[7; 32]) && !one.is_derived_from(&[8; 32]));
         let mut sealed = b"a token".to_vec();
         one.tokens.aead_from_hkdf(b"nonce").seal(&mut sealed, &[]).unwrap();
         assert_eq!(same.tokens.aead_from_hkdf(b"nonce").open(&mut sealed.clone(), &[]).unwrap(), b"a token");
