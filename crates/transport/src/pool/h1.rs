@@ -7,13 +7,13 @@ use std::{
     collections::VecDeque,
     io::{self, IoSlice},
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::{BufMut as _, Bytes, BytesMut};
 use spooky_bridge::{
     h1::{Client, ClientConfig, ConnectionError, Event},
-    message::{Fields, Protocol, RequestHead},
+    message::{Fields, Known, Protocol, RequestHead},
 };
 
 use crate::{
@@ -34,6 +34,10 @@ use super::{
 /// Identifies a request on its connection. Numbers repeat after 2^32 requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct H1Stream(u32);
+
+/// Time before the end of the peer's idle timeout at which the connection is closed, so that no request is sent on it while
+/// the peer is closing it.
+const PEER_MARGIN: Duration = Duration::from_secs(1);
 
 /// What became of the writing side of the socket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,6 +80,8 @@ pub(crate) struct H1Connection {
     /// The TLS layer may have buffered bytes.
     unflushed: bool,
     last_used: Instant,
+    /// How long the peer keeps the connection idle, as far as it says so.
+    peer_idle_timeout: Option<Duration>,
 }
 
 impl H1Connection {
@@ -101,6 +107,7 @@ impl H1Connection {
             written: 0,
             unflushed: false,
             last_used: now,
+            peer_idle_timeout: None,
         }
     }
 
@@ -319,6 +326,7 @@ impl H1Connection {
             Event::Informational { tag, head } => QueuedEvent::Informational { handle: handle(tag), protocol, head },
             Event::Head { tag, head, end } => {
                 self.has_answered = true;
+                self.peer_idle_timeout = keep_alive_timeout(&head.fields);
                 QueuedEvent::Head { handle: handle(tag), protocol, head, end }
             }
             Event::Upgraded { tag, head } => {
@@ -386,11 +394,19 @@ impl H1Connection {
 
     /// For the idle timeout, see docs/reference/behaviour.md#timeouts.
     pub(crate) fn due(&self, options: &Options, now: Instant) -> Due {
-        let at = self.last_used + options.idle_timeout;
+        let limit = self.peer_idle_timeout.map(|timeout| timeout.saturating_sub(PEER_MARGIN.min(timeout / 2)));
+        let at = self.last_used + limit.map_or(options.idle_timeout, |limit| limit.min(options.idle_timeout));
         match self.active() {
             0 if now >= at => Due::Idle,
             0 => Due::At(at),
             _ => Due::At(now + options.idle_timeout),
         }
     }
+}
+
+/// Returns the parameter `timeout` of `keep-alive`, which many servers send.
+fn keep_alive_timeout(fields: &Fields) -> Option<Duration> {
+    let parameters = fields.first(Known::KeepAlive)?.split(|byte| *byte == b',');
+    let value = parameters.into_iter().find_map(|parameter| parameter.trim_ascii().strip_prefix(b"timeout="))?;
+    Some(Duration::from_secs(std::str::from_utf8(value).ok()?.parse().ok()?))
 }

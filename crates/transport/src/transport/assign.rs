@@ -9,7 +9,7 @@ use crate::{
     connect,
     failure::{FailureKind, Processed},
     handle::{RequestHandle, SlotKey},
-    pool::{Connection, OpenError, Phase, Stream},
+    pool::{Connection, Due, OpenError, Phase, Stream},
     queued::QueuedEvent,
     requests::RequestState,
     slots::Link,
@@ -116,10 +116,13 @@ impl Transport {
 
     /// Adds an HTTP/1.1 connection that has become idle to the pool of its origin.
     fn pool_if_http1(&mut self, at: usize, key: SlotKey, most: usize) {
-        let Some(Connection::H1(connection)) = self.slots.connection_mut(key) else { return };
+        let Some(slot) = self.slots.get_mut(key) else { return };
+        let Link::Connected(Connection::H1(connection)) = &mut slot.link else { return };
         if std::mem::replace(&mut connection.is_pooled, true) {
             return;
         }
+        let Due::At(until) = connection.due(&self.options, self.now) else { return self.close(key) };
+        slot.arm(until, &mut self.deadlines);
         let surplus = self.origins.get_mut(at).and_then(|origin| origin.idle.push(key, most));
         if let Some(surplus) = surplus {
             self.close(surplus);

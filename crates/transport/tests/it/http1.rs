@@ -301,6 +301,25 @@ async fn an_idle_connection_is_closed_after_its_time() {
     assert_eq!(worker.transport.counters().connects, 1);
 }
 
+/// Many servers say how long they keep a connection. A request that is sent at that moment could be lost.
+#[tokio::test]
+async fn a_connection_is_closed_before_the_backend_closes_it() {
+    let text = "HTTP/1.1 200 OK\r\ncontent-length: 0\r\nkeep-alive: max=100, timeout=5\r\n\r\n";
+    let origin = Http1Origin::answering(vec![Step::text(text)]).await;
+    let mut worker = Worker::new(Options::default());
+    let backend = http1(&mut worker, &origin);
+    for tag in 0..3 {
+        worker.get(backend, "/", tag);
+        worker.finish([tag]).await;
+        worker.skip(Duration::from_millis(3500));
+        worker.turn_once(|_| {}).await;
+        assert_eq!(worker.transport.counters().connections_now, 1, "closed too early");
+    }
+    worker.skip(Duration::from_secs(1));
+    seen!(worker, origin, "the close", |record| record.closed == 1);
+    assert_eq!(worker.transport.counters().connects, 1);
+}
+
 #[tokio::test]
 async fn a_thousand_requests_on_few_connections_are_not_mixed_up() {
     let origin = Http1Origin::scripted(|entry, _| vec![answer(&entry.path)]).await;
