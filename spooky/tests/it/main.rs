@@ -23,6 +23,7 @@ mod forward;
 mod h3;
 mod health;
 mod http1_backends;
+mod http1_origins;
 mod interop;
 mod life;
 mod log;

@@ -1,4 +1,6 @@
-//! Third-party origins: starts nghttpd or nginx with HTTP/2 on a loopback port.
+//! Third-party origins: starts their programs on a loopback port.
+
+mod http1;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -6,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
 
+pub use self::http1::PythonProtocol;
 use crate::certs::Files;
 use crate::pattern::Pattern;
 use crate::port;
@@ -43,7 +46,8 @@ impl ExternalOrigin {
     pub async fn nginx(program: &Path, requests_per_connection: usize) -> Self {
         let (folder, addr) = (pages(), port::free());
         let config = folder.path().join("nginx.conf");
-        fs::write(&config, nginx_config(folder.path(), addr, requests_per_connection)).expect("write nginx.conf");
+        let configured = nginx_config(folder.path(), &format!("{addr} http2"), "", requests_per_connection);
+        fs::write(&config, configured).expect("write nginx.conf");
         let (prefix, config) = (path(folder.path()), path(&config));
         Self::start(program, &["-p", &prefix, "-c", &config, "-e", "stderr"], addr, folder, false).await
     }
@@ -81,7 +85,7 @@ fn pages() -> TempDir {
 
 /// Configures one process in the foreground that writes only to `folder`. All versions support `listen ... http2`, but not
 /// the newer directive.
-fn nginx_config(folder: &Path, addr: SocketAddr, requests: usize) -> String {
+fn nginx_config(folder: &Path, listen: &str, certificate: &str, requests: usize) -> String {
     let folder = path(folder);
     format!(
         "daemon off; master_process off; pid {folder}/pid; error_log stderr;\n\
@@ -91,7 +95,7 @@ fn nginx_config(folder: &Path, addr: SocketAddr, requests: usize) -> String {
            client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy; fastcgi_temp_path {folder}/fastcgi;\n\
            uwsgi_temp_path {folder}/uwsgi; scgi_temp_path {folder}/scgi; client_max_body_size 0;\n\
            server {{\n\
-             listen {addr} http2; root {folder};\n\
+             listen {listen}; {certificate} root {folder};\n\
              location = /upload {{ proxy_pass http://unix:{folder}/inner; }}\n\
            }}\n\
            server {{ listen unix:{folder}/inner; location / {{ return 200 $content_length; }} }}\n\
