@@ -10,15 +10,20 @@ use std::mem::MaybeUninit;
 use httparse::{Header, ParserConfig, Status};
 
 use super::target;
-use crate::message::Fields;
+use crate::message::{Fields, check};
 
 /// Lines that are parsed without an allocation.
 const STACK_LINES: usize = 128;
+/// Lines of trailers that are parsed without an allocation.
+const FEW_LINES: usize = 16;
 /// Shortest line of a section: a name of one character, a colon and the end.
 const MIN_LINE: usize = 4;
 
 /// What is wrong, and the clause that it violates.
 pub(super) type Fault = (&'static str, &'static str);
+
+/// A result of `httparse`, `None` for an incomplete section, and of the checks after it.
+type Parsed<T> = Result<Option<Result<T, Fault>>, httparse::Error>;
 
 /// A section, or why there is none.
 #[derive(Debug)]
@@ -91,18 +96,19 @@ impl Scan {
 
     /// Reads a trailer section of at most `max` bytes, which ends with an empty line.
     pub(super) fn trailers(&mut self, input: &[u8], max: usize) -> Section<Fields> {
-        if input.starts_with(b"\r\n") {
-            self.searched = 0;
-            return Section::Complete(Fields::default(), 2);
-        }
-        if matches!(input, b"" | b"\r") {
-            return Section::Partial;
+        match input {
+            [] | [b'\r'] => return Section::Partial,
+            [b'\r', b'\n', ..] => return Section::Complete(Fields::default(), 2),
+            [first, ..] if check::is_token(&[*first]) => {}
+            _ => return Section::Malformed(("invalid line or field name", "RFC 9112 5")),
         }
         self.read(input, max, |bytes| {
-            let mut lines = vec![httparse::EMPTY_HEADER; bytes.len() / MIN_LINE];
-            let status = httparse::parse_headers(bytes, &mut lines).map_err(fault)?;
-            let Status::Complete((len, lines)) = status else { return Ok(None) };
-            Ok(Some((collect(bytes, len, lines, Fields::new())?, len)))
+            let mut few = [httparse::EMPTY_HEADER; FEW_LINES];
+            let mut result = parse_trailers(bytes, &mut few);
+            if result.as_ref().err() == Some(&httparse::Error::TooManyHeaders) {
+                result = parse_trailers(bytes, &mut vec![httparse::EMPTY_HEADER; bytes.len() / MIN_LINE]);
+            }
+            result.map_err(fault)?.transpose()
         })
     }
 
@@ -143,10 +149,18 @@ impl Scan {
     }
 }
 
+/// Returns method and target of the request line with which `input` begins, if they are valid.
+pub(super) fn request_line(input: &[u8]) -> Option<(&[u8], &[u8])> {
+    let mut head = httparse::Request::new(&mut []);
+    // The line is read before the fields, for which there is no space.
+    let _ = head.parse(input);
+    Some((head.method?.as_bytes(), head.path?.as_bytes()))
+}
+
 /// Calls `parse` with space for the lines of `bytes`.
 fn with_lines<'b, T>(
     bytes: &'b [u8],
-    mut parse: impl FnMut(&mut [MaybeUninit<Header<'b>>]) -> Result<Option<Result<T, Fault>>, httparse::Error>,
+    mut parse: impl FnMut(&mut [MaybeUninit<Header<'b>>]) -> Parsed<T>,
 ) -> Result<Option<T>, Fault> {
     let mut lines = [const { MaybeUninit::uninit() }; STACK_LINES];
     let mut result = parse(&mut lines);
@@ -155,6 +169,12 @@ fn with_lines<'b, T>(
         result = parse(&mut lines);
     }
     result.map_err(fault)?.transpose()
+}
+
+/// Parses a trailer section. Returns `None` for an incomplete one.
+fn parse_trailers<'b>(bytes: &'b [u8], lines: &mut [Header<'b>]) -> Parsed<(Fields, usize)> {
+    let Status::Complete((len, lines)) = httparse::parse_headers(bytes, lines)? else { return Ok(None) };
+    Ok(Some(collect(bytes, len, lines, Fields::new()).map(|fields| (fields, len))))
 }
 
 /// Copies the lines of a section of `len` bytes into `fields`, with names in lower case. Each line must end with CRLF,

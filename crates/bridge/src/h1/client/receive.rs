@@ -119,6 +119,10 @@ impl Client {
         if is_tunnel {
             return Some(self.on_tunnel(head));
         }
+        if (head.is_interim() || head.status == 204) && head.content_length.is_some_and(|length| length > 0) {
+            // RFC 9110 8.6 forbids it. If the server sends a body too, it would be read as the next response.
+            self.state = State::Closing;
+        }
         if head.is_interim() {
             let Response::Head { interim } = &mut self.response else { return None };
             *interim += 1;

@@ -9,7 +9,8 @@ use crate::{
         body::BodyReader,
         chunked::Chunked,
         piece::{Piece, take_data},
-        section::{RequestLines, Section},
+        section::{RequestLines, Section, request_line},
+        target,
         write::MAX_QUEUED,
     },
     message::{
@@ -71,13 +72,16 @@ impl Server {
             return None;
         }
         if !check::is_token(input.get(..1)?) {
-            return Some(self.malformed_head(("invalid request line", "RFC 9112 3")));
+            let error = CheckError::Malformed { reason: "invalid request line", clause: "RFC 9112 3" };
+            return Some(self.refuse(error, Fields::new()));
         }
         let max = self.max_head();
         match self.scan.request(input, max, self.config.scheme.as_bytes()) {
             Section::Partial => None,
-            Section::TooLarge => Some(self.refuse(CheckError::TooLarge, Fields::new())),
-            Section::Malformed(fault) => Some(self.malformed_head(fault)),
+            Section::TooLarge => Some(self.refuse_unread(CheckError::TooLarge, input)),
+            Section::Malformed((reason, clause)) => {
+                Some(self.refuse_unread(CheckError::Malformed { reason, clause }, input))
+            }
             Section::Complete(lines, len) => {
                 input.advance(len);
                 self.skipped_line = false;
@@ -175,8 +179,14 @@ impl Server {
         ServerEvent::Malformed { reason }
     }
 
-    fn malformed_head(&mut self, (reason, clause): (&'static str, &'static str)) -> ServerEvent {
-        self.refuse(CheckError::Malformed { reason, clause }, Fields::new())
+    /// Refuses a request whose fields could not be read. Method and target are for the response and the log.
+    fn refuse_unread(&mut self, error: CheckError, input: &[u8]) -> ServerEvent {
+        let mut fields = Fields::new();
+        if let Some((method, target)) = request_line(input) {
+            self.exchange.method = Method::from_bytes(method);
+            target::put(&mut fields, method, target, self.config.scheme.as_bytes(), None);
+        }
+        self.refuse(error, fields)
     }
 
     /// Refuses the request. It is answered, and nothing more is read.

@@ -4,13 +4,13 @@ use super::*;
 use crate::h1::SendRequestError;
 
 /// A connection to a scripted backend.
-struct Backend {
-    client: Client,
+pub(super) struct Backend {
+    pub(super) client: Client,
     input: BytesMut,
 }
 
 impl Backend {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self::with(ClientConfig::default())
     }
 
@@ -19,7 +19,7 @@ impl Backend {
     }
 
     /// Sends a complete request without a body.
-    fn get(&mut self) -> String {
+    pub(super) fn get(&mut self) -> String {
         self.send("GET", &[])
     }
 
@@ -28,8 +28,8 @@ impl Backend {
         drain(self.client.output())
     }
 
-    fn try_feed(&mut self, bytes: &str) -> Result<Vec<String>, ConnectionError> {
-        self.input.extend_from_slice(bytes.as_bytes());
+    fn try_feed(&mut self, bytes: impl AsRef<[u8]>) -> Result<Vec<String>, ConnectionError> {
+        self.input.extend_from_slice(bytes.as_ref());
         let mut events = Vec::new();
         while let Some(event) = self.client.recv(&mut self.input)? {
             events.push(show(&event));
@@ -37,7 +37,7 @@ impl Backend {
         Ok(events)
     }
 
-    fn feed(&mut self, bytes: &str) -> Vec<String> {
+    pub(super) fn feed(&mut self, bytes: impl AsRef<[u8]>) -> Vec<String> {
         self.try_feed(bytes).unwrap()
     }
 

@@ -1,5 +1,6 @@
 //! Scripted peers: bytes are passed in, events and the bytes written are compared as text.
 
+mod anomalies;
 mod client;
 mod server;
 

@@ -7,18 +7,18 @@ use crate::{
 };
 
 /// A connection of a scripted client.
-struct Peer {
-    server: Server,
+pub(super) struct Peer {
+    pub(super) server: Server,
     input: BytesMut,
 }
 
 impl Peer {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self { server: Server::new(&ServerConfig::default()), input: BytesMut::new() }
     }
 
-    fn feed(&mut self, bytes: &str) -> Vec<String> {
-        self.input.extend_from_slice(bytes.as_bytes());
+    pub(super) fn feed(&mut self, bytes: impl AsRef<[u8]>) -> Vec<String> {
+        self.input.extend_from_slice(bytes.as_ref());
         let mut events = Vec::new();
         while let Some(event) = self.server.recv(&mut self.input) {
             events.push(show(&event));
@@ -36,7 +36,7 @@ impl Peer {
     }
 
     /// Sends a response with a body and returns what was written.
-    fn answer(&mut self, status: u16, more: &[(&str, &str)], body: &'static str) -> String {
+    pub(super) fn answer(&mut self, status: u16, more: &[(&str, &str)], body: &'static str) -> String {
         self.head(status, more, false).unwrap();
         self.data(body, true);
         self.written()
