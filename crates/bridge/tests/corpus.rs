@@ -4,6 +4,9 @@
 #![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a panic is how a test fails")]
 
 mod checks {
+    pub(crate) mod h1_request;
+    pub(crate) mod h1_response;
+    pub(crate) mod h1_wire;
     pub(crate) mod h2_frames;
     pub(crate) mod h2_server;
     pub(crate) mod h3_frames;
@@ -84,6 +87,16 @@ fn h2_frames() {
 #[test]
 fn h2_server() {
     replay("h2_server", checks::h2_server::check);
+}
+
+#[test]
+fn h1_request() {
+    replay("h1_request", checks::h1_request::check);
+}
+
+#[test]
+fn h1_response() {
+    replay("h1_response", checks::h1_response::check);
 }
 
 #[test]

@@ -45,12 +45,21 @@ struct Exchange {
     accepts_trailers: bool,
     /// The client waits for a 100 response before it sends the body, if it sends it at all.
     awaits_continue: bool,
+    /// The response opened a tunnel.
+    is_tunnel: bool,
 }
 
 impl Default for Exchange {
     /// That of a request whose head cannot be read.
     fn default() -> Self {
-        Self { method: Method::Get, is_1_1: true, is_upgrade: false, accepts_trailers: false, awaits_continue: false }
+        Self {
+            method: Method::Get,
+            is_1_1: true,
+            is_upgrade: false,
+            accepts_trailers: false,
+            awaits_continue: false,
+            is_tunnel: false,
+        }
     }
 }
 
@@ -116,9 +125,9 @@ impl Server {
         matches!((&self.request, &self.response), (Request::Ended, Response::None | Response::Done))
     }
 
-    /// Returns whether the connection is a tunnel.
+    /// Returns whether the connection is, or was, a tunnel.
     pub fn is_tunnel(&self) -> bool {
-        matches!(self.request, Request::Tunnel)
+        self.exchange.is_tunnel
     }
 
     /// Returns whether the owner must shut down the writing side of the socket once the output is sent: its side of the

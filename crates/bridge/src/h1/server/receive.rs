@@ -123,6 +123,7 @@ impl Server {
             method,
             is_1_1,
             is_upgrade,
+            is_tunnel: false,
             accepts_trailers: fields.all(Known::Te).any(accepts_trailers),
             awaits_continue: is_1_1 && fields.first(Known::Expect).is_some_and(is_continue),
         };

@@ -171,6 +171,7 @@ impl Server {
         put_fields(out, &head.fields, None, None);
         out.extend_from_slice(b"\r\n");
         self.keeps_alive = false;
+        self.exchange.is_tunnel = true;
         self.request = Request::Tunnel;
         self.response = Response::Body(BodyWriter::Raw);
     }
