@@ -242,8 +242,8 @@ impl Fields {
         self.remove_repeats(known);
     }
 
-    /// Joins all fields of that name into the first: their values separated by `separator` and then, unless `parts` is
-    /// empty, the separator and the concatenation of `parts`. Appends a field of `parts` if there is none.
+    /// Joins all fields of that name into the first: their values that are not empty, separated by `separator`, and then,
+    /// unless `parts` is empty, the separator and the concatenation of `parts`. Appends a field of `parts` if there is none.
     pub fn join(&mut self, known: Known, separator: &[u8], parts: &[&[u8]]) {
         let Some(at) = self.entries.iter().position(|entry| entry.known == Some(known)) else {
             if !parts.is_empty() {
@@ -254,7 +254,7 @@ impl Fields {
         let mut sensitive = false;
         let start = self.arena.len();
         for entry in self.entries.iter().filter(|entry| entry.known == Some(known)) {
-            if self.arena.len() > start {
+            if self.arena.len() > start && entry.value_len > 0 {
                 self.arena.extend_from_slice(separator);
             }
             let from = entry.start as usize + usize::from(entry.name_len);
@@ -418,6 +418,16 @@ mod tests {
         fields.join(Known::Via, b", ", &[b"1.1 b"]);
         let expected = [("via", "2.0 a, 1.1 b"), ("cookie", "x=1; y=2"), ("accept", "*/*")];
         assert_eq!(lines(&fields), expected.map(|(name, value)| (name.to_owned(), value.to_owned())));
+    }
+
+    #[test]
+    fn join_leaves_out_empty_values() {
+        let mut fields = Fields::new();
+        for value in [&b""[..], b"a=b", b"", b"c=d", b""] {
+            fields.push(Known::Cookie, value);
+        }
+        fields.join(Known::Cookie, b"; ", &[]);
+        assert_eq!(fields.all(Known::Cookie).collect::<Vec<_>>(), [b"a=b; c=d"], "a value never ends with white space");
     }
 
     #[test]
