@@ -100,7 +100,7 @@ impl Server {
             self.skipped_line = true;
             input.advance(2);
         }
-        input.as_ref() != b"\r"
+        self.skipped_line || input.as_ref() != b"\r"
     }
 
     /// Returns the limit on the bytes of a head: names and values with the separators of their lines.
