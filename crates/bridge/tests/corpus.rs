@@ -1,7 +1,7 @@
 //! Runs the checks of the fuzz targets on the committed corpora and on seeded mutations of them.
 //!
 //! The checks are in `checks/`; `fuzz/fuzz_targets` includes the same files.
-#![allow(clippy::expect_used, clippy::indexing_slicing, reason = "a panic is how a test fails")]
+#![allow(clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "a panic is how a test fails")]
 
 mod checks {
     pub(crate) mod h1_request;

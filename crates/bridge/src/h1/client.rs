@@ -5,7 +5,7 @@
 mod receive;
 mod send;
 
-use super::{ClientConfig, ConnectionError, body::BodyReader, section::Scan, write::BodyWriter};
+use super::{ClientConfig, ConnectionError, body::BodyReader, section::Scan, websocket::Accept, write::BodyWriter};
 use crate::{WriteBuffer, message::Method};
 
 /// State of the request on the connection.
@@ -50,8 +50,8 @@ pub struct Client {
     state: State,
     tag: u64,
     method: Method,
-    /// The request asks for an upgrade.
-    is_upgrade: bool,
+    /// The `sec-websocket-accept` that the response must have if the request asks for an upgrade.
+    upgrade: Option<Accept>,
     request: Request,
     response: Response,
     output: WriteBuffer,
@@ -72,7 +72,7 @@ impl Client {
             state: State::Open,
             tag: 0,
             method: Method::Get,
-            is_upgrade: false,
+            upgrade: None,
             request: Request::Done,
             response: Response::Done,
             output: WriteBuffer::default(),

@@ -16,6 +16,7 @@ mod section;
 mod server;
 mod status;
 mod target;
+mod websocket;
 mod write;
 
 #[cfg(test)]
@@ -64,8 +65,8 @@ pub enum Event {
         /// The response is complete.
         end: bool,
     },
-    /// The connection is a tunnel now: 101 to an upgrade, or 2xx to CONNECT. [`Event::Data`] has the bytes that the
-    /// backend sends in it.
+    /// The connection is a tunnel now: 101 to an upgrade, whose status becomes 200 as in HTTP/2, or 2xx to CONNECT.
+    /// [`Event::Data`] has the bytes that the backend sends in it.
     Upgraded {
         /// The caller's value for the request.
         tag: u64,

@@ -5,7 +5,7 @@
 mod receive;
 mod send;
 
-use super::{ServerConfig, body::BodyReader, section::Scan, write::BodyWriter};
+use super::{ServerConfig, body::BodyReader, section::Scan, websocket::Key, write::BodyWriter};
 use crate::{WriteBuffer, message::Method};
 
 /// State of the request.
@@ -40,8 +40,8 @@ struct Exchange {
     method: Method,
     /// The version of the request is 1.1, not 1.0.
     is_1_1: bool,
-    /// The request is an upgrade to WebSocket.
-    is_upgrade: bool,
+    /// The key of the request if it is an upgrade to WebSocket.
+    upgrade: Option<Key>,
     accepts_trailers: bool,
     /// The client waits for a 100 response before it sends the body, if it sends it at all.
     awaits_continue: bool,
@@ -55,7 +55,7 @@ impl Default for Exchange {
         Self {
             method: Method::Get,
             is_1_1: true,
-            is_upgrade: false,
+            upgrade: None,
             accepts_trailers: false,
             awaits_continue: false,
             is_tunnel: false,

@@ -55,7 +55,7 @@ impl BodyWriter {
                 let out = output.tail();
                 out.extend_from_slice(b"0\r\n");
                 if let Some(fields) = trailers {
-                    put_fields(out, fields, None, None);
+                    put_fields(out, fields, &[], None);
                 }
                 out.extend_from_slice(b"\r\n");
                 Ok(())
@@ -66,7 +66,7 @@ impl BodyWriter {
 
 /// Writes the fields of a section that [`crate::message::check::is_writable`] accepts. Leaves out `without`, pseudo-header
 /// fields and those that belong to a connection; writes `content_length` in place of the field, if there is one.
-pub(super) fn put_fields(out: &mut Vec<u8>, fields: &Fields, without: Option<Known>, content_length: Option<u64>) {
+pub(super) fn put_fields(out: &mut Vec<u8>, fields: &Fields, without: &[Known], content_length: Option<u64>) {
     out.reserve(fields.size() + 4 * fields.len() + 128);
     let mut length = content_length;
     for field in fields.iter() {
@@ -77,7 +77,7 @@ pub(super) fn put_fields(out: &mut Vec<u8>, fields: &Fields, without: Option<Kno
                 }
                 continue;
             }
-            Name::Known(known) if is_hop(known) || without == Some(known) || field.name.is_pseudo() => continue,
+            Name::Known(known) if is_hop(known) || without.contains(&known) || field.name.is_pseudo() => continue,
             Name::Known(_) | Name::Other(_) => {}
         }
         put_field(out, field.name.as_bytes(), field.value);

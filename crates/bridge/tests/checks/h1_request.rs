@@ -164,6 +164,9 @@ fn judge(request: &Request) {
 
 /// Returns whether a client reads the bytes as a response that is complete, if not before then at their end.
 fn is_complete(method: Method, bytes: &[u8]) -> bool {
+    if method == Method::Connect && bytes.starts_with(b"HTTP/1.1 101 ") {
+        return bytes.ends_with(b"\r\n\r\n");
+    }
     let mut client = Client::new(&ClientConfig::default());
     client.send_request(&request_head(method), method != Method::Connect, 0).expect("a valid head");
     drain(client.output());
@@ -188,12 +191,11 @@ fn request_head(method: Method) -> RequestHead {
         _ => b"GET",
     };
     fields.push(Known::Method, name);
-    if method == Method::Connect {
-        fields.push(Known::Protocol, b"websocket");
+    if method != Method::Connect {
+        fields.push(Known::Scheme, b"http");
+        fields.push(Known::Path, b"/");
     }
-    fields.push(Known::Scheme, b"http");
     fields.push(Known::Authority, b"o.test:443");
-    fields.push(Known::Path, b"/");
     RequestHead { fields, method, content_length: None }
 }
 
@@ -220,7 +222,9 @@ fn forward(head: &RequestHead, request: &Request, is_whole: bool) {
         match &request.end {
             End::Complete => drop(client.send_data(&mut Bytes::new(), true)),
             End::Trailers(lines) => {
-                lines.iter().for_each(|(name, value)| trailers.push(Name::from_bytes(name), value));
+                for (name, value) in lines {
+                    trailers.push(Name::from_bytes(name), value);
+                }
                 rewrite::request_trailers(&mut trailers, None);
                 assert!(client.send_trailers(&trailers));
             }

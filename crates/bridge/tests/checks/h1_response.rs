@@ -48,7 +48,10 @@ enum End {
 
 impl PartialEq for Outcome {
     fn eq(&self, other: &Self) -> bool {
-        let head = |head: &ResponseHead| (head.status, head.content_length, lines(&head.fields));
+        // The value that accepts an upgrade is another one on each connection.
+        let is_fixed = |(name, _): &Line| name != b"sec-websocket-accept";
+        let fields = |head: &ResponseHead| lines(&head.fields).into_iter().filter(is_fixed).collect::<Vec<_>>();
+        let head = |head: &ResponseHead| (head.status, head.content_length, fields(head));
         let heads = |outcome: &Self| outcome.interim.iter().chain(&outcome.head).map(head).collect::<Vec<_>>();
         let rest = |outcome: &Self| (outcome.is_tunnel, outcome.error, outcome.is_reusable);
         heads(self) == heads(other) && rest(self) == rest(other) && (&self.body, &self.end) == (&other.body, &other.end)
@@ -85,9 +88,10 @@ fn client(request: &RequestHead, max_section: usize) -> (Client, Vec<u8>) {
 }
 
 fn run(request: &RequestHead, bytes: &[u8], most: usize, seed: u64) -> Outcome {
-    let (mut client, _) = client(request, 1024);
+    let (mut client, sent) = client(request, 1024);
+    let bytes = with_accept(bytes, &sent);
     let mut outcome = Outcome::default();
-    feed(bytes, most, &mut Prng(seed), |input| {
+    feed(&bytes, most, &mut Prng(seed), |input| {
         while outcome.error.is_none() {
             match client.recv(input) {
                 Ok(Some(event)) => outcome.take(event),
@@ -106,6 +110,20 @@ fn run(request: &RequestHead, bytes: &[u8], most: usize, seed: u64) -> Outcome {
     let is_done = matches!(outcome.end, End::Complete | End::Trailers(_));
     assert!(!outcome.is_reusable || is_done, "a response that is not complete");
     outcome
+}
+
+/// Replaces a placeholder by the value that accepts the upgrade.
+fn with_accept(bytes: &[u8], sent: &[u8]) -> Vec<u8> {
+    const PLACEHOLDER: &[u8] = b"XXXXXXXXXXXXXXXXXXXXXXXXXXXX";
+    let Some(at) = bytes.windows(PLACEHOLDER.len()).position(|window| window == PLACEHOLDER) else {
+        return bytes.to_vec();
+    };
+    let mut server = Server::new(&ServerConfig::default());
+    server.recv(&mut BytesMut::from(sent));
+    server.send_head(&ResponseHead::new(200), false).expect("a valid head");
+    let written = drain(server.output());
+    let accept = written.windows(30).find(|window| window.ends_with(b"=\r\n")).map_or(PLACEHOLDER, |line| &line[..28]);
+    [&bytes[..at], accept, &bytes[at + PLACEHOLDER.len()..]].concat()
 }
 
 impl Outcome {
@@ -170,7 +188,9 @@ impl Outcome {
         let mut trailers = Fields::new();
         match &self.end {
             End::Trailers(lines) => {
-                lines.iter().for_each(|(name, value)| trailers.push(Name::from_bytes(name), value));
+                for (name, value) in lines {
+                    trailers.push(Name::from_bytes(name), value);
+                }
                 rewrite::response_trailers(&mut trailers);
                 server.send_trailers(&trailers);
             }
@@ -183,7 +203,9 @@ impl Outcome {
             again.take(event);
         }
         let end = reader.on_eof(true).filter(|_| again.end == End::Open);
-        end.into_iter().for_each(|event| again.take(event));
+        if let Some(event) = end {
+            again.take(event);
+        }
         let read = again.head.as_ref().expect("forwarded");
         assert_eq!((read.status, again.interim.len()), (head.status, self.interim.len()));
         assert_eq!(again.body, self.body);

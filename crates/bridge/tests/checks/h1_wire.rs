@@ -22,7 +22,14 @@ fn line(field: &Field<'_>) -> Line {
 /// Returns the fields that pass from one connection to another unchanged, in order, with `content-length` as a plain
 /// number.
 pub(crate) fn end_to_end(fields: &Fields, length: Option<u64>) -> Vec<Line> {
-    const OF_CONNECTION: [Known; 4] = [Known::Connection, Known::TransferEncoding, Known::Upgrade, Known::Host];
+    const OF_CONNECTION: [Known; 6] = [
+        Known::Connection,
+        Known::TransferEncoding,
+        Known::Upgrade,
+        Known::Host,
+        Known::SecWebsocketKey,
+        Known::SecWebsocketAccept,
+    ];
     let passes = |field: &Field<'_>| {
         let is_of_connection = matches!(field.name, Name::Known(known) if OF_CONNECTION.contains(&known));
         !is_of_connection && !field.name.is_pseudo()

@@ -10,6 +10,7 @@ use crate::{
         chunked::Chunked,
         piece::{Piece, take_data},
         section::{ResponseLines, Section},
+        websocket::Accept,
         write::{BodyWriter, MAX_QUEUED},
     },
     message::{
@@ -109,12 +110,18 @@ impl Client {
 
     fn on_head(&mut self, head: ResponseHead, is_chunked: bool, is_1_1: bool, input: &BytesMut) -> Option<Event> {
         let tag = self.tag;
-        let is_tunnel = head.status == 101 || head.opens_tunnel(self.method);
+        let is_tunnel = if self.upgrade.is_some() { head.status == 101 } else { head.opens_tunnel(self.method) };
         if is_chunked && (!is_1_1 || head.is_interim() || head.status == 204 || is_tunnel) {
             return Some(self.malformed("transfer-encoding where it is not allowed")); // RFC 9112 6.1
         }
-        if head.status == 101 && !self.is_upgrade {
-            return Some(self.malformed("status 101 without an upgrade"));
+        match (&self.upgrade, head.status) {
+            (None, 101) => return Some(self.malformed("status 101 without an upgrade")),
+            (Some(accept), 101) if !accepts_upgrade(&head.fields, accept) => {
+                return Some(self.malformed("status 101 that does not accept the upgrade"));
+            }
+            // In HTTP/2 and HTTP/3 it would say that the tunnel is open.
+            (Some(_), 200..300) => return Some(self.malformed("success without the upgrade")),
+            _ => {}
         }
         if is_tunnel {
             return Some(self.on_tunnel(head));
@@ -155,8 +162,11 @@ impl Client {
         Some(Event::Head { tag, head, end })
     }
 
-    fn on_tunnel(&mut self, head: ResponseHead) -> Event {
+    fn on_tunnel(&mut self, mut head: ResponseHead) -> Event {
         let tag = self.tag;
+        if self.upgrade.is_some() {
+            head.status = 200;
+        }
         self.state = State::Closing;
         self.response = Response::Tunnel;
         if matches!(self.request, Request::AwaitsTunnel) {
@@ -205,6 +215,19 @@ impl Client {
         self.fail(None);
         Event::HeadersTooLarge { tag: self.tag }
     }
+}
+
+/// Returns whether a 101 response completes the handshake of WebSocket (RFC 6455 4.1).
+fn accepts_upgrade(fields: &Fields, accept: &Accept) -> bool {
+    let mut accepted = fields.all(Known::SecWebsocketAccept);
+    let mut protocols = fields.all(Known::Upgrade);
+    let has_option = fields.all(Known::Connection).any(|value| {
+        value.split(|byte| *byte == b',').any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+    });
+    has_option
+        && (accepted.next(), accepted.next()) == (Some(accept), None)
+        && protocols.next().is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"websocket"))
+        && protocols.next().is_none()
 }
 
 /// Returns whether the server keeps the connection open after this response (RFC 9112 9.3).

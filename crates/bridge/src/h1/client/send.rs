@@ -7,6 +7,7 @@ use crate::{
     h1::{
         ConnectionError, SendRequestError,
         section::Scan,
+        websocket::{self, Key},
         write::{BodyWriter, MAX_QUEUED, WrongLength, put_field, put_fields},
     },
     message::{Fields, Known, Method, RequestHead, check},
@@ -18,8 +19,8 @@ impl Client {
     ///
     /// A head without `content-length` waits until the first byte of the body or its end is known: only then it is known
     /// whether the request is chunked. With `expect` it does not wait, because the client may not send the body before a
-    /// 100 response. CONNECT, and a request with `:protocol`, opens a tunnel; the latter is sent as an upgrade (RFC 9110
-    /// 7.8).
+    /// 100 response. CONNECT, and a request with `:protocol`, opens a tunnel; the latter is sent as an upgrade with the
+    /// handshake of WebSocket (RFC 9110 7.8, RFC 6455 4.1).
     ///
     /// # Errors
     /// [`SendRequestError`]
@@ -32,15 +33,16 @@ impl Client {
             return Err(SendRequestError::InvalidHead);
         }
         self.tag = tag;
-        self.is_upgrade = upgrade.is_some();
-        self.method = if self.is_upgrade { Method::Get } else { head.method };
+        let key = upgrade.map(|_| websocket::new_key());
+        self.upgrade = key.as_ref().map(websocket::accept);
+        self.method = if upgrade.is_some() { Method::Get } else { head.method };
         self.response = Response::Head { interim: 0 };
         self.scan = Scan::default();
         self.written_before = self.output.written();
         self.wants_send = false;
         let is_held = head.content_length.is_none() && !end && head.method != Method::Connect;
         let out = if is_held { &mut self.held } else { self.output.tail() };
-        put_head(out, head, upgrade);
+        put_head(out, head, upgrade.zip(key.as_ref()));
         self.request = match head.content_length {
             _ if head.method == Method::Connect => Request::AwaitsTunnel,
             Some(0) => Request::Done,
@@ -157,7 +159,7 @@ fn is_writable_target(head: &RequestHead) -> bool {
 }
 
 /// Writes the head without its last line.
-fn put_head(out: &mut Vec<u8>, head: &RequestHead, upgrade: Option<&[u8]>) {
+fn put_head(out: &mut Vec<u8>, head: &RequestHead, upgrade: Option<(&[u8], &Key)>) {
     let (method, target) = match upgrade {
         Some(_) => (&b"GET"[..], head.path()),
         None if head.method == Method::Connect => (head.method_bytes(), head.authority()),
@@ -177,8 +179,11 @@ fn put_head(out: &mut Vec<u8>, head: &RequestHead, upgrade: Option<&[u8]>) {
         // RFC 9110 7.6.1, 10.1.4
         put_field(out, b"connection", options);
     }
-    if let Some(protocol) = upgrade {
+    let mut without: &[Known] = &[Known::Host];
+    if let Some((protocol, key)) = upgrade {
         put_field(out, b"upgrade", protocol);
+        put_field(out, b"sec-websocket-key", key);
+        without = &[Known::Host, Known::SecWebsocketKey];
     }
-    put_fields(out, &head.fields, Some(Known::Host), head.content_length);
+    put_fields(out, &head.fields, without, head.content_length);
 }

@@ -11,6 +11,7 @@ use crate::{
         piece::{Piece, take_data},
         section::{RequestLines, Section, request_line},
         target,
+        websocket::{self, Key},
         write::MAX_QUEUED,
     },
     message::{
@@ -112,8 +113,9 @@ impl Server {
     fn on_head(&mut self, lines: RequestLines) -> ServerEvent {
         let RequestLines { is_1_1, mut fields } = lines;
         let options = ConnectionOptions::of(&fields);
-        let is_upgrade = self.config.rules.extended_connect && options.upgrade && is_websocket(&fields, is_1_1);
-        if is_upgrade {
+        let may_upgrade = self.config.rules.extended_connect && options.upgrade && is_1_1;
+        let upgrade = if may_upgrade { websocket_key(&fields) } else { None };
+        if upgrade.is_some() {
             // The form of RFC 8441, as from HTTP/2 and HTTP/3.
             fields.set(Known::Method, &[b"CONNECT"]);
             fields.prepend(Known::Protocol, b"websocket");
@@ -122,7 +124,7 @@ impl Server {
         self.exchange = Exchange {
             method,
             is_1_1,
-            is_upgrade,
+            upgrade,
             is_tunnel: false,
             accepts_trailers: fields.all(Known::Te).any(accepts_trailers),
             awaits_continue: is_1_1 && fields.first(Known::Expect).is_some_and(is_continue),
@@ -207,14 +209,17 @@ fn has_conflict(head: &RequestHead, is_1_1: bool) -> bool {
         || head.method == Method::Connect && !head.fields.all(Known::ContentLength).all(is_empty)
 }
 
-/// Returns whether the request asks for WebSocket and nothing else, without a body (RFC 6455 4.2.1).
-fn is_websocket(fields: &Fields, is_1_1: bool) -> bool {
+/// Returns the key if the request asks for WebSocket and nothing else, without a body (RFC 6455 4.2.1).
+fn websocket_key(fields: &Fields) -> Option<Key> {
     let mut upgrades = fields.all(Known::Upgrade);
     let is_only =
         upgrades.next().is_some_and(|value| value.eq_ignore_ascii_case(b"websocket")) && upgrades.next().is_none();
     let has_body =
         fields.contains(Known::TransferEncoding) || fields.all(Known::ContentLength).any(|value| value != b"0");
-    is_1_1 && is_only && !has_body && fields.first(Known::Method) == Some(b"GET")
+    let is_plain = is_only && !has_body && fields.first(Known::Method) == Some(b"GET");
+    let mut keys = fields.all(Known::SecWebsocketKey);
+    let key = keys.next().and_then(websocket::parse_key);
+    key.filter(|_| is_plain && keys.next().is_none())
 }
 
 fn is_continue(value: &[u8]) -> bool {

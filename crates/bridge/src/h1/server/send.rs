@@ -7,6 +7,7 @@ use crate::{
     h1::{
         InvalidHead,
         status::put_status_line,
+        websocket,
         write::{BodyWriter, MAX_QUEUED, WrongLength, put_field, put_fields},
     },
     message::{Fields, Known, Method, ResponseHead, check},
@@ -28,22 +29,22 @@ impl Server {
             }
             let out = self.output.tail();
             put_status_line(out, head.status);
-            put_fields(out, &head.fields, Some(Known::ContentLength), None);
+            put_fields(out, &head.fields, &[], None);
             out.extend_from_slice(b"\r\n");
         }
         Ok(())
     }
 
     /// Queues the head of the final response. `end` says that neither body nor trailers follow. A 2xx response to a request
-    /// for a tunnel opens it; if the request was an upgrade, it is sent as 101, and the fields must be those that the
-    /// protocol requires, except `connection` and `upgrade`.
+    /// for a tunnel opens it; if the request was an upgrade to WebSocket, it is sent as 101 with the fields of the
+    /// handshake.
     ///
     /// # Errors
     /// [`InvalidHead`], and nothing is sent; the caller must send another response or close the connection.
     pub fn send_head(&mut self, head: &ResponseHead, end: bool) -> Result<(), InvalidHead> {
         let is_tunnel = self.opens_tunnel(head);
         if !matches!(self.response, Response::Head)
-            || head.is_interim() && !is_tunnel
+            || head.is_interim()
             || head.status > 999
             || !check::is_writable(&head.fields)
         {
@@ -69,7 +70,7 @@ impl Server {
         };
         // Whether the client will send the body is unknown (RFC 9110 10.1.1); if it awaits a tunnel, what it has sent is.
         let is_last = matches!(body, Some(BodyWriter::Raw))
-            || matches!(self.request, Request::AwaitsTunnel) && !self.exchange.is_upgrade
+            || matches!(self.request, Request::AwaitsTunnel) && self.exchange.upgrade.is_none()
             || self.exchange.awaits_continue && matches!(self.request, Request::Body(_));
         self.keeps_alive &= !is_last;
         self.put_head(head, length, matches!(body, Some(BodyWriter::Chunked)));
@@ -135,19 +136,18 @@ impl Server {
     }
 
     fn opens_tunnel(&self, head: &ResponseHead) -> bool {
-        let is_success = head.opens_tunnel(self.exchange.method) || self.exchange.is_upgrade && head.status == 101;
-        is_success && matches!(self.request, Request::AwaitsTunnel)
+        head.opens_tunnel(self.exchange.method) && matches!(self.request, Request::AwaitsTunnel)
     }
 
     /// Returns the method that decides whether the response has a body: a refused upgrade was a GET.
     fn response_method(&self) -> Method {
-        if self.exchange.is_upgrade { Method::Get } else { self.exchange.method }
+        if self.exchange.upgrade.is_some() { Method::Get } else { self.exchange.method }
     }
 
     fn put_head(&mut self, head: &ResponseHead, length: Option<u64>, is_chunked: bool) {
         let out = self.output.tail();
         put_status_line(out, head.status);
-        put_fields(out, &head.fields, None, length);
+        put_fields(out, &head.fields, &[], length);
         if is_chunked {
             put_field(out, b"transfer-encoding", b"chunked");
         }
@@ -161,14 +161,15 @@ impl Server {
 
     fn send_tunnel_head(&mut self, head: &ResponseHead) {
         let out = self.output.tail();
-        if self.exchange.is_upgrade {
+        if let Some(key) = &self.exchange.upgrade {
             put_status_line(out, 101);
             put_field(out, b"connection", b"upgrade");
             put_field(out, b"upgrade", b"websocket");
+            put_field(out, b"sec-websocket-accept", &websocket::accept(key));
         } else {
             put_status_line(out, head.status);
         }
-        put_fields(out, &head.fields, None, None);
+        put_fields(out, &head.fields, &[Known::SecWebsocketAccept], None);
         out.extend_from_slice(b"\r\n");
         self.keeps_alive = false;
         self.exchange.is_tunnel = true;
@@ -182,7 +183,7 @@ impl Server {
         match self.request {
             Request::Tunnel => self.response = Response::Done,
             Request::Done if self.keeps_alive => self.await_request(),
-            Request::AwaitsTunnel if self.keeps_alive && self.exchange.is_upgrade => self.await_request(),
+            Request::AwaitsTunnel if self.keeps_alive && self.exchange.upgrade.is_some() => self.await_request(),
             _ => self.abort(),
         }
     }

@@ -1,7 +1,7 @@
 //! The client role.
 
 use super::*;
-use crate::h1::SendRequestError;
+use crate::h1::{SendRequestError, websocket};
 
 /// A connection to a scripted backend.
 pub(super) struct Backend {
@@ -199,7 +199,7 @@ fn interim_responses_pass_up_to_a_limit() {
     backend.get();
     let events = backend.feed("HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 103 \r\nLink: </a>\r\n\r\nHTTP/1.1 102 P\r\n\r\n");
     assert_eq!(events, ["7 interim 100 []", "7 interim 103 [link: </a>]", "7 interim 102 []"]);
-    let events = backend.feed(&"HTTP/1.1 103 E\r\n\r\n".repeat(14));
+    let events = backend.feed("HTTP/1.1 103 E\r\n\r\n".repeat(14));
     assert_eq!(events.len(), 14);
     assert_eq!(events[13], "7 malformed: too many interim responses");
 }
@@ -215,7 +215,7 @@ fn the_connection_closes_when_the_server_says_so() {
     ] {
         let mut backend = Backend::new();
         backend.get();
-        assert_eq!(backend.feed(&format!("{head}content-length: 0\r\n\r\n")).len(), 1);
+        assert_eq!(backend.feed(format!("{head}content-length: 0\r\n\r\n")).len(), 1);
         assert_eq!(backend.client.is_closing(), closes, "{head:?}");
         assert_eq!(backend.client.is_reusable(), !closes, "{head:?}");
     }
@@ -312,16 +312,25 @@ fn what_would_split_a_message_is_never_written() {
     }
 }
 
+/// Sends an upgrade to WebSocket and returns the response that accepts it.
+fn upgrade(backend: &mut Backend) -> String {
+    let sent = backend.send("CONNECT", &[(":protocol", "websocket"), ("sec-websocket-key", "other"), ("x-own", "1")]);
+    let before =
+        "GET /p HTTP/1.1\r\nhost: origin.test:443\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-key: ";
+    let key = sent.strip_prefix(before).and_then(|rest| rest.strip_suffix("\r\nx-own: 1\r\n\r\n")).unwrap();
+    let accept = websocket::accept(&websocket::parse_key(key.as_bytes()).unwrap());
+    let fields = "connection: Upgrade\r\nupgrade: WebSocket\r\nsec-websocket-accept: ";
+    format!("HTTP/1.1 101 Switching Protocols\r\n{fields}{}\r\n\r\n", text(&accept))
+}
+
 #[test]
-fn an_upgrade_and_connect_become_tunnels() {
-    let upgrade = [(":protocol", "websocket"), ("sec-websocket-key", "k")];
+fn an_upgrade_becomes_a_tunnel() {
     let mut backend = Backend::new();
-    let sent = backend.send("CONNECT", &upgrade);
-    let expected = "GET /p HTTP/1.1\r\nhost: origin.test:443\r\nconnection: upgrade\r\nupgrade: websocket\r\n";
-    assert_eq!(sent, format!("{expected}sec-websocket-key: k\r\n\r\n"));
+    let accepted = upgrade(&mut backend);
     assert_eq!((backend.data("early", false), backend.client.want_send()), (0, 0));
-    let events = backend.feed("HTTP/1.1 101 Switching\r\nupgrade: websocket\r\n\r\nraw");
-    assert_eq!(events, ["7 upgraded 101 [upgrade: websocket]", "7 sendable", "7 data \"raw\""]);
+    let events = backend.feed(format!("{accepted}raw"));
+    assert!(events[0].starts_with("7 upgraded 200 [connection: Upgrade, upgrade: WebSocket"), "{events:?}");
+    assert_eq!(events[1..], ["7 sendable", "7 data \"raw\""]);
     backend.data("up", false);
     backend.data("", true);
     assert_eq!(backend.written(), "up");
@@ -330,18 +339,44 @@ fn an_upgrade_and_connect_become_tunnels() {
     assert!(backend.client.active().is_none() && !backend.client.is_reusable());
 
     let mut backend = Backend::new();
-    assert_eq!(backend.send("CONNECT", &[]), "CONNECT origin.test:443 HTTP/1.1\r\nhost: origin.test:443\r\n\r\n");
-    assert_eq!(backend.feed("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nraw")[1], "7 data \"raw\"");
-
-    let mut backend = Backend::new();
-    backend.send("CONNECT", &upgrade);
+    upgrade(&mut backend);
     assert_eq!(backend.feed("HTTP/1.1 403 No\r\ncontent-length: 2\r\n\r\nno")[1], "7 data \"no\" end");
     assert!(backend.client.is_reusable(), "the refused upgrade was an ordinary request");
+}
 
+#[test]
+fn a_response_that_does_not_accept_the_upgrade_opens_no_tunnel() {
+    for (from, to) in [
+        ("upgrade: WebSocket\r\n", ""),
+        ("upgrade: WebSocket", "upgrade: h2c"),
+        ("upgrade: WebSocket", "upgrade: websocket\r\nupgrade: h2c"),
+        ("connection: Upgrade\r\n", ""),
+        ("-accept: ", "-accept: x"),
+        ("sec-websocket-accept", "sec-websocket-accept: x\r\nsec-websocket-accept"),
+        ("sec-websocket-accept", "x-accept"),
+    ] {
+        let mut backend = Backend::new();
+        let accepted = upgrade(&mut backend);
+        assert!(accepted.contains(from));
+        let events = backend.feed(accepted.replace(from, to));
+        assert_eq!(events, ["7 malformed: status 101 that does not accept the upgrade"], "{to}");
+    }
+    let mut backend = Backend::new();
+    upgrade(&mut backend);
+    let events = backend.feed("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n");
+    assert_eq!(events, ["7 malformed: success without the upgrade"]);
     let mut backend = Backend::new();
     backend.get();
     let events = backend.feed("HTTP/1.1 101 Switching\r\nupgrade: h2c\r\n\r\n");
     assert_eq!(events, ["7 malformed: status 101 without an upgrade"]);
+}
+
+#[test]
+fn connect_becomes_a_tunnel() {
+    let mut backend = Backend::new();
+    assert_eq!(backend.send("CONNECT", &[]), "CONNECT origin.test:443 HTTP/1.1\r\nhost: origin.test:443\r\n\r\n");
+    let events = backend.feed("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nraw");
+    assert_eq!(events, ["7 upgraded 200 [content-length: 9]", "7 data \"raw\""]);
 }
 
 #[test]

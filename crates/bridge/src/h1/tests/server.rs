@@ -96,7 +96,7 @@ fn a_request_becomes_the_neutral_message() {
 #[test]
 fn pipelined_requests_are_served_one_after_the_other() {
     let mut peer = Peer::new();
-    assert_eq!(peer.feed(&format!("{POST}content-length: 2\r\n\r\nab{GET}{GET}"))[1..], ["data \"ab\" end"]);
+    assert_eq!(peer.feed(format!("{POST}content-length: 2\r\n\r\nab{GET}{GET}"))[1..], ["data \"ab\" end"]);
     peer.answer(200, &[("content-length", "0")], "");
     assert_eq!(peer.feed(""), [GET_SHOWN]);
     assert_eq!(peer.eof(), [""; 0], "a half-closed client is answered");
@@ -112,8 +112,7 @@ fn pipelined_requests_are_served_one_after_the_other() {
 #[test]
 fn a_chunked_request_with_trailers() {
     let mut peer = Peer::new();
-    let events =
-        peer.feed(&format!("{POST}transfer-encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\nX-T: 1\r\n\r\n"));
+    let events = peer.feed(format!("{POST}transfer-encoding: chunked\r\n\r\n2\r\nab\r\n1\r\nc\r\n0\r\nX-T: 1\r\n\r\n"));
     assert_eq!(events[1..], ["data \"abc\"", "trailers [x-t: 1]"]);
 }
 
@@ -144,7 +143,7 @@ fn responses_without_a_body_have_no_transfer_coding() {
         ("GET", 204, None, ""),
     ] {
         let mut peer = Peer::new();
-        peer.feed(&GET.replace("GET", method));
+        peer.feed(GET.replace("GET", method));
         let fields: Vec<_> = length.map(|length| ("content-length", length)).into_iter().collect();
         peer.head(status, &fields, false).unwrap();
         let sent = peer.written();
@@ -158,7 +157,7 @@ fn responses_without_a_body_have_no_transfer_coding() {
 fn trailers_go_to_clients_that_accept_them() {
     for (te, expected) in [("te: trailers\r\n", "0\r\nx-t: 1\r\n\r\n"), ("", "0\r\n\r\n")] {
         let mut peer = Peer::new();
-        peer.feed(&format!("GET / HTTP/1.1\r\nhost: h\r\n{te}\r\n"));
+        peer.feed(format!("GET / HTTP/1.1\r\nhost: h\r\n{te}\r\n"));
         peer.head(200, &[], false).unwrap();
         peer.written();
         peer.server.send_trailers(&response(200, &[("x-t", "1")]).fields);
@@ -181,7 +180,7 @@ fn clients_of_http_1_0() {
         ),
     ] {
         let mut peer = Peer::new();
-        assert_eq!(peer.feed(&format!("GET / HTTP/1.0\r\nhost: h\r\n{fields}\r\n")).len(), 1);
+        assert_eq!(peer.feed(format!("GET / HTTP/1.0\r\nhost: h\r\n{fields}\r\n")).len(), 1);
         peer.server.send_interim(&response(103, &[])).unwrap();
         assert_eq!(peer.written(), "", "HTTP/1.0 has no interim responses");
         let length: Vec<_> = length.map(|length| ("content-length", length)).into_iter().collect();
@@ -230,7 +229,7 @@ fn a_100_goes_out_before_the_body() {
 #[test]
 fn an_early_response_ends_the_connection() {
     let mut peer = Peer::new();
-    peer.feed(&format!("{POST}content-length: 10\r\n\r\nab"));
+    peer.feed(format!("{POST}content-length: 10\r\n\r\nab"));
     peer.answer(200, &[("content-length", "0")], "");
     assert!(peer.server.is_closing());
     assert_eq!((peer.feed("cdefghij"), peer.input.len()), (vec![], 0));
@@ -240,7 +239,7 @@ fn an_early_response_ends_the_connection() {
 fn a_truncated_request_is_never_complete() {
     for body in ["content-length: 3\r\n\r\nab", "transfer-encoding: chunked\r\n\r\n1\r\na\r\n0\r\n"] {
         let mut peer = Peer::new();
-        let events = peer.feed(&format!("{POST}{body}"));
+        let events = peer.feed(format!("{POST}{body}"));
         assert!(!events.iter().any(|event| event.ends_with("end")), "{events:?}");
         assert_eq!(peer.eof(), ["aborted"]);
         peer.answer(400, &[("content-length", "0")], "");
@@ -255,7 +254,7 @@ fn a_truncated_request_is_never_complete() {
 #[test]
 fn a_malformed_body_can_be_answered() {
     let mut peer = Peer::new();
-    let events = peer.feed(&format!("{POST}transfer-encoding: chunked\r\n\r\n1\r\nab\r\n"));
+    let events = peer.feed(format!("{POST}transfer-encoding: chunked\r\n\r\n1\r\nab\r\n"));
     assert_eq!(events[1..], ["data \"a\"", "malformed: chunk without CRLF after its data"]);
     let sent = peer.answer(400, &[("content-length", "0")], "");
     assert_eq!(sent, "HTTP/1.1 400 Bad Request\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
@@ -265,7 +264,7 @@ fn a_malformed_body_can_be_answered() {
 #[test]
 fn a_refused_request_is_answered_and_ends_the_connection() {
     let mut peer = Peer::new();
-    let events = peer.feed(&format!("GET / HTTP/1.1\r\n\r\n{GET}"));
+    let events = peer.feed(format!("GET / HTTP/1.1\r\n\r\n{GET}"));
     assert_eq!(events, ["refused: no host (RFC 9112 3.2)"]);
     assert!(!peer.server.is_idle() && !peer.server.is_closing());
     assert!(peer.answer(400, &[("content-length", "3")], "no\n").ends_with("connection: close\r\n\r\nno\n"));
@@ -293,37 +292,59 @@ fn tunnels() {
     assert!(peer.server.is_closing(), "the bytes after the head are no request");
 }
 
+const UPGRADE: &str = "GET /w HTTP/1.1\r\nhost: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
 #[test]
 fn an_upgrade_to_websocket_becomes_extended_connect() {
-    let upgrade = "GET /w HTTP/1.1\r\nhost: h\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\nsec-websocket-key: k\r\n\r\n";
     let mut peer = Peer::new();
-    let events = peer.feed(&format!("{upgrade}raw"));
-    assert!(
-        events[0]
-            .starts_with("request [:protocol: websocket, :method: CONNECT, :scheme: https, :authority: h, :path: /w")
-    );
-    assert!(!events[0].ends_with("end"));
-    peer.head(200, &[("sec-websocket-accept", "a")], false).unwrap();
-    let expected = "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: a\r\n\r\n";
-    assert_eq!(peer.written(), expected);
+    let events = peer.feed(format!("{UPGRADE}raw"));
+    let expected = "request [:protocol: websocket, :method: CONNECT, :scheme: https, :authority: h, :path: /w, ";
+    assert!(events[0].starts_with(expected) && !events[0].ends_with("end"), "{events:?}");
+    peer.head(200, &[("x-own", "1")], false).unwrap();
+    let expected = [
+        "HTTP/1.1 101 Switching Protocols",
+        "connection: upgrade",
+        "upgrade: websocket",
+        "sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=",
+        "x-own: 1",
+        "",
+        "",
+    ];
+    assert_eq!(peer.written(), expected.join("\r\n"));
     assert_eq!(peer.feed(""), ["data \"raw\""]);
     peer.data("", true);
-    assert!(peer.server.wants_shutdown());
+    assert!(peer.server.wants_shutdown() && peer.server.is_tunnel());
 
     let mut peer = Peer::new();
-    peer.feed(&format!("{upgrade}{GET}"));
+    peer.feed(format!("{UPGRADE}{GET}"));
     peer.answer(403, &[("content-length", "2")], "no");
     assert_eq!(peer.feed(""), [GET_SHOWN], "a refused upgrade was an ordinary request");
+}
+
+#[test]
+fn other_upgrades_are_ordinary_requests() {
     for other in [
-        upgrade.replace("Upgrade: WebSocket", "Upgrade: h2c"),
-        upgrade.replace("Upgrade: WebSocket", "Upgrade: websocket, h2c"),
-        upgrade.replace(", Upgrade", ""),
-        upgrade.replace("GET", "POST"),
-        upgrade.replace("HTTP/1.1", "HTTP/1.0"),
+        UPGRADE.replace("Upgrade: WebSocket", "Upgrade: h2c"),
+        UPGRADE.replace("Upgrade: WebSocket", "Upgrade: websocket, h2c"),
+        UPGRADE.replace("Upgrade: WebSocket", "Upgrade: websocket\r\nUpgrade: h2c"),
+        UPGRADE.replace(", Upgrade", ""),
+        UPGRADE.replace("GET", "POST"),
+        UPGRADE.replace("HTTP/1.1", "HTTP/1.0"),
+        UPGRADE.replace("Key: ", "Key: x"),
+        UPGRADE.replace("Sec", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec"),
+        UPGRADE.replace("Sec-WebSocket-Key", "x"),
     ] {
         let mut peer = Peer::new();
         assert!(peer.feed(&other)[0].ends_with("end"), "{other}");
+        peer.head(200, &[], true).unwrap();
+        assert!(!peer.server.is_tunnel());
     }
+    let mut config = ServerConfig::default();
+    config.rules.extended_connect = false;
+    let mut peer = Peer::new();
+    peer.server.configure(&config);
+    assert!(peer.feed(UPGRADE)[0].ends_with("end"));
 }
 
 #[test]
