@@ -21,6 +21,7 @@ fn requests(criterion: &mut Criterion) {
         });
         group.bench_function("hpack_encode", |bencher| bencher.iter(codec::hpack_encode(&request)));
         group.bench_function("h2_round_trip", |bencher| bencher.iter(codec::h2_round_trip(&request)));
+        group.bench_function("h2_serve", |bencher| bencher.iter(codec::h2_serve(&request)));
         group.finish();
     }
 }

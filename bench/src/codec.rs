@@ -2,11 +2,11 @@
 //!
 //! Their results keep the compiler from removing the work, and let a test check it.
 
-use std::net::Ipv4Addr;
+use std::{collections::VecDeque, net::Ipv4Addr, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use spooky_bridge::{
-    h2::{self, Client, Event},
+    h2::{self, Client, Event, Server, ServerConfig, ServerEvent},
     h3::{Received, RecvStream, encode_response},
     hpack::{Decoder, Encoder},
     message::{
@@ -26,6 +26,8 @@ const TABLE: u32 = 4096;
 const MAX_SECTION: usize = 65_536;
 /// Body bytes in a datagram of the measured upload.
 const DATAGRAM: usize = 1200;
+/// The client connection preface (RFC 9113 section 3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Payload length of the DATA frames of the upload.
 const FRAME: usize = 16_000;
 
@@ -137,6 +139,35 @@ pub fn h2_round_trip(request: &Fields) -> impl FnMut() -> usize + use<> {
     }
 }
 
+/// Receives a request with the HTTP/2 server and sends the small response. Returns the number of bytes sent.
+pub fn h2_serve(request: &Fields) -> impl FnMut() -> usize + use<> {
+    let mut encoder = Encoder::new();
+    let mut blocks = VecDeque::from([(); 3].map(|()| {
+        let mut block = Vec::new();
+        encoder.encode(request.iter(), &mut block);
+        block
+    }));
+    let answer = sample::answer();
+    let mut server = Server::new(&ServerConfig::default());
+    let mut input = BytesMut::from(PREFACE);
+    input.extend_from_slice(&h2_frame(4, 0, 0, &[])); // SETTINGS
+    let mut stream = 1_u32;
+    move || {
+        // The first two fill the dynamic table, further ones refer to it.
+        let block = if blocks.len() > 1 { blocks.pop_front() } else { blocks.front().cloned() };
+        input.extend_from_slice(&h2_frame(1, 5, stream, &block.unwrap_or_default())); // END_STREAM, END_HEADERS
+        stream += 2;
+        let event = server.recv(&mut input, Duration::ZERO).expect("a sound request");
+        let Some(ServerEvent::Request { id, end: true, .. }) = event else { panic!("{event:?}") };
+        server.send_head(id, &answer, false);
+        server.send_data(id, &mut Bytes::from_static(&[b'x'; sample::SMALL_BODY]), true);
+        assert_eq!(server.active(), 0);
+        let sent = server.output().len();
+        server.output().advance(sent);
+        sent
+    }
+}
+
 /// Receives a body of one DATA frame in datagrams. Returns the number of body bytes.
 pub fn receive_body() -> impl FnMut() -> usize {
     let limits = HeadLimits::default();
@@ -207,6 +238,15 @@ mod tests {
         for (index, (mut work, expected)) in works.into_iter().enumerate() {
             assert!((0..1000).all(|_| work() == expected), "work {index}");
         }
+    }
+
+    #[test]
+    fn served_requests_get_the_same_answer() {
+        let mut serve = h2_serve(&sample::browser());
+        let opening = serve();
+        let cold = serve();
+        assert!(opening > cold, "SETTINGS and their acknowledgement");
+        assert!((0..1000).all(|_| serve() <= cold));
     }
 
     #[test]
