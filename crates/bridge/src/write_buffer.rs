@@ -7,12 +7,16 @@ use std::{collections::VecDeque, io::IoSlice};
 
 use bytes::{Buf as _, Bytes};
 
-/// Capacity that an empty buffer keeps; more is freed.
-const KEEP_BUFFER: usize = 64 * 1024;
+/// Bytes sent from which on the rest is moved to the front, unless that is longer.
+const MIN_RECLAIM: usize = 64 * 1024;
+/// Slices for which an empty buffer keeps memory.
+const KEEP_SLICES: usize = 16;
 
 /// The unsent bytes of a connection, in order.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct WriteBuffer {
+    /// Capacity that the empty buffer keeps; more is freed.
+    keep: usize,
     /// Frame headers, header blocks, control frames and small bodies.
     buffer: Vec<u8>,
     /// Bytes of `buffer` already sent.
@@ -35,7 +39,19 @@ pub(crate) struct FramePosition {
     slice: usize,
 }
 
+impl Default for WriteBuffer {
+    /// Creates a buffer for a connection that is always busy.
+    fn default() -> Self {
+        Self::keeping(64 * 1024)
+    }
+}
+
 impl WriteBuffer {
+    /// Creates a buffer that, when it is empty, keeps at most `keep` bytes of memory.
+    pub(crate) fn keeping(keep: usize) -> Self {
+        Self { keep, buffer: Vec::new(), sent: 0, slices: VecDeque::new(), slice_bytes: 0, written: 0 }
+    }
+
     /// Returns whether there are no unsent bytes.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -49,6 +65,12 @@ impl WriteBuffer {
     /// Returns the number of bytes that the socket has accepted since the buffer was created.
     pub fn written(&self) -> u64 {
         self.written
+    }
+
+    /// Returns the memory that the buffer holds, without the slices.
+    #[cfg(test)]
+    pub(crate) fn held(&self) -> usize {
+        self.buffer.capacity() + self.slices.capacity() * size_of::<(usize, Bytes)>()
     }
 
     /// Fills `out` with the unsent bytes in order and returns the number of slices set. Bytes beyond them need another
@@ -104,8 +126,9 @@ impl WriteBuffer {
         let rest = self.buffer.len() - self.sent;
         if rest == 0 && self.slices.is_empty() {
             self.buffer.clear();
-            self.buffer.shrink_to(KEEP_BUFFER);
-        } else if self.sent >= KEEP_BUFFER && self.sent >= rest {
+            self.buffer.shrink_to(self.keep);
+            self.slices.shrink_to(KEEP_SLICES);
+        } else if self.sent >= MIN_RECLAIM && self.sent >= rest {
             self.buffer.drain(..self.sent);
             for (at, _) in &mut self.slices {
                 *at -= self.sent;
@@ -183,10 +206,10 @@ mod tests {
     #[test]
     fn the_sent_part_is_freed_while_the_rest_waits() {
         let mut output = WriteBuffer::default();
-        output.tail().resize(2 * KEEP_BUFFER, b'a');
+        output.tail().resize(2 * MIN_RECLAIM, b'a');
         output.push_slice(Bytes::from_static(b"slice"));
         output.tail().extend_from_slice(b"end");
-        output.advance(2 * KEEP_BUFFER - 1);
+        output.advance(2 * MIN_RECLAIM - 1);
         assert_eq!(output.buffer.len(), 4);
         assert_eq!(drain(&mut output, 100), b"asliceend");
     }

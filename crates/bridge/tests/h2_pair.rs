@@ -166,7 +166,8 @@ impl Pair {
         let mut prng = Prng(seed | 1);
         let mut choose = |values: &[u32]| values[prng.below(values.len())];
         let config = Config {
-            initial_stream_window: choose(&[1, 500, 20_000, 65_535, 1_000_000]),
+            // A client with a smaller window takes part in a flood.
+            initial_stream_window: choose(&[500, 20_000, 65_535, 1_000_000]),
             connection_window: choose(&[65_535, 100_000]),
             max_frame_size: choose(&[16_384, 50_000]),
             header_table_size: choose(&[0, 100, 4096]),
@@ -353,7 +354,7 @@ impl Pair {
         }
         if self.prng.below(50) == 0 {
             let window = [1, 500, 20_000, 200_000][self.prng.below(4)];
-            self.client.set_initial_stream_window(window);
+            self.client.set_initial_stream_window(window.max(500));
             self.server.set_initial_stream_window(window);
         }
         if self.prng.below(20) == 0 {

@@ -59,7 +59,7 @@ impl Default for ServerConfig {
     fn default() -> Self {
         Self {
             initial_stream_window: 256 * 1024,
-            connection_window: 1024 * 1024,
+            connection_window: 16 * 1024 * 1024,
             max_frame_size: 16_384,
             header_table_size: 4096,
             max_streams: 100,

@@ -21,6 +21,9 @@ use crate::{
     hpack::{Decoder, Encoder},
 };
 
+/// Memory that the output of a client's connection keeps while it is empty. Most of them are idle.
+const IDLE_OUTPUT: usize = 4096;
+
 /// The role of one side of a connection.
 pub trait Role: Sized {
     /// What the connection reports to its owner.
@@ -28,6 +31,9 @@ pub trait Role: Sized {
 
     /// This side accepts streams and never opens one; the client does the opposite, as push is not used.
     const IS_SERVER: bool;
+
+    /// Smaller pieces of a body are copied out of the read buffer, because a slice would keep all of it in memory.
+    const COPY_BELOW: usize;
 
     /// Converts an event of the shared code. `None` if it means nothing in this role.
     fn event(event: CoreEvent) -> Option<Self::Event>;
@@ -88,7 +94,7 @@ pub struct Connection<R> {
 impl<R: Role> Connection<R> {
     /// Creates a connection whose output contains only `preface`. The caller must queue SETTINGS next.
     pub(super) fn with_role(role: R, config: Config, flood: FloodLimits, preface: &[u8]) -> Self {
-        let mut output = WriteBuffer::default();
+        let mut output = if R::IS_SERVER { WriteBuffer::keeping(IDLE_OUTPUT) } else { WriteBuffer::default() };
         output.tail().extend_from_slice(preface);
         Self {
             role,
@@ -275,7 +281,7 @@ impl<R: Role> Connection<R> {
         }
     }
 
-    /// Returns the memory that the connection holds, unsent bytes excluded.
+    /// Returns the memory that the connection holds.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
         let queues = self.send_queue.capacity() + self.unprocessed_streams.capacity();
@@ -285,6 +291,7 @@ impl<R: Role> Connection<R> {
             + self.encoder.held()
             + self.decoder.held()
             + queues * size_of::<StreamId>()
+            + self.output.held()
             + block
     }
 

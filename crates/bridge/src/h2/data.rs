@@ -12,9 +12,8 @@ use super::{
     stream::RecvState,
 };
 
-/// Smaller pieces of a body are copied out of the read buffer, because a slice would keep the whole buffer alive. Of an
-/// incomplete frame, smaller pieces are not delivered.
-const MIN_SLICE: usize = 1024;
+/// Smaller pieces of an incomplete frame are not delivered.
+const MIN_PIECE: usize = 1024;
 
 /// The bytes of a frame header that were read, and the event that it caused.
 pub(super) struct HeaderRead<E> {
@@ -137,7 +136,7 @@ impl<R: Role> Connection<R> {
             self.skip_padding(payload, input);
             return None;
         };
-        if here < payload.left && here < MIN_SLICE {
+        if here < payload.left && here < MIN_PIECE {
             self.payload = Some(payload);
             return None;
         }
@@ -152,7 +151,7 @@ impl<R: Role> Connection<R> {
             self.skip_padding(payload, input);
             return None;
         }
-        let data = if here < MIN_SLICE {
+        let data = if here < R::COPY_BELOW {
             let copy = Bytes::copy_from_slice(input.get(..here).unwrap_or_default());
             input.advance(here);
             copy

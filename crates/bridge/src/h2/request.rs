@@ -25,6 +25,8 @@ impl Role for ServerRole {
     type Event = ServerEvent;
 
     const IS_SERVER: bool = true;
+    /// A client could let small pieces wait and fill the rest of each buffer with frames that are dropped.
+    const COPY_BELOW: usize = 4096;
 
     fn event(event: CoreEvent) -> Option<ServerEvent> {
         Some(match event {

@@ -22,6 +22,7 @@ impl Role for ClientRole {
     type Event = Event;
 
     const IS_SERVER: bool = false;
+    const COPY_BELOW: usize = 1024;
 
     fn event(event: CoreEvent) -> Option<Event> {
         Some(match event {

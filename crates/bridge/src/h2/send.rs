@@ -14,6 +14,8 @@ use crate::message::{Field, Fields};
 const MAX_QUEUED: usize = 256 * 1024;
 /// Smaller parts of a body are copied into the output, which is cheaper than a separate slice of the vectored write.
 const MIN_SLICE: usize = 1024;
+/// DATA that the window cuts off below this is no progress.
+const MIN_PROGRESS: usize = 64;
 
 impl<R: Role> Connection<R> {
     /// Returns the number of body bytes that [`Connection::send_data`] would take now.
@@ -45,7 +47,8 @@ impl<R: Role> Connection<R> {
             self.put_end(id);
         }
         self.send_window.take(taken);
-        if taken > 0 {
+        // A client could otherwise give its window by single bytes, and make each of them a frame.
+        if taken >= MIN_PROGRESS || (taken > 0 && data.is_empty()) {
             self.flood.data_sent(taken);
         }
         self.after_data(id, taken, end, !data.is_empty());

@@ -173,17 +173,22 @@ impl Server {
     }
 
     /// Does the next step of a graceful shutdown (RFC 9113 6.8): the first GOAWAY says that the connection will end,
-    /// the second, at least a round trip later, which streams are accepted. Returns false if both were sent.
+    /// the second, at least a round trip later, which streams are accepted. Returns false if both were sent, or the
+    /// connection failed.
     pub fn shut_down_step(&mut self) -> bool {
         match self.role.shutdown {
+            _ if self.failed.is_some() => false,
             Shutdown::No => {
                 self.role.shutdown = Shutdown::Announced;
                 self.put_go_away(MAX_WINDOW, Code::NO_ERROR);
+                true
             }
-            Shutdown::Announced => self.close(Code::NO_ERROR),
-            Shutdown::Final => return false,
+            Shutdown::Announced => {
+                self.close(Code::NO_ERROR);
+                true
+            }
+            Shutdown::Final => false,
         }
-        true
     }
 
     /// Accepts no more streams: queues GOAWAY with this code and the last stream received. Open streams continue.

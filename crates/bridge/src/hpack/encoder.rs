@@ -31,28 +31,46 @@ enum Indexing {
 fn indexing(name: Known) -> Indexing {
     match name {
         Known::Authorization | Known::Cookie | Known::ProxyAuthorization | Known::SetCookie => Indexing::Never,
-        Known::Authority
-        | Known::Accept
+        Known::Accept
         | Known::AcceptCharset
         | Known::AcceptEncoding
         | Known::AcceptLanguage
+        | Known::AcceptRanges
+        | Known::AccessControlAllowCredentials
+        | Known::AccessControlAllowHeaders
+        | Known::AccessControlAllowMethods
+        | Known::AccessControlAllowOrigin
+        | Known::AccessControlExposeHeaders
         | Known::AccessControlRequestHeaders
         | Known::AccessControlRequestMethod
+        | Known::AltSvc
+        | Known::Authority
         | Known::CacheControl
         | Known::ContentEncoding
+        | Known::ContentLanguage
+        | Known::ContentSecurityPolicy
         | Known::ContentType
+        | Known::Date
+        | Known::GrpcStatus
         | Known::Host
         | Known::Method
         | Known::Origin
         | Known::Priority
         | Known::Protocol
+        | Known::Server
+        | Known::StrictTransportSecurity
         | Known::Te
+        | Known::TimingAllowOrigin
         | Known::UpgradeInsecureRequests
         | Known::UserAgent
+        | Known::Vary
         | Known::Via
+        | Known::XContentTypeOptions
         | Known::XForwardedHost
         | Known::XForwardedPort
-        | Known::XForwardedProto => Indexing::IfRepeated,
+        | Known::XForwardedProto
+        | Known::XFrameOptions
+        | Known::XXssProtection => Indexing::IfRepeated,
         _ => Indexing::Without,
     }
 }

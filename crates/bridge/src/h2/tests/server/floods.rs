@@ -175,3 +175,33 @@ fn resets_after_the_response_are_no_flood() {
         assert_eq!(wire.feed(&[window_update(0, 3), reset(id.number(), Code::NO_ERROR)].concat()).len(), 1);
     }
 }
+
+/// A client that gives its window by single bytes would make each byte of a response a frame (CVE-2019-9511).
+#[test]
+fn a_window_given_by_single_bytes_is_a_flood() {
+    for (step, is_flood) in [(1, true), (60, true), (70, false)] {
+        let mut wire = Wire::with(&ServerConfig::default(), &[(4, 0)]);
+        let id = wire.get(1);
+        wire.server.send_head(id, &response(200), false);
+        let mut body = Bytes::from(vec![b'x'; 200_000]);
+        wire.server.send_data(id, &mut body, true);
+        let rounds = (0..2000).take_while(|_| {
+            wire.input.extend_from_slice(&[window_update(0, step), window_update(1, step)].concat());
+            while let Ok(Some(_)) = wire.server.recv(&mut wire.input, wire.now) {
+                wire.server.send_data(id, &mut body, true);
+                wire.written();
+            }
+            wire.server.recv(&mut wire.input, wire.now).is_ok()
+        });
+        assert_eq!(rounds.count() < 500, is_flood, "{step} bytes");
+    }
+    // Small messages are no flood, whatever the client does with its windows.
+    let mut wire = Wire::new();
+    let id = wire.get(1);
+    wire.server.send_head(id, &response(200), false);
+    for _ in 0..2000 {
+        wire.server.send_data(id, &mut Bytes::from_static(b"message"), false);
+        wire.written();
+        assert_eq!(wire.feed(&[window_update(0, 7), window_update(1, 7)].concat()), [""; 0]);
+    }
+}

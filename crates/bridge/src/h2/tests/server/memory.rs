@@ -67,3 +67,33 @@ fn an_idle_connection_is_small() {
     wire.server.send_data(id, &mut Bytes::from_static(b"body"), true);
     assert!(held(&mut wire) < 6000, "{} bytes", held(&mut wire));
 }
+
+#[test]
+fn output_that_was_sent_leaves_little() {
+    let mut wire = Wire::new();
+    let before = held(&mut wire);
+    let mut head = response(200);
+    head.fields.push(Name::Other(b"x-large"), &vec![b'v'; 3000]);
+    for number in 0..30 {
+        let id = wire.get(2 * number + 1);
+        wire.server.send_head(id, &head, false);
+        wire.server.send_data(id, &mut Bytes::from(vec![b'x'; 2000]), true);
+    }
+    assert_eq!(wire.server.active(), 0);
+    assert!(held(&mut wire) < before + 6000, "{} after {before}", held(&mut wire));
+}
+
+/// A slice would keep the whole read buffer, which a client can fill with frames that are dropped.
+#[test]
+fn small_pieces_of_a_body_keep_no_read_buffer() {
+    for (length, is_slice) in [(4095, false), (4096, true)] {
+        let mut wire = Wire::new();
+        wire.post(1);
+        wire.input.extend_from_slice(&data(1, &vec![b'x'; length], false));
+        wire.input.extend_from_slice(&raw(Kind::Unknown, 0, 1, &[0; 10_000]));
+        let buffer = wire.input.as_ptr_range();
+        let event = wire.server.recv(&mut wire.input, wire.now).unwrap();
+        let Some(ServerEvent::Data { data, .. }) = event else { panic!("{event:?}") };
+        assert_eq!(buffer.contains(&data.as_ptr()), is_slice, "{length} bytes");
+    }
+}

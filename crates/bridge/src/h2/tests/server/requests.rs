@@ -11,7 +11,10 @@ fn the_connection_opens_with_settings_and_window() {
     let list = 16_384 + 128 * 32;
     let expected = [(1_u16, 4096_u32), (4, 262_144), (5, 16_384), (6, list), (3, 100), (8, 1)];
     assert_eq!(*payload, settings_frame(&expected)[HEADER_LEN..]);
-    assert_eq!(show_frame(&mut wire.decoder, frames[1].0, &frames[1].1), format!("window 0 {}", 1024 * 1024 - 65_535));
+    assert_eq!(
+        show_frame(&mut wire.decoder, frames[1].0, &frames[1].1),
+        format!("window 0 {}", 16 * 1024 * 1024 - 65_535)
+    );
     let mut without = ServerConfig::default();
     without.rules.extended_connect = false;
     let frames = split(&Wire::silent(&without).written());

@@ -21,6 +21,11 @@ fn a_shutdown_in_two_steps() {
     wire.server.send_head(second, &response(204), true);
     assert!(wire.server.is_drained());
     assert_eq!(wire.fails(&window_update(0, 0)), Code::PROTOCOL_ERROR);
+    let mut failed = Wire::new();
+    failed.fails(&window_update(0, 0));
+    assert!(!failed.server.shut_down_step());
+    failed.server.close(Code::NO_ERROR);
+    assert_eq!(failed.shown(), [""; 0], "GOAWAY has said why");
 }
 
 #[test]
