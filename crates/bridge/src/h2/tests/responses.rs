@@ -234,3 +234,15 @@ fn connect_has_a_body_whatever_its_length_says() {
     bytes.extend(data(1, b"tunnel", false));
     assert_eq!(wire.feed(&bytes), ["head 1 200", "data 1 tunnel"]);
 }
+
+#[test]
+fn trailers_in_a_tunnel_are_malformed() {
+    let mut wire = Wire::new();
+    let id = wire.open(Method::Connect, false);
+    let head = wire.headers(id.number(), &[(":status", "200")], false);
+    wire.feed(&head);
+    assert_eq!(wire.feed(&data(1, b"bytes", false)), ["data 1 bytes"]);
+    let trailers = wire.headers(1, &[("a", "b")], true);
+    assert_eq!(wire.feed(&trailers), ["malformed 1 HEADERS in a tunnel"]);
+    assert_eq!(wire.shown(), ["reset 1 PROTOCOL_ERROR"]);
+}

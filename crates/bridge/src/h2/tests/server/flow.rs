@@ -147,3 +147,22 @@ fn windows_that_overflow() {
     assert_eq!(wire.feed(&window_update(1, 8)), [""; 0]);
     assert_eq!(wire.feed(&window_update(1, 1)), ["malformed 101 the stream's window overflows"]);
 }
+
+/// Without the acknowledgement the windows stay at what the RFC grants, so memory is bounded in any case.
+#[test]
+fn a_client_that_never_acknowledges_the_settings() {
+    for window in [1000, 100_000] {
+        let mut wire = Wire::silent(&ServerConfig { initial_stream_window: window, ..small() });
+        wire.feed(&[PREFACE, &settings_frame(&[])].concat());
+        wire.post(1);
+        let most = window.max(65_535) as usize;
+        let mut sent = 0;
+        while sent < most {
+            let part = (most - sent).min(16_384);
+            assert_eq!(wire.feed(&data(1, &vec![b'x'; part], false)).len(), 1);
+            sent += part;
+            wire.written();
+        }
+        assert_eq!(wire.feed(&data(1, b"x", false)), ["malformed 101 DATA beyond the stream's window"]);
+    }
+}

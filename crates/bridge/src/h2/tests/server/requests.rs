@@ -151,3 +151,26 @@ fn streams_over_the_limit_are_refused() {
     let head = wire.headers(7, &with(&GET, &[("user-agent", "in the table")]), true);
     assert_eq!(wire.feed(&head), ["request 7 Get / end"], "the dynamic table is intact");
 }
+
+/// Reserved bits, undefined flags and unknown codes mean nothing (RFC 9113 4.1, 7).
+#[test]
+fn what_has_no_meaning_is_ignored() {
+    let mut wire = Wire::new();
+    let mut head = wire.headers(1, &POST, false);
+    head[4] |= 0xd2;
+    head[5] |= 0x80;
+    assert_eq!(wire.feed(&head), ["request 1 Post /"]);
+    let mut body = data(1, &[b'x'; 16_384], false);
+    body[4] |= 0xf6;
+    body[5] |= 0x80;
+    assert_eq!(wire.feed(&body), ["data 101 [16384]"]);
+    let mut update = window_update(1, 1);
+    update[5] |= 0x80;
+    update[HEADER_LEN] |= 0x80;
+    assert_eq!(wire.feed(&update), [""; 0]);
+    assert_eq!(wire.feed(&reset(1, Code(0xbeef))), ["reset 101 UNKNOWN"]);
+    assert_eq!(wire.feed(&go_away(0, Code(0xbeef))), ["goaway UNKNOWN"]);
+    let debug = [&[0; 8][..], b"text for people"].concat();
+    assert_eq!(wire.feed(&raw(Kind::GoAway, 0, 0, &debug)), ["goaway NO_ERROR"]);
+    wire.get(3);
+}
