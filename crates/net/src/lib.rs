@@ -1,4 +1,4 @@
-//! UDP sockets, timers, TLS contexts, CPU affinity, privileges and heap: the interface to the Linux kernel and to
+//! UDP and TCP sockets, timers, TLS contexts, CPU affinity, privileges and heap: the interface to the Linux kernel and to
 //! rustls.
 //!
 //! This crate contains every `unsafe` block of the product, each with its reason. Callers pass plain option structs. It
@@ -11,6 +11,7 @@ pub mod inbox;
 pub mod ready;
 pub mod steer;
 pub mod sys;
+pub mod tcp;
 pub mod timer;
 pub mod tls;
 pub mod udp;
