@@ -4,20 +4,24 @@
 //! [`Event`]s, answers through its methods, and lets it fill send batches. It does no I/O and knows no backend.
 #![forbid(unsafe_code)]
 
+mod backlog;
+mod body;
 mod budget;
 mod event;
 mod h3;
+mod identity;
 mod limiter;
 #[cfg(test)]
 mod peer;
 mod quic;
 mod settings;
+mod sticky;
 #[cfg(test)]
 mod tests;
 
+pub use body::Body;
 pub use budget::ResponseBudget;
 pub use event::{Abort, BodyRead, Event, EventKind, StreamRef};
-pub use h3::Body;
 pub use limiter::{ConnectionDecision, ConnectionLimiter, LimiterSlot};
 pub use quic::{Edge, QuicKeys};
 pub use settings::{EdgeError, EdgeSettings};

@@ -1,6 +1,5 @@
 //! HTTP/3 on one QUIC connection: the session with its control streams, and the request streams.
 
-mod backlog;
 mod dispatch;
 mod request;
 mod reset;
@@ -13,4 +12,3 @@ mod untyped;
 
 pub(crate) use session::{ConnectionInfo, Session, SessionSettings};
 pub(crate) use staging::Staging;
-pub use stream::Body;

@@ -4,9 +4,9 @@ use super::{
     reset,
     session::Session,
     staging::{COPY_LIMIT, Staging},
-    stream::{Body, SendState},
+    stream::SendState,
 };
-use crate::event::StreamRef;
+use crate::{body::Body, event::StreamRef};
 use bytes::Bytes;
 use quinn_proto::Connection;
 use spooky_bridge::{

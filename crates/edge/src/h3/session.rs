@@ -6,6 +6,7 @@ use super::stream::{RecvState, SendState, Stream, varint};
 use super::unread::Unannounced;
 use super::untyped::Untyped;
 use crate::event::{Abort, Event, EventKind, StreamRef};
+use crate::sticky::StickyBackends;
 use bytes::Bytes;
 use quinn_proto::{Connection, Dir, ReadError, StreamId};
 use rustc_hash::FxHashMap;
@@ -60,9 +61,6 @@ const LAST_REQUEST_ID: u64 = (1 << 62) - 4;
 /// Minimum time between the two GOAWAY frames; it is a round trip if that is longer.
 const MIN_GOAWAY_GAP: Duration = Duration::from_millis(10);
 
-/// Upstreams for which one connection remembers a backend; further ones are not remembered.
-const MAX_STICKY_BACKENDS: usize = 64;
-
 pub(crate) struct Session {
     pub(super) info: ConnectionInfo,
     pub(super) settings: Rc<SessionSettings>,
@@ -77,8 +75,7 @@ pub(crate) struct Session {
     pub(super) started: Instant,
     /// Time from `started` to the last event.
     pub(super) elapsed: Duration,
-    /// Sticky backends by upstream; empty for most connections.
-    sticky_backends: Vec<(u64, u64)>,
+    sticky_backends: StickyBackends,
     /// Frames of streams that quinn-proto has not announced yet.
     pub(super) unannounced: Unannounced,
     /// Total bytes written to quinn-proto.
@@ -118,7 +115,7 @@ impl Session {
             drain: Drain::No,
             started: now,
             elapsed: Duration::ZERO,
-            sticky_backends: Vec::new(),
+            sticky_backends: StickyBackends::default(),
             unannounced: Unannounced::default(),
             written: 0,
             has_backlog: false,
@@ -156,17 +153,12 @@ impl Session {
     }
 
     pub(crate) fn sticky_backend(&self, upstream: u64) -> Option<u64> {
-        self.sticky_backends.iter().find(|entry| entry.0 == upstream).map(|entry| entry.1)
+        self.sticky_backends.get(upstream)
     }
 
     pub(crate) fn set_sticky_backend(&mut self, stream: StreamRef, upstream: u64, backend: u64) {
-        if !self.is_of(stream) {
-            return;
-        }
-        if let Some(entry) = self.sticky_backends.iter_mut().find(|entry| entry.0 == upstream) {
-            entry.1 = backend;
-        } else if self.sticky_backends.len() < MAX_STICKY_BACKENDS {
-            self.sticky_backends.push((upstream, backend));
+        if self.is_of(stream) {
+            self.sticky_backends.set(upstream, backend);
         }
     }
 

@@ -1,8 +1,9 @@
 //! One request stream: the state of its receiving and sending half.
 
-use super::{
+use super::unread::UnreadEstimate;
+use crate::{
     backlog::{Backlog, Taken},
-    unread::UnreadEstimate,
+    body::Body,
 };
 use bytes::Bytes;
 use quinn_proto::StreamId;
@@ -11,30 +12,6 @@ use spooky_bridge::{
     message::check::BodyLength,
 };
 use std::time::Instant;
-
-/// How the body of a response is framed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Body {
-    /// There is none.
-    None,
-    /// Exactly this many bytes, in one DATA frame whose header is sent with the head.
-    Known(u64),
-    /// Unknown: each chunk is a DATA frame.
-    Chunked,
-}
-
-/// Maximum payload length of a frame (RFC 9000 section 16).
-const MAX_FRAME: u64 = (1 << 62) - 1;
-
-impl Body {
-    /// Selects the framing by `content-length`. A length that does not fit into one frame is sent in several.
-    pub fn of(content_length: Option<u64>) -> Self {
-        match content_length {
-            Some(length @ ..=MAX_FRAME) => Self::Known(length),
-            Some(_) | None => Self::Chunked,
-        }
-    }
-}
 
 pub(crate) enum RecvState {
     /// The head is incomplete; overdue at `until`.
@@ -59,7 +36,7 @@ pub(crate) struct Stream {
     pub(crate) recv_state: RecvState,
     pub(crate) send_state: SendState,
     pub(crate) body: Body,
-    pub(super) backlog: Backlog,
+    pub(crate) backlog: Backlog,
     /// The upload may go on after the response has ended.
     pub(crate) is_tunnel: bool,
     /// The exchange has not taken the final `Sent` or `Aborted` event, which needs the tag.
@@ -134,23 +111,4 @@ impl Stream {
 
 pub(crate) fn varint(code: Code) -> quinn_proto::VarInt {
     quinn_proto::VarInt::from_u64(code.0).unwrap_or_default()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_length_beyond_what_a_frame_can_say_is_not_said() {
-        for (length, body) in [
-            (None, Body::Chunked),
-            (Some(0), Body::Known(0)),
-            (Some(MAX_FRAME), Body::Known(MAX_FRAME)),
-            (Some(MAX_FRAME + 1), Body::Chunked),
-            (Some(1 << 62), Body::Chunked),
-            (Some(u64::MAX), Body::Chunked),
-        ] {
-            assert_eq!(Body::of(length), body);
-        }
-    }
 }

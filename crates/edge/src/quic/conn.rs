@@ -6,7 +6,7 @@ use super::establish;
 use super::outgoing::{Outgoing, Path, StallCheck};
 use super::share::TimeShare;
 use super::trim_padding;
-use crate::{ConnectionLimiter, Event as StreamEvent, LimiterSlot, h3::Session};
+use crate::{ConnectionLimiter, Event as StreamEvent, LimiterSlot, h3::Session, identity};
 use quinn_proto::{Connection, ConnectionError, ConnectionEvent, Event, crypto::rustls::HandshakeData};
 use rustls::pki_types::CertificateDer;
 use spooky_bridge::h3::Code;
@@ -14,9 +14,6 @@ use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Maximum length of a certificate subject, because backends limit request heads. A longer one is not forwarded.
-const MAX_SUBJECT: usize = 8 * 1024;
 
 /// A client connection.
 pub(crate) struct Conn {
@@ -172,6 +169,5 @@ const STALLED: &str = "nothing acknowledged for client_stall_timeout_ms";
 
 fn subject(quic: &Connection) -> Option<Box<str>> {
     let chain = quic.crypto_session().peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
-    let subject = spooky_net::tls::subject(chain.first()?)?;
-    (1..=MAX_SUBJECT).contains(&subject.len()).then(|| subject.into_boxed_str())
+    identity::subject(&chain)
 }

@@ -3,11 +3,13 @@
 //! A turn is: [`Edge::on_datagram`] for each, [`Edge::on_time`], [`Edge::serve`] and the events, then [`Edge::transmit`].
 
 use super::{cid::FirstCid, congestion::LastLog, conn::Conn, drops::Drops, resets::ResetRate};
-use crate::budget::ResponseBudget;
 use crate::{
     ConnectionLimiter,
+    body::Body,
+    budget::ResponseBudget,
     event::{Abort, BodyRead, Event, StreamRef},
-    h3::{self, Body, Session, SessionSettings},
+    h3::{self, Session, SessionSettings},
+    identity,
     settings::{EdgeError, EdgeSettings},
 };
 use bytes::Bytes;
@@ -16,7 +18,6 @@ use spooky_bridge::{
     h3::Code,
     message::{Fields, ResetReason, ResponseHead},
 };
-use spooky_config::{host_of, normalize_host};
 use spooky_net::timer::Deadlines;
 use spooky_net::tls::CertificateStore;
 use std::{
@@ -216,13 +217,7 @@ impl Edge {
     pub fn is_misdirected(&self, stream: StreamRef, authority: &[u8], scratch: &mut Vec<u8>) -> bool {
         let conn = self.conns.get(stream.conn.index()).and_then(Option::as_ref);
         let Some(conn) = conn.filter(|conn| conn.session.is_of(stream)) else { return false };
-        let Some(name) = conn.server_name() else { return false };
-        // Nearly all requests are for the name of the handshake.
-        if host_of(authority).eq_ignore_ascii_case(name.as_bytes()) {
-            return false;
-        }
-        let host = std::str::from_utf8(normalize_host(authority, scratch));
-        host.is_ok_and(|host| conn.certificates.is_misdirected(name, host))
+        conn.server_name().is_some_and(|name| identity::is_misdirected(&conn.certificates, name, authority, scratch))
     }
 
     /// Returns the backend that the stream's connection uses for an upstream (sticky-cid).

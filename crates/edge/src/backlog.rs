@@ -1,5 +1,5 @@
-//! Response bytes that quinn-proto has not accepted yet, and how many of them are body bytes, for which the backend gets
-//! credit.
+//! Response bytes that the connection of the client has not accepted yet, and how many of them are body bytes, for which the
+//! backend gets credit.
 //!
 //! Small pieces are merged, so that a body that arrives byte by byte does not need more memory than its bytes.
 
@@ -17,15 +17,15 @@ struct Piece {
     body: usize,
 }
 
-/// Bytes that quinn-proto accepted.
+/// Bytes that the connection accepted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Taken {
-    pub(super) all: usize,
-    pub(super) body: usize,
+pub(crate) struct Taken {
+    pub(crate) all: usize,
+    pub(crate) body: usize,
 }
 
 #[derive(Default)]
-pub(super) struct Backlog {
+pub(crate) struct Backlog {
     pieces: VecDeque<Piece>,
     /// Total bytes.
     bytes: usize,
@@ -35,19 +35,19 @@ pub(super) struct Backlog {
 }
 
 impl Backlog {
-    pub(super) fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.pieces.is_empty() && self.gathered.is_empty()
     }
 
-    pub(super) fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes
     }
 
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         *self = Self::default();
     }
 
-    pub(super) fn push_body(&mut self, bytes: Bytes) {
+    pub(crate) fn push_body(&mut self, bytes: Bytes) {
         let body = bytes.len();
         if bytes.len() < SMALL {
             self.gather(&bytes, body);
@@ -59,7 +59,7 @@ impl Backlog {
     }
 
     /// Appends a copy of bytes that are not body.
-    pub(super) fn push_framing(&mut self, bytes: &[u8]) {
+    pub(crate) fn push_framing(&mut self, bytes: &[u8]) {
         self.gather(bytes, 0);
     }
 
@@ -75,7 +75,7 @@ impl Backlog {
     /// Writes the pieces with `write`, which removes bytes from the front of its argument and returns their number, or `None`
     /// if it is blocked. The body bytes of a merged piece count as accepted first: their credit may be given a little early,
     /// but never twice.
-    pub(super) fn write(&mut self, mut write: impl FnMut(&mut Bytes) -> Option<usize>) -> Taken {
+    pub(crate) fn write(&mut self, mut write: impl FnMut(&mut Bytes) -> Option<usize>) -> Taken {
         let mut taken = Taken::default();
         loop {
             if self.pieces.is_empty() {
@@ -89,7 +89,7 @@ impl Backlog {
             self.bytes -= written;
             taken.body += body;
             taken.all += written;
-            // After a partial write the next one is blocked, which makes quinn-proto report `Writable`.
+            // After a partial write the next one is blocked, which makes the connection report when it is not.
             if written == before {
                 self.pieces.pop_front();
             }
