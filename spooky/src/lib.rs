@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cli;
+mod client_side;
 mod control;
 mod demo;
 mod exchange;

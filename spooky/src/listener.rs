@@ -1,11 +1,12 @@
-//! One worker's listeners: the UDP socket of each, its client connections, and the transfer of datagrams between them.
+//! One worker's listeners: the UDP and TCP sockets of each, their client connections, and the transfer of datagrams.
 //!
 //! Each listener has a number that never changes and is the same in all workers; [`Listeners`] is the table by this number.
 //! A removed listener drains before its socket is closed.
 
+use crate::client_side::ClientSide;
 use bytes::BytesMut;
 use spooky_bridge::message::rewrite::ClientSubject;
-use spooky_edge::{Edge, EdgeError, EdgeSettings, StreamRef};
+use spooky_edge::{Edge, EdgeSettings, Event, TcpEdge, TcpSettings};
 use spooky_net::{
     inbox::Inboxes,
     steer::SteeringRule,
@@ -14,7 +15,7 @@ use spooky_net::{
 use std::{
     io,
     net::SocketAddr,
-    os::fd::OwnedFd,
+    os::fd::{AsFd as _, OwnedFd},
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -37,16 +38,32 @@ pub(crate) struct Ingress {
     pub(crate) steering: SteeringRule,
     /// `tls.client_auth.subject_header`, in lower case.
     pub(crate) subject_header: Option<Arc<str>>,
+    /// The value of `alt-svc`, unless it is disabled.
+    pub(crate) alt_svc: Option<Arc<[u8]>>,
+    /// The TCP socket on the same address; `None` if TCP is disabled or its port cannot be bound.
+    pub(crate) tcp: Option<TcpIngress>,
+}
+
+/// The TCP socket of a listener for one worker, and its settings.
+#[derive(Clone)]
+pub(crate) struct TcpIngress {
+    pub(crate) socket: Arc<OwnedFd>,
+    pub(crate) settings: TcpSettings,
 }
 
 /// A listener of one worker.
 pub(crate) struct Listener {
     pub(crate) socket: AsyncUdp,
     pub(crate) edge: Edge,
+    /// The TCP clients. Stays when TCP is disabled, until its connections have drained.
+    pub(crate) tcp: Option<TcpEdge>,
+    /// The socket from which `tcp` accepts.
+    tcp_socket: Option<Arc<OwnedFd>>,
     pub(crate) port: u16,
     steering: SteeringRule,
     /// `tls.client_auth.subject_header`, in lower case.
     pub(crate) subject_header: Option<Arc<str>>,
+    pub(crate) alt_svc: Option<Arc<[u8]>>,
     receive: RecvBatch,
     send: SendBatch,
     removal: Option<Removal>,
@@ -67,34 +84,120 @@ impl Listener {
     /// Creates a listener on a bound socket. Must be called within the worker's runtime.
     pub(crate) fn new(ingress: &Ingress, options: &UdpOptions) -> io::Result<Self> {
         let socket = UdpSocket::adopt(ingress.socket.try_clone()?, options)?;
-        Ok(Self {
+        let mut listener = Self {
             socket: AsyncUdp::new(socket)?,
             edge: Edge::new(&ingress.settings).map_err(io::Error::other)?,
+            tcp: None,
+            tcp_socket: None,
             port: ingress.port,
             steering: ingress.steering.clone(),
             subject_header: ingress.subject_header.clone(),
+            alt_svc: ingress.alt_svc.clone(),
             receive: RecvBatch::new(),
             send: SendBatch::new(),
             removal: None,
             _bound: ingress.socket.clone(),
-        })
+        };
+        listener.configure_tcp(ingress.tcp.as_ref(), Instant::now())?;
+        Ok(listener)
     }
 
-    fn configure(&mut self, ingress: &Ingress) -> Result<(), EdgeError> {
-        self.edge.configure(&ingress.settings)?;
+    fn configure(&mut self, ingress: &Ingress, now: Instant) -> io::Result<()> {
+        self.edge.configure(&ingress.settings).map_err(io::Error::other)?;
         self.subject_header.clone_from(&ingress.subject_header);
+        self.alt_svc.clone_from(&ingress.alt_svc);
+        self.configure_tcp(ingress.tcp.as_ref(), now)
+    }
+
+    /// Applies the TCP part of a configuration.
+    fn configure_tcp(&mut self, ingress: Option<&TcpIngress>, now: Instant) -> io::Result<()> {
+        let Some(TcpIngress { socket, settings }) = ingress else {
+            if self.tcp_socket.take().is_some()
+                && let Some(tcp) = &mut self.tcp
+            {
+                tcp.drain(now);
+            }
+            return Ok(());
+        };
+        let tcp = self.tcp.get_or_insert_with(|| TcpEdge::new(settings.clone()));
+        tcp.configure(settings.clone());
+        if self.tcp_socket.as_ref().is_none_or(|current| !Arc::ptr_eq(current, socket)) {
+            tcp.listen(socket.as_fd())?;
+            self.tcp_socket = Some(socket.clone());
+        }
         Ok(())
     }
 
+    /// Returns the number of open connections, QUIC and TCP.
+    pub(crate) fn connections(&self) -> usize {
+        self.edge.connections() + self.tcp.as_ref().map_or(0, TcpEdge::connections)
+    }
+
+    /// Returns the next event of a client, and the stream that it concerns, for listener `at`.
+    pub(crate) fn next_event(&mut self, at: usize) -> Option<(ClientSide, Event)> {
+        if let Some(event) = self.edge.next_event() {
+            return Some((ClientSide::Quic { listener: at, stream: event.stream }, event));
+        }
+        let event = self.tcp.as_mut()?.next_event()?;
+        Some((ClientSide::Tcp { listener: at, stream: event.stream }, event))
+    }
+
+    /// Starts the drain of all connections.
+    pub(crate) fn drain(&mut self, now: Instant) {
+        self.edge.drain(now);
+        if let Some(tcp) = &mut self.tcp {
+            tcp.drain(now);
+        }
+    }
+
+    /// Closes all connections.
+    pub(crate) fn close(&mut self, now: Instant) {
+        self.edge.close(now);
+        if let Some(tcp) = &mut self.tcp {
+            tcp.close(now);
+        }
+    }
+
+    /// Returns when the listener must be polled next.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        [self.edge.deadline(), self.tcp.as_ref().and_then(TcpEdge::deadline)].into_iter().flatten().min()
+    }
+
     /// Returns the header field with the subject of the client's certificate; `None` if the listener does not send it.
-    pub(crate) fn subject(&self, stream: StreamRef) -> Option<ClientSubject<'_>> {
+    pub(crate) fn subject(&self, client: ClientSide) -> Option<ClientSubject<'_>> {
         let header = self.subject_header.as_deref()?.as_bytes();
-        Some(ClientSubject { header, value: self.edge.client_subject(stream).map(str::as_bytes) })
+        let subject = match client {
+            ClientSide::Quic { stream, .. } => self.edge.client_subject(stream),
+            ClientSide::Tcp { stream, .. } => self.tcp.as_ref()?.client_subject(stream),
+        };
+        Some(ClientSubject { header, value: subject.map(str::as_bytes) })
+    }
+
+    /// Receives from both sockets, for listener `at`, and handles time limits. Returns true if there may be more.
+    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, now: Instant, at: usize, inboxes: &Inboxes) -> bool {
+        let mut has_more = self.receive(cx, now, at, inboxes);
+        if let Some(tcp) = &mut self.tcp {
+            has_more |= tcp.poll_io(cx, now);
+            tcp.on_time(now);
+        }
+        self.edge.on_time(now);
+        has_more
+    }
+
+    /// Sends what waits for the clients. Returns true if the listener must be polled again at once.
+    pub(crate) fn send(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let mut has_more = false;
+        if let Some(tcp) = &mut self.tcp {
+            tcp.flush(now);
+            has_more = tcp.has_work();
+        }
+        has_more |= self.transmit(cx, now);
+        has_more | self.edge.has_work()
     }
 
     /// Receives datagrams, and forwards those of other workers to their inboxes, for listener `at`. Returns true if there may
     /// be more.
-    pub(crate) fn receive(&mut self, cx: &mut Context<'_>, now: Instant, at: usize, inboxes: &Inboxes) -> bool {
+    fn receive(&mut self, cx: &mut Context<'_>, now: Instant, at: usize, inboxes: &Inboxes) -> bool {
         for _ in 0..RECEIVES_PER_TURN {
             match self.socket.poll_recv(cx, &mut self.receive) {
                 Poll::Pending => return false,
@@ -126,7 +229,7 @@ impl Listener {
     }
 
     /// Sends the datagrams of the connections. Returns true if the limit of the turn was reached.
-    pub(crate) fn transmit(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+    fn transmit(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let has_more = self.send_batches(cx, now);
         if let Some(peer) = self.socket.take_gso_refusal() {
             tracing::warn!("The kernel refuses GSO to {peer}: its datagrams are sent one by one");
@@ -233,18 +336,18 @@ impl Listeners {
     pub(crate) fn reload(&mut self, ingress: &[Ingress], options: &UdpOptions, now: Instant, grace: Duration) {
         for new in ingress {
             let done = match self.get_mut(new.number) {
-                Some(listener) => listener.configure(new).map_err(|error| error.to_string()),
+                Some(listener) => listener.configure(new, now).map_err(|error| error.to_string()),
                 None => Listener::new(new, options)
                     .map(|listener| self.insert(new.number, listener))
                     .map_err(|error| error.to_string()),
             };
             if let Err(error) = done {
-                tracing::error!("UDP port {}: listener keeps its previous settings: {error}", new.port);
+                tracing::error!("Port {}: listener keeps its previous settings: {error}", new.port);
             }
         }
         for (number, listener) in self.iter_mut() {
             if listener.removal.is_none() && !ingress.iter().any(|kept| kept.number == number) {
-                listener.edge.drain(now);
+                listener.drain(now);
                 listener.removal = Some(Removal::Draining { until: now + grace });
             }
         }
@@ -255,9 +358,9 @@ impl Listeners {
         for slot in &mut self.0 {
             let Some(listener) = slot else { continue };
             match listener.removal {
-                Some(Removal::Draining { until }) if now >= until || listener.edge.connections() == 0 => {
+                Some(Removal::Draining { until }) if now >= until || listener.connections() == 0 => {
                     // The next turn sends `CONNECTION_CLOSE` and passes the ends of streams to the exchanges.
-                    listener.edge.close(now);
+                    listener.close(now);
                     listener.removal = Some(Removal::Closing);
                 }
                 Some(Removal::Closing) => *slot = None,

@@ -5,7 +5,7 @@
 use crate::{
     control::{Control, SeenVersion},
     exchange::{Clock, Exchanges, RequestCounts, WorkerIo},
-    listener::{Ingress, Listeners},
+    listener::{Ingress, Listener, Listeners},
     snapshot::{Snapshot, WorkerSnapshot, transport_options},
     state::State,
     stream_window::StreamWindow,
@@ -110,8 +110,7 @@ impl Worker {
         let now = Instant::now();
         let mut more = self.receive_forwarded(cx, now);
         for (at, listener) in self.listeners.iter_mut() {
-            more |= listener.receive(cx, now, at, &self.inboxes);
-            listener.edge.on_time(now);
+            more |= listener.poll(cx, now, at, &self.inboxes);
         }
         self.transport.on_time(now);
         self.transport.poll_io(cx, now);
@@ -119,8 +118,7 @@ impl Worker {
         self.transport.set_initial_window(self.stream_window.size(&self.responses, now));
         self.transport.flush(cx);
         for (_, listener) in self.listeners.iter_mut() {
-            more |= listener.transmit(cx, now);
-            more |= listener.edge.has_work();
+            more |= listener.send(cx, now);
         }
         if self.update_state(cx, now) {
             return Poll::Ready(());
@@ -174,8 +172,8 @@ impl Worker {
         let Self { listeners, transport, exchanges, .. } = self;
         exchanges.advance(now);
         for at in 0..listeners.len() {
-            while let Some(event) = listeners.get_mut(at).and_then(|listener| listener.edge.next_event()) {
-                exchanges.on_client(&mut WorkerIo { listeners, transport, now }, at, event);
+            while let Some((client, event)) = listeners.get_mut(at).and_then(|listener| listener.next_event(at)) {
+                exchanges.on_client(&mut WorkerIo { listeners, transport, now }, client, event);
             }
         }
         while let Some(event) = transport.next_event() {
@@ -188,7 +186,7 @@ impl Worker {
 
     /// Sets the timer to the nearest deadline. Returns false if it has passed already.
     fn set_timer(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let edges = self.listeners.iter().filter_map(|listener| listener.edge.deadline());
+        let edges = self.listeners.iter().filter_map(Listener::deadline);
         let drain_end = match self.state {
             WorkerState::Draining { until } => Some(until),
             WorkerState::Running | WorkerState::Closing => None,
@@ -225,7 +223,7 @@ impl Worker {
                 self.listeners.remove_drained(now);
                 let Some(orders) = self.control.poll(&mut self.seen, cx) else { return false };
                 if let Some(grace) = orders.drain {
-                    self.listeners.iter_mut().for_each(|(_, listener)| listener.edge.drain(now));
+                    self.listeners.iter_mut().for_each(|(_, listener)| listener.drain(now));
                     self.state = WorkerState::Draining { until: now + grace };
                     cx.waker().wake_by_ref();
                 } else if !Arc::ptr_eq(&orders.setup, &self.setup) {
@@ -235,8 +233,8 @@ impl Worker {
                 false
             }
             WorkerState::Draining { until } => {
-                if now >= until || self.listeners.iter().all(|listener| listener.edge.connections() == 0) {
-                    self.listeners.iter_mut().for_each(|(_, listener)| listener.edge.close(now));
+                if now >= until || self.listeners.iter().all(|listener| listener.connections() == 0) {
+                    self.listeners.iter_mut().for_each(|(_, listener)| listener.close(now));
                     self.state = WorkerState::Closing;
                     cx.waker().wake_by_ref();
                 }

@@ -13,12 +13,9 @@ use crate::yaml::{Node, Span, Tree};
 /// is `enabled: false`.
 pub const NOT_IN_EFFECT: &[(&str, Option<&str>)] = &[
     ("listen.name", None),
-    ("listen.alt_svc", None),
-    ("listen.tcp", None),
     ("listen.http_redirect", None),
     ("performance.control_plane_threads", None),
     ("performance.packet_shards_per_worker", Some("1")),
-    ("performance.tcp_idle_timeout_ms", None),
     ("performance.backend_dns_refresh_enabled", Some("false")),
     ("performance.backend_dns_refresh_interval_ms", None),
     ("log.format", Some("plain")),

@@ -24,7 +24,7 @@ impl StreamRef {
 pub struct Event {
     /// The stream.
     pub stream: StreamRef,
-    /// The number set by [`crate::Edge::set_tag`].
+    /// The number set by [`crate::Edge::set_tag`] or [`crate::TcpEdge::set_tag`].
     pub tag: Option<u64>,
     /// What happened.
     pub kind: EventKind,
@@ -58,6 +58,11 @@ pub enum EventKind {
         /// Why, with the fields received.
         refusal: Box<RejectedRequest>,
     },
+    /// A request head was not complete in time. It must be answered with 408.
+    TimedOut {
+        /// What the client speaks.
+        protocol: Protocol,
+    },
     /// A malformed head; its stream was reset.
     Malformed {
         /// What the client speaks.
@@ -69,9 +74,9 @@ pub enum EventKind {
     },
     /// More of the request body may be readable.
     Readable,
-    /// quinn-proto accepted this many body bytes of the backlog.
+    /// The connection has taken this many body bytes of the backlog.
     Accepted(usize),
-    /// quinn-proto accepted the whole response.
+    /// The connection has taken the whole response.
     Sent,
     /// The stream failed; no event follows.
     Aborted(Abort),
@@ -88,7 +93,7 @@ pub enum Abort {
     Malformed(&'static str),
     /// The connection was lost.
     Lost,
-    /// The connection was closed by [`crate::Edge::close`].
+    /// The connection was closed by [`crate::Edge::close`] or [`crate::TcpEdge::close`].
     Closed,
 }
 
@@ -103,6 +108,8 @@ pub enum BodyRead {
     End,
     /// Nothing to read until [`EventKind::Readable`].
     Pending,
+    /// The rest of the body is malformed; with the reason for the log. The request can still be answered.
+    Malformed(&'static str),
     /// The stream failed.
     Aborted(Abort),
 }

@@ -16,6 +16,7 @@ mod peer;
 mod quic;
 mod settings;
 mod sticky;
+mod tcp;
 #[cfg(test)]
 mod tests;
 
@@ -25,3 +26,4 @@ pub use event::{Abort, BodyRead, Event, EventKind, StreamRef};
 pub use limiter::{ConnectionDecision, ConnectionLimiter, LimiterSlot};
 pub use quic::{Edge, QuicKeys};
 pub use settings::{EdgeError, EdgeSettings};
+pub use tcp::{ConnectionCount, TcpEdge, TcpSettings};

@@ -28,6 +28,7 @@ pub mod program;
 pub mod rng;
 pub mod rogue;
 pub mod settings;
+pub mod tcp;
 pub mod verifications;
 pub mod wait;
 

@@ -1,9 +1,7 @@
 //! The request body: read from the client as fast as the backend takes it.
 
-use super::{
-    io::{ClientSide, Io},
-    replay::Replay,
-};
+use super::{io::Io, replay::Replay};
+use crate::client_side::ClientSide;
 use bytes::Bytes;
 use spooky_bridge::message::{Fields, rewrite};
 use spooky_edge::{Abort, BodyRead};
@@ -49,6 +47,8 @@ pub(super) enum PumpResult {
     Done,
     /// The client's stream failed.
     Failed(Abort),
+    /// The body is malformed, with the reason for the log. The request can still be answered.
+    Malformed(&'static str),
     /// More than `max_request_body_bytes`.
     TooLarge,
     /// The trailers exceed what the backend accepts.
@@ -63,7 +63,7 @@ impl PumpResult {
     /// Returns which side the upload waits for.
     pub(super) fn waits_for(self) -> UploadWait {
         match self {
-            Self::Starved | Self::Failed(_) => UploadWait::Client,
+            Self::Starved | Self::Failed(_) | Self::Malformed(_) => UploadWait::Client,
             Self::Blocked | Self::Done => UploadWait::Backend,
             Self::Capped | Self::OverBudget | Self::TooLarge | Self::TrailersTooLarge => UploadWait::Proxy,
         }
@@ -175,6 +175,7 @@ impl Upload {
                 }
                 BodyRead::End => self.end = std::mem::replace(&mut self.end, UploadEnd::Unknown).confirmed(),
                 BodyRead::Pending => return PumpResult::Starved,
+                BodyRead::Malformed(reason) => return PumpResult::Malformed(reason),
                 BodyRead::Aborted(abort) => return PumpResult::Failed(abort),
             }
         }

@@ -60,6 +60,9 @@ impl Exchange {
         log::response(self, slot, status, cx.nanos);
         self.store_sticky_backend(cx.io, slot);
         self.update_deadlines(cx.nanos, |deadlines, options, now| deadlines.on_head(options, kind, now));
+        if let Some(alt_svc) = cx.io.alt_svc(self.client) {
+            head.fields.push(Known::AltSvc, alt_svc);
+        }
         cx.io.send_head(self.client, &head, body, is_tunnel);
         let step = self.with_attempts(cx, |attempt, cx| attempt.on_head(cx, slot, status));
         match self.perform(cx, step) {

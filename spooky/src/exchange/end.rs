@@ -3,13 +3,14 @@
 
 use super::{
     exchanges::Exchanges,
-    io::{ClientSide, Io},
+    io::Io,
     local::{self, RequestInfo},
     log,
     outcome::Outcome,
     state::{Context, Exchange},
     tag::Tag,
 };
+use crate::client_side::ClientSide;
 
 pub(super) enum Ended<'a> {
     /// The exchange was removed from the table.

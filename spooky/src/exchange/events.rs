@@ -1,27 +1,22 @@
 //! Entry points for the events of the client side, the backend side, the timers and the queue.
 
-use super::{
-    exchanges::Exchanges,
-    io::{ClientSide, Io},
-    outcome::Outcome,
-    state::Exchange,
-    tag::Tag,
-};
+use super::{exchanges::Exchanges, io::Io, outcome::Outcome, state::Exchange, tag::Tag};
+use crate::client_side::ClientSide;
 use spooky_edge::{Event as ClientEvent, EventKind};
 use spooky_lb::{admit::Wake, time::Nanos};
 use spooky_transport::Event as UpstreamEvent;
 
 impl Exchanges {
     /// Handles an event of the client side.
-    pub(crate) fn on_client(&mut self, io: &mut impl Io, listener: usize, event: ClientEvent) {
-        let ClientEvent { stream, tag, kind } = event;
-        let client = ClientSide::Quic { listener, stream };
+    pub(crate) fn on_client(&mut self, io: &mut impl Io, client: ClientSide, event: ClientEvent) {
+        let ClientEvent { tag, kind, .. } = event;
         let tag = tag.map(|number| Tag::from_event(number).0);
         match (kind, tag) {
             (EventKind::Request { protocol, head, end, peer, .. }, _) => {
                 self.start(io, client, protocol, head, end, peer);
             }
             (EventKind::Refused { protocol, refusal }, _) => self.refuse(io, client, protocol, &refusal),
+            (EventKind::TimedOut { protocol }, _) => self.refuse_late(io, client, protocol),
             (EventKind::Malformed { protocol, fields, reason }, _) => {
                 self.refuse_malformed(io, client, protocol, &fields, reason);
             }

@@ -3,31 +3,12 @@
 //!
 //! No call blocks. After the end of a client's stream, calls do nothing; the last event of the stream ends the exchange.
 
+use crate::client_side::ClientSide;
 use bytes::Bytes;
 use spooky_bridge::message::{Fields, RequestHead, ResetReason, ResponseHead, rewrite::ClientSubject};
-use spooky_edge::{Body, BodyRead, StreamRef};
+use spooky_edge::{Body, BodyRead};
 use spooky_transport::{BackendId, RequestHandle, Unsent};
 use std::time::Instant;
-
-/// Identifies the client's stream of an exchange. A further client protocol is a further variant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum ClientSide {
-    /// A stream of a QUIC connection.
-    Quic {
-        /// The number of the listener.
-        listener: usize,
-        stream: StreamRef,
-    },
-}
-
-impl ClientSide {
-    /// Returns the connection: its listener, its number, and the epoch that distinguishes it from earlier ones of this number.
-    pub(super) fn connection(self) -> (usize, usize, u32) {
-        let Self::Quic { listener, stream } = self;
-        let (conn, epoch) = stream.connection();
-        (listener, conn, epoch)
-    }
-}
 
 /// Streams of clients.
 pub(crate) trait Clients {
@@ -74,6 +55,10 @@ pub(crate) trait Clients {
     fn set_sticky_backend(&mut self, client: ClientSide, upstream: u64, backend: u64);
 
     fn port(&self, client: ClientSide) -> Option<u16>;
+
+    /// Returns the value of `alt-svc` for the final response that is about to be sent, if it must have one
+    /// (docs/reference/behaviour.md#header-fields).
+    fn alt_svc(&mut self, client: ClientSide) -> Option<&[u8]>;
 
     /// Returns the field with the subject of the client's certificate.
     fn subject(&self, client: ClientSide) -> Option<ClientSubject<'_>>;

@@ -98,6 +98,11 @@ pub(super) fn expired(exchange: &Exchange, expiry: Expiry, now: Instant) {
     timeout(exchange, exchange.answering_backend(), phase, now);
 }
 
+pub(super) fn malformed_body(exchange: &Exchange, reason: &'static str) {
+    let id = || Escaped(exchange.head.fields.first(Known::XRequestId).unwrap_or_default());
+    tracing::debug!("Request malformed: {reason} request_id={}", id());
+}
+
 pub(super) fn aborted(request_id: &[u8], abort: Abort) {
     let id = || Escaped(request_id);
     match abort {

@@ -1,6 +1,6 @@
 //! The share of the limits that each client connection uses.
 
-use super::io::ClientSide;
+use crate::client_side::ClientSide;
 use spooky_lb::admit::{ClientShare, Queue};
 
 /// The shares by listener and connection number, with the epoch of the connection that has the number now.

@@ -4,7 +4,7 @@ use super::{
     body::Upload,
     end::Ended,
     exchanges::Exchanges,
-    io::{ClientSide, Io},
+    io::Io,
     local::RequestInfo,
     log,
     outcome::Outcome,
@@ -12,6 +12,7 @@ use super::{
     state::{Admission, Exchange, compact_large_head},
     tag::Tag,
 };
+use crate::client_side::ClientSide;
 use spooky_bridge::message::{
     Fields, Known, Method, Protocol, RequestHead,
     check::{CheckError, InvalidReason, RejectedRequest},
@@ -211,6 +212,13 @@ impl Exchanges {
         let outcome = Outcome::Answer(reason_of(&refused.error));
         log::invalid_request(protocol, &refused.fields);
         self.refuse_head(io, client, &refused.fields, outcome);
+    }
+
+    /// Answers a client whose request head was not complete in time.
+    pub(super) fn refuse_late(&mut self, io: &mut impl Io, client: ClientSide, protocol: Protocol) {
+        let fields = Fields::new();
+        log::invalid_request(protocol, &fields);
+        self.refuse_head(io, client, &fields, Outcome::Answer(Reason::HeadTimeout));
     }
 
     /// Counts a request whose stream was reset because its head is malformed.

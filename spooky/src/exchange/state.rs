@@ -4,13 +4,8 @@
 //! the response head, `download` those of the response, `time` the deadlines. Each method changes the exchange, calls both
 //! sides through [`Io`](super::io::Io), and returns the [`Next`] action of the table.
 
-use super::{
-    body::Upload,
-    io::{ClientSide, Io},
-    outcome::Outcome,
-    response::Response,
-    tag::Tag,
-};
+use super::{body::Upload, io::Io, outcome::Outcome, response::Response, tag::Tag};
+use crate::client_side::ClientSide;
 use crate::snapshot::WorkerSnapshot;
 use spooky_bridge::message::{Fields, Known, Method, RequestHead, ResetReason};
 use spooky_lb::{

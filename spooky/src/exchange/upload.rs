@@ -3,6 +3,7 @@
 use super::{
     body::{Pump, PumpResult},
     io::Io,
+    log,
     outcome::Outcome,
     response::Response,
     state::{Context, Exchange, Next},
@@ -26,6 +27,10 @@ impl Exchange {
         let pumped = self.pump(cx, slot, handle);
         let next = match pumped {
             PumpResult::Failed(abort) => Next::End(Outcome::Aborted(abort)),
+            PumpResult::Malformed(reason) => {
+                log::malformed_body(self, reason);
+                Next::End(Outcome::Answer(Reason::MalformedRequest))
+            }
             PumpResult::TooLarge => Next::End(Outcome::Answer(Reason::BodyTooLarge)),
             PumpResult::TrailersTooLarge => Next::End(Outcome::Answer(Reason::HeadersTooLarge)),
             PumpResult::OverBudget => Next::End(Outcome::Answer(Reason::RequestBufferCap)),

@@ -1,10 +1,11 @@
 //! Implements `io` with a worker's listeners and transport.
 
-use super::io::{Backends, ClientSide, Clients, Io};
+use super::io::{Backends, Clients, Io};
+use crate::client_side::ClientSide;
 use crate::listener::Listeners;
 use bytes::Bytes;
 use spooky_bridge::message::{Fields, RequestHead, ResetReason, ResponseHead, rewrite::ClientSubject};
-use spooky_edge::{Body, BodyRead, Edge, StreamRef};
+use spooky_edge::{Body, BodyRead, Edge, StreamRef, TcpEdge};
 use spooky_transport::{BackendId, RequestHandle, Transport, Unsent};
 use std::time::Instant;
 
@@ -15,10 +16,19 @@ pub(crate) struct WorkerIo<'a> {
     pub(crate) now: Instant,
 }
 
+/// One client's connections, and its stream there.
+enum Side<'a> {
+    Quic(&'a mut Edge, StreamRef),
+    Tcp(&'a mut TcpEdge, StreamRef),
+}
+
 impl WorkerIo<'_> {
-    fn edge(&mut self, client: ClientSide) -> Option<(&mut Edge, StreamRef)> {
-        let ClientSide::Quic { listener, stream } = client;
-        Some((&mut self.listeners.get_mut(listener)?.edge, stream))
+    fn side(&mut self, client: ClientSide) -> Option<Side<'_>> {
+        let listener = self.listeners.get_mut(client.listener())?;
+        Some(match client {
+            ClientSide::Quic { stream, .. } => Side::Quic(&mut listener.edge, stream),
+            ClientSide::Tcp { stream, .. } => Side::Tcp(listener.tcp.as_mut()?, stream),
+        })
     }
 }
 
@@ -30,89 +40,139 @@ impl Io for WorkerIo<'_> {
 
 impl Clients for WorkerIo<'_> {
     fn set_tag(&mut self, client: ClientSide, tag: u64) {
-        if let Some((edge, stream)) = self.edge(client) {
-            edge.set_tag(stream, tag);
+        match self.side(client) {
+            Some(Side::Quic(edge, stream)) => edge.set_tag(stream, tag),
+            Some(Side::Tcp(edge, stream)) => edge.set_tag(stream, tag),
+            None => {}
         }
     }
 
     fn read_body(&mut self, client: ClientSide, max: usize) -> BodyRead {
-        self.edge(client).map_or(BodyRead::Pending, |(edge, stream)| edge.read_body(stream, max))
+        match self.side(client) {
+            Some(Side::Quic(edge, stream)) => edge.read_body(stream, max),
+            Some(Side::Tcp(edge, stream)) => edge.read_body(stream, max),
+            None => BodyRead::Pending,
+        }
     }
 
     fn unread(&mut self, client: ClientSide) -> u64 {
-        self.edge(client).map_or(0, |(edge, stream)| edge.unread(stream))
+        match self.side(client) {
+            Some(Side::Quic(edge, stream)) => edge.unread(stream),
+            Some(Side::Tcp(edge, stream)) => edge.unread(stream),
+            None => 0,
+        }
     }
 
     fn send_interim(&mut self, client: ClientSide, head: &ResponseHead) {
-        if let Some((edge, stream)) = self.edge(client) {
-            edge.interim(stream, head);
+        match self.side(client) {
+            Some(Side::Quic(edge, stream)) => edge.interim(stream, head),
+            Some(Side::Tcp(edge, stream)) => edge.interim(stream, head),
+            None => {}
         }
     }
 
     fn send_head(&mut self, client: ClientSide, head: &ResponseHead, body: Body, is_tunnel: bool) {
-        if let Some((edge, stream)) = self.edge(client) {
-            edge.respond(stream, head, body);
-            if is_tunnel {
-                edge.open_tunnel(stream);
+        match self.side(client) {
+            Some(Side::Quic(edge, stream)) => {
+                edge.respond(stream, head, body);
+                if is_tunnel {
+                    edge.open_tunnel(stream);
+                }
             }
+            Some(Side::Tcp(edge, stream)) => edge.respond(stream, head, body, is_tunnel),
+            None => {}
         }
     }
 
     fn send_body(&mut self, client: ClientSide, data: Bytes) -> usize {
-        let length = data.len();
-        self.edge(client).map_or(length, |(edge, stream)| edge.send_body(stream, data))
+        match self.side(client) {
+            Some(Side::Quic(edge, stream)) => edge.send_body(stream, data),
+            Some(Side::Tcp(edge, stream)) => edge.send_body(stream, data),
+            None => data.len(),
+        }
     }
 
     fn send_end(&mut self, client: ClientSide, trailers: Option<&Fields>) -> bool {
-        self.edge(client).is_none_or(|(edge, stream)| edge.finish(stream, trailers))
+        match self.side(client) {
+            Some(Side::Quic(edge, stream)) => edge.finish(stream, trailers),
+            Some(Side::Tcp(edge, stream)) => edge.finish(stream, trailers),
+            None => true,
+        }
     }
 
     fn has_unsent(&mut self, client: ClientSide) -> bool {
-        self.edge(client).is_some_and(|(edge, stream)| edge.has_unsent(stream))
+        match self.side(client) {
+            Some(Side::Quic(edge, stream)) => edge.has_unsent(stream),
+            Some(Side::Tcp(edge, stream)) => edge.has_unsent(stream),
+            None => false,
+        }
     }
 
     fn stream_share(&mut self, client: ClientSide) -> Option<usize> {
-        self.edge(client).map(|(edge, stream)| edge.stream_share(stream))
+        Some(match self.side(client)? {
+            Side::Quic(edge, stream) => edge.stream_share(stream),
+            Side::Tcp(edge, stream) => edge.stream_share(stream),
+        })
     }
 
     fn reset_client(&mut self, client: ClientSide, reason: ResetReason) {
-        if let Some((edge, stream)) = self.edge(client) {
-            edge.reset(stream, reason);
+        match self.side(client) {
+            Some(Side::Quic(edge, stream)) => edge.reset(stream, reason),
+            Some(Side::Tcp(edge, stream)) => edge.reset(stream, reason),
+            None => {}
         }
     }
 
     fn is_misdirected(&mut self, client: ClientSide, authority: &[u8], scratch: &mut Vec<u8>) -> bool {
-        self.edge(client).is_some_and(|(edge, stream)| edge.is_misdirected(stream, authority, scratch))
+        match self.side(client) {
+            Some(Side::Quic(edge, stream)) => edge.is_misdirected(stream, authority, scratch),
+            Some(Side::Tcp(edge, stream)) => edge.is_misdirected(stream, authority, scratch),
+            None => false,
+        }
     }
 
     fn connection_id(&mut self, client: ClientSide) -> u64 {
-        self.edge(client).map_or(0, |(edge, stream)| edge.connection_id(stream))
+        match self.side(client) {
+            Some(Side::Quic(edge, stream)) => edge.connection_id(stream),
+            Some(Side::Tcp(edge, stream)) => edge.connection_id(stream),
+            None => 0,
+        }
     }
 
     fn sticky_backend(&mut self, client: ClientSide, upstream: u64) -> Option<u64> {
-        let (edge, stream) = self.edge(client)?;
-        edge.sticky_backend(stream, upstream)
+        match self.side(client)? {
+            Side::Quic(edge, stream) => edge.sticky_backend(stream, upstream),
+            Side::Tcp(edge, stream) => edge.sticky_backend(stream, upstream),
+        }
     }
 
     fn set_sticky_backend(&mut self, client: ClientSide, upstream: u64, backend: u64) {
-        if let Some((edge, stream)) = self.edge(client) {
-            edge.set_sticky_backend(stream, upstream, backend);
+        match self.side(client) {
+            Some(Side::Quic(edge, stream)) => edge.set_sticky_backend(stream, upstream, backend),
+            Some(Side::Tcp(edge, stream)) => edge.set_sticky_backend(stream, upstream, backend),
+            None => {}
         }
     }
 
     fn port(&self, client: ClientSide) -> Option<u16> {
-        let ClientSide::Quic { listener, .. } = client;
-        Some(self.listeners.get(listener)?.port)
+        Some(self.listeners.get(client.listener())?.port)
+    }
+
+    fn alt_svc(&mut self, client: ClientSide) -> Option<&[u8]> {
+        let listener = self.listeners.get_mut(client.listener())?;
+        let is_due = match client {
+            ClientSide::Quic { stream, .. } => listener.edge.take_first_answer(stream),
+            ClientSide::Tcp { .. } => true,
+        };
+        listener.alt_svc.as_deref().filter(|_| is_due)
     }
 
     fn subject(&self, client: ClientSide) -> Option<ClientSubject<'_>> {
-        let ClientSide::Quic { listener, stream } = client;
-        self.listeners.get(listener)?.subject(stream)
+        self.listeners.get(client.listener())?.subject(client)
     }
 
     fn subject_header(&self, client: ClientSide) -> Option<&[u8]> {
-        let ClientSide::Quic { listener, .. } = client;
-        Some(self.listeners.get(listener)?.subject_header.as_deref()?.as_bytes())
+        Some(self.listeners.get(client.listener())?.subject_header.as_deref()?.as_bytes())
     }
 }
 

@@ -40,8 +40,8 @@ fn resolve(address: &str, port: u16) -> Result<SocketAddr, StartError> {
     let found = (address, port).to_socket_addrs().map(|mut found| found.next());
     match found {
         Ok(Some(found)) => Ok(found),
-        Ok(None) => Err(bind_error(address, port, "the name has no address")),
-        Err(error) => Err(bind_error(address, port, &error.to_string())),
+        Ok(None) => Err(bind_error("UDP", address, port, "the name has no address")),
+        Err(error) => Err(bind_error("UDP", address, port, &error.to_string())),
     }
 }
 
@@ -52,7 +52,7 @@ fn endpoint(config: &Config, address: SocketAddr, workers: u16, attach: Attach) 
         send_buffer: performance.udp_send_buffer_bytes as usize,
         reuseport: false,
     };
-    let failed = |error: io::Error| explain(address, &error);
+    let failed = |error: io::Error| explain("UDP", address, &error);
     // The first socket is bound without SO_REUSEPORT, so that a port in use by another process is an error.
     let first = UdpSocket::bind(address, &options).map_err(failed)?;
     let address = first.local_addr().map_err(failed)?;
@@ -98,23 +98,27 @@ fn payload_of(ip: IpAddr) -> u16 {
     u16::try_from(mtu.saturating_sub(headers).clamp(1200, MAX_UDP_PAYLOAD)).unwrap_or(1452)
 }
 
-fn explain(address: SocketAddr, error: &io::Error) -> StartError {
+/// Describes a failed bind, with a hint. `kind` is `UDP` or `TCP`.
+pub(super) fn explain(kind: &str, address: SocketAddr, error: &io::Error) -> StartError {
     let port = address.port();
-    let StartError(text) = bind_error(&address.ip().to_string(), port, &error.to_string());
+    let StartError(text) = bind_error(kind, &address.ip().to_string(), port, &error.to_string());
     let hint = match error.kind() {
         io::ErrorKind::PermissionDenied if port < 1024 => format!(
             "Binding privileged port {port} requires root or CAP_NET_BIND_SERVICE. Use a port >= 1024 for unprivileged \
              startup."
         ),
-        io::ErrorKind::AddrInUse => format!(
-            "Another process listens there; `ss -ulpn 'sport = :{port}'` shows it. Stop it, or choose another port."
-        ),
+        io::ErrorKind::AddrInUse => {
+            let flag = if kind == "TCP" { 't' } else { 'u' };
+            format!(
+                "Another process listens there; `ss -{flag}lpn 'sport = :{port}'` shows it. Stop it, or choose another port."
+            )
+        }
         io::ErrorKind::AddrNotAvailable => "No interface of this machine has this address.".to_owned(),
         _ => return StartError(text),
     };
     StartError(format!("{text}\n    hint: {hint}"))
 }
 
-fn bind_error(address: &str, port: u16, reason: &str) -> StartError {
-    StartError(format!("Failed to bind UDP socket {address}:{port}: {reason}"))
+fn bind_error(kind: &str, address: &str, port: u16, reason: &str) -> StartError {
+    StartError(format!("Failed to bind {kind} socket {address}:{port}: {reason}"))
 }

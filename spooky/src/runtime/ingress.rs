@@ -6,15 +6,16 @@
 use super::{
     bind::{Attach, Endpoint, bind},
     limiter::SharedLimiter,
+    tcp::{TcpSockets, bind_tcp},
 };
 use crate::{
-    listener::Ingress,
-    snapshot::{edge_settings, listener_tls},
+    listener::{Ingress, TcpIngress},
+    snapshot::{edge_settings, listener_tls, tcp_settings},
     start_error::StartError,
     state::State,
 };
 use spooky_config::{Config, Listener};
-use spooky_edge::EdgeSettings;
+use spooky_edge::{ConnectionCount, EdgeSettings, TcpSettings};
 use spooky_net::{steer::SteeringRule, tls::ListenerTls};
 use std::{
     net::SocketAddr,
@@ -32,6 +33,9 @@ struct BoundListener {
     configured: ConfiguredAddress,
     endpoint: Arc<Endpoint>,
     tls: ListenerTls,
+    /// `None` if TCP is disabled or its port could not be bound.
+    tcp: Option<TcpSockets>,
+    tcp_connections: Arc<ConnectionCount>,
 }
 
 pub(super) struct BoundListeners {
@@ -70,13 +74,19 @@ impl BoundListeners {
             let configured = (listener.address.clone(), listener.port);
             let previous = self.bound.iter().find(|bound| bound.configured == configured);
             let tls = listener_tls(listener, &self.state, previous.map(|bound| &bound.tls))?;
-            let bound = if let Some(bound) = previous {
+            let mut bound = if let Some(bound) = previous {
                 BoundListener { tls, ..bound.clone() }
             } else {
                 self.check_drained(&configured)?;
                 let endpoint = Arc::new(bind(config, listener, self.state.workers, self.attach)?);
                 plan.next_number += 1;
-                BoundListener { number: plan.next_number - 1, configured, endpoint, tls }
+                let tcp_connections = ConnectionCount::new(listener.tcp.max_connections);
+                BoundListener { number: plan.next_number - 1, configured, endpoint, tls, tcp: None, tcp_connections }
+            };
+            bound.tcp = match bound.tcp {
+                _ if !listener.tcp.enabled => None,
+                None => bind_tcp(listener, bound.endpoint.address, self.state.workers)?,
+                kept => kept,
             };
             self.add(&mut plan, config, listener, &bound);
             plan.bound.push(bound);
@@ -100,9 +110,16 @@ impl BoundListeners {
         let (state, endpoint) = (&self.state, &bound.endpoint);
         let payload = max_udp_payload(config, endpoint);
         let settings = edge_settings(config, &bound.tls, state, payload, self.limiter.clone());
+        let tcp_settings = tcp_settings(config, listener, &bound.tls, &settings, &bound.tcp_connections);
         let subject_header = listener.tls.client_auth.subject_header.as_deref().map(Arc::<str>::from);
+        let alt_svc = alt_svc(listener);
         for ((worker, of_worker), socket) in plan.ingress.iter_mut().enumerate().zip(&endpoint.sockets) {
+            let tcp_socket = bound.tcp.as_ref().and_then(|sockets| sockets.get(worker));
             let worker = worker as u16;
+            let tcp = tcp_socket.map(|socket| TcpIngress {
+                socket: socket.clone(),
+                settings: TcpSettings { worker, ..tcp_settings.clone() },
+            });
             of_worker.push(Ingress {
                 number: bound.number,
                 socket: socket.clone(),
@@ -110,6 +127,8 @@ impl BoundListeners {
                 port: endpoint.address.port(),
                 steering: SteeringRule::new(worker, state.workers, endpoint.is_steered),
                 subject_header: subject_header.clone(),
+                alt_svc: alt_svc.clone(),
+                tcp,
             });
         }
     }
@@ -120,11 +139,11 @@ impl BoundListeners {
     }
 
     /// Puts the plan into effect. Returns the listeners for each worker.
-    pub(super) fn accept(&mut self, plan: Plan) -> Vec<Vec<Ingress>> {
-        for bound in &plan.bound {
-            if !self.bound.iter().any(|before| before.number == bound.number) {
-                tracing::info!("Ingress: HTTP/3 (QUIC) on UDP {}", bound.endpoint.address);
-            }
+    pub(super) fn accept(&mut self, plan: Plan, config: &Config) -> Vec<Vec<Ingress>> {
+        for (bound, listener) in plan.bound.iter().zip(&config.listeners) {
+            bound.tcp_connections.set_max(listener.tcp.max_connections);
+            let before = self.bound.iter().find(|before| before.number == bound.number);
+            log_listening(bound, listener, before);
         }
         self.removed.retain(|(_, socket)| socket.strong_count() > 0);
         for before in &self.bound {
@@ -137,6 +156,34 @@ impl BoundListeners {
         (self.bound, self.next_number) = (plan.bound, plan.next_number);
         plan.ingress
     }
+}
+
+/// Logs what a listener serves that it did not serve before.
+fn log_listening(bound: &BoundListener, listener: &Listener, before: Option<&BoundListener>) {
+    let address = bound.endpoint.address;
+    let has_tcp_begun = bound.tcp.is_some() && before.is_none_or(|before| before.tcp.is_none());
+    match (before, &bound.tcp) {
+        (None, None) => tracing::info!("Ingress: HTTP/3 (QUIC) on UDP {address}"),
+        (None, Some(_)) => tracing::info!(
+            "Ingress: HTTP/3 (QUIC) on UDP {address}, HTTP/1.1+HTTP/2 bootstrap (TLS) on TCP {address} with Alt-Svc upgrade"
+        ),
+        (Some(_), _) => {}
+    }
+    if has_tcp_begun {
+        let value = alt_svc(listener);
+        let value = value.as_deref().and_then(|value| std::str::from_utf8(value).ok()).unwrap_or("nothing");
+        tracing::info!("Bootstrap TLS listener on https://{address} (TCP+TLS) — advertising Alt-Svc: {value}");
+    }
+    if bound.tcp.is_none() && before.is_some_and(|before| before.tcp.is_some()) {
+        tracing::info!("Listener removed, draining: TCP {address}");
+    }
+}
+
+/// Returns the value of `alt-svc` (RFC 7838), unless it is disabled.
+fn alt_svc(listener: &Listener) -> Option<Arc<[u8]>> {
+    let alt_svc = &listener.alt_svc;
+    let value = || format!("h3=\":{}\"; ma={}", alt_svc.port, alt_svc.max_age.as_secs());
+    alt_svc.enabled.then(|| Arc::from(value().into_bytes()))
 }
 
 /// Returns `quic_max_udp_payload_bytes`; by default the maximum of the interface.

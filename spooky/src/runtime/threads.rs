@@ -42,7 +42,7 @@ impl Server {
         drop: Option<privileges::PrivilegeDrop>,
     ) -> Result<Self, StartError> {
         snapshot.configure_upstreams();
-        let ingress = listeners.accept(plan);
+        let ingress = listeners.accept(plan, &snapshot.config);
         log_settings(&snapshot.config, state.workers);
         if let Some(drop) = drop {
             drop.apply()?;

@@ -6,12 +6,14 @@ mod compile;
 mod key;
 mod lb_options;
 mod listener_tls;
+mod tcp_settings;
 mod worker;
 
 pub(crate) use compile::{compile, edge_settings, has_same_upstream_files, transport_options};
 pub(crate) use key::KeySource;
 pub(crate) use lb_options::{probe_options, process_limits};
 pub(crate) use listener_tls::{changed_quic_secret, listener_tls, quic_keys};
+pub(crate) use tcp_settings::tcp_settings;
 pub(crate) use worker::{WorkerSnapshot, log_transition};
 
 use rustls::ClientConfig;

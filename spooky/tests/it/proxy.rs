@@ -8,7 +8,8 @@ use spooky_testkit::certs::{Authority, Files};
 use spooky_testkit::client::{Client, Connection, raw};
 use spooky_testkit::process::Program;
 use spooky_testkit::settings::Settings;
-use spooky_testkit::wait;
+use spooky_testkit::tcp::{Curl, Http1, Http2};
+use spooky_testkit::{program, wait};
 
 pub(crate) const SPOOKY: &str = env!("CARGO_BIN_EXE_spooky");
 /// Number of ports that are tried: another process may take a free port before it is bound.
@@ -81,6 +82,21 @@ impl Proxy {
     /// Opens a raw connection.
     pub(crate) async fn raw(&self) -> raw::Connection {
         self.client().connect_raw(self.settings.addr(), NAME).await
+    }
+
+    /// Opens an HTTP/2 connection over TCP.
+    pub(crate) async fn http2(&self) -> Http2 {
+        Http2::connect(&self.authority, self.settings.addr(), NAME).await
+    }
+
+    /// Opens an HTTP/1.1 connection over TCP.
+    pub(crate) async fn http1(&self) -> Http1 {
+        Http1::connect(&self.authority, self.settings.addr(), NAME).await
+    }
+
+    /// Returns curl for this proxy, if it is installed.
+    pub(crate) fn curl(&self) -> Option<Curl> {
+        Some(Curl::new(program::require("curl")?, &self.files.ca, self.settings.addr()))
     }
 
     pub(crate) fn pid(&self) -> u32 {

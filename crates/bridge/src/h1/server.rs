@@ -142,6 +142,15 @@ impl Server {
         &mut self.output
     }
 
+    /// Stops to wait for the rest of a request head, which must then be answered as if it were
+    /// [`crate::h1::ServerEvent::Refused`]. Does nothing if a request was received.
+    pub fn refuse_incomplete(&mut self) {
+        if self.is_idle() && matches!(self.request, Request::Head) {
+            self.end();
+            self.response = Response::Head;
+        }
+    }
+
     /// Stops to read and to write. What was queued may be sent; the response stays incomplete.
     pub fn abort(&mut self) {
         self.end();

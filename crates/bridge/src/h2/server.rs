@@ -111,6 +111,11 @@ impl Server {
         Ok(len == expected.len())
     }
 
+    /// Returns whether a field block has begun and is incomplete. The client can send nothing else meanwhile.
+    pub fn is_in_head(&self) -> bool {
+        self.block.is_some()
+    }
+
     /// Returns whether the first SETTINGS of the client arrived.
     pub fn is_ready(&self) -> bool {
         self.peer.received

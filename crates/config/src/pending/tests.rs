@@ -32,8 +32,8 @@ fn a_value_that_asks_for_nothing_is_not_listed() {
         "log: { format: Plain }",
         "observability: { metrics: { enabled: false, port: 1 } }",
         "security: { privileges: { enabled: false }, sandbox: off }",
-        "listen: { tcp: { enabled: false } }",
-        "listen: { tcp: { enabled: \"${SPOOKY_TEST_IS_NOT_SET:-false}\" } }",
+        "listen: { http_redirect: { enabled: false } }",
+        "listen: { http_redirect: { enabled: \"${SPOOKY_TEST_IS_NOT_SET:-false}\" } }",
         "security: { sandbox: '${SPOOKY_TEST_IS_NOT_SET:-OFF}' }",
     ] {
         assert_eq!(listed(text), [""; 0], "{text}");
@@ -183,6 +183,11 @@ const READ_AS: &[(&str, &[&str])] = &[
     ("listen.tls.certificates[].ocsp_file", &["entry.ocsp_file"]),
     ("listen.tls.client_auth.enabled", &["auth.enabled"]),
     ("listen.tls.client_auth.ca_file", &["auth.ca_file"]),
+    ("listen.alt_svc.enabled", &["alt_svc.enabled"]),
+    ("listen.alt_svc.port", &["alt_svc.port"]),
+    ("listen.tcp.enabled", &["listener.tcp.enabled"]),
+    ("listen.tcp.max_connections", &["tcp.max_connections"]),
+    ("listen.tcp.proxy_protocol.enabled", &["proxy.enabled"]),
     ("load_balancing.type", &["load_balancing.algorithm"]),
     ("load_balancing.key", &["load_balancing.key"]),
     ("upstream.*.load_balancing.type", &["load_balancing.algorithm"]),

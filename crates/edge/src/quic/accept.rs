@@ -91,6 +91,7 @@ impl Edge {
                     subject: OnceCell::new(),
                     handshake: Some(handshake),
                     slot,
+                    is_answered: false,
                     share: TimeShare::default(),
                 });
                 mark(&mut self.dirty, &mut conn);

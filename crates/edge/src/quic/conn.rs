@@ -39,6 +39,8 @@ pub(crate) struct Conn {
     pub(crate) handshake: Option<Handshake>,
     /// Slot of the limiter; `None` before the address is validated.
     pub(crate) slot: Option<LimiterSlot>,
+    /// A final response was sent.
+    pub(crate) is_answered: bool,
     /// Its share of the worker's time.
     pub(crate) share: TimeShare<ConnectionEvent>,
 }

@@ -220,6 +220,11 @@ impl Edge {
         conn.server_name().is_some_and(|name| identity::is_misdirected(&conn.certificates, name, authority, scratch))
     }
 
+    /// Returns whether no final response was sent on the stream's connection before this call, which counts as one.
+    pub fn take_first_answer(&mut self, stream: StreamRef) -> bool {
+        self.parts(stream).is_some_and(|(conn, _)| !std::mem::replace(&mut conn.is_answered, true))
+    }
+
     /// Returns the backend that the stream's connection uses for an upstream (sticky-cid).
     pub fn sticky_backend(&self, stream: StreamRef, upstream: u64) -> Option<u64> {
         self.session(stream)?.sticky_backend(upstream)

@@ -2,7 +2,8 @@
 //!
 //! Panics on invalid calls, such as a write after the end of a response.
 
-use crate::exchange::io::{Backends, ClientSide, Clients, Io};
+use crate::client_side::ClientSide;
+use crate::exchange::io::{Backends, Clients, Io};
 use bytes::{Buf, Bytes};
 use spooky_bridge::message::{Fields, Known, RequestHead, ResetReason, ResponseHead, rewrite::ClientSubject};
 use spooky_edge::{Body, BodyRead};
@@ -108,7 +109,7 @@ pub(super) struct Fake {
 }
 
 fn number(client: ClientSide) -> usize {
-    client.connection().0
+    client.listener()
 }
 
 impl Fake {
@@ -238,6 +239,10 @@ impl Clients for Fake {
 
     fn port(&self, _client: ClientSide) -> Option<u16> {
         Some(443)
+    }
+
+    fn alt_svc(&mut self, _client: ClientSide) -> Option<&[u8]> {
+        None
     }
 
     fn subject(&self, _client: ClientSide) -> Option<ClientSubject<'_>> {

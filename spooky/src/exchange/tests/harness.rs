@@ -2,6 +2,7 @@
 
 use super::fake::{Client, Ended, Fake, Request};
 use crate::{
+    client_side::ClientSide,
     exchange::{Clock, Exchanges, RequestCounts},
     snapshot::{Snapshot, WorkerSnapshot, compile, process_limits, quic_keys, transport_options},
     state::State,
@@ -132,6 +133,7 @@ impl Harness {
     pub(super) fn client_event_of(&mut self, client: usize, tag: Option<u64>, kind: EventKind) {
         self.exchanges.advance(self.io.now);
         let event = ClientEvent { stream: StreamRef::default(), tag, kind };
+        let client = ClientSide::Quic { listener: client, stream: event.stream };
         self.exchanges.on_client(&mut self.io, client, event);
         self.check();
     }

@@ -1,7 +1,7 @@
 //! Requests that wait for a permit or a backend: granted, refused, queue full.
 
 use super::harness::{Config, Harness};
-use crate::exchange::{io::ClientSide, shares::ClientShares};
+use crate::{client_side::ClientSide, exchange::shares::ClientShares};
 use spooky_edge::{Abort, StreamRef};
 use spooky_lb::{admit::Admission, time::Nanos};
 use spooky_transport::{FailureKind, Processed};

@@ -1,0 +1,72 @@
+//! Settings of a [`TcpEdge`](super::TcpEdge).
+
+use super::{count::ConnectionCount, protocol::SessionSettings};
+use crate::{budget::ResponseBudget, limiter::ConnectionLimiter};
+use rustls::ServerConfig;
+use spooky_bridge::message::check::{HeadLimits, RequestRules};
+use spooky_config::Network;
+use spooky_net::tls::CertificateStore;
+use std::{net::IpAddr, sync::Arc, time::Duration};
+
+/// Settings of one listener's TCP clients on one worker.
+#[derive(Clone)]
+pub struct TcpSettings {
+    /// TLS 1.3 and 1.2, ALPN `h2` and `http/1.1` (from `spooky_net::tls`).
+    pub tls: Arc<ServerConfig>,
+    /// The certificates.
+    pub certificates: Arc<CertificateStore>,
+    /// Number of the worker.
+    pub worker: u16,
+    /// `tcp.proxy_protocol.trusted_sources`; empty if no header is expected.
+    pub proxy_sources: Arc<[Network]>,
+    /// `tcp.max_connections`, shared by the workers of the listener.
+    pub connections: Arc<ConnectionCount>,
+    /// `client_handshake_timeout_ms`.
+    pub handshake_timeout: Duration,
+    /// `client_header_timeout_ms`.
+    pub header_timeout: Duration,
+    /// `tcp_idle_timeout_ms`.
+    pub idle_timeout: Duration,
+    /// `client_stall_timeout_ms`: maximum time in which a client takes nothing of what waits for it.
+    pub stall_timeout: Duration,
+    /// Concurrent requests of an HTTP/2 connection.
+    pub max_streams: u32,
+    /// `stream_buffer_bytes`: limit of the received and unread bytes of a request, and of waiting interim heads.
+    pub stream_buffer: usize,
+    /// `response_buffer_global_cap_bytes`: the budget of all buffered response bytes.
+    pub responses: Arc<ResponseBudget>,
+    /// Limits of request heads.
+    pub head_limits: HeadLimits,
+    /// Rules of request heads. The protocol is that of each connection.
+    pub rules: RequestRules,
+    /// Decides on new connections.
+    pub limiter: Arc<dyn ConnectionLimiter>,
+}
+
+impl TcpSettings {
+    pub(super) fn session(&self) -> SessionSettings {
+        SessionSettings {
+            limits: self.head_limits,
+            rules: self.rules,
+            max_streams: self.max_streams,
+            stream_buffer: self.stream_buffer,
+        }
+    }
+
+    pub(super) fn time_limits(&self) -> TimeLimits {
+        TimeLimits { header: self.header_timeout, idle: self.idle_timeout, stall: self.stall_timeout }
+    }
+
+    /// Returns whether connections from this address begin with a PROXY header.
+    pub(super) fn is_proxied(&self, source: IpAddr) -> bool {
+        self.proxy_sources.iter().any(|network| network.contains(source))
+    }
+}
+
+/// The time limits of a connection.
+#[derive(Clone, Copy)]
+pub(super) struct TimeLimits {
+    pub(super) header: Duration,
+    pub(super) idle: Duration,
+    pub(super) stall: Duration,
+}

@@ -1,0 +1,114 @@
+//! An HTTP/2 client by the `h2` crate.
+
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use h2::client::{SendRequest, handshake};
+use h2::{Error, RecvStream, SendStream};
+use http::{HeaderMap, Request, Response};
+use tokio::task::JoinHandle;
+
+use super::connect;
+use crate::certs::Authority;
+use crate::client::Reply;
+use crate::wait;
+
+/// Bytes of a body that are queued at once.
+const PIECE: usize = 64 * 1024;
+
+/// A connection.
+#[derive(Debug)]
+pub struct Http2 {
+    sender: SendRequest<Bytes>,
+    addr: SocketAddr,
+    task: JoinHandle<Result<(), Error>>,
+}
+
+impl Http2 {
+    /// Connects with TLS and ALPN `h2`.
+    pub async fn connect(authority: &Authority, addr: SocketAddr, name: &str) -> Self {
+        let stream = wait::within("TLS", connect(authority, addr, name, &[b"h2"])).await.expect("a TLS connection");
+        assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
+        let (sender, connection) = wait::within("HTTP/2", handshake(stream)).await.expect("an HTTP/2 connection");
+        Self { sender, addr, task: tokio::spawn(connection) }
+    }
+
+    /// Returns a request for a path, without fields.
+    pub fn request(&self, method: &str, path: &str) -> http::request::Builder {
+        Request::builder().method(method).uri(format!("https://localhost:{}{path}", self.addr.port()))
+    }
+
+    /// Opens a stream.
+    ///
+    /// # Errors
+    /// If the connection does not permit it.
+    pub async fn open(
+        &mut self,
+        request: Request<()>,
+        end: bool,
+    ) -> Result<(h2::client::ResponseFuture, SendStream<Bytes>), Error> {
+        let mut ready = wait::within("a stream", self.sender.clone().ready()).await?;
+        ready.send_request(request, end)
+    }
+
+    /// Sends a GET and reads the response.
+    ///
+    /// # Errors
+    /// If the stream or the connection fails.
+    pub async fn get(&mut self, path: &str) -> Result<Reply, Error> {
+        let request = self.request("GET", path).body(()).expect("a request");
+        let (response, _) = self.open(request, true).await?;
+        read(wait::within("a response", response).await?).await
+    }
+
+    /// Sends a POST with a body, without a length, and reads the response meanwhile.
+    ///
+    /// # Errors
+    /// If the stream or the connection fails.
+    pub async fn post(&mut self, path: &str, body: Vec<u8>, trailers: Option<HeaderMap>) -> Result<Reply, Error> {
+        let request = self.request("POST", path).body(()).expect("a request");
+        let (response, stream) = self.open(request, false).await?;
+        let upload = tokio::spawn(send(stream, body.into(), trailers));
+        let reply = read(wait::within("a response", response).await?).await;
+        upload.abort();
+        reply
+    }
+
+    /// Waits for the end of the connection.
+    ///
+    /// # Errors
+    /// The error with which it ended.
+    pub async fn ended(self) -> Result<(), Error> {
+        drop(self.sender);
+        wait::within("the end of the connection", self.task).await.expect("no panic")
+    }
+}
+
+/// Sends a body as fast as the peer takes it.
+///
+/// # Errors
+/// If the stream fails.
+async fn send(mut stream: SendStream<Bytes>, mut body: Bytes, trailers: Option<HeaderMap>) -> Result<(), Error> {
+    while !body.is_empty() {
+        stream.reserve_capacity(body.len().min(PIECE));
+        let granted = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await;
+        let Some(granted) = granted.transpose()? else { return Ok(()) };
+        stream.send_data(body.split_to(granted.min(body.len())), false)?;
+    }
+    match trailers {
+        Some(trailers) => stream.send_trailers(trailers),
+        None => stream.send_data(Bytes::new(), true),
+    }
+}
+
+async fn read(response: Response<RecvStream>) -> Result<Reply, Error> {
+    let (head, mut stream) = response.into_parts();
+    let mut body = Vec::new();
+    while let Some(data) = wait::within("a body", stream.data()).await {
+        let data = data?;
+        stream.flow_control().release_capacity(data.len())?;
+        body.extend_from_slice(&data);
+    }
+    let trailers = wait::within("the end of a response", stream.trailers()).await?;
+    Ok(Reply { status: head.status, headers: head.headers, body: body.into(), trailers })
+}

@@ -1,0 +1,128 @@
+//! HTTP/1.1 clients.
+
+use spooky_testkit::origin::Origin;
+use spooky_testkit::pattern::{Pattern, sha256};
+
+use crate::proxy::Proxy;
+
+fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nhost: localhost\r\n\r\n")
+}
+
+#[tokio::test]
+async fn curl_requests_uploads_and_downloads() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::start(|settings| settings.level("debug").upstream("all", "/", &[origin.url()])).await;
+    let Some(curl) = proxy.curl() else { return };
+    let reply = curl.run(&["--http1.1"], "/fields").await;
+    assert_eq!((reply.code, reply.status_line()), (0, "HTTP/1.1 200 OK"), "{}", reply.log);
+    let fields = String::from_utf8(reply.body).unwrap();
+    assert!(fields.contains("via: 1.1 spooky") && fields.contains("x-forwarded-for: 127.0.0.1"), "{fields}");
+    proxy.logged("HTTP/1.1 request GET /fields", 1).await;
+    let reply = curl.run(&["--http1.1"], "/chunks/3000000").await;
+    assert_eq!(sha256(&reply.body), Pattern::sha256(3_000_000, 3_000_000));
+    let body = proxy.dir().join("body");
+    std::fs::write(&body, Pattern::bytes(7, 900_000)).unwrap();
+    let body = format!("@{}", body.display());
+    for framing in ["content-type: text/plain", "transfer-encoding: chunked"] {
+        let reply = curl.run(&["--http1.1", "--data-binary", &body, "--header", framing], "/digest").await;
+        assert_eq!(String::from_utf8(reply.body).unwrap(), format!("900000 {}", Pattern::sha256(7, 900_000)));
+    }
+    proxy.stop().await;
+}
+
+#[tokio::test]
+async fn requests_follow_each_other_on_a_connection() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::before(&[origin.url()]).await;
+    let mut connection = proxy.http1().await;
+    for length in [1, 100, 70_000, 2_000_000] {
+        let reply = connection.get(&format!("/bytes/{length}")).await;
+        assert_eq!(
+            (reply.field("content-length"), sha256(&reply.body)),
+            (length.to_string(), Pattern::sha256(length, length))
+        );
+        let reply = connection.get(&format!("/chunks/{length}")).await;
+        assert_eq!(
+            (reply.field("transfer-encoding").as_str(), sha256(&reply.body)),
+            ("chunked", Pattern::sha256(length, length))
+        );
+    }
+    connection.send("HEAD /bytes/5 HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    assert_eq!(connection.try_head().await.unwrap().field("content-length"), "5");
+    connection.send(get("/status/204")).await;
+    assert_eq!(connection.reply().await.status(), 204);
+    assert_eq!(connection.get("/").await.text(), "hello");
+    drop(connection);
+    proxy.stop().await;
+}
+
+#[tokio::test]
+async fn pipelined_requests_are_answered_in_order() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::before(&[origin.url()]).await;
+    let mut connection = proxy.http1().await;
+    let mut requests = String::new();
+    for number in 0..50 {
+        requests.push_str(&get(&format!("/bytes/{number}")));
+        requests.push_str(
+            "POST /echo HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+        );
+    }
+    connection.send(requests).await;
+    for number in 0..50 {
+        assert_eq!(connection.reply().await.body.len(), number);
+        assert_eq!(connection.reply().await.text(), "abc");
+    }
+    drop(connection);
+    proxy.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_ends_its_side_still_gets_the_answer() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::before(&[origin.url()]).await;
+    let mut connection = proxy.http1().await;
+    connection.send(get("/gate")).await;
+    connection.end().await;
+    origin.open_gate();
+    assert_eq!(connection.reply().await.text(), "through");
+    assert_eq!(connection.rest().await.unwrap(), b"", "ended in order");
+    proxy.stop().await;
+}
+
+#[tokio::test]
+async fn a_malformed_request_is_answered_and_ends_the_connection() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::before(&[origin.url()]).await;
+    for request in [
+        "GET / HTTP/1.1\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: a\r\nhost: a\r\n\r\n",
+        "GET / HTTP/1.1\r\nhost: localhost\r\nbad name: 1\r\n\r\n",
+        "POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n",
+        "POST /digest HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\nx\r\n",
+        "NONSENSE\r\n\r\n",
+    ] {
+        let mut connection = proxy.http1().await;
+        connection.send(request).await;
+        let reply = connection.reply().await;
+        assert_eq!((reply.status(), reply.text()), (400, "invalid request\n"), "{request:?}");
+        assert_eq!((reply.field("connection").as_str(), connection.rest().await.unwrap().len()), ("close", 0));
+    }
+    proxy.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_to_an_unread_upload_arrives_before_the_connection_is_reset() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::before(&[origin.url()]).await;
+    for length in [1_500_000, 50_000_000] {
+        let mut connection = proxy.http1().await;
+        connection.send(format!("POST /digest HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n")).await;
+        connection.send(vec![0; 60_000]).await;
+        let reply = connection.reply().await;
+        assert_eq!((reply.status(), reply.text()), (413, "request body too large\n"));
+        assert_eq!(connection.rest().await.unwrap(), b"");
+    }
+    proxy.stop().await;
+}

@@ -1,0 +1,164 @@
+//! The TCP listener: binding, limits, reloads, the drain, and what every answer over TCP says.
+
+use std::net::TcpListener;
+
+use rustix::process::Signal;
+use spooky_testkit::origin::Origin;
+use spooky_testkit::tcp::Http1;
+use spooky_testkit::{tcp, wait};
+use tokio::net::TcpStream;
+
+use crate::proxy::{NAME, Proxy, certificates, run};
+
+/// Adds a line to the listener.
+fn listening(text: &str, line: &str) -> String {
+    text.replace("listen:\n", &format!("listen:\n  {line}\n"))
+}
+
+async fn listener_with(line: &str, origin: &Origin) -> Proxy {
+    let urls = [origin.url()];
+    Proxy::start_edited(|settings| settings.upstream("all", "/", &urls), |text| listening(&text, line)).await
+}
+
+#[tokio::test]
+async fn every_answer_over_tcp_announces_http3_and_the_first_one_of_a_quic_connection() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::start(|settings| settings.upstream("all", "/only", &[origin.url()])).await;
+    let announced = format!("h3=\":{}\"; ma=86400", proxy.settings.addr().port());
+    let mut http2 = proxy.http2().await;
+    let mut http1 = proxy.http1().await;
+    for (path, status) in [("/only/x", 404), ("/other", 404), ("/only/y", 404)] {
+        let reply = http2.get(path).await.unwrap();
+        assert_eq!((reply.status.as_u16(), reply.field("alt-svc")), (status, announced.as_str()));
+        let reply = http1.get(path).await;
+        assert_eq!((reply.status(), reply.field("alt-svc")), (status, announced.clone()));
+    }
+    let http3 = proxy.connect().await;
+    assert_eq!(http3.get("/other").await.unwrap().field("alt-svc"), announced);
+    assert_eq!(http3.get("/only/x").await.unwrap().field("alt-svc"), "");
+    drop((http1, http2, http3));
+    proxy.stop().await;
+}
+
+#[tokio::test]
+async fn the_announced_port_and_age_are_those_of_the_configuration() {
+    let origin = Origin::h2c().await;
+    let proxy = listener_with("alt_svc: { port: 443, max_age: 60 }", &origin).await;
+    assert_eq!(proxy.http1().await.get("/").await.field("alt-svc"), "h3=\":443\"; ma=60");
+    assert_eq!(proxy.connect().await.get("/").await.unwrap().field("alt-svc"), "h3=\":443\"; ma=60");
+    let off = listening(&proxy.settings.text(), "alt_svc: { enabled: false }");
+    proxy.reload(&off, 2).await;
+    assert_eq!(proxy.http1().await.get("/").await.field("alt-svc"), "");
+    assert_eq!(proxy.connect().await.get("/").await.unwrap().field("alt-svc"), "");
+    proxy.stop().await;
+}
+
+#[tokio::test]
+async fn a_port_that_another_process_uses_is_a_warning_unless_tcp_is_required() {
+    let origin = Origin::h2c().await;
+    let (authority, files) = certificates();
+    let settings = spooky_testkit::settings::Settings::new(&files).upstream("all", "/", &[origin.url()]);
+    let taken = TcpListener::bind(settings.addr()).unwrap();
+    let mut program = run(&settings.write(&files));
+    let line =
+        format!("Bootstrap TLS listener disabled: could not bind TCP {}: Address already in use", settings.addr());
+    program.line(&line).await;
+    program.line("Performance profile: ").await;
+    let client = spooky_testkit::client::Client::new(&authority);
+    let connection = client.connect(settings.addr(), NAME).await;
+    assert_eq!(connection.get("/").await.unwrap().text(), "hello", "HTTP/3 is served");
+    drop(connection);
+    assert_eq!(program.stop().await.code(), Some(0));
+
+    std::fs::write(files.dir().join("spooky.yaml"), listening(&settings.text(), "tcp: { required: true }")).unwrap();
+    let mut program = run(&files.dir().join("spooky.yaml"));
+    program.line(&format!("Failed to bind TCP socket {}: Address already in use", settings.addr())).await;
+    assert_eq!(program.exit(wait::BOUND).await.code(), Some(1));
+    drop(taken);
+}
+
+#[tokio::test]
+async fn connections_above_the_limit_are_closed_at_once() {
+    let origin = Origin::h2c().await;
+    let proxy = listener_with("tcp: { max_connections: 2 }", &origin).await;
+    let (mut first, second) = (proxy.http1().await, proxy.http2().await);
+    tcp::connect(&proxy.authority, proxy.settings.addr(), NAME, &[b"h2"]).await.expect_err("a third connection");
+    proxy.logged("TCP connection refused: tcp.max_connections is reached", 1).await;
+    assert_eq!(first.get("/").await.text(), "hello");
+    drop(second);
+    wait::until(wait::BOUND, "a free place", || async {
+        tcp::connect(&proxy.authority, proxy.settings.addr(), NAME, &[b"h2"]).await.ok()
+    })
+    .await;
+    drop(first);
+    proxy.stop().await;
+}
+
+#[tokio::test]
+async fn an_address_may_have_as_many_connections_over_both_protocols_together() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::start(|settings| {
+        settings.upstream("all", "/", &[origin.url()]).performance("max_connections_per_ip: 2")
+    })
+    .await;
+    let http3 = proxy.connect().await;
+    let http1 = proxy.http1().await;
+    tcp::connect(&proxy.authority, proxy.settings.addr(), NAME, &[b"h2"]).await.expect_err("a third connection");
+    proxy.client().dial(proxy.settings.addr(), NAME).await.expect_err("a third connection");
+    drop(http1);
+    wait::until(wait::BOUND, "a free place", || async {
+        tcp::connect(&proxy.authority, proxy.settings.addr(), NAME, &[b"h2"]).await.ok()
+    })
+    .await;
+    drop(http3);
+    proxy.stop().await;
+}
+
+#[tokio::test]
+async fn a_reload_ends_tcp_gracefully_and_begins_it_again() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::start(|settings| settings.workers(2).upstream("all", "/", &[origin.url()])).await;
+    let text = proxy.settings.text();
+    let mut open = proxy.http1().await;
+    open.send("GET /gate HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    origin.journal().until("the request", |seen| seen.requests.len() == 1).await;
+    proxy.reload(&listening(&text, "tcp: { enabled: false }"), 2).await;
+    let addr = proxy.settings.addr();
+    wait::until(wait::BOUND, "refused connections", || async { TcpStream::connect(addr).await.err() }).await;
+    origin.open_gate();
+    let reply = open.reply().await;
+    assert_eq!((reply.text(), reply.field("connection").as_str()), ("through", "close"));
+    assert_eq!(open.rest().await.unwrap(), b"");
+    assert_eq!(proxy.connect().await.get("/").await.unwrap().text(), "hello");
+    proxy.reload(&text, 3).await;
+    let again = wait::until(wait::BOUND, "TCP again", || async {
+        tcp::connect(&proxy.authority, addr, NAME, &[b"http/1.1"]).await.ok()
+    })
+    .await;
+    assert_eq!(Http1::over(again).get("/").await.text(), "hello");
+    proxy.stop().await;
+}
+
+#[tokio::test]
+async fn the_drain_lets_open_requests_finish_and_then_ends_the_connections() {
+    let origin = Origin::h2c().await;
+    let mut proxy = Proxy::start(|settings| {
+        settings.upstream("all", "/", &[origin.url()]).performance("shutdown_drain_timeout_ms: 30s")
+    })
+    .await;
+    let (mut http1, mut http2, mut idle) = (proxy.http1().await, proxy.http2().await, proxy.http1().await);
+    assert_eq!(idle.get("/").await.text(), "hello");
+    http1.send("GET /gate HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    let request = http2.request("GET", "/gate").body(()).unwrap();
+    let (waiting, _) = http2.open(request, true).await.unwrap();
+    origin.journal().until("the requests", |seen| seen.requests.len() == 3).await;
+    proxy.program.signal(Signal::TERM);
+    assert_eq!(idle.rest().await.unwrap(), b"", "idle connections end at once");
+    origin.open_gate();
+    assert_eq!(http1.reply().await.field("connection"), "close");
+    assert_eq!(http1.rest().await.unwrap(), b"");
+    assert_eq!(waiting.await.unwrap().status().as_u16(), 200);
+    http2.ended().await.unwrap();
+    assert_eq!(proxy.program.exit(wait::BOUND).await.code(), Some(0));
+    proxy.logged("Spooky shutdown complete", 1).await;
+}
