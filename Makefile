@@ -6,7 +6,7 @@ CARGO ?= cargo
 
 help:
 	@echo 'make demo     one real HTTP/3 request through Spooky, then it stays up for yours'
-	@echo 'make test     all tests, with nghttpd, nginx, Apache, Node and aioquic as real peers'
+	@echo 'make test     all tests, with nginx, Apache, Node, curl, Chromium and others as real peers'
 	@echo 'make release  target/release/spooky, optimised by a profile of itself under load'
 	@echo 'make ci       what has to pass before a change lands'
 

@@ -5,7 +5,8 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-/// Environment variable with a Python interpreter that can import aioquic; `make test` installs one in `target/`.
+/// Environment variable with a Python interpreter that can import aioquic, grpcio and websockets; `make test` installs one in
+/// `target/`.
 pub const PYTHON_VARIABLE: &str = "SPOOKY_TEST_PYTHON";
 
 /// Interpreter that `make test` installs, relative to the root of the workspace.
@@ -19,18 +20,22 @@ pub fn require(name: &str) -> Option<PathBuf> {
     found(name, find(name), "make test")
 }
 
-/// Finds the interpreter with aioquic, with the same rule as [`require`].
-pub fn require_aioquic() -> Option<PathBuf> {
+/// Finds the interpreter with the packages of `make test`, with the same rule as [`require`].
+pub fn require_python() -> Option<PathBuf> {
     let python = match env::var_os(PYTHON_VARIABLE) {
         Some(path) => PathBuf::from(path),
         None => workspace().join(PYTHON_IN_WORKSPACE),
     };
-    found("aioquic", Some(python).filter(|path| path.is_file()), "make test")
+    found(
+        "a virtual environment with aioquic, grpcio and websockets",
+        Some(python).filter(|path| path.is_file()),
+        "make test",
+    )
 }
 
-/// Returns the path of the aioquic client: `h3_client.py URL --ca FILE [...]`.
-pub fn aioquic_client() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("py/h3_client.py")
+/// Returns the path of a Python program of this crate. Each begins with its usage.
+pub fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("py").join(name)
 }
 
 /// Returns the root of the workspace.
@@ -80,7 +85,7 @@ mod tests {
 
     #[test]
     fn the_client_script_is_there() {
-        assert!(aioquic_client().is_file());
+        assert!(script("h3_client.py").is_file());
         assert!(workspace().join("Cargo.toml").is_file());
     }
 }

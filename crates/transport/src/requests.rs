@@ -8,13 +8,14 @@ use spooky_bridge::message::RequestHead;
 use spooky_table::Table;
 
 use crate::{
-    handle::{RequestHandle, SlotKey},
+    handle::{BackendId, RequestHandle, SlotKey},
     pool::Stream,
 };
 
 /// A request in the queue of an origin.
 #[derive(Debug)]
 pub(crate) struct Waiting {
+    pub(crate) backend: BackendId,
     pub(crate) origin: usize,
     pub(crate) head: RequestHead,
     /// True if the request has no body.

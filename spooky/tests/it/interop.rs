@@ -77,7 +77,7 @@ async fn nginx_as_origin_that_retires_its_connections() {
 /// Runs the aioquic client. Returns its report of each response.
 async fn aioquic(python: &Path, proxy: &Proxy, path: &str, more: &[&str]) -> Vec<Value> {
     let ca = tempfile_of(proxy);
-    let script = program::aioquic_client();
+    let script = program::script("h3_client.py");
     let url = format!("https://{}{path}", proxy.settings.addr());
     let mut arguments = vec![script.to_str().unwrap(), &url, "--ca", ca.path.to_str().unwrap(), "--timeout", "60"];
     arguments.extend_from_slice(more);
@@ -101,7 +101,7 @@ fn tempfile_of(proxy: &Proxy) -> AuthorityFile {
 
 #[tokio::test]
 async fn aioquic_as_client() {
-    let Some(python) = program::require_aioquic() else { return };
+    let Some(python) = program::require_python() else { return };
     let origin = Origin::h2c().await;
     let proxy = Proxy::before(&[origin.url()]).await;
     let pages = aioquic(&python, &proxy, "/bytes/300000", &["--parallel", "20"]).await;

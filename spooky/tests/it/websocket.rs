@@ -1,9 +1,13 @@
 //! WebSocket: extended CONNECT from clients (docs/reference/behaviour.md#websocket-connect-and-grpc).
 
 use bytes::Bytes;
+use spooky_testkit::certs::{Authority, Files};
 use spooky_testkit::client::frame::{self, kind};
-use spooky_testkit::client::raw::{End, Request};
+use spooky_testkit::client::qpack;
+use spooky_testkit::client::raw::{Connection, End, Request};
+use spooky_testkit::external::ExternalOrigin;
 use spooky_testkit::origin::Origin;
+use spooky_testkit::program;
 use spooky_testkit::rogue::{Fault, Rogue, Script, Step, fields};
 
 use crate::proxy::Proxy;
@@ -58,6 +62,69 @@ async fn an_http3_client_opens_a_websocket_at_an_http2_backend() {
     ] {
         assert_eq!(seen.field(name), Some(value), "{name}");
     }
+    proxy.stop().await;
+}
+
+/// Opens a WebSocket and has a text echoed by a server that speaks HTTP/1.1.
+async fn chat(connection: &Connection, path: &str) {
+    // A masked text frame with the key 0, and the same without mask (RFC 6455 section 5.2).
+    let (sent, answered) = (b"\x81\x85\0\0\0\0hello", b"\x81\x05hello");
+    let mut socket = connection.request(&handshake(path, &[("sec-websocket-protocol", "chat")]), false).await;
+    let head = socket.frames.next().await.unwrap();
+    assert_eq!(head.kind, kind::HEADERS);
+    let fields = qpack::decode(&head.payload).unwrap();
+    let value = |name: &str| fields.iter().find(|field| field.0 == name).map(|field| &*field.1);
+    assert_eq!((value(":status"), value("sec-websocket-protocol")), (Some("200"), Some("chat")));
+    assert_eq!([value("upgrade"), value("connection"), value("sec-websocket-accept")], [None; 3]);
+    socket.write(&frame::frame(kind::DATA, sent)).await;
+    assert_eq!(&socket.frames.next().await.unwrap().payload[..], answered);
+    // A close frame with the code 1000; the server answers it and ends.
+    socket.write(&frame::frame(kind::DATA, b"\x88\x82\0\0\0\0\x03\xe8")).await;
+    assert_eq!(&socket.answer().await.unwrap().body[..], b"\x88\x02\x03\xe8");
+}
+
+#[tokio::test]
+async fn an_http3_client_opens_a_websocket_at_an_http1_backend() {
+    let Some(python) = program::require_python() else { return };
+    let origin = ExternalOrigin::script(&python, "ws_echo.py").await;
+    let proxy = Proxy::before(&[origin.url()]).await;
+    let connection = proxy.greeted().await;
+    for _ in 0..3 {
+        chat(&connection, "/chat").await;
+    }
+    let refused = connection.request(&handshake("/refuse", &[]), false).await.answer().await.unwrap();
+    assert_eq!((refused.statuses(), &*refused.body), (vec!["403"], &b"not here\n"[..]));
+    proxy.stop().await;
+}
+
+#[tokio::test]
+async fn a_backend_without_extended_connect_gets_websockets_by_http1_and_the_rest_by_http2() {
+    let (Some(python), Some(nginx)) = (program::require_python(), program::require("nginx")) else { return };
+    let authority = Authority::new();
+    let files = Files::write(&authority, &authority.issue(&["127.0.0.1"]));
+    let server = ExternalOrigin::script(&python, "ws_echo.py").await;
+    let origin = ExternalOrigin::nginx_before(&nginx, server.addr(), &files).await;
+    let tls = format!("tls: {{ ca_file: \"{}\" }}", files.ca.display());
+    let proxy = Proxy::start(|settings| settings.upstream_with("all", "/", &[origin.url()], &tls)).await;
+    let connection = proxy.greeted().await;
+    for _ in 0..2 {
+        chat(&connection, "/ws").await; // the first one waits for a connection, the second finds one that is open
+        let page = connection.request(&frame::get("/page-10"), true).await.answer().await.unwrap();
+        let via = page.sections[0].iter().find(|(name, _)| name == "via").map(|(_, value)| value.as_str());
+        assert_eq!((page.statuses(), via), (vec!["200"], Some("2.0 spooky")));
+    }
+    proxy.stop().await;
+}
+
+#[tokio::test]
+async fn a_backend_that_must_speak_http2_without_extended_connect_takes_no_websocket() {
+    let rogue = Rogue::answering(vec![Step::Head(fields(&[(":status", "200")]), true)]).await;
+    let proxy = Proxy::start(|settings| settings.protocol("h2").upstream("all", "/", &[rogue.url()])).await;
+    let connection = proxy.greeted().await;
+    assert_eq!(connection.request(&frame::get("/"), true).await.answer().await.unwrap().statuses(), ["200"]);
+    let answer = connection.request(&handshake("/", &[]), false).await.answer().await.unwrap();
+    assert_eq!((answer.statuses(), &*answer.body), (vec!["502"], &b"upstream error\n"[..]));
+    assert_eq!(rogue.journal().now().requests.len(), 1);
     proxy.stop().await;
 }
 

@@ -109,11 +109,11 @@ async fn a_violation_ends_the_connection_with_its_code() {
 
 #[tokio::test]
 async fn the_python_client_sends_uploads_side_by_side() {
-    let Some(python) = program::require_aioquic() else { return };
+    let Some(python) = program::require_python() else { return };
     let authority = Authority::new();
     let files = Files::write(&authority, &authority.issue(&["localhost"]));
     let url = format!("https://{}/", serve(&authority));
-    let (script, ca) = (program::aioquic_client(), files.ca.to_str().unwrap().to_owned());
+    let (script, ca) = (program::script("h3_client.py"), files.ca.to_str().unwrap().to_owned());
     let arguments = [script.to_str().unwrap(), &url, "--ca", &ca, "--upload", "100000", "--parallel", "3"];
     let mut client = Program::start(&python, &arguments);
     let status = client.exit(wait::BOUND).await;

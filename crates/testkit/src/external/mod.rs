@@ -13,6 +13,7 @@ use crate::certs::Files;
 use crate::pattern::Pattern;
 use crate::port;
 use crate::process::Program;
+use crate::program;
 
 /// Lengths of the pages `/page-<length>`, which contain pattern bytes (seed = length).
 pub const PAGES: [u64; 3] = [10, 100_000, 3_000_000];
@@ -50,6 +51,30 @@ impl ExternalOrigin {
         fs::write(&config, configured).expect("write nginx.conf");
         let (prefix, config) = (path(folder.path()), path(&config));
         Self::start(program, &["-p", &prefix, "-c", &config, "-e", "stderr"], addr, folder, false).await
+    }
+
+    /// Starts a Python program of this crate that takes an address and a port.
+    pub async fn script(python: &Path, name: &str) -> Self {
+        let (folder, addr, script) = (pages(), port::free(), program::script(name));
+        let (ip, number) = (addr.ip().to_string(), addr.port().to_string());
+        Self::start(python, &[text(&script), &ip, &number], addr, folder, false).await
+    }
+
+    /// Starts nginx with TLS, HTTP/2 and HTTP/1.1 in front of a WebSocket server. Its HTTP/2 has no extended CONNECT.
+    pub async fn nginx_before(program: &Path, server: SocketAddr, tls: &Files) -> Self {
+        let (folder, addr) = (pages(), port::free());
+        let config = folder.path().join("nginx.conf");
+        let site = format!(
+            "ssl_certificate {}; ssl_certificate_key {};\n\
+             location /ws {{ proxy_pass http://{server}; proxy_http_version 1.1;\n\
+               proxy_set_header upgrade $http_upgrade; proxy_set_header connection upgrade; }}",
+            text(&tls.cert),
+            text(&tls.key)
+        );
+        fs::write(&config, nginx_config(folder.path(), &format!("{addr} ssl http2"), &site, 1000))
+            .expect("write nginx.conf");
+        let (prefix, config) = (path(folder.path()), path(&config));
+        Self::start(program, &["-p", &prefix, "-c", &config, "-e", "stderr"], addr, folder, true).await
     }
 
     async fn start(program: &Path, arguments: &[&str], addr: SocketAddr, folder: TempDir, tls: bool) -> Self {
@@ -117,7 +142,6 @@ mod tests {
     use crate::certs::Authority;
     use crate::dialer::{dial, dial_tls, fetch, get};
     use crate::pattern::sha256;
-    use crate::program;
 
     #[tokio::test]
     async fn nghttpd_serves_echoes_and_trails() {

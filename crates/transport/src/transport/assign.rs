@@ -11,7 +11,7 @@ use crate::{
     handle::{RequestHandle, SlotKey},
     pool::{Connection, Due, OpenError, Phase, Stream},
     queued::QueuedEvent,
-    requests::RequestState,
+    requests::{RequestState, Waiting},
     slots::Link,
 };
 
@@ -73,14 +73,40 @@ impl Transport {
                 Err(OpenError::HeadersTooLarge) => {
                     self.queue_failure(handle, FailureKind::RequestHeadersTooLarge, Processed::No);
                 }
-                Err(OpenError::NoExtendedConnect) => {
-                    self.queue_failure(handle, FailureKind::NoExtendedConnect, Processed::No);
-                }
+                Err(OpenError::NoExtendedConnect) => self.wait_for_http1(handle, *waiting),
                 Err(OpenError::InvalidHead) => self.queue_failure(handle, FailureKind::InvalidHead, Processed::No),
                 // Cannot happen: `least_busy` has just checked the capacity. If it did, the request must not be lost.
                 Err(OpenError::NoCapacity) => self.queue_failure(handle, FailureKind::GoAway, Processed::No),
             }
         }
+    }
+
+    /// Adds a request to the queue of its origin, and opens a connection if that is needed and allowed. Returns false if the
+    /// queue is full.
+    pub(super) fn wait(&mut self, handle: RequestHandle, waiting: Waiting) -> bool {
+        let (at, max_waiting) = (waiting.origin, self.options.max_waiting);
+        let connect_timeout = self.backend(waiting.backend).map(|backend| backend.connect_timeout);
+        let Some(origin) = self.origins.get_mut(at).filter(|origin| origin.waiting.len() < max_waiting) else {
+            return false;
+        };
+        origin.waiting.push_back(handle);
+        origin.connect_timeout = connect_timeout.unwrap_or(origin.connect_timeout);
+        if let Some(entry) = self.requests.get_mut(handle) {
+            entry.state = RequestState::Waiting(Box::new(waiting));
+        }
+        self.counters.requests_waited += 1;
+        self.maybe_connect(at);
+        true
+    }
+
+    /// Lets a WebSocket wait for a connection with HTTP/1.1, after an HTTP/2 connection did not take it.
+    fn wait_for_http1(&mut self, handle: RequestHandle, waiting: Waiting) {
+        let kind = match self.websocket_origin(waiting.backend) {
+            Some(origin) if self.wait(handle, Waiting { origin, ..waiting }) => return,
+            Some(_) => FailureKind::Unreachable,
+            None => FailureKind::NoExtendedConnect,
+        };
+        self.queue_failure(handle, kind, Processed::No);
     }
 
     /// Adds a connection to the list of those to flush.

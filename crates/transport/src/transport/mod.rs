@@ -1,12 +1,13 @@
 //! The transport of one worker: tables of backends, origins, connections and active requests.
 //!
-//! `backends` adds and removes backends, `send` has the calls of the exchange, `events` delivers events to it, `poll` is the
+//! `backends` adds and removes backends, `origins` finds what they share, `send` has the calls of the exchange, `events` delivers events to it, `poll` is the
 //! transport's part of a worker's turn, `assign` assigns requests to connections, `connections` opens and closes these.
 
 mod assign;
 mod backends;
 mod connections;
 mod events;
+mod origins;
 mod poll;
 mod send;
 
@@ -37,6 +38,8 @@ use crate::{
 struct BackendEntry {
     origin: usize,
     connect_timeout: Duration,
+    /// The origin with HTTP/1.1 for requests for WebSocket, once `origin` has refused one for want of extended CONNECT (RFC 8441).
+    websockets: Option<usize>,
 }
 
 fn h2_config(options: &Options) -> h2::Config {

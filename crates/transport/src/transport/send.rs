@@ -14,9 +14,11 @@ use crate::{
 };
 
 impl Transport {
-    /// Sends a request on the least busy connection of the backend, on HTTP/1.1 on an idle one. `end` means that it has neither body nor trailers. `tag`
-    /// is returned with every event of the request. If no connection has capacity, the request waits
+    /// Sends a request on the least busy connection of the backend, on HTTP/1.1 on an idle one. `end` means that it has neither
+    /// body nor trailers. `tag` is returned with every event of the request. If no connection has capacity, the request waits
     /// ([`Transport::is_waiting`]) until [`crate::Event::Sent`] or [`crate::Event::Failed`]; only then `head` is copied.
+    ///
+    /// A WebSocket for a backend that speaks HTTP/2 without extended CONNECT uses HTTP/1.1, unless HTTP/2 is configured.
     pub fn request(
         &mut self,
         backend: BackendId,
@@ -27,7 +29,12 @@ impl Transport {
     ) -> Result<RequestHandle, Unsent> {
         self.now = now;
         let target = self.backend(backend).ok_or(Unsent::UnknownBackend)?;
-        let (at, connect_timeout) = (target.origin, target.connect_timeout);
+        let mut at = target.origin;
+        if let Some(websockets) = target.websockets
+            && head.is_websocket()
+        {
+            at = websockets;
+        }
         let least = self.least_busy(at);
         if let Some((key, _)) = least {
             let handle = self.requests.insert(tag, RequestState::Unassigned, end);
@@ -41,24 +48,21 @@ impl Transport {
             self.requests.remove(handle);
             match put {
                 Err(OpenError::HeadersTooLarge) => return Err(Unsent::HeadersTooLarge),
-                Err(OpenError::NoExtendedConnect) => return Err(Unsent::NoExtendedConnect),
+                Err(OpenError::NoExtendedConnect) => {
+                    at = self.websocket_origin(backend).ok_or(Unsent::NoExtendedConnect)?;
+                }
                 Err(OpenError::InvalidHead) => return Err(Unsent::InvalidHead),
                 Ok(()) | Err(OpenError::NoCapacity) => {}
             }
         }
-        let max_waiting = self.options.max_waiting;
-        let Some(origin) = self.origins.get_mut(at) else { return Err(Unsent::UnknownBackend) };
-        if origin.waiting.len() >= max_waiting {
-            self.counters.requests_refused += 1;
-            return Err(Unsent::QueueFull);
+        let handle = self.requests.insert(tag, RequestState::Unassigned, end);
+        let waiting = Waiting { backend, origin: at, head: head.clone(), end, since: now };
+        if self.wait(handle, waiting) {
+            return Ok(handle);
         }
-        let waiting = Waiting { origin: at, head: head.clone(), end, since: now };
-        let handle = self.requests.insert(tag, RequestState::Waiting(Box::new(waiting)), end);
-        origin.waiting.push_back(handle);
-        origin.connect_timeout = connect_timeout;
-        self.counters.requests_waited += 1;
-        self.maybe_connect(at);
-        Ok(handle)
+        self.requests.remove(handle);
+        self.counters.requests_refused += 1;
+        Err(Unsent::QueueFull)
     }
 
     /// Returns whether the request waits for a connection.

@@ -1,0 +1,113 @@
+"""Loads a page several times in headless Chromium and prints the values of its promise `result` as a JSON list.
+
+    browser.py CHROMIUM URL --certificate FILE [--loads N]
+
+Chromium accepts the certificate of FILE, on QUIC too.
+"""
+
+import argparse
+import asyncio
+import base64
+import hashlib
+import json
+import os
+import re
+import signal
+import subprocess
+import tempfile
+from urllib.parse import urlsplit
+
+import websockets
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+LIMIT = 120
+
+
+class Page:
+    """A page, controlled over the DevTools protocol."""
+
+    def __init__(self, socket):
+        self.socket, self.number = socket, 0
+
+    async def call(self, method, **params):
+        """Calls a method and returns its result."""
+        self.number += 1
+        await self.socket.send(json.dumps({"id": self.number, "method": method, "params": params}))
+        while True:
+            message = json.loads(await self.socket.recv())
+            if message.get("id") == self.number:
+                if "error" in message:
+                    raise RuntimeError(f"{method}: {message['error']}")
+                return message["result"]
+
+    async def load(self, url):
+        """Loads a page and returns the value of `result`."""
+        await self.call("Page.navigate", url=url)
+        while True:
+            ready = "document.readyState == 'complete' && typeof result == 'object'"
+            if (await self.call("Runtime.evaluate", expression=ready))["result"]["value"]:
+                break
+            await asyncio.sleep(0.02)
+        answer = await self.call("Runtime.evaluate", expression="result", awaitPromise=True, returnByValue=True)
+        if "exceptionDetails" in answer:
+            raise RuntimeError(str(answer["exceptionDetails"]))
+        return answer["result"].get("value")
+
+
+async def run(endpoint, options):
+    host = urlsplit(endpoint).netloc
+    async with websockets.connect(endpoint, max_size=None) as browser:
+        target = (await Page(browser).call("Target.createTarget", url="about:blank"))["targetId"]
+        async with websockets.connect(f"ws://{host}/devtools/page/{target}", max_size=None) as socket:
+            page = Page(socket)
+            print(json.dumps([await page.load(f"{options.url}?load={number}") for number in range(options.loads)]))
+
+
+def public_key_hash(path):
+    with open(path, "rb") as file:
+        key = x509.load_pem_x509_certificate(file.read()).public_key()
+    return base64.b64encode(hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest())
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("chromium")
+    parser.add_argument("url")
+    parser.add_argument("--certificate", required=True)
+    parser.add_argument("--loads", type=int, default=1)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
+        command = [
+            options.chromium,
+            "--no-sandbox",
+            "--disable-gpu",
+            "--remote-debugging-port=0",
+            f"--user-data-dir={profile}",
+            f"--ignore-certificate-errors-spki-list={public_key_hash(options.certificate).decode()}",
+            # Names a port that is not used: it only makes Chromium accept this authority on QUIC.
+            f"--origin-to-force-quic-on={urlsplit(options.url).hostname}:1",
+            "about:blank",
+        ]
+        process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
+        )
+        try:
+            for line in process.stderr:
+                found = re.search(r"DevTools listening on (\S+)", line)
+                if found:
+                    break
+            else:
+                raise RuntimeError("Chromium did not start")
+            asyncio.run(asyncio.wait_for(run(found[1], options), LIMIT))
+        finally:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+main()
