@@ -4,6 +4,7 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use spooky_testkit::origin::Origin;
 use spooky_testkit::pattern::{Pattern, sha256};
 use spooky_testkit::tcp::Reason;
+use spooky_testkit::wait;
 
 use crate::proxy::Proxy;
 
@@ -75,6 +76,34 @@ async fn an_early_answer_is_complete_before_the_upload_is_stopped() {
     let reply = connection.post("/digest", vec![0; 1_500_000], None).await.unwrap();
     assert_eq!((reply.status, reply.text()), (StatusCode::PAYLOAD_TOO_LARGE, "request body too large\n"));
     assert_eq!(connection.get("/").await.unwrap().text(), "hello", "the connection stays");
+
+    // An upload that goes on.
+    let request = connection.request("POST", "/early").body(()).unwrap();
+    let (response, mut upload) = connection.open(request, false).await.unwrap();
+    assert_eq!(response.await.unwrap().status(), StatusCode::OK);
+    let stopped = wait::within("the end of the upload", std::future::poll_fn(|cx| upload.poll_reset(cx))).await;
+    assert_eq!(stopped.unwrap(), Reason::NO_ERROR);
+    assert_eq!(connection.get("/").await.unwrap().text(), "hello");
+    drop(connection);
+    proxy.stop().await;
+}
+
+#[tokio::test]
+async fn curl_shows_the_answer_to_an_upload_that_is_too_large() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::before(&[origin.url()]).await;
+    let Some(curl) = proxy.curl() else { return };
+    let body = proxy.dir().join("body");
+    std::fs::write(&body, vec![0; 20_000_000]).unwrap();
+    let body = format!("@{}", body.display());
+    for version in ["--http2", "--http1.1"] {
+        for more in ["content-type: text/plain", "transfer-encoding: chunked"] {
+            let arguments = [version, "--data-binary", &body, "--header", more, "--header", "expect:"];
+            let reply = curl.run(&arguments, "/digest").await;
+            assert!(reply.status_line().contains(" 413"), "{version} {more}: {reply:?}");
+            assert_eq!(String::from_utf8(reply.body).unwrap(), "request body too large\n");
+        }
+    }
     proxy.stop().await;
 }
 

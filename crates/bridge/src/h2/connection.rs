@@ -38,6 +38,9 @@ pub trait Role: Sized {
     /// Converts an event of the shared code. `None` if it means nothing in this role.
     fn event(event: CoreEvent) -> Option<Self::Event>;
 
+    /// Handles a stream whose response has ended before its request. Only a server has such streams.
+    fn on_unwanted_upload(_: &mut Connection<Self>, _: StreamId) {}
+
     /// Handles a complete field block. Must decode it even if its stream is closed, because the dynamic table depends
     /// on it.
     fn on_block(connection: &mut Connection<Self>, stream: u32, end: bool, block: Block<'_>) -> EventResult<Self>;
@@ -169,7 +172,7 @@ impl<R: Role> Connection<R> {
     /// Restores `n` bytes of the stream's window after the owner has consumed that much of the body.
     pub fn release(&mut self, id: StreamId, n: usize) {
         let Some(stream) = self.streams.get_mut(id) else { return };
-        if matches!(stream.recv, RecvState::Done) {
+        if matches!(stream.recv, RecvState::Done | RecvState::Unwanted) {
             return;
         }
         let fits = stream.window_covers_rest();
@@ -268,7 +271,7 @@ impl<R: Role> Connection<R> {
         }
     }
 
-    /// Notes that `END_STREAM` was sent. A server then stops an upload that goes on, except in a tunnel, whose
+    /// Notes that `END_STREAM` was sent. A server drops what follows of an upload that goes on, except in a tunnel, whose
     /// directions end one by one (RFC 9113 8.1).
     pub(super) fn finish_send(&mut self, id: StreamId) {
         let Some(stream) = self.streams.get_mut(id) else { return };
@@ -276,7 +279,10 @@ impl<R: Role> Connection<R> {
         match stream.recv {
             RecvState::Done => drop(self.remove(id)),
             RecvState::Tunnel => {}
-            _ if R::IS_SERVER => self.reset(id, Code::NO_ERROR),
+            _ if R::IS_SERVER => {
+                stream.recv = RecvState::Unwanted;
+                R::on_unwanted_upload(self, id);
+            }
             _ => {}
         }
     }

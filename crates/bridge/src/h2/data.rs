@@ -25,6 +25,8 @@ enum Disposition {
     Deliver,
     /// The response has no body by definition (RFC 9110 6.4.1), for example to HEAD.
     Discard,
+    /// The response has ended, so the rest of the request is dropped.
+    Drop,
 }
 
 impl<R: Role> Connection<R> {
@@ -83,6 +85,12 @@ impl<R: Role> Connection<R> {
                     None
                 }
                 Ok(Disposition::Discard) => self.discard_body(id),
+                Ok(Disposition::Drop) => {
+                    if payload.end {
+                        self.finish_recv(id);
+                    }
+                    None
+                }
                 Err((code, reason)) => self.malformed(id, code, reason)?,
             }
         };
@@ -113,6 +121,7 @@ impl<R: Role> Connection<R> {
                 }
                 Ok(Disposition::Deliver)
             }
+            RecvState::Unwanted => Ok(Disposition::Drop),
             RecvState::Bodiless if len > 0 => Ok(Disposition::Discard),
             RecvState::Bodiless | RecvState::Tunnel => Ok(Disposition::Deliver),
         }

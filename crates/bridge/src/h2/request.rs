@@ -40,6 +40,10 @@ impl Role for ServerRole {
         })
     }
 
+    fn on_unwanted_upload(server: &mut Server, id: StreamId) {
+        server.keep_unwanted(id);
+    }
+
     fn on_block(server: &mut Server, number: u32, end: bool, block: Block<'_>) -> Events {
         let id = StreamId(number);
         if server.is_idle(number) {
@@ -157,6 +161,10 @@ fn on_trailers(server: &mut Server, id: StreamId, end: bool, block: Block<'_>) -
     let body = match stream.recv {
         RecvState::Body(body) => body,
         RecvState::Done => return server.malformed(id, Code::STREAM_CLOSED, "HEADERS after the end of the request"),
+        RecvState::Unwanted => {
+            server.finish_recv(id);
+            return Ok(None);
+        }
         _ => return server.malformed_message(id, "HEADERS in a tunnel"),
     };
     match check::request_trailers(&fields, &server.role.limits) {

@@ -47,7 +47,7 @@ impl Role for ClientRole {
         let fits = block.decode(&mut client.decoder, &mut fields, max_section)?;
         let Some(stream) = client.streams.get_mut(id) else { return Ok(None) };
         let body = match stream.recv {
-            RecvState::Done => {
+            RecvState::Done | RecvState::Unwanted => {
                 return client.malformed(id, Code::STREAM_CLOSED, "HEADERS after the end of the response");
             }
             RecvState::Tunnel => return client.malformed_message(id, "HEADERS in a tunnel"),

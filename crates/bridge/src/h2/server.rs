@@ -2,7 +2,7 @@
 //!
 //! `request` handles what the client sends on streams.
 
-use std::time::Duration;
+use std::{collections::VecDeque, time::Duration};
 
 use bytes::{Buf as _, BytesMut};
 
@@ -23,6 +23,9 @@ use crate::message::{
 /// Unsent bytes above which no input is read, because the client does not read the responses that its requests cause.
 const MAX_BACKLOG: usize = 1024 * 1024;
 
+/// Uploads that may go on after their responses. They count as open streams, so more would keep requests out.
+const MAX_UNWANTED: usize = 16;
+
 /// A connection of an HTTP/2 client.
 pub type Server = Connection<ServerRole>;
 
@@ -35,6 +38,8 @@ pub struct ServerRole {
     /// The client has passed over identifiers.
     pub(super) has_gaps: bool,
     shutdown: Shutdown,
+    /// Streams whose responses have ended before their requests, the oldest first. The client may have closed them.
+    unwanted: VecDeque<StreamId>,
     /// Bytes of the client preface received.
     preface: usize,
 }
@@ -58,6 +63,7 @@ impl Server {
             max_streams: config.max_streams,
             has_gaps: false,
             shutdown: Shutdown::No,
+            unwanted: VecDeque::new(),
             preface: 0,
         };
         let shared = Config {
@@ -116,6 +122,36 @@ impl Server {
         self.block.is_some()
     }
 
+    /// Keeps a stream whose response has ended before its request, until the client ends it or
+    /// [`Server::stop_uploads`] is called. Stops the oldest one if there are too many.
+    pub(super) fn keep_unwanted(&mut self, id: StreamId) {
+        if self.role.unwanted.len() >= MAX_UNWANTED {
+            self.stop_upload();
+        }
+        self.role.unwanted.push_back(id);
+    }
+
+    /// Returns whether there are uploads whose responses have ended.
+    pub fn has_unwanted_uploads(&mut self) -> bool {
+        let Self { role, streams, .. } = self;
+        role.unwanted.retain(|id| streams.get(*id).is_some());
+        !role.unwanted.is_empty()
+    }
+
+    /// Stops the uploads whose responses have ended, by `RST_STREAM` with `NO_ERROR` (RFC 9113 8.1). To be called a time
+    /// after the response was sent, because clients that read both at once may report an error instead of the response.
+    pub fn stop_uploads(&mut self) {
+        while !self.role.unwanted.is_empty() {
+            self.stop_upload();
+        }
+    }
+
+    fn stop_upload(&mut self) {
+        if let Some(id) = self.role.unwanted.pop_front() {
+            self.reset(id, Code::NO_ERROR);
+        }
+    }
+
     /// Returns whether the first SETTINGS of the client arrived.
     pub fn is_ready(&self) -> bool {
         self.peer.received
@@ -146,7 +182,7 @@ impl Server {
 
     /// Queues the head of the final response. `end` says that neither body nor trailers follow. If they are not to be
     /// sent by definition, as in a response to HEAD (RFC 9110 6.4.1), body bytes are dropped later. Once the response
-    /// has ended, an upload that goes on is stopped with `NO_ERROR`.
+    /// has ended, the rest of an upload is dropped: see [`Server::stop_uploads`].
     pub fn send_head(&mut self, id: StreamId, head: &ResponseHead, end: bool) {
         if head.is_interim() {
             return self.send_interim(id, head);

@@ -19,6 +19,8 @@ pub(super) enum RecvState {
     Bodiless,
     /// CONNECT: only DATA may follow (RFC 9113 8.5).
     Tunnel,
+    /// The response has ended before the request. What still arrives of the request is dropped.
+    Unwanted,
     Done,
 }
 

@@ -320,7 +320,9 @@ impl Protocol for Http1 {
         false
     }
 
-    fn drain_due(&self) -> Option<Instant> {
+    fn on_time(&mut self, _: Instant) {}
+
+    fn due(&self) -> Option<Instant> {
         None
     }
 

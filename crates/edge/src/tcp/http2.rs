@@ -30,6 +30,10 @@ const MAX_GOAWAY_GAP: Duration = Duration::from_secs(1);
 /// Output above which the socket is not read: the client does not read the responses that its requests cause.
 const MAX_OUTPUT: usize = 1024 * 1024;
 
+/// Time from the end of a response to `RST_STREAM` for an upload that goes on. Clients that read both at once, curl 7.88 among
+/// them, report an error instead of the response.
+const UPLOAD_STOP_DELAY: Duration = Duration::from_secs(1);
+
 /// State of a graceful shutdown (RFC 9113 section 6.8).
 enum Drain {
     No,
@@ -45,6 +49,8 @@ pub(super) struct Http2 {
     streams: Table<Stream<StreamId>>,
     started: Instant,
     drain: Drain,
+    /// When uploads whose responses have ended are stopped.
+    stop_uploads_at: Option<Instant>,
     /// Limit of the output above which interim heads are dropped.
     stream_buffer: usize,
     /// A connection error has occurred.
@@ -65,6 +71,7 @@ impl Http2 {
             streams: Table::default(),
             started: now,
             drain: Drain::No,
+            stop_uploads_at: None,
             stream_buffer: settings.stream_buffer,
             is_failed: false,
         }
@@ -159,8 +166,7 @@ impl Http2 {
         }
     }
 
-    /// Ends the sending half of a stream whose backlog is empty. The connection then stops an upload that goes on, except
-    /// in a tunnel.
+    /// Ends the sending half of a stream whose backlog is empty.
     fn end(&mut self, handle: Handle) {
         let Some(stream) = self.streams.get_mut(handle) else { return };
         let id = stream.id;
@@ -179,6 +185,15 @@ impl Http2 {
         if let Some(stream) = self.streams.get_mut(handle).filter(|stream| !stream.is_tunnel) {
             stream.body.clear();
             stream.is_read = true;
+        }
+    }
+
+    /// Sets the time at which uploads whose responses have ended are stopped.
+    fn expect_end_of_uploads(&mut self, now: Instant) {
+        if !self.server.has_unwanted_uploads() {
+            self.stop_uploads_at = None;
+        } else if self.stop_uploads_at.is_none() {
+            self.stop_uploads_at = Some(now + UPLOAD_STOP_DELAY);
         }
     }
 
@@ -201,7 +216,10 @@ impl Protocol for Http2 {
         loop {
             match self.server.recv(input, elapsed) {
                 Ok(Some(event)) => self.on_event(event, peer, now, events),
-                Ok(None) => return Ok(()),
+                Ok(None) => {
+                    self.expect_end_of_uploads(now);
+                    return Ok(());
+                }
                 Err(error) => {
                     self.is_failed = true;
                     return Err(SessionError(error.to_string()));
@@ -398,11 +416,22 @@ impl Protocol for Http2 {
         true
     }
 
-    fn drain_due(&self) -> Option<Instant> {
-        match self.drain {
+    fn on_time(&mut self, now: Instant) {
+        if matches!(self.drain, Drain::Announced { .. }) {
+            self.drain_step(now);
+        }
+        if self.stop_uploads_at.is_some_and(|at| now >= at) {
+            self.server.stop_uploads();
+            self.stop_uploads_at = None;
+        }
+    }
+
+    fn due(&self) -> Option<Instant> {
+        let drain = match self.drain {
             Drain::Announced { final_at } => Some(final_at),
             Drain::No | Drain::Final => None,
-        }
+        };
+        [drain, self.stop_uploads_at].into_iter().flatten().min()
     }
 
     fn close(&mut self, peer: &Peer, events: &mut VecDeque<Event>) {

@@ -109,7 +109,10 @@ pub(super) trait Protocol {
 
     /// Does the next step of a graceful shutdown if it is due. Returns whether there is something to send.
     fn drain_step(&mut self, now: Instant) -> bool;
-    fn drain_due(&self) -> Option<Instant>;
+
+    /// Does what is due by `due`.
+    fn on_time(&mut self, now: Instant);
+    fn due(&self) -> Option<Instant>;
 
     /// Ends the connection in order, because it is idle or the process stops. Open streams end with `Abort::Closed`.
     fn close(&mut self, peer: &Peer, events: &mut VecDeque<Event>);

@@ -158,8 +158,8 @@ impl Conn {
             WaitsFor::Response => None,
         };
         let stalled = self.outgoing.stalled_at(limits.stall).map(|at| (at, Due::Stall));
-        let drain = open.session.protocol().drain_due().map(|at| (at, Due::Drain));
-        [waiting, stalled, drain].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let session = open.session.protocol().due().map(|at| (at, Due::Session));
+        [waiting, stalled, session].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// Handles a time limit that has passed. The caller must flush the connection.
@@ -173,9 +173,7 @@ impl Conn {
         let Phase::Open(open) = &mut self.phase else { return Err(Lost::TimedOut(due.key())) };
         let protocol = open.session.protocol_mut();
         match due {
-            Due::Drain => {
-                protocol.drain_step(now);
-            }
+            Due::Session => protocol.on_time(now),
             Due::Idle => {
                 tracing::debug!("Connection closed: idle, from {}", self.peer.address);
                 protocol.close(&self.peer, events);
@@ -198,8 +196,8 @@ enum Due {
     Head,
     Idle,
     Stall,
-    /// The next step of the drain.
-    Drain,
+    /// A timer of the session.
+    Session,
     /// The end of the connection was awaited long enough.
     End,
 }
@@ -212,7 +210,7 @@ impl Due {
             Self::Head => "client_header_timeout_ms",
             Self::Idle => "tcp_idle_timeout_ms",
             Self::Stall => "client_stall_timeout_ms",
-            Self::Drain | Self::End => "drain",
+            Self::Session | Self::End => "",
         }
     }
 }

@@ -41,17 +41,46 @@ fn responses_without_body() {
 }
 
 #[test]
-fn an_upload_is_stopped_once_the_response_has_ended() {
+fn an_upload_is_stopped_a_time_after_the_response_has_ended() {
     let mut wire = Wire::new();
     let id = wire.post(1);
     wire.server.send_head(id, &response(413), false);
     wire.server.send_data(id, &mut Bytes::from_static(b"large"), true);
-    assert_eq!(wire.shown(), ["headers 1 :status=413", "data 1 5 end", "reset 1 NO_ERROR"]);
+    assert_eq!(wire.shown(), ["headers 1 :status=413", "data 1 5 end"]);
+    assert_eq!(wire.feed(&data(1, &[b'x'; 10_000], false)), [""; 0], "dropped");
+    wire.server.release(id, 10_000);
+    assert!(wire.server.has_unwanted_uploads());
+    wire.written();
+    wire.server.stop_uploads();
+    assert_eq!((wire.shown(), wire.server.active()), (vec!["reset 1 NO_ERROR".to_owned()], 0));
     assert_eq!(wire.feed(&data(1, &[b'x'; 10_000], true)), [""; 0]);
-    let id = wire.post(3);
-    wire.server.send_head(id, &response(401), true);
-    assert_eq!(wire.shown(), ["headers 3 :status=401 end", "reset 3 NO_ERROR"]);
-    assert_eq!(wire.server.active(), 0);
+    assert!(!wire.server.has_unwanted_uploads());
+}
+
+#[test]
+fn an_upload_that_ends_after_its_response_is_not_stopped() {
+    let mut wire = Wire::new();
+    let ends = [data(1, b"more", true), wire.headers(3, &[("x-sum", "1")], true), reset(5, Code::CANCEL)];
+    for (number, end) in (1..).step_by(2).zip(ends) {
+        let id = wire.post(number);
+        wire.server.send_head(id, &response(401), true);
+        assert_eq!(wire.shown(), [format!("headers {number} :status=401 end")]);
+        wire.feed(&end);
+        assert!(!wire.server.has_unwanted_uploads());
+        wire.server.stop_uploads();
+        assert_eq!((wire.shown(), wire.server.active()), (vec![], 0));
+    }
+}
+
+#[test]
+fn of_many_unwanted_uploads_the_oldest_are_stopped_at_once() {
+    let mut wire = Wire::new();
+    for number in (1..=33).step_by(2) {
+        let id = wire.post(number);
+        wire.server.send_head(id, &response(401), true);
+    }
+    assert_eq!(wire.shown().iter().filter(|frame| *frame == "reset 1 NO_ERROR").count(), 1);
+    assert_eq!(wire.server.active(), 16);
 }
 
 #[test]
@@ -77,7 +106,7 @@ fn a_tunnel_ends_in_each_direction_by_itself() {
 
         let id = wire.request(5, lines, false);
         wire.server.send_head(id, &response(403), true);
-        assert_eq!(wire.shown(), ["headers 5 :status=403 end", "reset 5 NO_ERROR"], "no tunnel was opened");
+        assert_eq!(wire.shown(), ["headers 5 :status=403 end"], "no tunnel was opened");
     }
 }
 
