@@ -11,6 +11,7 @@ mod checks {
     pub(crate) mod h2_server;
     pub(crate) mod h3_frames;
     pub(crate) mod hpack;
+    pub(crate) mod inputs;
     pub(crate) mod message;
     pub(crate) mod padding;
     pub(crate) mod prng;
@@ -18,45 +19,11 @@ mod checks {
     pub(crate) mod qpack;
 }
 
-use checks::prng::Prng;
-use std::{fs, path::Path};
-
 /// Mutations of each file.
 const MUTATIONS: usize = 300;
 
 fn replay(target: &str, check: fn(&[u8])) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus").join(target);
-    let mut files: Vec<_> = fs::read_dir(&folder).expect("corpus").map(|entry| entry.expect("entry").path()).collect();
-    files.sort();
-    assert!(!files.is_empty(), "an empty corpus in {}", folder.display());
-    for (number, file) in (1u64..).zip(&files) {
-        let seed_of = |mutation: usize| number << 32 | mutation as u64;
-        let data = fs::read(file).expect("readable");
-        check(&data);
-        for mutation in 0..MUTATIONS {
-            let seed = seed_of(mutation);
-            println!("{} seed {seed:#x}", file.display()); // shown when the check fails
-            check(&mutate(&data, &mut Prng(seed)));
-        }
-    }
-}
-
-/// Flips, replaces, removes, repeats and inserts a few bytes.
-fn mutate(data: &[u8], prng: &mut Prng) -> Vec<u8> {
-    let mut data = data.to_vec();
-    for _ in 0..=prng.below(4) {
-        let at = prng.below(data.len() + 1);
-        let end = at + prng.below((data.len() - at).min(8) + 1);
-        let piece = data[at..end].to_vec();
-        match prng.below(5) {
-            0 => data.splice(at..end, piece.iter().map(|byte| byte ^ (1 << prng.below(8)))).for_each(drop),
-            1 => data.splice(at..end, piece.iter().map(|_| prng.next() as u8)).for_each(drop),
-            2 => data.splice(at..end, []).for_each(drop),
-            3 => data.splice(at..at, piece).for_each(drop),
-            _ => data.splice(at..at, [[0, 0xff, b'\n', b' ', 0x80][prng.below(5)]]).for_each(drop),
-        }
-    }
-    data
+    checks::inputs::each(target, MUTATIONS, check);
 }
 
 #[test]
