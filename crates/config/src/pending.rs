@@ -24,8 +24,6 @@ pub const NOT_IN_EFFECT: &[(&str, Option<&str>)] = &[
     ("log.access", None),
     ("log.connections", Some("false")),
     ("log.qlog_dir", None),
-    ("resilience.protocol.allow_0rtt", Some("false")),
-    ("resilience.protocol.early_data_safe_methods", None),
     ("resilience.protocol.allow_websocket", Some("false")),
     ("resilience.watchdog", None),
     ("observability.metrics", None),

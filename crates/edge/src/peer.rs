@@ -6,7 +6,12 @@ use quinn_proto::{
     ClientConfig, Connection, ConnectionError, ConnectionHandle, DatagramEvent, Dir, Endpoint, EndpointConfig, Event,
     ReadError, StreamId, TransportConfig, VarInt, crypto::rustls::QuicClientConfig,
 };
-use rustls::{RootCertStore, crypto::aws_lc_rs::default_provider, pki_types::PrivateKeyDer, sign::CertifiedKey};
+use rustls::{
+    RootCertStore,
+    crypto::{CryptoProvider, aws_lc_rs::default_provider},
+    pki_types::PrivateKeyDer,
+    sign::CertifiedKey,
+};
 use spooky_bridge::{
     h3,
     message::{
@@ -66,6 +71,7 @@ pub(crate) fn settings(counter: &Arc<()>, slots: usize) -> (EdgeSettings, RootCe
     let certificates = Arc::new(CertificateStore::new(Some(certified), named).unwrap());
     let resumption = server::Resumption::new().unwrap();
     let settings = EdgeSettings {
+        tls_unvalidated: None,
         tls: server::contexts(&certificates, &server::ServerOptions::default(), &resumption).unwrap().quic,
         certificates,
         worker: 0,
@@ -90,12 +96,21 @@ pub(crate) fn settings(counter: &Arc<()>, slots: usize) -> (EdgeSettings, RootCe
     (settings, roots)
 }
 
-/// The configuration of a client that trusts `roots`. Its clones share the address tokens that they get.
+/// The configuration of a client that trusts `roots`. Its clones share the sessions and address tokens that they get.
 pub(crate) fn client_config(roots: RootCertStore, transport: TransportConfig) -> ClientConfig {
-    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(default_provider()));
+    client_config_with(default_provider(), roots, transport)
+}
+
+pub(crate) fn client_config_with(
+    provider: CryptoProvider,
+    roots: RootCertStore,
+    transport: TransportConfig,
+) -> ClientConfig {
+    let tls = rustls::ClientConfig::builder_with_provider(Arc::new(provider));
     let tls = tls.with_protocol_versions(&[&rustls::version::TLS13]).unwrap();
     let mut tls = tls.with_root_certificates(roots).with_no_client_auth();
     tls.alpn_protocols = vec![b"h3".to_vec()];
+    tls.enable_early_data = true; // if the server permits it
     let mut config = ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls).unwrap()));
     config.transport_config(Arc::new(transport));
     config

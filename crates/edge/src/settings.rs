@@ -39,6 +39,8 @@ const ADDRESS_TOKENS: u32 = 2;
 pub struct EdgeSettings {
     /// TLS 1.3 for QUIC, ALPN `h3` (from `spooky_net::tls`).
     pub tls: Arc<rustls::ServerConfig>,
+    /// The same for clients whose address is not validated; `None` if they get `tls` too. Must not accept early data.
+    pub tls_unvalidated: Option<Arc<rustls::ServerConfig>>,
     /// The certificates.
     pub certificates: Arc<spooky_net::tls::CertificateStore>,
     /// Number of the worker.
@@ -77,6 +79,20 @@ pub struct EdgeSettings {
     pub limiter: Arc<dyn ConnectionLimiter>,
     /// Keys of stateless resets and tokens, the same for all workers.
     pub keys: QuicKeys,
+}
+
+/// The configurations of connections.
+pub(crate) struct ServerConfigs {
+    pub(crate) validated: Arc<ServerConfig>,
+    /// `None` if it is the same.
+    pub(crate) unvalidated: Option<Arc<ServerConfig>>,
+}
+
+impl ServerConfigs {
+    /// Returns the configuration of a connection whose client's address is validated or not.
+    pub(crate) fn of(&self, is_validated: bool) -> Arc<ServerConfig> {
+        self.unvalidated.as_ref().filter(|_| !is_validated).unwrap_or(&self.validated).clone()
+    }
 }
 
 /// Why an edge cannot be created.
@@ -120,8 +136,20 @@ impl EdgeSettings {
         }
     }
 
-    pub(crate) fn server_config(&self, log: &LastLog) -> Result<ServerConfig, EdgeError> {
-        let crypto = QuicServerConfig::try_from(self.tls.clone()).map_err(|_| EdgeError::NoInitialCipher)?;
+    pub(crate) fn server_configs(&self, log: &LastLog) -> Result<ServerConfigs, EdgeError> {
+        let unvalidated = self.tls_unvalidated.as_ref().map(|tls| self.server_config(tls, log).map(Arc::new));
+        Ok(ServerConfigs {
+            validated: Arc::new(self.server_config(&self.tls, log)?),
+            unvalidated: unvalidated.transpose()?,
+        })
+    }
+
+    pub(crate) fn server_config(
+        &self,
+        tls: &Arc<rustls::ServerConfig>,
+        log: &LastLog,
+    ) -> Result<ServerConfig, EdgeError> {
+        let crypto = QuicServerConfig::try_from(tls.clone()).map_err(|_| EdgeError::NoInitialCipher)?;
         let crypto = Arc::new(TrimPadding(Arc::new(crypto)));
         let mut config =
             ServerConfig::with_crypto(if self.active_migration { crypto } else { Arc::new(NoActiveMigration(crypto)) });

@@ -16,6 +16,7 @@ mod explain;
 mod keylog;
 mod listener;
 mod material;
+mod sessions;
 mod store;
 mod verify;
 mod x509;

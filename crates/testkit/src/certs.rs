@@ -133,6 +133,16 @@ impl Authority {
         with_alpn(self.client().with_no_client_auth(), alpn)
     }
 
+    /// Returns a configuration for HTTP/3 that sends early data when it may. The key exchange is X25519, so that the first
+    /// flight is one datagram, early data included.
+    pub fn early_client_config(&self) -> rustls::ClientConfig {
+        let mut provider = rustls::crypto::aws_lc_rs::default_provider();
+        provider.kx_groups.retain(|group| group.name() == rustls::NamedGroup::X25519);
+        let mut config = with_alpn(self.client_of(Arc::new(provider)).with_no_client_auth(), &[b"h3"]);
+        config.enable_early_data = true;
+        config
+    }
+
     /// As [`Authority::client_config`], with a client certificate.
     pub fn client_config_of(&self, identity: &Identity, alpn: &[&[u8]]) -> rustls::ClientConfig {
         let client = self.client().with_client_auth_cert(vec![identity.cert.clone()], identity.key.clone_key());
@@ -140,9 +150,16 @@ impl Authority {
     }
 
     fn client(&self) -> rustls::ConfigBuilder<rustls::ClientConfig, rustls::client::WantsClientCert> {
+        self.client_of(provider())
+    }
+
+    fn client_of(
+        &self,
+        provider: Arc<CryptoProvider>,
+    ) -> rustls::ConfigBuilder<rustls::ClientConfig, rustls::client::WantsClientCert> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add(self.der()).expect("add the authority to the roots");
-        rustls::ClientConfig::builder_with_provider(provider())
+        rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("protocol versions of the provider")
             .with_root_certificates(roots)

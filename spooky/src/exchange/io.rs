@@ -45,6 +45,9 @@ pub(crate) trait Clients {
     /// Returns whether the authority belongs to another certificate than the one in use (421).
     fn is_misdirected(&mut self, client: ClientSide, authority: &[u8], scratch: &mut Vec<u8>) -> bool;
 
+    /// Returns whether the request that has just arrived came in TLS early data.
+    fn is_early(&mut self, client: ClientSide) -> bool;
+
     /// Returns the id of the client's connection for balancing.
     fn connection_id(&mut self, client: ClientSide) -> u64;
 

@@ -84,6 +84,9 @@ impl Exchanges {
         if has_own_host && io.is_misdirected(client, head.authority(), &mut self.scratch) {
             return Err(Reason::Misdirected);
         }
+        if io.is_early(client) {
+            self.snapshot.policy.check_early_data(head.method_bytes())?;
+        }
         let route = self.route(head)?;
         let number = route.upstream;
         let now = self.nanos(io.now());
@@ -172,7 +175,7 @@ impl Exchanges {
             client: &from,
             forwarded: admitted.forwarded,
             request_id: new_id.as_ref().map(<[u8; 36]>::as_slice),
-            is_early: false,
+            is_early: io.is_early(client),
             subject: io.subject(client),
         };
         let is_exempt = head.method == Method::Connect || local_reply::is_grpc(&head.fields);

@@ -131,6 +131,13 @@ impl Clients for WorkerIo<'_> {
         }
     }
 
+    fn is_early(&mut self, client: ClientSide) -> bool {
+        match self.side(client) {
+            Some(Side::Quic(edge, stream)) => edge.is_early(stream),
+            Some(Side::Tcp(..)) | None => false,
+        }
+    }
+
     fn connection_id(&mut self, client: ClientSide) -> u64 {
         match self.side(client) {
             Some(Side::Quic(edge, stream)) => edge.connection_id(stream),

@@ -73,7 +73,7 @@ impl BoundListeners {
         for listener in &config.listeners {
             let configured = (listener.address.clone(), listener.port);
             let previous = self.bound.iter().find(|bound| bound.configured == configured);
-            let tls = listener_tls(listener, &self.state, previous.map(|bound| &bound.tls))?;
+            let tls = listener_tls(config, listener, &self.state, previous.map(|bound| &bound.tls))?;
             let mut bound = if let Some(bound) = previous {
                 BoundListener { tls, ..bound.clone() }
             } else {

@@ -201,6 +201,7 @@ pub(crate) fn edge_settings(
     let (performance, protocol) = (&config.performance, &config.resilience.protocol);
     EdgeSettings {
         tls: tls.contexts.quic.clone(),
+        tls_unvalidated: tls.contexts.quic_unvalidated.clone(),
         certificates: tls.certificates.clone(),
         worker: 0,
         workers: state.workers,

@@ -86,6 +86,7 @@ pub(super) fn policy(config: &Config) -> Policy {
     let words = |methods: &[spooky_config::Method]| methods.iter().map(|method| method.as_str().to_owned()).collect();
     Policy::new(PolicyOptions {
         allowed_methods: words(&protocol.allowed_methods),
+        early_data_methods: words(&protocol.early_data_safe_methods),
         denied_path_prefixes: protocol.denied_path_prefixes.clone(),
         connect: protocol.allow_connect.then(|| ConnectRules {
             allowed_ports: protocol.connect_allowed_ports.clone(),

@@ -5,19 +5,36 @@ use crate::{start_error::StartError, state::State};
 use spooky_config::{Config, Listener};
 use spooky_edge::QuicKeys;
 use spooky_net::tls::{CertificateFiles, ListenerTls, ListenerTlsOptions, NamedCertificate, server};
-use std::path::Path;
+use std::{
+    hash::{DefaultHasher, Hash, Hasher},
+    path::Path,
+};
 
 /// Loads the certificates of a listener, and builds the TLS contexts of its QUIC and its TCP side. Returns `previous` if
 /// neither the configuration nor the contents of the files have changed.
 pub(crate) fn listener_tls(
+    config: &Config,
     listener: &Listener,
     state: &State,
     previous: Option<&ListenerTls>,
 ) -> Result<ListenerTls, StartError> {
     let (default, named) = certificate_files(listener);
-    let server = server::ServerOptions { client_auth: client_auth(listener), ..server::ServerOptions::default() };
+    let early_data = config.resilience.protocol.allow_0rtt.then(|| announced_limits(config));
+    let client_auth = client_auth(listener);
+    let server = server::ServerOptions { client_auth, early_data, ..server::ServerOptions::default() };
     let options = ListenerTlsOptions { section: format!("{}.tls", listener.key), default, named, server };
     ListenerTls::load(&options, &state.resumption, previous).map_err(start_error)
+}
+
+/// Identifies the limits that clients remember for early data: transport parameters and HTTP/3 settings.
+fn announced_limits(config: &Config) -> server::AnnouncedLimits {
+    let (performance, protocol) = (&config.performance, &config.resilience.protocol);
+    let mut hasher = DefaultHasher::new();
+    let streams = (performance.quic_initial_max_streams_bidi, performance.quic_initial_max_streams_uni);
+    let data = (performance.quic_initial_max_data, performance.quic_initial_max_stream_data);
+    let heads = (protocol.max_headers_count, protocol.max_headers_bytes, protocol.allow_websocket);
+    (streams, data, performance.quic_active_migration, heads).hash(&mut hasher);
+    server::AnnouncedLimits(hasher.finish())
 }
 
 /// Minimum length of `quic_secret_file`.

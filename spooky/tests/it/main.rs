@@ -16,6 +16,7 @@ mod blame;
 mod certificates;
 mod cli;
 mod demo;
+mod early_data;
 mod endings;
 mod environment;
 mod flood;

@@ -37,9 +37,10 @@ fn is_authority(text: &str) -> bool {
 block! {
     /// Which requests are accepted.
     pub struct Protocol {
-        /// Requests in TLS early data. Tickets are then single use.
+        /// Requests in TLS early data, over QUIC. Sessions are then single use, and resume only for clients whose address is
+        /// validated.
         allow_0rtt: bool = false, may_report(EARLY_DATA_NONE);
-        /// Methods that may arrive in early data.
+        /// Methods that are accepted in early data; others are answered 425.
         early_data_safe_methods: Vec<Method> = safe_methods(), check(is_not_blank, EARLY_DATA_EMPTY);
         /// Maximum number of fields of a request head. Pseudo-header fields count; all `cookie` fields count as one.
         max_headers_count: usize = 128, positive();

@@ -290,7 +290,19 @@ impl Session {
         self.abort_streams(Abort::Lost, events);
     }
 
+    /// Begins the session before the handshake is complete, if the client has sent early data that was accepted. Does nothing
+    /// otherwise.
+    pub(crate) fn on_early_data(&mut self, quic: &mut Connection) {
+        if self.control.is_none() && quic.has_0rtt() && quic.is_handshaking() {
+            self.open_control(quic);
+        }
+    }
+
+    /// Opens the control stream, unless it is open.
     pub(super) fn open_control(&mut self, quic: &mut Connection) {
+        if self.control.is_some() {
+            return;
+        }
         let Some(id) = quic.streams().open(Dir::Uni) else { return };
         self.control = Some(id);
         let mut opening = Vec::with_capacity(32);

@@ -62,10 +62,10 @@ impl Edge {
         mut reply: Vec<u8>,
     ) {
         let peer = incoming.remote_address();
+        let server = self.server.of(incoming.remote_address_validated());
         self.first_cid.take(); // discards connection ids issued to existing connections
-        let accepted = self.endpoint.accept(incoming, now, &mut reply, Some(self.server.clone()));
+        let accepted = self.endpoint.accept(incoming, now, &mut reply, Some(server));
         let log = self.last_log.take().unwrap_or_default();
-        trim_padding::take_streams(|_| {}); // the first packets have no stream data that counts
         trim_padding::take_undecryptable(); // that fails the connection, which is logged
         match accepted {
             Ok((handle, quic)) => {
@@ -77,7 +77,8 @@ impl Edge {
                 self.epoch = self.epoch.wrapping_add(1);
                 let id = self.first_cid.take();
                 let info = ConnectionInfo { conn: Handle::new(index, self.epoch), id, peer };
-                let session = Session::new(info, self.session.clone(), now);
+                let mut session = Session::new(info, self.session.clone(), now);
+                trim_padding::take_streams(|frame| session.on_frame(frame)); // early data
                 let mut conn = Box::new(Conn {
                     quic,
                     session,
@@ -101,6 +102,7 @@ impl Edge {
                 }
             }
             Err(error) => {
+                trim_padding::take_streams(|_| {});
                 tracing::debug!("Connection closed, not storing: {}", error.cause);
                 if let Some(transmit) = error.response {
                     self.reply(now, transmit, reply);

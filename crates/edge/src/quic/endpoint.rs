@@ -10,10 +10,10 @@ use crate::{
     event::{Abort, BodyRead, Event, StreamRef},
     h3::{self, Session, SessionSettings},
     identity,
-    settings::{EdgeError, EdgeSettings},
+    settings::{EdgeError, EdgeSettings, ServerConfigs},
 };
 use bytes::Bytes;
-use quinn_proto::{ConnectionHandle, Endpoint, ServerConfig, Transmit, VarInt};
+use quinn_proto::{ConnectionHandle, Endpoint, Transmit, VarInt};
 use spooky_bridge::{
     h3::Code,
     message::{Fields, ResetReason, ResponseHead},
@@ -31,7 +31,7 @@ use std::{
 /// One listener's connections on one worker.
 pub struct Edge {
     pub(super) endpoint: Endpoint,
-    pub(super) server: Arc<ServerConfig>,
+    pub(super) server: ServerConfigs,
     pub(super) certificates: Arc<CertificateStore>,
     pub(super) session: Rc<SessionSettings>,
     pub(super) conns: Vec<Option<Box<Conn>>>,
@@ -65,11 +65,11 @@ impl Edge {
     /// Creates an edge without connections.
     pub fn new(settings: &EdgeSettings) -> Result<Self, EdgeError> {
         let last_log = LastLog::default();
-        let server = Arc::new(settings.server_config(&last_log)?);
+        let server = settings.server_configs(&last_log)?;
         let first_cid = FirstCid::default();
         let endpoint_config = settings.endpoint_config(&first_cid);
         let max_datagram = usize::try_from(endpoint_config.get_max_udp_payload_size()).unwrap_or(usize::MAX);
-        let endpoint = Endpoint::new(Arc::new(endpoint_config), Some(server.clone()), true, None);
+        let endpoint = Endpoint::new(Arc::new(endpoint_config), Some(server.validated.clone()), true, None);
         Ok(Self {
             endpoint,
             server,
@@ -120,6 +120,7 @@ impl Edge {
             let Some(&index) = self.dirty.get(at) else { break };
             let Some(conn) = self.conns.get_mut(index as usize).and_then(Option::as_mut) else { continue };
             conn.resize(now);
+            conn.session.on_early_data(&mut conn.quic);
             let mut taken = 0;
             while let Some(event) = conn.quic.poll() {
                 conn.note_handshake(&event);
@@ -223,6 +224,13 @@ impl Edge {
     /// Returns whether no final response was sent on the stream's connection before this call, which counts as one.
     pub fn take_first_answer(&mut self, stream: StreamRef) -> bool {
         self.parts(stream).is_some_and(|(conn, _)| !std::mem::replace(&mut conn.is_answered, true))
+    }
+
+    /// Returns whether the handshake of the stream's connection is not complete. What has arrived until then is early data,
+    /// which an attacker can have recorded and sent again (RFC 8470 section 3).
+    pub fn is_early(&self, stream: StreamRef) -> bool {
+        let conn = self.conns.get(stream.conn.index()).and_then(Option::as_ref);
+        conn.is_some_and(|conn| conn.session.is_of(stream) && conn.quic.is_handshaking())
     }
 
     /// Returns the backend that the stream's connection uses for an upstream (sticky-cid).
@@ -350,8 +358,8 @@ impl Edge {
     ///
     /// Changes nothing if it fails, as [`Edge::new`] may.
     pub fn configure(&mut self, settings: &EdgeSettings) -> Result<(), EdgeError> {
-        let server = Arc::new(settings.server_config(&self.last_log)?);
-        self.endpoint.set_server_config(Some(server.clone()));
+        let server = settings.server_configs(&self.last_log)?;
+        self.endpoint.set_server_config(Some(server.validated.clone()));
         self.server = server;
         self.session = Rc::new(settings.session());
         self.certificates = settings.certificates.clone();

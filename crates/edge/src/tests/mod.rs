@@ -1,6 +1,7 @@
 //! The edge as the exchange uses it, with clients that are joined to it without a socket.
 
 mod connections;
+mod early_data;
 mod requests;
 mod responses;
 

@@ -11,6 +11,8 @@ use crate::route::{DeniedPrefixes, PathDepths};
 pub struct PolicyOptions {
     /// Accepted methods; empty accepts all.
     pub allowed_methods: Vec<String>,
+    /// Methods that are accepted in TLS early data.
+    pub early_data_methods: Vec<String>,
     /// Refused path prefixes.
     pub denied_path_prefixes: Vec<String>,
     /// Rules for CONNECT; `None` refuses it.
@@ -30,6 +32,7 @@ pub struct ConnectRules {
 #[derive(Debug, Default)]
 pub struct Policy {
     allowed_methods: Vec<Box<[u8]>>,
+    early_data_methods: Vec<Box<[u8]>>,
     denied: DeniedPrefixes,
     connect: Option<ConnectRules>,
     allow: String,
@@ -47,11 +50,18 @@ impl Policy {
             denied: DeniedPrefixes::new(options.denied_path_prefixes.iter().map(String::as_str)),
             allow,
             allowed_methods: bytes(options.allowed_methods),
+            early_data_methods: bytes(options.early_data_methods),
             connect: options.connect.map(|mut rules| {
                 rules.allowed_authorities.iter_mut().for_each(|target| target.make_ascii_lowercase());
                 rules
             }),
         }
+    }
+
+    /// Checks the method of a request in TLS early data, which an attacker can have recorded and sent again (RFC 8470).
+    pub fn check_early_data(&self, method: &[u8]) -> Result<(), Reason> {
+        let is_safe = self.early_data_methods.iter().any(|safe| **safe == *method);
+        if is_safe { Ok(()) } else { Err(Reason::EarlyDataDenied) }
     }
 
     /// Checks the method. The caller passes extended CONNECT for WebSocket as `GET`.
@@ -125,6 +135,15 @@ mod tests {
         assert_eq!(some.check_method(b"get"), Err(Reason::MethodDenied));
         assert_eq!(some.check_method(b"CONNECT"), Err(Reason::MethodDenied));
         assert_eq!(some.allow(), "GET");
+    }
+
+    #[test]
+    fn only_listed_methods_are_accepted_in_early_data() {
+        let policy = policy(PolicyOptions { early_data_methods: vec!["GET".into()], ..Default::default() });
+        assert_eq!(policy.check_early_data(b"GET"), Ok(()));
+        for other in [&b"HEAD"[..], b"POST", b"CONNECT", b"get"] {
+            assert_eq!(policy.check_early_data(other), Err(Reason::EarlyDataDenied));
+        }
     }
 
     #[test]

@@ -15,6 +15,8 @@ use rustls::{Error, ServerConfig, SupportedProtocolVersion};
 
 use super::keylog::key_log;
 use super::material::{TlsMaterialError, authorities, revocations};
+pub use super::sessions::AnnouncedLimits;
+use super::sessions::{NewSessions, SessionsUnderLimits};
 use super::{CertificateStore, explain, has_aes, provider};
 
 /// Maximum number of sessions kept for 0-RTT, about 1 KiB each. The oldest is evicted; its client then makes a full
@@ -53,12 +55,12 @@ pub struct ServerOptions {
     pub tickets: usize,
     /// Accept 0-RTT data over QUIC. Sessions are then kept in this process and used once each, which also prevents a
     /// replay of early data (RFC 8446 section 8.1).
-    pub early_data: bool,
+    pub early_data: Option<AnnouncedLimits>,
 }
 
 impl Default for ServerOptions {
     fn default() -> Self {
-        Self { client_auth: ClientAuth::Off, tickets: 1, early_data: false }
+        Self { client_auth: ClientAuth::Off, tickets: 1, early_data: None }
     }
 }
 
@@ -90,6 +92,9 @@ impl fmt::Debug for Resumption {
 pub struct Contexts {
     /// TLS 1.3 with ALPN `h3`.
     pub quic: Arc<ServerConfig>,
+    /// The same for clients whose address is not validated, if early data is accepted from others: it resumes nothing.
+    /// Otherwise anybody could send requests with the address of somebody else.
+    pub quic_unvalidated: Option<Arc<ServerConfig>>,
     /// TLS 1.3 and 1.2 with ALPN `h2` and `http/1.1`.
     pub tcp: Arc<ServerConfig>,
 }
@@ -107,6 +112,7 @@ pub fn contexts(
 ) -> Result<Contexts, TlsMaterialError> {
     let verifier = verifier(&options.client_auth)?;
     let resumes = options.client_auth == ClientAuth::Off;
+    let early_data = options.early_data.filter(|_| resumes);
     let build = |versions: &[&'static SupportedProtocolVersion],
                  protocols: &[&[u8]]|
      -> Result<ServerConfig, TlsMaterialError> {
@@ -120,19 +126,28 @@ pub fn contexts(
         config.ignore_client_order = has_aes();
         config.key_log = key_log();
         config.send_tls13_tickets = if resumes { options.tickets } else { 0 };
-        config.session_storage =
-            if resumes { Arc::clone(&shared.sessions) } else { Arc::new(NoServerSessionStorage {}) };
+        let sessions = Arc::clone(&shared.sessions);
+        config.session_storage = match early_data {
+            Some(limits) => Arc::new(SessionsUnderLimits { limits, sessions }),
+            None if resumes => sessions,
+            None => Arc::new(NoServerSessionStorage {}),
+        };
         // Without a ticketer, tickets refer to the session storage.
-        if resumes && !options.early_data {
+        if resumes && early_data.is_none() {
             config.ticketer = Arc::clone(&shared.ticketer);
         }
         Ok(config)
     };
     let mut quic = build(&[&TLS13], &[b"h3"])?;
     // QUIC limits early data by flow control, so all or nothing is allowed here (RFC 9001 section 4.6.1).
-    quic.max_early_data_size = if options.early_data && resumes { u32::MAX } else { 0 };
+    quic.max_early_data_size = if early_data.is_some() { u32::MAX } else { 0 };
+    let quic_unvalidated = early_data.map(|_| {
+        let mut unvalidated = quic.clone();
+        unvalidated.session_storage = Arc::new(NewSessions(Arc::clone(&quic.session_storage)));
+        Arc::new(unvalidated)
+    });
     let tcp = build(&[&TLS13, &TLS12], &[b"h2", b"http/1.1"])?;
-    Ok(Contexts { quic: Arc::new(quic), tcp: Arc::new(tcp) })
+    Ok(Contexts { quic: Arc::new(quic), quic_unvalidated, tcp: Arc::new(tcp) })
 }
 
 fn verifier(client_auth: &ClientAuth) -> Result<Arc<dyn ClientCertVerifier>, TlsMaterialError> {

@@ -107,6 +107,18 @@ impl Client {
         raw::Connection::new(self.dial(addr, server_name).await.expect("QUIC handshake"))
     }
 
+    /// Opens a connection that sends early data, without sending anything. The second value is whether the server has
+    /// accepted that, once it is known. Returns `None` if no session permits early data.
+    pub fn connect_early(
+        &self,
+        addr: SocketAddr,
+        server_name: &str,
+    ) -> Option<(raw::Connection, quinn::ZeroRttAccepted)> {
+        let connecting = self.endpoint.connect(addr, server_name).expect("a valid server name");
+        let (quic, accepted) = connecting.into_0rtt().ok()?;
+        Some((raw::Connection::new(quic), accepted))
+    }
+
     /// Opens an HTTP/3 connection to a server that may not have started yet.
     pub async fn connect_when_up(&self, addr: SocketAddr, server_name: &str) -> Connection {
         let quic = wait::until(wait::BOUND, "a server that accepts QUIC", || async {

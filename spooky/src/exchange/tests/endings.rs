@@ -107,6 +107,30 @@ fn requests_that_never_have_an_exchange_are_counted_and_answered() {
 }
 
 #[test]
+fn early_data_is_marked_for_backends_and_only_safe_methods_are_accepted() {
+    let mut harness =
+        Harness::with(&Config { resilience: "  protocol: { allow_connect: true }\n", ..Config::default() });
+    harness.io.is_early = true;
+    let own = (Known::EarlyData, &b"1"[..]);
+    harness.send(b"GET", b"/", &[own], true);
+    harness.send(b"HEAD", b"/", &[], true);
+    for (method, target) in [(&b"POST"[..], &b"/"[..]), (b"BREW", b"/"), (b"CONNECT", b"localhost:1")] {
+        let refused = harness.send(method, target, &[own], false);
+        assert_eq!(harness.answer(refused), (425, "request blocked by early-data policy"));
+    }
+    harness.io.is_early = false;
+    harness.send(b"POST", b"/", &[own], true);
+    let marks: Vec<_> = harness.io.requests.iter().map(|request| request.early_data.clone()).collect();
+    assert_eq!(marks, [vec![b"1".to_vec()], vec![b"1".to_vec()], vec![]]);
+    // A backend that does not want the risk says so, and the client repeats the request.
+    harness.head(0, 425, true);
+    assert_eq!(harness.client(0).status(), Some(425));
+    harness.head(1, 200, true);
+    harness.head(2, 200, true);
+    harness.check_idle();
+}
+
+#[test]
 fn a_head_that_breaks_a_rule_is_answered_or_was_reset() {
     let mut harness = Harness::new();
     let refused = |error| EventKind::Refused {

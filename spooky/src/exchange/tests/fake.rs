@@ -68,6 +68,8 @@ pub(super) struct Request {
     pub(super) backend: BackendId,
     pub(super) tag: u64,
     pub(super) method: Vec<u8>,
+    /// The values of `early-data`.
+    pub(super) early_data: Vec<Vec<u8>>,
     pub(super) is_waiting: bool,
     /// Body bytes that it takes.
     pub(super) window: usize,
@@ -106,6 +108,8 @@ pub(super) struct Fake {
     /// Whether backends accept trailers.
     pub(super) takes_trailers: bool,
     pub(super) sticky: HashMap<u64, u64>,
+    /// Whether requests come in early data.
+    pub(super) is_early: bool,
 }
 
 fn number(client: ClientSide) -> usize {
@@ -123,6 +127,7 @@ impl Fake {
             unsent: None,
             takes_trailers: true,
             sticky: HashMap::new(),
+            is_early: false,
         }
     }
 
@@ -225,6 +230,10 @@ impl Clients for Fake {
         authority == b"misdirected.example"
     }
 
+    fn is_early(&mut self, _client: ClientSide) -> bool {
+        self.is_early
+    }
+
     fn connection_id(&mut self, client: ClientSide) -> u64 {
         number(client) as u64
     }
@@ -270,6 +279,7 @@ impl Backends for Fake {
             backend,
             tag,
             method: head.fields.first(Known::Method).unwrap_or_default().to_vec(),
+            early_data: head.fields.all(Known::EarlyData).map(<[u8]>::to_vec).collect(),
             is_waiting: !self.is_connected,
             window: self.window,
             body: Vec::new(),

@@ -45,7 +45,7 @@ fn a_retry_token_proves_one_address_for_thirty_seconds() {
     let [server_address, client_address, other_port] = addresses;
     let settings = peer::settings(&handshakes, 0).0;
     let clock = Arc::new(Clock(Mutex::new(GIVEN)));
-    let mut config = settings.server_config(&LastLog::default()).unwrap();
+    let mut config = settings.server_config(&settings.tls, &LastLog::default()).unwrap();
     config.time_source(clock.clone());
     let endpoint_config = Arc::new(settings.endpoint_config(&FirstCid::default()));
     let mut server = Endpoint::new(endpoint_config, Some(Arc::new(config)), true, None);
@@ -83,10 +83,10 @@ fn an_address_token_proves_one_address_once_for_a_day() {
     let (settings, roots) = peer::settings(&counter, 1);
     let mut edge = Edge::new(&settings).unwrap();
     let clock = Arc::new(Clock(Mutex::new(GIVEN)));
-    let mut server = settings.server_config(&edge.last_log).unwrap();
+    let mut server = settings.server_config(&settings.tls, &edge.last_log).unwrap();
     server.time_source(clock.clone());
-    edge.server = Arc::new(server);
-    edge.endpoint.set_server_config(Some(edge.server.clone()));
+    edge.server.validated = Arc::new(server);
+    edge.endpoint.set_server_config(Some(edge.server.validated.clone()));
     let config = peer::client_config(roots, TransportConfig::default());
     let mut client = Peer::with(config.clone(), "localhost", 0, now);
     client.finish(&mut edge);

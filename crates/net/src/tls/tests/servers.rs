@@ -6,7 +6,7 @@ use rcgen::{CertificateRevocationListParams, KeyIdMethod, RevokedCertParams, dat
 use rustls::server::ClientHello;
 use rustls::{AlertDescription, CertificateError, CipherSuite, HandshakeKind, NamedGroup, SupportedProtocolVersion};
 
-use super::server::{ClientAuth, ClientAuthorities, Contexts, Resumption, ServerOptions, contexts};
+use super::server::{AnnouncedLimits, ClientAuth, ClientAuthorities, Contexts, Resumption, ServerOptions, contexts};
 use super::*;
 
 fn listener(authority: &Authority, options: &ServerOptions, shared: &Resumption) -> Contexts {
@@ -137,36 +137,88 @@ fn without_tickets_nothing_resumes() {
     assert_eq!(kind(&client, &contexts.quic), HandshakeKind::Full);
 }
 
+fn accepting_early_data(limits: u64) -> ServerOptions {
+    ServerOptions { early_data: Some(AnnouncedLimits(limits)), ..ServerOptions::default() }
+}
+
+/// Returns a client that sends early data when it may.
+fn eager(authority: &Authority) -> Arc<ClientConfig> {
+    let mut client = ClientConfig::clone(&trusting(authority, &[b"h3", b"h2"]));
+    client.enable_early_data = true;
+    Arc::new(client)
+}
+
+/// Returns the client's first bytes, with a request in early data; `None` if its session does not permit that.
+fn early_hello(client: &Arc<ClientConfig>) -> Option<Vec<u8>> {
+    let name = ServerName::try_from("a.test").unwrap();
+    let mut client = ClientConnection::new(Arc::clone(client), name).unwrap();
+    client.early_data()?.write_all(b"GET").unwrap();
+    let mut hello = Vec::new();
+    client.write_tls(&mut hello).unwrap();
+    Some(hello)
+}
+
+/// Returns whether the server accepts the request in these bytes, and whether it resumes the session.
+fn accepts(server: &Arc<ServerConfig>, hello: &[u8]) -> (bool, bool) {
+    let mut server = ServerConnection::new(Arc::clone(server)).unwrap();
+    server.read_tls(&mut &*hello).unwrap();
+    server.process_new_packets().unwrap();
+    let mut got = Vec::new();
+    server.early_data().map(|mut data| data.read_to_end(&mut got));
+    (got == b"GET", server.handshake_kind() == Some(HandshakeKind::Resumed))
+}
+
 /// Early data is accepted once per ticket, and never if it is off.
 #[test]
 fn early_data_is_single_use() {
     let authority = Authority::new();
     let early = |options: &ServerOptions| {
         let contexts = listener(&authority, options, &Resumption::new().unwrap());
-        let mut client = ClientConfig::clone(&trusting(&authority, &[b"h3"]));
-        client.enable_early_data = true;
-        let client = Arc::new(client);
+        let client = eager(&authority);
         assert_eq!(kind(&client, &contexts.quic), HandshakeKind::Full);
-        let name = ServerName::try_from("a.test").unwrap();
-        let mut client = ClientConnection::new(client, name).unwrap();
-        let Some(mut data) = client.early_data() else { return (false, false) };
-        data.write_all(b"GET").unwrap();
-        let mut hello = Vec::new();
-        client.write_tls(&mut hello).unwrap();
+        let Some(hello) = early_hello(&client) else { return (false, false) };
         // The same bytes twice: the second is a replay.
-        let accept = || {
-            let mut server = ServerConnection::new(Arc::clone(&contexts.quic)).unwrap();
-            server.read_tls(&mut hello.as_slice()).unwrap();
-            server.process_new_packets().unwrap();
-            let mut got = Vec::new();
-            server.early_data().map(|mut data| data.read_to_end(&mut got));
-            got == b"GET"
-        };
-        (accept(), accept())
+        (accepts(&contexts.quic, &hello).0, accepts(&contexts.quic, &hello).0)
     };
-    let on = ServerOptions { early_data: true, ..ServerOptions::default() };
-    assert_eq!(early(&on), (true, false));
+    assert_eq!(early(&accepting_early_data(7)), (true, false));
     assert_eq!(early(&ServerOptions::default()), (false, false));
+}
+
+/// The client would send as much as under the limits that it remembers.
+#[test]
+fn early_data_is_accepted_only_under_the_limits_of_its_session() {
+    let authority = Authority::new();
+    let shared = Resumption::new().unwrap();
+    let (before, after) = [7, 8].map(|limits| listener(&authority, &accepting_early_data(limits), &shared)).into();
+    let client = eager(&authority);
+    for (first, second, expected) in [
+        (&before, &before, (true, true)),
+        (&before, &after, (false, false)),
+        (&after, &after, (true, true)),
+        (&after, &before, (false, false)),
+    ] {
+        kind(&client, &first.quic);
+        assert_eq!(accepts(&second.quic, &early_hello(&client).unwrap()), expected);
+    }
+    // Over TCP nothing is early, and sessions resume on both.
+    assert_eq!(kind(&client, &before.tcp), HandshakeKind::Full);
+    assert_eq!(early_hello(&client), None);
+    assert_eq!(kind(&client, &before.tcp), HandshakeKind::Full, "the ticket was used");
+    assert_eq!(kind(&client, &before.quic), HandshakeKind::Resumed);
+}
+
+#[test]
+fn early_data_of_an_address_that_is_not_validated_is_refused() {
+    let authority = Authority::new();
+    let contexts = listener(&authority, &accepting_early_data(7), &Resumption::new().unwrap());
+    let unvalidated = contexts.quic_unvalidated.unwrap();
+    let client = eager(&authority);
+    assert_eq!(kind(&client, &unvalidated), HandshakeKind::Full);
+    assert_eq!(accepts(&unvalidated, &early_hello(&client).unwrap()), (false, false));
+    // Its tickets permit early data once the address is validated.
+    assert_eq!(kind(&client, &unvalidated), HandshakeKind::Full);
+    assert_eq!(accepts(&contexts.quic, &early_hello(&client).unwrap()), (true, true));
+    assert!(plain(&authority).quic_unvalidated.is_none());
 }
 
 fn showing(authority: &Authority, certificate: &Issued) -> Arc<ClientConfig> {
@@ -231,7 +283,7 @@ fn nothing_resumes_where_client_certificates_are_asked_for() {
     for client_auth in
         [ClientAuth::Require(authorities(&authority, None)), ClientAuth::Request(authorities(&authority, None))]
     {
-        for early_data in [false, true] {
+        for early_data in [None, Some(AnnouncedLimits(7))] {
             let options = ServerOptions { client_auth: client_auth.clone(), early_data, ..Default::default() };
             let guarded = listener(&authority, &options, &shared);
             for _ in 0..3 {
