@@ -60,7 +60,9 @@ impl FieldBlock {
         decoder: &mut Decoder,
     ) -> Result<(), ConnectionError> {
         self.continuations += 1;
-        if self.continuations > MAX_CONTINUATIONS {
+        // Large limits need more frames.
+        let whole_frames = max_bytes(max_header_list) / frame::MIN_MAX_FRAME_SIZE as usize;
+        if self.continuations > MAX_CONTINUATIONS && self.continuations as usize > whole_frames {
             return Err(ConnectionError::limit("too many CONTINUATION frames", "MAX_CONTINUATIONS"));
         }
         self.bytes.extend_from_slice(fragment);

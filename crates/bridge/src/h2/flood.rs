@@ -10,7 +10,7 @@ use crate::flood::FloodCounter;
 pub(super) const MAX_USELESS_FRAMES: u32 = 10_000;
 /// Acknowledgements of PING and SETTINGS queued while the peer reads no output.
 pub(super) const MAX_PENDING_REPLIES: u32 = 1_000;
-/// CONTINUATION frames of one field block.
+/// CONTINUATION frames of one field block, unless the limit of the section needs more.
 pub(super) const MAX_CONTINUATIONS: u32 = 64;
 /// Interim responses of one stream.
 pub(super) const MAX_INTERIM: u8 = 16;

@@ -153,3 +153,13 @@ fn trailers_have_the_limits_of_heads() {
         assert_eq!(wire.shown(), ["reset 1 ENHANCE_YOUR_CALM"]);
     }
 }
+
+#[test]
+fn limits_of_megabytes_are_met() {
+    let mut config = ServerConfig::default();
+    config.limits.max_bytes = 3_000_000;
+    let mut wire = Wire::with(&config, &[]);
+    let large = "v".repeat(2_900_000);
+    let bytes = wire.split_headers(1, &with(&GET, &[("x", &large)]));
+    assert_eq!(wire.feed(&bytes), ["request 1 Get / end"]);
+}
