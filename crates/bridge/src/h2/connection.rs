@@ -49,15 +49,6 @@ pub trait Role: Sized {
 /// The next event of a role, if any.
 pub(super) type EventResult<R> = Result<Option<<R as Role>::Event>, ConnectionError>;
 
-/// A sent change of `SETTINGS_INITIAL_WINDOW_SIZE` (RFC 9113 6.9.2).
-#[derive(Clone, Copy, Debug)]
-pub(super) struct WindowChange {
-    /// Change of the windows of open streams when the peer acknowledges it: negative, or 0.
-    pub(super) delta: i64,
-    /// Streams below this identifier were open before the change took effect.
-    pub(super) before: u32,
-}
-
 /// An HTTP/2 connection in one of its roles: [`super::Client`] or [`super::Server`].
 #[derive(Debug)]
 pub struct Connection<R> {
@@ -67,8 +58,8 @@ pub struct Connection<R> {
     pub(super) failed: Option<ConnectionError>,
     pub(super) peer: PeerSettings,
     pub(super) settings_acked: bool,
-    /// The change of the initial window that the peer has not acknowledged yet.
-    pub(super) window_change: Option<WindowChange>,
+    /// The reduction of the initial window, negative or 0, that the peer has not acknowledged yet (RFC 9113 6.9.2).
+    pub(super) window_change: Option<i64>,
     pub(super) output: WriteBuffer,
     pub(super) encoder: Encoder,
     pub(super) decoder: Decoder,
@@ -209,24 +200,22 @@ impl<R: Role> Connection<R> {
         // The peer may use a larger window before its acknowledgement arrives, and what it sent before a reduction is
         // still allowed.
         self.streams.iter_mut().for_each(|stream| stream.receive_window.shift(delta.max(0)));
-        // A client's requests reach the peer after the SETTINGS. A server's peer may open streams until it has read them.
-        let before = if R::IS_SERVER { u32::MAX } else { self.next_id };
-        self.window_change = Some(WindowChange { delta: delta.min(0), before });
+        self.window_change = Some(delta.min(0));
         true
     }
 
     /// Returns the receive window of a new stream. The peer may use the larger one while a reduction is not
     /// acknowledged.
     pub(super) fn new_receive_window(&self) -> ReceiveWindow {
-        let change = self.window_change.filter(|change| change.before > self.next_id);
         let mut window = ReceiveWindow::new(self.config.initial_stream_window);
-        window.shift(change.map_or(0, |change| -change.delta));
+        window.shift(-self.window_change.unwrap_or(0));
         window
     }
 
-    pub(super) fn apply_window_change(&mut self, change: WindowChange) {
-        for stream in self.streams.iter_mut().filter(|stream| stream.id.0 < change.before) {
-            stream.receive_window.shift(change.delta);
+    /// Reduces the windows of all streams by an acknowledged change. Streams that the peer opens later do not have it.
+    pub(super) fn apply_window_change(&mut self, delta: i64) {
+        for stream in self.streams.iter_mut() {
+            stream.receive_window.shift(delta);
             let fits = stream.window_covers_rest();
             if !matches!(stream.recv, RecvState::Done)
                 && let Some(increment) = stream.receive_window.release(0, fits)

@@ -8,7 +8,7 @@ use bytes::{Buf as _, BytesMut};
 
 use super::{
     Code, Config, ConnectionError, ServerConfig, ServerEvent, StreamId,
-    connection::{Connection, WindowChange, clamp},
+    connection::{Connection, clamp},
     flood::FloodLimits,
     flow::{DEFAULT_WINDOW, MAX_WINDOW},
     frame::PREFACE,
@@ -79,7 +79,7 @@ impl Server {
         server.put_opening(&[&[(MAX_CONCURRENT_STREAMS, config.max_streams)], connect].concat());
         // Until the client has read the SETTINGS, its streams have the default window (RFC 9113 6.9.2).
         let delta = i64::from(server.config.initial_stream_window) - i64::from(DEFAULT_WINDOW);
-        server.window_change = Some(WindowChange { delta: delta.min(0), before: u32::MAX });
+        server.window_change = Some(delta.min(0));
         server
     }
 

@@ -446,6 +446,7 @@ fn a_skipped_block_must_be_valid() {
         (b"\x40\x01a\x7f\x90\x7faaa", Error::Truncated),
         (b"\x40\x01a", Error::Truncated),
         (b"\x04\x81\xff", Error::Huffman),
+        (&[&b"\x7f\x00\x7f\x81\x7f"[..], &[b'v'; 16_384]].concat(), Error::Index),
     ] {
         assert_eq!(Decoder::new(4096).skip_last(&mut SkipState::default(), block), Err(error), "{block:x?}");
     }

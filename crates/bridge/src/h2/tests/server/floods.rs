@@ -74,6 +74,19 @@ fn a_client_that_sends_them_slowly_or_among_useful_ones_goes_on() {
     }
 }
 
+/// What is sent counts as well as what is received.
+#[test]
+fn two_useless_frames_for_each_response_are_no_flood() {
+    let mut wire = uploading(); // outweighs the SETTINGS
+    for number in 2..2000 {
+        let request = wire.headers(2 * number + 1, &GET, true);
+        let useless = [raw(Kind::Ping, 0, 0, &[0; 8]), raw(Kind::Priority, 0, 1, &[0; 5])].concat();
+        assert_eq!(wire.feed(&[request, useless].concat()).len(), 1);
+        wire.server.send_head(StreamId(2 * number + 1), &response(204), true);
+        wire.written();
+    }
+}
+
 /// A download in which the client reads 4 KB at a time, and updates both windows for each.
 #[test]
 fn window_updates_for_what_was_sent_are_not_useless() {

@@ -6,7 +6,9 @@ use super::*;
 fn a_response_with_interim_head_body_and_trailers() {
     let mut wire = Wire::new();
     let id = wire.get(1);
-    wire.server.send_interim(id, &response(103));
+    wire.server.send_head(id, &response(103), true);
+    wire.server.send_interim(id, &response(101));
+    wire.server.send_interim(id, &response(200));
     let mut head = response(200);
     head.fields.push(Known::ContentType, b"text/plain");
     wire.server.send_head(id, &head, false);

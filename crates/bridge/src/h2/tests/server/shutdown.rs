@@ -28,6 +28,19 @@ fn a_shutdown_in_two_steps() {
     assert_eq!(failed.shown(), [""; 0], "GOAWAY has said why");
 }
 
+/// GOAWAY must not raise its last stream (RFC 9113 6.8).
+#[test]
+fn an_error_after_a_shutdown_names_no_later_stream() {
+    let mut wire = Wire::new();
+    wire.get(3);
+    wire.server.shut_down_step();
+    wire.server.shut_down_step();
+    let excluded = wire.headers(5, &GET, true);
+    wire.feed(&excluded);
+    wire.try_feed(&window_update(0, 0)).unwrap_err();
+    assert_eq!(wire.shown(), ["goaway 2147483647 NO_ERROR", "goaway 3 NO_ERROR", "goaway 3 PROTOCOL_ERROR"]);
+}
+
 #[test]
 fn an_error_names_the_last_stream() {
     let mut wire = Wire::new();
@@ -65,10 +78,10 @@ fn a_flood_of_resets_ends_the_connection() {
         cancelled(&mut slow, *stream).unwrap();
     }
     let mut mixed = Wire::new();
-    for pair in ids.chunks_exact(2) {
-        cancelled(&mut mixed, pair[0]).unwrap();
-        let id = mixed.get(pair[1]);
+    for pair in (0..1400).map(|number| 2 * number + 1).collect::<Vec<u32>>().chunks_exact(2) {
+        let id = mixed.get(pair[0]);
         mixed.server.send_head(id, &response(204), true);
+        cancelled(&mut mixed, pair[1]).unwrap();
     }
 }
 
