@@ -57,7 +57,7 @@ def run(channel):
         "half_close": half_close(of("stream_stream", "HalfClose")),
         "tail": [answer.decode() for answer in of("stream_stream", "Tail")(iter([b"x"]), timeout=LIMIT)],
         "fail": ended(lambda: of("unary_unary", "Fail")(b"", timeout=LIMIT)),
-        "slow": ended(lambda: of("unary_unary", "Slow")(b"", timeout=0.5)),
+        "slow": ended(lambda: of("unary_unary", "Slow")(b"", timeout=0.5))[0],
         "unknown": ended(lambda: of("unary_unary", "Unknown")(b"", timeout=LIMIT))[0],
     }
 

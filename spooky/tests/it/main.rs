@@ -35,6 +35,7 @@ mod message;
 mod overload;
 mod policy;
 mod privileges;
+mod programs;
 mod proxy;
 mod proxy_protocol;
 mod relay;

@@ -1,7 +1,8 @@
 //! The transport of one worker: tables of backends, origins, connections and active requests.
 //!
-//! `backends` adds and removes backends, `origins` finds what they share, `send` has the calls of the exchange, `events` delivers events to it, `poll` is the
-//! transport's part of a worker's turn, `assign` assigns requests to connections, `connections` opens and closes these.
+//! `backends` adds and removes backends, `origins` finds what they share, `send` has the calls of the exchange, `events`
+//! delivers events to it, `poll` is the transport's part of a worker's turn, `assign` assigns requests to connections,
+//! `connections` opens and closes these.
 
 mod assign;
 mod backends;
