@@ -30,6 +30,7 @@ mod http2_clients;
 mod interop;
 mod life;
 mod log;
+mod matrix;
 mod memory;
 mod message;
 mod overload;

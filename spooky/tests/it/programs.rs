@@ -45,9 +45,9 @@ async fn a_websocket_client_of_python_reaches_one_of_http1_and_one_behind_nginx(
         settings.upstream("plain", "/", &[server.url()]).upstream_with("nginx", "/ws", &[behind_nginx.url()], &tls)
     })
     .await;
-    let served = json!({ "subprotocol": "chat", "text": "hello", "bytes_equal": true, "close_code": 1000 });
+    let spoken = json!({ "subprotocol": "chat", "text": "hello", "bytes_equal": true, "close_code": 1000 });
     for path in ["/", "/ws"] {
-        assert_eq!(websocket(&python, &proxy, path).await, served, "{path}");
+        assert_eq!(websocket(&python, &proxy, path).await, spoken, "{path}");
     }
     assert_eq!(websocket(&python, &proxy, "/refuse").await, json!({ "refused": 403 }));
     let closed = websocket(&python, &proxy, "/close").await;

@@ -135,7 +135,20 @@ fn with_trailers() -> Body {
     let mut trailers = HeaderMap::new();
     trailers.insert("x-first", HeaderValue::from_static("1"));
     trailers.insert("x-second", HeaderValue::from_static("2"));
-    boxed(Full::new(Bytes::from_static(b"body")).with_trailers(std::future::ready(Some(Ok(trailers)))))
+    let body = Full::new(Bytes::from_static(b"body")).with_trailers(std::future::ready(Some(Ok(trailers))));
+    boxed(OfUnknownLength(Box::pin(body)))
+}
+
+/// Hides the length of a body, so that HTTP/1.1 sends it in chunks and can add trailers.
+struct OfUnknownLength<B>(Pin<Box<B>>);
+
+impl<B: HttpBody> HttpBody for OfUnknownLength<B> {
+    type Data = B::Data;
+    type Error = B::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<B::Data>, B::Error>>> {
+        self.0.as_mut().poll_frame(cx)
+    }
 }
 
 /// What a [`Broken`] body does after its bytes.

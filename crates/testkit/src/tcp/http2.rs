@@ -57,6 +57,14 @@ impl Http2 {
     /// If the stream or the connection fails.
     pub async fn get(&mut self, path: &str) -> Result<Reply, Error> {
         let request = self.request("GET", path).body(()).expect("a request");
+        self.fetch(request).await
+    }
+
+    /// Sends a request without a body and reads the response.
+    ///
+    /// # Errors
+    /// If the stream or the connection fails.
+    pub async fn fetch(&mut self, request: Request<()>) -> Result<Reply, Error> {
         let (response, _) = self.open(request, true).await?;
         read(wait::within("a response", response).await?).await
     }
@@ -67,8 +75,21 @@ impl Http2 {
     /// If the stream or the connection fails.
     pub async fn post(&mut self, path: &str, body: Vec<u8>, trailers: Option<HeaderMap>) -> Result<Reply, Error> {
         let request = self.request("POST", path).body(()).expect("a request");
+        self.send(request, body, trailers).await
+    }
+
+    /// Sends a request with a body and reads the response meanwhile.
+    ///
+    /// # Errors
+    /// If the stream or the connection fails.
+    pub async fn send(
+        &mut self,
+        request: Request<()>,
+        body: Vec<u8>,
+        trailers: Option<HeaderMap>,
+    ) -> Result<Reply, Error> {
         let (response, stream) = self.open(request, false).await?;
-        let upload = tokio::spawn(send(stream, body.into(), trailers));
+        let upload = tokio::spawn(upload(stream, body.into(), trailers));
         let reply = read(wait::within("a response", response).await?).await;
         upload.abort();
         reply
@@ -88,7 +109,7 @@ impl Http2 {
 ///
 /// # Errors
 /// If the stream fails.
-async fn send(mut stream: SendStream<Bytes>, mut body: Bytes, trailers: Option<HeaderMap>) -> Result<(), Error> {
+async fn upload(mut stream: SendStream<Bytes>, mut body: Bytes, trailers: Option<HeaderMap>) -> Result<(), Error> {
     while !body.is_empty() {
         stream.reserve_capacity(body.len().min(PIECE));
         let granted = std::future::poll_fn(|cx| stream.poll_capacity(cx)).await;
