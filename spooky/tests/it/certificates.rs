@@ -11,8 +11,10 @@ use spooky_testkit::certs::{Authority, Identity};
 use spooky_testkit::client::{Client, Connection};
 use spooky_testkit::origin::Origin;
 use spooky_testkit::settings::Settings;
+use spooky_testkit::tcp::Http1;
 use spooky_testkit::verifications::Verifications;
-use spooky_testkit::wait;
+use spooky_testkit::{tcp, wait};
+use tokio::net::TcpStream;
 
 use crate::proxy::{NAME, Proxy};
 
@@ -66,10 +68,16 @@ impl Issuer {
         Client::new(&self.authority).connect(proxy.settings.addr(), NAME).await
     }
 
-    /// Waits until new connections get this certificate.
+    /// Waits until new connections get this certificate, over QUIC and over TCP.
     async fn until_shown(&self, proxy: &Proxy, identity: &Identity) {
         let shows_it = || async { (shown(&Box::pin(self.connect(proxy)).await) == *identity.der()).then_some(()) };
-        wait::until(wait::BOUND, "the new certificate", shows_it).await;
+        wait::until(wait::BOUND, "the new certificate over QUIC", shows_it).await;
+        let shows_it = || async {
+            let stream = Box::pin(tcp::connect(&self.authority, proxy.settings.addr(), NAME, &[b"h2"])).await.unwrap();
+            let chain = stream.get_ref().1.peer_certificates().unwrap();
+            (chain[0] == *identity.der()).then_some(())
+        };
+        wait::until(wait::BOUND, "the new certificate over TCP", shows_it).await;
     }
 }
 
@@ -265,10 +273,16 @@ async fn ocsp_responses_are_stapled_and_renewed_alone() {
     let stapled = || async {
         let mut tls = issuer.authority.client_config(&[b"h3"]);
         let verified = Verifications::of(&mut tls, &issuer.authority);
-        Client::with_tls(tls, |_| {}).dial(proxy.settings.addr(), NAME).await.unwrap();
-        verified.stapled()
+        Client::with_tls(tls.clone(), |_| {}).dial(proxy.settings.addr(), NAME).await.unwrap();
+        let over_quic = verified.stapled();
+        tls.alpn_protocols = vec![b"h2".to_vec()];
+        tls.resumption = rustls::client::Resumption::disabled();
+        let stream = TcpStream::connect(proxy.settings.addr()).await.unwrap();
+        wait::within("TLS", tcp::handshake(stream, NAME, tls)).await.unwrap();
+        assert_eq!(verified.count(), 2);
+        (verified.stapled(), over_quic)
     };
-    assert_eq!(stapled().await, OCSP);
+    assert_eq!(stapled().await, (OCSP.to_vec(), OCSP.to_vec()));
     // Clients would refuse the certificate because of a response whose time has passed.
     for (generation, response, expected) in
         [(2, until(b"20201231235959Z"), Vec::new()), (3, until(b"20820101000000Z"), until(b"20820101000000Z"))]
@@ -276,7 +290,10 @@ async fn ocsp_responses_are_stapled_and_renewed_alone() {
         fs::write(issuer.path("new"), &response).unwrap();
         fs::rename(issuer.path("new"), &file).unwrap();
         proxy.logged(&format!("{RELOADED}{generation})"), 1).await;
-        wait::until(wait::BOUND, "the other response", || async { (stapled().await == expected).then_some(()) }).await;
+        wait::until(wait::BOUND, "the other response", || async {
+            (stapled().await == (expected.clone(), expected.clone())).then_some(())
+        })
+        .await;
     }
     proxy.logged(&format!("OCSP response '{}' expired on 2020-12-31", file.display()), 1).await;
     replace(&file, "no response");
@@ -284,7 +301,8 @@ async fn ocsp_responses_are_stapled_and_renewed_alone() {
         .logged(&format!("listen.tls.ocsp_file '{}' cannot be used: it is not an OCSP response", file.display()), 1)
         .await;
     proxy.logged(&format!("{FAILED}3"), 1).await;
-    assert_eq!(stapled().await, until(b"20820101000000Z"), "the last good one");
+    let last = until(b"20820101000000Z");
+    assert_eq!(stapled().await, (last.clone(), last), "the last good one");
     proxy.stop().await;
 }
 
@@ -295,8 +313,26 @@ fn with_clients(settings: Settings, issuer: &Issuer, more: &str) -> Settings {
     settings.tls(&auth)
 }
 
-/// Returns whether a client with this certificate is served.
+/// Returns whether a client with this certificate is served, over QUIC and over TCP, which must agree in the end.
 async fn is_served(issuer: &Issuer, proxy: &Proxy, identity: &Identity) -> bool {
+    let both = || async {
+        let over_tcp = Box::pin(is_served_over_tcp(issuer, proxy, identity)).await;
+        (Box::pin(is_served_over_quic(issuer, proxy, identity)).await == over_tcp).then_some(over_tcp)
+    };
+    wait::until(wait::BOUND, "the same decision over QUIC and TCP", both).await
+}
+
+async fn is_served_over_tcp(issuer: &Issuer, proxy: &Proxy, identity: &Identity) -> bool {
+    let config = issuer.authority.client_config_of(identity, &[b"http/1.1"]);
+    let stream = TcpStream::connect(proxy.settings.addr()).await.unwrap();
+    let Ok(stream) = wait::within("TLS", tcp::handshake(stream, NAME, config)).await else { return false };
+    let mut connection = Http1::over(stream);
+    // The server may reject the certificate after the client's handshake.
+    let sent = connection.try_send("GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    sent.is_ok() && connection.try_reply().await.is_ok_and(|reply| reply.text() == "hello")
+}
+
+async fn is_served_over_quic(issuer: &Issuer, proxy: &Proxy, identity: &Identity) -> bool {
     let client = Client::with_tls(issuer.authority.client_config_of(identity, &[b"h3"]), |_| {});
     // The server may reject the certificate after the client's handshake.
     let Ok(connection) = client.dial(proxy.settings.addr(), NAME).await else { return false };
@@ -323,7 +359,7 @@ async fn is_served(issuer: &Issuer, proxy: &Proxy, identity: &Identity) -> bool 
 
 async fn until_served(issuer: &Issuer, proxy: &Proxy, identity: &Identity, expected: bool) {
     wait::until(wait::BOUND, "the other decision on a client", || async {
-        (is_served(issuer, proxy, identity).await == expected).then_some(())
+        (Box::pin(is_served(issuer, proxy, identity)).await == expected).then_some(())
     })
     .await;
 }

@@ -2,12 +2,15 @@
 
 use std::sync::Arc;
 
-use rustls::NamedGroup;
 use rustls::crypto::aws_lc_rs;
+use rustls::{ClientConfig, NamedGroup};
 use spooky_testkit::certs::Authority;
 use spooky_testkit::client::{Client, Connection};
 use spooky_testkit::origin::Origin;
+use spooky_testkit::tcp::Http1;
 use spooky_testkit::verifications::Verifications;
+use spooky_testkit::{tcp, wait};
+use tokio::net::TcpStream;
 
 use crate::proxy::{NAME, Proxy};
 
@@ -51,6 +54,49 @@ async fn sessions_resume_at_any_worker_and_after_a_reload() {
     }
 }
 
+/// Makes a request over TCP with this configuration.
+async fn request_over_tcp(proxy: &Proxy, mut tls: ClientConfig) {
+    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let stream = TcpStream::connect(proxy.settings.addr()).await.unwrap();
+    let stream = wait::within("TLS", tcp::handshake(stream, NAME, tls)).await.unwrap();
+    assert_eq!(Http1::over(stream).get("/").await.text(), "hello");
+}
+
+#[tokio::test]
+async fn sessions_resume_between_quic_and_tcp() {
+    let origin = Origin::h2c().await;
+    let url = [origin.url()];
+    let proxy = Proxy::start(|settings| settings.workers(2).upstream("all", "/", &url)).await;
+    let mut tls = proxy.authority.client_config(&[b"h3"]);
+    let verified = Verifications::of(&mut tls, &proxy.authority);
+    for _ in 0..3 {
+        let client = Client::with_tls(tls.clone(), |_| {});
+        request(&client.connect(proxy.settings.addr(), NAME).await).await;
+        request_over_tcp(&proxy, tls.clone()).await;
+        request_over_tcp(&proxy, tls.clone()).await;
+    }
+    assert_eq!(verified.count(), 1, "full handshakes");
+    proxy.stop().await;
+}
+
+#[tokio::test]
+async fn sessions_of_tls_1_2_resume() {
+    let origin = Origin::h2c().await;
+    let url = [origin.url()];
+    let proxy = Proxy::start(|settings| settings.workers(2).upstream("all", "/", &url)).await;
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(proxy.authority.der()).unwrap();
+    let tls = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()));
+    let tls = tls.with_protocol_versions(&[&rustls::version::TLS12]).unwrap();
+    let mut tls = tls.with_root_certificates(roots).with_no_client_auth();
+    let verified = Verifications::of(&mut tls, &proxy.authority);
+    for _ in 0..3 {
+        request_over_tcp(&proxy, tls.clone()).await;
+    }
+    assert_eq!(verified.count(), 1, "full handshakes");
+    proxy.stop().await;
+}
+
 /// Ticket keys are not written to disk: after a restart clients make a full handshake and are served.
 #[tokio::test]
 async fn sessions_of_another_process_are_not_resumed() {
@@ -85,7 +131,7 @@ async fn the_hybrid_key_exchange_is_offered_and_not_required() {
         assert_eq!(provider.kx_groups.len(), 1, "{group:?}");
         let mut roots = rustls::RootCertStore::empty();
         roots.add(proxy.authority.der()).unwrap();
-        let tls = rustls::ClientConfig::builder_with_provider(Arc::new(provider));
+        let tls = ClientConfig::builder_with_provider(Arc::new(provider));
         let tls = tls.with_protocol_versions(&[&rustls::version::TLS13]).unwrap();
         let mut tls = tls.with_root_certificates(roots).with_no_client_auth();
         tls.alpn_protocols = vec![b"h3".to_vec()];

@@ -14,7 +14,9 @@ use rustls::sign::CertifiedKey;
 use spooky_testkit::certs::{Authority, Identity};
 use spooky_testkit::client::{Client, Connection, frame};
 use spooky_testkit::origin::Origin;
-use spooky_testkit::{port, wait};
+use spooky_testkit::tcp::{Http1, Http2};
+use spooky_testkit::{port, tcp, wait};
+use tokio::net::TcpStream;
 
 use crate::proxy::{NAME, Proxy};
 
@@ -146,6 +148,35 @@ async fn the_subject_that_backends_see_is_the_verified_one() {
         assert_eq!(origin.journal().last().count("x-admin"), 0);
     }
     assert_eq!(seen(&proxy.connect().await, &origin).await, (vec![], String::new()), "no certificate");
+}
+
+#[tokio::test]
+async fn the_subject_of_a_tcp_client_is_the_verified_one() {
+    let (clients, origin) = (Authority::new(), Origin::h2c().await);
+    let (proxy, _folder) = asking(&clients, "subject_header: X-Client-Subject", &origin).await;
+    let known = clients.issue_to("known", &["client.example"]);
+    for (config, expected) in [
+        (proxy.authority.client_config_of(&known, &[b"http/1.1"]), Some("CN=known")),
+        (proxy.authority.client_config(&[b"http/1.1"]), None),
+    ] {
+        let stream = TcpStream::connect(proxy.settings.addr()).await.unwrap();
+        let stream = wait::within("TLS", tcp::handshake(stream, NAME, config)).await.unwrap();
+        let mut connection = Http1::over(stream);
+        connection.send("GET / HTTP/1.1\r\nhost: localhost\r\nx-client-subject: CN=root\r\n\r\n").await;
+        assert_eq!(connection.reply().await.text(), "hello");
+        assert_eq!(origin.journal().last().field(SUBJECT), expected);
+    }
+    let anybody = Authority::new().issue_to("known", &["client.example"]);
+    let config = proxy.authority.client_config_of(&anybody, &[b"http/1.1"]);
+    let stream = TcpStream::connect(proxy.settings.addr()).await.unwrap();
+    let refused = async {
+        let mut connection = Http1::over(tcp::handshake(stream, NAME, config).await?);
+        connection.try_send("GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await?;
+        connection.try_reply().await
+    };
+    let error = wait::within("the refusal", refused).await.unwrap_err().to_string();
+    assert!(error.contains("UnknownCA"), "{error}");
+    proxy.stop().await;
 }
 
 /// Presents the current certificate, and counts the requests for it; there is none on resumption.
@@ -363,6 +394,30 @@ async fn a_request_for_a_host_of_another_certificate_is_misdirected() {
         let answer = connection.request(&frame::headers(&head), true).await.answer().await.unwrap();
         assert_eq!(answer.statuses(), [status], "{host} on a connection for {sni}");
     }
+}
+
+#[tokio::test]
+async fn a_request_for_a_host_of_another_certificate_is_misdirected_over_tcp() {
+    let origin = Origin::h2c().await;
+    let (proxy, names, _folder) = with_names(&origin).await;
+    for (sni, host, status) in [
+        ("a.example", "A.Example:443", 200),
+        ("a.example", "shared.example", 200),
+        ("a.example", "b.example", 421),
+        ("x.w.example", "y.w.example", 200),
+        ("x.w.example", "a.example", 421),
+        ("b.example", "elsewhere.example", 200),
+    ] {
+        let mut http1 = Http1::connect(&names, proxy.settings.addr(), sni).await;
+        http1.send(format!("GET / HTTP/1.1\r\nhost: {host}\r\n\r\n")).await;
+        assert_eq!(http1.reply().await.status(), status, "{host} on an HTTP/1.1 connection for {sni}");
+        let mut http2 = Http2::connect(&names, proxy.settings.addr(), sni).await;
+        let request = Request::get(format!("https://{host}/")).body(()).unwrap();
+        let (response, _) = http2.open(request, true).await.unwrap();
+        let response = wait::within("a response", response).await.unwrap();
+        assert_eq!(response.status(), status, "{host} on an HTTP/2 connection for {sni}");
+    }
+    proxy.stop().await;
 }
 
 #[tokio::test]
