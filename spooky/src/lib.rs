@@ -3,12 +3,14 @@
 
 pub mod cli;
 mod client_side;
+mod clock;
 mod control;
 mod demo;
 mod exchange;
 mod file_watch;
 mod listener;
 mod probe;
+mod redirect;
 mod reload_counts;
 mod restart;
 mod runtime;
@@ -17,4 +19,5 @@ mod snapshot;
 mod start_error;
 mod state;
 mod stream_window;
+mod tcp_ingress;
 mod worker;

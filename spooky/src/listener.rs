@@ -3,10 +3,15 @@
 //! Each listener has a number that never changes and is the same in all workers; [`Listeners`] is the table by this number.
 //! A removed listener drains before its socket is closed.
 
-use crate::client_side::ClientSide;
+use crate::{
+    client_side::ClientSide,
+    clock::Clock,
+    redirect,
+    tcp_ingress::{TcpConnections, TcpIngress},
+};
 use bytes::BytesMut;
 use spooky_bridge::message::rewrite::ClientSubject;
-use spooky_edge::{Edge, EdgeSettings, Event, TcpEdge, TcpSettings};
+use spooky_edge::{Edge, EdgeSettings, Event};
 use spooky_net::{
     inbox::Inboxes,
     steer::SteeringRule,
@@ -15,7 +20,7 @@ use spooky_net::{
 use std::{
     io,
     net::SocketAddr,
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::OwnedFd,
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, Instant},
@@ -42,23 +47,19 @@ pub(crate) struct Ingress {
     pub(crate) alt_svc: Option<Arc<[u8]>>,
     /// The TCP socket on the same address; `None` if TCP is disabled or its port cannot be bound.
     pub(crate) tcp: Option<TcpIngress>,
-}
-
-/// The TCP socket of a listener for one worker, and its settings.
-#[derive(Clone)]
-pub(crate) struct TcpIngress {
-    pub(crate) socket: Arc<OwnedFd>,
-    pub(crate) settings: TcpSettings,
+    /// The cleartext socket of `http_redirect`.
+    pub(crate) redirect: Option<TcpIngress>,
+    /// The port that clients use for HTTPS, for the redirect.
+    pub(crate) https_port: u16,
 }
 
 /// A listener of one worker.
 pub(crate) struct Listener {
     pub(crate) socket: AsyncUdp,
     pub(crate) edge: Edge,
-    /// The TCP clients. Stays when TCP is disabled, until its connections have drained.
-    pub(crate) tcp: Option<TcpEdge>,
-    /// The socket from which `tcp` accepts.
-    tcp_socket: Option<Arc<OwnedFd>>,
+    pub(crate) tcp: TcpConnections,
+    redirect: TcpConnections,
+    https_port: u16,
     pub(crate) port: u16,
     steering: SteeringRule,
     /// `tls.client_auth.subject_header`, in lower case.
@@ -87,8 +88,9 @@ impl Listener {
         let mut listener = Self {
             socket: AsyncUdp::new(socket)?,
             edge: Edge::new(&ingress.settings).map_err(io::Error::other)?,
-            tcp: None,
-            tcp_socket: None,
+            tcp: TcpConnections::default(),
+            redirect: TcpConnections::default(),
+            https_port: ingress.https_port,
             port: ingress.port,
             steering: ingress.steering.clone(),
             subject_header: ingress.subject_header.clone(),
@@ -98,7 +100,7 @@ impl Listener {
             removal: None,
             _bound: ingress.socket.clone(),
         };
-        listener.configure_tcp(ingress.tcp.as_ref(), Instant::now())?;
+        listener.configure_tcp(ingress, Instant::now())?;
         Ok(listener)
     }
 
@@ -106,31 +108,18 @@ impl Listener {
         self.edge.configure(&ingress.settings).map_err(io::Error::other)?;
         self.subject_header.clone_from(&ingress.subject_header);
         self.alt_svc.clone_from(&ingress.alt_svc);
-        self.configure_tcp(ingress.tcp.as_ref(), now)
+        self.https_port = ingress.https_port;
+        self.configure_tcp(ingress, now)
     }
 
-    /// Applies the TCP part of a configuration.
-    fn configure_tcp(&mut self, ingress: Option<&TcpIngress>, now: Instant) -> io::Result<()> {
-        let Some(TcpIngress { socket, settings }) = ingress else {
-            if self.tcp_socket.take().is_some()
-                && let Some(tcp) = &mut self.tcp
-            {
-                tcp.drain(now);
-            }
-            return Ok(());
-        };
-        let tcp = self.tcp.get_or_insert_with(|| TcpEdge::new(settings.clone()));
-        tcp.configure(settings.clone());
-        if self.tcp_socket.as_ref().is_none_or(|current| !Arc::ptr_eq(current, socket)) {
-            tcp.listen(socket.as_fd())?;
-            self.tcp_socket = Some(socket.clone());
-        }
-        Ok(())
+    fn configure_tcp(&mut self, ingress: &Ingress, now: Instant) -> io::Result<()> {
+        self.tcp.configure(ingress.tcp.as_ref(), now)?;
+        self.redirect.configure(ingress.redirect.as_ref(), now)
     }
 
     /// Returns the number of open connections, QUIC and TCP.
     pub(crate) fn connections(&self) -> usize {
-        self.edge.connections() + self.tcp.as_ref().map_or(0, TcpEdge::connections)
+        self.edge.connections() + self.tcp.connections() + self.redirect.connections()
     }
 
     /// Returns the next event of a client, and the stream that it concerns, for listener `at`.
@@ -138,29 +127,34 @@ impl Listener {
         if let Some(event) = self.edge.next_event() {
             return Some((ClientSide::Quic { listener: at, stream: event.stream }, event));
         }
-        let event = self.tcp.as_mut()?.next_event()?;
+        let event = self.tcp.edge.as_mut()?.next_event()?;
         Some((ClientSide::Tcp { listener: at, stream: event.stream }, event))
+    }
+
+    /// Answers the requests for the redirect.
+    pub(crate) fn serve_redirect(&mut self, clock: &Clock) {
+        if let Some(edge) = &mut self.redirect.edge {
+            redirect::serve(edge, self.https_port, clock);
+        }
     }
 
     /// Starts the drain of all connections.
     pub(crate) fn drain(&mut self, now: Instant) {
         self.edge.drain(now);
-        if let Some(tcp) = &mut self.tcp {
-            tcp.drain(now);
-        }
+        self.tcp.drain(now);
+        self.redirect.drain(now);
     }
 
     /// Closes all connections.
     pub(crate) fn close(&mut self, now: Instant) {
         self.edge.close(now);
-        if let Some(tcp) = &mut self.tcp {
-            tcp.close(now);
-        }
+        self.tcp.close(now);
+        self.redirect.close(now);
     }
 
     /// Returns when the listener must be polled next.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        [self.edge.deadline(), self.tcp.as_ref().and_then(TcpEdge::deadline)].into_iter().flatten().min()
+        [self.edge.deadline(), self.tcp.deadline(), self.redirect.deadline()].into_iter().flatten().min()
     }
 
     /// Returns the header field with the subject of the client's certificate; `None` if the listener does not send it.
@@ -168,7 +162,7 @@ impl Listener {
         let header = self.subject_header.as_deref()?.as_bytes();
         let subject = match client {
             ClientSide::Quic { stream, .. } => self.edge.client_subject(stream),
-            ClientSide::Tcp { stream, .. } => self.tcp.as_ref()?.client_subject(stream),
+            ClientSide::Tcp { stream, .. } => self.tcp.edge.as_ref()?.client_subject(stream),
         };
         Some(ClientSubject { header, value: subject.map(str::as_bytes) })
     }
@@ -176,21 +170,16 @@ impl Listener {
     /// Receives from both sockets, for listener `at`, and handles time limits. Returns true if there may be more.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, now: Instant, at: usize, inboxes: &Inboxes) -> bool {
         let mut has_more = self.receive(cx, now, at, inboxes);
-        if let Some(tcp) = &mut self.tcp {
-            has_more |= tcp.poll_io(cx, now);
-            tcp.on_time(now);
-        }
+        has_more |= self.tcp.poll(cx, now);
+        has_more |= self.redirect.poll(cx, now);
         self.edge.on_time(now);
         has_more
     }
 
     /// Sends what waits for the clients. Returns true if the listener must be polled again at once.
     pub(crate) fn send(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let mut has_more = false;
-        if let Some(tcp) = &mut self.tcp {
-            tcp.flush(now);
-            has_more = tcp.has_work();
-        }
+        let mut has_more = self.tcp.flush(now);
+        has_more |= self.redirect.flush(now);
         has_more |= self.transmit(cx, now);
         has_more | self.edge.has_work()
     }

@@ -3,8 +3,9 @@
 //! The loop is one future. Each poll is one turn with a fixed order and bounded work; it never blocks.
 
 use crate::{
+    clock::Clock,
     control::{Control, SeenVersion},
-    exchange::{Clock, Exchanges, RequestCounts, WorkerIo},
+    exchange::{Exchanges, RequestCounts, WorkerIo},
     listener::{Ingress, Listener, Listeners},
     snapshot::{Snapshot, WorkerSnapshot, transport_options},
     state::State,
@@ -176,6 +177,7 @@ impl Worker {
                 exchanges.on_client(&mut WorkerIo { listeners, transport, now }, client, event);
             }
         }
+        listeners.iter_mut().for_each(|(_, listener)| listener.serve_redirect(exchanges.clock()));
         while let Some(event) = transport.next_event() {
             exchanges.on_upstream(&mut WorkerIo { listeners, transport, now }, event);
         }

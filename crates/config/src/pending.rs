@@ -13,7 +13,6 @@ use crate::yaml::{Node, Span, Tree};
 /// is `enabled: false`.
 pub const NOT_IN_EFFECT: &[(&str, Option<&str>)] = &[
     ("listen.name", None),
-    ("listen.http_redirect", None),
     ("performance.control_plane_threads", None),
     ("performance.packet_shards_per_worker", Some("1")),
     ("performance.backend_dns_refresh_enabled", Some("false")),

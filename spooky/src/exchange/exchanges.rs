@@ -1,7 +1,7 @@
 //! The exchanges of a worker and their shared state: table, queue, timers, counters, the snapshot for new requests.
 
-use super::{clock::Clock, outcome::RequestCounts, shares::ClientShares, state::Exchange, tag::Tag, waiting::Waiting};
-use crate::{snapshot::WorkerSnapshot, state::State};
+use super::{outcome::RequestCounts, shares::ClientShares, state::Exchange, tag::Tag, waiting::Waiting};
+use crate::{clock::Clock, snapshot::WorkerSnapshot, state::State};
 use spooky_lb::{admit::Queue, route::PathDepths, time::Nanos};
 use spooky_net::timer::Wheel;
 use spooky_table::Table;
@@ -83,6 +83,11 @@ impl Exchanges {
     /// Returns when [`Exchanges::on_time`] and [`Exchanges::poll_waiting`] must be called next.
     pub(crate) fn deadline(&self) -> Option<Instant> {
         [self.wheel.next(), self.waiting.deadline(self.state.epoch)].into_iter().flatten().min()
+    }
+
+    /// Returns the clock, whose time is that of this turn.
+    pub(crate) fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     pub(crate) fn counts(&self) -> RequestCounts {

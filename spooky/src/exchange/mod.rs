@@ -9,7 +9,6 @@
 
 mod attempt;
 mod body;
-mod clock;
 mod dispatch;
 mod download;
 mod end;
@@ -31,7 +30,6 @@ mod upload;
 mod waiting;
 mod worker_io;
 
-pub(crate) use clock::Clock;
 pub(crate) use exchanges::Exchanges;
 pub(crate) use outcome::RequestCounts;
 pub(crate) use worker_io::WorkerIo;

@@ -27,7 +27,7 @@ impl WorkerIo<'_> {
         let listener = self.listeners.get_mut(client.listener())?;
         Some(match client {
             ClientSide::Quic { stream, .. } => Side::Quic(&mut listener.edge, stream),
-            ClientSide::Tcp { stream, .. } => Side::Tcp(listener.tcp.as_mut()?, stream),
+            ClientSide::Tcp { stream, .. } => Side::Tcp(listener.tcp.edge.as_mut()?, stream),
         })
     }
 }

@@ -32,16 +32,17 @@ pub(super) type Attach = fn(BorrowedFd<'_>, u16) -> io::Result<()>;
 
 /// Binds a listener for this many workers.
 pub(super) fn bind(config: &Config, listener: &Listener, workers: u16, attach: Attach) -> Result<Endpoint, StartError> {
-    let address = resolve(&listener.address, listener.port)?;
+    let address = resolve("UDP", &listener.address, listener.port)?;
     endpoint(config, address, workers, attach)
 }
 
-fn resolve(address: &str, port: u16) -> Result<SocketAddr, StartError> {
+/// Returns the first address of a name. `kind` is `UDP` or `TCP`.
+pub(super) fn resolve(kind: &str, address: &str, port: u16) -> Result<SocketAddr, StartError> {
     let found = (address, port).to_socket_addrs().map(|mut found| found.next());
     match found {
         Ok(Some(found)) => Ok(found),
-        Ok(None) => Err(bind_error("UDP", address, port, "the name has no address")),
-        Err(error) => Err(bind_error("UDP", address, port, &error.to_string())),
+        Ok(None) => Err(bind_error(kind, address, port, "the name has no address")),
+        Err(error) => Err(bind_error(kind, address, port, &error.to_string())),
     }
 }
 

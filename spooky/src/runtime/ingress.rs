@@ -6,13 +6,14 @@
 use super::{
     bind::{Attach, Endpoint, bind},
     limiter::SharedLimiter,
-    tcp::{TcpSockets, bind_tcp},
+    tcp::{BoundRedirect, TcpSockets, bind_redirect, bind_tcp},
 };
 use crate::{
-    listener::{Ingress, TcpIngress},
+    listener::Ingress,
     snapshot::{edge_settings, listener_tls, tcp_settings},
     start_error::StartError,
     state::State,
+    tcp_ingress::TcpIngress,
 };
 use spooky_config::{Config, Listener};
 use spooky_edge::{ConnectionCount, EdgeSettings, TcpSettings};
@@ -36,6 +37,7 @@ struct BoundListener {
     /// `None` if TCP is disabled or its port could not be bound.
     tcp: Option<TcpSockets>,
     tcp_connections: Arc<ConnectionCount>,
+    redirect: Option<BoundRedirect>,
 }
 
 pub(super) struct BoundListeners {
@@ -81,13 +83,15 @@ impl BoundListeners {
                 let endpoint = Arc::new(bind(config, listener, self.state.workers, self.attach)?);
                 plan.next_number += 1;
                 let tcp_connections = ConnectionCount::new(listener.tcp.max_connections);
-                BoundListener { number: plan.next_number - 1, configured, endpoint, tls, tcp: None, tcp_connections }
+                let number = plan.next_number - 1;
+                BoundListener { number, configured, endpoint, tls, tcp: None, tcp_connections, redirect: None }
             };
             bound.tcp = match bound.tcp {
                 _ if !listener.tcp.enabled => None,
                 None => bind_tcp(listener, bound.endpoint.address, self.state.workers)?,
                 kept => kept,
             };
+            bound.redirect = bind_redirect(listener, bound.redirect.as_ref(), self.state.workers)?;
             self.add(&mut plan, config, listener, &bound);
             plan.bound.push(bound);
         }
@@ -115,6 +119,15 @@ impl BoundListeners {
         let alt_svc = alt_svc(listener);
         for ((worker, of_worker), socket) in plan.ingress.iter_mut().enumerate().zip(&endpoint.sockets) {
             let tcp_socket = bound.tcp.as_ref().and_then(|sockets| sockets.get(worker));
+            let redirect = bound.redirect.as_ref().and_then(|redirect| {
+                let settings = TcpSettings {
+                    tls: None,
+                    proxy_sources: Arc::default(),
+                    connections: redirect.connections.clone(),
+                    ..tcp_settings.clone()
+                };
+                Some(TcpIngress { socket: redirect.sockets.get(worker)?.clone(), settings })
+            });
             let worker = worker as u16;
             let tcp = tcp_socket.map(|socket| TcpIngress {
                 socket: socket.clone(),
@@ -129,6 +142,8 @@ impl BoundListeners {
                 subject_header: subject_header.clone(),
                 alt_svc: alt_svc.clone(),
                 tcp,
+                redirect,
+                https_port: listener.alt_svc.port,
             });
         }
     }
@@ -142,6 +157,9 @@ impl BoundListeners {
     pub(super) fn accept(&mut self, plan: Plan, config: &Config) -> Vec<Vec<Ingress>> {
         for (bound, listener) in plan.bound.iter().zip(&config.listeners) {
             bound.tcp_connections.set_max(listener.tcp.max_connections);
+            if let Some(redirect) = &bound.redirect {
+                redirect.connections.set_max(listener.tcp.max_connections);
+            }
             let before = self.bound.iter().find(|before| before.number == bound.number);
             log_listening(bound, listener, before);
         }
@@ -176,6 +194,13 @@ fn log_listening(bound: &BoundListener, listener: &Listener, before: Option<&Bou
     }
     if bound.tcp.is_none() && before.is_some_and(|before| before.tcp.is_some()) {
         tracing::info!("Listener removed, draining: TCP {address}");
+    }
+    let [redirect, redirect_before] = [Some(bound), before].map(|bound| bound?.redirect.as_ref());
+    match (redirect, redirect_before) {
+        (Some(now), Some(before)) if now.address == before.address => {}
+        (Some(now), _) => tracing::info!("Redirect to HTTPS on http://{}", now.address),
+        (None, Some(before)) => tracing::info!("Listener removed, draining: TCP {}", before.address),
+        (None, None) => {}
     }
 }
 

@@ -15,7 +15,7 @@ pub(crate) fn tcp_settings(
 ) -> TcpSettings {
     let proxy = &listener.tcp.proxy_protocol;
     TcpSettings {
-        tls: tls.contexts.tcp.clone(),
+        tls: Some(tls.contexts.tcp.clone()),
         certificates: tls.certificates.clone(),
         worker: 0,
         proxy_sources: if proxy.enabled { proxy.trusted_sources.clone().into() } else { Arc::default() },

@@ -39,6 +39,7 @@ mod privileges;
 mod programs;
 mod proxy;
 mod proxy_protocol;
+mod redirect;
 mod relay;
 mod reload;
 mod route;

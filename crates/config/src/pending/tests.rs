@@ -32,8 +32,8 @@ fn a_value_that_asks_for_nothing_is_not_listed() {
         "log: { format: Plain }",
         "observability: { metrics: { enabled: false, port: 1 } }",
         "security: { privileges: { enabled: false }, sandbox: off }",
-        "listen: { http_redirect: { enabled: false } }",
-        "listen: { http_redirect: { enabled: \"${SPOOKY_TEST_IS_NOT_SET:-false}\" } }",
+        "resilience: { watchdog: { enabled: false } }",
+        "resilience: { watchdog: { enabled: \"${SPOOKY_TEST_IS_NOT_SET:-false}\" } }",
         "security: { sandbox: '${SPOOKY_TEST_IS_NOT_SET:-OFF}' }",
     ] {
         assert_eq!(listed(text), [""; 0], "{text}");
@@ -188,6 +188,9 @@ const READ_AS: &[(&str, &[&str])] = &[
     ("listen.tcp.enabled", &["listener.tcp.enabled"]),
     ("listen.tcp.max_connections", &["tcp.max_connections"]),
     ("listen.tcp.proxy_protocol.enabled", &["proxy.enabled"]),
+    ("listen.http_redirect.enabled", &["redirect.enabled"]),
+    ("listen.http_redirect.address", &["redirect.address"]),
+    ("listen.http_redirect.port", &["redirect.port"]),
     ("load_balancing.type", &["load_balancing.algorithm"]),
     ("load_balancing.key", &["load_balancing.key"]),
     ("upstream.*.load_balancing.type", &["load_balancing.algorithm"]),

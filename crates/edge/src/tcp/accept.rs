@@ -42,8 +42,8 @@ impl NewConnection {
             return None;
         }
         tcp::configure(&stream);
-        let tls = match ServerConnection::new(settings.tls.clone()) {
-            Ok(tls) => Box::new(tls),
+        let tls = match settings.tls.clone().map(ServerConnection::new).transpose() {
+            Ok(tls) => tls.map(Box::new),
             Err(error) => {
                 limited!(WARN, now, "TCP connection refused: {error}, from {address}");
                 return None;
@@ -53,7 +53,7 @@ impl NewConnection {
         let phase =
             if is_proxied { Phase::ProxyHeader { until, header: BytesMut::new() } } else { Phase::Handshake { until } };
         tracing::debug!("Creating new connection from {address}");
-        Some(Self { address, socket: Socket::new(stream, Some(tls)), phase, counted, slot })
+        Some(Self { address, socket: Socket::new(stream, tls), phase, counted, slot })
     }
 
     /// Creates its state in the slot of `handle`. `id` is its number for balancing.

@@ -34,7 +34,7 @@ pub(super) struct Http1 {
 
 fn config(settings: &SessionSettings) -> h1::ServerConfig {
     let rules = settings.rules_for(message::Protocol::Http1);
-    h1::ServerConfig { limits: settings.limits, rules, scheme: h1::Scheme::Https }
+    h1::ServerConfig { limits: settings.limits, rules, scheme: settings.scheme }
 }
 
 impl Http1 {

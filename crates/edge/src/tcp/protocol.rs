@@ -7,6 +7,7 @@ use crate::{
 use bytes::{Bytes, BytesMut};
 use spooky_bridge::{
     WriteBuffer,
+    h1::Scheme,
     message::{
         self, Fields, ResetReason, ResponseHead,
         check::{HeadLimits, RequestRules},
@@ -19,6 +20,8 @@ use std::{collections::VecDeque, net::SocketAddr, time::Instant};
 pub(super) struct SessionSettings {
     pub(super) limits: HeadLimits,
     pub(super) rules: RequestRules,
+    /// The scheme of HTTP/1.1 requests.
+    pub(super) scheme: Scheme,
     /// Concurrent requests of an HTTP/2 connection.
     pub(super) max_streams: u32,
     /// Limit of the received and unread bytes of a request, and of waiting interim heads.

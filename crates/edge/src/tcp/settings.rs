@@ -3,7 +3,10 @@
 use super::{count::ConnectionCount, protocol::SessionSettings};
 use crate::{budget::ResponseBudget, limiter::ConnectionLimiter};
 use rustls::ServerConfig;
-use spooky_bridge::message::check::{HeadLimits, RequestRules};
+use spooky_bridge::{
+    h1::Scheme,
+    message::check::{HeadLimits, RequestRules},
+};
 use spooky_config::Network;
 use spooky_net::tls::CertificateStore;
 use std::{net::IpAddr, sync::Arc, time::Duration};
@@ -11,8 +14,8 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 /// Settings of one listener's TCP clients on one worker.
 #[derive(Clone)]
 pub struct TcpSettings {
-    /// TLS 1.3 and 1.2, ALPN `h2` and `http/1.1` (from `spooky_net::tls`).
-    pub tls: Arc<ServerConfig>,
+    /// TLS 1.3 and 1.2, ALPN `h2` and `http/1.1` (from `spooky_net::tls`). `None` for HTTP/1.1 in cleartext.
+    pub tls: Option<Arc<ServerConfig>>,
     /// The certificates.
     pub certificates: Arc<CertificateStore>,
     /// Number of the worker.
@@ -48,6 +51,7 @@ impl TcpSettings {
         SessionSettings {
             limits: self.head_limits,
             rules: self.rules,
+            scheme: if self.tls.is_some() { Scheme::Https } else { Scheme::Http },
             max_streams: self.max_streams,
             stream_buffer: self.stream_buffer,
         }

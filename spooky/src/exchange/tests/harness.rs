@@ -3,7 +3,8 @@
 use super::fake::{Client, Ended, Fake, Request};
 use crate::{
     client_side::ClientSide,
-    exchange::{Clock, Exchanges, RequestCounts},
+    clock::Clock,
+    exchange::{Exchanges, RequestCounts},
     snapshot::{Snapshot, WorkerSnapshot, compile, process_limits, quic_keys, transport_options},
     state::State,
 };
