@@ -48,6 +48,7 @@ mod slow;
 mod steer;
 mod stream;
 mod tcp;
+mod tcp_slow;
 mod trust;
 mod upstream;
 mod websocket;

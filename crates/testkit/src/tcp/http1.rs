@@ -154,6 +154,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http1<S> {
         &mut self.stream
     }
 
+    /// Returns the connection. Received bytes that were not read yet are lost.
+    pub fn into_stream(self) -> S {
+        self.stream
+    }
+
     /// Reads to an empty line.
     async fn section(&mut self) -> io::Result<String> {
         loop {

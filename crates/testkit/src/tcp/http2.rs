@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use bytes::Bytes;
-use h2::client::{SendRequest, handshake};
+use h2::client::{Builder, SendRequest};
 use h2::{Error, RecvStream, SendStream};
 use http::{HeaderMap, Request, Response};
 use tokio::task::JoinHandle;
@@ -29,7 +29,8 @@ impl Http2 {
     pub async fn connect(authority: &Authority, addr: SocketAddr, name: &str) -> Self {
         let stream = wait::within("TLS", connect(authority, addr, name, &[b"h2"])).await.expect("a TLS connection");
         assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-        let (sender, connection) = wait::within("HTTP/2", handshake(stream)).await.expect("an HTTP/2 connection");
+        let (sender, connection) =
+            wait::within("HTTP/2", builder().handshake(stream)).await.expect("an HTTP/2 connection");
         Self { sender, addr, task: tokio::spawn(connection) }
     }
 
@@ -103,6 +104,13 @@ impl Http2 {
         drop(self.sender);
         wait::within("the end of the connection", self.task).await.expect("no panic")
     }
+}
+
+/// The window of the connection is large, so that a stream that is not read does not block the others.
+fn builder() -> Builder {
+    let mut builder = Builder::new();
+    builder.initial_connection_window_size(16 << 20);
+    builder
 }
 
 /// Sends a body as fast as the peer takes it.

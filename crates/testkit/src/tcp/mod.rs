@@ -1,6 +1,7 @@
-//! Clients over TCP and TLS: HTTP/1.1 as text, HTTP/2 by the `h2` crate, and curl.
+//! Clients over TCP and TLS: HTTP/1.1 as text, HTTP/2 by the `h2` crate or frame by frame, and curl.
 
 mod curl;
+pub mod frames;
 mod http1;
 mod http2;
 
