@@ -128,7 +128,7 @@ impl fmt::Display for Lost {
             Self::Limit => out.write_str("too many connections"),
             Self::TimedOut(key) => write!(out, "{key} expired"),
             Self::CutOff => out.write_str("response cut off"),
-            Self::Closed => out.write_str("closed"),
+            Self::Closed => out.write_str("in order"),
         }
     }
 }

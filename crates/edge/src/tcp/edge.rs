@@ -19,13 +19,23 @@ use spooky_net::{
 };
 use spooky_table::{Handle, Table};
 use std::{
-    collections::VecDeque, io, net::SocketAddr, os::fd::BorrowedFd, rc::Rc, sync::Arc, task::Context, time::Instant,
+    collections::VecDeque,
+    io,
+    net::SocketAddr,
+    os::fd::BorrowedFd,
+    rc::Rc,
+    sync::Arc,
+    task::Context,
+    time::{Duration, Instant},
 };
 
 /// Maximum number of connections of one worker.
 const MAX_SLOTS: usize = 131_072;
 /// Connections accepted per turn, so that a flood of them does not delay others.
 const ACCEPTS_PER_TURN: usize = 32;
+/// Processor time for TLS handshakes per turn; further ones wait for the next turn. One may take a millisecond, and new
+/// connections must not delay the requests of existing ones.
+const HANDSHAKE_TIME_PER_TURN: Duration = Duration::from_millis(1);
 /// Bits of a connection's number that count; the others are the number of the worker.
 const ID_BITS: u32 = 48;
 /// Size of the buffer for one read.
@@ -104,11 +114,25 @@ impl TcpEdge {
         let has_more = self.accept(cx, now);
         self.ready.take(&mut self.woken);
         self.visits.extend(self.woken.drain(..));
+        let mut handshakes = Duration::ZERO;
         for _ in 0..self.visits.len() {
             let Some(index) = self.visits.pop_front() else { break };
-            self.visit(index, now);
+            if !self.is_handshaking(index) {
+                self.visit(index, now);
+            } else if handshakes < HANDSHAKE_TIME_PER_TURN {
+                let begun = Instant::now();
+                self.visit(index, now);
+                handshakes += begun.elapsed();
+            } else {
+                self.visits.push_back(index);
+            }
         }
         has_more
+    }
+
+    fn is_handshaking(&self, index: usize) -> bool {
+        let conn = self.conns.at(index).and_then(|handle| self.conns.get(handle));
+        conn.is_some_and(|conn| !matches!(conn.phase, Phase::Open(_)))
     }
 
     /// Accepts waiting connections. Returns true if there may be more.
