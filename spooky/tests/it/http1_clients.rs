@@ -126,3 +126,43 @@ async fn an_answer_to_an_unread_upload_arrives_before_the_connection_is_reset() 
     }
     proxy.stop().await;
 }
+
+#[tokio::test]
+async fn the_client_decides_whether_the_connection_stays_open() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::before(&[origin.url()]).await;
+    for (request, stays) in [
+        ("GET / HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n", false),
+        ("GET / HTTP/1.0\r\nhost: localhost\r\n\r\n", false),
+        ("GET / HTTP/1.0\r\nhost: localhost\r\nconnection: keep-alive\r\n\r\n", true),
+        ("GET / HTTP/1.1\r\nhost: localhost\r\n\r\n", true),
+    ] {
+        let mut connection = proxy.http1().await;
+        connection.send(request).await;
+        assert_eq!(connection.reply().await.text(), "hello");
+        if stays {
+            assert_eq!(connection.get("/").await.text(), "hello");
+        } else {
+            assert_eq!(connection.rest().await.unwrap(), b"", "ended in order");
+        }
+    }
+    // To a client of HTTP/1.0 a body without length ends with the connection.
+    let mut connection = proxy.http1().await;
+    connection.send("GET /chunks/70000 HTTP/1.0\r\nhost: localhost\r\n\r\n").await;
+    assert_eq!(connection.try_head().await.unwrap().field("transfer-encoding"), "");
+    assert_eq!(sha256(&connection.rest().await.unwrap()), Pattern::sha256(70_000, 70_000));
+    proxy.stop().await;
+}
+
+#[tokio::test]
+async fn a_response_that_breaks_off_never_looks_complete() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::before(&[origin.url()]).await;
+    for version in ["1.1", "1.0"] {
+        let mut connection = proxy.http1().await;
+        connection.send(format!("GET /abort/500000 HTTP/{version}\r\nhost: localhost\r\n\r\n")).await;
+        assert_eq!(connection.try_head().await.unwrap().status(), 200);
+        connection.rest().await.expect_err("no end in order");
+    }
+    proxy.stop().await;
+}

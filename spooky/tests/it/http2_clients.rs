@@ -4,9 +4,12 @@ use http::{HeaderMap, HeaderValue, StatusCode};
 use spooky_testkit::origin::Origin;
 use spooky_testkit::pattern::{Pattern, sha256};
 use spooky_testkit::tcp::Reason;
+use spooky_testkit::tcp::frames::{END_HEADERS, END_STREAM, Frames, head, kind};
 use spooky_testkit::wait;
 
-use crate::proxy::Proxy;
+use crate::proxy::{NAME, Proxy};
+
+const REFUSED_STREAM: u32 = 7;
 
 async fn debugged(origin: &Origin) -> Proxy {
     Proxy::start(|settings| settings.level("debug").upstream("all", "/", &[origin.url()])).await
@@ -115,5 +118,30 @@ async fn a_response_that_breaks_off_is_reset_and_nothing_else() {
     let error = connection.get("/abort/500000").await.unwrap_err();
     assert_eq!(error.reason(), Some(Reason::INTERNAL_ERROR), "{error}");
     assert_eq!(connection.get("/").await.unwrap().text(), "hello");
+    proxy.stop().await;
+}
+
+#[tokio::test]
+async fn requests_above_the_limit_of_a_connection_are_refused_and_never_sent() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::start(|settings| {
+        settings.upstream("all", "/", &[origin.url()]).performance("quic_initial_max_streams_bidi: 3")
+    })
+    .await;
+    let mut connection = Frames::connect(&proxy.authority, proxy.settings.addr(), NAME, &[]).await;
+    for number in 0..5 {
+        connection.send(&head(2 * number + 1, END_STREAM | END_HEADERS, "GET", "/gate")).await;
+    }
+    for stream in [7, 9] {
+        let reset = connection.until(kind::RST_STREAM).await.unwrap();
+        assert_eq!((reset.stream, reset.code()), (stream, REFUSED_STREAM));
+    }
+    origin.journal().until("the requests", |seen| seen.requests.len() == 3).await;
+    origin.open_gate();
+    for _ in 0..3 {
+        connection.until(kind::HEADERS).await.unwrap();
+    }
+    assert_eq!(origin.journal().now().requests.len(), 3);
+    drop(connection);
     proxy.stop().await;
 }

@@ -4,11 +4,13 @@ use std::net::TcpListener;
 
 use rustix::process::Signal;
 use spooky_testkit::origin::Origin;
+use spooky_testkit::process::Program;
+use spooky_testkit::settings::Settings;
 use spooky_testkit::tcp::Http1;
 use spooky_testkit::{tcp, wait};
 use tokio::net::TcpStream;
 
-use crate::proxy::{NAME, Proxy, certificates, run};
+use crate::proxy::{NAME, Proxy, SPOOKY, certificates, run};
 
 /// Adds a line to the listener.
 fn listening(text: &str, line: &str) -> String {
@@ -57,7 +59,7 @@ async fn the_announced_port_and_age_are_those_of_the_configuration() {
 async fn a_port_that_another_process_uses_is_a_warning_unless_tcp_is_required() {
     let origin = Origin::h2c().await;
     let (authority, files) = certificates();
-    let settings = spooky_testkit::settings::Settings::new(&files).upstream("all", "/", &[origin.url()]);
+    let settings = Settings::new(&files).upstream("all", "/", &[origin.url()]);
     let taken = TcpListener::bind(settings.addr()).unwrap();
     let mut program = run(&settings.write(&files));
     let line =
@@ -161,4 +163,73 @@ async fn the_drain_lets_open_requests_finish_and_then_ends_the_connections() {
     http2.ended().await.unwrap();
     assert_eq!(proxy.program.exit(wait::BOUND).await.code(), Some(0));
     proxy.logged("Spooky shutdown complete", 1).await;
+}
+
+#[tokio::test]
+async fn alpn_chooses_the_protocol_and_without_it_a_client_gets_http1() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::before(&[origin.url()]).await;
+    let addr = proxy.settings.addr();
+    let connect = async |alpn: &[&[u8]]| tcp::connect(&proxy.authority, addr, NAME, alpn).await;
+    for (alpn, chosen) in [
+        (&[&b"h2"[..], b"http/1.1"][..], Some(&b"h2"[..])),
+        (&[b"http/1.1", b"h2"], Some(b"h2")),
+        (&[b"http/1.1"], Some(b"http/1.1")),
+        (&[], None),
+    ] {
+        let stream = connect(alpn).await.unwrap();
+        assert_eq!(stream.get_ref().1.alpn_protocol(), chosen);
+        if chosen != Some(b"h2") {
+            assert_eq!(Http1::over(stream).get("/").await.text(), "hello");
+        }
+    }
+    let error = connect(&[b"h3", b"spdy/3"]).await.unwrap_err();
+    assert!(error.to_string().contains("NoApplicationProtocol"), "{error}");
+    proxy.stop().await;
+}
+
+#[tokio::test]
+async fn accepting_pauses_while_no_file_descriptor_is_left() {
+    let origin = Origin::h2c().await;
+    let (authority, files) = certificates();
+    let settings = Settings::new(&files).upstream("all", "/", &[origin.url()]);
+    let path = settings.write(&files);
+    let mut command = tokio::process::Command::new("sh");
+    command.args(["-c", "ulimit -n 60; exec \"$0\" --config \"$1\"", SPOOKY]).arg(&path);
+    let mut program = Program::spawn(command);
+    program.line("Performance profile: ").await;
+    let mut first = Http1::connect(&authority, settings.addr(), NAME).await;
+    assert_eq!(first.get("/").await.text(), "hello");
+    let mut silent = Vec::new();
+    for _ in 0..60 {
+        silent.push(TcpStream::connect(settings.addr()).await.unwrap());
+    }
+    program.line("Accepting TCP connections failed, paused for 5 ms: ").await;
+    assert_eq!(first.get("/").await.text(), "hello", "the others are served");
+    let lines = program.output().matches("Accepting TCP connections failed").count();
+    assert!(lines <= 30, "{lines} lines");
+    drop(silent);
+    let next = async || tcp::connect(&authority, settings.addr(), NAME, &[b"http/1.1"]).await.ok();
+    let stream = wait::until(wait::BOUND, "a connection", next).await;
+    assert_eq!(Http1::over(stream).get("/").await.text(), "hello");
+    assert_eq!(program.stop().await.code(), Some(0));
+}
+
+#[tokio::test]
+async fn at_the_end_of_the_drain_open_requests_are_cut_off() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::start(|settings| {
+        settings.upstream("all", "/", &[origin.url()]).performance("shutdown_drain_timeout_ms: 500ms")
+    })
+    .await;
+    let (mut http1, mut http2) = (proxy.http1().await, proxy.http2().await);
+    http1.send("GET /stall/1000 HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    assert_eq!(http1.try_head().await.unwrap().status(), 200);
+    let request = http2.request("GET", "/hold").body(()).unwrap();
+    let (waiting, _) = http2.open(request, true).await.unwrap();
+    origin.journal().until("the requests", |seen| seen.requests.len() == 2).await;
+    let counts = tokio::spawn(async move { proxy.stop().await });
+    assert_eq!(wait::within("a reset", waiting).await.unwrap_err().reason(), Some(tcp::Reason::CANCEL));
+    http1.rest().await.expect_err("no end in order");
+    wait::within("the end of the process", counts).await.unwrap();
 }
