@@ -84,8 +84,13 @@ fn completed(text: &str) -> String {
 }
 
 /// Pages on which configurations stand. All pages are looked at; these are known to have some.
-const CONFIGURED: [&str; 4] =
-    ["README.md", "docs/guide/configuration.md", "docs/guide/load-balancing.md", "docs/guide/resilience.md"];
+const CONFIGURED: [&str; 5] = [
+    "README.md",
+    "docs/guide/configuration.md",
+    "docs/guide/load-balancing.md",
+    "docs/guide/resilience.md",
+    "docs/guide/tls.md",
+];
 
 /// What is fenced as `yaml` is a configuration of Spooky, whole or in part; files of other programs are fenced as `yml`. One
 /// fenced as `yaml invalid` shows mistakes: it must be refused, and what the page says next must be what is said of it.

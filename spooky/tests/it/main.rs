@@ -21,6 +21,7 @@ mod endings;
 mod environment;
 mod flood;
 mod forward;
+mod guide;
 mod h3;
 mod health;
 mod http1_backends;
