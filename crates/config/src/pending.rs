@@ -23,7 +23,6 @@ pub const NOT_IN_EFFECT: &[(&str, Option<&str>)] = &[
     ("log.access", None),
     ("log.connections", Some("false")),
     ("log.qlog_dir", None),
-    ("resilience.protocol.allow_websocket", Some("false")),
     ("resilience.watchdog", None),
     ("observability.metrics", None),
     ("observability.control_api", None),

@@ -98,6 +98,30 @@ async fn an_http3_client_opens_a_websocket_at_an_http1_backend() {
 }
 
 #[tokio::test]
+async fn an_http2_client_opens_a_websocket_at_backends_of_both_protocols() {
+    let Some(python) = program::require_python() else { return };
+    let (old, new) = (ExternalOrigin::script(&python, "ws_echo.py").await, Origin::h2c().await);
+    let proxy =
+        Proxy::start(|settings| settings.upstream("new", "/", &[new.url()]).upstream("old", "/old", &[old.url()]))
+            .await;
+    let mut connection = proxy.http2().await;
+    let mut socket = connection.websocket("/old").await.unwrap();
+    assert_eq!(socket.status, 200);
+    socket.send(b"\x81\x85\0\0\0\0hello").unwrap();
+    assert_eq!(&socket.data().await.unwrap().unwrap()[..], b"\x81\x05hello");
+    socket.send(b"\x88\x82\0\0\0\0\x03\xe8").unwrap();
+    assert_eq!(&socket.data().await.unwrap().unwrap()[..], b"\x88\x02\x03\xe8");
+    assert_eq!(socket.data().await.unwrap(), None);
+    let mut tunnel = connection.websocket("/new").await.unwrap();
+    tunnel.send(b"anything").unwrap();
+    assert_eq!((tunnel.status, &tunnel.data().await.unwrap().unwrap()[..]), (200, &b"anything"[..]));
+    assert_eq!(connection.websocket("/status/403").await.unwrap().status, 403);
+    assert_eq!(connection.get("/").await.unwrap().text(), "hello", "the connection goes on");
+    drop((connection, tunnel, socket));
+    proxy.stop().await;
+}
+
+#[tokio::test]
 async fn a_backend_without_extended_connect_gets_websockets_by_http1_and_the_rest_by_http2() {
     let (Some(python), Some(nginx)) = (program::require_python(), program::require("nginx")) else { return };
     let authority = Authority::new();

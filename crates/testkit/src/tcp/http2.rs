@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 
 use bytes::Bytes;
 use h2::client::{Builder, SendRequest};
+use h2::ext::Protocol;
 use h2::{Error, RecvStream, SendStream};
 use http::{HeaderMap, Request, Response};
 use tokio::task::JoinHandle;
@@ -96,6 +97,20 @@ impl Http2 {
         reply
     }
 
+    /// Asks for a WebSocket with the subprotocol `chat` by extended CONNECT (RFC 8441), once the server has announced that.
+    ///
+    /// # Errors
+    /// If the stream or the connection fails.
+    pub async fn websocket(&mut self, path: &str) -> Result<WebSocket, Error> {
+        let announced = || async { self.sender.is_extended_connect_protocol_enabled().then_some(()) };
+        wait::until(wait::BOUND, "extended CONNECT", announced).await;
+        let request = self.request("CONNECT", path).extension(Protocol::from_static("websocket"));
+        let request = request.header("sec-websocket-version", "13").header("sec-websocket-protocol", "chat");
+        let (response, sending) = self.open(request.body(()).expect("a request"), false).await?;
+        let (head, reading) = wait::within("a response", response).await?.into_parts();
+        Ok(WebSocket { status: head.status.as_u16(), sending, reading })
+    }
+
     /// Waits for the end of the connection.
     ///
     /// # Errors
@@ -111,6 +126,33 @@ fn builder() -> Builder {
     let mut builder = Builder::new();
     builder.initial_connection_window_size(16 << 20);
     builder
+}
+
+/// A stream for which a WebSocket was asked.
+#[derive(Debug)]
+pub struct WebSocket {
+    /// The status of the response; with 200 the WebSocket is open.
+    pub status: u16,
+    sending: SendStream<Bytes>,
+    reading: RecvStream,
+}
+
+impl WebSocket {
+    /// Sends bytes.
+    ///
+    /// # Errors
+    /// If the stream fails.
+    pub fn send(&mut self, bytes: &'static [u8]) -> Result<(), Error> {
+        self.sending.send_data(Bytes::from_static(bytes), false)
+    }
+
+    /// Waits for bytes; `None` at the end.
+    ///
+    /// # Errors
+    /// If the stream fails.
+    pub async fn data(&mut self) -> Result<Option<Bytes>, Error> {
+        wait::within("data of a tunnel", self.reading.data()).await.transpose()
+    }
 }
 
 /// Sends a body as fast as the peer takes it.
