@@ -104,6 +104,7 @@ async fn an_address_may_have_as_many_connections_over_both_protocols_together() 
     })
     .await;
     let http3 = proxy.connect().await;
+    assert_eq!(http3.get("/").await.unwrap().text(), "hello", "its handshake is complete on both sides");
     let http1 = proxy.http1().await;
     tcp::connect(&proxy.authority, proxy.settings.addr(), NAME, &[b"h2"]).await.expect_err("a third connection");
     proxy.client().dial(proxy.settings.addr(), NAME).await.expect_err("a third connection");

@@ -11,7 +11,7 @@ use super::{
 use crate::{limiter::LimiterSlot, sticky::StickyBackends};
 use bytes::BytesMut;
 use rustls::ServerConnection;
-use spooky_net::{ready::ReadySet, tcp};
+use spooky_net::ready::ReadySet;
 use spooky_table::Handle;
 use spooky_telemetry::limited;
 use std::{cell::OnceCell, net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
@@ -41,7 +41,6 @@ impl NewConnection {
             limited!(DEBUG, now, "TCP connection refused: too many connections, from {address}");
             return None;
         }
-        tcp::configure(&stream);
         let tls = match settings.tls.clone().map(ServerConnection::new).transpose() {
             Ok(tls) => tls.map(Box::new),
             Err(error) => {

@@ -97,6 +97,9 @@ impl Socket {
         output: &mut WriteBuffer,
         written: &mut usize,
     ) -> Poll<io::Result<()>> {
+        if output.is_empty() && !self.has_unsent() {
+            return Poll::Ready(Ok(()));
+        }
         loop {
             let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
             let set = output.slices(&mut slices);
