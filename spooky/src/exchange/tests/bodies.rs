@@ -8,6 +8,7 @@ use crate::exchange::{local::RequestInfo, state::compact_large_head};
 use bytes::Bytes;
 use spooky_bridge::message::{Fields, Known, Method, Name, RequestHead, ResetReason};
 use spooky_edge::{Abort, Body, BodyRead, EventKind};
+use spooky_testkit::log::logged;
 use std::time::Duration;
 
 fn trailers(value: &[u8]) -> Fields {
@@ -277,6 +278,23 @@ fn a_small_head_is_kept() {
     assert_eq!(exchange.head.fields.first(Known::Cookie), Some(&b"a=b"[..]));
     harness.abort(client, Abort::Lost);
     harness.check_idle();
+}
+
+#[test]
+fn a_malformed_upload_ends_the_request() {
+    for (has_begun, ended, status) in [(false, Ended::Plain, 400), (true, Ended::Reset(ResetReason::Internal), 200)] {
+        let mut harness = Harness::new();
+        let client = harness.send(b"POST", b"/", &[(Known::XRequestId, b"mine")], false);
+        if has_begun {
+            harness.head(0, 200, false);
+        }
+        harness.upload_data(client, b"part");
+        let lines = logged(|| harness.upload(client, BodyRead::Malformed("made up")));
+        assert_eq!(lines[0], "Request malformed: made up request_id=mine");
+        assert_eq!((harness.client(client).status(), harness.client(client).ended), (Some(status), Some(ended)));
+        assert_eq!((harness.io.requests[0].reset, harness.ended()), (Some(ResetReason::Cancelled), (0, 1, 0)));
+        harness.check_idle();
+    }
 }
 
 #[test]

@@ -151,10 +151,12 @@ fn a_head_that_breaks_a_rule_is_answered_or_was_reset() {
         let client = harness.receive(refused(error));
         assert_eq!(harness.answer(client).0, status, "{error:?}");
     }
+    let late = harness.receive(EventKind::TimedOut { protocol: Protocol::Http1 });
+    assert_eq!(harness.answer(late), (408, "request head timeout"));
     let fields = Box::new(Fields::new());
     let client = harness.receive(EventKind::Malformed { protocol: Protocol::Http3, fields, reason: "made up" });
     assert_eq!((harness.client(client).status(), harness.client(client).ended), (None, None), "it is reset already");
-    assert_eq!(harness.exchanges.counts(), RequestCounts { total: 10, failure: 10, ..RequestCounts::default() });
+    assert_eq!(harness.exchanges.counts(), RequestCounts { total: 11, failure: 11, ..RequestCounts::default() });
     harness.check_idle();
 }
 

@@ -85,11 +85,12 @@ impl Harness {
         self.exchanges.reload(WorkerSnapshot::new(self.snapshot.clone(), &mut self.transport, 0));
     }
 
-    /// Sends a request from a new connection. Returns the number of its client.
+    /// Sends a request from a new connection; the target of CONNECT without `:protocol` is an authority, others are paths.
+    /// Returns the number of its client.
     pub(super) fn send(&mut self, method: &[u8], target: &[u8], more: &[(Known, &[u8])], end: bool) -> usize {
         let mut fields = Fields::new();
         fields.push(Known::Method, method);
-        if method == b"CONNECT" {
+        if method == b"CONNECT" && !more.iter().any(|(name, _)| *name == Known::Protocol) {
             fields.push(Known::Authority, target);
         } else {
             fields.push(Known::Scheme, b"https");

@@ -6,7 +6,7 @@ use super::{
 };
 use spooky_bridge::{
     h2::Code,
-    message::{Fields, Name, ResetReason},
+    message::{Fields, Known, Name, ResetReason},
 };
 use spooky_edge::{Abort, BodyRead, EventKind};
 use spooky_transport::{FailureKind, Processed};
@@ -23,6 +23,30 @@ fn open(config: &Config) -> (Harness, usize) {
 
 const TUNNELS: Config =
     Config { resilience: "  protocol: { allow_connect: true }", upstream: "", performance: "", backends: 2 };
+
+#[test]
+fn a_websocket_is_checked_by_its_path_and_needs_no_permission_for_connect() {
+    let config = Config { resilience: "  protocol: { denied_path_prefixes: [/admin] }", ..Config::default() };
+    let mut harness = Harness::with(&config);
+    let websocket: &[(Known, &[u8])] = &[(Known::Protocol, b"websocket")];
+    let denied = harness.send(b"CONNECT", b"/admin/x", websocket, false);
+    assert_eq!(harness.answer(denied), (403, "request path blocked by policy"));
+    let unknown = harness.send(b"CONNECT", b"/", &[(Known::Protocol, b"connect-udp")], false);
+    assert_eq!(harness.answer(unknown).0, 405);
+    let client = harness.send(b"CONNECT", b"/chat", websocket, false);
+    harness.head(0, 200, false);
+    assert!(harness.client(client).is_tunnel);
+    harness.abort(client, Abort::Lost);
+    harness.check_idle();
+}
+
+#[test]
+fn a_tunnel_has_no_path_to_check() {
+    let (mut harness, client) =
+        open(&Config { resilience: "  protocol: { allow_connect: true, denied_path_prefixes: [/] }", ..TUNNELS });
+    harness.abort(client, Abort::Lost);
+    harness.check_idle();
+}
 
 #[test]
 fn the_backend_may_end_its_direction_first() {
