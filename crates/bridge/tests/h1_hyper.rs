@@ -227,7 +227,7 @@ async fn hyper_response(method: Method, input: &[u8]) -> Option<Message> {
 }
 
 fn our_response(method: Method, input: &[u8]) -> Read {
-    let mut client = Client::new(&ClientConfig { max_section: 1 << 20 });
+    let mut client = Client::new(&ClientConfig { max_section: 1 << 20, ..ClientConfig::default() });
     let mut fields = Fields::new();
     let name: &[u8] = if method == Method::Head { b"HEAD" } else { b"GET" };
     for (known, value) in [(Known::Method, name), (Known::Authority, b"o.test"), (Known::Path, b"/")] {

@@ -38,11 +38,13 @@ pub struct ClientConfig {
     /// Largest head or trailer section accepted: names, values and 32 bytes for each field. The bytes of the section on
     /// the wire have the same limit. A larger one ends the response with [`Event::HeadersTooLarge`].
     pub max_section: usize,
+    /// Random number from which the keys of upgrades to WebSocket are derived.
+    pub seed: u64,
 }
 
 impl Default for ClientConfig {
     fn default() -> Self {
-        Self { max_section: 65_536 }
+        Self { max_section: 65_536, seed: 0 }
     }
 }
 

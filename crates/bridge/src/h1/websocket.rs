@@ -1,6 +1,6 @@
 //! The opening handshake of WebSocket (RFC 6455 4), which has a key in HTTP/1.1 only (RFC 8441 5).
 
-use std::hash::{BuildHasher as _, RandomState};
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 
 /// The encoded key of a request: 16 bytes.
 pub(super) type Key = [u8; 24];
@@ -11,13 +11,13 @@ pub(super) type Accept = [u8; 28];
 const SUFFIX: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 const BASE64: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
-/// Returns a new key. It is no secret; it shows that the response is to this request, so the hasher's random state is
-/// good enough.
-pub(super) fn new_key() -> Key {
-    let state = RandomState::new();
+/// Returns a key for the request with this tag. It is no secret; it shows that the response is to this request.
+pub(super) fn new_key(seed: u64, tag: u64) -> Key {
     let mut nonce = [0; 16];
     for (number, part) in (0_u8..).zip(nonce.chunks_exact_mut(8)) {
-        part.copy_from_slice(&state.hash_one(number).to_le_bytes());
+        let mut hasher = DefaultHasher::new();
+        (seed, tag, number).hash(&mut hasher);
+        part.copy_from_slice(&hasher.finish().to_le_bytes());
     }
     encode(&nonce)
 }
@@ -112,9 +112,9 @@ mod tests {
 
     #[test]
     fn a_new_key_has_the_form_of_a_key() {
-        let key = new_key();
+        let key = new_key(1, 2);
         assert_eq!(parse_key(&key), Some(key));
-        assert_ne!(new_key(), key);
+        assert!(new_key(1, 3) != key && new_key(2, 2) != key);
         for wrong in
             [&b""[..], b"k", b"dGhlIHNhbXBsZSBub25jZQ=", b"dGhlIHNhbXBsZSBub25jZQ===", b"dGhlIHNhbXBsZSBub25j,Q=="]
         {

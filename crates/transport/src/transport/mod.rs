@@ -14,6 +14,7 @@ mod send;
 
 use std::{
     collections::{HashMap, VecDeque},
+    hash::{BuildHasher as _, RandomState},
     sync::Arc,
     task::{Context, Waker},
     time::{Duration, Instant},
@@ -53,7 +54,7 @@ fn h2_config(options: &Options) -> h2::Config {
 }
 
 fn h1_config(options: &Options) -> h1::ClientConfig {
-    h1::ClientConfig { max_section: options.max_header_bytes as usize }
+    h1::ClientConfig { max_section: options.max_header_bytes as usize, seed: RandomState::new().hash_one(0) }
 }
 
 /// The backend side of one worker.

@@ -33,7 +33,7 @@ impl Client {
             return Err(SendRequestError::InvalidHead);
         }
         self.tag = tag;
-        let key = upgrade.map(|_| websocket::new_key());
+        let key = upgrade.map(|_| websocket::new_key(self.config.seed, tag));
         self.upgrade = key.as_ref().map(websocket::accept);
         self.method = if upgrade.is_some() { Method::Get } else { head.method };
         self.response = Response::Head { interim: 0 };

@@ -406,7 +406,7 @@ fn a_head_over_the_limit() {
         format!("HTTP/1.1 200 OK\r\n{}\r\n", "a:\r\n".repeat(100)),
         format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n0\r\nx: {}", "a".repeat(1000)),
     ] {
-        let mut backend = Backend::with(ClientConfig { max_section: 1000 });
+        let mut backend = Backend::with(ClientConfig { max_section: 1000, ..ClientConfig::default() });
         backend.get();
         assert_eq!(backend.feed(&bytes).pop().unwrap(), "7 too large", "{bytes:?}");
         assert!(!backend.client.is_reusable());
