@@ -9,6 +9,7 @@ mod demo;
 mod exchange;
 mod file_watch;
 mod listener;
+mod names;
 mod probe;
 mod redirect;
 mod reload_counts;

@@ -11,7 +11,11 @@ use spooky_lb::{
     attempt::{Budget, BudgetOptions},
 };
 use spooky_net::tls::server::Resumption;
-use std::{sync::Arc, time::Instant};
+use spooky_transport::NameTable;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 /// The state of the process.
 pub(crate) struct State {
@@ -33,6 +37,8 @@ pub(crate) struct State {
     pub(crate) resumption: Resumption,
     /// Keys of stateless resets and address tokens. They do not change when certificates are reloaded.
     pub(crate) quic_keys: QuicKeys,
+    /// Addresses of the names of backends.
+    pub(crate) names: Arc<NameTable>,
     pub(crate) config_reloads: ReloadCounts,
     /// Reloads of the certificates alone.
     pub(crate) certificate_reloads: ReloadCounts,
@@ -53,6 +59,8 @@ pub(crate) struct ProcessLimits {
     /// `quic_retry` and `quic_retry_handshakes`.
     pub(crate) address_validation: AddressValidation,
     pub(crate) retries: BudgetOptions,
+    /// Longest time between two lookups of a backend's name: `backend_dns_refresh_interval_ms`; `None` if that is disabled.
+    pub(crate) name_refresh: Option<Duration>,
 }
 
 impl State {
@@ -68,6 +76,7 @@ impl State {
             retries: Arc::new(Budget::new(usize::from(workers), &limits.retries)),
             resumption: Resumption::new().map_err(|error| StartError(error.to_string()))?,
             quic_keys,
+            names: Arc::default(),
             config_reloads: ReloadCounts::default(),
             certificate_reloads: ReloadCounts::default(),
         };
@@ -83,5 +92,6 @@ impl State {
         let (total, per_ip, rate) = (limits.connections, limits.connections_per_ip, limits.connection_rate);
         self.connections.configure(total, per_ip, rate, limits.address_validation);
         self.retries.configure(&limits.retries);
+        self.names.configure(limits.name_refresh);
     }
 }

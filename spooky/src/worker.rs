@@ -19,7 +19,7 @@ use spooky_net::{
     timer::Timer,
     udp::{Datagram, UdpOptions},
 };
-use spooky_transport::Transport;
+use spooky_transport::{Options, Transport};
 use std::{
     future::poll_fn,
     io,
@@ -78,7 +78,7 @@ impl Worker {
         // The first turn handles a drain that has already started.
         let setup = control.read(&mut SeenVersion::default()).setup;
         let (config, now) = (&setup.snapshot.config, Instant::now());
-        let mut transport = Transport::new(transport_options(config), now);
+        let mut transport = Transport::new(options(config, number), state.names.clone(), now);
         let snapshot = WorkerSnapshot::new(setup.snapshot.clone(), &mut transport, number);
         Ok(Self {
             listeners: Listeners::open(&setup.ingress, &udp_options(config))?,
@@ -210,7 +210,7 @@ impl Worker {
     /// Applies a new configuration. Requests in progress keep the previous one.
     fn reload(&mut self, setup: Arc<WorkerSetup>, now: Instant) {
         let config = &setup.snapshot.config;
-        self.transport.configure(transport_options(config));
+        self.transport.configure(options(config, self.number));
         let snapshot = WorkerSnapshot::new(setup.snapshot.clone(), &mut self.transport, self.number);
         self.exchanges.reload(snapshot);
         let grace = config.performance.shutdown_drain_timeout_ms;
@@ -253,6 +253,11 @@ impl Worker {
             }
         }
     }
+}
+
+/// Returns the transport options. Workers begin with different addresses of a name.
+fn options(config: &Config, number: usize) -> Options {
+    Options { first_turn: number, ..transport_options(config) }
 }
 
 fn udp_options(config: &Config) -> UdpOptions {

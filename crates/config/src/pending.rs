@@ -15,8 +15,6 @@ pub const NOT_IN_EFFECT: &[(&str, Option<&str>)] = &[
     ("listen.name", None),
     ("performance.control_plane_threads", None),
     ("performance.packet_shards_per_worker", Some("1")),
-    ("performance.backend_dns_refresh_enabled", Some("false")),
-    ("performance.backend_dns_refresh_interval_ms", None),
     ("log.format", Some("plain")),
     ("log.journald", Some("false")),
     ("log.file", None),

@@ -15,6 +15,7 @@
 
 pub mod certs;
 pub mod client;
+pub mod dns;
 pub mod external;
 pub mod http1;
 pub mod journal;

@@ -43,7 +43,7 @@ fn main() {
         ..Options::default()
     };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-    let mut transport = Transport::new(options, Instant::now());
+    let mut transport = Transport::new(options, std::sync::Arc::default(), Instant::now());
     let backend = transport.add_backend(&BackendSpec {
         host: addr.ip().to_string(),
         port: addr.port(),

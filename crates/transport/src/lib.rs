@@ -10,10 +10,12 @@
 
 mod connect;
 mod counters;
+mod dial;
 mod event;
 mod failure;
 mod handle;
 mod idle;
+mod names;
 mod options;
 mod origin;
 mod pool;
@@ -29,6 +31,7 @@ pub use counters::Counters;
 pub use event::Event;
 pub use failure::{Failure, FailureKind, Processed, Unsent};
 pub use handle::{BackendId, RequestHandle};
+pub use names::{NameEvent, NameTable, Resolver, SystemFiles};
 pub use options::{BackendSpec, IdleCount, Options, Protocol, Scheme};
 pub use spooky_bridge::h2::Code;
 pub use transport::Transport;

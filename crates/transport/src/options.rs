@@ -18,6 +18,9 @@ pub struct Options {
     /// Maximum number of idle HTTP/1.1 connections per backend, over all transports that share an [`IdleCount`]
     /// (`h2_pool_max_idle_per_backend`).
     pub max_idle_per_backend: usize,
+    /// Number of the first attempt to connect to a backend. If a name has several addresses, it selects the first to be tried;
+    /// different for each worker.
+    pub first_turn: usize,
     /// Number of streams on the least busy connection from which another connection is opened. With `None` that happens only
     /// when no connection can take the request.
     pub spread_at: Option<usize>,
@@ -44,6 +47,7 @@ impl Default for Options {
         Self {
             connections_per_backend: 2,
             max_idle_per_backend: 256,
+            first_turn: 0,
             spread_at: None,
             max_waiting: 4096,
             idle_timeout: Duration::from_secs(90),

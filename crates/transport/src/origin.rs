@@ -4,13 +4,15 @@
 
 use std::{
     collections::VecDeque,
-    net::SocketAddr,
+    net::IpAddr,
     rc::Rc,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use crate::{
     connect::{ConnectHints, ConnectTarget, DetectedScheme, HttpVersion},
+    dial::Destination,
     handle::{RequestHandle, SlotKey},
     idle::IdlePool,
     options::{BackendSpec, Protocol},
@@ -18,6 +20,10 @@ use crate::{
 
 /// Pause after a failed attempt before a further HTTP/2 connection is tried while one is open.
 const CONNECT_PAUSE: Duration = Duration::from_millis(250);
+/// How long an address that has not answered is tried last.
+const AVOID_TIME: Duration = Duration::from_secs(30);
+/// Maximum number of HTTP/2 connections that are opened to use all addresses of a name.
+const MAX_SPREAD: usize = 16;
 
 /// Whether an origin can be reached, as last reported to the caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,24 +56,28 @@ pub(crate) struct Origin {
     /// When an attempt last succeeded.
     pub(crate) connected_at: Option<Instant>,
     pub(crate) reachability: Reachability,
-    /// The addresses of the name when a connection last succeeded.
-    pub(crate) addresses: Option<Rc<[SocketAddr]>>,
+    /// The addresses of the name, as last applied to the connections.
+    addresses: Arc<[IpAddr]>,
+    /// Addresses that have not answered, and when.
+    failed_addresses: Vec<(IpAddr, Instant)>,
     /// For [`Scheme::Detect`](crate::Scheme::Detect): the result, cleared when an attempt fails.
     pub(crate) detected: Option<DetectedScheme>,
     /// The HTTP version of the last connection, cleared when an attempt fails.
     pub(crate) version: Option<HttpVersion>,
     /// It has spoken HTTP/2. A timeout then does not show that it no longer does.
     pub(crate) has_spoken_http2: bool,
-    pub(crate) attempts: usize,
+    attempts: usize,
     /// The timeout of the backend that was requested last.
     pub(crate) connect_timeout: Duration,
 }
 
 impl Origin {
-    pub(crate) fn new(spec: &BackendSpec) -> Self {
+    /// Creates an origin. `turn` is the number of its first attempt.
+    pub(crate) fn new(spec: &BackendSpec, destination: Destination, turn: usize) -> Self {
         Self {
             spec: spec.clone(),
-            target: Rc::new(ConnectTarget::new(spec)),
+            addresses: destination.addresses().unwrap_or_default(),
+            target: Rc::new(ConnectTarget::new(spec, destination)),
             backends: 1,
             h2: Vec::new(),
             h1: Vec::new(),
@@ -78,11 +88,11 @@ impl Origin {
             failed_at: None,
             connected_at: None,
             reachability: Reachability::Up,
-            addresses: None,
+            failed_addresses: Vec::new(),
             detected: None,
             version: None,
             has_spoken_http2: false,
-            attempts: 0,
+            attempts: turn,
             connect_timeout: spec.connect_timeout,
         }
     }
@@ -91,13 +101,35 @@ impl Origin {
         self.spec.is_same_origin(spec)
     }
 
-    pub(crate) fn hints(&self) -> ConnectHints {
-        ConnectHints {
-            addresses: self.addresses.clone(),
-            detected: self.detected,
-            version: self.version,
-            turn: self.attempts,
-        }
+    /// Returns the hints for the next attempt.
+    pub(crate) fn next_attempt(&mut self, now: Instant) -> ConnectHints {
+        let turn = self.attempts;
+        self.attempts = turn.wrapping_add(1);
+        self.failed_addresses.retain(|(_, at)| now < *at + AVOID_TIME);
+        let avoid = self.failed_addresses.iter().map(|(address, _)| *address).collect();
+        ConnectHints { detected: self.detected, version: self.version, turn, avoid }
+    }
+
+    /// Records the addresses of an attempt that have not answered.
+    pub(crate) fn avoid(&mut self, failed: Vec<IpAddr>, now: Instant) {
+        self.failed_addresses.retain(|(address, _)| !failed.contains(address));
+        self.failed_addresses.extend(failed.into_iter().map(|address| (address, now)));
+    }
+
+    /// Reads the addresses of the name. Returns true if they are others than before.
+    pub(crate) fn update_addresses(&mut self) -> bool {
+        let Some(addresses) = self.target.destination.addresses() else { return false };
+        !Arc::ptr_eq(&std::mem::replace(&mut self.addresses, addresses.clone()), &addresses)
+    }
+
+    /// Returns whether the name no longer has this address.
+    pub(crate) fn has_removed(&self, peer: Option<IpAddr>) -> bool {
+        !self.addresses.is_empty() && peer.is_some_and(|peer| !self.addresses.contains(&peer))
+    }
+
+    /// Returns whether the name has more addresses than there are HTTP/2 connections.
+    pub(crate) fn has_unused_addresses(&self) -> bool {
+        self.h2.len() < self.addresses.len().min(MAX_SPREAD)
     }
 
     /// Returns whether a connection takes requests, now or after those that it has.
@@ -116,8 +148,8 @@ impl Origin {
 
     /// Returns whether another connection may be started.
     ///
-    /// HTTP/2: one attempt at a time, at most `most` connections, and while one is open, not within [`CONNECT_PAUSE`] of a
-    /// failed attempt. While none is open, `lb` decides when the backend is tried.
+    /// HTTP/2: one attempt at a time, at most `most` connections or one for each address, and while one is open, not within
+    /// [`CONNECT_PAUSE`] of a failed attempt. While none is open, `lb` decides when the backend is tried.
     ///
     /// HTTP/1.1: one attempt for each waiting request, but only one at a time until one has succeeded since the last
     /// failure: a backend that does not answer costs one connect timeout, not one for each request.
@@ -127,7 +159,8 @@ impl Origin {
             return self.connecting.len() < self.waiting.len() && (is_proven || self.connecting.is_empty());
         }
         let is_paused = self.failed_at.is_some_and(|at| now < at + CONNECT_PAUSE);
-        self.connecting.is_empty() && (!self.has_open() || self.h2.len() < most && !is_paused)
+        let has_room = self.h2.len() < most || self.has_unused_addresses();
+        self.connecting.is_empty() && (!self.has_open() || has_room && !is_paused)
     }
 
     /// Records a failed attempt. Returns the number of waiting requests that fail with it, the longest waiting first.
@@ -138,7 +171,8 @@ impl Origin {
         let waiting = self.waiting.len();
         let is_http1 = self.is_http1();
         self.failed_at = Some(now);
-        (self.addresses, self.detected, self.version) = (None, None, None);
+        (self.detected, self.version) = (None, None);
+        self.failed_addresses.clear();
         match (self.has_open(), is_http1) {
             (true, false) => 0,
             (true, true) if self.connected_at.is_some_and(|at| at > started) => waiting.min(1),

@@ -1,36 +1,17 @@
-//! Resolves a backend's host and orders its addresses (RFC 8305 section 4: address families alternate).
+//! Literals, and the order in which addresses are tried (RFC 8305 section 4: address families alternate).
 
-use std::{
-    io,
-    net::{IpAddr, SocketAddr},
-};
-
-/// Maximum number of addresses of one name that are tried.
-const MAX_ADDRESSES: usize = 16;
+use std::net::{IpAddr, SocketAddr};
 
 /// Parses an IP literal, which needs no lookup.
-pub(crate) fn literal(host: &str, port: u16) -> Option<SocketAddr> {
-    host.parse::<IpAddr>().ok().map(|ip| SocketAddr::new(ip, port))
-}
-
-/// Returns the addresses of a name in the resolver's order (RFC 6724).
-pub(crate) async fn lookup(host: &str, port: u16) -> io::Result<Vec<SocketAddr>> {
-    let mut addresses: Vec<SocketAddr> = Vec::new();
-    for address in tokio::net::lookup_host((host, port)).await? {
-        if addresses.len() < MAX_ADDRESSES && !addresses.contains(&address) {
-            addresses.push(address);
-        }
-    }
-    if addresses.is_empty() {
-        return Err(io::Error::new(io::ErrorKind::NotFound, "the name has no address"));
-    }
-    Ok(addresses)
+pub(crate) fn literal(host: &str) -> Option<IpAddr> {
+    host.parse().ok()
 }
 
 /// Orders addresses for one attempt: the family of the first address comes first, families alternate, and within a family
-/// each attempt (`turn`) starts one address later, so that connections spread over all addresses.
-pub(crate) fn order(addresses: &[SocketAddr], turn: usize) -> Vec<SocketAddr> {
-    let leads_v6 = addresses.first().is_some_and(SocketAddr::is_ipv6);
+/// each attempt (`turn`) starts one address later, so that connections spread over all addresses. Addresses to `avoid` come
+/// last.
+pub(crate) fn order(addresses: &[IpAddr], port: u16, turn: usize, avoid: &[IpAddr]) -> Vec<SocketAddr> {
+    let leads_v6 = addresses.first().is_some_and(IpAddr::is_ipv6);
     let (mut leading, mut following): (Vec<_>, Vec<_>) =
         addresses.iter().copied().partition(|address| address.is_ipv6() == leads_v6);
     for family in [&mut leading, &mut following] {
@@ -45,31 +26,39 @@ pub(crate) fn order(addresses: &[SocketAddr], turn: usize) -> Vec<SocketAddr> {
         ordered.extend(leading.next());
         ordered.extend(following.next());
     }
-    ordered
+    ordered.sort_by_key(|address| avoid.contains(address));
+    ordered.into_iter().map(|address| SocketAddr::new(address, port)).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn addresses(list: &[&str]) -> Vec<SocketAddr> {
+    fn ips(list: &[&str]) -> Vec<IpAddr> {
         list.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    fn ordered(turn: usize, avoid: &[&str]) -> Vec<String> {
+        let all = ips(&["::1", "::2", "10.0.0.1", "10.0.0.2", "10.0.0.3"]);
+        order(&all, 1, turn, &ips(avoid)).iter().map(|address| address.ip().to_string()).collect()
     }
 
     #[test]
     fn families_alternate_and_attempts_rotate() {
-        let all = addresses(&["[::1]:1", "[::2]:1", "10.0.0.1:1", "10.0.0.2:1", "10.0.0.3:1"]);
-        let first = addresses(&["[::1]:1", "10.0.0.1:1", "[::2]:1", "10.0.0.2:1", "10.0.0.3:1"]);
-        let second = addresses(&["[::2]:1", "10.0.0.2:1", "[::1]:1", "10.0.0.3:1", "10.0.0.1:1"]);
-        assert_eq!(order(&all, 0), first);
-        assert_eq!(order(&all, 1), second);
-        assert_eq!(order(&[], 3), []);
+        assert_eq!(ordered(0, &[]), ["::1", "10.0.0.1", "::2", "10.0.0.2", "10.0.0.3"]);
+        assert_eq!(ordered(1, &[]), ["::2", "10.0.0.2", "::1", "10.0.0.3", "10.0.0.1"]);
+        assert_eq!(order(&[], 1, 3, &[]), []);
+    }
+
+    #[test]
+    fn addresses_that_failed_come_last() {
+        assert_eq!(ordered(0, &["::1", "10.0.0.1"]), ["::2", "10.0.0.2", "10.0.0.3", "::1", "10.0.0.1"]);
     }
 
     #[test]
     fn literals_need_no_lookup() {
-        assert_eq!(literal("::1", 80), Some("[::1]:80".parse().unwrap()));
-        assert_eq!(literal("10.0.0.1", 80), Some("10.0.0.1:80".parse().unwrap()));
-        assert_eq!(literal("localhost", 80), None);
+        assert_eq!(literal("::1"), Some("::1".parse().unwrap()));
+        assert_eq!(literal("10.0.0.1"), Some("10.0.0.1".parse().unwrap()));
+        assert_eq!(literal("localhost"), None);
     }
 }

@@ -1,6 +1,6 @@
 //! The table of connections and connection attempts, each with its waker and its deadline.
 
-use std::{future::Future, pin::Pin, sync::Arc, task::Waker, time::Instant};
+use std::{future::Future, net::IpAddr, pin::Pin, sync::Arc, task::Waker, time::Instant};
 
 use spooky_net::{
     ready::ReadySet,
@@ -17,6 +17,8 @@ use crate::{
 
 /// Maximum number of connections of one worker, including attempts.
 pub(crate) const MAX_SLOTS: usize = 4096;
+/// Bit of the ready set that says that addresses of names have changed.
+pub(crate) const NAMES_SLOT: usize = MAX_SLOTS;
 
 pub(crate) type ConnectFuture = Pin<Box<dyn Future<Output = Result<Established, ConnectFailure>>>>;
 
@@ -32,6 +34,8 @@ pub(crate) struct Slot {
     pub(crate) origin: usize,
     /// When the attempt was started.
     pub(crate) started: Instant,
+    /// The address of the peer, once it is connected.
+    pub(crate) peer: Option<IpAddr>,
     pub(crate) waker: Waker,
     pub(crate) link: Link,
     /// Whether the slot is in the list of connections to flush.
@@ -79,7 +83,7 @@ impl Slots {
         let key = self.slots.insert_with(|key| {
             let waker = ready.waker(key.index());
             let link = Link::Connecting(attempt);
-            Slot { key, origin, started: now, waker, link, dirty: false, broken: None, armed: None }
+            Slot { key, origin, started: now, peer: None, waker, link, dirty: false, broken: None, armed: None }
         });
         self.slots.get_mut(key)
     }
@@ -111,6 +115,11 @@ impl Slots {
             Link::Connected(connection) => Some(connection),
             Link::Connecting(_) => None,
         }
+    }
+
+    /// Returns the address of the peer; `None` if the connection was removed or is not established yet.
+    pub(crate) fn peer(&self, key: SlotKey) -> Option<IpAddr> {
+        self.slots.get(key)?.peer
     }
 
     pub(crate) fn remove(&mut self, key: SlotKey) -> Option<Slot> {

@@ -21,7 +21,7 @@ use spooky_lb::{
     time::Nanos,
 };
 use spooky_net::timer::Timer;
-use spooky_transport::{BackendId, Event, Transport};
+use spooky_transport::{BackendId, Event, NameTable, Transport};
 use std::{
     collections::HashMap,
     future::poll_fn,
@@ -34,7 +34,7 @@ use std::{
 use tokio::runtime::Builder;
 
 /// Runs the health checker until a drain. Restarts it after a panic.
-pub(crate) fn run(control: &Arc<Control<Arc<Snapshot>>>, epoch: Instant, seed: u64) {
+pub(crate) fn run(control: &Arc<Control<Arc<Snapshot>>>, names: &Arc<NameTable>, epoch: Instant, seed: u64) {
     let report = |end, pause: Duration| {
         let pause = pause.as_millis();
         match end {
@@ -46,13 +46,18 @@ pub(crate) fn run(control: &Arc<Control<Arc<Snapshot>>>, epoch: Instant, seed: u
             RunFailure::Panic => tracing::error!("Background task 'probes' panicked; restarting in {pause} ms"),
         }
     };
-    supervise(control, RestartBackoff::new(), |_| run_once(control, epoch, seed), report);
+    supervise(control, RestartBackoff::new(), |_| run_once(control, names, epoch, seed), report);
 }
 
-fn run_once(control: &Arc<Control<Arc<Snapshot>>>, epoch: Instant, seed: u64) -> io::Result<()> {
+fn run_once(
+    control: &Arc<Control<Arc<Snapshot>>>,
+    names: &Arc<NameTable>,
+    epoch: Instant,
+    seed: u64,
+) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
     runtime.block_on(async {
-        let mut checker = HealthChecker::new(control.clone(), epoch, seed)?;
+        let mut checker = HealthChecker::new(control.clone(), names.clone(), epoch, seed)?;
         poll_fn(|cx| checker.turn(cx)).await;
         Ok(())
     })
@@ -76,11 +81,11 @@ struct HealthChecker {
 }
 
 impl HealthChecker {
-    fn new(control: Arc<Control<Arc<Snapshot>>>, epoch: Instant, seed: u64) -> io::Result<Self> {
+    fn new(control: Arc<Control<Arc<Snapshot>>>, names: Arc<NameTable>, epoch: Instant, seed: u64) -> io::Result<Self> {
         let now = Instant::now();
         // The first turn handles a drain that has already started.
         let snapshot = control.read(&mut SeenVersion::default()).setup;
-        let mut transport = Transport::new(transport_options(&snapshot.config), now);
+        let mut transport = Transport::new(transport_options(&snapshot.config), names, now);
         // Connections close after each probe, so that every probe tests whether a connection can be made.
         transport.drain();
         let mut checker = Self {

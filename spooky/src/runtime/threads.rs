@@ -6,7 +6,7 @@ use super::{
     worker_thread::WorkerThread,
 };
 use crate::{
-    control::Control, listener::Ingress, probe, snapshot::Snapshot, start_error::StartError, state::State,
+    control::Control, listener::Ingress, names, probe, snapshot::Snapshot, start_error::StartError, state::State,
     worker::WorkerSetup,
 };
 use spooky_config::Config;
@@ -28,6 +28,8 @@ pub(crate) struct Server {
     pub(super) workers: Vec<Arc<Control<Arc<WorkerSetup>>>>,
     pub(super) prober: Arc<Control<Arc<Snapshot>>>,
     threads: Vec<JoinHandle<()>>,
+    /// Stops after the other threads, which need it while they drain.
+    resolver: Option<(Arc<Control<()>>, JoinHandle<()>)>,
     pub(super) log: Log,
 }
 
@@ -49,7 +51,8 @@ impl Server {
         }
         let prober = Arc::new(Control::new(snapshot.clone()));
         let (workers, threads) = (Vec::new(), Vec::new());
-        let mut server = Self { state, snapshot, listeners, workers, prober, threads, log };
+        let mut server = Self { state, snapshot, listeners, workers, prober, threads, resolver: None, log };
+        server.spawn_resolver()?;
         server.spawn_workers(ingress)?;
         server.spawn_prober()?;
         Ok(server)
@@ -86,11 +89,21 @@ impl Server {
     }
 
     fn spawn_prober(&mut self) -> Result<(), StartError> {
-        let (control, epoch) = (self.prober.clone(), self.state.epoch);
+        let (control, names, epoch) = (self.prober.clone(), self.state.names.clone(), self.state.epoch);
         let seed = RandomState::new().hash_one("probes");
         let thread = std::thread::Builder::new().name("probes".to_owned());
-        let thread = thread.spawn(move || probe::run(&control, epoch, seed));
+        let thread = thread.spawn(move || probe::run(&control, &names, epoch, seed));
         self.threads.push(thread.map_err(|error| StartError(format!("Failed to start the health checker: {error}")))?);
+        Ok(())
+    }
+
+    fn spawn_resolver(&mut self) -> Result<(), StartError> {
+        let (control, names) = (Arc::new(Control::new(())), self.state.names.clone());
+        let own = control.clone();
+        let thread = std::thread::Builder::new().name("resolver".to_owned());
+        let thread = thread.spawn(move || names::run(&own, &names));
+        let thread = thread.map_err(|error| StartError(format!("Failed to start the resolver: {error}")))?;
+        self.resolver = Some((control, thread));
         Ok(())
     }
 
@@ -102,6 +115,10 @@ impl Server {
         self.prober.drain(grace);
         for thread in self.threads {
             let _panicked = thread.join(); // logged by the panic hook
+        }
+        if let Some((control, thread)) = self.resolver {
+            control.drain(grace);
+            let _panicked = thread.join();
         }
         let (config, certificates) = (&self.state.config_reloads, &self.state.certificate_reloads);
         tracing::info!("Reloads of the configuration: {config}; of certificates alone: {certificates}");

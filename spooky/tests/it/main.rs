@@ -34,6 +34,7 @@ mod log;
 mod matrix;
 mod memory;
 mod message;
+mod names;
 mod overload;
 mod policy;
 mod privileges;

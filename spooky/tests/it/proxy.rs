@@ -44,6 +44,15 @@ impl Proxy {
 
     /// As [`Proxy::start`]; `edit` changes the text of the file.
     pub(crate) async fn start_edited(adjust: impl Fn(Settings) -> Settings, edit: impl Fn(String) -> String) -> Self {
+        Self::start_by(run, adjust, edit).await
+    }
+
+    /// As [`Proxy::start_edited`]; `run` starts the program with a configuration file.
+    pub(crate) async fn start_by(
+        run: impl Fn(&Path) -> Program,
+        adjust: impl Fn(Settings) -> Settings,
+        edit: impl Fn(String) -> String,
+    ) -> Self {
         for _ in 0..ATTEMPTS {
             let (authority, files) = certificates();
             let settings = adjust(Settings::new(&files).performance(PATIENCE));

@@ -85,9 +85,7 @@ async fn execute(step: Step, reader: &mut Reader, writer: &mut OwnedWriteHalf, s
         }
         Step::Body => read_body(reader, shared).await,
         Step::Gate => {
-            // Fails only if the origin is dropped.
-            let _ = shared.gate.subscribe().wait_for(|open| *open > 0).await;
-            shared.gate.send_modify(|open| *open = open.saturating_sub(1));
+            pass_gate(shared).await;
             true
         }
         Step::HalfClose => writer.shutdown().await.is_ok(),
@@ -103,6 +101,23 @@ async fn execute(step: Step, reader: &mut Reader, writer: &mut OwnedWriteHalf, s
         Step::Reset => return Next::Reset,
     };
     if goes_on { Next::Continue } else { Next::Close }
+}
+
+/// Waits until the gate is open, and closes it by one.
+async fn pass_gate(shared: &Shared) {
+    let mut reader = shared.gate.subscribe();
+    loop {
+        // Fails only if the origin is dropped.
+        let _ = reader.wait_for(|open| *open > 0).await;
+        let mut has_passed = false;
+        shared.gate.send_modify(|open| {
+            has_passed = *open > 0;
+            *open = open.saturating_sub(1);
+        });
+        if has_passed {
+            return;
+        }
+    }
 }
 
 async fn echo(reader: &mut Reader, writer: &mut OwnedWriteHalf) {

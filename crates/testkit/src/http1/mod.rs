@@ -48,7 +48,16 @@ impl Http1Origin {
         on_preface: OnPreface,
         script: impl Fn(&Entry, usize) -> Vec<Step> + Send + Sync + 'static,
     ) -> Self {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("bind a scripted origin on loopback");
+        Self::start_at((Ipv4Addr::LOCALHOST, 0).into(), on_preface, script).await
+    }
+
+    /// As [`Http1Origin::start`], on this address.
+    pub async fn start_at(
+        addr: SocketAddr,
+        on_preface: OnPreface,
+        script: impl Fn(&Entry, usize) -> Vec<Step> + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind(addr).await.expect("bind a scripted origin on loopback");
         let addr = listener.local_addr().expect("address of a bound socket");
         let shared = Shared {
             script: Arc::new(script),

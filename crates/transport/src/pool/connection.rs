@@ -141,6 +141,14 @@ impl Connection {
         }
     }
 
+    /// Takes no further requests. Those in progress continue.
+    pub(crate) fn retire(&mut self) {
+        match self {
+            Self::H1(h1) => h1.phase = Phase::Retiring,
+            Self::H2(h2) => h2.phase = Phase::Retiring,
+        }
+    }
+
     pub(crate) fn version(&self) -> HttpVersion {
         match self {
             Self::H1(_) => HttpVersion::Http1,

@@ -163,7 +163,7 @@ impl Transport {
                 self.close_idle();
             }
             let Some(origin) = self.origins.get_mut(at) else { return };
-            let attempt = connect::establish(Rc::clone(&origin.target), origin.hints());
+            let attempt = connect::establish(Rc::clone(&origin.target), origin.next_attempt(self.now));
             let Some(slot) = self.slots.insert(at, Box::pin(attempt), &self.ready, self.now) else {
                 // The worker has too many connections. Waiting requests continue when one of the origin's has capacity.
                 if !origin.has_open() {
@@ -173,7 +173,6 @@ impl Transport {
             };
             slot.arm(self.now + origin.connect_timeout, &mut self.deadlines);
             origin.connecting.push(slot.key);
-            origin.attempts = origin.attempts.wrapping_add(1);
             origin.slots += 1;
             self.ready.mark(slot.key.index());
             self.counters.connects += 1;

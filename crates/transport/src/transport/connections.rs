@@ -18,9 +18,10 @@ impl Transport {
     /// Starts HTTP after TCP and TLS. On HTTP/2 the peer's SETTINGS must arrive before the deadline of the attempt.
     pub(super) fn start_http(&mut self, key: SlotKey, established: Established) {
         let Some(slot) = self.slots.get_mut(key) else { return };
-        let Established { socket, addresses, detected, version } = established;
+        let Established { socket, peer, failed, detected, version } = established;
+        slot.peer = Some(peer);
         if let Some(origin) = self.origins.get_mut(slot.origin) {
-            origin.addresses = Some(addresses);
+            origin.avoid(failed, self.now);
             origin.detected = detected;
         }
         if version == Some(HttpVersion::Http1) {
@@ -45,9 +46,11 @@ impl Transport {
         if let Due::At(at) = connection.due(&self.options, self.now) {
             slot.arm(at, &mut self.deadlines);
         }
-        let at = slot.origin;
+        let (at, peer) = (slot.origin, slot.peer);
         let Some(origin) = self.origins.get_mut(at) else { return };
         origin.forget(key);
+        // The addresses may have changed meanwhile. The requests that wait are served nevertheless.
+        let is_removed = origin.has_removed(peer);
         match version {
             HttpVersion::Http1 => origin.h1.push(key),
             HttpVersion::Http2 => origin.h2.push(key),
@@ -58,6 +61,32 @@ impl Transport {
             self.queue_backend_events(at, |backend| Event::BackendUp { backend });
         }
         self.on_streams_changed(key);
+        if is_removed {
+            self.drain_connection(key);
+        }
+    }
+
+    /// Drains the connections to addresses that a name no longer has, and continues the attempts that wait for a lookup.
+    pub(super) fn on_names_changed(&mut self) {
+        let mut removed = Vec::new();
+        for (_, origin) in &mut self.origins {
+            origin.connecting.iter().for_each(|key| self.ready.mark(key.index()));
+            if origin.update_addresses() {
+                let open = origin.h2.iter().chain(&origin.h1).copied();
+                removed.extend(open.filter(|key| origin.has_removed(self.slots.peer(*key))));
+            }
+        }
+        for key in removed {
+            self.drain_connection(key);
+        }
+    }
+
+    /// Lets a connection finish its requests and close.
+    fn drain_connection(&mut self, key: SlotKey) {
+        if let Some(connection) = self.slots.connection_mut(key) {
+            connection.retire();
+            self.retire(key);
+        }
     }
 
     pub(super) fn connect_failed(&mut self, key: SlotKey, failure: &ConnectFailure) {

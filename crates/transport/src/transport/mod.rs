@@ -29,6 +29,7 @@ use crate::{
     counters::Counters,
     failure::{FailureKind, Processed},
     handle::{BackendId, RequestHandle, SlotKey},
+    names::NameTable,
     options::Options,
     origin::Origin,
     queued::QueuedEvent,
@@ -64,6 +65,8 @@ pub struct Transport {
     h2: h2::Config,
     backends: Table<BackendEntry>,
     origins: Slab<Origin>,
+    /// Addresses of the names of backends.
+    resolver: Arc<NameTable>,
     /// Origins by lower-case host and port.
     names: HashMap<(String, u16), Vec<usize>>,
     slots: Slots,
@@ -82,9 +85,10 @@ pub struct Transport {
 }
 
 impl Transport {
-    /// Creates a transport without backends.
-    pub fn new(options: Options, now: Instant) -> Self {
+    /// Creates a transport without backends. A [`Resolver`](crate::Resolver) must run for the names.
+    pub fn new(options: Options, names: Arc<NameTable>, now: Instant) -> Self {
         Self {
+            resolver: names,
             h1: h1_config(&options),
             h2: h2_config(&options),
             options,
@@ -95,7 +99,7 @@ impl Transport {
             requests: Requests::default(),
             events: VecDeque::new(),
             dirty: Vec::new(),
-            ready: ReadySet::new(MAX_SLOTS),
+            ready: ReadySet::new(MAX_SLOTS + 1),
             visits: Vec::new(),
             deadlines: Deadlines::default(),
             counters: Counters::default(),

@@ -2,9 +2,11 @@
 
 use super::Transport;
 use crate::{
+    dial::Destination,
     handle::BackendId,
     options::{BackendSpec, Protocol},
     origin::Origin,
+    slots::NAMES_SLOT,
 };
 
 impl Transport {
@@ -20,7 +22,9 @@ impl Transport {
             }
             return at;
         }
-        let at = origins.insert(Origin::new(spec));
+        let waker = self.ready.waker(NAMES_SLOT);
+        let destination = Destination::new(&spec.host, spec.port, &self.resolver, waker);
+        let at = origins.insert(Origin::new(spec, destination, self.options.first_turn));
         same_name.push(at);
         at
     }

@@ -10,7 +10,7 @@ use crate::{
     failure::{ConnectFailure, FailureKind},
     handle::SlotKey,
     pool::{Connection, Due, Phase, ReadEnd},
-    slots::Link,
+    slots::{Link, NAMES_SLOT},
 };
 
 impl Transport {
@@ -21,7 +21,10 @@ impl Transport {
         let mut visits = std::mem::take(&mut self.visits);
         self.ready.take(&mut visits);
         for index in visits.drain(..) {
-            self.visit(index);
+            match index {
+                NAMES_SLOT => self.on_names_changed(),
+                _ => self.visit(index),
+            }
         }
         self.visits = visits;
     }

@@ -9,6 +9,7 @@ use super::Transport;
 use crate::{
     failure::Unsent,
     handle::{BackendId, RequestHandle, SlotKey},
+    origin::Origin,
     pool::{Connection, OpenError, Stream},
     requests::{RequestState, Waiting},
 };
@@ -36,13 +37,11 @@ impl Transport {
             at = websockets;
         }
         let least = self.least_busy(at);
-        if let Some((key, _)) = least {
+        if let Some((key, busy)) = least {
             let handle = self.requests.insert(tag, RequestState::Unassigned, end);
             let put = self.open_stream(key, handle, head, end);
             if put.is_ok() {
-                if self.options.spread_at.is_some_and(|spread_at| least.is_some_and(|(_, busy)| busy >= spread_at)) {
-                    self.maybe_connect(at);
-                }
+                self.spread(at, key, busy);
                 return Ok(handle);
             }
             self.requests.remove(handle);
@@ -63,6 +62,16 @@ impl Transport {
         self.requests.remove(handle);
         self.counters.requests_refused += 1;
         Err(Unsent::QueueFull)
+    }
+
+    /// Opens another HTTP/2 connection before the others are full, if that is configured, or to use all addresses of a name.
+    fn spread(&mut self, at: usize, key: SlotKey, busy: usize) {
+        let is_busy = self.options.spread_at.is_some_and(|spread_at| busy >= spread_at);
+        let is_h2 = self.slots.connection(key).is_some_and(|connection| matches!(connection, Connection::H2(_)));
+        let has_unused_addresses = || self.origins.get(at).is_some_and(Origin::has_unused_addresses);
+        if is_h2 && (is_busy || busy > 0 && has_unused_addresses()) {
+            self.maybe_connect(at);
+        }
     }
 
     /// Returns whether the request waits for a connection.

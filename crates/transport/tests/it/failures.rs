@@ -11,7 +11,6 @@ use tokio::{
 };
 
 use crate::{
-    origin,
     raw::{self, Peer},
     worker::{Worker, head, spec},
 };
@@ -97,16 +96,6 @@ async fn a_silent_peer_costs_one_connect_timeout_for_all() {
     assert_eq!((worker.transport.counters().connects, worker.downs.len()), (1, 1));
     assert!(worker.transport.is_idle());
     drop(listener);
-}
-
-#[tokio::test]
-async fn a_name_without_address_is_a_dns_failure() {
-    let mut worker = Worker::new(Options::default());
-    let (_, addr) = raw::listen().await;
-    let backend = worker.transport.add_backend(&BackendSpec { host: "no-such-host.invalid".into(), ..spec(addr) });
-    worker.get(backend, "/", 1);
-    worker.finish([1]).await;
-    assert_eq!(failure(&worker, 1).kind, FailureKind::Dns);
 }
 
 #[tokio::test]
@@ -288,14 +277,4 @@ async fn what_came_before_a_broken_write_is_still_read() {
     worker.finish([1]).await;
     assert!(worker.answers[&1].complete, "{:?}", worker.answers[&1].failure);
     peer.await.unwrap();
-}
-
-#[tokio::test]
-async fn the_next_address_of_a_name_is_tried() {
-    let origin = origin::start(10, None).await; // on 127.0.0.1 only; the name may also mean [::1]
-    let mut worker = Worker::new(Options::default());
-    let backend = worker.transport.add_backend(&BackendSpec { host: "localhost".into(), ..spec(origin.addr) });
-    worker.get(backend, "/small", 1);
-    worker.finish([1]).await;
-    assert_eq!(worker.answers[&1].status, 200);
 }

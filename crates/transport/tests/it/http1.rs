@@ -70,9 +70,8 @@ async fn surplus_idle_connections_close_the_longest_idle_first_and_the_limit_is_
     seen!(one, origin, "a request", |record| record.requests.len() == 7);
     two.get(backends[1], "/", 10);
     seen!(two, origin, "another request", |record| record.requests.len() == 8);
-    origin.open_gate(1);
+    origin.open_gate(2);
     one.finish([5]).await;
-    origin.open_gate(1);
     two.finish([10]).await;
     let now = [&one, &two].map(|worker| worker.transport.counters().connections_now);
     assert_eq!(now.iter().sum::<u64>(), 3, "{now:?}");

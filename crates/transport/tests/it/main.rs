@@ -11,6 +11,7 @@ mod bodies;
 mod failures;
 mod http1;
 mod lifetimes;
+mod names;
 mod origin;
 mod random;
 mod raw;

@@ -7,7 +7,7 @@ use spooky_transport::{Options, Unsent};
 
 use crate::{
     origin, raw,
-    worker::{Worker, head, spec},
+    worker::{Worker, head},
 };
 
 #[tokio::test]
@@ -131,14 +131,14 @@ async fn backends_of_one_origin_share_connections_and_the_last_one_closes_them()
     let mut worker = Worker::new(Options::default());
     let first = worker.backend(origin.addr);
     let second = worker.backend(origin.addr);
-    let mut other_host = spec(origin.addr);
-    other_host.host = "localhost".to_owned();
-    let third = worker.transport.add_backend(&other_host);
+    let other = origin::start(10, None).await;
+    let third = worker.backend(other.addr);
     for (tag, backend) in [(1, first), (2, second), (3, third)] {
         worker.get(backend, "/small", tag);
     }
     worker.finish([1, 2, 3]).await;
-    assert_eq!(origin.board.connections.load(Ordering::Relaxed), 2);
+    let connections = |origin: &origin::Origin| origin.board.connections.load(Ordering::Relaxed);
+    assert_eq!((connections(&origin), connections(&other)), (1, 1));
     worker.transport.remove_backend(first);
     assert_eq!(
         worker.try_request(first, &head("GET", "/", None), true, 4).unwrap_err(),

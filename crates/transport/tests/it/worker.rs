@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 use spooky_bridge::message::{self, Fields, Known, Method, Name, RequestHead, ResetReason};
 use spooky_transport::{
-    BackendId, BackendSpec, Event, Failure, Options, Protocol, RequestHandle, Scheme, Transport, Unsent,
+    BackendId, BackendSpec, Event, Failure, NameTable, Options, Protocol, RequestHandle, Scheme, Transport, Unsent,
 };
 
 /// Bound of every wait.
@@ -56,8 +56,12 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(options: Options) -> Self {
+        Self::with_names(options, Arc::default())
+    }
+
+    pub(crate) fn with_names(options: Options, names: Arc<NameTable>) -> Self {
         Self {
-            transport: Transport::new(options, Instant::now()),
+            transport: Transport::new(options, names, Instant::now()),
             answers: HashMap::new(),
             handles: HashMap::new(),
             uploads: HashMap::new(),

@@ -71,7 +71,7 @@ impl Harness {
         let config = config.parse(&files);
         let state = State::new(1, &process_limits(&config), quic_keys(&config).unwrap()).unwrap();
         let now = state.epoch;
-        let mut transport = Transport::new(transport_options(&config), now);
+        let mut transport = Transport::new(transport_options(&config), Arc::default(), now);
         let snapshot = compile(config, &state, None).unwrap();
         let of_worker = WorkerSnapshot::new(snapshot.clone(), &mut transport, 0);
         let exchanges = Exchanges::new(state.clone(), of_worker, Clock::new(1), 0, now);
