@@ -84,8 +84,9 @@ fn completed(text: &str) -> String {
 }
 
 /// Pages on which configurations stand. All pages are looked at; these are known to have some.
-const CONFIGURED: [&str; 5] = [
+const CONFIGURED: [&str; 6] = [
     "README.md",
+    "docs/guide/backends.md",
     "docs/guide/configuration.md",
     "docs/guide/load-balancing.md",
     "docs/guide/resilience.md",

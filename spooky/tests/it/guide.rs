@@ -8,11 +8,12 @@ use std::process::{Output, Stdio};
 
 use spooky_testkit::certs::Authority;
 use spooky_testkit::origin::Origin;
+use spooky_testkit::process::Program;
 use spooky_testkit::settings::Settings;
-use spooky_testkit::{program, wait};
+use spooky_testkit::{port, program, wait};
 use tokio::process::Command;
 
-use crate::proxy::{NAME, Proxy};
+use crate::proxy::{NAME, Proxy, SPOOKY};
 
 /// A page, and a directory that stands for the root of the file system.
 struct Page {
@@ -50,6 +51,21 @@ impl Page {
         command.args(["-euc", &block]).current_dir(self.root.path()).env("PATH", path);
         command.env("CURL_CA_BUNDLE", self.path("ca.pem")).stdin(Stdio::null()).kill_on_drop(true);
         wait::within("the commands", command.output()).await.unwrap()
+    }
+
+    /// Starts the program of the next block, which begins with this text.
+    fn start(&mut self, begins: &str) -> Program {
+        let mut block = self.blocks.pop_front().expect("a further block of commands");
+        assert!(block.starts_with(begins), "{block}");
+        for (text, by) in &self.replaced {
+            block = block.replace(text, by);
+        }
+        let mut words = block.split(' ');
+        let name = words.next().unwrap();
+        let own = self.path("bin").join(name);
+        let mut command = Command::new(if own.exists() { own } else { name.into() });
+        command.args(words).current_dir(self.root.path());
+        Program::spawn(command)
     }
 
     /// Runs the next block, whose first line contains this text. Returns what it wrote to standard output.
@@ -164,4 +180,28 @@ async fn the_commands_about_tls_do_what_the_page_says() {
     wait::until(wait::BOUND, "the revocation", refused).await;
     proxy.stop().await;
     assert_eq!(page.blocks, [""; 0], "every command was run");
+}
+
+#[tokio::test]
+async fn the_commands_about_backends_do_what_the_page_says() {
+    for name in ["openssl", "curl", "python3"] {
+        if program::require(name).is_none() {
+            return;
+        }
+    }
+    let mut page = Page::open("backends.md");
+    fs::create_dir(page.path("bin")).unwrap();
+    std::os::unix::fs::symlink(SPOOKY, page.path("bin/spooky")).unwrap();
+    let (application, proxy) = (port::free(), port::free());
+    page.replace("8080", &application.port());
+    page.replace("9889", &proxy.port());
+    page.run("mkdir -p site").await;
+    let mut server = page.start("python3 -m http.server");
+    server.accepts(application).await;
+    page.run("cat > backends.yaml").await;
+    let mut spooky = page.start("spooky --config");
+    spooky.line("Performance profile: ").await;
+    assert_eq!(page.run("curl ").await, "hello from the backend\nvia: 1.1 spooky\r\n");
+    assert_eq!(page.blocks, [""; 0], "every command was run");
+    assert_eq!(spooky.stop().await.code(), Some(0), "{}", spooky.output());
 }
