@@ -51,7 +51,8 @@ impl ExternalOrigin {
         let config = folder.path().join("httpd.conf");
         fs::write(&config, apache_config(folder.path(), addr, tls)).expect("write httpd.conf");
         let (root, config) = (path(folder.path()), path(&config));
-        Self::start(program, &["-d", &root, "-f", &config, "-D", "FOREGROUND"], addr, folder, tls.is_some()).await
+        // One process: when it is killed, no children are left.
+        Self::start(program, &["-X", "-d", &root, "-f", &config], addr, folder, tls.is_some()).await
     }
 
     /// Starts Python's `http.server`, which serves the pages.
