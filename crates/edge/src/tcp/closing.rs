@@ -5,8 +5,10 @@
 
 use std::time::{Duration, Instant};
 
-/// Maximum time for which the client's end of the connection is awaited.
+/// Maximum time for which the end of a client is awaited that is still sending.
 const LINGER_TIME: Duration = Duration::from_secs(5);
+/// The same for a client that has sent all of its requests, and may just be sending another one.
+const SHORT_LINGER_TIME: Duration = Duration::from_secs(1);
 /// Bytes that are discarded. A client that sends more is not read any further, but still has the time to read.
 const LINGER_BYTES: usize = 64 * 1024;
 
@@ -20,8 +22,13 @@ pub(super) struct Closing {
 }
 
 impl Closing {
-    pub(super) fn new(now: Instant) -> Self {
-        Self { until: now + LINGER_TIME, left: LINGER_BYTES, is_shut: false }
+    /// `is_sending` says whether the client has sent a part of something.
+    pub(super) fn new(now: Instant, is_sending: bool) -> Self {
+        Self {
+            until: now + if is_sending { LINGER_TIME } else { SHORT_LINGER_TIME },
+            left: LINGER_BYTES,
+            is_shut: false,
+        }
     }
 
     /// Returns whether the socket is read.

@@ -225,7 +225,7 @@ impl Conn {
             (Phase::Handshake { .. }, Err(error)) => {
                 self.log_failed_handshake(&error);
                 self.phase = Phase::Failed;
-                self.closing = Some(Closing::new(now));
+                self.closing = Some(Closing::new(now, true));
                 return Ok(());
             }
             (_, Ok(())) => {}

@@ -28,6 +28,8 @@ pub(super) struct Http1 {
     serial: u32,
     /// Limit of the received and unread bytes of a request, and of the output above which interim heads are dropped.
     stream_buffer: usize,
+    /// A part of the last request was received.
+    is_receiving: bool,
     /// The response was cut off.
     is_cut_off: bool,
 }
@@ -44,12 +46,19 @@ impl Http1 {
             stream: None,
             serial: 0,
             stream_buffer: settings.stream_buffer,
+            is_receiving: false,
             is_cut_off: false,
         }
     }
 
     fn on_event(&mut self, event: ServerEvent, peer: &Peer, events: &mut VecDeque<Event>) {
         let protocol = message::Protocol::Http1;
+        match &event {
+            ServerEvent::Request { end, .. } | ServerEvent::Data { end, .. } => self.is_receiving = !*end,
+            ServerEvent::Trailers { .. } => self.is_receiving = false,
+            ServerEvent::Refused { .. } | ServerEvent::Malformed { .. } => self.is_receiving = true,
+            ServerEvent::Aborted | ServerEvent::Sendable => {}
+        }
         match event {
             ServerEvent::Request { head, end } => {
                 let stream = reference(peer.conn, self.open(end));
@@ -176,6 +185,10 @@ impl Protocol for Http1 {
 
     fn is_finished(&self) -> bool {
         self.server.is_closing()
+    }
+
+    fn is_receiving(&self) -> bool {
+        self.is_receiving
     }
 
     fn is_cut_off(&self) -> bool {
@@ -311,6 +324,7 @@ impl Protocol for Http1 {
 
     fn time_out_head(&mut self, peer: &Peer, events: &mut VecDeque<Event>) {
         self.server.refuse_incomplete();
+        self.is_receiving = true;
         let stream = reference(peer.conn, self.open(true));
         events.push_back(Event::new(stream, EventKind::TimedOut { protocol: message::Protocol::Http1 }));
     }

@@ -53,7 +53,9 @@ pub(super) struct Http2 {
     stop_uploads_at: Option<Instant>,
     /// Limit of the output above which interim heads are dropped.
     stream_buffer: usize,
-    /// A connection error has occurred.
+    /// No stream is open or accepted any more.
+    is_ended: bool,
+    /// The client has violated the protocol, or a limit.
     is_failed: bool,
 }
 
@@ -73,6 +75,7 @@ impl Http2 {
             drain: Drain::No,
             stop_uploads_at: None,
             stream_buffer: settings.stream_buffer,
+            is_ended: false,
             is_failed: false,
         }
     }
@@ -221,7 +224,7 @@ impl Protocol for Http2 {
                     return Ok(());
                 }
                 Err(error) => {
-                    self.is_failed = true;
+                    (self.is_ended, self.is_failed) = (true, true);
                     return Err(SessionError(error.to_string()));
                 }
             }
@@ -237,7 +240,7 @@ impl Protocol for Http2 {
     ) -> Result<(), SessionError> {
         self.receive(input, peer, now, events)?;
         // Without the client's control frames no response can be completed.
-        self.is_failed = true;
+        self.is_ended = true;
         self.abort_streams(peer, Abort::Lost, events);
         Ok(())
     }
@@ -251,7 +254,11 @@ impl Protocol for Http2 {
     }
 
     fn is_finished(&self) -> bool {
-        self.is_failed || self.server.is_drained()
+        self.is_ended || self.server.is_drained()
+    }
+
+    fn is_receiving(&self) -> bool {
+        self.is_failed
     }
 
     fn is_cut_off(&self) -> bool {
@@ -392,7 +399,7 @@ impl Protocol for Http2 {
 
     fn time_out_head(&mut self, peer: &Peer, events: &mut VecDeque<Event>) {
         self.server.close(Code::ENHANCE_YOUR_CALM);
-        self.is_failed = true;
+        (self.is_ended, self.is_failed) = (true, true);
         self.abort_streams(peer, Abort::Lost, events);
     }
 
@@ -439,7 +446,7 @@ impl Protocol for Http2 {
             self.server.reset(stream.id, Code::CANCEL);
         }
         self.server.close(Code::NO_ERROR);
-        self.is_failed = true;
+        self.is_ended = true;
         self.abort_streams(peer, Abort::Closed, events);
     }
 }

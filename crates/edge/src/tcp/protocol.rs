@@ -76,6 +76,9 @@ pub(super) trait Protocol {
     /// Returns whether nothing more is sent or read: the connection ends once the output is sent.
     fn is_finished(&self) -> bool;
 
+    /// Returns whether the client has sent a part of a request, so that it may go on sending.
+    fn is_receiving(&self) -> bool;
+
     /// Returns whether the last response is incomplete, and the client must not take it for complete.
     fn is_cut_off(&self) -> bool;
 

@@ -88,7 +88,7 @@ impl Conn {
                 return Err(Lost::CutOff);
             }
             if protocol.is_finished() {
-                self.closing = Some(Closing::new(now));
+                self.closing = Some(Closing::new(now, protocol.is_receiving()));
             } else if protocol.is_half_closed() && !self.socket.is_shut {
                 self.end()?;
             }
@@ -130,7 +130,7 @@ impl Conn {
         match &mut self.phase {
             Phase::Open(open) => open.session.protocol_mut().close(&self.peer, events),
             Phase::ProxyHeader { .. } | Phase::Handshake { .. } | Phase::Failed => {
-                self.closing.get_or_insert_with(|| Closing::new(now));
+                self.closing.get_or_insert_with(|| Closing::new(now, false));
             }
         }
     }
