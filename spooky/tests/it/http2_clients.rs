@@ -5,7 +5,7 @@ use spooky_testkit::origin::Origin;
 use spooky_testkit::pattern::{Pattern, sha256};
 use spooky_testkit::tcp::Reason;
 use spooky_testkit::tcp::frames::{END_HEADERS, END_STREAM, Frames, head, kind};
-use spooky_testkit::wait;
+use spooky_testkit::{program, wait};
 
 use crate::proxy::{NAME, Proxy};
 
@@ -143,5 +143,22 @@ async fn requests_above_the_limit_of_a_connection_are_refused_and_never_sent() {
     }
     assert_eq!(origin.journal().now().requests.len(), 3);
     drop(connection);
+    proxy.stop().await;
+}
+
+#[tokio::test]
+async fn nghttp_fetches_many_files_on_one_connection() {
+    let Some(nghttp) = program::require("nghttp") else { return };
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::before(&[origin.url()]).await;
+    let base = format!("https://127.0.0.1:{}", proxy.settings.addr().port());
+    let urls: Vec<_> = (0..60).map(|number| format!("{base}/bytes/{}", number * 1000)).collect();
+    let mut nghttp = tokio::process::Command::new(nghttp);
+    nghttp.args(["--null-out", "--stat", "--no-dep", "--window-bits=20"]).args(&urls).kill_on_drop(true);
+    let output = wait::within("nghttp", nghttp.output()).await.unwrap();
+    let stat = String::from_utf8(output.stdout).unwrap();
+    assert!(output.status.success(), "{stat}{}", String::from_utf8_lossy(&output.stderr));
+    let served = stat.lines().filter(|line| line.contains(" 200 ") && line.contains("/bytes/")).count();
+    assert_eq!(served, urls.len(), "{stat}");
     proxy.stop().await;
 }

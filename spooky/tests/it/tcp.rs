@@ -7,7 +7,9 @@ use spooky_testkit::origin::Origin;
 use spooky_testkit::process::Program;
 use spooky_testkit::settings::Settings;
 use spooky_testkit::tcp::Http1;
+use spooky_testkit::tcp::frames::{self, END_HEADERS, END_STREAM, Frame, Frames, kind};
 use spooky_testkit::{tcp, wait};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 use crate::proxy::{NAME, Proxy, SPOOKY, certificates, run};
@@ -233,4 +235,61 @@ async fn at_the_end_of_the_drain_open_requests_are_cut_off() {
     assert_eq!(wait::within("a reset", waiting).await.unwrap_err().reason(), Some(tcp::Reason::CANCEL));
     http1.rest().await.expect_err("no end in order");
     wait::within("the end of the process", counts).await.unwrap();
+}
+
+#[tokio::test]
+async fn bytes_that_are_no_tls_end_their_connection_and_nothing_else() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::start(|settings| settings.level("debug").upstream("all", "/", &[origin.url()])).await;
+    let addr = proxy.settings.addr();
+    let mut served = proxy.http1().await;
+    for garbage in [
+        &b"GET / HTTP/1.1\r\nhost: localhost\r\n\r\n"[..],
+        &[0; 4096],
+        &vec![0xff; 70_000],
+        b"\x16\x03\x01\xff\xff\x01",
+    ] {
+        let mut stream = TcpStream::connect(addr).await.unwrap();
+        let _reset = stream.write_all(garbage).await;
+        let _reset = stream.shutdown().await;
+        let ended = wait::within("the end of the connection", stream.read_to_end(&mut Vec::new())).await;
+        assert!(ended.is_ok_and(|length| length < 100) || garbage.len() > 4096, "at most an alert");
+    }
+    proxy.logged("TLS handshake failed: ", 4).await;
+    // Bytes that no record can be, after the handshake.
+    let mut broken = proxy.http1().await;
+    assert_eq!(broken.get("/").await.text(), "hello");
+    broken.stream().get_mut().0.write_all(&[0; 64]).await.unwrap();
+    broken.rest().await.expect_err("no end in order");
+    proxy.logged("Connection closed: TLS: ", 1).await;
+    assert_eq!(served.get("/").await.text(), "hello");
+    drop(served);
+    proxy.stop().await;
+}
+
+#[tokio::test]
+async fn http2_clients_get_two_goaway_frames_and_the_second_names_the_last_stream() {
+    let origin = Origin::h2c().await;
+    let mut proxy = Proxy::start(|settings| {
+        settings.upstream("all", "/", &[origin.url()]).performance("shutdown_drain_timeout_ms: 30s")
+    })
+    .await;
+    let mut connection = Frames::connect(&proxy.authority, proxy.settings.addr(), NAME, &[]).await;
+    connection.send(&frames::head(1, END_STREAM | END_HEADERS, "GET", "/gate")).await;
+    origin.journal().until("the request", |seen| seen.requests.len() == 1).await;
+    proxy.program.signal(Signal::TERM);
+    let last_stream = |frame: &Frame| u32::from_be_bytes(frame.payload[..4].try_into().unwrap());
+    let first = connection.until(kind::GOAWAY).await.unwrap();
+    assert_eq!((last_stream(&first), first.code()), ((1 << 31) - 1, 0));
+    // A request that was on its way is served.
+    connection.send(&frames::head(3, END_STREAM | END_HEADERS, "GET", "/gate")).await;
+    origin.journal().until("the second request", |seen| seen.requests.len() == 2).await;
+    let second = connection.until(kind::GOAWAY).await.unwrap();
+    assert_eq!((last_stream(&second), second.code()), (3, 0));
+    origin.open_gate();
+    for _ in 0..2 {
+        connection.until(kind::HEADERS).await.unwrap();
+    }
+    connection.until(kind::GOAWAY).await.expect_err("the end of the connection");
+    assert_eq!(proxy.program.exit(wait::BOUND).await.code(), Some(0));
 }

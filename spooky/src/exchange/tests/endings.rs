@@ -12,7 +12,7 @@ use spooky_bridge::{
         check::{CheckError, InvalidReason, RejectedRequest},
     },
 };
-use spooky_edge::{Abort, EventKind};
+use spooky_edge::{Abort, BodyRead, EventKind};
 use spooky_transport::{FailureKind, Processed, Unsent};
 
 #[test]
@@ -234,4 +234,47 @@ fn an_answer_has_the_form_that_the_request_asks_for() {
     let head = harness.send(b"HEAD", b"/", &[], true);
     assert_eq!((harness.client(head).status(), harness.client(head).text()), (Some(503), ""));
     harness.check_idle();
+}
+
+#[test]
+fn a_malformed_body_is_answered_unless_the_response_has_begun() {
+    let mut harness = Harness::new();
+    let client = harness.post();
+    harness.upload_data(client, b"some");
+    harness.upload(client, BodyRead::Malformed("invalid chunk"));
+    assert_eq!(harness.answer(client), (400, "invalid request"));
+    assert_eq!(harness.io.requests[0].reset, Some(ResetReason::Cancelled));
+    let client = harness.post();
+    harness.head(1, 200, false);
+    harness.upload(client, BodyRead::Malformed("invalid chunk"));
+    assert_eq!(harness.client(client).ended, Some(Ended::Reset(ResetReason::Internal)));
+    assert_eq!(harness.ended(), (0, 2, 0));
+    harness.check_idle();
+}
+
+#[test]
+fn a_head_that_is_late_is_answered_and_counted() {
+    let mut harness = Harness::new();
+    let client = harness.receive(EventKind::TimedOut { protocol: Protocol::Http1 });
+    assert_eq!(harness.answer(client), (408, "request head timeout"));
+    assert_eq!(harness.ended(), (0, 1, 0));
+    harness.check_idle();
+}
+
+#[test]
+fn every_final_response_has_the_own_alt_svc_if_it_is_due() {
+    let mut harness = Harness::new();
+    harness.io.alt_svc = Some(b"h3=\":443\"");
+    let of_backend = response(200, &[(Known::AltSvc, b"h3=\":8443\"")]);
+    let served = harness.get();
+    harness.head_with(0, of_backend.clone(), true);
+    let refused = harness.receive(EventKind::TimedOut { protocol: Protocol::Http1 });
+    for client in [served, refused] {
+        let head = harness.client(client).head.as_ref().unwrap();
+        assert_eq!(head.fields.all(Known::AltSvc).collect::<Vec<_>>(), [b"h3=\":443\""]);
+    }
+    harness.io.alt_svc = None;
+    let client = harness.get();
+    harness.head_with(1, of_backend, true);
+    assert!(!harness.client(client).head.as_ref().unwrap().fields.contains(Known::AltSvc), "the backend's is removed");
 }

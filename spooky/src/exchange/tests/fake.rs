@@ -110,6 +110,8 @@ pub(super) struct Fake {
     pub(super) sticky: HashMap<u64, u64>,
     /// Whether requests come in early data.
     pub(super) is_early: bool,
+    /// The value of `alt-svc` that is due.
+    pub(super) alt_svc: Option<&'static [u8]>,
 }
 
 fn number(client: ClientSide) -> usize {
@@ -128,6 +130,7 @@ impl Fake {
             takes_trailers: true,
             sticky: HashMap::new(),
             is_early: false,
+            alt_svc: None,
         }
     }
 
@@ -251,7 +254,7 @@ impl Clients for Fake {
     }
 
     fn alt_svc(&mut self, _client: ClientSide) -> Option<&[u8]> {
-        None
+        self.alt_svc
     }
 
     fn subject(&self, _client: ClientSide) -> Option<ClientSubject<'_>> {
