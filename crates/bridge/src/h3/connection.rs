@@ -173,9 +173,11 @@ impl Connection {
                 },
                 UniState::Control(_) => self.on_control(at, chunk, now)?,
                 UniState::Encoder(parser) => {
-                    let count = parser.recv(chunk).map_err(encoder_error)?;
+                    // What precedes an error counts first, as if the bytes had arrived one by one.
+                    let (count, result) = parser.recv(chunk);
                     chunk.clear();
                     self.note_uni_frames(count, count, now)?;
+                    result.map_err(encoder_error)?;
                     None
                 }
                 UniState::Decoder(parser) => {

@@ -16,17 +16,17 @@ impl EncoderStream {
         Self::default()
     }
 
-    /// Parses `bytes` and returns the number of instructions, none of which has an effect.
-    ///
-    /// # Errors
-    /// The caller must close the connection with `QPACK_ENCODER_STREAM_ERROR`.
-    pub fn recv(&mut self, bytes: &[u8]) -> Result<usize, InstructionError> {
+    /// Parses `bytes`. Returns the number of instructions, none of which has an effect, up to the end or the first one that
+    /// is not allowed. For that one the caller must close the connection with `QPACK_ENCODER_STREAM_ERROR`.
+    pub fn recv(&mut self, bytes: &[u8]) -> (usize, Result<(), InstructionError>) {
         // A valid instruction has one byte, so there is no state between chunks.
-        match bytes.iter().find(|byte| **byte != SET_CAPACITY_0) {
-            None => Ok(bytes.len()),
+        let valid = bytes.iter().take_while(|byte| **byte == SET_CAPACITY_0).count();
+        let result = match bytes.get(valid) {
+            None => Ok(()),
             Some(byte) if byte & 0xe0 == SET_CAPACITY_0 => Err(InstructionError("capacity above the announced 0")),
             Some(_) => Err(InstructionError("insertion into a table of capacity 0")),
-        }
+        };
+        (valid, result)
     }
 }
 
@@ -90,13 +90,15 @@ mod tests {
 
     #[test]
     fn the_encoder_stream_may_only_repeat_capacity_0() {
-        assert_eq!(EncoderStream::new().recv(&[0x20, 0x20, 0x20]), Ok(3));
+        assert_eq!(EncoderStream::new().recv(&[0x20, 0x20, 0x20]), (3, Ok(())));
         for wrong in [&[0x21][..], &[0x3f, 0x81, 0x02], &[0xc0, 0x01, b'x'], &[0x41, b'a', 0x01, b'b'], &[0x00]] {
             let mut whole = EncoderStream::new();
             let is_capacity = matches!(wrong[0], 0x21 | 0x3f);
             let text =
                 if is_capacity { "capacity above the announced 0" } else { "insertion into a table of capacity 0" };
-            assert_eq!(whole.recv(wrong), Err(InstructionError(text)), "{wrong:x?}");
+            assert_eq!(whole.recv(wrong), (0, Err(InstructionError(text))), "{wrong:x?}");
+            let after = [&[0x20, 0x20], wrong].concat();
+            assert_eq!(whole.recv(&after), (2, Err(InstructionError(text))), "{wrong:x?}");
         }
     }
 

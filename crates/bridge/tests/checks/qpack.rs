@@ -53,8 +53,13 @@ fn string(data: &[u8]) {
 fn instructions(data: &[u8]) {
     let mut encoder = EncoderStream::new();
     let mut pieces = EncoderStream::new();
-    let whole = encoder.recv(data).map(|_| ());
-    assert_eq!(whole, data.iter().try_for_each(|byte| pieces.recv(&[*byte]).map(|_| ())));
+    let mut count = 0;
+    let result = data.iter().try_for_each(|byte| {
+        let (valid, result) = pieces.recv(&[*byte]);
+        count += valid;
+        result
+    });
+    assert_eq!(encoder.recv(data), (count, result));
     let mut decoder = DecoderStream::new();
     let mut pieces = DecoderStream::new();
     assert_eq!(decoder.recv(data), data.iter().try_for_each(|byte| pieces.recv(&[*byte])));
