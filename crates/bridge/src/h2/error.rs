@@ -45,7 +45,7 @@ impl std::fmt::Display for ConnectionError {
 
 impl std::error::Error for ConnectionError {}
 
-/// Why [`Client::send_request`] opened no stream. Nothing was queued.
+/// Why [`super::Client::send_request`] opened no stream. Nothing was queued.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendRequestError {
     /// The peer's limit of concurrent streams is reached.
