@@ -129,10 +129,9 @@ async fn tunnels(answer: Vec<Step>) -> (Rogue, Proxy) {
 
 /// A content-length would frame the first bytes of the tunnel, and let the backend inject HTTP/3 frames after them.
 #[tokio::test]
-async fn a_tunnel_has_no_length_and_no_trailers() {
+async fn a_tunnel_has_no_length() {
     let ok = Step::Head(fields(&[(":status", "200"), ("content-length", "3"), ("x-from", "rogue")]), false);
-    let trailers = Step::Head(fields(&[("x-sum", "1")]), true);
-    let (rogue, proxy) = tunnels(vec![ok, Step::Data(10, false), trailers]).await;
+    let (rogue, proxy) = tunnels(vec![ok, Step::Data(10, true)]).await;
     let connection = proxy.greeted().await;
     let connect = [(":method", "CONNECT"), (":authority", "db.example:5432"), ("content-length", "3")];
     let mut request = connection.request(&frame::headers(&connect), false).await;
@@ -143,6 +142,19 @@ async fn a_tunnel_has_no_length_and_no_trailers() {
     assert_eq!((value(&answer, 0, "content-length"), value(&answer, 0, "x-from")), (None, Some("rogue")));
     let record = rogue.journal().until("all of the upload", |record| record.body_bytes == 15).await;
     assert_eq!((record.requests[0].method.as_str(), record.requests[0].count("content-length")), ("CONNECT", 0));
+}
+
+/// Only DATA may follow the head of a tunnel (RFC 9113 section 8.5).
+#[tokio::test]
+async fn trailers_of_a_backend_end_its_tunnel_with_a_reset() {
+    let ok = Step::Head(fields(&[(":status", "200")]), false);
+    let trailers = Step::Head(fields(&[("x-sum", "1")]), true);
+    let (rogue, proxy) = tunnels(vec![ok, Step::Data(10, false), trailers]).await;
+    let connect = [(":method", "CONNECT"), (":authority", "db.example:5432")];
+    let connection = proxy.greeted().await;
+    let mut request = connection.request(&frame::headers(&connect), false).await;
+    assert_eq!(request.answer().await.unwrap_err(), End::Reset(0x102), "H3_INTERNAL_ERROR");
+    rogue.journal().until("the reset", |record| record.resets == [(1, 1)]).await;
 }
 
 /// A non-2xx response to CONNECT is an ordinary response.
