@@ -236,15 +236,16 @@ fn answers_of_every_kind() {
 }
 
 #[test]
-fn an_early_response_arrives_and_stops_the_upload() {
+fn an_early_response_arrives_and_the_rest_of_the_upload_is_dropped() {
     block_on(async {
         let mut client = connect(&ServerConfig::default(), &h2::client::Builder::new()).await;
         let (response, mut send) = client.send_request(request(Method::POST, "/early"), false).expect("open");
         let response = response.await.expect("a response");
         assert_eq!(response.status(), 413);
         assert_eq!(body(response.into_body()).await.0, b"too large");
-        let reason = std::future::poll_fn(|context| send.poll_reset(context)).await.expect("a reset");
-        assert_eq!(reason, h2::Reason::NO_ERROR);
+        send.send_data(Bytes::from_static(b"unwanted"), true).expect("an upload that is not stopped yet");
+        let (again, _) = client.send_request(request(Method::POST, "/early"), false).expect("open");
+        assert_eq!(again.await.expect("a response").status(), 413, "the connection goes on");
     });
 }
 

@@ -151,7 +151,13 @@ impl WebSocket {
     /// # Errors
     /// If the stream fails.
     pub async fn data(&mut self) -> Result<Option<Bytes>, Error> {
-        wait::within("data of a tunnel", self.reading.data()).await.transpose()
+        loop {
+            let data = wait::within("data of a tunnel", self.reading.data()).await.transpose()?;
+            // The end may come in a frame without data.
+            if data.as_ref().is_none_or(|data| !data.is_empty()) {
+                return Ok(data);
+            }
+        }
     }
 }
 
