@@ -5,7 +5,7 @@
 
 use std::{
     collections::VecDeque,
-    io::{self, IoSlice},
+    io,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -27,8 +27,9 @@ use crate::{
 
 use super::{
     open_error::OpenError,
+    outgoing::Outgoing,
     read_size::ReadSize,
-    state::{Due, Phase, READ_BUDGET, ReadEnd, WRITE_SLICES},
+    state::{Due, Phase, READ_BUDGET, ReadEnd},
 };
 
 /// Identifies a request on its connection. Numbers repeat after 2^32 requests.
@@ -75,10 +76,7 @@ pub(crate) struct H1Connection {
     /// The request was reset before it was complete.
     is_aborted: bool,
     write_side: WriteSide,
-    /// Number of output bytes written to the socket.
-    written: u64,
-    /// The TLS layer may have buffered bytes.
-    unflushed: bool,
+    outgoing: Outgoing,
     last_used: Instant,
     /// How long the peer keeps the connection idle, as far as it says so.
     peer_idle_timeout: Option<Duration>,
@@ -104,8 +102,7 @@ impl H1Connection {
             is_eof: false,
             is_aborted: false,
             write_side: WriteSide::Open,
-            written: 0,
-            unflushed: false,
+            outgoing: Outgoing::default(),
             last_used: now,
             peer_idle_timeout: None,
         }
@@ -123,15 +120,15 @@ impl H1Connection {
         (self.window, self.unreleased) = (self.initial_window, 0);
         (self.is_pooled, self.is_paused) = (false, false);
         self.last_used = now;
-        Ok((self.stream, self.written))
+        Ok((self.stream, self.outgoing.written()))
     }
 
     pub(crate) fn has_output(&mut self) -> bool {
-        self.unflushed || !self.client.output().is_empty() || self.write_side == WriteSide::Ending
+        self.outgoing.is_unflushed() || !self.client.output().is_empty() || self.write_side == WriteSide::Ending
     }
 
     pub(crate) fn is_unsent(&self, at: u64) -> bool {
-        self.written <= at
+        self.outgoing.written() <= at
     }
 
     pub(crate) fn active(&self) -> usize {
@@ -351,32 +348,8 @@ impl H1Connection {
 
     /// Writes as much as the socket takes. The socket wakes the task when it can take more.
     pub(crate) fn flush(&mut self, cx: &mut Context<'_>, counters: &mut Counters) -> Result<(), FailureKind> {
-        let lost = |error: io::Error| FailureKind::ConnectionLost(error.kind());
-        loop {
-            let output = self.client.output();
-            if output.is_empty() {
-                break;
-            }
-            let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
-            let set = output.slices(&mut slices);
-            let n = match self.socket.poll_write(cx, slices.get(..set).unwrap_or_default()) {
-                Poll::Pending => {
-                    counters.writes_blocked += 1;
-                    return Ok(());
-                }
-                Poll::Ready(Ok(0)) => return Err(FailureKind::ConnectionLost(io::ErrorKind::WriteZero)),
-                Poll::Ready(Ok(n)) => n,
-                Poll::Ready(Err(error)) => return Err(lost(error)),
-            };
-            output.advance(n);
-            self.written += n as u64;
-            self.unflushed = true;
-            counters.bytes_written += n as u64;
-        }
-        if self.unflushed && self.socket.poll_flush(cx).map_err(lost)?.is_ready() {
-            self.unflushed = false;
-        }
-        if self.write_side == WriteSide::Ending && !self.unflushed && self.socket.poll_shutdown(cx).is_ready() {
+        let is_written = self.outgoing.flush(cx, &mut self.socket, self.client.output(), counters)?;
+        if is_written && self.write_side == WriteSide::Ending && self.socket.poll_shutdown(cx).is_ready() {
             self.write_side = WriteSide::ShutDown;
         }
         Ok(())

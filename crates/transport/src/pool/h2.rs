@@ -4,7 +4,7 @@
 
 use std::{
     collections::VecDeque,
-    io::{self, IoSlice},
+    io,
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -26,8 +26,9 @@ use crate::{
 };
 
 use super::{
+    outgoing::Outgoing,
     read_size::ReadSize,
-    state::{Due, Phase, READ_BUDGET, ReadEnd, WRITE_SLICES},
+    state::{Due, Phase, READ_BUDGET, ReadEnd},
 };
 
 /// Start of the response of an HTTP/1.x server to the HTTP/2 connection preface.
@@ -55,10 +56,7 @@ pub(crate) struct H2Connection {
     last_stream: Option<u32>,
     /// The code of the peer's last GOAWAY, if it is an error.
     error: Option<Code>,
-    /// Number of output bytes written to the socket.
-    written: u64,
-    /// The TLS layer may have buffered bytes.
-    unflushed: bool,
+    outgoing: Outgoing,
     last_received: Instant,
     /// When a request was last sent.
     last_sent: Instant,
@@ -80,8 +78,7 @@ impl H2Connection {
             protocol_mismatch: None,
             last_stream: None,
             error: None,
-            written: 0,
-            unflushed: false,
+            outgoing: Outgoing::default(),
             last_received: now,
             last_sent: now,
             ping_sent: None,
@@ -94,11 +91,11 @@ impl H2Connection {
     }
 
     pub(crate) fn has_output(&mut self) -> bool {
-        self.unflushed || !self.client.output().is_empty()
+        self.outgoing.is_unflushed() || !self.client.output().is_empty()
     }
 
     pub(crate) fn is_unsent(&self, at: u64) -> bool {
-        self.written <= at
+        self.outgoing.written() <= at
     }
 
     pub(crate) fn active(&self) -> usize {
@@ -129,7 +126,7 @@ impl H2Connection {
         handle: RequestHandle,
         now: Instant,
     ) -> Result<(StreamId, u64), SendRequestError> {
-        let at = self.written + self.client.output().len() as u64;
+        let at = self.outgoing.written() + self.client.output().len() as u64;
         let stream = if self.is_detected_cleartext && head.scheme() == b"https" {
             let mut head = head.clone();
             head.fields.set(Known::Scheme, &[b"http"]);
@@ -315,32 +312,7 @@ impl H2Connection {
 
     /// Writes as much as the socket takes. The socket wakes the task when it can take more.
     pub(crate) fn flush(&mut self, cx: &mut Context<'_>, counters: &mut Counters) -> Result<(), FailureKind> {
-        let lost = |error: io::Error| FailureKind::ConnectionLost(error.kind());
-        loop {
-            let output = self.client.output();
-            if output.is_empty() {
-                break;
-            }
-            let mut slices = [IoSlice::new(&[]); WRITE_SLICES];
-            let set = output.slices(&mut slices);
-            let n = match self.socket.poll_write(cx, slices.get(..set).unwrap_or_default()) {
-                Poll::Pending => {
-                    counters.writes_blocked += 1;
-                    return Ok(());
-                }
-                Poll::Ready(Ok(0)) => return Err(FailureKind::ConnectionLost(io::ErrorKind::WriteZero)),
-                Poll::Ready(Ok(n)) => n,
-                Poll::Ready(Err(error)) => return Err(lost(error)),
-            };
-            output.advance(n);
-            self.written += n as u64;
-            self.unflushed = true;
-            counters.bytes_written += n as u64;
-        }
-        if self.unflushed && self.socket.poll_flush(cx).map_err(lost)?.is_ready() {
-            self.unflushed = false;
-        }
-        Ok(())
+        self.outgoing.flush(cx, &mut self.socket, self.client.output(), counters).map(drop)
     }
 
     pub(crate) fn close(&mut self, cx: &mut Context<'_>, counters: &mut Counters) {
@@ -372,7 +344,7 @@ impl H2Connection {
     }
 
     pub(crate) fn ping(&mut self, now: Instant) {
-        self.client.ping(self.written);
+        self.client.ping(self.outgoing.written());
         self.ping_sent = Some(now);
     }
 }

@@ -4,6 +4,7 @@ mod connection;
 mod h1;
 mod h2;
 mod open_error;
+mod outgoing;
 mod read_size;
 mod state;
 

@@ -6,8 +6,6 @@ use crate::failure::FailureKind;
 
 /// Bytes read from one socket in one turn, so that no connection starves the others.
 pub(super) const READ_BUDGET: usize = 512 * 1024;
-/// Maximum number of slices in one write.
-pub(super) const WRITE_SLICES: usize = 64;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Phase {
