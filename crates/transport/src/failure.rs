@@ -9,8 +9,6 @@ use spooky_bridge::{
     message::ResetReason,
 };
 
-use crate::reset;
-
 /// Whether the backend may have processed the request (RFC 9110 section 9.2.2, RFC 9113 section 8.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Processed {
@@ -134,7 +132,7 @@ impl Failure {
     /// Returns the peer's reason if it reset the stream or ended the connection with an error.
     pub fn reset_reason(&self) -> Option<ResetReason> {
         match self.kind {
-            FailureKind::Reset(code) | FailureKind::Ended(code) => Some(reset::reason(code)),
+            FailureKind::Reset(code) | FailureKind::Ended(code) => Some(code.into()),
             _ => None,
         }
     }

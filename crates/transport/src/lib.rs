@@ -21,7 +21,6 @@ mod origin;
 mod pool;
 mod queued;
 mod requests;
-mod reset;
 mod resolve;
 mod slots;
 mod socket;

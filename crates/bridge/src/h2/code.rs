@@ -1,5 +1,7 @@
 //! The error codes of HTTP/2 (RFC 9113 7), as sent in `RST_STREAM` and GOAWAY.
 
+use crate::message::ResetReason;
+
 /// An error code. Unknown codes have no special meaning (RFC 9113 7).
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Code(pub u32);
@@ -43,5 +45,61 @@ impl std::fmt::Debug for Code {
 impl std::fmt::Display for Code {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} ({:#x})", self.name(), self.0)
+    }
+}
+
+/// The code that is sent for a reason.
+impl From<ResetReason> for Code {
+    fn from(reason: ResetReason) -> Self {
+        match reason {
+            ResetReason::NoError => Code::NO_ERROR,
+            ResetReason::Cancelled => Code::CANCEL,
+            ResetReason::Protocol => Code::PROTOCOL_ERROR,
+            ResetReason::ExcessiveLoad => Code::ENHANCE_YOUR_CALM,
+            ResetReason::VersionFallback => Code::HTTP_1_1_REQUIRED,
+            ResetReason::Refused => Code::REFUSED_STREAM,
+            ResetReason::Internal | ResetReason::Other => Code::INTERNAL_ERROR,
+        }
+    }
+}
+
+/// The reason for a code that a peer has sent.
+impl From<Code> for ResetReason {
+    fn from(code: Code) -> Self {
+        match code {
+            Code::NO_ERROR => ResetReason::NoError,
+            Code::CANCEL => ResetReason::Cancelled,
+            Code::INTERNAL_ERROR => ResetReason::Internal,
+            Code::PROTOCOL_ERROR => ResetReason::Protocol,
+            Code::ENHANCE_YOUR_CALM => ResetReason::ExcessiveLoad,
+            Code::HTTP_1_1_REQUIRED => ResetReason::VersionFallback,
+            Code::REFUSED_STREAM => ResetReason::Refused,
+            _ => ResetReason::Other,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reasons_map_to_codes_and_back() {
+        for (meant, number) in [
+            (ResetReason::NoError, 0x0),
+            (ResetReason::Protocol, 0x1),
+            (ResetReason::Internal, 0x2),
+            (ResetReason::Refused, 0x7),
+            (ResetReason::Cancelled, 0x8),
+            (ResetReason::ExcessiveLoad, 0xb),
+            (ResetReason::VersionFallback, 0xd),
+        ] {
+            assert_eq!((Code::from(meant), ResetReason::from(Code(number))), (Code(number), meant));
+        }
+        assert_eq!(
+            (Code::from(ResetReason::Other), ResetReason::from(Code(0x77))),
+            (Code::INTERNAL_ERROR, ResetReason::Other)
+        );
+        assert_eq!(ResetReason::from(Code::FLOW_CONTROL_ERROR), ResetReason::Other);
     }
 }

@@ -384,7 +384,7 @@ impl Protocol for Http2 {
     fn reset(&mut self, handle: Handle, reason: ResetReason) {
         if let Some(stream) = self.streams.get_mut(handle) {
             stream.close();
-            self.server.reset(stream.id, code(reason));
+            self.server.reset(stream.id, reason.into());
             self.remove_if_over(handle);
         }
     }
@@ -448,18 +448,5 @@ impl Protocol for Http2 {
         self.server.close(Code::NO_ERROR);
         self.is_ended = true;
         self.abort_streams(peer, Abort::Closed, events);
-    }
-}
-
-/// The code for a reason (RFC 9113 section 7).
-const fn code(reason: ResetReason) -> Code {
-    match reason {
-        ResetReason::NoError => Code::NO_ERROR,
-        ResetReason::Cancelled => Code::CANCEL,
-        ResetReason::Protocol => Code::PROTOCOL_ERROR,
-        ResetReason::ExcessiveLoad => Code::ENHANCE_YOUR_CALM,
-        ResetReason::VersionFallback => Code::HTTP_1_1_REQUIRED,
-        ResetReason::Refused => Code::REFUSED_STREAM,
-        ResetReason::Internal | ResetReason::Other => Code::INTERNAL_ERROR,
     }
 }

@@ -21,7 +21,6 @@ use crate::{
     handle::RequestHandle,
     options::Options,
     queued::QueuedEvent,
-    reset,
     socket::Socket,
 };
 
@@ -176,7 +175,7 @@ impl H2Connection {
 
     pub(crate) fn reset(&mut self, stream: StreamId, reason: ResetReason) -> bool {
         let before = self.client.active();
-        self.client.reset(stream, reset::code(reason));
+        self.client.reset(stream, reason.into());
         self.client.active() < before
     }
 
