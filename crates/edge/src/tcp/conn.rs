@@ -154,8 +154,6 @@ impl Conn {
         events: &mut VecDeque<Event>,
         establish: Establish<'_>,
     ) -> Result<ReadEnd, Lost> {
-        let waker = self.waker.clone();
-        let mut cx = Context::from_waker(&waker);
         let mut budget = READ_PER_TURN;
         self.is_paused = false;
         loop {
@@ -163,7 +161,7 @@ impl Conn {
                 self.is_paused = true;
                 return Ok(ReadEnd::Blocked);
             }
-            let length = match self.socket.poll_read(&mut cx, scratch) {
+            let length = match self.socket.poll_read(&mut Context::from_waker(&self.waker), scratch) {
                 Poll::Pending => return Ok(ReadEnd::Blocked),
                 Poll::Ready(Ok(length)) => length,
                 Poll::Ready(Err(error)) => return Err(Lost::Failed(error)),

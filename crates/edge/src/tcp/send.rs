@@ -47,8 +47,7 @@ impl Conn {
     }
 
     fn write(&mut self, written: &mut usize) -> Result<Poll<()>, Lost> {
-        let waker = self.waker.clone();
-        let mut cx = Context::from_waker(&waker);
+        let mut cx = Context::from_waker(&self.waker);
         let mut none = WriteBuffer::default();
         let output = match &mut self.phase {
             Phase::Open(open) => open.session.protocol_mut().output(),
@@ -112,8 +111,7 @@ impl Conn {
         if self.write(&mut written)?.is_pending() {
             return Ok(false);
         }
-        let waker = self.waker.clone();
-        self.socket.shut_down(&mut Context::from_waker(&waker));
+        self.socket.shut_down(&mut Context::from_waker(&self.waker));
         Ok(true)
     }
 

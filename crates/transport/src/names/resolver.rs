@@ -1,7 +1,7 @@
 //! The resolver: looks up the names of a [`NameTable`] and keeps them up to date.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     future::pending,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::Arc,
@@ -97,7 +97,8 @@ impl Resolver {
             self.names.values_mut().for_each(|schedule| schedule.set_refresh(refresh, now));
         }
         let records = self.table.watched();
-        self.names.retain(|host, _| records.iter().any(|record| record.host() == host));
+        let watched: HashSet<&str> = records.iter().map(|record| record.host()).collect();
+        self.names.retain(|host, _| watched.contains(host.as_str()));
         let mut next = None;
         for record in records {
             let schedule = self.names.entry(record.host().to_owned()).or_default();
