@@ -122,6 +122,26 @@ async fn an_http2_client_opens_a_websocket_at_backends_of_both_protocols() {
 }
 
 #[tokio::test]
+async fn an_http1_client_opens_a_websocket_at_an_http2_backend() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::before(&[origin.url()]).await;
+    let mut socket = proxy.http1().await;
+    // The key and its answer are the example of RFC 6455 section 1.3.
+    let handshake = "GET /chat HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                     sec-websocket-version: 13\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    socket.send(handshake).await;
+    let head = socket.try_head().await.unwrap();
+    assert_eq!((head.status(), &*head.field("upgrade")), (101, "websocket"));
+    assert_eq!(head.field("sec-websocket-accept"), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    socket.send("anything").await;
+    socket.end().await;
+    assert_eq!(socket.rest().await.unwrap(), b"anything", "both directions end in order");
+    let seen = origin.journal().last();
+    assert_eq!((&*seen.method, &*seen.path, seen.field(":protocol")), ("CONNECT", "/chat", Some("websocket")));
+    proxy.stop().await;
+}
+
+#[tokio::test]
 async fn a_backend_without_extended_connect_gets_websockets_by_http1_and_the_rest_by_http2() {
     let (Some(python), Some(nginx)) = (program::require_python(), program::require("nginx")) else { return };
     let authority = Authority::new();
@@ -137,6 +157,11 @@ async fn a_backend_without_extended_connect_gets_websockets_by_http1_and_the_res
         let via = page.sections[0].iter().find(|(name, _)| name == "via").map(|(_, value)| value.as_str());
         assert_eq!((page.statuses(), via), (vec!["200"], Some("2.0 spooky")));
     }
+    let mut http2 = proxy.http2().await;
+    let mut socket = http2.websocket("/ws").await.unwrap();
+    socket.send(b"\x81\x85\0\0\0\0hello").unwrap();
+    assert_eq!((socket.status, &socket.data().await.unwrap().unwrap()[..]), (200, &b"\x81\x05hello"[..]));
+    drop((socket, http2));
     proxy.stop().await;
 }
 
