@@ -49,6 +49,9 @@ impl Socket {
             into.extend_from_slice(bytes);
             return Ok(());
         };
+        if !tls.is_handshaking() {
+            into.reserve(bytes.len()); // once, instead of growing with each record
+        }
         while !bytes.is_empty() {
             // TLS has a buffer of its own for one record, which every call empties as far as possible.
             match tls.read_tls(&mut bytes) {
