@@ -1,4 +1,4 @@
-//! Signals of the process: SIGTERM and SIGINT stop it, SIGHUP reloads, SIGUSR1 and SIGUSR2 are ignored.
+//! Signals of the process: SIGTERM and SIGINT stop it, SIGHUP reloads, SIGUSR1 reopens the log file, SIGUSR2 is ignored.
 
 use std::{
     future::poll_fn,
@@ -7,17 +7,18 @@ use std::{
 };
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// Signals that other proxies handle and that would kill the process by default, with the advice that is logged.
-const WITHOUT_FUNCTION: [(&str, SignalKind, &str); 2] = [
-    ("SIGUSR1", SignalKind::user_defined1(), "there is no log file to reopen; the log goes to standard error"),
-    ("SIGUSR2", SignalKind::user_defined2(), "a running process cannot be replaced yet; stop it and start the new one"),
-];
-
 /// The registered signals. A signal that arrives before it is awaited is kept.
 pub(crate) struct Signals {
     stop: [Signal; 2],
-    reload: Option<Signal>,
-    ignored: Vec<Ignored>,
+    service: Option<ServiceSignals>,
+}
+
+/// The signals of a process that runs until it is stopped.
+struct ServiceSignals {
+    reload: Signal,
+    reopen_log: Signal,
+    upgrade: Signal,
+    is_upgrade_reported: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,40 +27,35 @@ pub(crate) enum Action {
     Stop,
     /// SIGHUP.
     Reload,
-}
-
-struct Ignored {
-    signal: Signal,
-    name: &'static str,
-    advice: &'static str,
-    is_reported: bool,
+    /// SIGUSR1.
+    ReopenLog,
 }
 
 impl Signals {
     /// Registers SIGTERM and SIGINT. Must be called within a Tokio runtime.
     pub(crate) fn new() -> io::Result<Self> {
         let stop = [signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?];
-        Ok(Self { stop, reload: None, ignored: Vec::new() })
+        Ok(Self { stop, service: None })
     }
 
-    /// Also registers SIGHUP, and SIGUSR1 and SIGUSR2, which are ignored with one warning each.
+    /// Also registers SIGHUP, SIGUSR1 and SIGUSR2.
     pub(crate) fn of_service() -> io::Result<Self> {
-        let ignored = WITHOUT_FUNCTION
-            .into_iter()
-            .map(|(name, kind, advice)| Ok(Ignored { signal: signal(kind)?, name, advice, is_reported: false }));
-        let reload = Some(signal(SignalKind::hangup())?);
-        Ok(Self { reload, ignored: ignored.collect::<io::Result<_>>()?, ..Self::new()? })
+        let service = ServiceSignals {
+            reload: signal(SignalKind::hangup())?,
+            reopen_log: signal(SignalKind::user_defined1())?,
+            upgrade: signal(SignalKind::user_defined2())?,
+            is_upgrade_reported: false,
+        };
+        Ok(Self { service: Some(service), ..Self::new()? })
     }
 
-    /// Waits for the next signal that is not ignored. A stop takes precedence over a reload.
+    /// Waits for the next signal that is not ignored. A stop takes precedence.
     pub(crate) async fn next(&mut self) -> Action {
         poll_fn(|cx| {
-            self.ignored.iter_mut().for_each(|ignored| ignored.poll(cx));
             if self.poll_stop(cx) {
                 return Poll::Ready(Action::Stop);
             }
-            let reload = self.reload.as_mut().is_some_and(|signal| signal.poll_recv(cx).is_ready());
-            if reload { Poll::Ready(Action::Reload) } else { Poll::Pending }
+            self.service.as_mut().map_or(Poll::Pending, |service| service.poll(cx))
         })
         .await
     }
@@ -67,8 +63,13 @@ impl Signals {
     /// Waits for the next SIGTERM or SIGINT.
     pub(crate) async fn stop(&mut self) {
         poll_fn(|cx| {
-            self.ignored.iter_mut().for_each(|ignored| ignored.poll(cx));
-            if self.poll_stop(cx) { Poll::Ready(()) } else { Poll::Pending }
+            if self.poll_stop(cx) {
+                return Poll::Ready(());
+            }
+            if let Some(service) = &mut self.service {
+                service.poll_upgrade(cx);
+            }
+            Poll::Pending
         })
         .await;
     }
@@ -79,11 +80,24 @@ impl Signals {
     }
 }
 
-impl Ignored {
-    fn poll(&mut self, cx: &mut Context<'_>) {
-        while let Poll::Ready(Some(())) = self.signal.poll_recv(cx) {
-            if !std::mem::replace(&mut self.is_reported, true) {
-                tracing::warn!("{} ignored: {}", self.name, self.advice);
+impl ServiceSignals {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Action> {
+        self.poll_upgrade(cx);
+        if self.reload.poll_recv(cx).is_ready() {
+            Poll::Ready(Action::Reload)
+        } else if self.reopen_log.poll_recv(cx).is_ready() {
+            Poll::Ready(Action::ReopenLog)
+        } else {
+            Poll::Pending
+        }
+    }
+
+    fn poll_upgrade(&mut self, cx: &mut Context<'_>) {
+        while self.upgrade.poll_recv(cx).is_ready() {
+            if !std::mem::replace(&mut self.is_upgrade_reported, true) {
+                tracing::warn!(
+                    "SIGUSR2 ignored: a running process cannot be replaced yet; stop it and start the new one"
+                );
             }
         }
     }

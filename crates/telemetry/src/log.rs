@@ -1,13 +1,21 @@
-//! Writes the log to standard error.
+//! Writes the log to standard error or a file, as text or JSON.
 //!
-//! Lines pass a bounded queue to a writer thread, so that workers do not block on a terminal or a pipe. The runtime starts
-//! it once; other code logs through `tracing`.
+//! Lines pass a bounded queue to a writer thread, so that workers do not block on a terminal, a pipe or a disk. The runtime
+//! starts it once; other code logs through `tracing`.
 
-use spooky_config::{LogFilter, LogLevel};
+use crate::{
+    json::JsonLines,
+    sink::{self, Owner, Sink, Successor},
+};
+use spooky_config::{LogFilter, LogFormat, LogLevel};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 use tracing::Metadata;
 use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{
-    Registry,
+    Layer as _, Registry,
     filter::{FilterFn, LevelFilter},
     fmt,
     layer::SubscriberExt,
@@ -26,7 +34,13 @@ type Filter = FilterFn<Box<dyn Fn(&Metadata<'_>) -> bool + Send + Sync>>;
 /// The log of the process. Dropping it writes the queued lines.
 pub struct Log {
     filter: reload::Handle<Filter, Registry>,
+    file: Option<LogFile>,
     _writer: WorkerGuard,
+}
+
+struct LogFile {
+    path: PathBuf,
+    successor: Successor,
 }
 
 impl Log {
@@ -35,15 +49,46 @@ impl Log {
         // Fails only if another log was started first; its level does not change.
         let _ = self.filter.reload(filter_of(Levels::from_environment(level)));
     }
+
+    /// Opens the log file again, after it was renamed or removed. If that fails, the open file stays in use. Does nothing if
+    /// the log goes to standard error; `is_asked_for` says whether to report that.
+    pub fn reopen(&self, is_asked_for: bool) {
+        let Some(LogFile { path, successor }) = &self.file else {
+            if is_asked_for {
+                tracing::info!("There is no log file to reopen; the log goes to standard error");
+            }
+            return;
+        };
+        match sink::open(path, None) {
+            Ok(file) => {
+                successor.set(file);
+                tracing::info!("Log file reopened: {}", path.display());
+            }
+            Err(error) => {
+                tracing::warn!("Log file {} cannot be reopened, the open one stays in use: {error}", path.display());
+            }
+        }
+    }
 }
 
-/// Starts the log at `level`, or at the levels of `RUST_LOG`. Has no effect if a log was already started.
+/// Starts the log as configured; `RUST_LOG` overrides the level. `owner` will own a log file, for a process that drops root.
+/// Has no effect if a log was already started.
 #[must_use = "the log ends when it is dropped"]
-pub fn start(level: LogLevel) -> Log {
+pub fn start(config: &spooky_config::Log, owner: Option<Owner>) -> Log {
     let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(MAX_WAITING_LINES);
-    let (writer, guard) = builder.finish(std::io::stderr());
+    let opened = config.file.enabled.then(|| open(&config.file.path, owner));
+    let (sink, file, failure) = match opened {
+        None => (Sink::StandardError, None, None),
+        Some(Ok((sink, file))) => (sink, Some(file), None),
+        Some(Err(error)) => (Sink::StandardError, None, Some(error)),
+    };
+    let (writer, guard) = builder.finish(sink);
     let lines = fmt::layer().with_writer(writer).with_ansi(false);
-    let levels = Levels::from_environment(level);
+    let lines = match config.format {
+        LogFormat::Plain => lines.boxed(),
+        LogFormat::Json => lines.event_format(JsonLines).boxed(),
+    };
+    let levels = Levels::from_environment(config.level);
     let invalid = levels.invalid.clone();
     let (enabled, filter) = reload::Layer::new(filter_of(levels));
     let _already_started = tracing_subscriber::registry().with(enabled).with(lines).try_init();
@@ -57,7 +102,16 @@ pub fn start(level: LogLevel) -> Log {
     if let Some(text) = invalid {
         tracing::warn!("{VARIABLE} '{text}' cannot be used; log.level stays in force");
     }
-    Log { filter, _writer: guard }
+    if let Some(error) = failure {
+        let path = config.file.path.display();
+        tracing::warn!("Log file {path} cannot be opened, the log goes to standard error: {error}");
+    }
+    Log { filter, file, _writer: guard }
+}
+
+fn open(path: &Path, owner: Option<Owner>) -> io::Result<(Sink, LogFile)> {
+    let (file, successor) = (sink::open(path, owner)?, Successor::default());
+    Ok((Sink::File { file, successor: successor.clone() }, LogFile { path: path.to_owned(), successor }))
 }
 
 fn filter_of(levels: Levels) -> Filter {

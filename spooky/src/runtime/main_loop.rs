@@ -21,7 +21,7 @@ enum End {
 }
 
 impl Server {
-    /// Reloads on SIGHUP and when files have changed. Drains on SIGTERM or SIGINT; a second one of these ends the process at
+    /// Reloads on SIGHUP and when files have changed, and reopens the log file on SIGUSR1. Drains on SIGTERM or SIGINT; a second one of these ends the process at
     /// once.
     pub(super) fn wait(self, runtime: &Runtime, mut signals: Signals, file: &Path) -> ExitCode {
         let is_drained = runtime.block_on(async {
@@ -52,7 +52,14 @@ impl Server {
             let reloaded = select! {
                 action = signals.next() => match action {
                     Action::Stop => return End::Drain(Box::new(server)),
-                    Action::Reload => server.reload_file(signals, file, true).await,
+                    Action::Reload => {
+                        server.log.reopen(false);
+                        server.reload_file(signals, file, true).await
+                    }
+                    Action::ReopenLog => {
+                        server.log.reopen(true);
+                        Ok(server)
+                    }
                 },
                 change = next_change(&mut watch) => match change {
                     FileChange::Config => server.reload_file(signals, file, false).await,

@@ -5,6 +5,7 @@
 use crate::{file_watch::certificate_files, start_error::StartError};
 use spooky_config::{Config, Privileges};
 use spooky_net::sys::privileges::{self, Account, Capability, DropError};
+use spooky_telemetry::Owner;
 use std::{
     io::ErrorKind,
     path::{Path, PathBuf},
@@ -31,6 +32,12 @@ impl PrivilegeDrop {
         privileges::forbid_new_privileges()
             .map_err(|error| StartError(format!("Failed to set no_new_privs: {error}")))?;
         Ok(Some(Self { account, retain_capabilities: wanted.retain_capabilities, files: files(config, file) }))
+    }
+
+    /// The user and the group that the process switches to.
+    pub(super) fn owner(&self) -> Owner {
+        let (user, group) = self.account.ids();
+        Owner { user, group }
     }
 
     /// Drops root in all threads.

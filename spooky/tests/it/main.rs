@@ -31,6 +31,7 @@ mod http2_clients;
 mod interop;
 mod life;
 mod log;
+mod log_file;
 mod matrix;
 mod memory;
 mod message;

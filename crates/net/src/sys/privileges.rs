@@ -55,6 +55,11 @@ impl Account {
         Ok(Self { uid: found.uid, gid, user: found.name, group })
     }
 
+    /// Returns the numbers of the user and the group.
+    pub fn ids(&self) -> (u32, u32) {
+        (self.uid.as_raw(), self.gid.as_raw())
+    }
+
     /// Returns the name of the user.
     pub fn user(&self) -> &str {
         &self.user

@@ -1,0 +1,112 @@
+//! Where the lines of the log go: to standard error, or to a file that can be opened again after it was rotated.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{OpenOptionsExt as _, chown, fchown},
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+/// Permissions of a new log file: lines may contain addresses and paths of clients.
+const FILE_MODE: u32 = 0o640;
+
+/// User and group that will own the files, as numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Owner {
+    /// Number of the user.
+    pub user: u32,
+    /// Number of the group.
+    pub group: u32,
+}
+
+/// Writes to standard error or a file. The log's thread owns it.
+pub(crate) enum Sink {
+    StandardError,
+    File { file: File, successor: Successor },
+}
+
+/// The file that takes the place of the current one with the next line.
+#[derive(Clone, Default)]
+pub(crate) struct Successor(Arc<Mutex<Option<File>>>);
+
+impl Successor {
+    pub(crate) fn set(&self, file: File) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(file);
+    }
+
+    fn take(&self) -> Option<File> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+impl Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::StandardError => io::stderr().write(bytes),
+            // The queue passes whole lines, so a file never changes within one unless the disk takes only a part.
+            Self::File { file, successor } => {
+                if let Some(next) = successor.take() {
+                    *file = next;
+                }
+                file.write(bytes)
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::StandardError => io::stderr().flush(),
+            Self::File { file, .. } => file.flush(),
+        }
+    }
+}
+
+/// Opens a log file to append to, and creates it and its directory if they are missing. What it creates is given to `owner`,
+/// and so is the file, so that it can be opened again when root is dropped.
+pub(crate) fn open(path: &Path, owner: Option<Owner>) -> io::Result<File> {
+    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty() && !directory.exists())
+    {
+        fs::create_dir_all(directory)?;
+        if let Some(Owner { user, group }) = owner {
+            chown(directory, Some(user), Some(group))?;
+        }
+    }
+    let file = OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(path)?;
+    if let Some(Owner { user, group }) = owner
+        && file.metadata()?.is_file()
+    {
+        fchown(&file, Some(user), Some(group))?;
+    }
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_go_to_the_new_file_from_the_next_one_on() {
+        let directory = tempfile::tempdir().unwrap();
+        let (path, rotated) = (directory.path().join("logs/spooky.log"), directory.path().join("spooky.log.1"));
+        let successor = Successor::default();
+        let mut sink = Sink::File { file: open(&path, None).unwrap(), successor: successor.clone() };
+        sink.write_all(b"one\n").unwrap();
+        fs::rename(&path, &rotated).unwrap();
+        sink.write_all(b"two\n").unwrap();
+        successor.set(open(&path, None).unwrap());
+        sink.write_all(b"three\n").unwrap();
+        sink.write_all(b"four\n").unwrap();
+        assert_eq!(fs::read_to_string(&rotated).unwrap(), "one\ntwo\n");
+        assert_eq!(fs::read_to_string(&path).unwrap(), "three\nfour\n");
+    }
+
+    #[test]
+    fn an_existing_file_is_appended_to() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("spooky.log");
+        fs::write(&path, "before\n").unwrap();
+        open(&path, None).unwrap().write_all(b"after\n").unwrap();
+        assert_eq!(fs::read_to_string(&path).unwrap(), "before\nafter\n");
+    }
+}
