@@ -16,6 +16,7 @@
 pub mod certs;
 pub mod client;
 pub mod dns;
+pub mod duplex;
 pub mod external;
 pub mod http1;
 pub mod journal;

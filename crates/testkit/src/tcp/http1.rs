@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use super::{Tls, connect};
@@ -113,22 +114,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http1<S> {
             return Ok(reply);
         }
         if reply.field("transfer-encoding") == "chunked" {
-            loop {
-                let size = self.line().await?;
-                let size = usize::from_str_radix(&size, 16).expect("the size of a chunk");
-                if size == 0 {
-                    break;
-                }
-                let chunk = self.exactly(size).await?;
+            while let Some(chunk) = self.chunk().await? {
                 reply.body.extend(chunk);
-                assert_eq!(self.line().await?, "", "the end of a chunk");
             }
-            loop {
-                match self.line().await? {
-                    line if line.is_empty() => return Ok(reply),
-                    line => reply.trailers.push(field(&line)),
-                }
-            }
+            reply.trailers = self.trailers().await?;
+            return Ok(reply);
         }
         let length = reply.field("content-length").parse().expect("a response with a length");
         reply.body = self.exactly(length).await?;
@@ -146,7 +136,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http1<S> {
 
     /// Ends the sending side: `close_notify`, then the end of TCP.
     pub async fn end(&mut self) {
-        wait::within("the end to be sent", self.stream.shutdown()).await.expect("an open connection");
+        self.try_end().await.expect("an open connection");
+    }
+
+    /// As [`Http1::end`].
+    ///
+    /// # Errors
+    /// If the connection is closed.
+    pub async fn try_end(&mut self) -> io::Result<()> {
+        wait::within("the end to be sent", self.stream.shutdown()).await
     }
 
     /// Returns the connection.
@@ -159,8 +157,40 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http1<S> {
         self.stream
     }
 
+    /// Reads a chunk. Returns `None` for the last one, after which come the trailers.
+    pub(crate) async fn chunk(&mut self) -> io::Result<Option<Bytes>> {
+        let size = self.line().await?;
+        let size = usize::from_str_radix(&size, 16).expect("the size of a chunk");
+        if size == 0 {
+            return Ok(None);
+        }
+        let chunk = self.exactly(size).await?;
+        assert_eq!(self.line().await?, "", "the end of a chunk");
+        Ok(Some(chunk.into()))
+    }
+
+    /// Reads the trailers after the last chunk.
+    pub(crate) async fn trailers(&mut self) -> io::Result<Vec<(String, String)>> {
+        let mut trailers = Vec::new();
+        loop {
+            match self.line().await? {
+                line if line.is_empty() => return Ok(trailers),
+                line => trailers.push(field(&line)),
+            }
+        }
+    }
+
+    /// Waits for bytes, at most `limit`. Returns `None` at the end of the connection.
+    pub(crate) async fn some(&mut self, limit: usize) -> io::Result<Option<Bytes>> {
+        if self.buffer.is_empty() && !self.more().await? {
+            return Ok(None);
+        }
+        let length = limit.min(self.buffer.len());
+        Ok(Some(self.buffer.drain(..length).collect()))
+    }
+
     /// Reads to an empty line.
-    async fn section(&mut self) -> io::Result<String> {
+    pub(crate) async fn section(&mut self) -> io::Result<String> {
         loop {
             if let Some(at) = self.buffer.windows(4).position(|window| window == b"\r\n\r\n") {
                 let section: Vec<u8> = self.buffer.drain(..at + 4).collect();

@@ -102,13 +102,18 @@ impl Http2 {
     /// # Errors
     /// If the stream or the connection fails.
     pub async fn websocket(&mut self, path: &str) -> Result<WebSocket, Error> {
-        let announced = || async { self.sender.is_extended_connect_protocol_enabled().then_some(()) };
-        wait::until(wait::BOUND, "extended CONNECT", announced).await;
+        self.until_extended_connect().await;
         let request = self.request("CONNECT", path).extension(Protocol::from_static("websocket"));
         let request = request.header("sec-websocket-version", "13").header("sec-websocket-protocol", "chat");
         let (response, sending) = self.open(request.body(()).expect("a request"), false).await?;
         let (head, reading) = wait::within("a response", response).await?.into_parts();
         Ok(WebSocket { status: head.status.as_u16(), sending, reading })
+    }
+
+    /// Waits until the server has announced extended CONNECT.
+    pub(crate) async fn until_extended_connect(&self) {
+        let announced = || async { self.sender.is_extended_connect_protocol_enabled().then_some(()) };
+        wait::until(wait::BOUND, "extended CONNECT", announced).await;
     }
 
     /// Waits for the end of the connection.
