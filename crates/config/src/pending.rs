@@ -23,10 +23,6 @@ pub const NOT_IN_EFFECT: &[(&str, Option<&str>)] = &[
     ("observability.metrics", None),
     ("observability.control_api", None),
     ("observability.tracing", None),
-    ("observability.routing.enabled", Some("false")),
-    ("observability.routing.include_reason", None),
-    ("observability.routing.expose_header", Some("false")),
-    ("observability.routing.header_name", None),
     ("security.sandbox", Some("off")),
 ];
 

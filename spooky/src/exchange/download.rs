@@ -63,6 +63,7 @@ impl Exchange {
         if let Some(alt_svc) = cx.io.alt_svc(self.client) {
             head.fields.push(Known::AltSvc, alt_svc);
         }
+        self.show_decision(&mut head.fields);
         cx.io.send_head(self.client, &head, body, is_tunnel);
         let step = self.with_attempts(cx, |attempt, cx| attempt.on_head(cx, slot, status));
         match self.perform(cx, step) {

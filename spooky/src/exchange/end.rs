@@ -44,11 +44,12 @@ impl Exchanges {
         match outcome {
             Outcome::Complete => {}
             Outcome::Answer(reason) => {
-                let snapshot = match &ended {
-                    Ended::Exchange(exchange) => &exchange.snapshot,
-                    Ended::Refused(..) => &self.snapshot,
+                let exchange = match &ended {
+                    Ended::Exchange(exchange) => Some(&**exchange),
+                    Ended::Refused(..) => None,
                 };
-                local::answer(io, client, reason, &ended.info(), snapshot, &mut self.clock);
+                let snapshot = exchange.map_or(&self.snapshot, |exchange| &exchange.snapshot);
+                local::answer(io, client, reason, &ended.info(), exchange, snapshot, &mut self.clock);
             }
             Outcome::Reset { reset, reason, .. } => {
                 log::cut_off(ended.info().request_id, reset);

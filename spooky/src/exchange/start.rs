@@ -199,6 +199,9 @@ impl Exchanges {
             status: None,
             armed: None,
         });
+        if let Some(exchange) = self.table.get(handle) {
+            exchange.log_decision();
+        }
         let tag = Tag(handle);
         io.set_tag(client, tag.number());
         tag

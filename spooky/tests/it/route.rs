@@ -3,6 +3,7 @@
 
 use http::{HeaderValue, Request, StatusCode};
 use spooky_testkit::client::{Connection, frame, get};
+use spooky_testkit::http1::{Http1Origin, Step};
 use spooky_testkit::origin::Origin;
 use spooky_testkit::origin::handler::fixed;
 
@@ -147,4 +148,65 @@ async fn the_authority_for_the_backend_is_as_configured() {
         assert_eq!((seen.authority.as_str(), seen.count("host")), (authority, 0), "{path}");
         assert_eq!(seen.field("x-forwarded-host"), Some("a.example"), "{path}");
     }
+}
+
+#[tokio::test]
+async fn route_decisions_are_logged_and_shown_when_asked_for() {
+    let origin = Origin::h2c().await;
+    let urls = [origin.url()];
+    let start = |routing: &'static str| {
+        let urls = urls.clone();
+        Proxy::start(move |settings| {
+            let settings = settings.upstream("all", "/", &urls).upstream("api", "/status", &urls);
+            settings.block(&format!("observability: {{ routing: {{ {routing} }} }}"))
+        })
+    };
+    let proxy = start("enabled: true, expose_header: true").await;
+    let connection = proxy.connect().await;
+    let request = Request::get("https://localhost/status/204").header("x-request-id", "a-1").body("".into()).unwrap();
+    let reply = connection.send(request).await.unwrap();
+    assert_eq!(reply.field("x-spooky-route-decision"), "upstream=api;reason=path");
+    let line =
+        "request_id=a-1 route_upstream=api route_path_len=7 route_host_specific=false route_reason=path lb=round-robin";
+    proxy.logged(&format!("INFO access: {line}"), 1).await;
+    proxy.stop().await;
+
+    let proxy = start("expose_header: true, include_reason: false, header_name: X-Route").await;
+    let reply = proxy.connect().await.get("/").await.unwrap();
+    assert_eq!(reply.field("x-route"), "upstream=all");
+    proxy.stop().await;
+
+    let proxy = start("enabled: false").await;
+    let reply = proxy.connect().await.get("/").await.unwrap();
+    assert_eq!(reply.field("x-spooky-route-decision"), "");
+    assert_eq!(proxy.count("route_upstream="), 0);
+    proxy.stop().await;
+}
+
+#[tokio::test]
+async fn answers_of_spooky_show_the_route_and_a_field_of_the_backend_is_replaced() {
+    let gone = format!("http://{}", spooky_testkit::port::free());
+    let own = Http1Origin::answering(vec![Step::text(
+        "HTTP/1.1 200 OK\r\nx-spooky-route-decision: forged\r\ncontent-length: 0\r\n\r\n",
+    )])
+    .await;
+    let proxy = Proxy::start(|settings| {
+        settings
+            .upstream("gone", "/gone", std::slice::from_ref(&gone))
+            .upstream("own", "/own", &[own.url()])
+            .block("observability: { routing: { expose_header: true } }")
+    })
+    .await;
+    let connection = proxy.connect().await;
+    for (path, status, decision) in [
+        ("/own", 200, "upstream=own;reason=only"),
+        ("/gone", 502, "upstream=gone;reason=only"),
+        ("/elsewhere", 404, ""),
+    ] {
+        let reply = connection.get(path).await.unwrap();
+        let shown: Vec<_> = reply.headers.get_all("x-spooky-route-decision").iter().collect();
+        assert_eq!((reply.status.as_u16(), shown.len()), (status, usize::from(!decision.is_empty())), "{path}");
+        assert_eq!(reply.field("x-spooky-route-decision"), decision, "{path}");
+    }
+    proxy.stop().await;
 }

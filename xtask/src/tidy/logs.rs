@@ -127,10 +127,15 @@ fn level_of(before: &[TokenTree], arguments: &TokenStream, displayed: Option<&st
     }
 }
 
-/// Returns the first string literal of the arguments with its line.
+/// Returns the first string literal of the arguments with its line, without that of `target: "..."`.
 fn literal(arguments: &TokenStream) -> Option<(usize, String)> {
+    let mut is_named = false;
     arguments.clone().into_iter().find_map(|token| {
+        let after_colon = std::mem::replace(&mut is_named, token.to_string() == ":");
         let TokenTree::Literal(literal) = token else { return None };
+        if after_colon {
+            return None;
+        }
         let text = syn::parse_str::<syn::LitStr>(&literal.to_string()).ok()?;
         Some((literal.span().start().line, text.value()))
     })
@@ -146,7 +151,7 @@ mod tests {
             tokio::select! { () = g() => { tracing::warn!(\"Lost {} \\
                 of {all}\", a); } }
             limited!(INFO, now, \"Found {x:?}\", x = h(\"no message\"));
-            tracing::debug!(\"twice\"); tracing::debug!(\"twice\");
+            tracing::debug!(\"twice\"); tracing::debug!(target: \"part\", \"twice\");
         }
         #[cfg(test)]
         mod tests { fn t() { tracing::error!(\"in a test\"); } }

@@ -216,6 +216,7 @@ const READ_AS: &[(&str, &[&str])] = &[
     ("upstream.*.backends[].health_check.cooldown_ms", &["check.cooldown_ms"]),
     ("upstream.*.backends[].health_check.host", &["check.host"]),
     ("log.connections", &["log.connections"]),
+    ("log.format", &["config.format"]),
     ("performance.packet_shards_per_worker", &["= performance.packet_shards_per_worker"]), // it is shown in the log
     ("resilience.adaptive_admission.enabled", &["adaptive.enabled"]),
     ("resilience.circuit_breaker.enabled", &["breaker.enabled"]),
@@ -259,7 +260,9 @@ fn reads_field(source: &str, name: &str) -> bool {
 #[test]
 fn a_key_is_read_by_the_process_or_listed() {
     let mut source = String::new();
-    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../../spooky/src"), &mut source);
+    for folder in ["../../spooky/src", "../telemetry/src"] {
+        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut source);
+    }
     let is_read = |path: &str, name: &str| match READ_AS.iter().find(|(key, _)| *key == path) {
         Some((_, words)) => words.iter().any(|word| source.contains(word)),
         None => reads_field(&source, name),
