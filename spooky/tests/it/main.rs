@@ -49,6 +49,7 @@ mod reload;
 mod route;
 mod sessions;
 mod slow;
+mod smuggling;
 mod steer;
 mod stream;
 mod tcp;

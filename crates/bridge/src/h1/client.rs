@@ -13,8 +13,8 @@ use crate::{WriteBuffer, message::Method};
 enum Request {
     /// There is none, or it was sent completely.
     Done,
-    /// Its head is in [`Client::held`] until it is known whether a body follows.
-    Held,
+    /// Its head is in [`Client::held`] until it is known whether a body follows, which would have this framing.
+    Held(BodyWriter),
     Body(BodyWriter),
     /// Waiting for the response that opens a tunnel.
     AwaitsTunnel,
@@ -57,6 +57,8 @@ pub struct Client {
     output: WriteBuffer,
     /// The head of the request in [`Request::Held`], without its last line. Its memory is reused.
     held: Vec<u8>,
+    /// The last byte of a body with a length, until the end of the body is known.
+    last_byte: Option<u8>,
     /// Bytes written before the request. If there are no more when a response arrives, it is no response to it.
     written_before: u64,
     scan: Scan,
@@ -77,6 +79,7 @@ impl Client {
             response: Response::Done,
             output: WriteBuffer::default(),
             held: Vec::new(),
+            last_byte: None,
             written_before: 0,
             scan: Scan::default(),
             wants_send: false,

@@ -55,6 +55,7 @@ pub fn to_backend(head: &mut RequestHead, context: &RequestContext<'_>) {
     };
     // A field that `connection` removes does not count as present, so Spooky adds its own.
     fields.retain(|field| !options.contains(&field) && scan.retains(&field, context));
+    shorten_length(fields, head.content_length);
     if scan.traceparents != 1 {
         fields.remove(Known::Traceparent);
         fields.remove(Known::Tracestate);
@@ -130,6 +131,7 @@ pub fn to_client(head: &mut ResponseHead, context: &ResponseContext<'_>) {
             Name::Other(_) => true,
         }
     });
+    shorten_length(fields, head.content_length);
     add_via(fields, context.protocol, has_via);
     if let Some(alt_svc) = context.alt_svc {
         fields.push(Known::AltSvc, alt_svc);
@@ -212,6 +214,14 @@ impl FieldScan {
                 true
             }
         }
+    }
+}
+
+/// Removes leading zeros of `content-length`, because some recipients read a number with them as octal.
+fn shorten_length(fields: &mut Fields, length: Option<u64>) {
+    let is_long = fields.first(Known::ContentLength).is_some_and(|digits| digits.len() > 1 && digits.starts_with(b"0"));
+    if let Some(length) = length.filter(|_| is_long) {
+        fields.set(Known::ContentLength, &[length.to_string().as_bytes()]);
     }
 }
 

@@ -6,6 +6,7 @@ mod fault;
 mod flood;
 mod goaway;
 mod reader;
+pub mod recorder;
 mod step;
 pub mod writer;
 

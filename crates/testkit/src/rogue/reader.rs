@@ -46,7 +46,7 @@ pub enum Event {
 pub struct FrameReader {
     tcp: OwnedReadHalf,
     buffer: BytesMut,
-    decoder: Decoder<'static>,
+    pub(super) decoder: Decoder<'static>,
     journal: Journal,
     number: usize,
     /// The write half.
@@ -182,7 +182,8 @@ impl FrameReader {
         Some(Event::Request { stream, entry: entry(fields, self.number), end })
     }
 
-    async fn frame(&mut self) -> Option<(u8, u8, u32, Bytes)> {
+    /// Reads a frame: type, flags, stream and payload. Returns `None` if the client closed the connection.
+    pub(super) async fn frame(&mut self) -> Option<(u8, u8, u32, Bytes)> {
         loop {
             if self.buffer.len() >= 9 {
                 let len = (&self.buffer[..3]).get_uint(3) as usize;
@@ -206,7 +207,7 @@ impl FrameReader {
 }
 
 /// Removes padding and priority from the payload of a HEADERS frame.
-fn unpad(flags: u8, mut payload: Bytes) -> Bytes {
+pub(super) fn unpad(flags: u8, mut payload: Bytes) -> Bytes {
     if flags & flag::PADDED != 0 {
         let padding = usize::from(payload.get_u8());
         payload.truncate(payload.len() - padding);

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 
-use loona_hpack::Encoder;
+use loona_hpack::{Decoder, Encoder};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 use super::{Tls, connect};
@@ -74,17 +74,35 @@ pub fn head(stream: u32, flags: u8, method: &str, path: &str) -> Vec<u8> {
     frame(kind::HEADERS, flags, stream, &block)
 }
 
+/// How a request on a stream ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StreamAnswer {
+    /// With a complete response: the value of `:status`, and the body.
+    Response(String, Vec<u8>),
+    /// With `RST_STREAM` and this code before the end of a response.
+    Reset(u32),
+    /// With GOAWAY and this code, or without a word, before the end of a response.
+    Closed(Option<u32>),
+}
+
 /// A connection on which the test writes frames.
-#[derive(Debug)]
 pub struct Frames {
     stream: Tls,
+    /// Decodes the heads of responses, if [`Frames::answer`] reads all of them.
+    decoder: Decoder<'static>,
+}
+
+impl std::fmt::Debug for Frames {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Frames({:?})", self.stream)
+    }
 }
 
 impl Frames {
     /// Connects with ALPN `h2` and sends the preface with these settings.
     pub async fn connect(authority: &Authority, addr: SocketAddr, name: &str, parameters: &[(u16, u32)]) -> Self {
         let stream = wait::within("TLS", connect(authority, addr, name, &[b"h2"])).await.expect("a TLS connection");
-        let mut frames = Self { stream };
+        let mut frames = Self { stream, decoder: Decoder::new() };
         frames.send(&[PREFACE, &settings(parameters)].concat()).await;
         frames
     }
@@ -131,6 +149,34 @@ impl Frames {
                 return Ok(frame);
             }
         }
+    }
+
+    /// Reads the response on a stream, or to the end of the stream or of the connection. Drops frames of other streams. Heads
+    /// of responses must not be split into CONTINUATION frames.
+    pub async fn answer(&mut self, stream: u32) -> StreamAnswer {
+        let (mut status, mut body) = (String::new(), Vec::new());
+        while let Ok(frame) = self.next().await {
+            if frame.kind == kind::GOAWAY && frame.code() != 0 {
+                return StreamAnswer::Closed(Some(frame.code()));
+            }
+            if frame.kind == kind::HEADERS {
+                let fields = self.decoder.decode(&frame.payload).expect("a field block of the server");
+                let found = fields.iter().find(|(name, _)| frame.stream == stream && name == b":status");
+                status = found.map_or(status, |(_, value)| String::from_utf8_lossy(value).into_owned());
+            }
+            if frame.stream != stream {
+                continue;
+            }
+            match frame.kind {
+                kind::DATA => body.extend_from_slice(&frame.payload),
+                kind::RST_STREAM => return StreamAnswer::Reset(frame.code()),
+                _ => {}
+            }
+            if matches!(frame.kind, kind::DATA | kind::HEADERS) && frame.flags & END_STREAM != 0 {
+                return StreamAnswer::Response(status, body);
+            }
+        }
+        StreamAnswer::Closed(None)
     }
 
     /// Returns the connection.

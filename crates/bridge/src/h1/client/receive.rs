@@ -83,7 +83,7 @@ impl Client {
 
     /// Returns whether there is enough space in the output for a request that waits for it.
     fn can_send_again(&self) -> bool {
-        matches!(self.request, Request::Held | Request::Body(_)) && self.output.len() <= MAX_QUEUED / 2
+        matches!(self.request, Request::Held(_) | Request::Body(_)) && self.output.len() <= MAX_QUEUED / 2
     }
 
     fn read_head(&mut self, input: &mut BytesMut) -> Option<Event> {

@@ -1,6 +1,6 @@
 //! Output: the request head, its framing, the body and its end.
 
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 
 use super::{Client, Request, Response, State};
 use crate::{
@@ -19,7 +19,8 @@ impl Client {
     ///
     /// A head without `content-length` waits until the first byte of the body or its end is known: only then it is known
     /// whether the request is chunked. With `expect` it does not wait, because the client may not send the body before a
-    /// 100 response. CONNECT, and a request with `:protocol`, opens a tunnel; the latter is sent as an upgrade with the
+    /// 100 response. A server takes a request for complete when it has all bytes of its `content-length`, so the last one,
+    /// or the head with the length 0, waits for the end of the body: until then the client may still send more. CONNECT, and a request with `:protocol`, opens a tunnel; the latter is sent as an upgrade with the
     /// handshake of WebSocket (RFC 9110 7.8, RFC 6455 4.1).
     ///
     /// # Errors
@@ -40,19 +41,20 @@ impl Client {
         self.scan = Scan::default();
         self.written_before = self.output.written();
         self.wants_send = false;
-        let is_held = head.content_length.is_none() && !end && head.method != Method::Connect;
+        self.last_byte = None;
+        let is_held = matches!(head.content_length, None | Some(0)) && !end && head.method != Method::Connect;
         let out = if is_held { &mut self.held } else { self.output.tail() };
         put_head(out, head, upgrade.zip(key.as_ref()));
         self.request = match head.content_length {
             _ if head.method == Method::Connect => Request::AwaitsTunnel,
-            Some(0) => Request::Done,
+            None | Some(0) if end => Request::Done,
+            None => Request::Held(BodyWriter::Chunked),
+            Some(0) => Request::Held(BodyWriter::Length(0)),
             Some(length) => Request::Body(BodyWriter::Length(length)),
-            None if end => Request::Done,
-            None => Request::Held,
         };
         if is_held {
-            if head.fields.contains(Known::Expect) {
-                self.release_head(true);
+            if head.content_length.is_none() && head.fields.contains(Known::Expect) {
+                self.release_chunked_head();
             }
         } else {
             self.output.tail().extend_from_slice(b"\r\n");
@@ -66,7 +68,7 @@ impl Client {
     /// Returns the number of body bytes that [`Client::send_data`] would take now.
     pub fn sendable(&self) -> usize {
         match self.request {
-            Request::Held | Request::Body(_) => MAX_QUEUED.saturating_sub(self.output.len()),
+            Request::Held(_) | Request::Body(_) => MAX_QUEUED.saturating_sub(self.output.len()),
             Request::Done | Request::AwaitsTunnel => 0,
         }
     }
@@ -90,15 +92,7 @@ impl Client {
         let taken = self.sendable().min(data.len());
         let end = end && taken == data.len();
         self.wants_send = !data.is_empty() && taken < data.len();
-        if taken > 0 && matches!(self.request, Request::Held) {
-            self.release_head(true);
-        }
-        let mut sent = Ok(());
-        if taken > 0
-            && let Request::Body(body) = &mut self.request
-        {
-            sent = body.put(&mut self.output, data, taken);
-        }
+        let mut sent = if taken > 0 { self.put(data, taken, end) } else { Ok(()) };
         if end && sent.is_ok() {
             sent = self.finish(None);
         }
@@ -117,8 +111,8 @@ impl Client {
         if !check::is_writable(fields) {
             return false;
         }
-        if matches!(self.request, Request::Held) && !fields.is_empty() {
-            self.release_head(true);
+        if matches!(self.request, Request::Held(BodyWriter::Chunked)) && !fields.is_empty() {
+            self.release_chunked_head();
         }
         if self.finish(Some(fields)).is_err() {
             self.fail(Some(ConnectionError::WrongRequestLength));
@@ -126,10 +120,35 @@ impl Client {
         true
     }
 
+    /// Moves the first `part` bytes of `data`, at least one, to the output. Keeps the last byte of a length unless the body
+    /// ends with it.
+    fn put(&mut self, data: &mut Bytes, part: usize, end: bool) -> Result<(), WrongLength> {
+        match self.request {
+            Request::Held(BodyWriter::Length(_)) => return Err(WrongLength),
+            Request::Held(_) => self.release_chunked_head(),
+            Request::Body(_) | Request::Done | Request::AwaitsTunnel => {}
+        }
+        let Request::Body(body) = &mut self.request else { return Ok(()) };
+        let keeps_last = !end && matches!(body, BodyWriter::Length(missing) if *missing == part as u64);
+        let written = part - usize::from(keeps_last);
+        if written > 0 {
+            body.put(&mut self.output, data, written)?;
+        }
+        if keeps_last {
+            *body = BodyWriter::Length(0);
+            self.last_byte = data.first().copied();
+            data.advance(1);
+        }
+        Ok(())
+    }
+
     fn finish(&mut self, trailers: Option<&Fields>) -> Result<(), WrongLength> {
         match &self.request {
-            Request::Held => self.release_head(false),
-            Request::Body(body) => body.finish(&mut self.output, trailers)?,
+            Request::Held(_) => self.release_head(),
+            Request::Body(body) => {
+                self.output.tail().extend(self.last_byte.take());
+                body.finish(&mut self.output, trailers)?;
+            }
             // The end of a tunnel that is not open yet must not be lost.
             Request::AwaitsTunnel => self.state = State::Closing,
             Request::Done => {}
@@ -138,15 +157,19 @@ impl Client {
         Ok(())
     }
 
-    /// Moves the held head to the output and completes it.
-    fn release_head(&mut self, is_chunked: bool) {
+    /// Moves the held head to the output and completes it as that of a request without a body.
+    fn release_head(&mut self) {
         let out = self.output.tail();
         out.append(&mut self.held);
-        if is_chunked {
-            put_field(out, b"transfer-encoding", b"chunked");
-        }
         out.extend_from_slice(b"\r\n");
-        self.request = if is_chunked { Request::Body(BodyWriter::Chunked) } else { Request::Done };
+        self.request = Request::Done;
+    }
+
+    /// Moves the held head to the output and completes it as that of a chunked request.
+    fn release_chunked_head(&mut self) {
+        put_field(&mut self.held, b"transfer-encoding", b"chunked");
+        self.release_head();
+        self.request = Request::Body(BodyWriter::Chunked);
     }
 }
 

@@ -269,6 +269,41 @@ fn a_length_is_kept_and_never_broken() {
     }
 }
 
+/// A server takes a request for complete when it has all bytes of its length. The client may still break it.
+#[test]
+fn a_request_with_a_length_is_complete_only_after_its_end() {
+    let long = "a".repeat(5000);
+    for (body, length) in [("", "0"), ("a", "1"), ("abc", "3"), (&long[..], "5000")] {
+        for surplus in [false, true] {
+            let mut backend = Backend::new();
+            let head = format!("POST /p HTTP/1.1\r\nhost: origin.test\r\ncontent-length: {length}\r\n\r\n");
+            backend.client.send_request(&request("POST", &[("content-length", length)]), false, 7).unwrap();
+            let mut data = Bytes::copy_from_slice(body.as_bytes());
+            assert_eq!((backend.client.send_data(&mut data, false), data.len()), (body.len(), 0));
+            let before = backend.written();
+            let whole = format!("{head}{body}");
+            let is_all_but_one = body.len().checked_sub(1).is_some_and(|n| before == whole[..head.len() + n]);
+            assert!(is_all_but_one || before.is_empty() && body.is_empty(), "{length}: {before}");
+            assert!(backend.client.sendable() > 0, "the end can be read");
+            backend.data(if surplus { "X" } else { "" }, true);
+            let after = backend.written();
+            assert_eq!(after, if surplus { "" } else { &whole[before.len()..] }, "{length}");
+            let failed = backend.client.recv(&mut BytesMut::new()).err();
+            assert_eq!(failed, surplus.then_some(ConnectionError::WrongRequestLength));
+        }
+    }
+}
+
+#[test]
+fn trailers_after_a_length_of_0_are_left_out() {
+    let mut trailers = Fields::new();
+    trailers.push(Name::from_bytes(b"x-sum"), b"1");
+    let mut backend = Backend::new();
+    backend.client.send_request(&request("POST", &[("content-length", "0")]), false, 7).unwrap();
+    assert!(backend.client.send_trailers(&trailers));
+    assert!(backend.written().ends_with("content-length: 0\r\n\r\n"));
+}
+
 #[test]
 fn trailers_need_a_chunked_request() {
     let mut trailers = Fields::new();

@@ -397,3 +397,25 @@ fn framing_and_identity_are_removed_from_trailers() {
     request_trailers(&mut fields, Some(b"grpc-status"));
     assert_eq!(lines(&fields), ["x-t: 1", "alt-svc: h3=\":1\""]);
 }
+
+#[test]
+fn a_content_length_has_no_leading_zeros() {
+    for (sent, length, forwarded) in
+        [("007", 7, "7"), ("000", 0, "0"), ("0", 0, "0"), ("70", 70, "70"), ("0000000000000000000000000012", 12, "12")]
+    {
+        let lines_in: Lines<'_> = &[("content-length", sent), ("x-own", "1"), ("content-length", sent)];
+        let mut request = RequestHead {
+            fields: fields(&[BASE, lines_in].concat()),
+            method: Method::Post,
+            content_length: Some(length),
+        };
+        let client = client("192.0.2.7");
+        to_backend(&mut request, &context(&client));
+        assert_eq!(request.fields.all(Known::ContentLength).collect::<Vec<_>>(), [forwarded.as_bytes()]);
+        let mut response = ResponseHead { status: 200, fields: fields(lines_in), content_length: Some(length) };
+        let context = ResponseContext { protocol: Protocol::Http2, method: Method::Get, alt_svc: None };
+        to_client(&mut response, &context);
+        let expected = [format!("content-length: {forwarded}"), "x-own: 1".into(), "via: 2.0 spooky".into()];
+        assert_eq!(lines(&response.fields), expected);
+    }
+}
