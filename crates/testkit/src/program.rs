@@ -5,8 +5,8 @@
 use std::env;
 use std::path::{Path, PathBuf};
 
-/// Environment variable with a Python interpreter that can import aioquic, grpcio and websockets; `make test` installs one in
-/// `target/`.
+/// Environment variable with a Python interpreter that can import aioquic, grpcio, httpx and websockets; `make test` installs
+/// one in `target/`.
 pub const PYTHON_VARIABLE: &str = "SPOOKY_TEST_PYTHON";
 
 /// Interpreter that `make test` installs, relative to the root of the workspace.
@@ -27,7 +27,7 @@ pub fn require_python() -> Option<PathBuf> {
         None => workspace().join(PYTHON_IN_WORKSPACE),
     };
     found(
-        "a virtual environment with aioquic, grpcio and websockets",
+        "a virtual environment with aioquic, grpcio, httpx and websockets",
         Some(python).filter(|path| path.is_file()),
         "make test",
     )

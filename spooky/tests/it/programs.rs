@@ -1,4 +1,4 @@
-//! Programs of others as clients over TCP: WebSocket and gRPC clients of Python, headless Chromium.
+//! Programs of others as clients over TCP: WebSocket, gRPC and HTTP clients of Python, headless Chromium.
 //!
 //! If a program is missing, its test fails in CI, and elsewhere prints that it is skipped.
 
@@ -7,6 +7,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use spooky_testkit::certs::{Authority, Files};
 use spooky_testkit::external::ExternalOrigin;
+use spooky_testkit::pattern::Pattern;
 use spooky_testkit::process::Program;
 use spooky_testkit::program;
 
@@ -78,6 +79,42 @@ async fn a_grpc_client_gets_the_same_through_the_proxy_as_directly() {
     assert_eq!(through, expected);
     assert_eq!(report(&python, "grpc_client.py", &[&server.addr().to_string()]).await, expected, "directly");
     proxy.stop().await;
+}
+
+#[tokio::test]
+async fn httpx_uploads_and_downloads_by_http1_and_http2() {
+    let (Some(python), Some(node), Some(nghttpd)) =
+        (program::require_python(), program::require("node"), program::require("nghttpd"))
+    else {
+        return;
+    };
+    for (origin, via) in [
+        (ExternalOrigin::node(&node, None).await, "1.1 spooky"),
+        (ExternalOrigin::nghttpd(&nghttpd, None).await, "2.0 spooky"),
+    ] {
+        let proxy = Proxy::before(&[origin.url()]).await;
+        let (url, ca) = (format!("https://localhost:{}", proxy.settings.addr().port()), proxy.dir().join("ca.pem"));
+        for (version, more) in [("HTTP/1.1", None), ("HTTP/2", Some("--http2"))] {
+            let arguments: Vec<_> = [&url, "--ca", ca.to_str().unwrap()].into_iter().chain(more).collect();
+            let mut got = report(&python, "httpx_client.py", &arguments).await;
+            let connections = got["connections_of_parallel"].take();
+            let expected = json!({
+                "version": version,
+                "via": via,
+                "page": Pattern::sha256(10, 10),
+                "upload": true,
+                "upload_in_pieces": true,
+                "download": { "length": 3_000_000, "sha256": Pattern::sha256(3_000_000, 3_000_000), "in_pieces": true },
+                "missing": 404,
+                "connections": 1,
+                "parallel": [Pattern::sha256(100_000, 100_000)],
+                "connections_of_parallel": null,
+            });
+            assert_eq!(got, expected, "{version}, {via}");
+            assert_eq!(connections == json!(0), version == "HTTP/2", "HTTP/2 needs one connection: {connections}");
+        }
+        proxy.stop().await;
+    }
 }
 
 #[tokio::test]
