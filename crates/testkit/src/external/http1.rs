@@ -38,6 +38,21 @@ impl ExternalOrigin {
         Self::start(program, &["-p", &prefix, "-c", &config, "-e", "stderr"], addr, folder, tls.is_some()).await
     }
 
+    /// Starts nginx without HTTP/2 in front of `backend`, to which it passes the target as received and adds `x-host`: the
+    /// host that it has read from the request. Closes a connection when nothing arrives for a second.
+    pub async fn nginx_to(program: &Path, backend: SocketAddr) -> Self {
+        let (folder, addr) = (pages(), port::free());
+        let config = folder.path().join("nginx.conf");
+        let site = format!(
+            "client_header_timeout 1s; client_body_timeout 1s; keepalive_timeout 1s; lingering_close off;\n\
+             location / {{ proxy_pass http://{backend}; proxy_http_version 1.1; proxy_set_header x-host $host; }}"
+        );
+        fs::write(&config, super::nginx_config(folder.path(), &addr.to_string(), &site, 1000))
+            .expect("write nginx.conf");
+        let (prefix, config) = (path(folder.path()), path(&config));
+        Self::start(program, &["-p", &prefix, "-c", &config, "-e", "stderr"], addr, folder, false).await
+    }
+
     /// Starts Apache httpd. Serves the pages, and stores what is sent with PUT below `/dav`. Closes a connection after 20
     /// requests. Uses TLS if `tls` is given.
     pub async fn apache(program: &Path, tls: Option<&Files>) -> Self {
