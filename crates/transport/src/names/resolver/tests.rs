@@ -179,3 +179,18 @@ async fn without_refresh_a_lookup_needs_a_request() {
     name.request_lookup();
     resolves_to(&name, &["127.0.0.2"]).await;
 }
+
+/// Not all addresses of a name fit a datagram (RFC 7766 section 5).
+#[tokio::test]
+async fn a_truncated_answer_is_asked_for_again_over_tcp() {
+    let server = DnsServer::start().await;
+    let all: Vec<String> = (1..=12).map(|host| format!("127.0.0.{host}")).collect();
+    let addresses = all.iter().map(|text| text.parse().unwrap()).collect();
+    server.answer("api.test", Answer::Truncated(addresses, 60));
+    let running = Running::start(&server, None, "");
+    let name = running.watch("api.test");
+    resolves_to(&name, &all.iter().map(String::as_str).collect::<Vec<_>>()).await;
+    let both = || async { (server.count_tcp("api.test") >= 2).then_some(()) };
+    wait::until(wait::BOUND, "queries for both record types over TCP", both).await;
+    assert_eq!(name.current().0.error, None);
+}
