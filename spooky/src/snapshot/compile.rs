@@ -186,7 +186,6 @@ fn client_options(upstream: &spooky_config::Upstream) -> client::ClientTlsOption
         use_system_roots: tls.use_system_roots,
         client_cert: tls.client_cert.clone(),
         client_key: tls.client_key.clone(),
-        alpn: Vec::new(), // set by the transport
     }
 }
 

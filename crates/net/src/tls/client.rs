@@ -35,8 +35,6 @@ pub struct ClientTlsOptions {
     pub client_cert: Option<PathBuf>,
     /// Key of `client_cert`.
     pub client_key: Option<PathBuf>,
-    /// Offered protocols, preferred first.
-    pub alpn: Vec<Vec<u8>>,
 }
 
 impl Default for ClientTlsOptions {
@@ -50,7 +48,6 @@ impl Default for ClientTlsOptions {
             use_system_roots: true,
             client_cert: None,
             client_key: None,
-            alpn: Vec::new(),
         }
     }
 }
@@ -73,7 +70,8 @@ impl ClientTlsOptions {
     }
 }
 
-/// Builds the context for connections to backends. Workers share it, because sessions resume within one context.
+/// Builds the context for connections to backends, without ALPN. Workers share it, because sessions resume within one
+/// context.
 ///
 /// Errors: when a file or directory cannot be used, or certificates are to be verified without a trusted authority.
 pub fn config(options: &ClientTlsOptions) -> Result<Arc<ClientConfig>, TlsMaterialError> {
@@ -83,7 +81,6 @@ pub fn config(options: &ClientTlsOptions) -> Result<Arc<ClientConfig>, TlsMateri
         Some(files) => builder.with_client_cert_resolver(Arc::new(SingleCertAndKey::from(files.load()?))),
         None => builder.with_no_client_auth(),
     };
-    config.alpn_protocols.clone_from(&options.alpn);
     config.key_log = key_log();
     Ok(Arc::new(config))
 }

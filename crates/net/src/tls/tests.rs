@@ -95,11 +95,10 @@ impl Authority {
     }
 
     /// Returns the options of a client that trusts this authority.
-    fn trusting(&self, alpn: &[&[u8]]) -> client::ClientTlsOptions {
+    fn trusting(&self) -> client::ClientTlsOptions {
         client::ClientTlsOptions {
             ca_file: Some(self.ca_file()),
             use_system_roots: false,
-            alpn: alpn.iter().map(|protocol| protocol.to_vec()).collect(),
             ..client::ClientTlsOptions::default()
         }
     }

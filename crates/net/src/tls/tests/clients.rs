@@ -16,7 +16,7 @@ fn chain_and_name_are_checked_as_configured() {
     let (ours, theirs) = (Authority::new(), Authority::new());
     let (good, foreign) = (server(&ours.issue(&["a.test"])), server(&theirs.issue(&["a.test"])));
     let verdict = |verify_certificates, strict_sni, server, name| {
-        let options = ClientTlsOptions { verify_certificates, strict_sni, ..ours.trusting(&[b"h3"]) };
+        let options = ClientTlsOptions { verify_certificates, strict_sni, ..ours.trusting() };
         connect(&config(&options).unwrap(), server, name).map(|(_, server)| server.server_name().map(str::to_owned))
     };
     let asked = |name: &str| Ok(Some(name.to_owned()));
@@ -47,7 +47,7 @@ fn an_expired_certificate_is_refused_unless_nothing_is_checked() {
     for (verify_certificates, strict_sni, is_accepted) in
         [(true, true, false), (true, false, false), (false, true, true)]
     {
-        let options = ClientTlsOptions { verify_certificates, strict_sni, ..authority.trusting(&[b"h3"]) };
+        let options = ClientTlsOptions { verify_certificates, strict_sni, ..authority.trusting() };
         assert_eq!(connect(&config(&options).unwrap(), &expired, "a.test").is_ok(), is_accepted);
     }
 }
@@ -62,7 +62,7 @@ fn a_peer_without_the_key_is_refused_even_unverified() {
     let server = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions().unwrap();
     let server = Arc::new(server.with_no_client_auth().with_cert_resolver(Arc::new(impostor)));
     for (verify_certificates, strict_sni) in [(false, true), (true, false), (true, true)] {
-        let options = ClientTlsOptions { verify_certificates, strict_sni, ..authority.trusting(&[]) };
+        let options = ClientTlsOptions { verify_certificates, strict_sni, ..authority.trusting() };
         let refused = connect(&config(&options).unwrap(), &server, "a.test").unwrap_err();
         assert_eq!(refused, Error::InvalidCertificate(CertificateError::BadSignature));
     }
@@ -78,7 +78,6 @@ fn a_directory_of_authorities_is_trusted() {
     let options = ClientTlsOptions {
         ca_dir: Some(directory.path().to_owned()),
         use_system_roots: false,
-        alpn: vec![b"h3".to_vec()],
         ..ClientTlsOptions::default()
     };
     connect(&config(&options).unwrap(), &server(&authority.issue(&["a.test"])), "a.test").unwrap();
@@ -87,6 +86,6 @@ fn a_directory_of_authorities_is_trusted() {
 #[test]
 fn a_given_authority_is_the_only_trust_unless_the_system_is_added() {
     let authority = Authority::new();
-    let with_system = ClientTlsOptions { use_system_roots: true, ..authority.trusting(&[b"h3"]) };
+    let with_system = ClientTlsOptions { use_system_roots: true, ..authority.trusting() };
     connect(&config(&with_system).unwrap(), &server(&authority.issue(&["a.test"])), "a.test").unwrap();
 }

@@ -59,7 +59,7 @@ fn handshakes_count_their_selection() {
     let authority = Authority::new();
     let store = Arc::new(store(&authority, Some(&["c.test"]), &[("a.test", &["a.test"]), ("*.b.test", &["*.b.test"])]));
     let contexts = server::contexts(&store, &server::ServerOptions::default(), &server::Resumption::new().unwrap());
-    let client = client::config(&authority.trusting(&[b"h3"])).unwrap();
+    let client = client::config(&authority.trusting()).unwrap();
     for name in ["a.test", "x.b.test", "x.b.test", "c.test", "c.test", "c.test"] {
         connect(&client, &contexts.as_ref().unwrap().quic, name).unwrap();
     }
