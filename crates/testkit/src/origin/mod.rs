@@ -64,6 +64,11 @@ impl Origin {
         Self::serve(site(gate.clone()), gate, Security::tls(identity, alpn)).await
     }
 
+    /// As [`Origin::tls_with`], with this handler.
+    pub async fn tls_serving(identity: &Identity, alpn: &[&[u8]], handler: Handler) -> Self {
+        Self::serve(handler, Gate::default(), Security::tls(identity, alpn)).await
+    }
+
     async fn start(handler: Handler, gate: Gate, identity: Option<&Identity>) -> Self {
         let security = match identity {
             Some(identity) => Security::tls(identity, &[b"h2"]),

@@ -158,7 +158,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http1<S> {
     }
 
     /// Reads a chunk. Returns `None` for the last one, after which come the trailers.
-    pub(crate) async fn chunk(&mut self) -> io::Result<Option<Bytes>> {
+    ///
+    /// # Errors
+    /// If the connection ends before.
+    pub async fn chunk(&mut self) -> io::Result<Option<Bytes>> {
         let size = self.line().await?;
         let size = usize::from_str_radix(&size, 16).expect("the size of a chunk");
         if size == 0 {
