@@ -171,6 +171,7 @@ async fn a_connection_keeps_its_backend_and_after_its_loss_the_next() {
     let mut connections = Vec::new();
     let mut names = HashSet::new();
     while names.len() < 2 {
+        assert!(connections.len() < 64, "all connections use {names:?}");
         let connection = proxy.connect().await;
         let name = ask(&connection, "/", None).await;
         for _ in 0..10 {

@@ -17,7 +17,10 @@ async fn curl_requests_uploads_and_downloads() {
     let reply = curl.run(&["--http1.1"], "/fields").await;
     assert_eq!((reply.code, reply.status_line()), (0, "HTTP/1.1 200 OK"), "{}", reply.log);
     let fields = String::from_utf8(reply.body).unwrap();
-    assert!(fields.contains("via: 1.1 spooky") && fields.contains("x-forwarded-for: 127.0.0.1"), "{fields}");
+    let port = format!("x-forwarded-port: {}", proxy.settings.addr().port());
+    for field in ["via: 1.1 spooky", "x-forwarded-for: 127.0.0.1", &port] {
+        assert!(fields.contains(field), "{fields}");
+    }
     proxy.logged("HTTP/1.1 request GET /fields", 1).await;
     let reply = curl.run(&["--http1.1"], "/chunks/3000000").await;
     assert_eq!(sha256(&reply.body), Pattern::sha256(3_000_000, 3_000_000));

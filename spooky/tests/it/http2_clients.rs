@@ -24,7 +24,8 @@ async fn curl_requests_uploads_and_downloads() {
     assert_eq!((reply.code, reply.status_line()), (0, "HTTP/2 200"), "{}", reply.log);
     assert_eq!(reply.field("via"), "2.0 spooky");
     let fields = String::from_utf8(reply.body).unwrap();
-    for field in ["via: 2.0 spooky", "x-forwarded-for: 127.0.0.1", "x-forwarded-proto: https"] {
+    let port = format!("x-forwarded-port: {}", proxy.settings.addr().port());
+    for field in ["via: 2.0 spooky", "x-forwarded-for: 127.0.0.1", "x-forwarded-proto: https", &port] {
         assert!(fields.contains(field), "{fields}");
     }
     proxy.logged("HTTP/2 request GET /fields", 1).await;

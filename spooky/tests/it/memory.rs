@@ -40,7 +40,7 @@ impl HttpBody for Counted {
 }
 
 /// Starts an origin with an endless, counted body at `/endless`, and `OTHER` bytes elsewhere.
-async fn endless() -> (Origin, Arc<AtomicU64>) {
+pub(crate) async fn endless() -> (Origin, Arc<AtomicU64>) {
     let taken = Arc::new(AtomicU64::new(0));
     let counter = taken.clone();
     let origin = Origin::with(handle(move |request| {

@@ -165,6 +165,10 @@ async fn the_subject_of_a_tcp_client_is_the_verified_one() {
         connection.send("GET / HTTP/1.1\r\nhost: localhost\r\nx-client-subject: CN=root\r\n\r\n").await;
         assert_eq!(connection.reply().await.text(), "hello");
         assert_eq!(origin.journal().last().field(SUBJECT), expected);
+        connection.send("POST /digest HTTP/1.1\r\nhost: localhost\r\ntransfer-encoding: chunked\r\n\r\n").await;
+        connection.send("0\r\nx-client-subject: CN=root\r\nx-sum: 1\r\n\r\n").await;
+        let reply = connection.reply().await;
+        assert_eq!(["x-sum", SUBJECT].map(|name| reply.field(&format!("x-trailer-{name}"))), ["1", ""]);
     }
     let anybody = Authority::new().issue_to("known", &["client.example"]);
     let config = proxy.authority.client_config_of(&anybody, &[b"http/1.1"]);

@@ -1,0 +1,140 @@
+//! What the exchange does for all clients, with HTTP/1.1 and HTTP/2 clients: interim responses, pauses, unread uploads, sticky
+//! backends.
+
+use std::collections::HashSet;
+use std::time::Duration;
+
+use http::StatusCode;
+use spooky_testkit::origin::Origin;
+use spooky_testkit::origin::handler::fixed;
+use spooky_testkit::rogue::{Fault, Rogue, Script, Step, answer, fields};
+use spooky_testkit::tcp::Http2;
+use spooky_testkit::tcp::frames::{END_HEADERS, END_STREAM, Frames, frame, head, kind};
+use spooky_testkit::{port, wait};
+
+use crate::proxy::{NAME, Proxy};
+use crate::relay::Relay;
+
+#[tokio::test]
+async fn interim_responses_pass_in_order() {
+    let early = |link: &str| Step::Head(fields(&[(":status", "103"), ("link", link)]), false);
+    let mut steps = vec![early("</a>"), early("</b>")];
+    steps.extend(answer(5));
+    let rogue = Rogue::answering(steps).await;
+    let proxy = Proxy::before(&[rogue.url()]).await;
+    let mut connection = proxy.http1().await;
+    connection.send("GET / HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
+    for link in ["</a>", "</b>"] {
+        let interim = connection.try_head().await.unwrap();
+        assert_eq!((interim.status(), interim.field("link").as_str()), (103, link));
+    }
+    let reply = connection.reply().await;
+    assert_eq!((reply.status(), reply.body.len()), (200, 5));
+    let Some(curl) = proxy.curl() else { return };
+    let reply = curl.run(&["--http2"], "/").await;
+    let lines = reply.heads.lines().map(str::trim);
+    let lines: Vec<_> = lines.filter(|line| line.starts_with("HTTP/2") || line.starts_with("link")).collect();
+    assert_eq!(lines, ["HTTP/2 103", "link: </a>", "HTTP/2 103", "link: </b>", "HTTP/2 200"], "{}", reply.heads);
+    assert_eq!(reply.body.len(), 5);
+}
+
+#[tokio::test]
+async fn a_client_that_reads_what_there_is_may_wait_for_more() {
+    let head = Step::Head(fields(&[(":status", "200"), ("content-type", "text/event-stream")]), false);
+    let pause = || Step::Wait(Duration::from_millis(700));
+    let rogue = Rogue::answering(vec![head, pause(), Step::Data(5, false), pause(), Step::Data(5, true)]).await;
+    let proxy = Proxy::start(|settings| {
+        settings.upstream("all", "/", &[rogue.url()]).performance("client_stall_timeout_ms: 200")
+    })
+    .await;
+    let (mut one, mut two) = (proxy.http1().await, proxy.http2().await);
+    let (one, two) = Box::pin(async { tokio::join!(one.get("/"), two.get("/")) }).await;
+    assert_eq!((one.body.len(), two.unwrap().body.len()), (10, 10));
+}
+
+/// Opens an HTTP/2 connection and uploads 240 KB on stream 1, which does not end.
+async fn uploading(proxy: &Proxy, path: &str) -> Frames {
+    let mut connection = Frames::connect(&proxy.authority, proxy.settings.addr(), NAME, &[]).await;
+    connection.until(kind::WINDOW_UPDATE).await.unwrap();
+    let mut bytes = head(1, END_HEADERS, "POST", path);
+    for _ in 0..15 {
+        bytes.extend(frame(kind::DATA, 0, 1, &[0; 16_000]));
+    }
+    connection.send(&bytes).await;
+    connection
+}
+
+#[tokio::test]
+async fn request_bytes_count_while_they_lie_unread_with_the_clients_connection() {
+    let rogue = Rogue::start(Fault::Script(Script { credit: false, after_request: true, ..answer(5).into() })).await;
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::start(|settings| {
+        settings
+            .upstream("stuck", "/stuck", &[rogue.url()])
+            .upstream("all", "/", &[origin.url()])
+            .performance("request_buffer_global_cap_bytes: 300000")
+    })
+    .await;
+    // The backend takes one window of this. The rest stays at the edge, and is counted when a later request is answered.
+    let mut first = uploading(&proxy, "/stuck").await;
+    rogue.journal().until("the backend's window to be full", |record| record.body_bytes == 65_535).await;
+    first.send(&head(3, END_STREAM | END_HEADERS, "GET", "/")).await;
+    assert_eq!(first.until(kind::HEADERS).await.unwrap().stream, 3);
+    // As many bytes again exceed the budget, although the connections have granted credit for them.
+    let mut http1 = proxy.http1().await;
+    http1.send("POST /stuck HTTP/1.1\r\nhost: localhost\r\ncontent-length: 300000\r\n\r\n").await;
+    http1.send(vec![0; 240_000]).await;
+    let reply = http1.reply().await;
+    assert_eq!((reply.status(), reply.text()), (503, "request body backpressure overload\n"));
+    let mut second = uploading(&proxy, "/stuck").await;
+    assert_eq!(second.until(kind::RST_STREAM).await.unwrap().stream, 1, "after the 503");
+    // The bytes of the first upload return when it is cancelled.
+    assert_eq!(proxy.http2().await.post("/echo", vec![0; 1000], None).await.unwrap().body.len(), 1000);
+    first.send(&frame(kind::RST_STREAM, 0, 1, &8_u32.to_be_bytes())).await;
+    rogue.journal().until("RST_STREAM with CANCEL", |record| record.resets.contains(&(1, 8))).await;
+    let reply = proxy.http2().await.post("/echo", vec![0; 240_000], None).await.unwrap();
+    assert_eq!((reply.status, reply.body.len()), (StatusCode::OK, 240_000));
+}
+
+async fn ask(connection: &mut Http2) -> String {
+    connection.get("/").await.unwrap().text().to_owned()
+}
+
+#[tokio::test]
+async fn a_connection_keeps_its_backend_and_after_its_loss_the_next() {
+    let named = |name| Origin::with(fixed(StatusCode::OK, name));
+    let origins = [named("a").await, named("b").await];
+    let ports = [port::free(), port::free()];
+    let [relay, _other] =
+        [Relay::open(ports[0], origins[0].addr()).await, Relay::open(ports[1], origins[1].addr()).await];
+    let proxy = Proxy::start(|settings| {
+        let more = "load_balancing: { type: sticky-cid }\npassive_health: { enabled: false }";
+        settings
+            .upstream_with("all", "/", &ports.map(|port| format!("http://{port}")), more)
+            .block("resilience:\n  circuit_breaker: { enabled: false }\n  retry_budget: { enabled: false }")
+    })
+    .await;
+    let (mut connections, mut seen) = (Vec::new(), HashSet::new());
+    while seen.len() < 2 {
+        assert!(connections.len() < 64, "all connections use {seen:?}");
+        let mut connection = proxy.http2().await;
+        let name = ask(&mut connection).await;
+        for _ in 0..5 {
+            assert_eq!(ask(&mut connection).await, name);
+        }
+        seen.insert(name);
+        connections.push(connection);
+    }
+    relay.close().await;
+    for connection in &mut connections {
+        assert_eq!(ask(connection).await, "b", "the only one left");
+    }
+    let _relay = Relay::open(ports[0], origins[0].addr()).await;
+    wait::until(wait::BOUND, "the first backend to be used again", || {
+        Box::pin(async { (ask(&mut proxy.http2().await).await == "a").then_some(()) })
+    })
+    .await;
+    for connection in &mut connections {
+        assert_eq!(ask(connection).await, "b", "a connection that has moved stays there");
+    }
+}
