@@ -25,8 +25,9 @@ impl Role for ServerRole {
     type Event = ServerEvent;
 
     const IS_SERVER: bool = true;
-    /// A client could let small pieces wait and fill the rest of each buffer with frames that are dropped.
-    const COPY_BELOW: usize = 4096;
+    /// A client could let pieces wait and fill the rest of each buffer with other frames. The buffer has 64 KiB, so what is
+    /// kept is at most four times what is counted.
+    const COPY_BELOW: usize = 16 * 1024;
 
     fn event(event: CoreEvent) -> Option<ServerEvent> {
         Some(match event {
