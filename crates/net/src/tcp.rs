@@ -5,6 +5,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{BorrowedFd, OwnedFd};
+use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use tokio::net::{TcpListener, TcpStream};
@@ -66,6 +67,13 @@ pub fn listener(socket: BorrowedFd<'_>) -> io::Result<TcpListener> {
     TcpListener::from_std(socket)
 }
 
+/// Makes the kernel end the connections that a listening socket accepts from now on when their peers acknowledge nothing of
+/// what waits for them, or take nothing of it, for this time. That also holds for closed ones, which would otherwise be kept
+/// with their unsent bytes as long as the peer answers.
+pub fn limit_silence(socket: BorrowedFd<'_>, time: Duration) {
+    let _ = SockRef::from(&socket).set_tcp_user_timeout(Some(time)); // without it the kernel's own limits apply
+}
+
 /// Makes the kernel refuse new connections, although duplicates of the socket are open. Connections that were not accepted
 /// are reset.
 pub fn stop_listening(socket: BorrowedFd<'_>) {
@@ -75,7 +83,7 @@ pub fn stop_listening(socket: BorrowedFd<'_>) {
 /// Makes the kernel reset the connection when it is closed, and discard what was not sent. The peer then cannot take an
 /// incomplete response for a complete one.
 pub fn reset_on_close(stream: &TcpStream) {
-    let _ = SockRef::from(stream).set_linger(Some(std::time::Duration::ZERO)); // fails only if the connection is gone
+    let _ = SockRef::from(stream).set_linger(Some(Duration::ZERO)); // fails only if the connection is gone
 }
 
 #[cfg(test)]
@@ -84,7 +92,6 @@ mod tests {
     use std::io::{Read as _, Write as _};
     use std::net::TcpStream as Client;
     use std::os::fd::AsFd as _;
-    use std::time::Duration;
 
     const LOOPBACK: &str = "127.0.0.1:0";
     const BOUND: Duration = Duration::from_secs(10);
@@ -132,11 +139,13 @@ mod tests {
     async fn a_socket_that_stops_listening_refuses_although_duplicates_are_open() {
         let sockets = listen(LOOPBACK.parse().unwrap(), 1).unwrap();
         let (at, listener) = (address(&sockets), listener(sockets[0].as_fd()).unwrap());
+        limit_silence(listener.as_fd(), Duration::from_millis(1234));
         let client = tokio::spawn(async move { TcpStream::connect(at).await.map(drop) });
         let (accepted, _) = listener.accept().await.unwrap();
         assert!(accepted.nodelay().unwrap());
         let unsent = sockopt::get_int(accepted.as_fd(), libc::IPPROTO_TCP, libc::TCP_NOTSENT_LOWAT).unwrap();
         assert_eq!(unsent, MAX_UNSENT);
+        assert_eq!(SockRef::from(&accepted).tcp_user_timeout().unwrap(), Some(Duration::from_millis(1234)));
         client.await.unwrap().unwrap();
         for _ in 0..2 {
             stop_listening(sockets[0].as_fd());

@@ -6,7 +6,7 @@
 use super::{
     bind::{Attach, Endpoint, bind},
     limiter::SharedLimiter,
-    tcp::{BoundRedirect, TcpSockets, bind_redirect, bind_tcp},
+    tcp::{BoundRedirect, ClientDescriptors, TcpSockets, bind_redirect, bind_tcp},
 };
 use crate::{
     listener::Ingress,
@@ -55,6 +55,7 @@ pub(super) struct Plan {
     bound: Vec<BoundListener>,
     next_number: usize,
     ingress: Vec<Vec<Ingress>>,
+    descriptors: ClientDescriptors,
 }
 
 impl BoundListeners {
@@ -70,7 +71,8 @@ impl BoundListeners {
 
     /// Binds new listeners and loads certificates. Dropping the plan closes the new sockets.
     pub(super) fn plan(&self, config: &Config) -> Result<Plan, StartError> {
-        let mut plan = Plan { bound: Vec::new(), next_number: self.next_number, ingress: Vec::new() };
+        let descriptors = ClientDescriptors::reserve(config, self.state.workers);
+        let mut plan = Plan { bound: Vec::new(), next_number: self.next_number, ingress: Vec::new(), descriptors };
         plan.ingress.resize_with(usize::from(self.state.workers), Vec::new);
         for listener in &config.listeners {
             let configured = (listener.address.clone(), listener.port);
@@ -114,7 +116,8 @@ impl BoundListeners {
         let (state, endpoint) = (&self.state, &bound.endpoint);
         let payload = max_udp_payload(config, endpoint);
         let settings = edge_settings(config, &bound.tls, state, payload, self.limiter.clone());
-        let tcp_settings = tcp_settings(config, listener, &bound.tls, &settings, &bound.tcp_connections);
+        let (count, descriptors) = (&bound.tcp_connections, plan.descriptors.end);
+        let tcp_settings = tcp_settings(config, listener, &bound.tls, &settings, count, descriptors);
         let subject_header = listener.tls.client_auth.subject_header.as_deref().map(Arc::<str>::from);
         let alt_svc = alt_svc(listener);
         for ((worker, of_worker), socket) in plan.ingress.iter_mut().enumerate().zip(&endpoint.sockets) {
@@ -163,6 +166,7 @@ impl BoundListeners {
             let before = self.bound.iter().find(|before| before.number == bound.number);
             log_listening(bound, listener, before);
         }
+        plan.descriptors.log();
         self.removed.retain(|(_, socket)| socket.strong_count() > 0);
         for before in &self.bound {
             if !plan.bound.iter().any(|bound| bound.number == before.number) {

@@ -1,11 +1,17 @@
-//! Binds the TCP sockets, one per worker: those on the address of the UDP sockets, and those of the redirect.
+//! Binds the TCP sockets, one per worker: those on the address of the UDP sockets, and those of the redirect. Makes file
+//! descriptors available for their connections.
 
 use super::bind::{explain, resolve};
 use crate::start_error::StartError;
-use spooky_config::Listener;
+use spooky_config::{Config, Listener};
 use spooky_edge::ConnectionCount;
-use spooky_net::tcp;
-use std::{net::SocketAddr, os::fd::OwnedFd, sync::Arc};
+use spooky_net::{sys::descriptors, tcp};
+use std::{
+    io,
+    net::SocketAddr,
+    os::fd::{OwnedFd, RawFd},
+    sync::Arc,
+};
 
 /// The TCP sockets of a listener, one per worker.
 pub(super) type TcpSockets = Arc<[Arc<OwnedFd>]>;
@@ -23,6 +29,49 @@ pub(super) fn bind_tcp(
         Err(error) => {
             tracing::warn!("Bootstrap TLS listener disabled: could not bind TCP {address}: {error}");
             Ok(None)
+        }
+    }
+}
+
+/// File descriptors of a process with one worker and without connections, and of each further worker.
+const OWN_DESCRIPTORS: u64 = 40;
+const WORKER_DESCRIPTORS: u64 = 12;
+
+/// The file descriptors that connections of TCP clients may use.
+pub(super) struct ClientDescriptors {
+    /// The descriptors of these connections must be below this number.
+    pub(super) end: RawFd,
+    limit: io::Result<u64>,
+    /// The number of connections for which they suffice, if that is less than configured.
+    reduced_to: Option<u64>,
+}
+
+impl ClientDescriptors {
+    /// Raises the limit on file descriptors as far as the connections need it. Each of them may need a connection to a
+    /// backend, so as many descriptors are left for these.
+    pub(super) fn reserve(config: &Config, workers: u16) -> Self {
+        let sockets = |listener: &Listener| u64::from(listener.tcp.enabled) + u64::from(listener.http_redirect.enabled);
+        let of_listener = |listener: &Listener| sockets(listener).saturating_mul(listener.tcp.max_connections as u64);
+        let clients = config.listeners.iter().map(of_listener).fold(0, u64::saturating_add);
+        let own = OWN_DESCRIPTORS + WORKER_DESCRIPTORS * u64::from(workers.saturating_sub(1));
+        let wanted = if clients == 0 { 0 } else { clients.saturating_mul(2).saturating_add(own) };
+        let limit = descriptors::raise_limit(wanted);
+        let served = limit.as_ref().map_or(u64::MAX, |limit| limit.saturating_sub(own) / 2);
+        Self {
+            end: RawFd::try_from(own.saturating_add(served)).unwrap_or(RawFd::MAX),
+            limit,
+            reduced_to: Some(served).filter(|served| *served < clients),
+        }
+    }
+
+    /// Logs what cannot be served.
+    pub(super) fn log(&self) {
+        match (&self.limit, self.reduced_to) {
+            (Err(error), _) => tracing::warn!("The limit of file descriptors cannot be raised: {error}"),
+            (Ok(limit), Some(served)) => {
+                tracing::warn!("At most {served} TCP clients are served: the limit of file descriptors is {limit}");
+            }
+            (Ok(_), None) => {}
         }
     }
 }

@@ -3,7 +3,7 @@
 use spooky_config::{Config, Listener};
 use spooky_edge::{ConnectionCount, EdgeSettings, TcpSettings};
 use spooky_net::tls::ListenerTls;
-use std::sync::Arc;
+use std::{os::fd::RawFd, sync::Arc};
 
 /// Returns the settings of a listener's TCP clients, for worker 0. What TCP and QUIC have in common is in `common`.
 pub(crate) fn tcp_settings(
@@ -12,6 +12,7 @@ pub(crate) fn tcp_settings(
     tls: &ListenerTls,
     common: &EdgeSettings,
     connections: &Arc<ConnectionCount>,
+    max_descriptor: RawFd,
 ) -> TcpSettings {
     let proxy = &listener.tcp.proxy_protocol;
     TcpSettings {
@@ -20,6 +21,7 @@ pub(crate) fn tcp_settings(
         worker: 0,
         proxy_sources: if proxy.enabled { proxy.trusted_sources.clone().into() } else { Arc::default() },
         connections: connections.clone(),
+        max_descriptor,
         handshake_timeout: common.handshake_timeout,
         header_timeout: common.header_timeout,
         idle_timeout: config.performance.tcp_idle_timeout_ms,

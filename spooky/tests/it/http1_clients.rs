@@ -2,6 +2,9 @@
 
 use spooky_testkit::origin::Origin;
 use spooky_testkit::pattern::{Pattern, sha256};
+use spooky_testkit::wait;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpListener;
 
 use crate::proxy::Proxy;
 
@@ -167,5 +170,37 @@ async fn a_response_that_breaks_off_never_looks_complete() {
         assert_eq!(connection.try_head().await.unwrap().status(), 200);
         connection.rest().await.expect_err("no end in order");
     }
+    proxy.stop().await;
+}
+
+/// The backend reads nothing of an upload that is larger than all buffers on the way, and the response is larger too.
+#[tokio::test]
+async fn a_response_goes_on_while_the_upload_is_held_back() {
+    const LENGTH: usize = 30_000_000;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let backend = tokio::spawn(async move {
+        let (mut backend, _) = listener.accept().await.unwrap();
+        backend.read_exact(&mut [0; 1000]).await.unwrap();
+        let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {LENGTH}\r\n\r\n");
+        backend.write_all(&[head.as_bytes(), &vec![b'z'; LENGTH]].concat()).await.unwrap();
+        backend
+    });
+    let proxy = Proxy::start(|settings| {
+        let limits = "max_request_body_bytes: 100MB";
+        settings.protocol("http1").upstream("all", "/", std::slice::from_ref(&url)).performance(limits)
+    })
+    .await;
+    let (mut read, mut write) = tokio::io::split(proxy.http1().await.into_stream());
+    let upload = tokio::spawn(async move {
+        let head = format!("POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: {LENGTH}\r\n\r\n");
+        // Fails when the response has ended: Spooky then reads no more.
+        let _ = write.write_all(&[head.as_bytes(), &vec![b'u'; LENGTH]].concat()).await;
+    });
+    let mut received = vec![0; LENGTH];
+    wait::within("the response", read.read_exact(&mut received)).await.unwrap();
+    assert!(received.starts_with(b"HTTP/1.1 200 OK\r\n") && received.ends_with(b"zzzz"));
+    upload.abort();
+    drop(wait::within("the backend", backend).await.unwrap());
     proxy.stop().await;
 }

@@ -249,7 +249,11 @@ async fn a_worker_that_cannot_start_is_tried_again_until_it_can() {
     let (authority, files) = certificates();
     for limit in 8..64 {
         let settings = Settings::new(&files).upstream("all", "/", &[origin.url()]);
-        let start = format!("ulimit -Sn {limit}; exec {SPOOKY} --config {}", settings.write(&files).display());
+        let file = settings.write(&files);
+        // For TCP clients the limit would be raised.
+        let without_tcp = settings.text().replacen("  tls:", "  tcp: { enabled: false }\n  tls:", 1);
+        std::fs::write(&file, without_tcp).unwrap();
+        let start = format!("ulimit -Sn {limit}; exec {SPOOKY} --config {}", file.display());
         let mut command = tokio::process::Command::new("sh");
         command.args(["-c", &start]).env_remove("RUST_LOG");
         let mut program = Program::spawn(command);

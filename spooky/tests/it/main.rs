@@ -54,6 +54,7 @@ mod steer;
 mod stream;
 mod tcp;
 mod tcp_clients;
+mod tcp_costs;
 mod tcp_slow;
 mod trust;
 mod tunnel;

@@ -6,8 +6,8 @@ use rustix::process::Signal;
 use spooky_testkit::origin::Origin;
 use spooky_testkit::process::Program;
 use spooky_testkit::settings::Settings;
-use spooky_testkit::tcp::Http1;
 use spooky_testkit::tcp::frames::{self, END_HEADERS, END_STREAM, Frame, Frames, kind};
+use spooky_testkit::tcp::{Http1, Http2};
 use spooky_testkit::{tcp, wait};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -152,13 +152,18 @@ async fn the_drain_lets_open_requests_finish_and_then_ends_the_connections() {
     })
     .await;
     let (mut http1, mut http2, mut idle) = (proxy.http1().await, proxy.http2().await, proxy.http1().await);
-    assert_eq!(idle.get("/").await.text(), "hello");
+    let mut begun = proxy.http1().await;
+    assert_eq!((idle.get("/").await.text(), begun.get("/").await.text()), ("hello", "hello"));
+    begun.send("GET / HTTP/1.1\r\nho").await;
     http1.send("GET /gate HTTP/1.1\r\nhost: localhost\r\n\r\n").await;
     let request = http2.request("GET", "/gate").body(()).unwrap();
     let (waiting, _) = http2.open(request, true).await.unwrap();
-    origin.journal().until("the requests", |seen| seen.requests.len() == 3).await;
+    origin.journal().until("the requests", |seen| seen.requests.len() == 4).await;
     proxy.program.signal(Signal::TERM);
     assert_eq!(idle.rest().await.unwrap(), b"", "idle connections end at once");
+    begun.send("st: localhost\r\n\r\n").await;
+    let reply = begun.reply().await;
+    assert_eq!((reply.text(), reply.field("connection").as_str()), ("hello", "close"), "its head had begun");
     origin.open_gate();
     assert_eq!(http1.reply().await.field("connection"), "close");
     assert_eq!(http1.rest().await.unwrap(), b"");
@@ -193,28 +198,33 @@ async fn alpn_chooses_the_protocol_and_without_it_a_client_gets_http1() {
 
 #[tokio::test]
 async fn accepting_pauses_while_no_file_descriptor_is_left() {
-    let origin = Origin::h2c().await;
+    let origin = Origin::http1().await;
     let (authority, files) = certificates();
-    let settings = Settings::new(&files).upstream("all", "/", &[origin.url()]);
+    let settings = Settings::new(&files).protocol("http1").upstream("all", "/hold", &[origin.url()]);
     let path = settings.write(&files);
     let mut command = tokio::process::Command::new("sh");
-    command.args(["-c", "ulimit -n 60; exec \"$0\" --config \"$1\"", SPOOKY]).arg(&path);
+    command.args(["-c", "ulimit -n 100; exec \"$0\" --config \"$1\"", SPOOKY]).arg(&path);
     let mut program = Program::spawn(command);
     program.line("Performance profile: ").await;
     let mut first = Http1::connect(&authority, settings.addr(), NAME).await;
-    assert_eq!(first.get("/").await.text(), "hello");
-    let mut silent = Vec::new();
-    for _ in 0..60 {
-        silent.push(TcpStream::connect(settings.addr()).await.unwrap());
+    assert_eq!(first.get("/").await.status(), 404);
+    // Requests of one client take what clients leave for backends.
+    let mut holding = Http2::connect(&authority, settings.addr(), NAME).await;
+    let mut held = Vec::new();
+    for _ in 0..90 {
+        let request = holding.request("GET", "/hold").body(()).unwrap();
+        held.push(holding.open(request, true).await.unwrap());
     }
+    program.line("Transport error: send: destination unreachable").await;
+    let silent = TcpStream::connect(settings.addr()).await.unwrap();
     program.line("Accepting TCP connections failed, paused for 5 ms: ").await;
-    assert_eq!(first.get("/").await.text(), "hello", "the others are served");
+    assert_eq!(first.get("/").await.status(), 404, "the others are served");
     let lines = program.output().matches("Accepting TCP connections failed").count();
     assert!(lines <= 30, "{lines} lines");
-    drop(silent);
+    drop((holding, held, silent));
     let next = async || tcp::connect(&authority, settings.addr(), NAME, &[b"http/1.1"]).await.ok();
     let stream = wait::until(wait::BOUND, "a connection", next).await;
-    assert_eq!(Http1::over(stream).get("/").await.text(), "hello");
+    assert_eq!(Http1::over(stream).get("/").await.status(), 404);
     assert_eq!(program.stop().await.code(), Some(0));
 }
 

@@ -67,6 +67,47 @@ async fn an_incomplete_head_is_answered_or_ends_the_connection() {
     proxy.stop().await;
 }
 
+/// Returns when a head that begins now has been incomplete for too long.
+async fn head_expired(proxy: &Proxy) {
+    let mut slow = frames(proxy, &[]).await;
+    slow.send(&head(1, END_STREAM, "GET", "/")).await;
+    assert_eq!(slow.until(kind::GOAWAY).await.unwrap().code(), ENHANCE_YOUR_CALM);
+}
+
+#[tokio::test]
+async fn bytes_of_the_next_frame_do_not_make_a_client_slow() {
+    let origin = Origin::h2c().await;
+    let proxy = limited(&origin, "client_header_timeout_ms: 1s").await;
+    // Every write ends in the middle of a head, but never in the same one.
+    let mut busy = frames(&proxy, &[]).await;
+    let heads = (0..).map(|number| head(2 * number + 1, END_STREAM | END_HEADERS, "GET", "/"));
+    let mut heads = heads.map(|head| (head[..20].to_vec(), head[20..].to_vec()));
+    let (begin, mut rest) = heads.next().unwrap();
+    busy.send(&begin).await;
+    let mut expired = Box::pin(head_expired(&proxy));
+    let mut is_expired = false;
+    for (begin, next_rest) in heads {
+        busy.send(&[&rest[..], &begin].concat()).await;
+        rest = next_rest;
+        let reply = busy.until(kind::HEADERS).await.unwrap();
+        assert!(reply.payload.windows(3).any(|part| part == b"200"), "{reply:?}");
+        if is_expired {
+            break;
+        }
+        is_expired = tokio::time::timeout(Duration::from_millis(20), &mut expired).await.is_ok();
+    }
+    drop(expired);
+    // DATA is no head: its stream has a time limit of its own, and the others go on.
+    let mut paused = frames(&proxy, &[]).await;
+    let body = frame(kind::DATA, END_STREAM, 1, &[b'x'; 900]);
+    paused.send(&[&head(1, END_HEADERS, "POST", "/digest")[..], &body[..500]].concat()).await;
+    head_expired(&proxy).await;
+    paused.send(&body[500..]).await;
+    let reply = paused.until(kind::DATA).await.unwrap();
+    assert!(reply.payload.starts_with(b"900 "), "{reply:?}");
+    proxy.stop().await;
+}
+
 #[tokio::test]
 async fn idle_connections_end_in_order_and_those_with_a_request_stay() {
     let origin = Origin::h2c().await;

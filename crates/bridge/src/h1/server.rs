@@ -110,10 +110,10 @@ impl Server {
     }
 
     /// Takes no request after the current one. The next response head says so. Without a request the connection
-    /// [`Server::is_closing`] at once.
-    pub fn close_after_response(&mut self) {
+    /// [`Server::is_closing`] at once. `has_input` says whether there are unread bytes: the beginning of the last request.
+    pub fn close_after_response(&mut self, has_input: bool) {
         self.keeps_alive = false;
-        if self.is_idle() {
+        if self.is_idle() && !has_input {
             self.end();
         }
     }

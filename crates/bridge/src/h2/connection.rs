@@ -72,6 +72,8 @@ pub struct Connection<R> {
     pub(super) payload: Option<Payload>,
     /// The field block that is incomplete.
     pub(super) block: Option<FieldBlock>,
+    /// Frames read so far. A field block counts once, with its last frame.
+    pub(super) frames: u64,
     /// Streams in [`SendWait::Queued`], longest waiting first.
     pub(super) send_queue: VecDeque<StreamId>,
     /// The last stream of the GOAWAY received.
@@ -105,6 +107,7 @@ impl<R: Role> Connection<R> {
             receive_window: ReceiveWindow::new(config.connection_window),
             payload: None,
             block: None,
+            frames: 0,
             send_queue: VecDeque::new(),
             goaway_received: None,
             goaway_sent: None,

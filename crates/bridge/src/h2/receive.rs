@@ -66,12 +66,14 @@ impl<R: Role> Connection<R> {
             let event = if header.kind == Kind::Data {
                 let Some(read) = self.on_data_header(header, input)? else { return Ok(None) };
                 input.advance(read.len);
+                self.frames += 1;
                 read.event
             } else {
                 let total = HEADER_LEN + header.len as usize;
                 let Some(payload) = input.get(HEADER_LEN..total) else { return Ok(None) };
                 let event = self.on_frame(header, payload)?;
                 input.advance(total);
+                self.frames += u64::from(self.block.is_none());
                 event.or_else(|| self.pending_event())
             };
             if event.is_some() {

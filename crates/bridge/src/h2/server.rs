@@ -117,9 +117,11 @@ impl Server {
         Ok(len == expected.len())
     }
 
-    /// Returns whether a field block has begun and is incomplete. The client can send nothing else meanwhile.
-    pub fn is_in_head(&self) -> bool {
-        self.block.is_some()
+    /// Returns the number of the frame or field block that has begun and is incomplete, given whether there is unread input.
+    /// The client can send nothing else meanwhile. `None` for DATA, whose payload is read as it arrives.
+    pub fn incomplete_frame(&self, has_input: bool) -> Option<u64> {
+        let is_incomplete = self.block.is_some() || has_input && self.payload.is_none();
+        is_incomplete.then_some(self.frames)
     }
 
     /// Keeps a stream whose response has ended before its request, until the client ends it or

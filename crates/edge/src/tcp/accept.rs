@@ -14,7 +14,7 @@ use rustls::ServerConnection;
 use spooky_net::ready::ReadySet;
 use spooky_table::Handle;
 use spooky_telemetry::limited;
-use std::{cell::OnceCell, net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
+use std::{cell::OnceCell, net::SocketAddr, os::fd::AsRawFd as _, rc::Rc, sync::Arc, time::Instant};
 use tokio::net::TcpStream;
 
 /// A connection within the limits.
@@ -34,6 +34,10 @@ impl NewConnection {
             limited!(WARN, now, "TCP connection refused: tcp.max_connections is reached, from {address}");
             return None;
         };
+        if stream.as_raw_fd() >= settings.max_descriptor {
+            limited!(WARN, now, "TCP connection refused: too few file descriptors are left, from {address}");
+            return None;
+        }
         // Behind a trusted proxy the client's address is not known yet.
         let is_proxied = settings.is_proxied(address.ip());
         let slot = if is_proxied { None } else { settings.limiter.establish(address.ip()) };
@@ -75,7 +79,7 @@ impl NewConnection {
             inbound: BytesMut::new(),
             outgoing: Outgoing::new(settings.responses.clone()),
             is_dirty: false,
-            is_paused: false,
+            paused: None,
             armed: None,
             slot: self.slot,
             _counted: self.counted,

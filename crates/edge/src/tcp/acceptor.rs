@@ -28,6 +28,11 @@ impl Acceptor {
         Self { listener, paused_until: None, pause: FIRST_PAUSE }
     }
 
+    /// Sets the time after which the kernel ends connections that are accepted from now on, if the client takes nothing.
+    pub(super) fn limit_silence(&self, time: Duration) {
+        tcp::limit_silence(self.listener.as_fd(), time);
+    }
+
     /// When the pause is over.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.paused_until

@@ -27,13 +27,15 @@ use std::{
     rc::Rc,
     sync::Arc,
     task::{Context, Poll, Waker},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 /// Bytes that one connection may receive per turn, so that others are not delayed.
 const READ_PER_TURN: usize = 256 * 1024;
 /// Received and unhandled bytes above which the socket is not read.
 const MAX_INBOUND: usize = 64 * 1024;
+/// Time between two checks for a reset of a connection whose socket is not read.
+const RESET_CHECK_INTERVAL: Duration = Duration::from_secs(1);
 
 /// A client's connection.
 pub(super) struct Conn {
@@ -52,8 +54,9 @@ pub(super) struct Conn {
     pub(super) outgoing: Outgoing,
     /// The connection is in the list of those to flush.
     pub(super) is_dirty: bool,
-    /// The socket was not read to its end, because nothing more could be handled.
-    pub(super) is_paused: bool,
+    /// Set while the socket is not read because nothing more can be handled: when it is next checked for a reset, which is
+    /// noticed by reading only.
+    pub(super) paused: Option<Instant>,
     /// The earliest armed deadline.
     pub(super) armed: Option<Instant>,
     /// Slot of the limiter; `None` until the client's address is known.
@@ -93,8 +96,8 @@ pub(super) struct Open {
 pub(super) enum WaitsFor {
     /// The first byte of a request.
     Request,
-    /// The rest of a request head.
-    Head,
+    /// The rest of the request head with this number.
+    Head(u64),
     /// The exchange, or the body of a request.
     Response,
 }
@@ -155,10 +158,10 @@ impl Conn {
         establish: Establish<'_>,
     ) -> Result<ReadEnd, Lost> {
         let mut budget = READ_PER_TURN;
-        self.is_paused = false;
+        self.paused = None;
         loop {
             if !self.wants_input() {
-                self.is_paused = true;
+                self.paused = Some(now + RESET_CHECK_INTERVAL);
                 return Ok(ReadEnd::Blocked);
             }
             let length = match self.socket.poll_read(&mut Context::from_waker(&self.waker), scratch) {
@@ -177,6 +180,15 @@ impl Conn {
             if budget == 0 {
                 return Ok(ReadEnd::More);
             }
+        }
+    }
+
+    /// Fails if the client has reset the connection, whose socket is not read.
+    pub(super) fn check_paused(&mut self, now: Instant) -> Result<(), Lost> {
+        self.paused = Some(now + RESET_CHECK_INTERVAL);
+        match self.socket.stream.take_error() {
+            Ok(Some(error)) | Err(error) => Err(Lost::Failed(error)),
+            Ok(None) => Ok(()),
         }
     }
 
@@ -271,8 +283,9 @@ impl Conn {
     pub(super) fn update_wait(&mut self, now: Instant) {
         let Phase::Open(open) = &mut self.phase else { return };
         let protocol = open.session.protocol_mut();
-        let waits_for = if protocol.wants_input() && protocol.is_in_head(!self.inbound.is_empty()) {
-            WaitsFor::Head
+        let head = protocol.incomplete_head(!self.inbound.is_empty());
+        let waits_for = if let Some(number) = head.filter(|_| protocol.wants_input()) {
+            WaitsFor::Head(number)
         } else if protocol.open_streams() > 0 || !protocol.output().is_empty() || self.socket.has_unsent() {
             WaitsFor::Response
         } else {
@@ -292,6 +305,8 @@ impl Conn {
         if !self.socket.is_ended || !matches!(self.phase, Phase::Open(_)) || self.is_shut() {
             return Err(if self.is_shut() { Lost::Closed } else { Lost::Ended });
         }
+        // There is nothing more to read, but a client that waits for its response may still reset the connection.
+        self.paused = Some(now + RESET_CHECK_INTERVAL);
         self.process(now, events);
         Ok(())
     }

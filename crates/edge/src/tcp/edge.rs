@@ -38,6 +38,9 @@ const ACCEPTS_PER_TURN: usize = 32;
 const HANDSHAKE_TIME_PER_TURN: Duration = Duration::from_millis(1);
 /// Bits of a connection's number that count; the others are the number of the worker.
 const ID_BITS: u32 = 48;
+/// How much longer than `client_stall_timeout_ms` the kernel waits for clients that take nothing: it also ends connections
+/// that are closed here.
+const KERNEL_PATIENCE: Duration = Duration::from_secs(1);
 /// Size of the buffer for one read.
 const SCRATCH: usize = 64 * 1024;
 
@@ -87,7 +90,9 @@ impl TcpEdge {
 
     /// Accepts connections from a listening socket from now on. Must be called within the worker's runtime.
     pub fn listen(&mut self, socket: BorrowedFd<'_>) -> io::Result<()> {
-        self.acceptor = Some(Acceptor::new(tcp::listener(socket)?));
+        let acceptor = Acceptor::new(tcp::listener(socket)?);
+        acceptor.limit_silence(self.settings.stall_timeout + KERNEL_PATIENCE);
+        self.acceptor = Some(acceptor);
         self.is_draining = false;
         Ok(())
     }
@@ -221,8 +226,8 @@ impl TcpEdge {
                 if has_more || *is_draining && conn.drain_step(now) {
                     mark(dirty, conn);
                 }
-                if conn.is_paused && conn.wants_input() {
-                    conn.is_paused = false;
+                if conn.paused.is_some() && conn.wants_input() {
+                    conn.paused = None;
                     visits.push_back(handle.index());
                 }
                 if let Some(at) = conn.deadline(limits) {
@@ -241,6 +246,10 @@ impl TcpEdge {
         if let Phase::Open(open) = &mut conn.phase {
             open.session.protocol_mut().abort_streams(&conn.peer, Abort::Lost, events);
         }
+        if matches!(lost, Lost::TimedOut(_)) {
+            // Otherwise the kernel would keep what the client does not take.
+            tcp::reset_on_close(&conn.socket.stream);
+        }
         conn.is_closed = true;
         closed.push(handle);
     }
@@ -249,6 +258,9 @@ impl TcpEdge {
     /// request heads.
     pub fn configure(&mut self, settings: TcpSettings) {
         self.session = Rc::new(settings.session());
+        if let Some(acceptor) = &self.acceptor {
+            acceptor.limit_silence(settings.stall_timeout + KERNEL_PATIENCE);
+        }
         self.settings = settings;
         for (_, conn) in self.conns.iter_mut() {
             conn.settings = self.session.clone();

@@ -155,13 +155,13 @@ impl Protocol for Http1 {
         _: Instant,
         events: &mut VecDeque<Event>,
     ) -> Result<(), SessionError> {
-        while !self.is_ahead()
-            && self.wants_input()
-            && let Some(event) = self.server.recv(input)
-        {
+        loop {
+            let can_read = !self.is_ahead() && self.wants_input();
+            // The response goes on while the exchange reads nothing of the request.
+            let event = if can_read { self.server.recv(input) } else { self.server.sendable_again() };
+            let Some(event) = event else { return Ok(()) };
             self.on_event(event, peer, events);
         }
-        Ok(())
     }
 
     fn on_end(
@@ -199,8 +199,9 @@ impl Protocol for Http1 {
         self.server.wants_shutdown()
     }
 
-    fn is_in_head(&self, has_input: bool) -> bool {
-        has_input && self.server.is_idle() && self.stream.is_none()
+    fn incomplete_head(&self, has_input: bool) -> Option<u64> {
+        let is_incomplete = has_input && self.server.is_idle() && self.stream.is_none();
+        is_incomplete.then_some(u64::from(self.serial))
     }
 
     fn configure(&mut self, settings: &SessionSettings) {
@@ -329,8 +330,9 @@ impl Protocol for Http1 {
         events.push_back(Event::new(stream, EventKind::TimedOut { protocol: message::Protocol::Http1 }));
     }
 
-    fn drain_step(&mut self, _: Instant) -> bool {
-        self.server.close_after_response();
+    fn drain_step(&mut self, has_input: bool, _: Instant) -> bool {
+        // A client does not repeat every request of which it has sent a part.
+        self.server.close_after_response(has_input);
         false
     }
 

@@ -269,8 +269,9 @@ impl Protocol for Http2 {
         false
     }
 
-    fn is_in_head(&self, has_input: bool) -> bool {
-        has_input || self.server.is_in_head()
+    fn incomplete_head(&self, has_input: bool) -> Option<u64> {
+        // Any frame may become a head.
+        self.server.incomplete_frame(has_input)
     }
 
     fn configure(&mut self, settings: &SessionSettings) {
@@ -403,7 +404,7 @@ impl Protocol for Http2 {
         self.abort_streams(peer, Abort::Lost, events);
     }
 
-    fn drain_step(&mut self, now: Instant) -> bool {
+    fn drain_step(&mut self, _: bool, now: Instant) -> bool {
         let is_due = match self.drain {
             Drain::No => true,
             Drain::Announced { final_at } => now >= final_at,
@@ -425,7 +426,7 @@ impl Protocol for Http2 {
 
     fn on_time(&mut self, now: Instant) {
         if matches!(self.drain, Drain::Announced { .. }) {
-            self.drain_step(now);
+            self.drain_step(false, now);
         }
         if self.stop_uploads_at.is_some_and(|at| now >= at) {
             self.server.stop_uploads();

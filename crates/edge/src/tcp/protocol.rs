@@ -85,8 +85,9 @@ pub(super) trait Protocol {
     /// Returns whether the sending side ends once the output is sent, while the client may still send.
     fn is_half_closed(&self) -> bool;
 
-    /// Returns whether a request head has begun to arrive, given whether there are unread bytes.
-    fn is_in_head(&self, has_input: bool) -> bool;
+    /// Returns the number of the request head that has begun to arrive and is incomplete, given whether there are unread
+    /// bytes. Two heads that follow one another have different numbers.
+    fn incomplete_head(&self, has_input: bool) -> Option<u64>;
 
     /// Applies new rules and limits of request heads.
     fn configure(&mut self, settings: &SessionSettings);
@@ -113,8 +114,9 @@ pub(super) trait Protocol {
     /// Ends the connection because a request head is incomplete for too long. HTTP/1.1 clients get an answer.
     fn time_out_head(&mut self, peer: &Peer, events: &mut VecDeque<Event>);
 
-    /// Does the next step of a graceful shutdown if it is due. Returns whether there is something to send.
-    fn drain_step(&mut self, now: Instant) -> bool;
+    /// Does the next step of a graceful shutdown if it is due, given whether there are unread bytes. Returns whether there is
+    /// something to send.
+    fn drain_step(&mut self, has_input: bool, now: Instant) -> bool;
 
     /// Does what is due by `due`.
     fn on_time(&mut self, now: Instant);

@@ -118,7 +118,9 @@ impl Conn {
     /// Does the next step of a graceful shutdown if it is due. Returns whether there is something to send.
     pub(super) fn drain_step(&mut self, now: Instant) -> bool {
         match &mut self.phase {
-            Phase::Open(open) if self.closing.is_none() => open.session.protocol_mut().drain_step(now),
+            Phase::Open(open) if self.closing.is_none() => {
+                open.session.protocol_mut().drain_step(!self.inbound.is_empty(), now)
+            }
             _ => false,
         }
     }
@@ -152,12 +154,13 @@ impl Conn {
         };
         let waiting = match open.waits_for {
             WaitsFor::Request => Some((open.waiting_since + limits.idle, Due::Idle)),
-            WaitsFor::Head => Some((open.waiting_since + limits.header, Due::Head)),
+            WaitsFor::Head(_) => Some((open.waiting_since + limits.header, Due::Head)),
             WaitsFor::Response => None,
         };
         let stalled = self.outgoing.stalled_at(limits.stall).map(|at| (at, Due::Stall));
         let session = open.session.protocol().due().map(|at| (at, Due::Session));
-        [waiting, stalled, session].into_iter().flatten().min_by_key(|(at, _)| *at)
+        let paused = self.paused.map(|at| (at, Due::ResetCheck));
+        [waiting, stalled, session, paused].into_iter().flatten().min_by_key(|(at, _)| *at)
     }
 
     /// Handles a time limit that has passed. The caller must flush the connection.
@@ -172,6 +175,7 @@ impl Conn {
         let protocol = open.session.protocol_mut();
         match due {
             Due::Session => protocol.on_time(now),
+            Due::ResetCheck => return self.check_paused(now),
             Due::Idle => {
                 tracing::debug!("Connection closed: idle, from {}", self.peer.address);
                 protocol.close(&self.peer, events);
@@ -196,6 +200,8 @@ enum Due {
     Stall,
     /// A timer of the session.
     Session,
+    /// The socket is not read: it must be checked for a reset.
+    ResetCheck,
     /// The end of the connection was awaited long enough.
     End,
 }
@@ -208,7 +214,7 @@ impl Due {
             Self::Head => "client_header_timeout_ms",
             Self::Idle => "tcp_idle_timeout_ms",
             Self::Stall => "client_stall_timeout_ms",
-            Self::Session | Self::End => "",
+            Self::Session | Self::ResetCheck | Self::End => "",
         }
     }
 }

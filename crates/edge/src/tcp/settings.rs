@@ -9,7 +9,7 @@ use spooky_bridge::{
 };
 use spooky_config::Network;
 use spooky_net::tls::CertificateStore;
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{net::IpAddr, os::fd::RawFd, sync::Arc, time::Duration};
 
 /// Settings of one listener's TCP clients on one worker.
 #[derive(Clone)]
@@ -24,6 +24,9 @@ pub struct TcpSettings {
     pub proxy_sources: Arc<[Network]>,
     /// `tcp.max_connections`, shared by the workers of the listener.
     pub connections: Arc<ConnectionCount>,
+    /// Connections with a file descriptor of this number or more are refused. As the kernel gives the lowest free number, the
+    /// others are left for backends and files.
+    pub max_descriptor: RawFd,
     /// `client_handshake_timeout_ms`.
     pub handshake_timeout: Duration,
     /// `client_header_timeout_ms`.

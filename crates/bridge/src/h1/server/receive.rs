@@ -26,9 +26,8 @@ impl Server {
     /// bytes read. `None` means that more bytes are needed, or that the response to the current request must be complete
     /// first; the caller must call again after that.
     pub fn recv(&mut self, input: &mut BytesMut) -> Option<ServerEvent> {
-        if self.wants_send && matches!(self.response, Response::Body(_)) && self.output.len() <= MAX_QUEUED / 2 {
-            self.wants_send = false;
-            return Some(ServerEvent::Sendable);
+        if let Some(event) = self.sendable_again() {
+            return Some(event);
         }
         match &mut self.request {
             Request::Ended => {
@@ -60,6 +59,15 @@ impl Server {
                 event
             }
         }
+    }
+
+    /// Returns [`ServerEvent::Sendable`] if it is due. As [`Server::recv`], without reading: to be called instead while the
+    /// owner can take no more of the request, because the response must go on.
+    pub fn sendable_again(&mut self) -> Option<ServerEvent> {
+        let is_due =
+            self.wants_send && matches!(self.response, Response::Body(_)) && self.output.len() <= MAX_QUEUED / 2;
+        self.wants_send &= !is_due;
+        is_due.then_some(ServerEvent::Sendable)
     }
 
     /// Notes that the client sends nothing more. The caller must then call [`Server::recv`] until it returns `None`.

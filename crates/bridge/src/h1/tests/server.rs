@@ -200,14 +200,37 @@ fn the_connection_closes_after_the_response_if_the_client_or_the_owner_says_so()
 
     let mut peer = Peer::new();
     peer.feed(GET);
-    peer.server.close_after_response();
+    peer.server.close_after_response(false);
     assert!(!peer.server.is_closing());
     assert!(peer.answer(200, &[("content-length", "0")], "").ends_with("connection: close\r\n\r\n"));
     assert!(peer.server.is_closing());
 
     let mut peer = Peer::new();
-    peer.server.close_after_response();
+    peer.server.close_after_response(false);
     assert!(peer.server.is_closing());
+
+    let mut peer = Peer::new();
+    let (begun, rest) = GET.split_at(9);
+    peer.feed(begun);
+    peer.server.close_after_response(!peer.input.is_empty());
+    assert!(!peer.server.is_closing(), "a head has begun");
+    peer.feed(rest);
+    assert!(peer.answer(200, &[("content-length", "0")], "").ends_with("connection: close\r\n\r\n"));
+    assert!(peer.server.is_closing());
+}
+
+#[test]
+fn a_response_goes_on_although_the_request_is_not_read() {
+    let mut peer = Peer::new();
+    peer.feed(format!("{POST}content-length: 2\r\n\r\na"));
+    peer.head(200, &[], false).unwrap();
+    let mut data = Bytes::from(vec![b'x'; 1_000_000]);
+    assert!(peer.server.send_data(&mut data, false) > 0 && !data.is_empty());
+    assert!(peer.server.sendable_again().is_none(), "the output is full");
+    peer.written();
+    assert!(matches!(peer.server.sendable_again(), Some(ServerEvent::Sendable)));
+    assert!(peer.server.sendable_again().is_none(), "once");
+    assert!(peer.server.send_data(&mut data, false) > 0);
 }
 
 #[test]

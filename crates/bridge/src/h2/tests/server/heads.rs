@@ -163,3 +163,31 @@ fn limits_of_megabytes_are_met() {
     let bytes = wire.split_headers(1, &with(&GET, &[("x", &large)]));
     assert_eq!(wire.feed(&bytes), ["request 1 Get / end"]);
 }
+
+#[test]
+fn a_frame_that_has_begun_is_numbered_until_it_is_complete() {
+    let mut wire = Wire::new();
+    let next = |wire: &Wire| wire.server.incomplete_frame(!wire.input.is_empty());
+    assert_eq!(next(&wire), None);
+    let head = wire.headers(1, &POST, false);
+    wire.feed(&head[..HEADER_LEN + 3]);
+    let first = next(&wire).unwrap();
+    wire.feed(&[&head[HEADER_LEN + 3..], &data(1, &[1; 100], false)[..50]].concat());
+    assert_eq!(next(&wire), None, "DATA is read as it arrives");
+    wire.feed(&[1; 59]);
+    assert_eq!((next(&wire), wire.input.len()), (None, 0));
+    wire.feed(&raw(Kind::Ping, 0, 0, &[1; 8])[..4]);
+    let second = next(&wire).unwrap();
+    assert!(second > first, "another frame");
+    wire.feed(&raw(Kind::Ping, 0, 0, &[1; 8])[4..]);
+    let block = wire.headers(3, &GET, true)[HEADER_LEN..].to_vec();
+    wire.feed(&raw(Kind::Headers, flag::END_STREAM, 3, &block[..4]));
+    let third = next(&wire).unwrap();
+    assert!(third > second);
+    for byte in &block[4..] {
+        wire.feed(&raw(Kind::Continuation, 0, 3, &[*byte]));
+        assert_eq!(next(&wire), Some(third), "one head, whatever its number of frames");
+    }
+    assert_eq!(wire.feed(&raw(Kind::Continuation, flag::END_HEADERS, 3, &[])), ["request 3 Get / end"]);
+    assert_eq!(next(&wire), None);
+}
