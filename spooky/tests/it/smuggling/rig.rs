@@ -52,7 +52,8 @@ pub(super) struct Rig {
 impl Rig {
     pub(super) async fn new(origin: Origin) -> Self {
         let (url, protocol) = (origin.url(), origin.protocol());
-        let proxy = Proxy::start(|settings| settings.protocol(protocol).upstream("all", "/", &[url.clone()])).await;
+        let proxy =
+            Proxy::start(|settings| settings.protocol(protocol).upstream("all", "/", std::slice::from_ref(&url))).await;
         let mut rig = Self { proxy, origin, ordinary: 0, connections: BTreeSet::new(), problems: Vec::new() };
         rig.after("the start", None, Vec::new(), Ok(())).await;
         rig

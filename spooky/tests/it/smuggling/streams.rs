@@ -29,7 +29,7 @@ enum Outcome {
 
 /// A connection of a client.
 enum Connection {
-    Http2 { frames: Frames, next_stream: u32 },
+    Http2 { frames: Box<Frames>, next_stream: u32 },
     Http3(raw::Connection),
 }
 
@@ -38,7 +38,7 @@ impl Connection {
         match protocol {
             Protocol::Http2 => {
                 let frames = Frames::connect(&proxy.authority, proxy.settings.addr(), NAME, &[]).await;
-                Self::Http2 { frames, next_stream: 1 }
+                Self::Http2 { frames: Box::new(frames), next_stream: 1 }
             }
             Protocol::Http3 => Self::Http3(proxy.greeted().await),
         }
