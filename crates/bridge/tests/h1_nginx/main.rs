@@ -13,6 +13,8 @@
 
 mod cases;
 
+use std::fmt::Write as _;
+
 use bytes::BytesMut;
 use spooky_bridge::h1::{Server, ServerConfig, ServerEvent};
 use spooky_bridge::message::check::HeadLimits;
@@ -57,7 +59,7 @@ async fn requests_are_read_as_by_nginx_or_refused() {
         let input = [case, LAST].concat();
         let (ours, theirs) = (our_messages(&input), their_messages(&nginx, &origin, &input).await);
         if let Err(problem) = compare(*expected, &ours, &theirs) {
-            problems += &format!("{problem}: {}\n  ours: {ours:?}\n  nginx: {theirs:?}\n", case.escape_ascii());
+            let _ = write!(problems, "{problem}: {}\n  ours: {ours:?}\n  nginx: {theirs:?}\n", case.escape_ascii());
         }
         same += ours.messages.len().min(theirs.len());
     }
