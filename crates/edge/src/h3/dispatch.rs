@@ -27,13 +27,17 @@ impl Session {
             quinn_proto::Event::ConnectionLost { .. } => self.abort_streams(Abort::Lost, events),
             quinn_proto::Event::Stream(StreamEvent::Opened { dir: Dir::Bi }) => self.accept_requests(quic, now, events),
             quinn_proto::Event::Stream(StreamEvent::Opened { dir: Dir::Uni }) => {
-                while let Some(id) = quic.streams().accept(Dir::Uni) {
-                    self.untyped.insert(id, now + self.settings.header_timeout);
-                    self.read_uni(quic, id, events);
+                let mut opened = quic.streams().accept(Dir::Uni);
+                while let Some(id) = opened {
+                    opened = quic.streams().accept(Dir::Uni);
+                    // Data on a stream also opens those before it. They may be of use much later: Chromium opens the stream of
+                    // its QPACK encoder so, and closes the connection if it is stopped.
+                    let has_data = opened.is_none();
+                    self.read_uni(quic, id, has_data, now, events);
                 }
             }
             quinn_proto::Event::Stream(StreamEvent::Readable { id }) if id.dir() == Dir::Uni => {
-                self.read_uni(quic, *id, events);
+                self.read_uni(quic, *id, true, now, events);
             }
             quinn_proto::Event::Stream(StreamEvent::Readable { id }) => self.on_readable(quic, *id, events),
             quinn_proto::Event::Stream(StreamEvent::Writable { id }) => self.on_writable(quic, *id, events),
@@ -133,7 +137,7 @@ impl Session {
         true
     }
 
-    /// Stops unidirectional streams without a type and request streams without a complete head after their deadline, so that
+    /// Stops unidirectional streams whose type is not complete and request streams without a complete head after their deadline, so that
     /// quinn-proto frees their buffers and the client gets its credit back.
     pub(crate) fn stop_slow_streams(&mut self, quic: &mut Connection, now: Instant, events: &mut VecDeque<Event>) {
         self.elapsed = now.saturating_duration_since(self.started);

@@ -331,7 +331,15 @@ impl Session {
         }
     }
 
-    pub(super) fn read_uni(&mut self, quic: &mut Connection, id: StreamId, events: &mut VecDeque<Event>) {
+    /// Reads a unidirectional stream. If it `has_data`, its type must be complete within the timeout of request heads.
+    pub(super) fn read_uni(
+        &mut self,
+        quic: &mut Connection,
+        id: StreamId,
+        mut has_data: bool,
+        now: Instant,
+        events: &mut VecDeque<Event>,
+    ) {
         let number = u64::from(id);
         let mut is_over = false;
         let result = {
@@ -339,10 +347,13 @@ impl Session {
             let Ok(mut chunks) = stream.read(true) else { return };
             loop {
                 match chunks.next(usize::MAX) {
-                    Ok(Some(chunk)) => match self.feed_uni(number, chunk.bytes) {
-                        Ok(None) => {}
-                        unwanted_or_wrong => break unwanted_or_wrong,
-                    },
+                    Ok(Some(chunk)) => {
+                        has_data = true;
+                        match self.feed_uni(number, chunk.bytes) {
+                            Ok(None) => {}
+                            unwanted_or_wrong => break unwanted_or_wrong,
+                        }
+                    }
                     Ok(None) | Err(ReadError::Reset(_)) => {
                         is_over = true;
                         break self.h3.uni_finished(number, self.elapsed).map(|()| None);
@@ -353,6 +364,7 @@ impl Session {
         };
         match result {
             Ok(None) if is_over || self.h3.is_typed(number) => self.untyped.remove(id),
+            Ok(None) if has_data => self.untyped.expect(id, now + self.settings.header_timeout),
             Ok(None) => {}
             Ok(Some(code)) => {
                 self.untyped.remove(id);

@@ -1,6 +1,7 @@
-//! Unidirectional streams whose type was not received yet, with their deadlines.
+//! Unidirectional streams of which data was received, but not the type, with their deadlines.
 //!
-//! A client could open streams without ever sending their first byte; the rest would be buffered for ever.
+//! A client could send data without the first byte; it would be buffered for ever. A stream without data costs nothing and has
+//! no deadline.
 
 use quinn_proto::StreamId;
 use std::{collections::VecDeque, time::Instant};
@@ -10,8 +11,11 @@ use std::{collections::VecDeque, time::Instant};
 pub(super) struct Untyped(VecDeque<(StreamId, Instant)>);
 
 impl Untyped {
-    pub(super) fn insert(&mut self, id: StreamId, until: Instant) {
-        self.0.push_back((id, until));
+    /// Sets the deadline of a stream that has none yet.
+    pub(super) fn expect(&mut self, id: StreamId, until: Instant) {
+        if self.0.iter().all(|entry| entry.0 != id) {
+            self.0.push_back((id, until));
+        }
     }
 
     pub(super) fn remove(&mut self, id: StreamId) {
@@ -42,8 +46,9 @@ mod tests {
         let (mut untyped, start) = (Untyped::default(), Instant::now());
         let id = |index| StreamId::new(Side::Client, Dir::Uni, index);
         for (index, after) in [(0, 10), (1, 10), (2, 20), (3, 30)] {
-            untyped.insert(id(index), start + Duration::from_millis(after));
+            untyped.expect(id(index), start + Duration::from_millis(after));
         }
+        untyped.expect(id(1), start + Duration::from_millis(40)); // more data delays nothing
         untyped.remove(id(0));
         let at = |after| start + Duration::from_millis(after);
         assert_eq!((untyped.due(), untyped.take_due(at(9))), (Some(at(10)), None));
