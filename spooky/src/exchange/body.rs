@@ -151,15 +151,14 @@ impl Upload {
                 return stopped;
             }
             let room = io.want_send(pump.to);
-            if room == 0 {
-                // Asks for `Sendable` once there is room again.
-                return PumpResult::Blocked;
+            // After a room of 0 `Sendable` follows, after an exhausted budget its next space.
+            let stopped = if room == 0 { PumpResult::Blocked } else { PumpResult::Capped };
+            let most = if room == 0 { 0 } else { room.min(READ_SIZE).min(self.readable()) };
+            // The end needs neither: a backend may give no more credit before it has seen it.
+            if most == 0 && io.unread(pump.client) > 0 {
+                return stopped;
             }
-            let most = room.min(READ_SIZE).min(self.readable());
-            if most == 0 {
-                return PumpResult::Capped;
-            }
-            match io.read_body(pump.client, most) {
+            match io.read_body(pump.client, most.max(1)) {
                 BodyRead::Data(data) => {
                     self.received += data.len() as u64;
                     if pump.max_length.is_some_and(|max| self.received > max) {
@@ -174,7 +173,7 @@ impl Upload {
                     self.end = UploadEnd::Expected(fields);
                 }
                 BodyRead::End => self.end = std::mem::replace(&mut self.end, UploadEnd::Unknown).confirmed(),
-                BodyRead::Pending => return PumpResult::Starved,
+                BodyRead::Pending => return if most == 0 { stopped } else { PumpResult::Starved },
                 BodyRead::Malformed(reason) => return PumpResult::Malformed(reason),
                 BodyRead::Aborted(abort) => return PumpResult::Failed(abort),
             }

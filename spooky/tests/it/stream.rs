@@ -10,6 +10,7 @@ use http::{Request, Response, StatusCode};
 use hyper::body::{Body as HttpBody, Bytes, Frame};
 use spooky_testkit::client::Client;
 use spooky_testkit::client::frame::{self, kind};
+use spooky_testkit::duplex::{self, Ask, Protocol};
 use spooky_testkit::link::{Conditions, Link};
 use spooky_testkit::origin::handler::{boxed, handle};
 use spooky_testkit::origin::{Handler, Origin, PatternBody};
@@ -224,4 +225,24 @@ async fn a_backend_that_does_not_read_costs_its_windows_and_nobody_else() {
     abandon.send(()).unwrap();
     upload.await.unwrap();
     rogue.journal().until("RST_STREAM with CANCEL", |record| record.resets == [(1, 8)]).await;
+}
+
+/// The end of a request costs no credit, and a backend may give none before it has seen the end.
+#[tokio::test]
+async fn an_upload_that_uses_up_the_credit_of_the_backend_still_ends() {
+    /// RFC 9113 section 6.9.2.
+    const INITIAL_WINDOW: u64 = 65_535;
+    for protocol in [Protocol::Http3, Protocol::Http2, Protocol::Http1] {
+        let script = Script { credit: false, after_request: true, ..Script::from(answer(5)) };
+        let rogue = Rogue::start(Fault::Script(script)).await;
+        let proxy = Proxy::before(&[rogue.url()]).await;
+        let mut client = duplex::Client::connect(protocol, &proxy.authority, proxy.settings.addr()).await;
+        let mut upload = client.open(Ask::Post("/"), &[]).await.unwrap();
+        upload.send(&vec![7; INITIAL_WINDOW as usize]).await.unwrap();
+        rogue.journal().until("the body", |record| record.body_bytes == INITIAL_WINDOW).await;
+        upload.end().await.unwrap();
+        assert_eq!(upload.head().await.unwrap().status, 200, "{protocol:?}");
+        assert_eq!(upload.rest().await.unwrap().len(), 5);
+        proxy.stop().await;
+    }
 }

@@ -12,7 +12,10 @@ use spooky_testkit::wait;
 use crate::proxy::Proxy;
 
 const CLIENTS: [Protocol; 3] = [Protocol::Http3, Protocol::Http2, Protocol::Http1];
-/// More than sockets, windows and buffers between a backend and a client hold.
+/// Client protocols, and whether the backend speaks HTTP/2.
+const SLOW_PAIRS: [(Protocol, bool); 4] =
+    [(Protocol::Http2, true), (Protocol::Http2, false), (Protocol::Http1, true), (Protocol::Http1, false)];
+/// More than sockets, windows and buffers between a client and a backend hold.
 const LONG_BYTES: u64 = 60_000_000;
 
 async fn start(is_http2: bool, performance: &str) -> (Origin, Proxy) {
@@ -89,7 +92,7 @@ async fn silence_of_both_sides_ends_a_websocket_and_bytes_of_either_keep_it() {
 /// Waits until a counter has not changed for a second. Returns its value.
 async fn settled(counter: &AtomicU64) -> u64 {
     let mut last = (counter.load(Ordering::Relaxed), Instant::now());
-    wait::until(wait::BOUND, "the backend to be stopped", || {
+    wait::until(wait::BOUND, "the sender to be stopped", || {
         let now = counter.load(Ordering::Relaxed);
         if now != last.0 {
             last = (now, Instant::now());
@@ -100,40 +103,52 @@ async fn settled(counter: &AtomicU64) -> u64 {
     .await
 }
 
+/// Checks that a side that does not read stops the other one, and gets everything when it reads.
+async fn stops(protocol: Protocol, is_http2: bool, client_is_slow: bool) {
+    let what = format!("{protocol:?}, HTTP/2 backend: {is_http2}");
+    let (mut origin, proxy) = start(is_http2, "client_stall_timeout_ms: 120s").await;
+    let mut connection = connect(protocol, &proxy).await;
+    let Tunnel { client, backend } = Tunnel::websocket(&mut connection, &mut origin).await;
+    let (mut slow, mut fast) = if client_is_slow { (client, backend) } else { (backend, client) };
+    let before = proxy.resident_bytes();
+    let sent = Arc::new(AtomicU64::new(0));
+    let counter = sent.clone();
+    let sender = tokio::spawn(async move {
+        for piece in Pattern::new(5, LONG_BYTES) {
+            fast.send(&piece).await.unwrap();
+            counter.fetch_add(piece.len() as u64, Ordering::Relaxed);
+        }
+        fast.end().await.unwrap();
+        fast
+    });
+    let stopped_at = settled(&sent).await;
+    assert!(stopped_at < LONG_BYTES / 2, "{what}: {stopped_at} bytes were taken");
+    let grown = proxy.resident_bytes().saturating_sub(before);
+    assert!(grown < 20_000_000, "{what}: {grown} bytes more");
+    // Others are served meanwhile.
+    Tunnel::websocket(&mut connect(protocol, &proxy).await, &mut origin).await.end(true).await;
+
+    let mut sum = Sum::default();
+    while let Some(data) = slow.data().await.unwrap() {
+        sum.add(&data);
+    }
+    assert_eq!((sum.len, sum.hex()), (LONG_BYTES, Pattern::sha256(5, LONG_BYTES)), "{what}");
+    let mut fast = wait::within("the sender", sender).await.unwrap();
+    slow.end().await.unwrap();
+    assert_eq!(fast.data().await.unwrap(), None);
+    proxy.stop().await;
+}
+
 #[tokio::test]
 async fn a_client_that_does_not_read_stops_the_backend() {
-    for protocol in [Protocol::Http2, Protocol::Http1] {
-        for is_http2 in [true, false] {
-            let (mut origin, proxy) = start(is_http2, "client_stall_timeout_ms: 120s").await;
-            let mut client = connect(protocol, &proxy).await;
-            let Tunnel { client: mut slow, mut backend } = Tunnel::websocket(&mut client, &mut origin).await;
-            let before = proxy.resident_bytes();
-            let sent = Arc::new(AtomicU64::new(0));
-            let counter = sent.clone();
-            let sender = tokio::spawn(async move {
-                for piece in Pattern::new(5, LONG_BYTES) {
-                    backend.send(&piece).await.unwrap();
-                    counter.fetch_add(piece.len() as u64, Ordering::Relaxed);
-                }
-                backend.end().await.unwrap();
-                backend
-            });
-            let stopped_at = settled(&sent).await;
-            assert!(stopped_at < LONG_BYTES / 2, "{protocol:?}, {is_http2}: {stopped_at} bytes were taken");
-            let grown = proxy.resident_bytes().saturating_sub(before);
-            assert!(grown < 20_000_000, "{protocol:?}, {is_http2}: {grown} bytes more");
-            // Others are served meanwhile.
-            Tunnel::websocket(&mut connect(protocol, &proxy).await, &mut origin).await.end(true).await;
+    for (protocol, is_http2) in SLOW_PAIRS {
+        stops(protocol, is_http2, true).await;
+    }
+}
 
-            let mut sum = Sum::default();
-            while let Some(data) = slow.data().await.unwrap() {
-                sum.add(&data);
-            }
-            assert_eq!((sum.len, sum.hex()), (LONG_BYTES, Pattern::sha256(5, LONG_BYTES)));
-            let mut backend = wait::within("the backend", sender).await.unwrap();
-            slow.end().await.unwrap();
-            assert_eq!(backend.data().await.unwrap(), None);
-            proxy.stop().await;
-        }
+#[tokio::test]
+async fn a_backend_that_does_not_read_stops_the_client() {
+    for (protocol, is_http2) in SLOW_PAIRS {
+        stops(protocol, is_http2, false).await;
     }
 }

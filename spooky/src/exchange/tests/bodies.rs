@@ -72,6 +72,25 @@ fn trailers_are_passed_on_both_ways() {
 }
 
 #[test]
+fn the_end_of_an_upload_needs_no_room_at_the_backend() {
+    for has_trailers in [false, true] {
+        let mut harness = Harness::new();
+        harness.io.window = 4;
+        let client = harness.post();
+        harness.upload_data(client, b"body");
+        if has_trailers {
+            harness.upload(client, BodyRead::Trailers(Box::new(trailers(b"up"))));
+        }
+        harness.upload(client, BodyRead::End);
+        let request = &harness.io.requests[0];
+        assert_eq!((request.body.as_slice(), request.sent_all), (&b"body"[..], true));
+        assert_eq!(request.trailers.is_some(), has_trailers);
+        harness.head(0, 200, true);
+        harness.check_idle();
+    }
+}
+
+#[test]
 fn an_empty_trailer_section_is_a_plain_end() {
     let mut harness = Harness::new();
     let client = harness.post();

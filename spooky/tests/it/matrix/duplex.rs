@@ -69,6 +69,7 @@ pub(super) async fn rows(identity: &Identity, tls: &str) -> String {
             }
         }
         table.push('\n');
+        assert!(!table.contains('✗'), "see above for each cell that fails:\n{table}"); // not the others: a cell may wait long
     }
     for (_, _, proxy) in proxies {
         proxy.stop().await;
