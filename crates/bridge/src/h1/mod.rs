@@ -204,8 +204,7 @@ pub enum ServerEvent {
     },
     /// The client ended the connection in the body. A response may still be sent.
     Aborted,
-    /// The response of which [`Server::send_data`] left bytes, or for which [`Server::want_send`] returned 0, can take
-    /// more.
+    /// The response of which [`Server::send_data`] left bytes can take more.
     Sendable,
 }
 

@@ -89,13 +89,6 @@ impl Server {
         }
     }
 
-    /// Returns [`Server::sendable`]. If it is 0, [`crate::h1::ServerEvent::Sendable`] says when to try again.
-    pub fn want_send(&mut self) -> usize {
-        let sendable = self.sendable();
-        self.wants_send = sendable == 0;
-        sendable
-    }
-
     /// Sends as much of `data` as the output permits and leaves the rest in it. With `end`, the last byte (or an empty
     /// `data`) ends the response. Returns the number of bytes taken. If bytes are left,
     /// [`crate::h1::ServerEvent::Sendable`] says when to try again. If there is no body to send, all bytes are taken and

@@ -366,6 +366,7 @@ fn an_upgrade_becomes_a_tunnel() {
     let events = backend.feed(format!("{accepted}raw"));
     assert!(events[0].starts_with("7 upgraded 200 [connection: Upgrade, upgrade: WebSocket"), "{events:?}");
     assert_eq!(events[1..], ["7 sendable", "7 data \"raw\""]);
+    assert!(backend.client.is_closing(), "it takes no further request");
     backend.data("up", false);
     backend.data("", true);
     assert_eq!(backend.written(), "up");

@@ -3,6 +3,7 @@
 mod anomalies;
 mod client;
 mod server;
+mod server_states;
 
 use std::io::IoSlice;
 

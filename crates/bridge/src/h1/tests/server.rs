@@ -31,7 +31,7 @@ impl Peer {
         self.feed("")
     }
 
-    fn head(&mut self, status: u16, more: &[(&str, &str)], end: bool) -> Result<(), InvalidHead> {
+    pub(super) fn head(&mut self, status: u16, more: &[(&str, &str)], end: bool) -> Result<(), InvalidHead> {
         self.server.send_head(&response(status, more), end)
     }
 
@@ -42,11 +42,11 @@ impl Peer {
         self.written()
     }
 
-    fn data(&mut self, bytes: &'static str, end: bool) -> usize {
+    pub(super) fn data(&mut self, bytes: &'static str, end: bool) -> usize {
         self.server.send_data(&mut Bytes::from_static(bytes.as_bytes()), end)
     }
 
-    fn written(&mut self) -> String {
+    pub(super) fn written(&mut self) -> String {
         drain(self.server.output())
     }
 }
@@ -80,7 +80,7 @@ fn ending(end: bool) -> &'static str {
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: o.test\r\n\r\n";
 const GET_SHOWN: &str = "request [:method: GET, :scheme: https, :authority: o.test, :path: /a, host: o.test] end";
-const POST: &str = "POST /a HTTP/1.1\r\nhost: o.test\r\n";
+pub(super) const POST: &str = "POST /a HTTP/1.1\r\nhost: o.test\r\n";
 
 #[test]
 fn a_request_becomes_the_neutral_message() {
