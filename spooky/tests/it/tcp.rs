@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 use crate::proxy::{NAME, Proxy, SPOOKY, certificates, run};
 
 /// Adds a line to the listener.
-fn listening(text: &str, line: &str) -> String {
+pub(crate) fn listening(text: &str, line: &str) -> String {
     text.replace("listen:\n", &format!("listen:\n  {line}\n"))
 }
 

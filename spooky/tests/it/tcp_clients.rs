@@ -8,12 +8,13 @@ use http::StatusCode;
 use spooky_testkit::origin::Origin;
 use spooky_testkit::origin::handler::fixed;
 use spooky_testkit::rogue::{Fault, Rogue, Script, Step, answer, fields};
-use spooky_testkit::tcp::Http2;
 use spooky_testkit::tcp::frames::{END_HEADERS, END_STREAM, Frames, frame, head, kind};
+use spooky_testkit::tcp::{self, Http1, Http2};
 use spooky_testkit::{port, wait};
 
 use crate::proxy::{NAME, Proxy};
 use crate::relay::Relay;
+use crate::tcp::listening;
 
 #[tokio::test]
 async fn interim_responses_pass_in_order() {
@@ -137,4 +138,33 @@ async fn a_connection_keeps_its_backend_and_after_its_loss_the_next() {
     for connection in &mut connections {
         assert_eq!(ask(connection).await, "b", "a connection that has moved stays there");
     }
+}
+
+#[tokio::test]
+async fn a_reload_changes_the_limits_of_open_and_new_connections() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::start(|settings| {
+        settings.upstream("all", "/", &[origin.url()]).block("resilience: { protocol: { max_headers_bytes: 9000 } }")
+    })
+    .await;
+    let status = async |http1: &mut Http1, http2: &mut Http2| {
+        let long = "x".repeat(2000);
+        http1.send(format!("GET / HTTP/1.1\r\nhost: localhost\r\nx-long: {long}\r\n\r\n")).await;
+        let request = http2.request("GET", "/").header("x-long", long).body(()).unwrap();
+        (http1.reply().await.status(), http2.fetch(request).await.unwrap().status.as_u16())
+    };
+    let (mut http1, mut http2) = (proxy.http1().await, proxy.http2().await);
+    assert_eq!(status(&mut http1, &mut http2).await, (200, 200));
+    let text = proxy.settings.text().replace("max_headers_bytes: 9000", "max_headers_bytes: 1000");
+    proxy.reload(&text, 2).await;
+    assert_eq!(status(&mut http1, &mut http2).await, (431, 431));
+    drop(http1);
+    let mut new = proxy.http1().await;
+    assert_eq!(status(&mut new, &mut proxy.http2().await).await, (431, 431));
+    drop(new);
+
+    // One connection is open.
+    proxy.reload(&listening(&text, "tcp: { max_connections: 1 }"), 3).await;
+    tcp::connect(&proxy.authority, proxy.settings.addr(), NAME, &[b"h2"]).await.expect_err("a second connection");
+    assert_eq!(http2.get("/").await.unwrap().text(), "hello");
 }

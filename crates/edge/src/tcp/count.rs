@@ -54,7 +54,9 @@ mod tests {
         drop(one);
         let three = count.enter().unwrap();
         count.set_max(1);
-        drop((two, three));
+        drop(two);
+        assert!(count.enter().is_none(), "the lower limit is reached");
+        drop(three);
         assert!(count.enter().is_some());
         assert_eq!(count.open.load(Relaxed), 0);
     }
