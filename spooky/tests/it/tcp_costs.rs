@@ -7,7 +7,7 @@ use spooky_testkit::process::Program;
 use spooky_testkit::settings::Settings;
 use spooky_testkit::wait;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::proxy::{Proxy, SPOOKY};
 
@@ -89,5 +89,22 @@ async fn clients_do_not_get_the_last_file_descriptors() {
         .await;
     assert_eq!(http1.get("/").await.text(), "hello", "over a new connection to the backend");
     drop(idle);
+    proxy.stop().await;
+}
+
+/// An orderly end would be behind an upload that the backend does not read.
+#[tokio::test]
+async fn a_backend_that_does_not_read_sees_at_once_that_the_client_is_gone() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let proxy =
+        Proxy::start(|settings| settings.protocol("http1").upstream("all", "/", std::slice::from_ref(&url))).await;
+    let mut http1 = proxy.http1().await;
+    http1.send("POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 900000\r\n\r\n").await;
+    let (mut backend, _) = wait::within("a connection to the backend", listener.accept()).await.unwrap();
+    http1.send([0; 500_000]).await;
+    drop(http1);
+    let read = wait::within("the end", tokio::io::copy(&mut backend, &mut tokio::io::sink())).await;
+    assert_eq!(read.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
     proxy.stop().await;
 }

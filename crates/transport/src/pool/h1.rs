@@ -70,7 +70,6 @@ pub(crate) struct H1Connection {
     has_answered: bool,
     /// The peer failed before its first response head.
     is_refuted: bool,
-    is_tunnel: bool,
     /// The peer has ended its side.
     is_eof: bool,
     /// The request was reset before it was complete.
@@ -98,7 +97,6 @@ impl H1Connection {
             is_pooled: false,
             has_answered: false,
             is_refuted: false,
-            is_tunnel: false,
             is_eof: false,
             is_aborted: false,
             write_side: WriteSide::Open,
@@ -327,7 +325,7 @@ impl H1Connection {
                 QueuedEvent::Head { handle: handle(tag), protocol, head, end }
             }
             Event::Upgraded { tag, head } => {
-                (self.has_answered, self.is_tunnel) = (true, true);
+                self.has_answered = true;
                 QueuedEvent::Head { handle: handle(tag), protocol, head, end: false }
             }
             Event::Data { tag, data, end } => {
@@ -355,10 +353,10 @@ impl H1Connection {
         Ok(())
     }
 
-    /// Closes the connection. A tunnel that was reset ends abruptly on this side too; of an incomplete request, the missing
-    /// rest shows the peer that it was aborted.
+    /// Closes the connection; after an aborted request, with a reset. A peer that does not read would not see an orderly end,
+    /// and the kernel would keep the request for it as long as it has the connection open.
     pub(crate) fn close(&mut self, cx: &mut Context<'_>) {
-        if self.is_aborted && self.is_tunnel {
+        if self.is_aborted {
             self.socket.set_reset_on_close();
         } else {
             self.socket.close(cx);
