@@ -308,6 +308,7 @@ impl H1Connection {
             // The response came before the peer has read the request: it may never read the rest.
             if !self.client.output().is_empty() {
                 self.client.reset();
+                self.is_aborted = true;
                 self.phase = Phase::Retiring;
             }
             self.free_unused();
