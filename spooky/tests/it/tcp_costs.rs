@@ -102,7 +102,7 @@ async fn a_backend_that_does_not_read_sees_at_once_that_the_client_is_gone() {
     let mut http1 = proxy.http1().await;
     http1.send("POST / HTTP/1.1\r\nhost: localhost\r\ncontent-length: 900000\r\n\r\n").await;
     let (mut backend, _) = wait::within("a connection to the backend", listener.accept()).await.unwrap();
-    http1.send([0; 500_000]).await;
+    http1.send(vec![0; 500_000]).await;
     drop(http1);
     let read = wait::within("the end", tokio::io::copy(&mut backend, &mut tokio::io::sink())).await;
     assert_eq!(read.unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
