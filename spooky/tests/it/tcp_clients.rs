@@ -16,6 +16,9 @@ use crate::proxy::{NAME, Proxy};
 use crate::relay::Relay;
 use crate::tcp::listening;
 
+/// `SETTINGS_INITIAL_WINDOW_SIZE`.
+const INITIAL_WINDOW: u16 = 4;
+
 #[tokio::test]
 async fn interim_responses_pass_in_order() {
     let early = |link: &str| Step::Head(fields(&[(":status", "103"), ("link", link)]), false);
@@ -167,4 +170,26 @@ async fn a_reload_changes_the_limits_of_open_and_new_connections() {
     proxy.reload(&listening(&text, "tcp: { max_connections: 1 }"), 3).await;
     tcp::connect(&proxy.authority, proxy.settings.addr(), NAME, &[b"h2"]).await.expect_err("a second connection");
     assert_eq!(http2.get("/").await.unwrap().text(), "hello");
+}
+
+/// A request holds its place until the client's window has taken the last bytes, after the end of the backend's response.
+#[tokio::test]
+async fn a_response_that_is_read_late_ends_its_request() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::start(|settings| {
+        settings.upstream("all", "/", &[origin.url()]).performance("per_upstream_inflight_limit: 1")
+    })
+    .await;
+    let settings = [(INITIAL_WINDOW, 1000)];
+    let mut client = Frames::connect(&proxy.authority, proxy.settings.addr(), NAME, &settings).await;
+    client.send(&head(1, END_STREAM | END_HEADERS, "GET", "/bytes/50000")).await;
+    origin.journal().until("the response to be sent", |record| record.completed == 1).await;
+    let mut other = proxy.http2().await;
+    assert_eq!(other.get("/").await.unwrap().status, StatusCode::SERVICE_UNAVAILABLE);
+    client.send(&frame(kind::WINDOW_UPDATE, 0, 1, &49_000_u32.to_be_bytes())).await;
+    let mut read = 0;
+    while read < 50_000 {
+        read += client.until(kind::DATA).await.unwrap().payload.len();
+    }
+    assert_eq!(other.get("/").await.unwrap().status, StatusCode::OK);
 }
