@@ -21,8 +21,8 @@ enum End {
 }
 
 impl Server {
-    /// Reloads on SIGHUP and when files have changed, and reopens the log file on SIGUSR1. Drains on SIGTERM or SIGINT; a second one of these ends the process at
-    /// once.
+    /// Reloads on SIGHUP and when files have changed, and reopens the log file on SIGUSR1. Drains on SIGTERM or SIGINT; a
+    /// second one of these ends the process at once.
     pub(super) fn wait(self, runtime: &Runtime, mut signals: Signals, file: &Path) -> ExitCode {
         let is_drained = runtime.block_on(async {
             let End::Drain(server) = self.serve(&mut signals, file).await else { return false };

@@ -103,7 +103,9 @@ async fn a_client_that_reads_what_there_is_may_wait_for_more() {
         settings.upstream("all", "/", &[rogue.url()]).performance("client_stall_timeout_ms: 200")
     })
     .await;
-    assert_eq!(proxy.connect().await.get("/").await.unwrap().body.len(), 10);
+    let (three, mut one, mut two) = (proxy.connect().await, proxy.http1().await, proxy.http2().await);
+    let (three, one, two) = Box::pin(async { tokio::join!(three.get("/"), one.get("/"), two.get("/")) }).await;
+    assert_eq!((three.unwrap().body.len(), one.body.len(), two.unwrap().body.len()), (10, 10, 10));
 }
 
 /// Waits briefly for a frame. Returns the end of the stream if there is one.

@@ -1,8 +1,7 @@
-//! What the exchange does for all clients, with HTTP/1.1 and HTTP/2 clients: interim responses, pauses, unread uploads, sticky
+//! What the exchange does for all clients, with HTTP/1.1 and HTTP/2 clients: interim responses, unread uploads, sticky
 //! backends.
 
 use std::collections::HashSet;
-use std::time::Duration;
 
 use http::StatusCode;
 use spooky_testkit::origin::Origin;
@@ -40,20 +39,6 @@ async fn interim_responses_pass_in_order() {
     let lines: Vec<_> = lines.filter(|line| line.starts_with("HTTP/2") || line.starts_with("link")).collect();
     assert_eq!(lines, ["HTTP/2 103", "link: </a>", "HTTP/2 103", "link: </b>", "HTTP/2 200"], "{}", reply.heads);
     assert_eq!(reply.body.len(), 5);
-}
-
-#[tokio::test]
-async fn a_client_that_reads_what_there_is_may_wait_for_more() {
-    let head = Step::Head(fields(&[(":status", "200"), ("content-type", "text/event-stream")]), false);
-    let pause = || Step::Wait(Duration::from_millis(700));
-    let rogue = Rogue::answering(vec![head, pause(), Step::Data(5, false), pause(), Step::Data(5, true)]).await;
-    let proxy = Proxy::start(|settings| {
-        settings.upstream("all", "/", &[rogue.url()]).performance("client_stall_timeout_ms: 200")
-    })
-    .await;
-    let (mut one, mut two) = (proxy.http1().await, proxy.http2().await);
-    let (one, two) = Box::pin(async { tokio::join!(one.get("/"), two.get("/")) }).await;
-    assert_eq!((one.body.len(), two.unwrap().body.len()), (10, 10));
 }
 
 /// Opens an HTTP/2 connection and uploads 240 KB on stream 1, which does not end.

@@ -137,8 +137,8 @@ impl Session {
         true
     }
 
-    /// Stops unidirectional streams whose type is not complete and request streams without a complete head after their deadline, so that
-    /// quinn-proto frees their buffers and the client gets its credit back.
+    /// Stops unidirectional streams whose type is not complete and request streams without a complete head after their
+    /// deadline, so that quinn-proto frees their buffers and the client gets its credit back.
     pub(crate) fn stop_slow_streams(&mut self, quic: &mut Connection, now: Instant, events: &mut VecDeque<Event>) {
         self.elapsed = now.saturating_duration_since(self.started);
         while let Some(id) = self.untyped.take_due(now) {

@@ -128,7 +128,8 @@ fn http3(parts: &[Part<'_>]) -> Vec<u8> {
     frames.flatten().collect()
 }
 
-/// Sends a row on a connection of its own, and an ordinary request after it if the connection stays open. Returns the paths of ordinary requests that were sent.
+/// Sends a row on a connection of its own, and an ordinary request after it if the connection stays open. Returns the paths of
+/// ordinary requests that were sent.
 async fn send(rig: &mut Rig, row: &Row, protocol: Protocol) -> (Vec<String>, Result<(), String>) {
     let mut connection = Connection::open(&rig.proxy, protocol).await;
     let stream = connection.start(&row.parts, true).await;

@@ -20,8 +20,10 @@ impl Client {
     /// A head without `content-length` waits until the first byte of the body or its end is known: only then it is known
     /// whether the request is chunked. With `expect` it does not wait, because the client may not send the body before a
     /// 100 response. A server takes a request for complete when it has all bytes of its `content-length`, so the last one,
-    /// or the head with the length 0, waits for the end of the body: until then the client may still send more. CONNECT, and a request with `:protocol`, opens a tunnel; the latter is sent as an upgrade with the
-    /// handshake of WebSocket (RFC 9110 7.8, RFC 6455 4.1).
+    /// or the head with the length 0, waits for the end of the body: until then the client may still send more.
+    ///
+    /// CONNECT, and a request with `:protocol`, opens a tunnel; the latter is sent as an upgrade with the handshake of
+    /// WebSocket (RFC 9110 7.8, RFC 6455 4.1).
     ///
     /// # Errors
     /// [`SendRequestError`]
