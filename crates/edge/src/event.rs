@@ -57,11 +57,15 @@ pub enum EventKind {
         protocol: Protocol,
         /// Why, with the fields received.
         refusal: Box<RejectedRequest>,
+        /// The client's address.
+        peer: SocketAddr,
     },
     /// A request head was not complete in time. It must be answered with 408.
     TimedOut {
         /// What the client speaks.
         protocol: Protocol,
+        /// The client's address.
+        peer: SocketAddr,
     },
     /// A malformed head; its stream was reset.
     Malformed {
@@ -71,6 +75,8 @@ pub enum EventKind {
         fields: Box<Fields>,
         /// What is wrong, for the log.
         reason: &'static str,
+        /// The client's address.
+        peer: SocketAddr,
     },
     /// More of the request body may be readable.
     Readable,

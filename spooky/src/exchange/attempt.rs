@@ -12,6 +12,7 @@ use spooky_lb::{
     admit::{Permit, Ticket, WaitPeriod},
     attempt::{Attempts, SlotId, Step},
     outcome::Reason,
+    time::Nanos,
 };
 use spooky_transport::{Failure, Unsent};
 use std::ops::ControlFlow;
@@ -29,12 +30,14 @@ impl Exchange {
     /// Continues with the permit for which the exchange was waiting.
     pub(super) fn on_permit<I: Io>(&mut self, cx: &mut Context<'_, I>, permit: Permit, waited: WaitPeriod) -> Next {
         self.permit = Some(permit);
+        self.timeline.on_unqueued(cx.nanos);
         self.admission = Admission::Admitted(Some(waited));
         self.start(cx)
     }
 
     /// Records that the exchange is in the queue for a backend.
-    pub(super) fn on_queued(&mut self, ticket: Ticket) {
+    pub(super) fn on_queued(&mut self, ticket: Ticket, now: Nanos) {
+        self.timeline.on_queued(now);
         self.admission = Admission::WaitingForBackend(ticket);
     }
 
@@ -43,6 +46,7 @@ impl Exchange {
         let next = self.start(cx);
         if !matches!(next, Next::WaitForBackend { .. }) {
             self.admission = Admission::Admitted(None);
+            self.timeline.on_unqueued(cx.nanos);
         }
         next
     }
@@ -58,6 +62,10 @@ impl Exchange {
         while let Some(step) = next {
             next = match step {
                 Step::Start { slot, backend } | Step::Hedge { slot, backend } | Step::Resend { slot, backend } => {
+                    self.timeline.on_attempt(backend);
+                    if matches!(step, Step::Hedge { .. }) {
+                        self.timeline.on_hedge();
+                    }
                     match self.send_to(cx, slot, backend) {
                         ControlFlow::Continue(step) => step,
                         ControlFlow::Break(next) => return next,

@@ -55,7 +55,7 @@ impl Exchanges {
         let Some(permit) = &exchange.permit else { return };
         match queue.wait_backend(permit, is_held_back, waited, exchange.attempt.total_deadline(), now) {
             Ok(ticket) => {
-                exchange.on_queued(ticket);
+                exchange.on_queued(ticket, now);
                 self.waiting.enter(ticket, tag);
                 self.arm(tag);
             }

@@ -64,6 +64,8 @@ impl Exchange {
             head.fields.push(Known::AltSvc, alt_svc);
         }
         self.show_decision(&mut head.fields);
+        let (backend, times) = (self.attempt.backend(slot), self.attempt_times(slot, cx.nanos));
+        self.timeline.on_head(backend, times, cx.nanos);
         cx.io.send_head(self.client, &head, body, is_tunnel);
         let step = self.with_attempts(cx, |attempt, cx| attempt.on_head(cx, slot, status));
         match self.perform(cx, step) {
@@ -93,6 +95,7 @@ impl Exchange {
             return Next::End(Outcome::cut_off(Reset::ResponseBodyTooLarge));
         }
         let accepted = cx.io.send_body(self.client, data);
+        self.timeline.on_taken(accepted);
         let is_full = self.response.on_forwarded(length, accepted);
         if !end {
             self.give_credit(cx.io, accepted);
@@ -109,6 +112,7 @@ impl Exchange {
     /// Handles waiting bytes that the client's connection has taken, `bytes` of them of the body.
     pub(super) fn on_accepted<I: Io>(&mut self, cx: &mut Context<'_, I>, bytes: usize) -> Next {
         let is_full = self.response.on_accepted(bytes);
+        self.timeline.on_taken(bytes);
         self.give_credit(cx.io, bytes);
         self.update_deadlines(cx.nanos, |deadlines, options, now| {
             deadlines.on_client(options, true, bytes as u64, is_full, now);

@@ -1,4 +1,4 @@
-//! The end of requests: [`Exchanges::finish`] releases resources, answers or resets the client's stream, and updates counters.
+//! The end of requests: [`Exchanges::finish`] releases resources, answers or resets the client's stream, and reports.
 //! Every request ends there, also one that is refused before it has an exchange.
 
 use super::{
@@ -9,14 +9,27 @@ use super::{
     outcome::Outcome,
     state::{Context, Exchange},
     tag::Tag,
+    timeline::{Arrival, LocalAnswer, of_head},
 };
 use crate::client_side::ClientSide;
+use spooky_bridge::message::Fields;
+use spooky_lb::time::Nanos;
+use spooky_telemetry::RequestRecord;
 
 pub(super) enum Ended<'a> {
     /// The exchange was removed from the table.
     Exchange(&'a mut Exchange),
     /// The request was refused before it had an exchange.
-    Refused(ClientSide, RequestInfo<'a>),
+    Refused(Refused<'a>),
+}
+
+/// A request that was refused before it had an exchange.
+#[derive(Clone, Copy)]
+pub(super) struct Refused<'a> {
+    pub(super) client: ClientSide,
+    pub(super) info: RequestInfo<'a>,
+    pub(super) arrival: Arrival,
+    pub(super) fields: &'a Fields,
 }
 
 impl Exchanges {
@@ -28,28 +41,41 @@ impl Exchanges {
 
     /// Ends a request; called exactly once for every request. The permit is released when the caller drops the exchange.
     pub(super) fn finish(&mut self, io: &mut impl Io, mut ended: Ended<'_>, outcome: Outcome) {
+        let now = io.now();
+        let nanos = self.nanos(now);
         let (client, status) = match &mut ended {
             Ended::Exchange(exchange) => {
                 if let Some(ticket) = exchange.admission.ticket() {
                     self.waiting.leave(ticket);
                 }
-                let now = io.now();
-                let (nanos, rng) = (self.nanos(now), self.clock.rng());
+                let rng = self.clock.rng();
                 exchange.on_finish(&mut Context { io, rng, now, nanos }, outcome);
                 (exchange.client, exchange.status)
             }
-            Ended::Refused(client, _) => (*client, None),
+            Ended::Refused(refused) => (refused.client, None),
         };
         self.counts.on_end(outcome, status);
+        let answer = self.tell_client(io, client, &ended, outcome);
+        self.report(&ended, outcome, answer, nanos);
+    }
+
+    /// Answers or resets the client's stream. Returns the answer.
+    fn tell_client(
+        &mut self,
+        io: &mut impl Io,
+        client: ClientSide,
+        ended: &Ended<'_>,
+        outcome: Outcome,
+    ) -> Option<LocalAnswer> {
         match outcome {
             Outcome::Complete => {}
             Outcome::Answer(reason) => {
-                let exchange = match &ended {
+                let exchange = match ended {
                     Ended::Exchange(exchange) => Some(&**exchange),
                     Ended::Refused(..) => None,
                 };
                 let snapshot = exchange.map_or(&self.snapshot, |exchange| &exchange.snapshot);
-                local::answer(io, client, reason, &ended.info(), exchange, snapshot, &mut self.clock);
+                return Some(local::answer(io, client, reason, &ended.info(), exchange, snapshot, &mut self.clock));
             }
             Outcome::Reset { reset, reason, .. } => {
                 log::cut_off(ended.info().request_id, reset);
@@ -57,14 +83,23 @@ impl Exchanges {
             }
             Outcome::Aborted(abort) => log::aborted(ended.info().request_id, abort),
         }
+        None
     }
 }
 
 impl Ended<'_> {
     fn info(&self) -> RequestInfo<'_> {
         match self {
-            Self::Refused(_, info) => *info,
+            Self::Refused(refused) => refused.info,
             Self::Exchange(exchange) => RequestInfo::new(exchange.method, &exchange.head.fields),
+        }
+    }
+
+    /// Returns the report about the request.
+    pub(super) fn record(&self, outcome: Outcome, answer: Option<LocalAnswer>, now: Nanos) -> RequestRecord<'_> {
+        match self {
+            Self::Refused(refused) => of_head(refused.fields, refused.arrival, outcome, answer, now),
+            Self::Exchange(exchange) => exchange.record(outcome, answer, now),
         }
     }
 }

@@ -15,10 +15,10 @@ impl Exchanges {
             (EventKind::Request { protocol, head, end, peer, .. }, _) => {
                 self.start(io, client, protocol, head, end, peer);
             }
-            (EventKind::Refused { protocol, refusal }, _) => self.refuse(io, client, protocol, &refusal),
-            (EventKind::TimedOut { protocol }, _) => self.refuse_late(io, client, protocol),
-            (EventKind::Malformed { protocol, fields, reason }, _) => {
-                self.refuse_malformed(io, client, protocol, &fields, reason);
+            (EventKind::Refused { protocol, refusal, peer }, _) => self.refuse(io, client, protocol, &refusal, peer),
+            (EventKind::TimedOut { protocol, peer }, _) => self.refuse_late(io, client, protocol, peer),
+            (EventKind::Malformed { protocol, fields, reason, peer }, _) => {
+                self.refuse_malformed(io, client, protocol, &fields, reason, peer);
             }
             (EventKind::Readable, Some(tag)) => self.dispatch(io, tag, Exchange::on_upload),
             (EventKind::Accepted(bytes), Some(tag)) => {

@@ -2,7 +2,7 @@
 
 use super::{
     body::Upload,
-    end::Ended,
+    end::{Ended, Refused},
     exchanges::Exchanges,
     io::Io,
     local::RequestInfo,
@@ -11,8 +11,9 @@ use super::{
     response::Response,
     state::{Admission, Exchange, compact_large_head},
     tag::Tag,
+    timeline::{Arrival, Timeline},
 };
-use crate::client_side::ClientSide;
+use crate::{client_side::ClientSide, snapshot::HostPolicy};
 use spooky_bridge::message::{
     Fields, Known, Method, Protocol, RequestHead,
     check::{CheckError, InvalidReason, RejectedRequest},
@@ -54,16 +55,18 @@ impl Exchanges {
     ) {
         log::request(protocol, &head);
         self.counts.on_request();
+        let arrival = self.arrival(io, protocol, peer);
         let admitted = match self.admit(io, client, &head, end, peer) {
             Ok(admitted) => admitted,
             Err(reason) => {
                 log::refused(&head, reason);
                 let info = RequestInfo::new(head.method, &head.fields);
-                return self.finish(io, Ended::Refused(client, info), Outcome::Answer(reason));
+                let refused = Refused { client, info, arrival, fields: &head.fields };
+                return self.finish(io, Ended::Refused(refused), Outcome::Answer(reason));
             }
         };
         let ticket = admitted.admission.ticket();
-        let tag = self.enter(io, client, protocol, admitted, head, peer);
+        let tag = self.enter(io, client, arrival, admitted, head);
         if let Some(ticket) = ticket {
             self.waiting.enter(ticket, tag);
         }
@@ -163,15 +166,14 @@ impl Exchanges {
         &mut self,
         io: &mut impl Io,
         client: ClientSide,
-        protocol: Protocol,
+        arrival: Arrival,
         admitted: AdmittedRequest,
         mut head: RequestHead,
-        peer: SocketAddr,
     ) -> Tag {
-        let from = ForwardedClient::new(peer.ip(), admitted.port);
+        let from = ForwardedClient::new(arrival.peer.ip(), admitted.port);
         let new_id = request_id::accepted(&head.fields).is_none().then(|| self.clock.request_id());
         let context = RequestContext {
-            protocol,
+            protocol: arrival.protocol,
             client: &from,
             forwarded: admitted.forwarded,
             request_id: new_id.as_ref().map(<[u8; 36]>::as_slice),
@@ -179,6 +181,9 @@ impl Exchanges {
             subject: io.subject(client),
         };
         let is_exempt = head.method == Method::Connect || local_reply::is_grpc(&head.fields);
+        let host =
+            self.snapshot.upstreams.get(admitted.route.upstream).map_or(&HostPolicy::PassThrough, |one| &one.host);
+        let timeline = Timeline::new(arrival, &head, host, admitted.admission);
         rewrite::to_backend(&mut head, &context);
         compact_large_head(&mut head);
         let handle = self.table.insert_with(|handle| Exchange {
@@ -197,6 +202,7 @@ impl Exchanges {
             upload: Upload::new(admitted.body),
             response: Response::Awaited,
             status: None,
+            timeline,
             armed: None,
         });
         if let Some(exchange) = self.table.get(handle) {
@@ -214,17 +220,20 @@ impl Exchanges {
         client: ClientSide,
         protocol: Protocol,
         refused: &RejectedRequest,
+        peer: SocketAddr,
     ) {
         let outcome = Outcome::Answer(reason_of(&refused.error));
         log::invalid_request(protocol, &refused.fields);
-        self.refuse_head(io, client, &refused.fields, outcome);
+        let arrival = self.arrival(io, protocol, peer);
+        self.refuse_head(io, client, arrival, &refused.fields, outcome);
     }
 
     /// Answers a client whose request head was not complete in time.
-    pub(super) fn refuse_late(&mut self, io: &mut impl Io, client: ClientSide, protocol: Protocol) {
+    pub(super) fn refuse_late(&mut self, io: &mut impl Io, client: ClientSide, protocol: Protocol, peer: SocketAddr) {
         let fields = Fields::new();
         log::invalid_request(protocol, &fields);
-        self.refuse_head(io, client, &fields, Outcome::Answer(Reason::HeadTimeout));
+        let arrival = self.arrival(io, protocol, peer);
+        self.refuse_head(io, client, arrival, &fields, Outcome::Answer(Reason::HeadTimeout));
     }
 
     /// Counts a request whose stream was reset because its head is malformed.
@@ -235,15 +244,29 @@ impl Exchanges {
         protocol: Protocol,
         fields: &Fields,
         reason: &'static str,
+        peer: SocketAddr,
     ) {
         log::invalid_request(protocol, fields);
-        self.refuse_head(io, client, fields, Outcome::Aborted(Abort::Malformed(reason)));
+        let arrival = self.arrival(io, protocol, peer);
+        self.refuse_head(io, client, arrival, fields, Outcome::Aborted(Abort::Malformed(reason)));
     }
 
-    fn refuse_head(&mut self, io: &mut impl Io, client: ClientSide, fields: &Fields, outcome: Outcome) {
+    fn refuse_head(
+        &mut self,
+        io: &mut impl Io,
+        client: ClientSide,
+        arrival: Arrival,
+        fields: &Fields,
+        outcome: Outcome,
+    ) {
         self.counts.on_request();
         let method = Method::from_bytes(fields.first(Known::Method).unwrap_or_default());
-        self.finish(io, Ended::Refused(client, RequestInfo::new(method, fields)), outcome);
+        let refused = Refused { client, info: RequestInfo::new(method, fields), arrival, fields };
+        self.finish(io, Ended::Refused(refused), outcome);
+    }
+
+    fn arrival(&self, io: &impl Io, protocol: Protocol, peer: SocketAddr) -> Arrival {
+        Arrival { protocol, peer, at: self.nanos(io.now()) }
     }
 }
 

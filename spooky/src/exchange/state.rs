@@ -4,7 +4,7 @@
 //! the response head, `download` those of the response, `time` the deadlines. Each method changes the exchange, calls both
 //! sides through [`Io`](super::io::Io), and returns the [`Next`] action of the table.
 
-use super::{body::Upload, io::Io, outcome::Outcome, response::Response, tag::Tag};
+use super::{body::Upload, io::Io, outcome::Outcome, response::Response, tag::Tag, timeline::Timeline};
 use crate::client_side::ClientSide;
 use crate::snapshot::WorkerSnapshot;
 use spooky_bridge::message::{Fields, Known, Method, RequestHead, ResetReason};
@@ -87,6 +87,7 @@ pub(super) struct Exchange {
     pub(super) response: Response,
     /// The status of the response.
     pub(super) status: Option<u16>,
+    pub(super) timeline: Timeline,
     /// The current timer in the wheel.
     pub(super) armed: Option<Instant>,
 }
@@ -95,8 +96,11 @@ pub(super) struct Exchange {
 const SMALL_HEAD: usize = 2 * 1024;
 /// Field sections above this size are shrunk to fit.
 const LARGE_HEAD: usize = 8 * 1024;
-/// Fields that are needed later: by log messages and by generated responses.
-const KEPT_FIELDS: [Known; 2] = [Known::XRequestId, Known::ContentType];
+/// Fields that are needed later: by generated responses, log messages and the access log.
+const KEPT_FIELDS: [Known; 6] =
+    [Known::XRequestId, Known::ContentType, Known::Method, Known::Path, Known::Authority, Known::UserAgent];
+/// Bytes kept of each of them.
+const KEPT_LENGTH: usize = 256;
 
 /// Shrinks a large head, which may have to be kept for a long time.
 pub(super) fn compact_large_head(head: &mut RequestHead) {
@@ -106,14 +110,14 @@ pub(super) fn compact_large_head(head: &mut RequestHead) {
 }
 
 impl Exchange {
-    /// Frees a large head, except [`KEPT_FIELDS`]. No further attempt may follow. Otherwise a slow client could make Spooky hold
+    /// Frees a large head, except the beginnings of [`KEPT_FIELDS`]. No further attempt may follow. Otherwise a slow client could make Spooky hold
     /// many large heads.
     pub(super) fn free_large_head(&mut self) {
         if self.head.fields.memory() > SMALL_HEAD {
             let mut kept = Fields::default();
             for name in KEPT_FIELDS {
                 if let Some(value) = self.head.fields.first(name) {
-                    kept.push(name, value);
+                    kept.push(name, value.get(..KEPT_LENGTH).unwrap_or(value));
                 }
             }
             self.head.fields = kept;

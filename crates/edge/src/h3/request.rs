@@ -99,7 +99,8 @@ impl Session {
             Err(refusal) => {
                 let Some(stream) = self.streams.get_mut(slot) else { return };
                 stream.recv_state = body_state(&mut stream.recv_state, rest, None, end);
-                let kind = EventKind::Refused { protocol: self.settings.rules.protocol, refusal: Box::new(refusal) };
+                let (protocol, peer) = (self.settings.rules.protocol, self.info.peer);
+                let kind = EventKind::Refused { protocol, refusal: Box::new(refusal), peer };
                 return events.push_back(Event::new(stream_ref, kind));
             }
         };
@@ -121,8 +122,8 @@ impl Session {
         reason: &'static str,
         events: &mut VecDeque<Event>,
     ) {
-        let protocol = self.settings.rules.protocol;
-        let kind = EventKind::Malformed { protocol, fields: Box::new(fields), reason };
+        let (protocol, peer) = (self.settings.rules.protocol, self.info.peer);
+        let kind = EventKind::Malformed { protocol, fields: Box::new(fields), reason, peer };
         events.push_back(Event::new(self.reference(slot), kind));
         self.refuse_stream(quic, slot, Code::MESSAGE_ERROR, events);
     }

@@ -67,7 +67,8 @@ impl Http1 {
             }
             ServerEvent::Refused { refusal } => {
                 let stream = reference(peer.conn, self.open(true));
-                events.push_back(Event::new(stream, EventKind::Refused { protocol, refusal }));
+                let peer = peer.address;
+                events.push_back(Event::new(stream, EventKind::Refused { protocol, refusal, peer }));
             }
             ServerEvent::Data { data, end } => self.on_body(peer, events, |stream| {
                 stream.body.push(data);
@@ -327,7 +328,8 @@ impl Protocol for Http1 {
         self.server.refuse_incomplete();
         self.is_receiving = true;
         let stream = reference(peer.conn, self.open(true));
-        events.push_back(Event::new(stream, EventKind::TimedOut { protocol: message::Protocol::Http1 }));
+        let kind = EventKind::TimedOut { protocol: message::Protocol::Http1, peer: peer.address };
+        events.push_back(Event::new(stream, kind));
     }
 
     fn drain_step(&mut self, has_input: bool, _: Instant) -> bool {

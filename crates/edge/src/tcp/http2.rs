@@ -91,11 +91,12 @@ impl Http2 {
             }
             ServerEvent::Refused { id, refusal, end } => {
                 let stream = self.open(id, end, peer);
-                let protocol = message::Protocol::Http2;
-                events.push_back(Event::new(stream, EventKind::Refused { protocol, refusal }));
+                let kind = EventKind::Refused { protocol: message::Protocol::Http2, refusal, peer: peer.address };
+                events.push_back(Event::new(stream, kind));
             }
             ServerEvent::MalformedHead { fields, reason, .. } => {
-                let kind = EventKind::Malformed { protocol: message::Protocol::Http2, fields, reason };
+                let protocol = message::Protocol::Http2;
+                let kind = EventKind::Malformed { protocol, fields, reason, peer: peer.address };
                 events.push_back(Event::new(reference(peer.conn, Handle::default()), kind));
             }
             ServerEvent::Data { tag, data, end, .. } => self.on_body(tag, peer, events, |stream| {

@@ -169,7 +169,7 @@ fn a_malformed_head_resets_its_stream_and_is_reported() {
         setup.client.end(id);
         setup.run();
         let event = setup.edge.next_event().unwrap();
-        let EventKind::Malformed { protocol, fields, reason } = event.kind else { panic!("{event:?}") };
+        let EventKind::Malformed { protocol, fields, reason, .. } = event.kind else { panic!("{event:?}") };
         assert_eq!((protocol, fields.len()), (Protocol::Http3, head.len()));
         assert!(why.is_empty() || reason == why, "{reason}");
         assert_eq!(setup.client.read(id), (vec![], ReadEnd::Reset(Code::MESSAGE_ERROR.0)));
@@ -187,7 +187,7 @@ fn a_head_over_the_limits_is_refused_and_can_be_answered() {
     let id = setup.client.open(Dir::Bi, &headers(&head));
     setup.run();
     let event = setup.edge.next_event().unwrap();
-    let EventKind::Refused { protocol, refusal } = event.kind else { panic!("{event:?}") };
+    let EventKind::Refused { protocol, refusal, .. } = event.kind else { panic!("{event:?}") };
     assert!(matches!(refusal.error, CheckError::TooLarge), "{:?}", refusal.error);
     assert_eq!((protocol, refusal.fields.len()), (Protocol::Http3, 5));
     setup.edge.respond(event.stream, &ResponseHead::new(431), crate::Body::None);

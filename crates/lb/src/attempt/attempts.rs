@@ -376,6 +376,16 @@ impl Attempts {
         Some(now - running.sent.unwrap_or(running.started))
     }
 
+    /// When a running attempt started, and when its request was sent.
+    pub fn times(&self, slot: SlotId) -> Option<(Nanos, Option<Nanos>)> {
+        self.slots.get(slot.index())?.as_ref().map(|running| (running.started, running.sent))
+    }
+
+    /// Number of attempts started: the first one, retries and hedges.
+    pub fn started(&self) -> u32 {
+        self.started
+    }
+
     /// The backend of a running attempt.
     pub fn backend(&self, slot: SlotId) -> Option<usize> {
         self.slots.get(slot.index())?.as_ref().map(|running| running.lease.index())

@@ -56,6 +56,23 @@ pub enum ErrorKind {
     Policy,
 }
 
+impl ErrorKind {
+    /// Value of `error=` in the access line.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Timeout => "timeout",
+            Self::Tls => "tls",
+            Self::Transport => "transport",
+            Self::Pool => "pool",
+            Self::Protocol => "protocol",
+            Self::Bridge => "bridge",
+            Self::Client => "client",
+            Self::Overload => "overload",
+            Self::Policy => "policy",
+        }
+    }
+}
+
 /// Level of a reason's own log line; the access line is always written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Level {

@@ -1,5 +1,7 @@
 //! Reasons why exchanges are reset (docs/reference/behaviour.md#aborts).
 
+use super::ErrorKind;
+
 /// Why an exchange was reset, before or after its response head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reset {
@@ -57,6 +59,25 @@ impl Reset {
             Self::RequestTrailersTooLarge => "request_trailers_too_large",
             Self::RequestBufferCap => "request_buffer_cap",
             Self::Internal => "internal",
+        }
+    }
+
+    /// Value of `error=` in the access line.
+    pub const fn error(self) -> ErrorKind {
+        match self {
+            Self::UpstreamReset => ErrorKind::Transport,
+            Self::UpstreamProtocol | Self::ResponseBodyTooLarge | Self::ResponseTrailersTooLarge => ErrorKind::Protocol,
+            Self::FirstByteTimeout
+            | Self::BodyIdleTimeout
+            | Self::TunnelIdleTimeout
+            | Self::Lifetime
+            | Self::RequestBodyIdle
+            | Self::ClientStall => ErrorKind::Timeout,
+            Self::RequestBodyTooLarge | Self::RequestBodySlow | Self::ClientSlow | Self::RequestTrailersTooLarge => {
+                ErrorKind::Client
+            }
+            Self::RequestBufferCap => ErrorKind::Overload,
+            Self::Internal => ErrorKind::Bridge,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::{
     fake::Ended,
-    harness::{Config, Harness, response},
+    harness::{Config, Harness, PEER, response},
 };
 use crate::exchange::RequestCounts;
 use spooky_bridge::{
@@ -136,6 +136,7 @@ fn a_head_that_breaks_a_rule_is_answered_or_was_reset() {
     let refused = |error| EventKind::Refused {
         protocol: Protocol::Http3,
         refusal: Box::new(RejectedRequest { error, fields: Fields::new() }),
+        peer: PEER,
     };
     for (error, status) in [
         (CheckError::TooManyFields, 431),
@@ -151,10 +152,11 @@ fn a_head_that_breaks_a_rule_is_answered_or_was_reset() {
         let client = harness.receive(refused(error));
         assert_eq!(harness.answer(client).0, status, "{error:?}");
     }
-    let late = harness.receive(EventKind::TimedOut { protocol: Protocol::Http1 });
+    let late = harness.receive(EventKind::TimedOut { protocol: Protocol::Http1, peer: PEER });
     assert_eq!(harness.answer(late), (408, "request head timeout"));
     let fields = Box::new(Fields::new());
-    let client = harness.receive(EventKind::Malformed { protocol: Protocol::Http3, fields, reason: "made up" });
+    let client =
+        harness.receive(EventKind::Malformed { protocol: Protocol::Http3, fields, reason: "made up", peer: PEER });
     assert_eq!((harness.client(client).status(), harness.client(client).ended), (None, None), "it is reset already");
     assert_eq!(harness.exchanges.counts(), RequestCounts { total: 11, failure: 11, ..RequestCounts::default() });
     harness.check_idle();
@@ -255,7 +257,7 @@ fn a_malformed_body_is_answered_unless_the_response_has_begun() {
 #[test]
 fn a_head_that_is_late_is_answered_and_counted() {
     let mut harness = Harness::new();
-    let client = harness.receive(EventKind::TimedOut { protocol: Protocol::Http1 });
+    let client = harness.receive(EventKind::TimedOut { protocol: Protocol::Http1, peer: PEER });
     assert_eq!(harness.answer(client), (408, "request head timeout"));
     assert_eq!(harness.ended(), (0, 1, 0));
     harness.check_idle();
@@ -268,7 +270,7 @@ fn every_final_response_has_the_own_alt_svc_if_it_is_due() {
     let of_backend = response(200, &[(Known::AltSvc, b"h3=\":8443\"")]);
     let served = harness.get();
     harness.head_with(0, of_backend.clone(), true);
-    let refused = harness.receive(EventKind::TimedOut { protocol: Protocol::Http1 });
+    let refused = harness.receive(EventKind::TimedOut { protocol: Protocol::Http1, peer: PEER });
     for client in [served, refused] {
         let head = harness.client(client).head.as_ref().unwrap();
         assert_eq!(head.fields.all(Known::AltSvc).collect::<Vec<_>>(), [b"h3=\":443\""]);

@@ -16,7 +16,14 @@ use spooky_testkit::{
     settings::Settings,
 };
 use spooky_transport::{Event as UpstreamEvent, Failure, FailureKind, Processed, Transport};
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+/// The address of every client.
+pub(super) const PEER: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9);
 
 /// Parts of a configuration.
 pub(super) struct Config {
@@ -103,8 +110,7 @@ impl Harness {
             fields.push(*name, value);
         }
         let head = RequestHead { fields, method: Method::from_bytes(method), content_length };
-        let peer = SocketAddr::from(([127, 0, 0, 1], 9));
-        self.receive(EventKind::Request { protocol: Protocol::Http3, head, end, peer })
+        self.receive(EventKind::Request { protocol: Protocol::Http3, head, end, peer: PEER })
     }
 
     /// Sends a request without body.

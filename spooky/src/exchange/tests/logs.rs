@@ -1,6 +1,6 @@
 //! Log messages about requests: one line for each step, with what an operator looks for.
 
-use super::harness::{Config, Harness};
+use super::harness::{Config, Harness, PEER};
 use crate::exchange::log;
 use spooky_bridge::{
     h2::Code,
@@ -80,7 +80,7 @@ fn what_spooky_answers_is_logged_with_its_reason() {
     let error = CheckError::Invalid(InvalidReason::InvalidPath);
     let fields = fields(&[(Known::Method, b"GET"), (Known::Path, b"/\"")]);
     let refusal = Box::new(RejectedRequest { error, fields });
-    let refused = EventKind::Refused { protocol: Protocol::Http3, refusal };
+    let refused = EventKind::Refused { protocol: Protocol::Http3, refusal, peer: PEER };
     let lines = logged(|| _ = harness.receive(refused));
     assert_eq!(lines[0], "HTTP/3 request GET /\\x22");
     assert!(lines[1].starts_with("Answered by Spooky: status=400 reason=\"invalid path\" request_id="), "{lines:?}");

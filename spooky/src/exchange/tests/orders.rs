@@ -4,7 +4,7 @@
 
 use super::{
     fake::Ended,
-    harness::{Config, Harness, response},
+    harness::{Config, Harness, PEER, response},
 };
 use bytes::Bytes;
 use spooky_bridge::{
@@ -76,9 +76,14 @@ impl Walk {
         let refused = |error| Box::new(RejectedRequest { error, fields: Fields::new() });
         let (protocol, fields) = (Protocol::Http3, Box::new(Fields::new()));
         let client = match self.rng.below(16) {
-            0 => self.harness.receive(EventKind::Refused { protocol, refusal: refused(CheckError::TooLarge) }),
+            0 => self.harness.receive(EventKind::Refused {
+                protocol,
+                refusal: refused(CheckError::TooLarge),
+                peer: PEER,
+            }),
             1 => {
-                let client = self.harness.receive(EventKind::Malformed { protocol, fields, reason: "made up" });
+                let client =
+                    self.harness.receive(EventKind::Malformed { protocol, fields, reason: "made up", peer: PEER });
                 self.harness.io.clients[client].is_gone = true;
                 client
             }
