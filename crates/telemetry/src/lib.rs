@@ -1,10 +1,11 @@
-//! What the process reports about itself: the log, and the record of each request.
+//! What the process reports about itself: the log, the record of each request, and metrics.
 #![forbid(unsafe_code)]
 
 mod escape;
 mod json;
 pub mod limit;
 pub mod log;
+pub mod metrics;
 mod record;
 mod sink;
 

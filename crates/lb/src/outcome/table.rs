@@ -40,8 +40,17 @@ macro_rules! reasons {
 
         impl Reason {
             /// Every reason, in the order of the table.
-            #[cfg(test)]
-            pub(super) const ALL: &'static [Self] = &[$(Self::$name,)+];
+            pub const ALL: &'static [Self] = &[$(Self::$name,)+];
+
+            /// Returns the position in [`Reason::ALL`].
+            pub const fn number(self) -> u16 {
+                self as u16
+            }
+
+            /// Returns the reason at a position.
+            pub fn from_number(number: u16) -> Option<Self> {
+                Self::ALL.get(usize::from(number)).copied()
+            }
 
             /// The properties of this reason.
             pub const fn row(self) -> Row {

@@ -1,0 +1,21 @@
+//! Metrics: counts of the workers, their definitions, and pages of them for Prometheus.
+
+mod counter;
+mod definitions;
+mod histogram;
+mod method;
+mod page;
+mod registry;
+mod series;
+mod sparse;
+
+pub use counter::{Counter, SharedCounter};
+pub use definitions::{Definition, Family, Kind, OldName};
+pub use histogram::{BOUNDS, Distribution, Histogram};
+pub use page::{Names, Page, Syntax};
+pub use registry::{BackendCounts, ConfigSeries, Metrics, RouteCounts};
+pub use series::{
+    BackendSeries, CODES, DENIAL_REASONS, Direction, FAILURES, HedgeCounts, PASSIVE_REASONS, RESET_CODES,
+    RETRY_REASONS, ResetCounts, RouteSeries, Side, WorkerSeries,
+};
+pub use sparse::SparseCounts;
