@@ -5,6 +5,7 @@ pub mod cli;
 mod client_side;
 mod clock;
 mod control;
+mod counts;
 mod demo;
 mod exchange;
 mod file_watch;

@@ -11,6 +11,7 @@ use spooky_lb::{
     attempt::{Budget, BudgetOptions},
 };
 use spooky_net::tls::server::Resumption;
+use spooky_telemetry::metrics::Metrics;
 use spooky_transport::NameTable;
 use std::{
     sync::Arc,
@@ -39,6 +40,8 @@ pub(crate) struct State {
     pub(crate) quic_keys: QuicKeys,
     /// Addresses of the names of backends.
     pub(crate) names: Arc<NameTable>,
+    /// The counts of workers.
+    pub(crate) metrics: Arc<Metrics>,
     pub(crate) config_reloads: ReloadCounts,
     /// Reloads of the certificates alone.
     pub(crate) certificate_reloads: ReloadCounts,
@@ -77,6 +80,7 @@ impl State {
             resumption: Resumption::new().map_err(|error| StartError(error.to_string()))?,
             quic_keys,
             names: Arc::default(),
+            metrics: Arc::new(Metrics::new(usize::from(workers))),
             config_reloads: ReloadCounts::default(),
             certificate_reloads: ReloadCounts::default(),
         };

@@ -80,6 +80,7 @@ impl Worker {
         let (config, now) = (&setup.snapshot.config, Instant::now());
         let mut transport = Transport::new(options(config, number), state.names.clone(), now);
         let snapshot = WorkerSnapshot::new(setup.snapshot.clone(), &mut transport, number);
+        snapshot.counts.end_lost();
         Ok(Self {
             listeners: Listeners::open(&setup.ingress, &udp_options(config))?,
             transport,

@@ -78,6 +78,8 @@ pub struct Upstream {
     worker: usize,
     options: UpstreamOptions,
     transitions: VecDeque<BackendTransition>,
+    /// Reasons of failures that counted for passive health.
+    passive_failures: Vec<&'static str>,
     budgets: Option<Budgets>,
 }
 
@@ -112,6 +114,7 @@ impl Upstream {
             options,
             pool,
             transitions: VecDeque::new(),
+            passive_failures: Vec::new(),
             budgets: None,
         }
     }
@@ -144,6 +147,9 @@ impl Upstream {
     }
 
     pub(crate) fn queue_transitions(&mut self, backend: usize, transitions: Transitions) {
+        if self.passive_failures.len() < MAX_TRANSITIONS {
+            self.passive_failures.extend(transitions.passive_failure);
+        }
         let changes = [transitions.health.map(Change::Health), transitions.circuit.map(Change::Circuit)];
         for change in changes.into_iter().flatten() {
             if matches!(change, Change::Health(Transition { healthy: true, .. }) | Change::Circuit(Circuit::Closed)) {
@@ -154,6 +160,11 @@ impl Upstream {
             }
             self.transitions.push_back(BackendTransition { backend, change });
         }
+    }
+
+    /// Removes and returns the reason of a failure that counted for a backend's passive health.
+    pub fn take_passive_failure(&mut self) -> Option<&'static str> {
+        self.passive_failures.pop()
     }
 
     /// Returns whether requests wait for a backend of this upstream.

@@ -10,12 +10,12 @@ use super::{
 use spooky_bridge::message::{ResetReason, rewrite};
 use spooky_lb::{
     admit::{Permit, Ticket, WaitPeriod},
-    attempt::{Attempts, SlotId, Step},
+    attempt::{Attempts, FailureKind as LbFailure, SlotId, Step},
     outcome::Reason,
     time::Nanos,
 };
-use spooky_transport::{Failure, Unsent};
-use std::ops::ControlFlow;
+use spooky_transport::{Failure, FailureKind, Unsent};
+use std::{ops::ControlFlow, time::Duration};
 
 impl Exchange {
     /// Starts the exchange, which has its permit or waits for one.
@@ -63,9 +63,7 @@ impl Exchange {
             next = match step {
                 Step::Start { slot, backend } | Step::Hedge { slot, backend } | Step::Resend { slot, backend } => {
                     self.timeline.on_attempt(backend);
-                    if matches!(step, Step::Hedge { .. }) {
-                        self.timeline.on_hedge();
-                    }
+                    self.count_start(step, cx.nanos);
                     match self.send_to(cx, slot, backend) {
                         ControlFlow::Continue(step) => step,
                         ControlFlow::Break(next) => return next,
@@ -124,6 +122,12 @@ impl Exchange {
         }
     }
 
+    /// Handles that the request was sent after it had `waited` for its connection.
+    pub(super) fn on_connected<I: Io>(&mut self, cx: &mut Context<'_, I>, slot: SlotId, waited: Duration) -> Next {
+        self.snapshot.counts.on_connected(self.upstream, self.attempt.backend(slot), waited);
+        self.on_sent(cx, slot)
+    }
+
     pub(super) fn on_sent<I: Io>(&mut self, cx: &mut Context<'_, I>, slot: SlotId) -> Next {
         if let Some(handle) = self.handle(slot).and_then(|handle| *handle) {
             self.resize_window(cx.io, handle);
@@ -136,12 +140,18 @@ impl Exchange {
         if let Some(handle) = self.handle(slot) {
             *handle = None;
         }
+        if let FailureKind::Reset(_) = failed.kind
+            && let Some(reason) = failed.reset_reason()
+        {
+            self.snapshot.counts.on_reset_by_upstream(reason);
+        }
         if self.response.has_begun() {
             log::failed(self, slot, "body", failed, cx.now);
             return Next::End(Outcome::backend_failed(failed));
         }
         log::failed(self, slot, "send", failed, cx.now);
         let (kind, sent) = (failure::kind_of(failed), self.upload.sent());
+        self.snapshot.counts.on_failure(self.upstream, self.attempt.backend(slot), kind, false);
         let step = self.with_attempts(cx, |attempt, cx| attempt.on_failure(cx, slot, kind, sent));
         self.perform(cx, step)
     }
@@ -149,11 +159,33 @@ impl Exchange {
     /// Reports a fault of the backend to its health, and resets the streams that are still open.
     pub(super) fn on_finish<I: Io>(&mut self, cx: &mut Context<'_, I>, outcome: Outcome) {
         if let Outcome::Reset { fault: Some(fault), .. } = outcome {
+            let kind = match fault {
+                BackendFault::Failed(kind) => kind,
+                BackendFault::Silent { .. } => LbFailure::ResponseTimeout,
+            };
+            self.snapshot.counts.on_failure(self.upstream, self.answering_backend(), kind, true);
             self.with_attempts(cx, |attempt, cx| match fault {
                 BackendFault::Failed(kind) => attempt.on_broken(cx, kind),
                 BackendFault::Silent { since } => attempt.on_silence(cx, since),
             });
         }
+        if let Some(denial) = self.attempt.retry_denial() {
+            self.snapshot.counts.on_denial(denial);
+        }
         self.close_upstream(cx.io, ResetReason::Cancelled);
+    }
+
+    /// Counts the start of an attempt.
+    fn count_start(&mut self, step: Step, now: Nanos) {
+        match step {
+            Step::Hedge { slot, .. } => {
+                self.timeline.on_hedge(slot, now);
+                self.snapshot.counts.totals().hedges.triggered.increment();
+            }
+            Step::Start { .. } if self.attempt.started() > 1 => {
+                self.snapshot.counts.on_retry(self.attempt.last_failure());
+            }
+            _ => {}
+        }
     }
 }

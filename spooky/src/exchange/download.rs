@@ -16,6 +16,7 @@ use spooky_edge::Body;
 use spooky_lb::{
     attempt::{Attempts, BodyKind, SlotId, UploadWait},
     outcome::{Reason, Reset},
+    time::Nanos,
 };
 
 impl Exchange {
@@ -66,11 +67,30 @@ impl Exchange {
         self.show_decision(&mut head.fields);
         let (backend, times) = (self.attempt.backend(slot), self.attempt_times(slot, cx.nanos));
         self.timeline.on_head(backend, times, cx.nanos);
+        self.count_head(slot, status, cx.nanos);
         cx.io.send_head(self.client, &head, body, is_tunnel);
         let step = self.with_attempts(cx, |attempt, cx| attempt.on_head(cx, slot, status));
         match self.perform(cx, step) {
             Next::Continue if end => self.on_end(cx, None),
             next => next,
+        }
+    }
+
+    /// Counts the response head, and whether a hedge was of use.
+    fn count_head(&self, slot: SlotId, status: u16, now: Nanos) {
+        let counts = &self.snapshot.counts;
+        if let Some((_, response)) = self.attempt_times(slot, now) {
+            counts.on_head(self.upstream, self.attempt.backend(slot), status, response);
+        }
+        let hedges = &counts.totals().hedges;
+        match self.timeline.hedge() {
+            Some((hedge, _)) if hedge == slot => hedges.won.increment(),
+            Some((_, started)) => {
+                hedges.wasted.increment();
+                hedges.primary_won.increment();
+                hedges.primary_late.add_time(now - started);
+            }
+            None => {}
         }
     }
 

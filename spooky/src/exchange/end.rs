@@ -11,10 +11,11 @@ use super::{
     tag::Tag,
     timeline::{Arrival, LocalAnswer, of_head},
 };
-use crate::client_side::ClientSide;
-use spooky_bridge::message::Fields;
+use crate::{client_side::ClientSide, snapshot::WorkerSnapshot};
+use spooky_bridge::message::{Fields, Protocol};
 use spooky_lb::time::Nanos;
 use spooky_telemetry::RequestRecord;
+use std::rc::Rc;
 
 pub(super) enum Ended<'a> {
     /// The exchange was removed from the table.
@@ -30,6 +31,8 @@ pub(super) struct Refused<'a> {
     pub(super) info: RequestInfo<'a>,
     pub(super) arrival: Arrival,
     pub(super) fields: &'a Fields,
+    /// The upstream, if the request was routed.
+    pub(super) upstream: Option<usize>,
 }
 
 impl Exchanges {
@@ -43,18 +46,17 @@ impl Exchanges {
     pub(super) fn finish(&mut self, io: &mut impl Io, mut ended: Ended<'_>, outcome: Outcome) {
         let now = io.now();
         let nanos = self.nanos(now);
-        let (client, status) = match &mut ended {
+        let client = match &mut ended {
             Ended::Exchange(exchange) => {
                 if let Some(ticket) = exchange.admission.ticket() {
                     self.waiting.leave(ticket);
                 }
                 let rng = self.clock.rng();
                 exchange.on_finish(&mut Context { io, rng, now, nanos }, outcome);
-                (exchange.client, exchange.status)
+                exchange.client
             }
-            Ended::Refused(refused) => (refused.client, None),
+            Ended::Refused(refused) => refused.client,
         };
-        self.counts.on_end(outcome, status);
         let answer = self.tell_client(io, client, &ended, outcome);
         self.report(&ended, outcome, answer, nanos);
     }
@@ -92,6 +94,28 @@ impl Ended<'_> {
         match self {
             Self::Refused(refused) => refused.info,
             Self::Exchange(exchange) => RequestInfo::new(exchange.method, &exchange.head.fields),
+        }
+    }
+
+    pub(super) fn snapshot(&self) -> Option<&Rc<WorkerSnapshot>> {
+        match self {
+            Self::Refused(_) => None,
+            Self::Exchange(exchange) => Some(&exchange.snapshot),
+        }
+    }
+
+    /// Returns the upstream, if the request was routed.
+    pub(super) fn upstream(&self) -> Option<usize> {
+        match self {
+            Self::Refused(refused) => refused.upstream,
+            Self::Exchange(exchange) => Some(exchange.upstream),
+        }
+    }
+
+    pub(super) fn protocol(&self) -> Protocol {
+        match self {
+            Self::Refused(refused) => refused.arrival.protocol,
+            Self::Exchange(exchange) => exchange.timeline.arrival.protocol,
         }
     }
 

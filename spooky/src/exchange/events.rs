@@ -36,9 +36,9 @@ impl Exchanges {
         match event {
             UpstreamEvent::BackendDown { backend, reason } => self.snapshot.log_unreachable(backend, &reason),
             UpstreamEvent::BackendUp { backend } => self.snapshot.log_reachable(backend),
-            UpstreamEvent::Sent { tag, .. } => {
+            UpstreamEvent::Sent { tag, waited } => {
                 let (tag, slot) = Tag::from_event(tag);
-                self.dispatch(io, tag, |exchange, cx| exchange.on_sent(cx, slot));
+                self.dispatch(io, tag, |exchange, cx| exchange.on_connected(cx, slot, waited));
             }
             UpstreamEvent::Sendable { tag } => {
                 self.dispatch(io, Tag::from_event(tag).0, Exchange::on_upload);
@@ -95,7 +95,8 @@ impl Exchanges {
 
     fn on_wake(&mut self, io: &mut impl Io, tag: Tag, wake: Wake) {
         match wake {
-            Wake::Granted { permit, waited, .. } => {
+            Wake::Granted { permit, waited, limit, .. } => {
+                self.snapshot.counts.on_waited(limit);
                 self.dispatch(io, tag, |exchange, cx| exchange.on_permit(cx, permit, waited));
             }
             Wake::TryBackend(ticket) => {

@@ -12,7 +12,6 @@ pub(crate) struct Exchanges {
     /// The time of this turn, as the system and as the decisions count it.
     turn: (Instant, Nanos),
     pub(super) table: Table<Exchange>,
-    pub(super) counts: RequestCounts,
     pub(super) wheel: Wheel<Tag>,
     pub(super) waiting: Waiting,
     pub(super) shares: ClientShares,
@@ -33,7 +32,6 @@ impl Exchanges {
         Self {
             turn: (now, Nanos::since(state.epoch, now)),
             table: Table::default(),
-            counts: RequestCounts::default(),
             wheel: Wheel::new(now),
             waiting: Waiting::new(Queue::new(state.global_limits.clone(), worker)),
             shares: ClientShares::default(),
@@ -91,7 +89,7 @@ impl Exchanges {
     }
 
     pub(crate) fn counts(&self) -> RequestCounts {
-        self.counts
+        RequestCounts::of(self.snapshot.counts.totals())
     }
 
     /// Converts a time to the time of `lb`.

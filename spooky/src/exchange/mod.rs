@@ -9,6 +9,7 @@
 
 mod attempt;
 mod body;
+mod count;
 mod decision;
 mod dispatch;
 mod download;

@@ -8,6 +8,7 @@ use spooky_lb::{
     outcome::{Reason, Reset},
     time::Nanos,
 };
+use spooky_telemetry::metrics::WorkerSeries;
 use spooky_transport::Failure;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +65,7 @@ impl Outcome {
     }
 
     /// Returns how the request is counted, given the backend's status.
-    fn ending(self, status: Option<u16>) -> Ending {
+    pub(super) fn ending(self, status: Option<u16>) -> Ending {
         match self {
             Self::Complete if status.is_some_and(|status| status < 500) => Ending::Success,
             Self::Aborted(Abort::Reset(_) | Abort::Stopped(_) | Abort::Lost) => Ending::Cancelled,
@@ -90,7 +91,7 @@ fn reset_of(reason: Reason) -> Reset {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Ending {
+pub(super) enum Ending {
     /// A backend's response below 500 was delivered completely.
     Success,
     /// Any other end that the client did not cause.
@@ -113,18 +114,13 @@ pub(crate) struct RequestCounts {
 }
 
 impl RequestCounts {
-    pub(super) fn on_request(&mut self) {
-        self.total += 1;
-    }
-
-    /// Counts the end of a request; `status` is that of the response head.
-    pub(super) fn on_end(&mut self, outcome: Outcome, status: Option<u16>) {
-        let count = match outcome.ending(status) {
-            Ending::Success => &mut self.success,
-            Ending::Failure => &mut self.failure,
-            Ending::Cancelled => &mut self.cancelled,
-        };
-        *count += 1;
+    pub(super) fn of(totals: &WorkerSeries) -> Self {
+        Self {
+            total: totals.requests.get(),
+            success: totals.success.get(),
+            failure: totals.failure.get(),
+            cancelled: totals.cancelled.get(),
+        }
     }
 }
 
@@ -147,13 +143,9 @@ mod tests {
             (Outcome::Aborted(Abort::Malformed("too short")), None, Ending::Failure),
             (Outcome::Aborted(Abort::Closed), Some(200), Ending::Failure),
         ];
-        let mut counts = RequestCounts::default();
         for (outcome, status, ending) in cases {
             assert_eq!(outcome.ending(status), ending, "{outcome:?} {status:?}");
-            counts.on_request();
-            counts.on_end(outcome, status);
         }
-        assert_eq!(counts, RequestCounts { total: 11, success: 3, failure: 5, cancelled: 3 });
     }
 
     #[test]

@@ -1,11 +1,12 @@
-//! The report of a request that has ended: to the access log.
+//! The report of a request that has ended.
 
-use super::{end::Ended, exchanges::Exchanges, outcome::Outcome, timeline::LocalAnswer};
+use super::{count, end::Ended, exchanges::Exchanges, outcome::Outcome, timeline::LocalAnswer};
 use spooky_lb::time::Nanos;
 
 impl Exchanges {
     pub(super) fn report(&mut self, ended: &Ended<'_>, outcome: Outcome, answer: Option<LocalAnswer>, now: Nanos) {
         let record = ended.record(outcome, answer, now);
-        tracing::trace!("{record:?} {}", record.retries());
+        let snapshot = ended.snapshot().unwrap_or(&self.snapshot);
+        count::end(&snapshot.counts, &record, outcome, ended.upstream(), ended.protocol());
     }
 }

@@ -54,14 +54,17 @@ impl Exchanges {
         peer: SocketAddr,
     ) {
         log::request(protocol, &head);
-        self.counts.on_request();
+        self.snapshot.counts.totals().requests.increment();
         let arrival = self.arrival(io, protocol, peer);
-        let admitted = match self.admit(io, client, &head, end, peer) {
+        let routed = self.route(io, client, &head);
+        let upstream = routed.as_ref().ok().map(|route| route.upstream);
+        self.snapshot.counts.on_routed(upstream);
+        let admitted = match routed.and_then(|route| self.admit(io, client, &head, end, peer, route)) {
             Ok(admitted) => admitted,
             Err(reason) => {
                 log::refused(&head, reason);
                 let info = RequestInfo::new(head.method, &head.fields);
-                let refused = Refused { client, info, arrival, fields: &head.fields };
+                let refused = Refused { client, info, arrival, fields: &head.fields, upstream };
                 return self.finish(io, Ended::Refused(refused), Outcome::Answer(reason));
             }
         };
@@ -73,7 +76,7 @@ impl Exchanges {
         self.dispatch(io, tag, Exchange::on_begin);
     }
 
-    /// Admits a request, or returns why it is refused.
+    /// Admits a request that was routed, or returns why it is refused.
     fn admit(
         &mut self,
         io: &mut impl Io,
@@ -81,16 +84,11 @@ impl Exchanges {
         head: &RequestHead,
         end: bool,
         peer: SocketAddr,
+        route: Match,
     ) -> Result<AdmittedRequest, Reason> {
-        // The authority of plain CONNECT is the tunnel's target, not a host of this proxy.
-        let has_own_host = head.method != Method::Connect || head.is_extended_connect();
-        if has_own_host && io.is_misdirected(client, head.authority(), &mut self.scratch) {
-            return Err(Reason::Misdirected);
+        if head.content_length.is_some_and(|length| length > self.snapshot.limits.max_request_body) {
+            return Err(Reason::BodyTooLarge);
         }
-        if io.is_early(client) {
-            self.snapshot.policy.check_early_data(head.method_bytes())?;
-        }
-        let route = self.route(head)?;
         let number = route.upstream;
         let now = self.nanos(io.now());
         let share = self.shares.of(client, &self.waiting.queue);
@@ -111,7 +109,16 @@ impl Exchanges {
     }
 
     /// Checks the policy and returns the route.
-    fn route(&mut self, head: &RequestHead) -> Result<Match, Reason> {
+    fn route(&mut self, io: &mut impl Io, client: ClientSide, head: &RequestHead) -> Result<Match, Reason> {
+        // The authority of plain CONNECT is the tunnel's target, not a host of this proxy.
+        let has_own_host = head.method != Method::Connect || head.is_extended_connect();
+        if has_own_host && io.is_misdirected(client, head.authority(), &mut self.scratch) {
+            return Err(Reason::Misdirected);
+        }
+        if io.is_early(client) {
+            self.snapshot.policy.check_early_data(head.method_bytes())?;
+            self.snapshot.counts.on_early_data(true);
+        }
         let snapshot = &self.snapshot;
         let (is_extended, method) = (head.is_extended_connect(), head.routed_method());
         if is_extended && !head.is_websocket() {
@@ -123,12 +130,7 @@ impl Exchanges {
         } else {
             snapshot.policy.check_path(head.path(), &mut self.path_depths)?;
         }
-        let matched =
-            snapshot.routes.lookup(head.authority(), head.path(), method, &mut self.scratch).ok_or(Reason::NoRoute)?;
-        if head.content_length.is_some_and(|length| length > snapshot.limits.max_request_body) {
-            return Err(Reason::BodyTooLarge);
-        }
-        Ok(matched)
+        snapshot.routes.lookup(head.authority(), head.path(), method, &mut self.scratch).ok_or(Reason::NoRoute)
     }
 
     /// Creates the attempts of a request.
@@ -259,9 +261,11 @@ impl Exchanges {
         fields: &Fields,
         outcome: Outcome,
     ) {
-        self.counts.on_request();
+        self.snapshot.counts.totals().requests.increment();
+        self.snapshot.counts.on_routed(None);
         let method = Method::from_bytes(fields.first(Known::Method).unwrap_or_default());
-        let refused = Refused { client, info: RequestInfo::new(method, fields), arrival, fields };
+        let info = RequestInfo::new(method, fields);
+        let refused = Refused { client, info, arrival, fields, upstream: None };
         self.finish(io, Ended::Refused(refused), outcome);
     }
 

@@ -173,6 +173,7 @@ impl Exchange {
     /// Resets the backend stream of an attempt.
     pub(super) fn cancel(&mut self, io: &mut impl Io, slot: SlotId) {
         if let Some(handle) = self.handle(slot).and_then(Option::take) {
+            self.snapshot.counts.on_upstream_reset(ResetReason::Cancelled);
             io.reset(handle, ResetReason::Cancelled);
         }
     }
@@ -180,6 +181,7 @@ impl Exchange {
     /// Resets the backend streams that are still open.
     pub(super) fn close_upstream(&mut self, io: &mut impl Io, reason: ResetReason) {
         for handle in self.handles.iter_mut().filter_map(Option::take) {
+            self.snapshot.counts.on_upstream_reset(reason);
             io.reset(handle, reason);
         }
     }

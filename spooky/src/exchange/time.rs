@@ -7,7 +7,7 @@ use super::{
     state::{Context, Exchange, Next},
 };
 use spooky_lb::{
-    attempt::{Attempts, Deadlines, Expiry, Step},
+    attempt::{Attempts, Deadlines, Expiry, FailureKind, Step},
     time::Nanos,
 };
 use std::time::Instant;
@@ -42,7 +42,9 @@ impl Exchange {
                 let running = self.running();
                 let step = self.with_attempts(cx, Attempts::on_timer);
                 if let Some(Step::Cancel { slot }) = step {
-                    log::late(self, running.get(slot.index()).copied().flatten(), cx.now, cx.nanos);
+                    let backend = running.get(slot.index()).copied().flatten();
+                    self.snapshot.counts.on_failure(self.upstream, backend, FailureKind::ResponseTimeout, false);
+                    log::late(self, backend, cx.now, cx.nanos);
                 }
                 self.perform(cx, step)
             }

@@ -39,7 +39,8 @@ pub(super) struct Timeline {
     bytes_out: u64,
     /// The backend of the last attempt.
     backend: Option<usize>,
-    is_hedged: bool,
+    /// Slot and start of the hedge.
+    hedge: Option<(SlotId, Nanos)>,
     /// The authority that the client asked for, if backends get another one.
     host: Option<Box<[u8]>>,
 }
@@ -56,7 +57,7 @@ impl Timeline {
             head_sent: None,
             bytes_out: 0,
             backend: None,
-            is_hedged: false,
+            hedge: None,
             host: (!is_kept).then(|| head.authority().into()),
         }
     }
@@ -73,8 +74,13 @@ impl Timeline {
         self.backend = Some(backend);
     }
 
-    pub(super) fn on_hedge(&mut self) {
-        self.is_hedged = true;
+    pub(super) fn on_hedge(&mut self, slot: SlotId, now: Nanos) {
+        self.hedge = Some((slot, now));
+    }
+
+    /// Returns the slot and the start of the hedge, if there was one.
+    pub(super) fn hedge(&self) -> Option<(SlotId, Nanos)> {
+        self.hedge
     }
 
     /// Notes that the response head was sent to the client.
@@ -120,7 +126,7 @@ impl Exchange {
             bytes_in: self.upload.received(),
             bytes_out: self.timeline.bytes_out + of_head.bytes_out,
             attempts: self.attempt.started(),
-            is_hedged: self.timeline.is_hedged,
+            is_hedged: self.timeline.hedge.is_some(),
             ..of_head
         }
     }

@@ -222,6 +222,10 @@ impl HealthChecker {
             self.transport.reset(handle, ResetReason::Cancelled);
         }
         let (upstream, backend) = probe.of;
+        if let Some(totals) = self.snapshot.metrics.prober() {
+            let [success, failure] = &totals.probes;
+            if result.is_ok() { success } else { failure }.increment();
+        }
         let Some(pool) = self.snapshot.upstreams.get(upstream).map(|upstream| &upstream.pool) else { return };
         let Some(member) = pool.members().get(backend) else { return };
         let (transition, is_first) = probe.record_result(&member.state.health, result.is_ok(), at);
@@ -250,6 +254,10 @@ impl HealthChecker {
 
     fn on_transition(&self, upstream: usize, backend: usize, transition: Transition) {
         log_transition(&self.snapshot.config, upstream, backend, transition);
+        let prober = self.snapshot.metrics.workers().len();
+        if let Some(series) = self.snapshot.series.backend(upstream, backend, prober) {
+            series.count_transition(transition.healthy);
+        }
         if transition.healthy
             && let Some(upstream) = self.snapshot.upstreams.get(upstream)
         {

@@ -15,8 +15,9 @@ use spooky_lb::{
     route::{HostPattern, Rule, Table},
 };
 use spooky_net::tls::{ListenerTls, client};
+use spooky_telemetry::metrics::ConfigSeries;
 use spooky_transport::{BackendSpec, Options, Scheme};
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 /// Compiles a configuration. Upstreams and backends that are also in `previous` keep their counts and their health. Nothing
 /// takes effect before the workers get the result and [`State::configure`] the limits.
@@ -32,6 +33,7 @@ pub(crate) fn compile(config: Config, state: &State, previous: Option<&Snapshot>
         let previous = previous.and_then(|snapshot| snapshot.upstream(&upstream.name));
         compile_upstream(&config, upstream, state, previous)
     });
+    let series = ConfigSeries::new(&config, usize::from(state.workers), previous.map(|snapshot| &*snapshot.series));
     Ok(Arc::new(Snapshot {
         generation: previous.map_or(1, |previous| previous.generation + 1),
         routes,
@@ -44,6 +46,9 @@ pub(crate) fn compile(config: Config, state: &State, previous: Option<&Snapshot>
         retry_after_seconds: seconds(config.resilience.route_queue.shed_retry_after_seconds),
         policy: lb_options::policy(&config),
         config,
+        metrics: state.metrics.clone(),
+        series: Arc::new(series),
+        loaded_at: SystemTime::now(),
     }))
 }
 

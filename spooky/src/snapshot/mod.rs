@@ -26,8 +26,9 @@ use spooky_lb::{
     route::Table,
     upstream::UpstreamOptions,
 };
+use spooky_telemetry::metrics::{ConfigSeries, Metrics};
 use spooky_transport::{BackendSpec, Scheme};
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 /// Limits that are the same for every upstream.
 #[derive(Clone, Copy, Debug)]
@@ -117,6 +118,12 @@ pub(crate) struct Snapshot {
     pub(crate) retry_after_seconds: u32,
     pub(crate) policy: Policy,
     pub(crate) config: Config,
+    /// The counts of the process.
+    pub(crate) metrics: Arc<Metrics>,
+    /// The counts of its routes and backends.
+    pub(crate) series: Arc<ConfigSeries>,
+    /// When it was compiled.
+    pub(crate) loaded_at: SystemTime,
 }
 
 impl Drop for Snapshot {

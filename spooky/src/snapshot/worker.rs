@@ -3,6 +3,7 @@
 //! Shared by the exchanges that started with it. After the last of them, [`WorkerSnapshot::remove_backends`] is called.
 
 use super::Snapshot;
+use crate::counts::Counts;
 use spooky_config::Config;
 use spooky_lb::{
     attempt::breaker::Circuit,
@@ -26,6 +27,8 @@ pub(crate) struct WorkerSnapshot {
     positions: HashMap<BackendId, (usize, usize)>,
     /// When it was last logged that an upstream has no healthy backend.
     unhealthy_logged: Vec<Cell<Option<Instant>>>,
+    /// The worker's counts.
+    pub(crate) counts: Counts,
 }
 
 /// Minimum time between two such log lines of an upstream.
@@ -56,7 +59,8 @@ impl WorkerSnapshot {
             }));
         }
         let unhealthy_logged = vec![Cell::new(None); upstreams.len()];
-        Self { snapshot, upstreams, backend_ids, positions, unhealthy_logged }
+        let counts = Counts::new(&snapshot.metrics, snapshot.series.clone(), worker);
+        Self { snapshot, upstreams, backend_ids, positions, unhealthy_logged, counts }
     }
 
     /// Removes the backends from the transport. To be called when no exchange uses the snapshot any more.
@@ -87,11 +91,17 @@ impl WorkerSnapshot {
         }
     }
 
-    /// Logs the changes of health and circuits that this worker's requests have caused in an upstream.
+    /// Logs and counts the changes of health and circuits that this worker's requests have caused in an upstream.
     pub(crate) fn log_transitions(&self, number: usize, upstream: &mut Upstream) {
+        while let Some(reason) = upstream.take_passive_failure() {
+            self.counts.on_passive_failure(reason);
+        }
         while let Some(changed) = upstream.take_transition() {
             match changed.change {
-                Change::Health(transition) => log_transition(&self.config, number, changed.backend, transition),
+                Change::Health(transition) => {
+                    self.counts.on_transition(number, changed.backend, transition);
+                    log_transition(&self.config, number, changed.backend, transition);
+                }
                 Change::Circuit(circuit) => log_circuit(&self.config, number, changed.backend, circuit),
             }
         }

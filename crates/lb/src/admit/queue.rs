@@ -49,6 +49,8 @@ pub enum Wake {
         permit: Permit,
         /// Must be passed to [`Queue::wait_backend`] if it has to wait for a backend.
         waited: WaitPeriod,
+        /// The limit that it waited for.
+        limit: Limit,
     },
     /// A backend may be free: call `Attempts::on_start`, then [`Queue::leave`] if that starts an attempt or answers.
     TryBackend(Ticket),
@@ -378,7 +380,8 @@ impl Queue {
                     local.limits.on_granted(self.worker);
                     if let Some(Entry { ticket, waited, client, .. }) = local.permits.remove(first) {
                         let permit = permit.for_client(client.as_ref());
-                        self.ready.push_back(Wake::Granted { ticket, permit, waited });
+                        let limit = local.blocked;
+                        self.ready.push_back(Wake::Granted { ticket, permit, waited, limit });
                     }
                 }
                 Err(limit) => {

@@ -104,6 +104,18 @@ pub struct Attempts {
     delays: u32,
     /// Number of attempts started: the first one, retries and hedges.
     started: u32,
+    denial: Option<RetryDenial>,
+}
+
+/// Why a retry that the failure allows was not made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryDenial {
+    /// The retry budget is used up.
+    Budget,
+    /// Body bytes that were sent are no longer buffered.
+    BodyGone,
+    /// No other backend is available.
+    NoAlternative,
 }
 
 impl Attempts {
@@ -129,6 +141,7 @@ impl Attempts {
             resends: 0,
             delays: 0,
             started: 0,
+            denial: None,
         }
     }
 
@@ -386,6 +399,16 @@ impl Attempts {
         self.started
     }
 
+    /// Why the last failure was not followed by a retry; `None` if it was, or if none is allowed after it.
+    pub fn retry_denial(&self) -> Option<RetryDenial> {
+        self.denial
+    }
+
+    /// The last failure of an attempt.
+    pub fn last_failure(&self) -> Option<FailureKind> {
+        self.failed.map(|failed| failed.kind)
+    }
+
     /// The backend of a running attempt.
     pub fn backend(&self, slot: SlotId) -> Option<usize> {
         self.slots.get(slot.index())?.as_ref().map(|running| running.lease.index())
@@ -393,6 +416,11 @@ impl Attempts {
 
     fn slot_mut(&mut self, slot: SlotId) -> Option<&mut Attempt> {
         self.slots.get_mut(slot.index())?.as_mut()
+    }
+
+    fn deny(&mut self, denial: RetryDenial, reason: Reason) -> Step {
+        self.denial = Some(denial);
+        self.answer(reason)
     }
 
     fn answer(&mut self, reason: Reason) -> Step {
@@ -473,7 +501,7 @@ impl Attempts {
             return self.answer(kind.reason());
         }
         if sent == Sent::Gone || self.body_gone {
-            return self.answer(kind.reason());
+            return self.deny(RetryDenial::BodyGone, kind.reason());
         }
         let mut pick = cx.upstream.pick(&mut self.order, self.client.as_ref(), cx.now, cx.rng);
         if matches!(pick, Pick::Exhausted) {
@@ -481,9 +509,9 @@ impl Attempts {
         }
         match pick {
             Pick::Lease(lease) => self.retry(cx, lease, kind.reason()),
-            Pick::Full | Pick::ClientFull | Pick::Refused(_) => self.answer(kind.reason()),
+            Pick::Full | Pick::ClientFull | Pick::Refused(_) => self.deny(RetryDenial::NoAlternative, kind.reason()),
             // Another attempt would most likely time out as well.
-            Pick::Exhausted if !self.timed_out.is_empty() => self.answer(kind.reason()),
+            Pick::Exhausted if !self.timed_out.is_empty() => self.deny(RetryDenial::NoAlternative, kind.reason()),
             Pick::Exhausted => {
                 let delay = SAME_BACKEND_DELAY * (1 << self.delays.min(SAME_BACKEND_DOUBLINGS));
                 self.delays += 1;
@@ -503,7 +531,7 @@ impl Attempts {
         }
         match pick {
             Pick::Lease(lease) => self.retry(cx, lease, kind.reason()),
-            _ => self.answer(kind.reason()),
+            _ => self.deny(RetryDenial::NoAlternative, kind.reason()),
         }
     }
 
@@ -519,7 +547,7 @@ impl Attempts {
     fn retry(&mut self, cx: &mut Cx<'_>, lease: Lease, reason: Reason) -> Step {
         if !cx.upstream.take_budget(cx.now) {
             drop(lease);
-            return self.answer(reason);
+            return self.deny(RetryDenial::Budget, reason);
         }
         self.start(lease, cx.now)
     }

@@ -17,7 +17,7 @@ mod retry;
 mod step;
 mod suspect;
 
-pub use attempts::Attempts;
+pub use attempts::{Attempts, RetryDenial};
 pub use deadline::{BodyKind, DeadlineOptions, Deadlines, Expiry, UploadWait};
 pub use failure::{Blame, ErrorCode, FailureKind, Sent};
 pub use hedge::HedgeOptions;

@@ -41,6 +41,8 @@ pub struct Transitions {
     pub health: Option<Transition>,
     /// Its circuit opened ([`Circuit::Open`]) or closed.
     pub circuit: Option<Circuit>,
+    /// The reason of a failure that counted for its passive health.
+    pub passive_failure: Option<&'static str>,
 }
 
 impl Lease {
@@ -87,7 +89,8 @@ impl Lease {
         };
         let circuit = counts_for_circuit.and_then(|failed| self.record_for_circuit(pool, failed, now));
         self.leave_circuit();
-        Transitions { health: self.record_for_health(pool, member, failed_health, now), circuit }
+        let passive_failure = failed_health.filter(|_| member.spec.passive.is_some());
+        Transitions { health: self.record_for_health(pool, member, failed_health, now), circuit, passive_failure }
     }
 
     fn record_for_circuit(&mut self, pool: &Pool, failed: bool, now: Nanos) -> Option<Circuit> {
@@ -150,6 +153,7 @@ impl UnrecordedAttempt {
         Transitions {
             health: passive.and_then(|options| pool.on_passive_failure(index, is_trial, blame.word, now, options)),
             circuit: opens.then_some(Circuit::Open),
+            passive_failure: passive.map(|_| blame.word),
         }
     }
 }

@@ -239,6 +239,12 @@ impl BackendSeries {
         self.response.observe(response);
     }
 
+    /// Counts a change of health.
+    pub fn count_transition(&self, is_healthy: bool) {
+        let [healthy, unhealthy] = &self.transitions;
+        if is_healthy { healthy } else { unhealthy }.increment();
+    }
+
     /// Counts a failed attempt. `has_head` means that it was counted by [`BackendSeries::count_head`].
     pub fn count_failure(&self, kind: FailureKind, has_head: bool) {
         if !has_head && let Some(errors) = self.attempts.last() {
