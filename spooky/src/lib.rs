@@ -6,6 +6,7 @@ mod client_side;
 mod clock;
 mod control;
 mod counts;
+mod current_snapshot;
 mod demo;
 mod exchange;
 mod file_watch;

@@ -4,7 +4,9 @@
 //! place, so that requests in flight stay counted. State of upstreams and backends is carried from one snapshot to the next
 //! by name.
 
-use crate::{reload_counts::ReloadCounts, restart::WorkerCount, start_error::StartError};
+use crate::{
+    current_snapshot::CurrentSnapshot, reload_counts::ReloadCounts, restart::WorkerCount, start_error::StartError,
+};
 use spooky_edge::{QuicKeys, ResponseBudget};
 use spooky_lb::{
     admit::{AddressValidation, BodyBudget, ConnectionLimits, GlobalLimitOptions, GlobalLimits, RateOptions},
@@ -23,6 +25,8 @@ pub(crate) struct State {
     /// Time zero of [`Nanos`](spooky_lb::time::Nanos), the same for all workers and snapshots.
     pub(crate) epoch: Instant,
     pub(crate) workers: u16,
+    /// The configuration in effect.
+    pub(crate) current: CurrentSnapshot,
     /// The process is ready for traffic while all workers are running.
     pub(crate) running_workers: WorkerCount,
     /// Requests in flight and in queues.
@@ -71,6 +75,7 @@ impl State {
         let state = Self {
             epoch: Instant::now(),
             workers,
+            current: CurrentSnapshot::default(),
             running_workers: WorkerCount::new(usize::from(workers)),
             global_limits: GlobalLimits::new(usize::from(workers), &limits.global_limits),
             bodies: Arc::new(BodyBudget::new(limits.body_bytes)),

@@ -126,6 +126,7 @@ impl Server {
             worker.reload(Arc::new(WorkerSetup { snapshot: snapshot.clone(), ingress }));
         }
         self.prober.reload(snapshot.clone());
+        self.state.current.set(snapshot.clone());
         self.snapshot = snapshot;
         self.snapshot.generation
     }

@@ -44,6 +44,7 @@ impl Server {
         drop: Option<privileges::PrivilegeDrop>,
     ) -> Result<Self, StartError> {
         snapshot.configure_upstreams();
+        state.current.set(snapshot.clone());
         let ingress = listeners.accept(plan, &snapshot.config);
         log_settings(&snapshot.config, state.workers);
         if let Some(drop) = drop {
