@@ -11,6 +11,7 @@ mod demo;
 mod exchange;
 mod file_watch;
 mod listener;
+mod metrics;
 mod names;
 mod probe;
 mod redirect;

@@ -30,6 +30,14 @@ impl ReloadCounts {
     }
 }
 
+impl ReloadCounts {
+    /// Returns the number of each result with its name.
+    pub(crate) fn by_result(&self) -> [(&'static str, u64); 3] {
+        let [ok, rejected, failed] = self.0.each_ref().map(|count| count.load(Relaxed));
+        [("ok", ok), ("rejected", rejected), ("failed", failed)]
+    }
+}
+
 impl fmt::Display for ReloadCounts {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [ok, rejected, failed] = self.0.each_ref().map(|count| count.load(Relaxed));

@@ -36,7 +36,7 @@ pub(super) fn end(
         Ending::Cancelled => totals.cancelled.increment(),
     }
     match outcome {
-        Outcome::Complete => {}
+        Outcome::Complete | Outcome::Aborted(Abort::Lost | Abort::Closed) => {}
         Outcome::Answer(reason) => answer(counts, reason, record.status.unwrap_or_default(), route),
         Outcome::Reset { reason, .. } => totals.resets.increment(Side::Client, Direction::Sent, reason as usize),
         Outcome::Aborted(Abort::Reset(code) | Abort::Stopped(code)) => {
@@ -48,7 +48,6 @@ pub(super) fn end(
                 totals.validation_rejects.increment();
             }
         }
-        Outcome::Aborted(Abort::Lost | Abort::Closed) => {}
     }
 }
 

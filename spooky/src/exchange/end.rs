@@ -7,15 +7,15 @@ use super::{
     local::{self, RequestInfo},
     log,
     outcome::Outcome,
+    record::of_head,
+    report::EndedRequest,
     state::{Context, Exchange},
     tag::Tag,
-    timeline::{Arrival, LocalAnswer, of_head},
+    timeline::{Arrival, LocalAnswer},
 };
-use crate::{client_side::ClientSide, snapshot::WorkerSnapshot};
-use spooky_bridge::message::{Fields, Protocol};
+use crate::client_side::ClientSide;
+use spooky_bridge::message::Fields;
 use spooky_lb::time::Nanos;
-use spooky_telemetry::RequestRecord;
-use std::rc::Rc;
 
 pub(super) enum Ended<'a> {
     /// The exchange was removed from the table.
@@ -57,12 +57,12 @@ impl Exchanges {
             }
             Ended::Refused(refused) => refused.client,
         };
-        let answer = self.tell_client(io, client, &ended, outcome);
-        self.report(&ended, outcome, answer, nanos);
+        let answer = self.answer_client(io, client, &ended, outcome);
+        self.report(&ended.report(outcome, answer, nanos));
     }
 
     /// Answers or resets the client's stream. Returns the answer.
-    fn tell_client(
+    fn answer_client(
         &mut self,
         io: &mut impl Io,
         client: ClientSide,
@@ -97,33 +97,23 @@ impl Ended<'_> {
         }
     }
 
-    pub(super) fn snapshot(&self) -> Option<&Rc<WorkerSnapshot>> {
+    /// Returns what is reported of the request.
+    fn report(&self, outcome: Outcome, answer: Option<LocalAnswer>, now: Nanos) -> EndedRequest<'_> {
         match self {
-            Self::Refused(_) => None,
-            Self::Exchange(exchange) => Some(&exchange.snapshot),
-        }
-    }
-
-    /// Returns the upstream, if the request was routed.
-    pub(super) fn upstream(&self) -> Option<usize> {
-        match self {
-            Self::Refused(refused) => refused.upstream,
-            Self::Exchange(exchange) => Some(exchange.upstream),
-        }
-    }
-
-    pub(super) fn protocol(&self) -> Protocol {
-        match self {
-            Self::Refused(refused) => refused.arrival.protocol,
-            Self::Exchange(exchange) => exchange.timeline.arrival.protocol,
-        }
-    }
-
-    /// Returns the report about the request.
-    pub(super) fn record(&self, outcome: Outcome, answer: Option<LocalAnswer>, now: Nanos) -> RequestRecord<'_> {
-        match self {
-            Self::Refused(refused) => of_head(refused.fields, refused.arrival, outcome, answer, now),
-            Self::Exchange(exchange) => exchange.record(outcome, answer, now),
+            Self::Refused(refused) => EndedRequest {
+                record: of_head(refused.fields, refused.arrival, outcome, answer, now),
+                outcome,
+                upstream: refused.upstream,
+                protocol: refused.arrival.protocol,
+                snapshot: None,
+            },
+            Self::Exchange(exchange) => EndedRequest {
+                record: exchange.record(outcome, answer, now),
+                outcome,
+                upstream: Some(exchange.upstream),
+                protocol: exchange.timeline.arrival.protocol,
+                snapshot: Some(&exchange.snapshot),
+            },
         }
     }
 }

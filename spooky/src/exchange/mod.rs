@@ -21,6 +21,7 @@ mod io;
 mod local;
 mod log;
 mod outcome;
+mod record;
 mod replay;
 mod report;
 mod response;

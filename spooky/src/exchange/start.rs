@@ -185,7 +185,7 @@ impl Exchanges {
         let is_exempt = head.method == Method::Connect || local_reply::is_grpc(&head.fields);
         let host =
             self.snapshot.upstreams.get(admitted.route.upstream).map_or(&HostPolicy::PassThrough, |one| &one.host);
-        let timeline = Timeline::new(arrival, &head, host, admitted.admission);
+        let timeline = Timeline::new(arrival, &head, host, admitted.admission.ticket().is_some());
         rewrite::to_backend(&mut head, &context);
         compact_large_head(&mut head);
         let handle = self.table.insert_with(|handle| Exchange {

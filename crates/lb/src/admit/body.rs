@@ -10,13 +10,14 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 #[derive(Debug)]
 pub struct BodyBudget {
     used: AtomicU64,
+    most: AtomicU64,
     cap: AtomicU64,
 }
 
 impl BodyBudget {
     /// Creates an unused budget of `cap` bytes.
     pub fn new(cap: u64) -> Self {
-        Self { used: AtomicU64::new(0), cap: AtomicU64::new(cap) }
+        Self { used: AtomicU64::new(0), most: AtomicU64::new(0), cap: AtomicU64::new(cap) }
     }
 
     /// Sets the cap. Bytes that are counted already stay.
@@ -27,6 +28,11 @@ impl BodyBudget {
     /// Bytes counted now.
     pub fn used(&self) -> u64 {
         self.used.load(Relaxed)
+    }
+
+    /// Most bytes counted at a time so far.
+    pub fn most(&self) -> u64 {
+        self.most.load(Relaxed)
     }
 
     /// Returns whether the cap is reached: new uploads are refused and running ones get no more credit.
@@ -45,6 +51,10 @@ impl BodyBudget {
         if used > self.cap.load(Relaxed) {
             self.used.fetch_sub(bytes, Relaxed);
             return false;
+        }
+        // Read first: it changes rarely, and a read does not disturb other workers.
+        if used > self.most.load(Relaxed) {
+            self.most.fetch_max(used, Relaxed);
         }
         true
     }

@@ -24,6 +24,11 @@ impl PeakEwma {
         Some((self.0.load(Relaxed) >> 32) as u32).filter(|&micros| micros != 0)
     }
 
+    /// The average; zero before the first sample.
+    pub fn average(&self) -> Duration {
+        Duration::from_micros(u64::from(self.micros().unwrap_or(0)))
+    }
+
     /// Adds a sample. A slower one replaces the average, a faster one lowers it by the time since the last.
     pub(crate) fn observe(&self, sample: Duration, now: Nanos) {
         let sample = u32::try_from(sample.as_micros()).unwrap_or(u32::MAX).max(1);

@@ -21,7 +21,7 @@ use crate::health::{Fitness, Health, PassiveOptions};
 use crate::time::Nanos;
 
 /// Effective weights are in tenths, because slow start has ten steps.
-pub(crate) const WEIGHT_STEPS: u32 = 10;
+pub const WEIGHT_STEPS: u32 = 10;
 
 /// One backend as configured.
 #[derive(Clone, Debug)]

@@ -29,7 +29,7 @@ pub enum OldName {
     None,
     /// Exported with `observability.metrics.legacy_names`.
     Legacy(&'static str),
-    /// Exported always, except by OpenMetrics and with `?names=current`.
+    /// Exported always, except by OpenMetrics and with the query `names=current`.
     Kept(&'static str),
 }
 
@@ -97,14 +97,10 @@ families! {
     RouteTimeout: Counter "spooky_route_timeout_total" None, ["route"] "Requests answered because of a timeout of the upstream.";
     RouteBackendError: Counter "spooky_route_backend_error_total" None, ["route"] "Requests answered because of another failure of the upstream.";
     RouteShed: Counter "spooky_route_overload_shed_total" None, ["route"] "Requests refused because of overload.";
-    RouteLatencyP50: Gauge "" Legacy("spooky_route_latency_ms_p50"), ["route"] "Median of the request durations of the last 60 seconds, in milliseconds.";
-    RouteLatencyP95: Gauge "" Legacy("spooky_route_latency_ms_p95"), ["route"] "95th percentile of the request durations of the last 60 seconds, in milliseconds.";
-    RouteLatencyP99: Gauge "" Legacy("spooky_route_latency_ms_p99"), ["route"] "99th percentile of the request durations of the last 60 seconds, in milliseconds.";
     RouteQueueDepth: Gauge "spooky_route_queue_depth" None, ["route"] "Requests that wait for a permit or a backend.";
     RouteQueueWait: Histogram "spooky_route_queue_wait_seconds" None, ["route"] "Time that requests waited for permits and backends; those that did not wait are left out.";
     OverloadShed: Counter "spooky_overload_shed_total" Legacy("spooky_overload_shed"), [] "Refusals because of overload.";
     OverloadShedByReason: Counter "spooky_overload_shed_by_reason_total" None, ["reason"] "Refusals because of overload, by limit.";
-    ConnectionCapRejects: Counter "spooky_connection_cap_rejects_total" Legacy("spooky_connection_cap_rejects"), [] "Connections refused because of a limit on their number or rate.";
     RequestBufferRejects: Counter "spooky_request_buffer_limit_rejects_total" Legacy("spooky_request_buffer_limit_rejects"), [] "Requests refused because the budget for request bodies was used up.";
     ResponsePrebufferRejects: Counter "spooky_response_prebuffer_limit_rejects_total" Legacy("spooky_response_prebuffer_limit_rejects"), [] "Always 0: responses are not buffered before they are sent.";
     InflightWaitAdmit: Counter "spooky_inflight_wait_admit_total" None, ["scope"] "Requests that were admitted after waiting for a permit.";
@@ -112,7 +108,7 @@ families! {
     AdmissionInFlight: Gauge "spooky_admission_in_flight" None, [] "Requests with a permit.";
     BrownoutActive: Gauge "spooky_brownout_active" None, [] "1 while only core routes are served.";
     RequestBuffered: Gauge "spooky_request_buffered_bytes" None, [] "Bytes of request bodies in memory.";
-    RequestBufferedHigh: Gauge "spooky_request_buffered_high_watermark_bytes" None, [] "The most bytes of request bodies that were in memory at a scrape.";
+    RequestBufferedHigh: Gauge "spooky_request_buffered_high_watermark_bytes" None, [] "The most bytes of request bodies that were in memory at a time.";
     Retries: Counter "spooky_retries_total" None, [] "Retries started.";
     RetryAttempts: Counter "spooky_retry_attempts_total" None, ["reason"] "Retries started, by the failure before them.";
     RetryDenied: Counter "spooky_retry_denied_total" None, ["reason"] "Retries that were not made: the budget was used up, the body was gone, or no other backend was available.";

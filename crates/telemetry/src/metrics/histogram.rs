@@ -104,7 +104,7 @@ impl Distribution {
         for (bound, bucket) in BOUNDS_MICROS.into_iter().zip(self.buckets) {
             if bucket > 0 && (below + bucket) as f64 >= rank {
                 let part = ((rank - below as f64) / bucket as f64).clamp(0.0, 1.0);
-                return Some(Duration::from_micros(lower + ((bound - lower) as f64 * part) as u64));
+                return Some(Duration::from_micros(lower) + Duration::from_micros(bound - lower).mul_f64(part));
             }
             below += bucket;
             lower = bound;

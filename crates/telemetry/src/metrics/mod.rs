@@ -5,6 +5,7 @@ mod definitions;
 mod histogram;
 mod method;
 mod page;
+mod reference;
 mod registry;
 mod series;
 mod sparse;
@@ -13,6 +14,7 @@ pub use counter::{Counter, SharedCounter};
 pub use definitions::{Definition, Family, Kind, OldName};
 pub use histogram::{BOUNDS, Distribution, Histogram};
 pub use page::{Names, Page, Syntax};
+pub use reference::reference;
 pub use registry::{BackendCounts, ConfigSeries, Metrics, RouteCounts};
 pub use series::{
     BackendSeries, CODES, DENIAL_REASONS, Direction, FAILURES, HedgeCounts, PASSIVE_REASONS, RESET_CODES,

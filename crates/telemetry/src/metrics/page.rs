@@ -83,6 +83,11 @@ impl Page {
         self.push(family, labels, Value::Distribution(value));
     }
 
+    /// Returns whether a family has no sample.
+    pub fn is_empty(&self, family: Family) -> bool {
+        self.0.get(family as usize).is_none_or(Vec::is_empty)
+    }
+
     fn push(&mut self, family: Family, values: &[&str], value: Value) {
         let mut labels = String::new();
         let names = family.definition().labels;
@@ -166,7 +171,7 @@ mod tests {
         page.add(Family::HealthChecksSuccess, &[], 3);
         page.add(Family::RequestsSuccess, &[], 5);
         page.add(Family::RouteRequests, &["a\"b\\c\nd"], 1);
-        page.add_float(Family::RouteLatencyP50, &["api"], 1.5);
+        page.add(Family::HedgePrimaryLateMillis, &[], 15);
         let (histogram, mut sum) = (Histogram::default(), Distribution::default());
         histogram.observe(Duration::from_millis(2));
         sum.add(&histogram);
@@ -185,7 +190,7 @@ mod tests {
             ("\nspooky_health_checks_success 3\n", [false, true, true]),
             ("\nspooky_health_checks_success_total 3\n", [true, true, true]),
             ("\nspooky_requests_success 5\n", [false, false, true]),
-            ("\nspooky_route_latency_ms_p50{route=\"api\"} 1.5\n", [false, false, true]),
+            ("\nspooky_hedge_primary_late_ms_total 15\n", [false, false, true]),
         ] {
             assert_eq!([&current, &usual, &legacy].map(|page| page.contains(name)), expected, "{name}");
         }
