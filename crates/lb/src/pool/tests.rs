@@ -75,7 +75,8 @@ fn a_trial_that_is_dropped_gives_its_slot_back_and_one_that_fails_starts_the_coo
     let at = |ms| Nanos::from_millis(ms);
     drop(pool.lease(0, at(11_000), false).unwrap());
     let mut trial = pool.lease(0, at(11_000), false).unwrap();
-    assert_eq!(trial.record(&pool, LOST, at(12_000)), Transitions::default());
+    let failed = Transitions { passive_failure: Some("reset"), ..Transitions::default() };
+    assert_eq!(trial.record(&pool, LOST, at(12_000)), failed);
     drop(trial);
     assert_eq!(pool.lease(0, at(21_999), false).unwrap_err(), Unavailable::Unhealthy);
     assert!(pool.lease(0, at(22_000), false).is_ok());
