@@ -10,6 +10,7 @@ mod current_snapshot;
 mod demo;
 mod exchange;
 mod file_watch;
+mod lifecycle;
 mod listener;
 mod metrics;
 mod names;

@@ -5,7 +5,8 @@
 //! by name.
 
 use crate::{
-    current_snapshot::CurrentSnapshot, reload_counts::ReloadCounts, restart::WorkerCount, start_error::StartError,
+    current_snapshot::CurrentSnapshot, lifecycle::Lifecycle, reload_counts::ReloadCounts, restart::WorkerCount,
+    start_error::StartError,
 };
 use spooky_edge::{QuicKeys, ResponseBudget};
 use spooky_lb::{
@@ -27,6 +28,8 @@ pub(crate) struct State {
     pub(crate) workers: u16,
     /// The configuration in effect.
     pub(crate) current: CurrentSnapshot,
+    /// Whether the process starts, serves or stops.
+    pub(crate) lifecycle: Lifecycle,
     /// The process is ready for traffic while all workers are running.
     pub(crate) running_workers: WorkerCount,
     /// Requests in flight and in queues.
@@ -76,6 +79,7 @@ impl State {
             epoch: Instant::now(),
             workers,
             current: CurrentSnapshot::default(),
+            lifecycle: Lifecycle::default(),
             running_workers: WorkerCount::new(usize::from(workers)),
             global_limits: GlobalLimits::new(usize::from(workers), &limits.global_limits),
             bodies: Arc::new(BodyBudget::new(limits.body_bytes)),

@@ -236,7 +236,9 @@ impl Worker {
                 false
             }
             WorkerState::Draining { until } => {
-                if now >= until || self.listeners.iter().all(|listener| listener.connections() == 0) {
+                let left: usize = self.listeners.iter().map(Listener::connections).sum();
+                if now >= until || left == 0 {
+                    self.log_drained(left);
                     self.listeners.iter_mut().for_each(|(_, listener)| listener.close(now));
                     self.state = WorkerState::Closing;
                     cx.waker().wake_by_ref();
@@ -252,6 +254,14 @@ impl Worker {
                 self.listeners.iter().for_each(|listener| listener.log_sent(number));
                 true
             }
+        }
+    }
+
+    fn log_drained(&self, left: usize) {
+        let number = self.number;
+        match left {
+            0 => tracing::debug!("worker-{number}: drain complete, no connection is left"),
+            _ => tracing::info!("worker-{number}: the time of the drain is over, closing {left} connections"),
         }
     }
 }

@@ -6,8 +6,8 @@ use super::{
     worker_thread::WorkerThread,
 };
 use crate::{
-    control::Control, listener::Ingress, names, probe, snapshot::Snapshot, start_error::StartError, state::State,
-    worker::WorkerSetup,
+    control::Control, lifecycle::LifePhase, listener::Ingress, names, probe, snapshot::Snapshot,
+    start_error::StartError, state::State, worker::WorkerSetup,
 };
 use spooky_config::Config;
 use spooky_net::inbox::{InboxLimits, Inboxes};
@@ -56,6 +56,7 @@ impl Server {
         server.spawn_resolver()?;
         server.spawn_workers(ingress)?;
         server.spawn_prober()?;
+        server.state.lifecycle.enter(LifePhase::Serving);
         Ok(server)
     }
 
@@ -110,6 +111,7 @@ impl Server {
 
     /// Drains all workers and waits for them.
     pub(crate) fn stop(self) {
+        self.state.lifecycle.enter(LifePhase::Draining);
         tracing::info!("Draining connections");
         let grace = self.snapshot.config.performance.shutdown_drain_timeout_ms;
         self.workers.iter().for_each(|worker| worker.drain(grace));
@@ -123,6 +125,7 @@ impl Server {
         }
         let (config, certificates) = (&self.state.config_reloads, &self.state.certificate_reloads);
         tracing::info!("Reloads of the configuration: {config}; of certificates alone: {certificates}");
+        self.state.lifecycle.enter(LifePhase::Stopped);
         tracing::info!("Spooky shutdown complete");
         drop(self.log);
     }

@@ -17,6 +17,7 @@ mod certificates;
 mod cli;
 mod connect;
 mod demo;
+mod drain;
 mod early_data;
 mod endings;
 mod environment;
