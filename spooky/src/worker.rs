@@ -259,9 +259,10 @@ impl Worker {
 
     fn log_drained(&self, left: usize) {
         let number = self.number;
-        match left {
-            0 => tracing::debug!("worker-{number}: drain complete, no connection is left"),
-            _ => tracing::info!("worker-{number}: the time of the drain is over, closing {left} connections"),
+        if left == 0 {
+            tracing::debug!("worker-{number}: drain complete, no connection is left");
+        } else {
+            tracing::info!("worker-{number}: the time of the drain is over, closing {left} connections");
         }
     }
 }

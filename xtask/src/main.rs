@@ -1,10 +1,11 @@
-//! Project automation: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask fuzz`, `cargo xtask release`. Imports nothing of
-//! the product.
+//! Project automation: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask fuzz`, `cargo xtask release`,
+//! `cargo xtask soak`. Imports nothing of the product.
 #![forbid(unsafe_code)]
 
 mod ci;
 mod fuzz;
 mod release;
+mod soak;
 mod step;
 mod tidy;
 
@@ -18,7 +19,9 @@ cargo xtask tidy                 the source rules alone: layers, sizes, header c
 cargo xtask fuzz TARGET [--seconds N] [--keep]
                                  runs one fuzz target (default 60 s); --keep merges what it found into the corpus
 cargo xtask fuzz                 lists the targets
-cargo xtask release              target/release/spooky, optimized with a profile of itself under load";
+cargo xtask release              target/release/spooky, optimized with a profile of itself under load
+cargo xtask soak [--minutes N] [--without-upgrades]
+                                 an hour under load, reloads, killed backends, new certificates and upgrades";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -28,6 +31,7 @@ fn main() -> ExitCode {
         ["ci", "--no-test"] => ci::run(&root(), false),
         ["tidy"] => tidy::run(&root()),
         ["release"] => release::run(&root()),
+        ["soak", rest @ ..] => soak::run(&root(), rest),
         ["fuzz", rest @ ..] => fuzz::run(&root(), rest),
         _ => Err(USAGE.to_owned()),
     };

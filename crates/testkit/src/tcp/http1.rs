@@ -213,7 +213,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Http1<S> {
         }
     }
 
-    async fn exactly(&mut self, length: usize) -> io::Result<Vec<u8>> {
+    /// Reads so many bytes, such as a body after [`Http1::try_head`].
+    ///
+    /// # Errors
+    /// If the connection ends before.
+    pub async fn exactly(&mut self, length: usize) -> io::Result<Vec<u8>> {
         while self.buffer.len() < length {
             self.want_more().await?;
         }

@@ -17,7 +17,7 @@ use tokio_rustls::client::TlsStream;
 use crate::certs::Authority;
 
 pub use curl::{Curl, CurlReply};
-pub use h2::Reason;
+pub use h2::{Error as Http2Error, Reason};
 pub use http1::{Http1, Http1Reply};
 pub use http2::Http2;
 

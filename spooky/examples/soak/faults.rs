@@ -1,0 +1,116 @@
+//! The operator: reloads, replaces certificates and the program, kills backends, and watches memory.
+
+use crate::{NAME, backends::Backends, ledger::Ledger};
+use rustix::process::{Pid, Signal, kill_process};
+use spooky_testkit::{
+    certs::{Authority, Files},
+    process::Program,
+    rng::Rng,
+    wait,
+};
+use std::{
+    fs,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+const TICK: Duration = Duration::from_secs(1);
+/// Ticks between two kills, two certificates, two upgrades, two reports.
+const KILL: u64 = 10;
+const CERTIFICATE: u64 = 60;
+const UPGRADE: u64 = 300;
+const REPORT: u64 = 60;
+
+pub(crate) struct Faults {
+    pub(crate) program: Program,
+    pub(crate) backends: Backends,
+    pub(crate) files: Files,
+    pub(crate) authority: Arc<Authority>,
+    /// The configuration.
+    pub(crate) text: String,
+    pub(crate) file: PathBuf,
+    pub(crate) ledger: Arc<Ledger>,
+    /// The process that serves, once the program was replaced.
+    pub(crate) pid: Option<u32>,
+}
+
+impl Faults {
+    /// Runs for `length`. Returns the resident memory of each tick, in KiB.
+    pub(crate) async fn run(&mut self, length: Duration, is_upgraded: bool) -> Vec<u64> {
+        let (begun, mut rng, mut memory) = (Instant::now(), Rng::new(1), Vec::new());
+        for tick in 1_u64.. {
+            tokio::time::sleep((TICK * tick as u32).saturating_sub(begun.elapsed())).await;
+            if begun.elapsed() >= length {
+                break;
+            }
+            if tick.is_multiple_of(UPGRADE) && is_upgraded {
+                self.upgrade().await;
+            } else {
+                self.reload(tick);
+            }
+            if tick.is_multiple_of(CERTIFICATE) {
+                self.replace_certificate();
+            }
+            if tick.is_multiple_of(KILL) {
+                self.ledger.on_kill();
+                self.backends.kill_one(&mut rng).await;
+            }
+            memory.push(resident(self.pid()));
+            if tick.is_multiple_of(REPORT) {
+                let (served, excused) = (self.ledger.served(), self.ledger.excused());
+                let resident = memory.last().copied().unwrap_or_default();
+                println!("{:4} min: {served} requests, {excused} failed with a backend, {resident} KiB", tick / REPORT);
+            }
+        }
+        memory
+    }
+
+    fn pid(&self) -> u32 {
+        self.pid.unwrap_or_else(|| self.program.pid())
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw).expect("a process id");
+        kill_process(pid, signal).expect("signal the process");
+    }
+
+    fn reload(&self, tick: u64) {
+        let timeout = format!("performance:\n  backend_timeout_ms: {}\n", 20_000 + tick);
+        fs::write(self.file.with_extension("new"), self.text.replace("performance:\n", &timeout)).expect("write");
+        fs::rename(self.file.with_extension("new"), &self.file).expect("put the configuration in place");
+        self.signal(Signal::HUP);
+    }
+
+    fn replace_certificate(&self) {
+        let identity = self.authority.issue(&[NAME]);
+        // The pair is whole again only after the second rename; until then a reload refuses it.
+        for (path, text) in [(&self.files.cert, &identity.cert_pem), (&self.files.key, &identity.key_pem)] {
+            fs::write(path.with_extension("new"), text).expect("write a PEM file");
+            fs::rename(path.with_extension("new"), path).expect("put a PEM file in place");
+        }
+    }
+
+    /// Replaces the program, and waits until the new process serves.
+    async fn upgrade(&mut self) {
+        let old = self.pid();
+        self.signal(Signal::USR2);
+        let new = wait::until(wait::BOUND, "the next process", || async { child_of(old) }).await;
+        let is_gone = || async { (!PathBuf::from(format!("/proc/{old}")).exists()).then_some(()) };
+        self.pid = Some(new);
+        wait::until(wait::BOUND, "the end of the previous process", is_gone).await;
+    }
+}
+
+/// Returns a child of a process.
+fn child_of(pid: u32) -> Option<u32> {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
+    let children = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    children.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).next()
+}
+
+fn resident(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or_default()
+}
