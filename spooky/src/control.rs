@@ -50,6 +50,11 @@ impl<T: Clone> Control<T> {
         self.change(|state| state.drain = Some(grace));
     }
 
+    /// Wakes the thread without a change.
+    pub(crate) fn wake(&self) {
+        self.waker.wake();
+    }
+
     fn change(&self, change: impl FnOnce(&mut ControlState<T>)) {
         let mut state = self.lock();
         change(&mut state);

@@ -25,4 +25,5 @@ mod start_error;
 mod state;
 mod stream_window;
 mod tcp_ingress;
+mod watchdog;
 mod worker;

@@ -5,8 +5,12 @@
 //! by name.
 
 use crate::{
-    current_snapshot::CurrentSnapshot, lifecycle::Lifecycle, reload_counts::ReloadCounts, restart::WorkerCount,
+    current_snapshot::CurrentSnapshot,
+    lifecycle::Lifecycle,
+    reload_counts::ReloadCounts,
+    restart::WorkerCount,
     start_error::StartError,
+    watchdog::{REASON_VARIABLE, WatchdogState},
 };
 use spooky_edge::{QuicKeys, ResponseBudget};
 use spooky_lb::{
@@ -52,6 +56,7 @@ pub(crate) struct State {
     pub(crate) config_reloads: ReloadCounts,
     /// Reloads of the certificates alone.
     pub(crate) certificate_reloads: ReloadCounts,
+    pub(crate) watchdog: WatchdogState,
 }
 
 /// The limits that a configuration sets for the process.
@@ -75,8 +80,10 @@ pub(crate) struct ProcessLimits {
 
 impl State {
     pub(crate) fn new(workers: u16, limits: &ProcessLimits, quic_keys: QuicKeys) -> Result<Arc<Self>, StartError> {
+        let epoch = Instant::now();
+        let is_restarted = std::env::var_os(REASON_VARIABLE).is_some();
         let state = Self {
-            epoch: Instant::now(),
+            epoch,
             workers,
             current: CurrentSnapshot::default(),
             lifecycle: Lifecycle::default(),
@@ -92,6 +99,7 @@ impl State {
             metrics: Arc::new(Metrics::new(usize::from(workers))),
             config_reloads: ReloadCounts::default(),
             certificate_reloads: ReloadCounts::default(),
+            watchdog: WatchdogState::new(workers, is_restarted.then_some(epoch)),
         };
         state.configure(limits);
         Ok(Arc::new(state))

@@ -10,6 +10,7 @@ use crate::{
     snapshot::{Snapshot, WorkerSnapshot, transport_options},
     state::State,
     stream_window::StreamWindow,
+    watchdog::WorkerProgress,
 };
 use spooky_config::Config;
 use spooky_edge::ResponseBudget;
@@ -57,6 +58,7 @@ pub(crate) struct Worker {
     inboxes: Arc<Inboxes>,
     number: usize,
     responses: Arc<ResponseBudget>,
+    progress: Arc<WorkerProgress>,
     stream_window: StreamWindow,
     /// When a full inbox was last logged.
     overflow_logged: Option<Instant>,
@@ -85,6 +87,7 @@ impl Worker {
             listeners: Listeners::open(&setup.ingress, &udp_options(config))?,
             transport,
             responses: state.responses.clone(),
+            progress: state.watchdog.worker(number),
             stream_window: StreamWindow::new(now),
             exchanges: Exchanges::new(state, snapshot, Clock::new(seed), number, now),
             setup,
@@ -126,6 +129,7 @@ impl Worker {
             return Poll::Ready(());
         }
         self.free_if_idle(now);
+        self.progress.on_turn();
         if more || !self.set_timer(cx, now) {
             cx.waker().wake_by_ref();
         }
@@ -140,7 +144,7 @@ impl Worker {
             self.exchanges.free_unused();
             heap::release_unused();
             self.idle_at = None;
-        } else {
+        } else if !self.progress.take_question() {
             self.idle_at = Some(now + IDLE_TIME);
         }
     }
@@ -246,7 +250,7 @@ impl Worker {
                 false
             }
             WorkerState::Closing => {
-                let RequestCounts { total, success, failure, cancelled } = self.exchanges.counts();
+                let RequestCounts { total, success, failure, cancelled, .. } = self.exchanges.counts();
                 let number = self.number;
                 tracing::info!(
                     "worker-{number}: stopped, requests={total} success={success} failure={failure} cancelled={cancelled}"

@@ -19,7 +19,6 @@ pub const NOT_IN_EFFECT: &[(&str, Option<&str>)] = &[
     ("log.access", None),
     ("log.connections", Some("false")),
     ("log.qlog_dir", None),
-    ("resilience.watchdog", None),
     ("observability.metrics", None),
     ("observability.control_api", None),
     ("observability.tracing", None),

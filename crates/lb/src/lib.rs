@@ -1,4 +1,4 @@
-//! The decisions of the proxy: routing, load balancing, health, admission, attempts, outcomes.
+//! The decisions of the proxy: routing, load balancing, health, admission, attempts, outcomes, the watchdog.
 //!
 //! Nothing here opens a socket, reads a clock or creates randomness: time is an argument ([`time::Nanos`]), random numbers
 //! come from a seeded [`rng::Rng`]. The exchange (`spooky::exchange`) executes what this crate decides. State that workers
@@ -15,3 +15,4 @@ pub mod rng;
 pub mod route;
 pub mod time;
 pub mod upstream;
+pub mod watchdog;

@@ -81,6 +81,8 @@ pub struct Upstream {
     /// Reasons of failures that counted for passive health.
     passive_failures: Vec<&'static str>,
     budgets: Option<Budgets>,
+    /// Timeouts since [`Upstream::take_timeouts`].
+    timeouts: u64,
 }
 
 /// The retry budgets that allow or deny a further attempt; both must allow it.
@@ -116,6 +118,7 @@ impl Upstream {
             transitions: VecDeque::new(),
             passive_failures: Vec::new(),
             budgets: None,
+            timeouts: 0,
         }
     }
 
@@ -183,8 +186,14 @@ impl Upstream {
         }
     }
 
+    /// Takes the number of attempts that have timed out since the last call. Deadlines of clients do not count.
+    pub fn take_timeouts(&mut self) -> u64 {
+        std::mem::take(&mut self.timeouts)
+    }
+
     /// Reports a response timeout to the adaptive limit.
-    pub(crate) fn on_timeout(&self, now: Nanos) {
+    pub(crate) fn on_timeout(&mut self, now: Nanos) {
+        self.timeouts += 1;
         if let Some(limits) = self.limits() {
             limits.on_timeout(self.worker, now);
         }

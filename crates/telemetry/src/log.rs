@@ -5,6 +5,7 @@
 
 use crate::{
     json::JsonLines,
+    metrics::SharedCounter,
     sink::{self, Owner, Sink, Successor},
 };
 use spooky_config::{LogFilter, LogFormat, LogLevel};
@@ -28,6 +29,14 @@ const MAX_WAITING_LINES: usize = 8192;
 
 /// Environment variable that overrides `log.level`.
 const VARIABLE: &str = "RUST_LOG";
+
+/// Panics since the start of the log.
+static PANICS: SharedCounter = SharedCounter::new();
+
+/// Returns the number of panics since the log was started, wherever they were contained.
+pub fn panics() -> u64 {
+    PANICS.get()
+}
 
 type Filter = FilterFn<Box<dyn Fn(&Metadata<'_>) -> bool + Send + Sync>>;
 
@@ -93,6 +102,7 @@ pub fn start(config: &spooky_config::Log, owner: Option<Owner>) -> Log {
     let (enabled, filter) = reload::Layer::new(filter_of(levels));
     let _already_started = tracing_subscriber::registry().with(enabled).with(lines).try_init();
     std::panic::set_hook(Box::new(|panic| {
+        PANICS.increment();
         let payload = panic.payload();
         let text =
             payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));

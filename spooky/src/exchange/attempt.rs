@@ -145,6 +145,9 @@ impl Exchange {
         {
             self.snapshot.counts.on_reset_by_upstream(reason);
         }
+        if failed.kind == FailureKind::ConnectTimeout {
+            self.snapshot.counts.totals().upstream_timeouts.increment();
+        }
         if self.response.has_begun() {
             log::failed(self, slot, "body", failed, cx.now);
             return Next::End(Outcome::backend_failed(failed));

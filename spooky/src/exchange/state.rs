@@ -133,6 +133,7 @@ impl Exchange {
         let Self { snapshot, upstream: number, attempt, .. } = self;
         let mut upstream = snapshot.upstream(*number)?;
         let answer = question(attempt, &mut Cx { now: cx.nanos, upstream: &mut upstream, rng: cx.rng });
+        snapshot.counts.totals().upstream_timeouts.add(upstream.take_timeouts());
         snapshot.log_transitions(*number, &mut upstream);
         Some(answer)
     }

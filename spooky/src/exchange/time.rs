@@ -32,6 +32,10 @@ impl Exchange {
                 Next::Continue
             }
             Overdue::Phase(expiry) => {
+                // An idle tunnel may be the client's doing.
+                if matches!(expiry, Expiry::FirstByte | Expiry::BodyIdle) {
+                    self.snapshot.counts.totals().upstream_timeouts.increment();
+                }
                 log::expired(self, expiry, cx.now);
                 Next::End(match expiry.reason().filter(|_| !self.response.has_begun()) {
                     Some(reason) => Outcome::Answer(reason),

@@ -4,6 +4,7 @@ use crate::{snapshot::Snapshot, state::State};
 use spooky_lb::outcome::{ErrorKind, Reason};
 use spooky_telemetry::{
     ClientProtocol,
+    log::panics,
     metrics::{
         Counter, DENIAL_REASONS, Distribution, Family, Histogram, Metrics, PASSIVE_REASONS, Page, RETRY_REASONS,
         RouteSeries, SharedCounter, WorkerSeries,
@@ -141,7 +142,7 @@ fn add_workers(page: &mut Page, metrics: &Metrics) {
         page.add_float(Family::WorkerBusy, &[&worker], Duration::from_nanos(series.busy.get()).as_secs_f64());
         page.add(Family::WorkerRestarts, &[&worker], metrics.restarts.get(number).map_or(0, SharedCounter::get));
     }
-    page.add(Family::RuntimePanics, &[], metrics.panics.get());
+    page.add(Family::RuntimePanics, &[], panics());
 }
 
 fn add_route(page: &mut Page, name: &str, workers: &[Arc<RouteSeries>]) {

@@ -21,6 +21,13 @@ pub(super) fn add(page: &mut Page, state: &State, snapshot: &Snapshot) {
     page.add(Family::RequestBuffered, &[], state.bodies.used());
     page.add(Family::RequestBufferedHigh, &[], state.bodies.most());
     page.add(Family::ActiveConnections, &[], u64::from(state.connections.active()));
+    for (family, count) in [
+        (Family::WatchdogRestartRequests, &state.watchdog.restart_requests),
+        (Family::WatchdogRestartHooks, &state.watchdog.restart_hooks),
+        (Family::WatchdogDegradedWindows, &state.watchdog.degraded_windows),
+    ] {
+        page.add(family, &[], count.get());
+    }
     page.add(Family::ConfigGeneration, &[], snapshot.generation);
     let loaded = snapshot.loaded_at.duration_since(UNIX_EPOCH).unwrap_or_default();
     page.add_float(Family::ConfigLastReload, &[], loaded.as_secs_f64());

@@ -1,9 +1,10 @@
 //! The main thread: waits for signals and for changed files, reloads, and stops the process.
 
-use super::{read::read, threads::Server};
+use super::{read::read, restart, threads::Server};
 use crate::{
     file_watch::{FileChange, FileWatch},
     signals::{Action, Signals},
+    watchdog::RestartRequest,
 };
 use std::{path::Path, process::ExitCode};
 use tokio::{
@@ -16,6 +17,8 @@ use tokio::{
 enum End {
     /// The server must drain.
     Drain(Box<Server>),
+    /// The server must drain and then be restarted.
+    Restart(Box<Server>, RestartRequest),
     /// A second stop signal, or a panic that the panic hook has logged.
     Abort,
 }
@@ -24,18 +27,20 @@ impl Server {
     /// Reloads on SIGHUP and when files have changed, and reopens the log file on SIGUSR1. Drains on SIGTERM or SIGINT; a
     /// second one of these ends the process at once.
     pub(super) fn wait(self, runtime: &Runtime, mut signals: Signals, file: &Path) -> ExitCode {
-        let is_drained = runtime.block_on(async {
-            let End::Drain(server) = self.serve(&mut signals, file).await else { return false };
-            let stopped = spawn_blocking(move || server.stop());
-            select! {
-                _ = stopped => true,
-                () = signals.stop() => false,
+        let status = runtime.block_on(async {
+            match self.serve(&mut signals, file).await {
+                End::Drain(server) => {
+                    let stopped = spawn_blocking(move || server.stop());
+                    select! {
+                        _ = stopped => 0,
+                        () = signals.stop() => 1,
+                    }
+                }
+                End::Restart(server, request) => restart::run(*server, &request, &mut signals).await,
+                End::Abort => 1,
             }
         });
-        if !is_drained {
-            std::process::exit(1);
-        }
-        ExitCode::SUCCESS
+        if status == 0 { ExitCode::SUCCESS } else { std::process::exit(status) }
     }
 
     /// Runs until a stop signal.
@@ -48,6 +53,7 @@ impl Server {
                 None
             }
         };
+        let state = server.state.clone();
         loop {
             let reloaded = select! {
                 action = signals.next() => match action {
@@ -61,6 +67,7 @@ impl Server {
                         Ok(server)
                     }
                 },
+                request = state.watchdog.requested() => return End::Restart(Box::new(server), request),
                 change = next_change(&mut watch) => match change {
                     FileChange::Config => server.reload_file(signals, file, false).await,
                     FileChange::Certificates => server.change(signals, Self::reload_certificates).await,

@@ -7,6 +7,7 @@ mod main_loop;
 mod privileges;
 mod read;
 mod reload;
+mod restart;
 mod tcp;
 mod threads;
 mod worker_thread;

@@ -120,12 +120,14 @@ impl Server {
     /// Returns the number of the configuration.
     fn put_into_effect(&mut self, Prepared { plan, snapshot }: Prepared) -> u64 {
         self.state.configure(&process_limits(&snapshot.config));
+        self.state.watchdog.configure(&snapshot.config.resilience.watchdog);
         snapshot.configure_upstreams();
         self.log.set_level(snapshot.config.log.level);
         for (worker, ingress) in self.workers.iter().zip(self.listeners.accept(plan, &snapshot.config)) {
             worker.reload(Arc::new(WorkerSetup { snapshot: snapshot.clone(), ingress }));
         }
         self.prober.reload(snapshot.clone());
+        self.watchdog.reload(snapshot.clone());
         self.state.current.set(snapshot.clone());
         self.snapshot = snapshot;
         self.snapshot.generation

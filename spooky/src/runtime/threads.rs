@@ -6,8 +6,15 @@ use super::{
     worker_thread::WorkerThread,
 };
 use crate::{
-    control::Control, lifecycle::LifePhase, listener::Ingress, names, probe, snapshot::Snapshot,
-    start_error::StartError, state::State, worker::WorkerSetup,
+    control::Control,
+    lifecycle::LifePhase,
+    listener::Ingress,
+    names, probe,
+    snapshot::Snapshot,
+    start_error::StartError,
+    state::State,
+    watchdog::{self, WatchdogSetup},
+    worker::WorkerSetup,
 };
 use spooky_config::Config;
 use spooky_net::inbox::{InboxLimits, Inboxes};
@@ -17,6 +24,7 @@ use std::{
     net::SocketAddr,
     sync::Arc,
     thread::JoinHandle,
+    time::Duration,
 };
 
 /// The running process.
@@ -27,6 +35,7 @@ pub(crate) struct Server {
     pub(super) listeners: BoundListeners,
     pub(super) workers: Vec<Arc<Control<Arc<WorkerSetup>>>>,
     pub(super) prober: Arc<Control<Arc<Snapshot>>>,
+    pub(super) watchdog: Arc<Control<Arc<Snapshot>>>,
     threads: Vec<JoinHandle<()>>,
     /// Stops after the other threads, which need it while they drain.
     resolver: Option<(Arc<Control<()>>, JoinHandle<()>)>,
@@ -50,12 +59,15 @@ impl Server {
         if let Some(drop) = drop {
             drop.apply()?;
         }
+        state.watchdog.configure(&snapshot.config.resilience.watchdog);
         let prober = Arc::new(Control::new(snapshot.clone()));
+        let watchdog = Arc::new(Control::new(snapshot.clone()));
         let (workers, threads) = (Vec::new(), Vec::new());
-        let mut server = Self { state, snapshot, listeners, workers, prober, threads, resolver: None, log };
+        let mut server = Self { state, snapshot, listeners, workers, prober, watchdog, threads, resolver: None, log };
         server.spawn_resolver()?;
         server.spawn_workers(ingress)?;
         server.spawn_prober()?;
+        server.spawn_watchdog()?;
         server.state.lifecycle.enter(LifePhase::Serving);
         Ok(server)
     }
@@ -99,6 +111,15 @@ impl Server {
         Ok(())
     }
 
+    fn spawn_watchdog(&mut self) -> Result<(), StartError> {
+        let (control, workers) = (self.watchdog.clone(), self.workers.clone());
+        let setup = WatchdogSetup { state: self.state.clone(), workers };
+        let thread = std::thread::Builder::new().name("watchdog".to_owned());
+        let thread = thread.spawn(move || watchdog::run(&setup, &control));
+        self.threads.push(thread.map_err(|error| StartError(format!("Failed to start the watchdog: {error}")))?);
+        Ok(())
+    }
+
     fn spawn_resolver(&mut self) -> Result<(), StartError> {
         let (control, names) = (Arc::new(Control::new(())), self.state.names.clone());
         let own = control.clone();
@@ -110,24 +131,49 @@ impl Server {
     }
 
     /// Drains all workers and waits for them.
-    pub(crate) fn stop(self) {
+    pub(crate) fn stop(mut self) {
+        let grace = self.snapshot.config.performance.shutdown_drain_timeout_ms;
+        self.start_drain(grace).join();
+        drop(self.finish());
+    }
+
+    /// Tells all threads to end within `grace`, and returns them.
+    pub(super) fn start_drain(&mut self, grace: Duration) -> Draining {
         self.state.lifecycle.enter(LifePhase::Draining);
         tracing::info!("Draining connections");
-        let grace = self.snapshot.config.performance.shutdown_drain_timeout_ms;
+        self.watchdog.drain(grace);
         self.workers.iter().for_each(|worker| worker.drain(grace));
         self.prober.drain(grace);
-        for thread in self.threads {
-            let _panicked = thread.join(); // logged by the panic hook
-        }
-        if let Some((control, thread)) = self.resolver {
-            control.drain(grace);
-            let _panicked = thread.join();
-        }
+        Draining { threads: std::mem::take(&mut self.threads), resolver: self.resolver.take(), grace }
+    }
+
+    /// Closes what is still open. Returns the log.
+    pub(super) fn finish(self) -> Log {
         let (config, certificates) = (&self.state.config_reloads, &self.state.certificate_reloads);
         tracing::info!("Reloads of the configuration: {config}; of certificates alone: {certificates}");
         self.state.lifecycle.enter(LifePhase::Stopped);
         tracing::info!("Spooky shutdown complete");
-        drop(self.log);
+        self.log
+    }
+}
+
+/// Threads that drain.
+pub(super) struct Draining {
+    threads: Vec<JoinHandle<()>>,
+    resolver: Option<(Arc<Control<()>>, JoinHandle<()>)>,
+    grace: Duration,
+}
+
+impl Draining {
+    /// Waits for all of them.
+    pub(super) fn join(self) {
+        for thread in self.threads {
+            let _panicked = thread.join(); // logged by the panic hook
+        }
+        if let Some((control, thread)) = self.resolver {
+            control.drain(self.grace);
+            let _panicked = thread.join();
+        }
     }
 }
 
@@ -157,4 +203,5 @@ fn log_settings(config: &Config, workers: u16) {
         let required = listener.tls.client_auth.require_client_cert;
         tracing::info!("Downstream mTLS enabled (require_client_cert={required})");
     }
+    watchdog::log_settings(&resilience.watchdog);
 }

@@ -24,6 +24,9 @@ impl WorkerThread {
     pub(super) fn run(self) {
         self.pin();
         let report = |end, pause: Duration| {
+            if let Some(restarts) = self.state.metrics.restarts.get(usize::from(self.number)) {
+                restarts.increment();
+            }
             let (number, running, pause) = (self.number, &self.state.running_workers, pause.as_millis());
             match end {
                 RunFailure::Error(error) => tracing::error!(

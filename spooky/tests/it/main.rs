@@ -60,5 +60,6 @@ mod tcp_slow;
 mod trust;
 mod tunnel;
 mod upstream;
+mod watchdog;
 mod websocket;
 mod windows;

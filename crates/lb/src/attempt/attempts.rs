@@ -367,7 +367,8 @@ impl Attempts {
             State::Ended => Step::Done,
             State::Responding { winner, .. } => self.cancel_other(Some(winner)).unwrap_or(Step::Done),
             State::WaitingToRetry { .. } | State::Running if cx.now >= self.total_deadline => {
-                if !self.is_client_deadline && self.slots.iter().any(Option::is_some) {
+                // A client that is slow to send its body says nothing about the backend.
+                if !self.is_client_deadline && !self.uploading && self.slots.iter().any(Option::is_some) {
                     cx.upstream.on_timeout(cx.now);
                 }
                 self.cancel_other(None).unwrap_or_else(|| self.answer(Reason::TotalTimeout))

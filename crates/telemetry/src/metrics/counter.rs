@@ -46,6 +46,11 @@ impl Counter {
 pub struct SharedCounter(AtomicU64);
 
 impl SharedCounter {
+    /// Creates a count of zero.
+    pub const fn new() -> Self {
+        Self(AtomicU64::new(0))
+    }
+
     /// Adds one.
     pub fn increment(&self) {
         self.0.fetch_add(1, Relaxed);

@@ -144,7 +144,10 @@ families! {
     WorkerFailure: Counter "spooky_worker_requests_failure_total" Legacy("spooky_worker_requests_failure"), ["worker"] "Failed requests.";
     WorkerBusy: Counter "spooky_worker_busy_seconds_total" None, ["worker"] "Time spent working.";
     WorkerRestarts: Counter "spooky_worker_restarts_total" None, ["worker"] "Times that the worker was replaced after a panic or a failed start.";
-    RuntimePanics: Counter "spooky_runtime_panics_total" Legacy("spooky_runtime_panics"), [] "Panics that were contained.";
+    RuntimePanics: Counter "spooky_runtime_panics_total" Legacy("spooky_runtime_panics"), [] "Panics, wherever they were contained.";
+    WatchdogRestartRequests: Counter "spooky_watchdog_restart_requests_total" Legacy("spooky_watchdog_restart_requests"), [] "Restarts requested by the watchdog or the control API.";
+    WatchdogRestartHooks: Counter "spooky_watchdog_restart_hooks_total" Legacy("spooky_watchdog_restart_hooks"), [] "Restart commands that were started.";
+    WatchdogDegradedWindows: Counter "spooky_watchdog_degraded_windows_total" Legacy("spooky_watchdog_degraded_windows"), [] "Windows that the watchdog found degraded.";
     ConfigGeneration: Gauge "spooky_config_generation" None, [] "Number of the configuration in effect.";
     ConfigLastReload: Gauge "spooky_config_last_reload_timestamp_seconds" None, [] "When the configuration in effect was loaded, in seconds since 1970.";
     ConfigReloads: Counter "spooky_config_reloads_total" None, ["kind", "result"] "Reloads.";

@@ -12,8 +12,6 @@ use std::sync::Arc;
 pub struct Metrics {
     workers: Box<[Arc<WorkerSeries>]>,
     unrouted: Box<[Arc<RouteSeries>]>,
-    /// Panics that were contained.
-    pub panics: SharedCounter,
     /// Restarts of each worker.
     pub restarts: Box<[SharedCounter]>,
 }
@@ -24,7 +22,6 @@ impl Metrics {
         Self {
             workers: per_writer(workers + 1),
             unrouted: per_writer(workers),
-            panics: SharedCounter::default(),
             restarts: (0..workers).map(|_| SharedCounter::default()).collect(),
         }
     }

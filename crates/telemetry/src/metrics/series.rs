@@ -32,6 +32,8 @@ pub struct WorkerSeries {
     pub early_data: [Counter; 2],
     /// Failures of attempts: timeouts, and all others.
     pub backend_failures: [Counter; 2],
+    /// Timeouts that backends have caused, for the watchdog. Deadlines of clients do not count.
+    pub upstream_timeouts: Counter,
     /// Connection attempts whose TLS handshake failed.
     pub upstream_tls_failures: Counter,
     /// Passive failures by [`PASSIVE_REASONS`].
