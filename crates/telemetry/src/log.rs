@@ -184,6 +184,14 @@ mod tests {
     }
 
     #[test]
+    fn panics_are_counted() {
+        let _log = start(&spooky_config::Log::default(), None);
+        let before = panics();
+        assert!(std::thread::spawn(|| panic!("a fault for this test")).join().is_err());
+        assert_eq!(panics(), before + 1);
+    }
+
+    #[test]
     fn the_variable_overrides_the_configuration_part_by_part() {
         let level = |variable: &str, target: &str| Levels::new(LogLevel::Warn, variable).of(target);
         for (variable, target, expected) in [
