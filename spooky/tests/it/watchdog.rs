@@ -26,8 +26,8 @@ fn command(file: &Path) -> String {
 
 /// Returns the block with windows of this length and with these lines.
 fn watchdog(interval_ms: u32, lines: &[&str]) -> String {
-    let lines: String = lines.iter().map(|line| format!("    {line}\n")).collect();
-    format!("resilience:\n  watchdog:\n    enabled: true\n    check_interval_ms: {interval_ms}\n{lines}")
+    let lines = lines.join("\n    ");
+    format!("resilience:\n  watchdog:\n    enabled: true\n    check_interval_ms: {interval_ms}\n    {lines}\n")
 }
 
 /// Opens requests that get no answer.
