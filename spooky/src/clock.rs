@@ -39,6 +39,11 @@ impl Clock {
         }
     }
 
+    /// Returns the time of this turn, counted from 1970.
+    pub(crate) fn unix(&self, now: Instant) -> Duration {
+        self.unix + self.read_at.map_or(Duration::ZERO, |at| now.saturating_duration_since(at))
+    }
+
     /// Returns the value of the `date` field.
     pub(crate) fn http_date(&self) -> &[u8] {
         &self.date
@@ -82,6 +87,7 @@ mod tests {
         assert_eq!(date(&mut clock, start, 0, 1_000), "Thu, 01 Jan 1970 00:00:01 GMT");
         assert_eq!(date(&mut clock, start, 9, 2_000), "Thu, 01 Jan 1970 00:00:01 GMT", "it was read 9 ms ago");
         assert_eq!(unix_ms(&mut clock), 1_000);
+        assert_eq!(clock.unix(start + Duration::from_millis(9)), Duration::from_millis(1_009), "counted on");
         assert_eq!(date(&mut clock, start, 10, 2_000), "Thu, 01 Jan 1970 00:00:02 GMT");
         assert_eq!(date(&mut clock, start, 25, 2_015), "Thu, 01 Jan 1970 00:00:02 GMT");
         assert_eq!(unix_ms(&mut clock), 2_015, "within the same second");

@@ -20,6 +20,7 @@ use spooky_net::{
     timer::Timer,
     udp::{Datagram, UdpOptions},
 };
+use spooky_telemetry::access::{AccessLog, AccessOutput};
 use spooky_transport::{Options, Transport};
 use std::{
     future::poll_fn,
@@ -74,6 +75,7 @@ impl Worker {
         state: Arc<State>,
         control: Arc<Control<Arc<WorkerSetup>>>,
         inboxes: Arc<Inboxes>,
+        access: Arc<AccessOutput>,
         number: usize,
         seed: u64,
     ) -> io::Result<Self> {
@@ -83,13 +85,14 @@ impl Worker {
         let mut transport = Transport::new(options(config, number), state.names.clone(), now);
         let snapshot = WorkerSnapshot::new(setup.snapshot.clone(), &mut transport, number);
         snapshot.counts.end_lost();
+        let access = AccessLog::new(access, seed, now);
         Ok(Self {
             listeners: Listeners::open(&setup.ingress, &udp_options(config))?,
             transport,
             responses: state.responses.clone(),
             progress: state.watchdog.worker(number),
             stream_window: StreamWindow::new(now),
-            exchanges: Exchanges::new(state, snapshot, Clock::new(seed), number, now),
+            exchanges: Exchanges::new(state, snapshot, Clock::new(seed), access, number, now),
             setup,
             control,
             seen: SeenVersion::default(),
@@ -125,6 +128,7 @@ impl Worker {
         for (_, listener) in self.listeners.iter_mut() {
             more |= listener.send(cx, now);
         }
+        self.exchanges.access().end_turn();
         if self.update_state(cx, now) {
             return Poll::Ready(());
         }

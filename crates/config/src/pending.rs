@@ -16,7 +16,6 @@ pub const NOT_IN_EFFECT: &[(&str, Option<&str>)] = &[
     ("performance.control_plane_threads", None),
     ("performance.packet_shards_per_worker", Some("1")),
     ("log.journald", Some("false")),
-    ("log.access", None),
     ("log.connections", Some("false")),
     ("log.qlog_dir", None),
     ("observability.metrics", None),

@@ -1,16 +1,19 @@
-//! What the process reports about itself: the log, the record of each request, and metrics.
+//! What the process reports about itself: the log, the access log, the record of each request, and metrics.
 #![forbid(unsafe_code)]
 
+pub mod access;
 mod escape;
+mod journal;
 mod json;
 pub mod limit;
 pub mod log;
 pub mod metrics;
+mod queue;
 mod record;
 mod sink;
 
 pub use escape::Escaped;
-pub use record::{ClientProtocol, RequestRecord, TraceIds};
+pub use record::{ClientProtocol, ConnectionRecord, RequestRecord, RouteRecord, TraceIds};
 pub use sink::Owner;
 #[doc(hidden)]
 pub use tracing;

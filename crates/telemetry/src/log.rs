@@ -1,31 +1,32 @@
-//! Writes the log to standard error or a file, as text or JSON.
+//! The log of the process: to standard error, a file or the journal, as text or JSON; and where the access log goes.
 //!
 //! Lines pass a bounded queue to a writer thread, so that workers do not block on a terminal, a pipe or a disk. The runtime
 //! starts it once; other code logs through `tracing`.
 
 use crate::{
+    access::{AccessOutput, Destination, LineFormat, Settings, Wanted, sample_threshold},
+    journal::{self, JournalEntries, JournalSocket},
     json::JsonLines,
     metrics::SharedCounter,
+    queue::{LineQueue, LogWriter},
     sink::{self, Owner, Sink, Successor},
 };
 use spooky_config::{LogFilter, LogFormat, LogLevel};
 use std::{
-    io,
+    io, mem,
     path::{Path, PathBuf},
+    sync::{Arc, atomic::AtomicU64},
 };
-use tracing::Metadata;
-use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
+use tracing::{Metadata, Subscriber};
 use tracing_subscriber::{
-    Layer as _, Registry,
+    Layer, Registry,
     filter::{FilterFn, LevelFilter},
     fmt,
     layer::SubscriberExt,
+    registry::LookupSpan,
     reload,
     util::SubscriberInitExt,
 };
-
-/// Capacity of the queue. Lines that do not fit are dropped.
-const MAX_WAITING_LINES: usize = 8192;
 
 /// Environment variable that overrides `log.level`.
 const VARIABLE: &str = "RUST_LOG";
@@ -43,8 +44,23 @@ type Filter = FilterFn<Box<dyn Fn(&Metadata<'_>) -> bool + Send + Sync>>;
 /// The log of the process. Dropping it writes the queued lines.
 pub struct Log {
     filter: reload::Handle<Filter, Registry>,
+    general: Channel,
+    /// The file of the access log, if it has its own.
+    access_file: Option<Channel>,
+    /// Earlier files of the access log that workers may still use.
+    retired: Vec<LogWriter>,
+    output: Arc<AccessOutput>,
+    /// `log.access.enabled` and `log.connections`.
+    configured: Wanted,
+    dropped: Arc<AtomicU64>,
+}
+
+/// One destination with its queue.
+struct Channel {
+    queue: LineQueue,
+    is_journal: bool,
     file: Option<LogFile>,
-    _writer: WorkerGuard,
+    writer: LogWriter,
 }
 
 struct LogFile {
@@ -53,54 +69,108 @@ struct LogFile {
 }
 
 impl Log {
-    /// Changes `log.level`. Levels from `RUST_LOG` keep precedence.
-    pub fn set_level(&self, level: LogLevel) {
-        // Fails only if another log was started first; its level does not change.
-        let _ = self.filter.reload(filter_of(Levels::from_environment(level)));
+    /// Returns the destination of the access logs of the workers.
+    pub fn access(&self) -> Arc<AccessOutput> {
+        self.output.clone()
     }
 
-    /// Opens the log file again, after it was renamed or removed. If that fails, the open file stays in use. Does nothing if
-    /// the log goes to standard error; `is_asked_for` says whether to report that.
+    /// Returns the count of lines that were dropped because they did not fit into the queue or could not be written.
+    pub fn dropped(&self) -> Arc<AtomicU64> {
+        self.dropped.clone()
+    }
+
+    /// Changes the level until the next [`Log::configure`]. Levels from `RUST_LOG` keep precedence.
+    pub fn set_level(&self, level: LogLevel) {
+        let levels = Levels::from_environment(level);
+        self.output.want(wanted(self.configured, &levels));
+        // Fails only if another log was started first; its level does not change.
+        let _ = self.filter.reload(filter_of(levels));
+    }
+
+    /// Applies what a reload may change: `level`, `access` and `connections`. Workers follow when they reload.
+    pub fn configure(&mut self, config: &spooky_config::Log) {
+        let file = config.access.file.as_deref();
+        if file != self.access_file.as_ref().and_then(Channel::path) {
+            let opened = file.and_then(|path| open_access_file(path, None, &self.dropped));
+            let before = mem::replace(&mut self.access_file, opened);
+            self.retired.retain(|writer| !writer.has_ended());
+            self.retired.extend(before.map(|before| before.writer.retire()));
+        }
+        self.output.set(settings(config, &self.general, self.access_file.as_ref()));
+        self.configured = Wanted { requests: config.access.enabled, connections: config.connections };
+        self.set_level(config.level);
+    }
+
+    /// Opens the log files again, after they were renamed or removed. If that fails, the open file stays in use. Does nothing
+    /// if there is none; `is_asked_for` says whether to report that.
     pub fn reopen(&self, is_asked_for: bool) {
-        let Some(LogFile { path, successor }) = &self.file else {
-            if is_asked_for {
-                tracing::info!("There is no log file to reopen; the log goes to standard error");
-            }
-            return;
-        };
-        match sink::open(path, None) {
-            Ok(file) => {
-                successor.set(file);
-                tracing::info!("Log file reopened: {}", path.display());
-            }
-            Err(error) => {
-                tracing::warn!("Log file {} cannot be reopened, the open one stays in use: {error}", path.display());
+        let files = [Some(&self.general), self.access_file.as_ref()];
+        let files: Vec<_> = files.into_iter().flatten().filter_map(|channel| channel.file.as_ref()).collect();
+        if files.is_empty() && is_asked_for {
+            let destination = if self.general.is_journal { "the journal" } else { "standard error" };
+            tracing::info!("There is no log file to reopen; the log goes to {destination}");
+        }
+        for LogFile { path, successor } in files {
+            match sink::open(path, None) {
+                Ok(file) => {
+                    successor.set(file);
+                    tracing::info!("Log file reopened: {}", path.display());
+                }
+                Err(error) => {
+                    tracing::warn!(
+                        "Log file {} cannot be reopened, the open one stays in use: {error}",
+                        path.display()
+                    );
+                }
             }
         }
     }
 }
 
-/// Starts the log as configured; `RUST_LOG` overrides the level. `owner` will own a log file, for a process that drops root.
+impl Channel {
+    fn start(sink: Sink, file: Option<LogFile>, dropped: &Arc<AtomicU64>) -> io::Result<Self> {
+        let is_journal = matches!(sink, Sink::Journal(_));
+        let (queue, writer) = LineQueue::start(sink, dropped.clone())?;
+        Ok(Self { queue, is_journal, file, writer })
+    }
+
+    fn path(&self) -> Option<&Path> {
+        self.file.as_ref().map(|file| file.path.as_path())
+    }
+
+    fn line_format(&self, format: LogFormat) -> LineFormat {
+        if self.is_journal { LineFormat::Journal(format) } else { LineFormat::Text(format) }
+    }
+}
+
+/// Starts the log as configured; `RUST_LOG` overrides the level. `owner` will own the log files, for a process that drops root.
 /// Has no effect if a log was already started.
-#[must_use = "the log ends when it is dropped"]
-pub fn start(config: &spooky_config::Log, owner: Option<Owner>) -> Log {
-    let builder = NonBlockingBuilder::default().lossy(true).buffered_lines_limit(MAX_WAITING_LINES);
-    let opened = config.file.enabled.then(|| open(&config.file.path, owner));
-    let (sink, file, failure) = match opened {
-        None => (Sink::StandardError, None, None),
-        Some(Ok((sink, file))) => (sink, Some(file), None),
-        Some(Err(error)) => (Sink::StandardError, None, Some(error)),
-    };
-    let (writer, guard) = builder.finish(sink);
-    let lines = fmt::layer().with_writer(writer).with_ansi(false);
-    let lines = match config.format {
-        LogFormat::Plain => lines.boxed(),
-        LogFormat::Json => lines.event_format(JsonLines).boxed(),
-    };
+pub fn start(config: &spooky_config::Log, owner: Option<Owner>) -> io::Result<Log> {
+    let dropped = Arc::new(AtomicU64::new(0));
+    let mut failures = Vec::new();
+    let (sink, file) = general_sink(config, owner, Path::new(journal::SOCKET), &mut failures);
+    let general = Channel::start(sink, file, &dropped)?;
+    let lines = line_layer(config.format, &general);
     let levels = Levels::from_environment(config.level);
     let invalid = levels.invalid.clone();
+    let configured = Wanted { requests: config.access.enabled, connections: config.connections };
+    let wanted = wanted(configured, &levels);
     let (enabled, filter) = reload::Layer::new(filter_of(levels));
     let _already_started = tracing_subscriber::registry().with(enabled).with(lines).try_init();
+    log_panics();
+    if let Some(text) = invalid {
+        tracing::warn!("{VARIABLE} '{text}' cannot be used; log.level stays in force");
+    }
+    for failure in failures {
+        tracing::warn!("{failure}");
+    }
+    let access_file = config.access.file.as_deref().and_then(|path| open_access_file(path, owner, &dropped));
+    let output = AccessOutput::new(settings(config, &general, access_file.as_ref()), wanted);
+    Ok(Log { filter, general, access_file, retired: Vec::new(), output, configured, dropped })
+}
+
+/// Logs every panic.
+fn log_panics() {
     std::panic::set_hook(Box::new(|panic| {
         PANICS.increment();
         let payload = panic.payload();
@@ -109,19 +179,84 @@ pub fn start(config: &spooky_config::Log, owner: Option<Owner>) -> Log {
         let location = panic.location().map(ToString::to_string).unwrap_or_default();
         tracing::error!("panic captured: {} at {location}", text.unwrap_or("no message"));
     }));
-    if let Some(text) = invalid {
-        tracing::warn!("{VARIABLE} '{text}' cannot be used; log.level stays in force");
+}
+
+/// Opens the file, or else the journal, or else standard error. `failures` gets what could not be opened.
+fn general_sink(
+    config: &spooky_config::Log,
+    owner: Option<Owner>,
+    journal: &Path,
+    failures: &mut Vec<String>,
+) -> (Sink, Option<LogFile>) {
+    let stderr = if config.journald { "the journal" } else { "standard error" };
+    if config.file.enabled {
+        let path = &config.file.path;
+        match open(path, owner) {
+            Ok((sink, file)) => return (sink, Some(file)),
+            Err(error) => {
+                failures
+                    .push(format!("Log file {} cannot be opened, the log goes to {stderr}: {error}", path.display()));
+            }
+        }
     }
-    if let Some(error) = failure {
-        let path = config.file.path.display();
-        tracing::warn!("Log file {path} cannot be opened, the log goes to standard error: {error}");
+    if config.journald {
+        match JournalSocket::connect(journal) {
+            Ok(socket) => return (Sink::Journal(socket), None),
+            Err(error) => {
+                failures.push(format!("The journal cannot be reached, the log goes to standard error: {error}"));
+            }
+        }
     }
-    Log { filter, file, _writer: guard }
+    (Sink::StandardError, None)
+}
+
+/// Returns the layer that formats the events of `tracing`.
+fn line_layer<S>(format: LogFormat, to: &Channel) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let lines = fmt::layer().with_writer(to.queue.clone()).with_ansi(false);
+    match to.line_format(format) {
+        LineFormat::Text(LogFormat::Plain) => lines.boxed(),
+        LineFormat::Text(LogFormat::Json) => lines.event_format(JsonLines).boxed(),
+        LineFormat::Journal(_) => lines.event_format(JournalEntries).boxed(),
+    }
+}
+
+/// Opens the file of the access log; `None`, which means the general log, if that fails.
+fn open_access_file(path: &Path, owner: Option<Owner>, dropped: &Arc<AtomicU64>) -> Option<Channel> {
+    let started = open(path, owner).and_then(|(sink, file)| Channel::start(sink, Some(file), dropped));
+    if let Err(error) = &started {
+        let path = path.display();
+        tracing::warn!("Access log file {path} cannot be opened, access lines go to the general log: {error}");
+    }
+    started.ok()
+}
+
+fn settings(config: &spooky_config::Log, general: &Channel, access_file: Option<&Channel>) -> Settings {
+    let destination = |to: &Channel, format| Destination {
+        queue: to.queue.clone(),
+        format: to.line_format(format),
+        fields: config.access.fields.clone(),
+    };
+    Settings {
+        requests: destination(access_file.unwrap_or(general), config.access.format),
+        connections: destination(general, config.format),
+        sample_threshold: sample_threshold(config.access.sample_ratio),
+    }
+}
+
+fn wanted(configured: Wanted, levels: &Levels) -> Wanted {
+    let is_at_info = |target: &str| levels.of(target) >= LevelFilter::INFO;
+    Wanted {
+        requests: configured.requests && is_at_info("access"),
+        connections: configured.connections && is_at_info("connection"),
+    }
 }
 
 fn open(path: &Path, owner: Option<Owner>) -> io::Result<(Sink, LogFile)> {
-    let (file, successor) = (sink::open(path, owner)?, Successor::default());
-    Ok((Sink::File { file, successor: successor.clone() }, LogFile { path: path.to_owned(), successor }))
+    let (sink, successor) = Sink::file(sink::open(path, owner)?);
+    Ok((sink, LogFile { path: path.to_owned(), successor }))
 }
 
 fn filter_of(levels: Levels) -> Filter {

@@ -58,6 +58,48 @@ impl RequestRecord<'_> {
     }
 }
 
+/// Where a request was sent, with `observability.routing`.
+#[derive(Clone, Copy, Debug)]
+pub struct RouteRecord<'a> {
+    /// As in [`RequestRecord`].
+    pub request_id: &'a [u8],
+    /// Name of the upstream.
+    pub upstream: &'a str,
+    /// Length of the path prefix that matched.
+    pub path_len: u64,
+    /// Whether the route names a host.
+    pub is_host_specific: bool,
+    /// The step of routing that decided; `None` if it is not shown.
+    pub reason: Option<&'static str>,
+    /// The balancing algorithm.
+    pub algorithm: &'static str,
+}
+
+/// A client connection that has ended.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionRecord<'a> {
+    /// The client's address.
+    pub client: SocketAddr,
+    /// The protocol; `None` if the handshake was not complete.
+    pub protocol: Option<ClientProtocol>,
+    /// From the first packet to the end.
+    pub duration: Duration,
+    /// From the first packet to the end of the handshake; `None` if it was not complete.
+    pub handshake: Option<Duration>,
+    /// Number of requests.
+    pub requests: u64,
+    /// Bytes received: UDP payload, or of TCP.
+    pub bytes_in: u64,
+    /// Bytes sent, likewise.
+    pub bytes_out: u64,
+    /// Packets of QUIC that were lost; `None` over TCP.
+    pub lost_packets: Option<u64>,
+    /// The estimated round-trip time at the end; `None` if there is none.
+    pub rtt: Option<Duration>,
+    /// Why the connection has ended.
+    pub reason: &'a str,
+}
+
 /// The ids of a trace and of a span in it (W3C Trace Context). Neither is zero.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceIds {

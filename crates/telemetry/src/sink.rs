@@ -1,5 +1,6 @@
-//! Where the lines of the log go: to standard error, or to a file that can be opened again after it was rotated.
+//! Where the lines of the log go: to standard error, to the journal, or to a file that can be opened again after it was rotated.
 
+use crate::journal::JournalSocket;
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
@@ -20,9 +21,10 @@ pub struct Owner {
     pub group: u32,
 }
 
-/// Writes to standard error or a file. The log's thread owns it.
+/// Writes whole lines. The log's thread owns it.
 pub(crate) enum Sink {
     StandardError,
+    Journal(JournalSocket),
     File { file: File, successor: Successor },
 }
 
@@ -40,24 +42,24 @@ impl Successor {
     }
 }
 
-impl Write for Sink {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+impl Sink {
+    /// Returns a sink that writes to a file, and the means to replace the file.
+    pub(crate) fn file(file: File) -> (Self, Successor) {
+        let successor = Successor::default();
+        (Self::File { file, successor: successor.clone() }, successor)
+    }
+
+    /// Writes whole lines. A file never changes within a line.
+    pub(crate) fn write_lines(&mut self, lines: &[u8]) -> io::Result<()> {
         match self {
-            Self::StandardError => io::stderr().write(bytes),
-            // The queue passes whole lines, so a file never changes within one unless the disk takes only a part.
+            Self::StandardError => io::stderr().write_all(lines),
+            Self::Journal(socket) => socket.send(lines),
             Self::File { file, successor } => {
                 if let Some(next) = successor.take() {
                     *file = next;
                 }
-                file.write(bytes)
+                file.write_all(lines)
             }
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::StandardError => io::stderr().flush(),
-            Self::File { file, .. } => file.flush(),
         }
     }
 }
@@ -89,14 +91,13 @@ mod tests {
     fn lines_go_to_the_new_file_from_the_next_one_on() {
         let directory = tempfile::tempdir().unwrap();
         let (path, rotated) = (directory.path().join("logs/spooky.log"), directory.path().join("spooky.log.1"));
-        let successor = Successor::default();
-        let mut sink = Sink::File { file: open(&path, None).unwrap(), successor: successor.clone() };
-        sink.write_all(b"one\n").unwrap();
+        let (mut sink, successor) = Sink::file(open(&path, None).unwrap());
+        sink.write_lines(b"one\n").unwrap();
         fs::rename(&path, &rotated).unwrap();
-        sink.write_all(b"two\n").unwrap();
+        sink.write_lines(b"two\n").unwrap();
         successor.set(open(&path, None).unwrap());
-        sink.write_all(b"three\n").unwrap();
-        sink.write_all(b"four\n").unwrap();
+        sink.write_lines(b"three\n").unwrap();
+        sink.write_lines(b"four\n").unwrap();
         assert_eq!(fs::read_to_string(&rotated).unwrap(), "one\ntwo\n");
         assert_eq!(fs::read_to_string(&path).unwrap(), "three\nfour\n");
     }

@@ -15,12 +15,17 @@ use crate::wait;
 /// Maximum number of lines of output. More fail the test.
 const MAX_LINES: usize = 100_000;
 
+/// What lines of the access log contain. They are kept apart: tests with many requests would otherwise search all of them, and
+/// reach [`MAX_LINES`].
+const ACCESS_LINE: &str = "Z  INFO access: request_id=";
+
 /// A running program. Dropping it kills the process.
 #[derive(Debug)]
 pub struct Program {
     name: String,
     child: Child,
     lines: watch::Receiver<Vec<String>>,
+    access: watch::Receiver<Vec<String>>,
     readers: JoinSet<()>,
 }
 
@@ -39,10 +44,13 @@ impl Program {
         let mut child = command.spawn().unwrap_or_else(|error| panic!("start {name}: {error}"));
         let sender = watch::Sender::new(Vec::new());
         let lines = sender.subscribe();
+        let access_sender = watch::Sender::new(Vec::new());
+        let access = access_sender.subscribe();
         let mut readers = JoinSet::new();
-        readers.spawn(collect(child.stdout.take().expect("captured output"), sender.clone()));
-        readers.spawn(collect(child.stderr.take().expect("captured output"), sender));
-        Self { name, child, lines, readers }
+        let stdout = child.stdout.take().expect("captured output");
+        readers.spawn(collect(stdout, sender.clone(), access_sender.clone()));
+        readers.spawn(collect(child.stderr.take().expect("captured output"), sender, access_sender));
+        Self { name, child, lines, access, readers }
     }
 
     /// Returns the process id.
@@ -50,7 +58,19 @@ impl Program {
         self.child.id().expect("the program is still running")
     }
 
-    /// Returns everything written to stdout and stderr so far.
+    /// Returns the lines of the access log so far, at most [`MAX_LINES`] of them.
+    pub fn access_lines(&self) -> Vec<String> {
+        self.access.borrow().clone()
+    }
+
+    /// Waits until the access log has this many lines, and returns them.
+    pub async fn access_log(&mut self, lines: usize) -> Vec<String> {
+        let what = format!("{lines} access lines from {}", self.name);
+        let seen = wait::within(&what, self.access.wait_for(|all| all.len() >= lines)).await;
+        seen.map(|all| all.clone()).unwrap_or_else(|_| panic!("{} ended without {what}", self.name))
+    }
+
+    /// Returns everything else that was written to stdout and stderr so far.
     pub fn output(&self) -> String {
         self.lines.borrow().join("\n")
     }
@@ -113,9 +133,23 @@ impl Program {
     }
 }
 
-async fn collect(output: impl AsyncRead + Unpin, sender: watch::Sender<Vec<String>>) {
+async fn collect(
+    output: impl AsyncRead + Unpin,
+    sender: watch::Sender<Vec<String>>,
+    access: watch::Sender<Vec<String>>,
+) {
     let mut lines = BufReader::new(output).lines();
     while let Ok(Some(line)) = lines.next_line().await {
+        if line.contains(ACCESS_LINE) && !line.contains(" route_upstream=") {
+            access.send_if_modified(|all| {
+                let has_room = all.len() < MAX_LINES;
+                if has_room {
+                    all.push(line);
+                }
+                has_room
+            });
+            continue;
+        }
         sender.send_modify(|all| {
             assert!(all.len() < MAX_LINES, "more than {MAX_LINES} lines of output");
             all.push(line);

@@ -2,24 +2,23 @@
 
 use super::state::Exchange;
 use spooky_bridge::message::{Fields, Known, Name};
-use spooky_telemetry::Escaped;
+use spooky_telemetry::{RouteRecord, access::AccessLog};
 
 impl Exchange {
     /// Logs the route decision if `observability.routing.enabled` is set.
-    pub(super) fn log_decision(&self) {
+    pub(super) fn log_decision(&self, log: &mut AccessLog) {
         let routing = &self.snapshot.config.observability.routing;
         let Some(upstream) = self.snapshot.config.upstreams.get(self.upstream).filter(|_| routing.enabled) else {
             return;
         };
-        let id = Escaped(self.head.fields.first(Known::XRequestId).unwrap_or_default());
-        let reason = if routing.include_reason { self.route.reason.label() } else { "-" };
-        let (name, algorithm) = (&upstream.name, upstream.load_balancing.algorithm.as_str());
-        let (path_len, host_specific) = (self.route.prefix_len, self.route.host_specific);
-        tracing::info!(
-            target: "access",
-            "request_id={id} route_upstream={name} route_path_len={path_len} route_host_specific={host_specific} \
-             route_reason={reason} lb={algorithm}"
-        );
+        log.route(&RouteRecord {
+            request_id: self.head.fields.first(Known::XRequestId).unwrap_or_default(),
+            upstream: &upstream.name,
+            path_len: self.route.prefix_len as u64,
+            is_host_specific: self.route.host_specific,
+            reason: routing.include_reason.then(|| self.route.reason.label()),
+            algorithm: upstream.load_balancing.algorithm.as_str(),
+        });
     }
 
     /// Adds the route decision to a response if `observability.routing.expose_header` is set. Replaces a field of the backend

@@ -5,6 +5,7 @@ use crate::{clock::Clock, snapshot::WorkerSnapshot, state::State};
 use spooky_lb::{admit::Queue, route::PathDepths, time::Nanos};
 use spooky_net::timer::Wheel;
 use spooky_table::Table;
+use spooky_telemetry::access::AccessLog;
 use spooky_transport::Transport;
 use std::{rc::Rc, sync::Arc, task::Waker, time::Instant};
 
@@ -21,6 +22,7 @@ pub(crate) struct Exchanges {
     /// Earlier snapshots that are still in use.
     pub(super) retired: Vec<Rc<WorkerSnapshot>>,
     pub(super) clock: Clock,
+    pub(super) access: AccessLog,
     /// Buffer for lookups of routes and keys.
     pub(super) scratch: Vec<u8>,
     /// Buffer for path checks.
@@ -28,7 +30,14 @@ pub(crate) struct Exchanges {
 }
 
 impl Exchanges {
-    pub(crate) fn new(state: Arc<State>, snapshot: WorkerSnapshot, clock: Clock, worker: usize, now: Instant) -> Self {
+    pub(crate) fn new(
+        state: Arc<State>,
+        snapshot: WorkerSnapshot,
+        clock: Clock,
+        access: AccessLog,
+        worker: usize,
+        now: Instant,
+    ) -> Self {
         Self {
             turn: (now, Nanos::since(state.epoch, now)),
             table: Table::default(),
@@ -39,6 +48,7 @@ impl Exchanges {
             snapshot: Rc::new(snapshot),
             retired: Vec::new(),
             clock,
+            access,
             scratch: Vec::new(),
             path_depths: PathDepths::default(),
         }
@@ -48,6 +58,7 @@ impl Exchanges {
     pub(crate) fn reload(&mut self, snapshot: WorkerSnapshot) {
         self.retired.push(std::mem::replace(&mut self.snapshot, Rc::new(snapshot)));
         self.waiting.queue.on_reload();
+        self.access.reload();
     }
 
     /// Frees snapshots that are no longer in use, and removes their backends from the transport.
@@ -70,6 +81,7 @@ impl Exchanges {
     /// Sets the time of this turn.
     pub(crate) fn advance(&mut self, now: Instant) {
         self.clock.advance(now);
+        self.access.advance(now, self.clock.unix(now));
         self.turn = (now, Nanos::since(self.state.epoch, now));
     }
 
@@ -78,14 +90,20 @@ impl Exchanges {
         self.waiting.register_waker(&self.state.global_limits, waker);
     }
 
-    /// Returns when [`Exchanges::on_time`] and [`Exchanges::poll_waiting`] must be called next.
+    /// Returns when [`Exchanges::on_time`], [`Exchanges::poll_waiting`] and [`AccessLog::end_turn`] must be called next.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        [self.wheel.next(), self.waiting.deadline(self.state.epoch)].into_iter().flatten().min()
+        let others = [self.waiting.deadline(self.state.epoch), self.access.deadline()];
+        [self.wheel.next()].into_iter().chain(others).flatten().min()
     }
 
     /// Returns the clock, whose time is that of this turn.
     pub(crate) fn clock(&self) -> &Clock {
         &self.clock
+    }
+
+    /// Returns the access log, which needs [`AccessLog::end_turn`].
+    pub(crate) fn access(&mut self) -> &mut AccessLog {
+        &mut self.access
     }
 
     pub(crate) fn counts(&self) -> RequestCounts {

@@ -23,5 +23,6 @@ impl Exchanges {
         let EndedRequest { record, outcome, upstream, protocol, snapshot } = request;
         let snapshot = snapshot.unwrap_or(&self.snapshot);
         count::end(&snapshot.counts, record, *outcome, *upstream, *protocol);
+        self.access.request(record);
     }
 }

@@ -208,7 +208,7 @@ impl Exchanges {
             armed: None,
         });
         if let Some(exchange) = self.table.get(handle) {
-            exchange.log_decision();
+            exchange.log_decision(&mut self.access);
         }
         let tag = Tag(handle);
         io.set_tag(client, tag.number());

@@ -50,7 +50,8 @@ fn try_serve(config: Config, file: &Path) -> Result<ExitCode, StartError> {
 /// nothing stays bound. `file` is the path of the configuration.
 pub(crate) fn start(config: Config, file: &Path) -> Result<Server, StartError> {
     let drop = privileges::PrivilegeDrop::prepare(&config, file)?;
-    let log = spooky_telemetry::log::start(&config.log, drop.as_ref().map(privileges::PrivilegeDrop::owner));
+    let log = spooky_telemetry::log::start(&config.log, drop.as_ref().map(privileges::PrivilegeDrop::owner))
+        .map_err(|error| StartError(format!("Failed to start the log: {error}")))?;
     // Logged after the fact: the log level had to be read from the file first.
     tracing::info!("Starting configuration validation...");
     tracing::info!("Configuration validation passed successfully");

@@ -122,7 +122,7 @@ impl Server {
         self.state.configure(&process_limits(&snapshot.config));
         self.state.watchdog.configure(&snapshot.config.resilience.watchdog);
         snapshot.configure_upstreams();
-        self.log.set_level(snapshot.config.log.level);
+        self.log.configure(&snapshot.config.log);
         for (worker, ingress) in self.workers.iter().zip(self.listeners.accept(plan, &snapshot.config)) {
             worker.reload(Arc::new(WorkerSetup { snapshot: snapshot.clone(), ingress }));
         }

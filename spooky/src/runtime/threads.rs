@@ -91,6 +91,7 @@ impl Server {
                 state: self.state.clone(),
                 control: control.clone(),
                 inboxes: inboxes.clone(),
+                access: self.log.access(),
                 number: number as u16,
                 seed: RandomState::new().hash_one(number),
             };

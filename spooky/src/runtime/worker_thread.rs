@@ -7,6 +7,7 @@ use crate::{
     worker::{Worker, WorkerSetup},
 };
 use spooky_net::{inbox::Inboxes, sys::affinity};
+use spooky_telemetry::access::AccessOutput;
 use std::{io, sync::Arc, time::Duration};
 use tokio::runtime::Builder;
 
@@ -14,6 +15,7 @@ pub(super) struct WorkerThread {
     pub(super) state: Arc<State>,
     pub(super) control: Arc<Control<Arc<WorkerSetup>>>,
     pub(super) inboxes: Arc<Inboxes>,
+    pub(super) access: Arc<AccessOutput>,
     pub(super) number: u16,
     pub(super) seed: u64,
 }
@@ -57,8 +59,8 @@ impl WorkerThread {
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
         runtime.block_on(async {
             let number = usize::from(self.number);
-            let worker =
-                Worker::new(self.state.clone(), self.control.clone(), self.inboxes.clone(), number, self.seed)?;
+            let (state, control, inboxes) = (self.state.clone(), self.control.clone(), self.inboxes.clone());
+            let worker = Worker::new(state, control, inboxes, self.access.clone(), number, self.seed)?;
             let running = &self.state.running_workers;
             let _counted = running.enter();
             if is_restart {

@@ -8,6 +8,7 @@
 )]
 
 mod abort;
+mod access;
 mod address;
 mod admission;
 mod attempts;

@@ -11,6 +11,7 @@ use crate::{
 use bytes::Bytes;
 use spooky_bridge::message::{Fields, Known, Method, Protocol, RequestHead, ResponseHead};
 use spooky_edge::{Abort, BodyRead, Event as ClientEvent, EventKind, StreamRef};
+use spooky_telemetry::access::{AccessLog, AccessOutput};
 use spooky_testkit::{
     certs::{Authority, Files},
     settings::Settings,
@@ -81,7 +82,8 @@ impl Harness {
         let mut transport = Transport::new(transport_options(&config), Arc::default(), now);
         let snapshot = compile(config, &state, None).unwrap();
         let of_worker = WorkerSnapshot::new(snapshot.clone(), &mut transport, 0);
-        let exchanges = Exchanges::new(state.clone(), of_worker, Clock::new(1), 0, now);
+        let access = AccessLog::new(AccessOutput::none(), 1, now);
+        let exchanges = Exchanges::new(state.clone(), of_worker, Clock::new(1), access, 0, now);
         Self { exchanges, io: Fake::new(now), state, snapshot, transport, files, received: 0 }
     }
 
