@@ -17,6 +17,7 @@ use spooky_net::{
     steer::SteeringRule,
     udp::{AsyncUdp, Datagram, RecvBatch, SendBatch, SendStats, Transmit, UdpOptions, UdpSocket},
 };
+use spooky_telemetry::ConnectionRecord;
 use std::{
     io,
     net::SocketAddr,
@@ -129,6 +130,16 @@ impl Listener {
         }
         let event = self.tcp.edge.as_mut()?.next_event()?;
         Some((ClientSide::Tcp { listener: at, stream: event.stream }, event))
+    }
+
+    /// Reports the connections that have ended, if `is_wanted`.
+    pub(crate) fn report_ended(&mut self, is_wanted: bool, report: &mut impl FnMut(&ConnectionRecord)) {
+        self.edge.take_ended(is_wanted).for_each(|record| report(&record));
+        for tcp in [&mut self.tcp, &mut self.redirect] {
+            if let Some(edge) = &mut tcp.edge {
+                edge.take_ended(is_wanted).for_each(|record| report(&record));
+            }
+        }
     }
 
     /// Answers the requests for the redirect.

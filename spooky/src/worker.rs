@@ -128,7 +128,7 @@ impl Worker {
         for (_, listener) in self.listeners.iter_mut() {
             more |= listener.send(cx, now);
         }
-        self.exchanges.access().end_turn();
+        self.end_turn_of_log();
         if self.update_state(cx, now) {
             return Poll::Ready(());
         }
@@ -138,6 +138,16 @@ impl Worker {
             cx.waker().wake_by_ref();
         }
         Poll::Pending
+    }
+
+    /// Reports connections that have ended, and hands over lines of the access log that are due.
+    fn end_turn_of_log(&mut self) {
+        let access = self.exchanges.access();
+        let is_wanted = access.has_connections();
+        for (_, listener) in self.listeners.iter_mut() {
+            listener.report_ended(is_wanted, &mut |record| access.connection(record));
+        }
+        access.end_turn();
     }
 
     /// Frees unused memory if nothing has happened for [`IDLE_TIME`]; then only the timer has caused this turn.

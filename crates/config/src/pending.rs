@@ -15,8 +15,6 @@ pub const NOT_IN_EFFECT: &[(&str, Option<&str>)] = &[
     ("listen.name", None),
     ("performance.control_plane_threads", None),
     ("performance.packet_shards_per_worker", Some("1")),
-    ("log.journald", Some("false")),
-    ("log.connections", Some("false")),
     ("log.qlog_dir", None),
     ("observability.metrics", None),
     ("observability.control_api", None),

@@ -9,6 +9,7 @@ mod body;
 mod budget;
 mod event;
 mod h3;
+mod history;
 mod identity;
 mod limiter;
 #[cfg(test)]

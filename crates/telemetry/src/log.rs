@@ -107,7 +107,7 @@ impl Log {
         let files = [Some(&self.general), self.access_file.as_ref()];
         let files: Vec<_> = files.into_iter().flatten().filter_map(|channel| channel.file.as_ref()).collect();
         if files.is_empty() && is_asked_for {
-            let destination = if self.general.is_journal { "the journal" } else { "standard error" };
+            let destination = fallback(self.general.is_journal);
             tracing::info!("There is no log file to reopen; the log goes to {destination}");
         }
         for LogFile { path, successor } in files {
@@ -147,7 +147,7 @@ impl Channel {
 /// Has no effect if a log was already started.
 pub fn start(config: &spooky_config::Log, owner: Option<Owner>) -> io::Result<Log> {
     let dropped = Arc::new(AtomicU64::new(0));
-    let mut failures = Vec::new();
+    let mut failures = Failures::default();
     let (sink, file) = general_sink(config, owner, Path::new(journal::SOCKET), &mut failures);
     let general = Channel::start(sink, file, &dropped)?;
     let lines = line_layer(config.format, &general);
@@ -161,9 +161,7 @@ pub fn start(config: &spooky_config::Log, owner: Option<Owner>) -> io::Result<Lo
     if let Some(text) = invalid {
         tracing::warn!("{VARIABLE} '{text}' cannot be used; log.level stays in force");
     }
-    for failure in failures {
-        tracing::warn!("{failure}");
-    }
+    failures.log(config);
     let access_file = config.access.file.as_deref().and_then(|path| open_access_file(path, owner, &dropped));
     let output = AccessOutput::new(settings(config, &general, access_file.as_ref()), wanted);
     Ok(Log { filter, general, access_file, retired: Vec::new(), output, configured, dropped })
@@ -186,28 +184,45 @@ fn general_sink(
     config: &spooky_config::Log,
     owner: Option<Owner>,
     journal: &Path,
-    failures: &mut Vec<String>,
+    failures: &mut Failures,
 ) -> (Sink, Option<LogFile>) {
-    let stderr = if config.journald { "the journal" } else { "standard error" };
     if config.file.enabled {
-        let path = &config.file.path;
-        match open(path, owner) {
+        match open(&config.file.path, owner) {
             Ok((sink, file)) => return (sink, Some(file)),
-            Err(error) => {
-                failures
-                    .push(format!("Log file {} cannot be opened, the log goes to {stderr}: {error}", path.display()));
-            }
+            Err(error) => failures.file = Some(error),
         }
     }
     if config.journald {
         match JournalSocket::connect(journal) {
             Ok(socket) => return (Sink::Journal(socket), None),
-            Err(error) => {
-                failures.push(format!("The journal cannot be reached, the log goes to standard error: {error}"));
-            }
+            Err(error) => failures.journal = Some(error),
         }
     }
     (Sink::StandardError, None)
+}
+
+/// What could not be opened at the start. Logged as soon as there is a log.
+#[derive(Default)]
+struct Failures {
+    file: Option<io::Error>,
+    journal: Option<io::Error>,
+}
+
+impl Failures {
+    fn log(&self, config: &spooky_config::Log) {
+        if let Some(error) = &self.file {
+            let (path, next) = (config.file.path.display(), fallback(config.journald));
+            tracing::warn!("Log file {path} cannot be opened, the log goes to {next}: {error}");
+        }
+        if let Some(error) = &self.journal {
+            tracing::warn!("The journal cannot be reached, the log goes to standard error: {error}");
+        }
+    }
+}
+
+/// Returns the name of the destination without a file.
+fn fallback(is_journal: bool) -> &'static str {
+    if is_journal { "the journal" } else { "standard error" }
 }
 
 /// Returns the layer that formats the events of `tracing`.
@@ -344,5 +359,51 @@ mod tests {
         assert_eq!(Levels::new(LogLevel::Warn, "spooky_edge=off").max_level(), LevelFilter::WARN);
         assert_eq!(Levels::new(LogLevel::Warn, " ").invalid, None);
         assert_eq!(Levels::new(LogLevel::Warn, "loud").invalid.as_deref(), Some("loud"));
+    }
+
+    #[test]
+    fn the_journal_gets_the_events_and_their_fields() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let server = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+        server.set_read_timeout(Some(std::time::Duration::from_secs(20))).unwrap();
+        let config = spooky_config::Log { journald: true, ..spooky_config::Log::default() };
+        let mut failures = Failures::default();
+        let (sink, _) = general_sink(&config, None, &path, &mut failures);
+        let channel = Channel::start(sink, None, &Arc::default()).unwrap();
+        let subscriber = tracing_subscriber::registry().with(line_layer(LogFormat::Plain, &channel));
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::warn!(target: "part::a", backend_id = 7_u64, "Two\nlines of {}", "text");
+        });
+        let mut entry = [0; 1024];
+        let length = server.recv(&mut entry).unwrap();
+        let entry = std::str::from_utf8(&entry[..length]).unwrap();
+        let expected =
+            "PRIORITY=4\nSYSLOG_IDENTIFIER=spooky\nTARGET=part::a\nMESSAGE=Two\\x0alines of text\nBACKEND_ID=7\n";
+        assert_eq!(entry, expected);
+        assert!(failures.file.is_none() && failures.journal.is_none());
+    }
+
+    #[test]
+    fn without_a_file_or_a_journal_the_log_goes_to_standard_error() {
+        let config = spooky_config::Log { journald: true, ..spooky_config::Log::default() };
+        let mut failures = Failures::default();
+        let (sink, file) = general_sink(&config, None, Path::new("/nonexistent/socket"), &mut failures);
+        assert!(matches!(sink, Sink::StandardError) && file.is_none());
+        assert!(failures.journal.is_some());
+    }
+
+    #[test]
+    fn the_level_and_the_variable_silence_the_access_log() {
+        let configured = Wanted { requests: true, connections: true };
+        for (level, variable, requests, connections) in [
+            (LogLevel::Info, "", true, true),
+            (LogLevel::Warn, "", false, false),
+            (LogLevel::Info, "access=off", false, true),
+            (LogLevel::Warn, "connection=info", false, true),
+        ] {
+            let wanted = wanted(configured, &Levels::new(level, variable));
+            assert_eq!(wanted, Wanted { requests, connections }, "{level:?} {variable}");
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! What is reported of a request when it has ended: the input of the access log, the metrics and the traces.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{borrow::Cow, net::SocketAddr, time::Duration};
 
 /// One request, refused and aborted ones included. Bytes of peers are as received: whoever writes them escapes them.
 #[derive(Clone, Copy, Debug)]
@@ -76,8 +76,8 @@ pub struct RouteRecord<'a> {
 }
 
 /// A client connection that has ended.
-#[derive(Clone, Copy, Debug)]
-pub struct ConnectionRecord<'a> {
+#[derive(Clone, Debug)]
+pub struct ConnectionRecord {
     /// The client's address.
     pub client: SocketAddr,
     /// The protocol; `None` if the handshake was not complete.
@@ -97,7 +97,7 @@ pub struct ConnectionRecord<'a> {
     /// The estimated round-trip time at the end; `None` if there is none.
     pub rtt: Option<Duration>,
     /// Why the connection has ended.
-    pub reason: &'a str,
+    pub reason: Cow<'static, str>,
 }
 
 /// The ids of a trace and of a span in it (W3C Trace Context). Neither is zero.

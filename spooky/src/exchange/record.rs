@@ -28,7 +28,7 @@ impl Exchange {
         let of_head = of_head(&self.head.fields, arrival, outcome, answer, now);
         RequestRecord {
             host: timeline.host().unwrap_or(of_head.host),
-            status: of_head.status.or(self.status),
+            status: of_head.status.or(self.status.map(|status| status_sent(&self.head.fields, arrival, status))),
             upstream: upstream.map(|upstream| upstream.name.as_str()),
             backend: backend.map(|backend| backend.address.written.as_str()),
             queue: timeline.queue(now),
@@ -57,7 +57,7 @@ pub(super) fn of_head(
     RequestRecord {
         request_id: first(Known::XRequestId),
         trace: None,
-        method: first(Known::Method),
+        method: if is_upgrade(fields, arrival) { b"GET" } else { first(Known::Method) },
         path: first(Known::Path),
         host: fields.first(Known::Authority).unwrap_or_else(|| first(Known::Host)),
         user_agent: first(Known::UserAgent),
@@ -78,6 +78,16 @@ pub(super) fn of_head(
         reason: reason_of(outcome),
         error: error_of(outcome),
     }
+}
+
+/// Returns whether the client has asked for an upgrade by HTTP/1.1, which is handled as an extended CONNECT.
+fn is_upgrade(fields: &Fields, arrival: Arrival) -> bool {
+    arrival.protocol == Protocol::Http1 && fields.first(Known::Protocol).is_some()
+}
+
+/// Returns the status that the client got for this one.
+fn status_sent(fields: &Fields, arrival: Arrival, status: u16) -> u16 {
+    if status == 200 && is_upgrade(fields, arrival) { 101 } else { status }
 }
 
 pub(super) fn client_protocol(protocol: Protocol) -> ClientProtocol {

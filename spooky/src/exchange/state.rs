@@ -97,8 +97,15 @@ const SMALL_HEAD: usize = 2 * 1024;
 /// Field sections above this size are shrunk to fit.
 const LARGE_HEAD: usize = 8 * 1024;
 /// Fields that are needed later: by generated responses, log messages and the access log.
-const KEPT_FIELDS: [Known; 6] =
-    [Known::XRequestId, Known::ContentType, Known::Method, Known::Path, Known::Authority, Known::UserAgent];
+const KEPT_FIELDS: [Known; 7] = [
+    Known::XRequestId,
+    Known::ContentType,
+    Known::Method,
+    Known::Protocol,
+    Known::Path,
+    Known::Authority,
+    Known::UserAgent,
+];
 /// Bytes kept of each of them.
 const KEPT_LENGTH: usize = 256;
 

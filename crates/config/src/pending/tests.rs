@@ -38,7 +38,6 @@ fn a_value_that_asks_for_nothing_is_not_listed() {
     ] {
         assert_eq!(listed(text), [""; 0], "{text}");
     }
-    assert_eq!(listed("log: { connections: true }"), ["log.connections"]);
     assert_eq!(listed("observability: { metrics: {} }"), ["observability.metrics"]);
 }
 
@@ -215,7 +214,7 @@ const READ_AS: &[(&str, &[&str])] = &[
     ("upstream.*.backends[].health_check.success_threshold", &["check.success_threshold"]),
     ("upstream.*.backends[].health_check.cooldown_ms", &["check.cooldown_ms"]),
     ("upstream.*.backends[].health_check.host", &["check.host"]),
-    ("log.connections", &["log.connections"]),
+    ("log.connections", &["config.connections"]),
     ("log.format", &["config.format"]),
     ("performance.packet_shards_per_worker", &["= performance.packet_shards_per_worker"]), // it is shown in the log
     ("resilience.adaptive_admission.enabled", &["adaptive.enabled"]),

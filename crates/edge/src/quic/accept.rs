@@ -11,6 +11,7 @@ use super::{
 use crate::{
     Abort, ConnectionDecision, LimiterSlot,
     h3::{ConnectionInfo, Session},
+    history::History,
 };
 use quinn_proto::{ConnectionHandle, EndpointEvent, Incoming, Transmit};
 use spooky_table::Handle;
@@ -93,6 +94,7 @@ impl Edge {
                     handshake: Some(handshake),
                     slot,
                     is_answered: false,
+                    history: History::new(now),
                     share: TimeShare::default(),
                 });
                 mark(&mut self.dirty, &mut conn);
@@ -116,6 +118,9 @@ impl Edge {
         let Some(mut conn) = self.conns.get_mut(index as usize).and_then(Option::take) else { return };
         self.open -= 1;
         conn.session.abort_streams(Abort::Lost, &mut self.events);
+        if self.reports_connections {
+            self.ended.extend(conn.report(now, "handshake not complete in time"));
+        }
         self.endpoint.handle_event(ConnectionHandle(index as usize), EndpointEvent::drained());
         self.drops.note(Dropped::SlowHandshake, conn.quic.remote_address(), &Header::default(), now);
     }

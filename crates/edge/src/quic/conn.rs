@@ -6,10 +6,16 @@ use super::establish;
 use super::outgoing::{Outgoing, Path, StallCheck};
 use super::share::TimeShare;
 use super::trim_padding;
-use crate::{ConnectionLimiter, Event as StreamEvent, LimiterSlot, h3::Session, identity};
+use crate::{
+    ConnectionLimiter, Event as StreamEvent, LimiterSlot,
+    h3::Session,
+    history::{History, Totals},
+    identity,
+};
 use quinn_proto::{Connection, ConnectionError, ConnectionEvent, Event, crypto::rustls::HandshakeData};
 use rustls::pki_types::CertificateDer;
-use spooky_bridge::h3::Code;
+use spooky_bridge::{h3::Code, message::Protocol};
+use spooky_telemetry::ConnectionRecord;
 use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -41,6 +47,8 @@ pub(crate) struct Conn {
     pub(crate) slot: Option<LimiterSlot>,
     /// A final response was sent.
     pub(crate) is_answered: bool,
+    /// For the report about its end.
+    pub(crate) history: History,
     /// Its share of the worker's time.
     pub(crate) share: TimeShare<ConnectionEvent>,
 }
@@ -127,18 +135,34 @@ impl Conn {
     }
 
     /// Releases the handshake slot when the handshake is complete or has failed, and logs why the connection ended.
-    pub(crate) fn note_handshake(&mut self, event: &Event) {
+    pub(crate) fn note_handshake(&mut self, event: &Event, now: Instant) {
         match event {
-            Event::Connected => self.handshake = None,
+            Event::Connected => {
+                self.handshake = None;
+                self.history.on_handshake(now);
+            }
             Event::ConnectionLost { reason } => {
                 self.handshake = None;
                 if let ConnectionError::TransportError(error) = reason {
                     ending::log(error, self.session.id(), self.quic.remote_address());
                 }
                 tracing::debug!("Connection closed: {reason}");
+                self.history.on_lost(reason.to_string());
             }
             _ => {}
         }
+    }
+
+    /// Returns the report about the connection, which has ended, once. `reason` is used if no other is known.
+    pub(crate) fn report(&mut self, now: Instant, reason: &'static str) -> Option<ConnectionRecord> {
+        let stats = self.quic.stats();
+        let totals = Totals {
+            bytes_in: stats.udp_rx.bytes,
+            bytes_out: stats.udp_tx.bytes,
+            lost_packets: Some(stats.path.lost_packets),
+            rtt: Some(stats.path.rtt),
+        };
+        self.history.report(now, self.quic.remote_address(), Some(Protocol::Http3), totals, reason)
     }
 
     /// Handles timers that are due. An open request keeps the connection alive (docs/reference/behaviour.md#client-connections).

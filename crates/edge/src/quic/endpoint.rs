@@ -20,6 +20,7 @@ use spooky_bridge::{
 };
 use spooky_net::timer::Deadlines;
 use spooky_net::tls::CertificateStore;
+use spooky_telemetry::ConnectionRecord;
 use std::{
     collections::VecDeque,
     net::SocketAddr,
@@ -42,6 +43,9 @@ pub struct Edge {
     pub(super) throttled: Vec<u32>,
     pub(super) deadlines: Deadlines<u32>,
     pub(super) events: VecDeque<Event>,
+    /// Connections that have ended, if they are reported.
+    pub(super) ended: Vec<ConnectionRecord>,
+    pub(super) reports_connections: bool,
     staged: h3::Staging,
     pub(super) replies: Vec<(Transmit, Vec<u8>)>,
     pub(super) resets: ResetRate,
@@ -82,6 +86,8 @@ impl Edge {
             throttled: Vec::new(),
             deadlines: Deadlines::default(),
             events: VecDeque::new(),
+            ended: Vec::new(),
+            reports_connections: false,
             staged: h3::Staging::default(),
             replies: Vec::new(),
             resets: ResetRate::new(),
@@ -123,7 +129,7 @@ impl Edge {
             conn.session.on_early_data(&mut conn.quic);
             let mut taken = 0;
             while let Some(event) = conn.quic.poll() {
-                conn.note_handshake(&event);
+                conn.note_handshake(&event, now);
                 conn.session.on_event(&mut conn.quic, &event, now, &mut self.events);
                 taken += 1;
             }
@@ -137,8 +143,16 @@ impl Edge {
         let mut event = self.events.pop_front()?;
         if let Some(conn) = self.conns.get_mut(event.stream.conn.index()).and_then(Option::as_mut) {
             conn.session.on_taken(&mut event);
+            conn.history.on_event(&event);
         }
         Some(event)
+    }
+
+    /// Returns the reports about connections that have ended since the last call. From now on, there is one for each if
+    /// `is_wanted`.
+    pub fn take_ended(&mut self, is_wanted: bool) -> impl Iterator<Item = ConnectionRecord> {
+        self.reports_connections = is_wanted;
+        self.ended.drain(..)
     }
 
     /// Returns whether a connection waits for [`Edge::serve`] or [`Edge::transmit`].
@@ -184,6 +198,9 @@ impl Edge {
                 conn.quic.handle_event(answer);
                 mark(&mut self.dirty, conn);
             }
+        }
+        if self.reports_connections && conn.quic.is_closed() {
+            self.ended.extend(conn.report(now, "closed by Spooky"));
         }
         if conn.quic.is_drained() {
             if let Some(slot) = self.conns.get_mut(index as usize) {

@@ -8,7 +8,11 @@ use super::{
     settings::TcpSettings,
     socket::Socket,
 };
-use crate::{limiter::LimiterSlot, sticky::StickyBackends};
+use crate::{
+    history::{History, Totals},
+    limiter::LimiterSlot,
+    sticky::StickyBackends,
+};
 use bytes::BytesMut;
 use rustls::ServerConnection;
 use spooky_net::ready::ReadySet;
@@ -24,6 +28,7 @@ pub(super) struct NewConnection {
     phase: Phase,
     counted: CountedConnection,
     slot: Option<LimiterSlot>,
+    history: History,
 }
 
 impl NewConnection {
@@ -56,7 +61,7 @@ impl NewConnection {
         let phase =
             if is_proxied { Phase::ProxyHeader { until, header: BytesMut::new() } } else { Phase::Handshake { until } };
         tracing::debug!("Creating new connection from {address}");
-        Some(Self { address, socket: Socket::new(stream, tls), phase, counted, slot })
+        Some(Self { address, socket: Socket::new(stream, tls), phase, counted, slot, history: History::new(now) })
     }
 
     /// Creates its state in the slot of `handle`. `id` is its number for balancing.
@@ -83,6 +88,8 @@ impl NewConnection {
             armed: None,
             slot: self.slot,
             _counted: self.counted,
+            history: self.history,
+            totals: Totals::default(),
             certificates: settings.certificates.clone(),
             settings: session.clone(),
             sticky: StickyBackends::default(),

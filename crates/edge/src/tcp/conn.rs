@@ -12,13 +12,18 @@ use super::{
 };
 use crate::{
     event::{Abort, Event},
+    history::{History, Totals},
     identity,
     limiter::LimiterSlot,
     sticky::StickyBackends,
 };
 use bytes::BytesMut;
-use spooky_bridge::proxy_protocol::{self, InvalidHeader};
+use spooky_bridge::{
+    message::Protocol,
+    proxy_protocol::{self, InvalidHeader},
+};
 use spooky_net::tls::CertificateStore;
+use spooky_telemetry::ConnectionRecord;
 use std::{
     cell::OnceCell,
     collections::VecDeque,
@@ -62,6 +67,9 @@ pub(super) struct Conn {
     /// Slot of the limiter; `None` until the client's address is known.
     pub(super) slot: Option<LimiterSlot>,
     pub(super) _counted: CountedConnection,
+    /// For the report about its end.
+    pub(super) history: History,
+    pub(super) totals: Totals,
     /// The certificates at the time of its handshake.
     pub(super) certificates: Arc<CertificateStore>,
     pub(super) settings: Rc<SessionSettings>,
@@ -169,6 +177,7 @@ impl Conn {
                 Poll::Ready(Ok(length)) => length,
                 Poll::Ready(Err(error)) => return Err(Lost::Failed(error)),
             };
+            self.totals.bytes_in += length as u64;
             if length == 0 {
                 return self.on_socket_end(now, events).map(|()| ReadEnd::Blocked);
             }
@@ -256,6 +265,7 @@ impl Conn {
     /// Starts the session.
     pub(super) fn open(&mut self, now: Instant) {
         let session = Session::new(self.socket.alpn(), &self.settings, now);
+        self.history.on_handshake(now);
         self.phase = Phase::Open(Open { session, waits_for: WaitsFor::Request, waiting_since: now });
     }
 
@@ -314,6 +324,17 @@ impl Conn {
     /// Returns whether everything was sent and the client's end is awaited.
     fn is_shut(&self) -> bool {
         self.closing.as_ref().is_some_and(|closing| closing.is_shut)
+    }
+
+    /// Returns the report about the connection, which has ended because of `lost`.
+    pub(super) fn report(&mut self, lost: &Lost, now: Instant) -> Option<ConnectionRecord> {
+        let protocol = match &self.phase {
+            Phase::Open(Open { session: Session::Http2(_), .. }) => Some(Protocol::Http2),
+            Phase::Open(Open { session: Session::Http1(_), .. }) => Some(Protocol::Http1),
+            Phase::ProxyHeader { .. } | Phase::Handshake { .. } | Phase::Failed => None,
+        };
+        self.history.on_lost(lost.to_string());
+        self.history.report(now, self.peer.address, protocol, self.totals, "")
     }
 
     /// Normalised SNI of the client.

@@ -18,6 +18,7 @@ use spooky_net::{
     timer::{Deadlines, disarm},
 };
 use spooky_table::{Handle, Table};
+use spooky_telemetry::ConnectionRecord;
 use std::{
     collections::VecDeque,
     io,
@@ -61,6 +62,9 @@ pub struct TcpEdge {
     closed: Vec<Handle>,
     deadlines: Deadlines<Handle>,
     events: VecDeque<Event>,
+    /// Connections that have ended, if they are reported.
+    ended: Vec<ConnectionRecord>,
+    reports_connections: bool,
     scratch: Box<[u8]>,
     /// Number of connections so far.
     accepted: u64,
@@ -82,6 +86,8 @@ impl TcpEdge {
             closed: Vec::new(),
             deadlines: Deadlines::default(),
             events: VecDeque::new(),
+            ended: Vec::new(),
+            reports_connections: false,
             scratch: vec![0; SCRATCH].into_boxed_slice(),
             accepted: 0,
             is_draining: false,
@@ -171,7 +177,7 @@ impl TcpEdge {
         match result {
             Ok(ReadEnd::Blocked) => {}
             Ok(ReadEnd::More) => visits.push_back(index),
-            Err(lost) => self.end_connection(handle, &lost),
+            Err(lost) => self.end_connection(handle, &lost, now),
         }
     }
 
@@ -186,7 +192,7 @@ impl TcpEdge {
             }
             mark(dirty, conn);
             if let Err(lost) = conn.on_time(&limits, now, events) {
-                self.end_connection(handle, &lost);
+                self.end_connection(handle, &lost, now);
             }
         }
     }
@@ -194,10 +200,20 @@ impl TcpEdge {
     /// Returns the next event of a stream, if there is one.
     pub fn next_event(&mut self) -> Option<Event> {
         let mut event = self.events.pop_front()?;
-        if let Some(Phase::Open(open)) = self.conns.get_mut(event.stream.conn).map(|conn| &mut conn.phase) {
-            open.session.protocol_mut().on_taken(&mut event);
+        if let Some(conn) = self.conns.get_mut(event.stream.conn) {
+            conn.history.on_event(&event);
+            if let Phase::Open(open) = &mut conn.phase {
+                open.session.protocol_mut().on_taken(&mut event);
+            }
         }
         Some(event)
+    }
+
+    /// Returns the reports about connections that have ended since the last call. From now on, there is one for each if
+    /// `is_wanted`.
+    pub fn take_ended(&mut self, is_wanted: bool) -> impl Iterator<Item = ConnectionRecord> {
+        self.reports_connections = is_wanted;
+        self.ended.drain(..)
     }
 
     /// Sends what the connections have for their clients, each once.
@@ -234,13 +250,13 @@ impl TcpEdge {
                     deadlines.arm(handle, at, &mut conn.armed);
                 }
             }
-            Err(lost) => self.end_connection(handle, &lost),
+            Err(lost) => self.end_connection(handle, &lost, now),
         }
     }
 
     /// Closes a connection at once.
-    fn end_connection(&mut self, handle: Handle, lost: &Lost) {
-        let Self { conns, events, closed, .. } = self;
+    fn end_connection(&mut self, handle: Handle, lost: &Lost, now: Instant) {
+        let Self { conns, events, closed, ended, reports_connections, .. } = self;
         let Some(conn) = conns.get_mut(handle).filter(|conn| !conn.is_closed) else { return };
         tracing::debug!("Connection closed: {lost}, from {}", conn.peer.address);
         if let Phase::Open(open) = &mut conn.phase {
@@ -249,6 +265,9 @@ impl TcpEdge {
         if matches!(lost, Lost::TimedOut(_)) {
             // Otherwise the kernel would keep what the client does not take.
             tcp::reset_on_close(&conn.socket.stream);
+        }
+        if *reports_connections {
+            ended.extend(conn.report(lost, now));
         }
         conn.is_closed = true;
         closed.push(handle);

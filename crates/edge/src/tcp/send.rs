@@ -36,6 +36,7 @@ impl Conn {
                 break (false, false);
             }
         };
+        self.totals.bytes_out += written as u64;
         self.outgoing.on_write(now, written > 0, is_blocked);
         if !is_blocked && !has_more {
             self.after_flush(now)?;

@@ -89,7 +89,7 @@ impl Record for RouteRecord<'_> {
     }
 }
 
-impl Record for ConnectionRecord<'_> {
+impl Record for ConnectionRecord {
     const TARGET: &'static str = "connection";
     const MESSAGE: &'static str = "connection";
 

@@ -100,7 +100,7 @@ impl AccessLog {
     }
 
     /// Writes the line of a connection that has ended.
-    pub fn connection(&mut self, record: &ConnectionRecord<'_>) {
+    pub fn connection(&mut self, record: &ConnectionRecord) {
         if self.output.has_connections() {
             let Self { settings, connections, timestamp, now, unix, .. } = self;
             connections.write(record, &settings.connections, &mut Time { timestamp, unix: *unix }, *now);

@@ -124,7 +124,7 @@ fn a_plain_line_has_all_fields_in_their_order() {
 
 #[test]
 fn a_json_line_has_the_types_of_its_fields() {
-    let parsed = |record| -> Map<String, Value> {
+    let parsed = |record: &RequestRecord<'_>| -> Map<String, Value> {
         serde_json::from_str(&line(LineFormat::Text(LogFormat::Json), record, &AccessField::ALL)).unwrap()
     };
     let expected = json!({
@@ -176,7 +176,7 @@ fn connections_and_routes_have_their_own_fields() {
         bytes_out: 6,
         lost_packets: None,
         rtt: Some(Duration::from_micros(120)),
-        reason: "closed by peer: 0",
+        reason: "closed by peer: 0".into(),
     };
     let route = RouteRecord {
         request_id: b"a 1",

@@ -1,5 +1,6 @@
 //! The access log: one line for every request, whatever its end (docs/reference/logs.md#the-access-log).
 
+mod connections;
 mod destinations;
 mod ends;
 

@@ -1,6 +1,7 @@
 //! Runs the commands of the guides, in their order.
 
 mod backends;
+mod logs;
 mod streams;
 mod tls;
 
@@ -27,7 +28,12 @@ struct Page {
 
 impl Page {
     fn open(name: &str) -> Self {
-        let text = fs::read_to_string(program::workspace().join("docs/guide").join(name)).unwrap();
+        Self::read(&format!("guide/{name}"))
+    }
+
+    /// Opens a page by its path below `docs`.
+    fn read(path: &str) -> Self {
+        let text = fs::read_to_string(program::workspace().join("docs").join(path)).unwrap();
         let blocks = text.split("\n```sh\n").skip(1).map(|rest| rest.split("\n```").next().unwrap().to_owned());
         Self { blocks: blocks.collect(), root: tempfile::tempdir().unwrap(), replaced: Vec::new() }
     }
