@@ -19,6 +19,7 @@ use spooky_lb::{
 };
 use spooky_net::tls::server::Resumption;
 use spooky_telemetry::metrics::Metrics;
+use spooky_telemetry::trace::SpanQueues;
 use spooky_transport::NameTable;
 use std::{
     sync::Arc,
@@ -53,6 +54,8 @@ pub(crate) struct State {
     pub(crate) names: Arc<NameTable>,
     /// The counts of workers.
     pub(crate) metrics: Arc<Metrics>,
+    /// Sampled requests on their way to the exporter; without a queue if tracing is disabled.
+    pub(crate) spans: Arc<SpanQueues>,
     pub(crate) config_reloads: ReloadCounts,
     /// Reloads of the certificates alone.
     pub(crate) certificate_reloads: ReloadCounts,
@@ -76,6 +79,8 @@ pub(crate) struct ProcessLimits {
     pub(crate) retries: BudgetOptions,
     /// Longest time between two lookups of a backend's name: `backend_dns_refresh_interval_ms`; `None` if that is disabled.
     pub(crate) name_refresh: Option<Duration>,
+    /// Whether tracing is enabled. Never changes.
+    pub(crate) is_tracing: bool,
 }
 
 impl State {
@@ -97,6 +102,7 @@ impl State {
             quic_keys,
             names: Arc::default(),
             metrics: Arc::new(Metrics::new(usize::from(workers))),
+            spans: Arc::new(SpanQueues::new(if limits.is_tracing { workers } else { 0 })),
             config_reloads: ReloadCounts::default(),
             certificate_reloads: ReloadCounts::default(),
             watchdog: WatchdogState::new(workers, is_restarted.then_some(epoch)),

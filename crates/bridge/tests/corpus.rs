@@ -17,6 +17,7 @@ mod checks {
     pub(crate) mod prng;
     pub(crate) mod proxy_protocol;
     pub(crate) mod qpack;
+    pub(crate) mod trace_context;
 }
 
 /// Mutations of each file.
@@ -74,4 +75,9 @@ fn padding() {
 #[test]
 fn proxy_protocol() {
     replay("proxy_protocol", checks::proxy_protocol::check);
+}
+
+#[test]
+fn trace_context() {
+    replay("trace_context", checks::trace_context::check);
 }

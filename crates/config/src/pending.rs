@@ -18,7 +18,6 @@ pub const NOT_IN_EFFECT: &[(&str, Option<&str>)] = &[
     ("log.qlog_dir", None),
     ("observability.metrics", None),
     ("observability.control_api", None),
-    ("observability.tracing", None),
     ("security.sandbox", Some("off")),
 ];
 

@@ -1,4 +1,4 @@
-//! What the process reports about itself: the log, the access log, the record of each request, and metrics.
+//! What the process reports about itself: the log, the access log, the record of each request, metrics, and traces.
 #![forbid(unsafe_code)]
 
 pub mod access;
@@ -11,6 +11,7 @@ pub mod metrics;
 mod queue;
 mod record;
 mod sink;
+pub mod trace;
 
 pub use escape::Escaped;
 pub use record::{ClientProtocol, ConnectionRecord, RequestRecord, RouteRecord, TraceIds};

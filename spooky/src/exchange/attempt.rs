@@ -62,8 +62,10 @@ impl Exchange {
         while let Some(step) = next {
             next = match step {
                 Step::Start { slot, backend } | Step::Hedge { slot, backend } | Step::Resend { slot, backend } => {
+                    let is_hedge = matches!(step, Step::Hedge { .. });
                     self.timeline.on_attempt(backend);
                     self.count_start(step, cx.nanos);
+                    self.begin_span(cx, slot, backend, is_hedge);
                     match self.send_to(cx, slot, backend) {
                         ControlFlow::Continue(step) => step,
                         ControlFlow::Break(next) => return next,
@@ -71,6 +73,8 @@ impl Exchange {
                 }
                 Step::Cancel { slot } => {
                     self.cancel(cx.io, slot);
+                    let error = if self.response.has_begun() { "cancelled" } else { "timeout" };
+                    self.end_span(slot, cx.nanos, Some(error));
                     self.with_attempts(cx, Attempts::next)
                 }
                 Step::Full => return Next::WaitForBackend { is_held_back: false },
@@ -97,7 +101,7 @@ impl Exchange {
     ) -> ControlFlow<Next, Option<Step>> {
         let id = self.snapshot.backend_id(self.upstream, backend);
         let Some(compiled) = self.snapshot.upstreams.get(self.upstream) else { return ControlFlow::Continue(None) };
-        rewrite::retarget(&mut self.head, compiled.scheme(backend), compiled.authority(backend));
+        rewrite::retarget(&mut self.head, compiled.scheme(backend).as_bytes(), compiled.authority(backend));
         self.upload.rewind();
         let request = match id {
             Some(id) => cx.io.request(id, &self.head, self.upload.is_absent(), self.tag.with_slot(slot)),
@@ -117,6 +121,7 @@ impl Exchange {
             }
             Err(unsent) => {
                 let (kind, sent) = (failure::kind_of_unsent(unsent), self.upload.sent());
+                self.end_span(slot, cx.nanos, Some("not_sent"));
                 ControlFlow::Continue(self.with_attempts(cx, |attempt, cx| attempt.on_failure(cx, slot, kind, sent)))
             }
         }
@@ -148,6 +153,7 @@ impl Exchange {
         if failed.kind == FailureKind::ConnectTimeout {
             self.snapshot.counts.totals().upstream_timeouts.increment();
         }
+        self.end_span(slot, cx.nanos, Some(failure::error_type(failed.kind)));
         if self.response.has_begun() {
             log::failed(self, slot, "body", failed, cx.now);
             return Next::End(Outcome::backend_failed(failed));

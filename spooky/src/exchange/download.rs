@@ -58,6 +58,7 @@ impl Exchange {
         self.response = Response::Streaming { winner: slot, received: 0, unaccepted: 0, is_tunnel };
         let (kind, status) = (if is_tunnel { BodyKind::Tunnel } else { kind_of(&head) }, head.status);
         self.status = Some(status);
+        self.answer_span(slot, protocol, status);
         log::response(self, slot, status, cx.nanos);
         self.store_sticky_backend(cx.io, slot);
         self.update_deadlines(cx.nanos, |deadlines, options, now| deadlines.on_head(options, kind, now));
@@ -155,6 +156,9 @@ impl Exchange {
         if is_tunnel && !self.upload.is_sent() {
             self.response = Response::HalfClosed { is_sent };
             return Next::Continue;
+        }
+        if let Some(winner) = self.response.winner() {
+            self.end_span(winner, cx.nanos, None);
         }
         self.response = Response::Ending;
         self.deadlines.on_body_end();

@@ -105,6 +105,9 @@ impl Ended<'_> {
                 outcome,
                 upstream: refused.upstream,
                 protocol: refused.arrival.protocol,
+                trace: refused.arrival.trace,
+                now,
+                exchange: None,
                 snapshot: None,
             },
             Self::Exchange(exchange) => EndedRequest {
@@ -112,6 +115,9 @@ impl Ended<'_> {
                 outcome,
                 upstream: Some(exchange.upstream),
                 protocol: exchange.timeline.arrival.protocol,
+                trace: exchange.timeline.arrival.trace,
+                now,
+                exchange: Some(exchange),
                 snapshot: Some(&exchange.snapshot),
             },
         }

@@ -17,6 +17,8 @@ pub(crate) struct Exchanges {
     pub(super) waiting: Waiting,
     pub(super) shares: ClientShares,
     pub(super) state: Arc<State>,
+    /// The number of the worker.
+    pub(super) worker: usize,
     /// The snapshot for new requests.
     pub(super) snapshot: Rc<WorkerSnapshot>,
     /// Earlier snapshots that are still in use.
@@ -45,6 +47,7 @@ impl Exchanges {
             waiting: Waiting::new(Queue::new(state.global_limits.clone(), worker)),
             shares: ClientShares::default(),
             state,
+            worker,
             snapshot: Rc::new(snapshot),
             retired: Vec::new(),
             clock,

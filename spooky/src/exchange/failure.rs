@@ -68,6 +68,24 @@ pub(super) fn kind_of_unsent(unsent: Unsent) -> Kind {
     })
 }
 
+/// Returns the `error.type` of an attempt's span.
+pub(super) fn error_type(kind: FailureKind) -> &'static str {
+    match kind {
+        FailureKind::Dns => "dns",
+        FailureKind::Refused => "connection_refused",
+        FailureKind::ConnectTimeout => "connect_timeout",
+        FailureKind::Unreachable => "unreachable",
+        FailureKind::TlsCertificate => "certificate",
+        FailureKind::TlsProtocol | FailureKind::NoCommonProtocol => "tls",
+        FailureKind::ConnectionLost(_) | FailureKind::Ended(_) | FailureKind::KeepaliveTimeout => "connection_lost",
+        FailureKind::GoAway => "going_away",
+        FailureKind::Reset(_) => "stream_reset",
+        FailureKind::Malformed(_) | FailureKind::Protocol(_) => "protocol",
+        FailureKind::ResponseHeadersTooLarge => "response_headers_too_large",
+        _ => "not_sent",
+    }
+}
+
 /// Returns the reason why a response is cut off.
 pub(super) fn reset_of(failure: &Failure) -> Reset {
     match failure.kind {

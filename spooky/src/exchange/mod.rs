@@ -31,6 +31,7 @@ mod state;
 mod tag;
 mod time;
 mod timeline;
+mod trace;
 mod upload;
 mod waiting;
 mod worker_io;

@@ -56,7 +56,7 @@ pub(super) fn of_head(
     let latency = now - arrival.at;
     RequestRecord {
         request_id: first(Known::XRequestId),
-        trace: None,
+        trace: arrival.trace.map(|trace| trace.ids),
         method: if is_upgrade(fields, arrival) { b"GET" } else { first(Known::Method) },
         path: first(Known::Path),
         host: fields.first(Known::Authority).unwrap_or_else(|| first(Known::Host)),

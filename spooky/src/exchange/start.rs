@@ -12,6 +12,7 @@ use super::{
     state::{Admission, Exchange, compact_large_head},
     tag::Tag,
     timeline::{Arrival, Timeline},
+    trace::Trace,
 };
 use crate::{client_side::ClientSide, snapshot::HostPolicy};
 use spooky_bridge::message::{
@@ -55,7 +56,7 @@ impl Exchanges {
     ) {
         log::request(protocol, &head);
         self.snapshot.counts.totals().requests.increment();
-        let arrival = self.arrival(io, protocol, peer);
+        let arrival = self.arrival(io, protocol, peer, &head.fields);
         let routed = self.route(io, client, &head);
         let upstream = routed.as_ref().ok().map(|route| route.upstream);
         self.snapshot.counts.on_routed(upstream);
@@ -226,7 +227,7 @@ impl Exchanges {
     ) {
         let outcome = Outcome::Answer(reason_of(&refused.error));
         log::invalid_request(protocol, &refused.fields);
-        let arrival = self.arrival(io, protocol, peer);
+        let arrival = self.arrival(io, protocol, peer, &refused.fields);
         self.refuse_head(io, client, arrival, &refused.fields, outcome);
     }
 
@@ -234,7 +235,7 @@ impl Exchanges {
     pub(super) fn refuse_late(&mut self, io: &mut impl Io, client: ClientSide, protocol: Protocol, peer: SocketAddr) {
         let fields = Fields::new();
         log::invalid_request(protocol, &fields);
-        let arrival = self.arrival(io, protocol, peer);
+        let arrival = self.arrival(io, protocol, peer, &fields);
         self.refuse_head(io, client, arrival, &fields, Outcome::Answer(Reason::HeadTimeout));
     }
 
@@ -249,7 +250,7 @@ impl Exchanges {
         peer: SocketAddr,
     ) {
         log::invalid_request(protocol, fields);
-        let arrival = self.arrival(io, protocol, peer);
+        let arrival = self.arrival(io, protocol, peer, fields);
         self.refuse_head(io, client, arrival, fields, Outcome::Aborted(Abort::Malformed(reason)));
     }
 
@@ -269,8 +270,9 @@ impl Exchanges {
         self.finish(io, Ended::Refused(refused), outcome);
     }
 
-    fn arrival(&self, io: &impl Io, protocol: Protocol, peer: SocketAddr) -> Arrival {
-        Arrival { protocol, peer, at: self.nanos(io.now()) }
+    fn arrival(&mut self, io: &impl Io, protocol: Protocol, peer: SocketAddr, fields: &Fields) -> Arrival {
+        let trace = Trace::begin(fields, &self.snapshot.config.observability.tracing, self.clock.rng());
+        Arrival { protocol, peer, at: self.nanos(io.now()), trace }
     }
 }
 

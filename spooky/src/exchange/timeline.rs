@@ -1,5 +1,6 @@
 //! What an exchange remembers for the record of its request: who asked, when each step happened, how many bytes passed.
 
+use super::trace::{AttemptSpan, Trace};
 use crate::snapshot::HostPolicy;
 use spooky_bridge::message::{Protocol, RequestHead};
 use spooky_lb::{attempt::SlotId, time::Nanos};
@@ -11,6 +12,7 @@ pub(super) struct Arrival {
     pub(super) protocol: Protocol,
     pub(super) peer: SocketAddr,
     pub(super) at: Nanos,
+    pub(super) trace: Option<Trace>,
 }
 
 /// The answer that Spooky has sent: its status, and the length of its body.
@@ -31,6 +33,8 @@ pub(super) struct Timeline {
     head_sent: Option<Nanos>,
     /// Body bytes that the client's connection has taken.
     bytes_out: u64,
+    /// Spans of the attempts; none if the request is not sampled.
+    pub(super) spans: Vec<AttemptSpan>,
     /// The backend of the last attempt.
     backend: Option<usize>,
     /// Slot and start of the hedge.
@@ -50,6 +54,7 @@ impl Timeline {
             answered: None,
             head_sent: None,
             bytes_out: 0,
+            spans: Vec::new(),
             backend: None,
             hedge: None,
             host: (!is_kept).then(|| head.authority().into()),

@@ -187,7 +187,7 @@ fn head(check: &HealthCheck, upstream: &CompiledUpstream, backend: usize, own: &
     let authority = authority.or_else(|| upstream.authority(backend)).unwrap_or(own.as_bytes());
     let mut fields = Fields::new();
     fields.push(Known::Method, b"GET");
-    fields.push(Known::Scheme, upstream.scheme(backend));
+    fields.push(Known::Scheme, upstream.scheme(backend).as_bytes());
     fields.push(Known::Authority, authority);
     fields.push(Known::Path, check.path.as_bytes());
     fields.push(Known::UserAgent, USER_AGENT.as_bytes());

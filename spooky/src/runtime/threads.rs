@@ -18,7 +18,7 @@ use crate::{
 };
 use spooky_config::Config;
 use spooky_net::inbox::{InboxLimits, Inboxes};
-use spooky_telemetry::log::Log;
+use spooky_telemetry::{log::Log, trace::SpanExporter};
 use std::{
     hash::{BuildHasher, RandomState},
     net::SocketAddr,
@@ -39,6 +39,8 @@ pub(crate) struct Server {
     threads: Vec<JoinHandle<()>>,
     /// Stops after the other threads, which need it while they drain.
     resolver: Option<(Arc<Control<()>>, JoinHandle<()>)>,
+    /// Stops last, when nothing makes spans any more.
+    exporter: Option<SpanExporter>,
     pub(super) log: Log,
 }
 
@@ -63,7 +65,9 @@ impl Server {
         let prober = Arc::new(Control::new(snapshot.clone()));
         let watchdog = Arc::new(Control::new(snapshot.clone()));
         let (workers, threads) = (Vec::new(), Vec::new());
-        let mut server = Self { state, snapshot, listeners, workers, prober, watchdog, threads, resolver: None, log };
+        let exporter = start_exporter(&snapshot.config, &state)?;
+        let mut server =
+            Self { state, snapshot, listeners, workers, prober, watchdog, threads, resolver: None, exporter, log };
         server.spawn_resolver()?;
         server.spawn_workers(ingress)?;
         server.spawn_prober()?;
@@ -150,6 +154,9 @@ impl Server {
 
     /// Closes what is still open. Returns the log.
     pub(super) fn finish(self) -> Log {
+        if let Some(exporter) = self.exporter {
+            exporter.stop();
+        }
         let (config, certificates) = (&self.state.config_reloads, &self.state.certificate_reloads);
         tracing::info!("Reloads of the configuration: {config}; of certificates alone: {certificates}");
         self.state.lifecycle.enter(LifePhase::Stopped);
@@ -175,6 +182,17 @@ impl Draining {
             control.drain(self.grace);
             let _panicked = thread.join();
         }
+    }
+}
+
+fn start_exporter(config: &Config, state: &State) -> Result<Option<SpanExporter>, StartError> {
+    let tracing = &config.observability.tracing;
+    if !tracing.enabled {
+        return Ok(None);
+    }
+    match SpanExporter::start(tracing, state.spans.clone(), state.epoch) {
+        Ok(exporter) => Ok(Some(exporter)),
+        Err(error) => Err(StartError(format!("Failed to start the export of traces: {error}"))),
     }
 }
 
@@ -205,4 +223,11 @@ fn log_settings(config: &Config, workers: u16) {
         tracing::info!("Downstream mTLS enabled (require_client_cert={required})");
     }
     watchdog::log_settings(&resilience.watchdog);
+    let tracing = &config.observability.tracing;
+    if tracing.enabled {
+        let (service_name, endpoint, ratio) = (&tracing.service_name, &tracing.otlp_endpoint, tracing.sample_ratio);
+        tracing::info!(
+            "OpenTelemetry tracing enabled (service_name={service_name}, endpoint={endpoint}, sample_ratio={ratio})"
+        );
+    }
 }

@@ -8,7 +8,12 @@ use crate::{
 };
 use spooky_net::{inbox::Inboxes, sys::affinity};
 use spooky_telemetry::access::AccessOutput;
-use std::{io, sync::Arc, time::Duration};
+use std::{
+    hash::{BuildHasher, RandomState},
+    io,
+    sync::Arc,
+    time::Duration,
+};
 use tokio::runtime::Builder;
 
 pub(super) struct WorkerThread {
@@ -59,8 +64,10 @@ impl WorkerThread {
         let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
         runtime.block_on(async {
             let number = usize::from(self.number);
+            // A worker that replaces another one must not create the same ids again.
+            let seed = if is_restart { RandomState::new().hash_one(number) } else { self.seed };
             let (state, control, inboxes) = (self.state.clone(), self.control.clone(), self.inboxes.clone());
-            let worker = Worker::new(state, control, inboxes, self.access.clone(), number, self.seed)?;
+            let worker = Worker::new(state, control, inboxes, self.access.clone(), number, seed)?;
             let running = &self.state.running_workers;
             let _counted = running.enter();
             if is_restart {

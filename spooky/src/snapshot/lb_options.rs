@@ -30,6 +30,7 @@ pub(crate) fn process_limits(config: &Config) -> ProcessLimits {
         address_validation: address_validation(performance),
         retries: budget_options(config, budget.ratio_percent),
         name_refresh: performance.backend_dns_refresh_enabled.then_some(performance.backend_dns_refresh_interval_ms),
+        is_tracing: config.observability.tracing.enabled,
     }
 }
 

@@ -91,10 +91,10 @@ pub(crate) struct Sticky {
 
 impl CompiledUpstream {
     /// Returns `:scheme` for a backend. If the scheme is detected, the transport corrects it.
-    pub(crate) fn scheme(&self, backend: usize) -> &'static [u8] {
+    pub(crate) fn scheme(&self, backend: usize) -> &'static str {
         match self.backends.get(backend).map(|spec| &spec.scheme) {
-            Some(Scheme::Https { .. } | Scheme::Detect { .. }) => b"https",
-            Some(Scheme::Http) | None => b"http",
+            Some(Scheme::Https { .. } | Scheme::Detect { .. }) => "https",
+            Some(Scheme::Http) | None => "http",
         }
     }
 

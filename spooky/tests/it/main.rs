@@ -58,6 +58,7 @@ mod tcp;
 mod tcp_clients;
 mod tcp_costs;
 mod tcp_slow;
+mod tracing;
 mod trust;
 mod tunnel;
 mod upstream;

@@ -53,7 +53,7 @@ const OUTSIDE: [&str; 3] = ["spooky-testkit", "spooky-bench", "xtask"];
 const PEERS: &str = "spooky-testkit";
 
 /// Third-party crates (by prefix of their names) that only some crates of the product may import, and why.
-const RESTRICTED: [(&str, &[&str], &str); 15] = [
+const RESTRICTED: [(&str, &[&str], &str); 16] = [
     ("aws-lc-rs", &["spooky-edge"], "only `edge` derives QUIC keys; all other cryptography is in rustls"),
     ("quinn-proto", &["spooky-edge"], "only `edge` implements QUIC"),
     // The client of `spooky demo`; `tidy::demo_only` keeps both out of the rest of that crate.
@@ -66,7 +66,7 @@ const RESTRICTED: [(&str, &[&str], &str); 15] = [
         &["spooky-net", "spooky-telemetry", "spooky-edge", "spooky-transport", "spooky"],
         "code that decides does no I/O",
     ),
-    ("hyper", &["spooky-edge", "spooky-transport", "spooky"], "code that decides does no I/O"),
+    ("hyper", &["spooky-telemetry", "spooky-edge", "spooky-transport", "spooky"], "code that decides does no I/O"),
     ("httparse", &["spooky-bridge"], "only `bridge` parses HTTP/1.1; framing is never left to a library"),
     ("hickory", &["spooky-transport"], "only `transport` resolves names, off the workers' threads"),
     ("socket2", &["spooky-net"], "only `net` opens sockets"),
@@ -77,7 +77,12 @@ const RESTRICTED: [(&str, &[&str], &str); 15] = [
         &["spooky-edge"],
         "what peers may choose freely needs a hash with a secret; stream ids are sequential",
     ),
-    ("crossbeam-queue", &["spooky-net"], "workers share little, and what they share is listed in ARCHITECTURE.md"),
+    ("opentelemetry", &["spooky-telemetry"], "workers describe spans with plain data"),
+    (
+        "crossbeam-queue",
+        &["spooky-net", "spooky-telemetry"],
+        "workers share little, and what they share is listed in ARCHITECTURE.md",
+    ),
 ];
 
 /// A package of the workspace: name, manifest, and its dependencies with their kinds.

@@ -9,7 +9,7 @@ use super::{
     hop_by_hop::{ConnectionOptions, accepts_trailers, is_hop_by_hop},
     name::folds_to,
     reserved::{is_alias, is_reserved},
-    trace::is_traceparent,
+    trace::TraceContext,
 };
 
 /// Input of [`to_backend`] besides the request.
@@ -87,6 +87,11 @@ pub fn retarget(head: &mut RequestHead, scheme: &[u8], authority: Option<&[u8]>)
     if let Some(authority) = authority {
         head.fields.set(Known::Authority, &[authority]);
     }
+}
+
+/// Sets the trace context that the backend gets. Called for each attempt, which has a span of its own.
+pub fn set_trace(head: &mut RequestHead, context: TraceContext) {
+    head.fields.set(Known::Traceparent, &[&context.to_bytes()]);
 }
 
 /// Input of [`to_client`] besides the response.
@@ -200,7 +205,7 @@ impl FieldScan {
                 true
             }
             Known::Traceparent => {
-                self.traceparents += if is_traceparent(field.value) { 1 } else { 2 };
+                self.traceparents += if TraceContext::parse(field.value).is_some() { 1 } else { 2 };
                 true
             }
             Known::Via => {

@@ -70,6 +70,8 @@ pub(super) struct Request {
     pub(super) method: Vec<u8>,
     /// The values of `early-data`.
     pub(super) early_data: Vec<Vec<u8>>,
+    /// The values of `traceparent`.
+    pub(super) traceparent: Vec<Vec<u8>>,
     pub(super) is_waiting: bool,
     /// Body bytes that it takes.
     pub(super) window: usize,
@@ -282,6 +284,7 @@ impl Backends for Fake {
             backend,
             tag,
             method: head.fields.first(Known::Method).unwrap_or_default().to_vec(),
+            traceparent: head.fields.all(Known::Traceparent).map(<[u8]>::to_vec).collect(),
             early_data: head.fields.all(Known::EarlyData).map(<[u8]>::to_vec).collect(),
             is_waiting: !self.is_connected,
             window: self.window,

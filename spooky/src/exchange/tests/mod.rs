@@ -10,5 +10,6 @@ mod harness;
 mod logs;
 mod orders;
 mod snapshots;
+mod traces;
 mod tunnels;
 mod waiting;
