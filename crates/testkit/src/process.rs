@@ -67,7 +67,7 @@ impl Program {
     pub async fn access_log(&mut self, lines: usize) -> Vec<String> {
         let what = format!("{lines} access lines from {}", self.name);
         let seen = wait::within(&what, self.access.wait_for(|all| all.len() >= lines)).await;
-        seen.map(|all| all.clone()).unwrap_or_else(|_| panic!("{} ended without {what}", self.name))
+        seen.map_or_else(|_| panic!("{} ended without {what}", self.name), |all| all.clone())
     }
 
     /// Returns everything else that was written to stdout and stderr so far.

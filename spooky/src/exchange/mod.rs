@@ -26,6 +26,7 @@ mod replay;
 mod report;
 mod response;
 mod shares;
+mod spans;
 mod start;
 mod state;
 mod tag;

@@ -1,15 +1,32 @@
-//! Makes the record of a request that has ended.
+//! A request that has ended, and its record.
 
 use super::{
     outcome::Outcome,
     state::Exchange,
     timeline::{Arrival, LocalAnswer},
+    trace::Trace,
 };
+use crate::snapshot::WorkerSnapshot;
 use spooky_bridge::message::{Fields, Known, Protocol};
 use spooky_edge::Abort;
 use spooky_lb::{attempt::SlotId, time::Nanos};
 use spooky_telemetry::{ClientProtocol, RequestRecord};
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
+
+/// A request that has ended.
+pub(super) struct EndedRequest<'a> {
+    pub(super) record: RequestRecord<'a>,
+    pub(super) outcome: Outcome,
+    /// The upstream, if the request was routed.
+    pub(super) upstream: Option<usize>,
+    pub(super) protocol: Protocol,
+    pub(super) trace: Option<Trace>,
+    pub(super) now: Nanos,
+    /// Its exchange; `None` if it was refused at once.
+    pub(super) exchange: Option<&'a Exchange>,
+    /// The snapshot with which the request started; `None` if it was refused at once.
+    pub(super) snapshot: Option<&'a Rc<WorkerSnapshot>>,
+}
 
 impl Exchange {
     /// Returns how long the attempt waited for a connection and, after that, for its response head.

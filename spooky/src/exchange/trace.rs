@@ -1,19 +1,14 @@
-//! The trace of a request: continues or begins it, gives each attempt its span, and passes the spans of a sampled request on.
+//! The trace of a request, which continues that of the client or begins, and the spans of its attempts.
 
-use super::{
-    exchanges::Exchanges,
-    report::EndedRequest,
-    state::{Context, Exchange},
-};
 use spooky_bridge::message::{
-    Fields, Protocol, rewrite,
+    Fields, Protocol,
     trace::{SAMPLED, TraceContext},
 };
 use spooky_config::{BackendAddress, Tracing};
 use spooky_lb::{attempt::SlotId, rng::Rng, time::Nanos};
 use spooky_telemetry::{
     TraceIds,
-    trace::{RequestTrace, UpstreamSpan, is_sampled},
+    trace::{UpstreamSpan, is_sampled},
 };
 use std::time::Duration;
 
@@ -22,10 +17,10 @@ use std::time::Duration;
 pub(super) struct Trace {
     pub(super) ids: TraceIds,
     /// The span of the client.
-    parent: Option<u64>,
-    flags: u8,
+    pub(super) parent: Option<u64>,
+    pub(super) flags: u8,
     /// Its spans are exported.
-    is_recorded: bool,
+    pub(super) is_recorded: bool,
 }
 
 impl Trace {
@@ -46,70 +41,25 @@ impl Trace {
 }
 
 /// Creates an id that is not zero.
-fn span_id(rng: &mut Rng) -> u64 {
+pub(super) fn span_id(rng: &mut Rng) -> u64 {
     rng.next_u64().max(1)
 }
 
 /// The span of an attempt.
 #[derive(Debug)]
 pub(super) struct AttemptSpan {
-    id: u64,
-    slot: SlotId,
-    backend: usize,
-    is_hedge: bool,
-    start: Nanos,
+    pub(super) id: u64,
+    pub(super) slot: SlotId,
+    pub(super) backend: usize,
+    pub(super) is_hedge: bool,
+    pub(super) start: Nanos,
     /// When and why it ended; `None` while it is running.
-    end: Option<(Nanos, Option<&'static str>)>,
-    response: Option<(Protocol, u16)>,
-}
-
-impl Exchange {
-    /// Begins the span of an attempt, and puts its id into the request head.
-    pub(super) fn begin_span<I>(&mut self, cx: &mut Context<'_, I>, slot: SlotId, backend: usize, is_hedge: bool) {
-        let Some(trace) = self.timeline.arrival.trace else { return };
-        let id = span_id(cx.rng);
-        let context = TraceContext { trace_id: trace.ids.trace, span_id: id, flags: trace.flags };
-        rewrite::set_trace(&mut self.head, context);
-        if trace.is_recorded {
-            let start = cx.nanos;
-            self.timeline.spans.push(AttemptSpan { id, slot, backend, is_hedge, start, end: None, response: None });
-        }
-    }
-
-    /// Notes the response head of an attempt.
-    pub(super) fn answer_span(&mut self, slot: SlotId, protocol: Protocol, status: u16) {
-        if let Some(span) = self.open_span(slot) {
-            span.response = Some((protocol, status));
-        }
-    }
-
-    /// Ends the span of an attempt.
-    pub(super) fn end_span(&mut self, slot: SlotId, now: Nanos, error: Option<&'static str>) {
-        if let Some(span) = self.open_span(slot) {
-            span.end = Some((now, error));
-        }
-    }
-
-    fn open_span(&mut self, slot: SlotId) -> Option<&mut AttemptSpan> {
-        self.timeline.spans.iter_mut().find(|span| span.slot == slot && span.end.is_none())
-    }
-
-    /// Returns the spans of all attempts. Those that are running have ended with the request.
-    fn upstream_spans(&self, now: Nanos, reason: Option<&'static str>) -> Vec<UpstreamSpan> {
-        let (spans, number) = (&self.timeline.spans, self.upstream);
-        let compiled = self.snapshot.upstreams.get(number);
-        let address =
-            |backend: usize| Some(&self.snapshot.config.upstreams.get(number)?.backends.get(backend)?.address);
-        let describe = |span: &AttemptSpan| {
-            let scheme = compiled.map_or("", |compiled| compiled.scheme(span.backend));
-            span.describe(address(span.backend), scheme, now, reason)
-        };
-        spans.iter().map(describe).collect()
-    }
+    pub(super) end: Option<(Nanos, Option<&'static str>)>,
+    pub(super) response: Option<(Protocol, u16)>,
 }
 
 impl AttemptSpan {
-    fn describe(
+    pub(super) fn describe(
         &self,
         address: Option<&BackendAddress>,
         scheme: &'static str,
@@ -132,19 +82,7 @@ impl AttemptSpan {
     }
 }
 
-impl Exchanges {
-    /// Passes the spans of the request to the exporter if it is sampled.
-    pub(super) fn export_spans(&self, request: &EndedRequest<'_>) {
-        let EndedRequest { record, trace, exchange, now, .. } = request;
-        let Some(trace) = trace.filter(|trace| trace.is_recorded) else { return };
-        let attempts = exchange.map(|exchange| exchange.upstream_spans(*now, record.reason)).unwrap_or_default();
-        if let Some(trace) = RequestTrace::new(record, trace.parent, trace.flags, since_epoch(*now), attempts) {
-            self.state.spans.push(self.worker, trace);
-        }
-    }
-}
-
-fn since_epoch(at: Nanos) -> Duration {
+pub(super) fn since_epoch(at: Nanos) -> Duration {
     at - Nanos::ZERO
 }
 
