@@ -23,7 +23,7 @@ pub(crate) const SOCKET: &str = "/run/systemd/journal/socket";
 const MAX_MESSAGE: usize = 32 * 1024;
 
 /// Appends the fields that every entry begins with.
-pub(crate) fn begin_entry(out: &mut Vec<u8>, target: &str, level: &Level) {
+pub(crate) fn begin_entry(out: &mut Vec<u8>, target: &str, level: Level) {
     out.extend_from_slice(b"PRIORITY=");
     out.push(priority(level));
     out.extend_from_slice(b"\nSYSLOG_IDENTIFIER=spooky\nTARGET=");
@@ -32,8 +32,8 @@ pub(crate) fn begin_entry(out: &mut Vec<u8>, target: &str, level: &Level) {
 }
 
 /// The severity of syslog (RFC 5424 section 6.2.1) as a digit.
-fn priority(level: &Level) -> u8 {
-    match *level {
+fn priority(level: Level) -> u8 {
+    match level {
         Level::ERROR => b'3',
         Level::WARN => b'4',
         Level::INFO => b'6',
@@ -51,7 +51,7 @@ where
 {
     fn format_event(&self, _: &FmtContext<'_, S, N>, mut writer: Writer<'_>, event: &Event<'_>) -> fmt::Result {
         let mut begin = Vec::new();
-        begin_entry(&mut begin, event.metadata().target(), event.metadata().level());
+        begin_entry(&mut begin, event.metadata().target(), *event.metadata().level());
         writer.write_str(&String::from_utf8_lossy(&begin))?;
         let mut entry = Entry { writer: &mut writer, result: Ok(()) };
         event.record(&mut entry);

@@ -44,7 +44,7 @@ impl Record for RequestRecord<'_> {
     }
 }
 
-#[inline(always)]
+#[inline]
 fn write_field<F: Format>(out: &mut Vec<u8>, record: &RequestRecord<'_>, field: AccessField) {
     let millis = |time: std::time::Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     match field {

@@ -36,7 +36,7 @@ impl Key {
     }
 }
 
-/// Writes the fields of a line. The methods are inlined, so that each key is copied with a constant length.
+/// Writes the fields of a line. The methods are to be inlined, so that each key is copied with a constant length.
 pub(super) trait Format {
     fn absent(out: &mut Vec<u8>, key: &Key);
     /// Begins a number or a truth value.
@@ -47,7 +47,7 @@ pub(super) trait Format {
     fn end_text(out: &mut Vec<u8>);
 
     /// Writes text of a peer or of the configuration; absent if empty.
-    #[inline(always)]
+    #[inline]
     fn text(out: &mut Vec<u8>, key: &Key, bytes: &[u8]) {
         if bytes.is_empty() {
             return Self::absent(out, key);
@@ -58,7 +58,7 @@ pub(super) trait Format {
     }
 
     /// Writes a word of the program's own, which needs no escaping.
-    #[inline(always)]
+    #[inline]
     fn word(out: &mut Vec<u8>, key: &Key, word: Option<&str>) {
         let Some(word) = word else { return Self::absent(out, key) };
         Self::begin_text(out, key);
@@ -67,7 +67,7 @@ pub(super) trait Format {
     }
 
     /// Writes an id of `DIGITS` hexadecimal digits.
-    #[inline(always)]
+    #[inline]
     fn id<const DIGITS: usize>(out: &mut Vec<u8>, key: &Key, id: Option<u128>) {
         let Some(id) = id else { return Self::absent(out, key) };
         Self::begin_text(out, key);
@@ -75,21 +75,21 @@ pub(super) trait Format {
         Self::end_text(out);
     }
 
-    #[inline(always)]
+    #[inline]
     fn address(out: &mut Vec<u8>, key: &Key, address: SocketAddr) {
         Self::begin_text(out, key);
         write::address(out, address);
         Self::end_text(out);
     }
 
-    #[inline(always)]
+    #[inline]
     fn number(out: &mut Vec<u8>, key: &Key, number: impl Into<u64>) {
         Self::begin_value(out, key);
         write::number(out, number.into());
         Self::end_value(out);
     }
 
-    #[inline(always)]
+    #[inline]
     fn number_if(out: &mut Vec<u8>, key: &Key, number: Option<impl Into<u64>>) {
         match number {
             Some(number) => Self::number(out, key, number),
@@ -98,7 +98,7 @@ pub(super) trait Format {
     }
 
     /// Writes milliseconds with three decimals.
-    #[inline(always)]
+    #[inline]
     fn millis(out: &mut Vec<u8>, key: &Key, time: Option<Duration>) {
         let Some(time) = time else { return Self::absent(out, key) };
         Self::begin_value(out, key);
@@ -106,7 +106,7 @@ pub(super) trait Format {
         Self::end_value(out);
     }
 
-    #[inline(always)]
+    #[inline]
     fn boolean(out: &mut Vec<u8>, key: &Key, value: bool) {
         Self::begin_value(out, key);
         out.extend_from_slice(if value { b"true" } else { b"false" });
@@ -118,18 +118,18 @@ pub(super) trait Format {
 pub(super) struct Plain;
 
 impl Format for Plain {
-    #[inline(always)]
+    #[inline]
     fn absent(out: &mut Vec<u8>, key: &Key) {
         out.extend_from_slice(key.plain);
         out.push(b'-');
     }
 
-    #[inline(always)]
+    #[inline]
     fn begin_value(out: &mut Vec<u8>, key: &Key) {
         out.extend_from_slice(key.plain);
     }
 
-    #[inline(always)]
+    #[inline]
     fn begin_text(out: &mut Vec<u8>, key: &Key) {
         out.extend_from_slice(key.plain);
     }
@@ -138,10 +138,10 @@ impl Format for Plain {
         write::escaped(out, bytes);
     }
 
-    #[inline(always)]
+    #[inline]
     fn end_value(_: &mut Vec<u8>) {}
 
-    #[inline(always)]
+    #[inline]
     fn end_text(_: &mut Vec<u8>) {}
 }
 
@@ -149,18 +149,18 @@ impl Format for Plain {
 pub(super) struct Json;
 
 impl Format for Json {
-    #[inline(always)]
+    #[inline]
     fn absent(out: &mut Vec<u8>, key: &Key) {
         out.extend_from_slice(key.json);
         out.extend_from_slice(b"null");
     }
 
-    #[inline(always)]
+    #[inline]
     fn begin_value(out: &mut Vec<u8>, key: &Key) {
         out.extend_from_slice(key.json);
     }
 
-    #[inline(always)]
+    #[inline]
     fn begin_text(out: &mut Vec<u8>, key: &Key) {
         out.extend_from_slice(key.json_text);
     }
@@ -169,10 +169,10 @@ impl Format for Json {
         write::json_string(out, bytes);
     }
 
-    #[inline(always)]
+    #[inline]
     fn end_value(_: &mut Vec<u8>) {}
 
-    #[inline(always)]
+    #[inline]
     fn end_text(out: &mut Vec<u8>) {
         out.push(b'"');
     }

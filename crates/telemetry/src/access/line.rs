@@ -37,7 +37,7 @@ impl LineFormat {
             }
             Self::Text(LogFormat::Json) => write_json(out, record, fields, time),
             Self::Journal(message) => {
-                journal::begin_entry(out, R::TARGET, &tracing::Level::INFO);
+                journal::begin_entry(out, R::TARGET, tracing::Level::INFO);
                 out.extend_from_slice(b"MESSAGE=");
                 match message {
                     LogFormat::Plain => {

@@ -49,7 +49,7 @@ pub(super) fn number(out: &mut Vec<u8>, mut value: u64) {
     out.extend_from_slice(digits.get(start..).unwrap_or_default());
 }
 
-/// Appends a number below 1000 with three digits.
+/// Returns the three digits of a number below 1000.
 fn three_digits(value: u64) -> [u8; 3] {
     let [tens, ones] = pair(value % 100);
     [b'0' + (value / 100) as u8, tens, ones]
@@ -71,8 +71,8 @@ pub(super) fn micros(time: Duration) -> u64 {
 /// Appends a number below a million with six digits.
 pub(super) fn six_digits(out: &mut Vec<u8>, value: u32) {
     let value = u64::from(value);
-    let ([a, b, c], [d, e, f]) = (three_digits(value / 1000), three_digits(value % 1000));
-    out.extend_from_slice(&[a, b, c, d, e, f]);
+    out.extend_from_slice(&three_digits(value / 1000));
+    out.extend_from_slice(&three_digits(value % 1000));
 }
 
 /// Appends `bytes` bytes of a number in hexadecimal.
@@ -97,12 +97,16 @@ pub(super) fn address(out: &mut Vec<u8>, address: SocketAddr) {
     }
 }
 
+/// Returns whether none of the bytes is one of these. Looks at all of them, so that the compiler can compare many at once.
+#[inline]
+fn has_none(bytes: &[u8], is_special: impl Fn(u8) -> bool) -> bool {
+    bytes.iter().filter(|byte| is_special(**byte)).count() == 0
+}
+
 /// Appends bytes of a peer as [`crate::Escaped`] does.
 pub(super) fn escaped(out: &mut Vec<u8>, bytes: &[u8]) {
     let bytes = bytes.get(..MAX_VALUE).unwrap_or(bytes);
-    let is_plain = |byte: u8| (b'!'..=b'~').contains(&byte) & (byte != b'"') & (byte != b'\'') & (byte != b'\\');
-    // Has no early exit, so that the compiler can compare many bytes at once.
-    if bytes.iter().fold(true, |all, byte| all & is_plain(*byte)) {
+    if has_none(bytes, |byte| !byte.is_ascii_graphic() || matches!(byte, b'"' | b'\'' | b'\\')) {
         out.extend_from_slice(bytes);
     } else {
         let _in_memory = write!(out, "{}", crate::Escaped(bytes));
@@ -112,8 +116,7 @@ pub(super) fn escaped(out: &mut Vec<u8>, bytes: &[u8]) {
 /// Appends bytes of a peer as the content of a JSON string. Bytes outside ASCII appear as the characters of these numbers.
 pub(super) fn json_string(out: &mut Vec<u8>, bytes: &[u8]) {
     let bytes = bytes.get(..MAX_VALUE).unwrap_or(bytes);
-    let is_plain = |byte: u8| (b' '..=b'~').contains(&byte) & (byte != b'"') & (byte != b'\\');
-    if bytes.iter().fold(true, |all, byte| all & is_plain(*byte)) {
+    if has_none(bytes, |byte| !(b' '..=b'~').contains(&byte) || matches!(byte, b'"' | b'\\')) {
         return out.extend_from_slice(bytes);
     }
     for &byte in bytes {
