@@ -83,10 +83,10 @@ async fn the_environment_names_the_collector_if_the_file_does_not() {
         let block = format!("observability:\n  tracing: {{ enabled: true{block} }}");
         let backends = [origin.url()];
         let adjust = |settings: spooky_testkit::settings::Settings| settings.upstream("all", "/", &backends);
-        let proxy = Proxy::start_by(run, |settings| adjust(settings).block(&block), |text| text).await;
+        let mut proxy = Proxy::start_by(run, |settings| adjust(settings).block(&block), |text| text).await;
         assert_eq!(proxy.count(&format!("endpoint={}", right.url())), 1, "{}", proxy.program.output());
         get(&proxy.connect().await, "/", CLIENT).await;
-        proxy.connect().await;
+        assert!(proxy.program.stop().await.success());
     }
     right.spans(6).await;
 }
