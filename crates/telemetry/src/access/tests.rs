@@ -13,7 +13,7 @@ use std::{fs, path::PathBuf};
 fn record() -> RequestRecord<'static> {
     RequestRecord {
         request_id: b"id-1",
-        trace: Some(TraceIds { trace: 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736, span: 0xf067_aa0b_a902_b7 }),
+        trace: Some(TraceIds { trace: 0x4bf9_2f35_77b3_4da6_a3ce_929d_0e0e_4736, span: 0x00f0_67aa_0ba9_02b7 }),
         method: b"GET",
         path: b"/a?b=\"c\"",
         host: b"example.com",
