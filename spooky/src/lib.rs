@@ -8,6 +8,7 @@ mod control;
 mod counts;
 mod current_snapshot;
 mod demo;
+mod diagnose;
 mod exchange;
 mod file_watch;
 mod lifecycle;

@@ -32,6 +32,11 @@ impl Config {
     }
 }
 
+/// Returns the configuration of a minimal file with one backend and its health check. Ignores the environment.
+pub fn default_config() -> Config {
+    parse(SMALLEST, "defaults", &|_| None).map(|loaded| loaded.config).unwrap_or_default()
+}
+
 /// Returns the effective configuration of a minimal file with one backend and its health check. Ignores the environment.
 pub fn defaults() -> String {
     match parse(SMALLEST, "defaults", &|_| None) {

@@ -25,7 +25,7 @@ mod value;
 mod yaml;
 
 pub use diff::{Change, diff};
-pub use effective::defaults;
+pub use effective::{default_config, defaults};
 pub use examine::examine;
 pub use file::balancing::{Algorithm, LoadBalancing};
 pub use file::config::Config;

@@ -18,12 +18,11 @@ pub const NOT_IN_EFFECT: &[(&str, Option<&str>)] = &[
     ("log.qlog_dir", None),
     ("observability.metrics", None),
     ("observability.control_api", None),
-    ("security.sandbox", Some("off")),
 ];
 
 /// Keys of the list above that protect the process, its backends or other clients and are on by default, with the
 /// consequence of their absence. A file that does not set them causes a warning too.
-const PROTECTIONS: &[(&str, &str)] = &[("security.sandbox", "the process runs without Landlock and seccomp")];
+const PROTECTIONS: &[(&str, &str)] = &[];
 
 const NO_EFFECT: Text = text("<key> has no effect").warning();
 const NOT_BUILT: Text = NO_EFFECT.hint("this version reads and checks the key, but does not act on it");

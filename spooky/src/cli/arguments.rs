@@ -55,6 +55,18 @@ pub(super) struct Check {
     /// Print the problems as a JSON array
     #[arg(long)]
     pub(super) json: bool,
+    /// Check the settings of the kernel instead, for the configuration file if one is given
+    #[arg(long)]
+    pub(super) system: bool,
+}
+
+#[derive(Debug, PartialEq, Eq, Args)]
+pub(super) struct Diagnose {
+    #[command(flatten)]
+    pub(super) file: File,
+    /// The archive [default: spooky-diagnose-<time>.tar.gz in the working directory]
+    #[arg(short, long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(super) output: Option<PathBuf>,
 }
 
 #[derive(Debug, PartialEq, Eq, Subcommand)]
@@ -63,6 +75,8 @@ pub(super) enum Command {
     Run(Run),
     /// Check the configuration, its files, accounts and ports, and exit
     Check(Check),
+    /// Write an archive for a support case: version, configuration without secrets, system, metrics, last log lines
+    Diagnose(Diagnose),
     /// Run a demo on loopback: an embedded backend, a self-signed certificate, one HTTP/3 request
     Demo {
         /// The UDP port on 127.0.0.1
@@ -112,7 +126,7 @@ impl Arguments {
         let Self { run, check, json, command } = self;
         match command {
             Some(command) => command,
-            None if check => Command::Check(Check { file: run.file, json }),
+            None if check => Command::Check(Check { file: run.file, json, system: false }),
             None => Command::Run(run),
         }
     }

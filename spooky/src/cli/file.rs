@@ -6,9 +6,14 @@ use std::path::Path;
 
 /// Checks the file, the files and ports that it names, and keys without effect. Nothing stays bound.
 pub(super) fn check(path: &Path) -> Problems {
+    check_loaded(path).0
+}
+
+/// As [`check`]. Also returns the configuration if it has no errors.
+pub(super) fn check_loaded(path: &Path) -> (Problems, Option<Config>) {
     match examine(path, PreflightMode::Check) {
-        Ok((loaded, problems)) => problems.and(loaded.not_in_effect()),
-        Err(problems) => problems,
+        Ok((loaded, problems)) => (problems.and(loaded.not_in_effect()), Some(loaded.config)),
+        Err(problems) => (problems, None),
     }
 }
 

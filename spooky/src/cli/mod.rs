@@ -4,8 +4,12 @@ mod arguments;
 pub(crate) mod console;
 mod file;
 
-use crate::{demo, runtime};
-use arguments::{Arguments, Check, Command, File, Run, Shell};
+use crate::{
+    demo,
+    diagnose::{self, Checked, system},
+    runtime,
+};
+use arguments::{Arguments, Check, Command, Diagnose, File, Run, Shell};
 use clap::{CommandFactory, Parser};
 use std::{
     path::{Path, PathBuf},
@@ -23,7 +27,9 @@ pub fn main() -> ExitCode {
     let _refused = spooky_net::heap::avoid_huge_pages();
     match Arguments::parse().into_command() {
         Command::Run(Run { file, tls_keylog }) => with_file(file, |path| run(path, tls_keylog)),
-        Command::Check(Check { file, json }) => with_file(file, |path| check(path, json)),
+        Command::Check(Check { file, json, system: true }) => check_system(file.config.as_deref(), json),
+        Command::Check(Check { file, json, system: false }) => with_file(file, |path| check(path, json)),
+        Command::Diagnose(Diagnose { file, output }) => with_file(file, |path| diagnose(path, output)),
         Command::Demo { port } => demo::run(port),
         Command::Schema => console::print(&spooky_config::schema()),
         Command::Defaults { config: None } => console::print(&spooky_config::defaults()),
@@ -78,6 +84,32 @@ fn check(path: &Path, json: bool) -> ExitCode {
     }
     console::print_error(&found.summary());
     ExitCode::FAILURE
+}
+
+/// Prints the settings of the kernel with a verdict each. Like warnings, low values do not change the exit code.
+fn check_system(path: Option<&Path>, json: bool) -> ExitCode {
+    let config = match path {
+        Some(path) => file::load_unchecked(path),
+        None => Some(spooky_config::default_config()),
+    };
+    let Some(config) = config else { return ExitCode::FAILURE };
+    let found = system::judge(&system::machine, &config);
+    console::print(&if json { system::json(&found) } else { system::text(&found) })
+}
+
+/// Writes the archive also for a configuration with errors: they may be the problem.
+fn diagnose(path: &Path, output: Option<PathBuf>) -> ExitCode {
+    let (problems, config) = file::check_loaded(path);
+    match diagnose::write(&Checked { problems, config }, arguments::VERSION, output) {
+        Ok(archive) => console::print(&format!(
+            "{} written; it has paths and addresses of clients from the log, but no secrets of the configuration",
+            archive.display()
+        )),
+        Err(error) => {
+            console::print_error(&format!("error: the archive cannot be written: {error}"));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 fn defaults(path: &Path) -> ExitCode {

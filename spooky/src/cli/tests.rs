@@ -1,7 +1,7 @@
 //! Tests of the argument parser.
 
 use super::{
-    arguments::{Arguments, Check, Command, File, Run, Shell, VERSION},
+    arguments::{Arguments, Check, Command, Diagnose, File, Run, Shell, VERSION},
     completions,
 };
 use clap::{CommandFactory, Parser, error::ErrorKind};
@@ -29,16 +29,25 @@ fn the_short_forms_mean_their_commands() {
         assert_eq!(parse(line).unwrap(), Command::Run(Run { file: file("f"), tls_keylog: true }), "{line}");
     }
     for line in ["--config f --check", "--check -c f", "check --config f"] {
-        assert_eq!(parse(line).unwrap(), Command::Check(Check { file: file("f"), json: false }), "{line}");
+        assert_eq!(
+            parse(line).unwrap(),
+            Command::Check(Check { file: file("f"), json: false, system: false }),
+            "{line}"
+        );
     }
     for line in ["--check --json", "check --json"] {
-        assert_eq!(parse(line).unwrap(), Command::Check(Check { file: file(""), json: true }), "{line}");
+        assert_eq!(parse(line).unwrap(), Command::Check(Check { file: file(""), json: true, system: false }), "{line}");
     }
     assert_eq!(parse("").unwrap(), Command::Run(Run { file: file(""), tls_keylog: false }));
 }
 
 #[test]
 fn the_other_commands() {
+    let system = Check { file: file(""), json: false, system: true };
+    assert_eq!(parse("check --system").unwrap(), Command::Check(system));
+    for (line, output) in [("diagnose -c f", None), ("diagnose --config f --output o", Some("o".into()))] {
+        assert_eq!(parse(line).unwrap(), Command::Diagnose(Diagnose { file: file("f"), output }), "{line}");
+    }
     assert_eq!(parse("demo").unwrap(), Command::Demo { port: 9889 });
     assert_eq!(parse("demo --port 1").unwrap(), Command::Demo { port: 1 });
     assert_eq!(parse("schema").unwrap(), Command::Schema);

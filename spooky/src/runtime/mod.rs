@@ -8,6 +8,7 @@ mod privileges;
 mod read;
 mod reload;
 mod restart;
+mod sandbox;
 mod tcp;
 mod threads;
 mod worker_thread;

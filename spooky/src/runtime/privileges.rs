@@ -71,5 +71,6 @@ fn explain(error: &DropError) -> StartError {
 /// Returns the files that the configuration names, and its own.
 fn files(config: &Config, file: &Path) -> Vec<PathBuf> {
     let own = std::iter::once(file.to_owned());
-    own.chain(certificate_files(config)).chain(config.performance.quic_secret_file.clone()).collect()
+    let secrets = [&config.performance.quic_secret_file, &config.observability.control_api.auth_token_file];
+    own.chain(certificate_files(config)).chain(secrets.into_iter().flatten().cloned()).collect()
 }

@@ -22,6 +22,7 @@ async fn without_steering_a_client_may_still_change_its_port() {
     let text = Settings::new(&files).upstream("all", "/", &[origin.url()]).text();
     let mut config = spooky_config::parse(&text, "spooky.yaml", &|_| None).unwrap().config;
     config.listeners[0].port = 0;
+    config.security.sandbox = spooky_config::Sandbox::Off; // it would apply to all tests of this process
     let log = spooky_telemetry::log::start(&config.log, None).unwrap();
     let state = State::new(WORKERS, &process_limits(&config), quic_keys(&config).unwrap()).unwrap();
     let listeners = BoundListeners::new(state.clone(), |_, _| Err(io::ErrorKind::Unsupported.into()));

@@ -2,7 +2,7 @@
 
 use super::{
     ingress::{BoundListeners, Plan},
-    privileges,
+    privileges, sandbox,
     worker_thread::WorkerThread,
 };
 use crate::{
@@ -61,6 +61,7 @@ impl Server {
         if let Some(drop) = drop {
             drop.apply()?;
         }
+        sandbox::enter(&snapshot.config)?;
         state.watchdog.configure(&snapshot.config.resilience.watchdog);
         let prober = Arc::new(Control::new(snapshot.clone()));
         let watchdog = Arc::new(Control::new(snapshot.clone()));

@@ -8,12 +8,12 @@ use tokio::process::Command;
 use crate::proxy::{NAME, SPOOKY, certificates};
 
 /// The user and group `nobody` and `nogroup` of Debian, the defaults of the configuration.
-const NOBODY: u32 = 65_534;
+pub(crate) const NOBODY: u32 = 65_534;
 /// Bits of the kernel's capability sets.
 const READ_SEARCH: u64 = 1 << 2;
-const BIND_SERVICE: u64 = 1 << 10;
+pub(crate) const BIND_SERVICE: u64 = 1 << 10;
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     let is_root = rustix::process::geteuid().is_root();
     if !is_root {
         eprintln!("skipped: only root can start as root");
@@ -22,22 +22,22 @@ fn is_root() -> bool {
 }
 
 /// The credentials of one thread.
-struct Thread {
-    name: String,
+pub(crate) struct Thread {
+    pub(crate) name: String,
     status: BTreeMap<String, String>,
 }
 
 impl Thread {
-    fn words(&self, key: &str) -> Vec<&str> {
+    pub(crate) fn words(&self, key: &str) -> Vec<&str> {
         self.status[key].split_whitespace().collect()
     }
 
-    fn bits(&self, key: &str) -> u64 {
+    pub(crate) fn bits(&self, key: &str) -> u64 {
         u64::from_str_radix(&self.status[key], 16).unwrap()
     }
 }
 
-fn threads(program: &Program) -> Vec<Thread> {
+pub(crate) fn threads(program: &Program) -> Vec<Thread> {
     let tasks = std::fs::read_dir(format!("/proc/{}/task", program.pid())).unwrap();
     let read = |path: &Path| {
         let text = std::fs::read_to_string(path.join("status")).unwrap();
@@ -49,7 +49,7 @@ fn threads(program: &Program) -> Vec<Thread> {
 }
 
 /// Waits until no thread has effective capabilities: they are raised while files are read. Returns the threads.
-async fn lowered(program: &Program) -> Vec<Thread> {
+pub(crate) async fn lowered(program: &Program) -> Vec<Thread> {
     wait::until(wait::BOUND, "no effective capabilities", || async {
         let found = threads(program);
         found.iter().all(|thread| thread.bits("CapEff") == 0).then_some(found)
@@ -63,7 +63,11 @@ fn settings(files: &Files, origin: &Origin, security: &str) -> Settings {
 }
 
 /// Starts the program with a command changed by `prepare`. Retries if the port was taken.
-async fn start(files: &Files, settings: impl Fn() -> Settings, prepare: impl Fn(&mut Command)) -> (Program, Settings) {
+pub(crate) async fn start(
+    files: &Files,
+    settings: impl Fn() -> Settings,
+    prepare: impl Fn(&mut Command),
+) -> (Program, Settings) {
     for _ in 0..5 {
         let settings = settings();
         let path = settings.write(files);
@@ -84,7 +88,7 @@ async fn start(files: &Files, settings: impl Fn() -> Settings, prepare: impl Fn(
 }
 
 /// Makes the files readable for everybody, or only for root.
-fn readable(files: &Files, by_all: bool) {
+pub(crate) fn readable(files: &Files, by_all: bool) {
     let mode = |path: &Path, mode: u32| {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     };
@@ -175,7 +179,8 @@ async fn as_another_user_nothing_changes() {
     let binary = files.dir().join("spooky");
     std::fs::copy(SPOOKY, &binary).unwrap();
     std::fs::set_permissions(&binary, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let make = || settings(&files, &origin, "privileges: { enabled: true, user: daemon, group: daemon }");
+    let security = "privileges: { enabled: true, user: daemon, group: daemon }\nsandbox: off";
+    let make = || settings(&files, &origin, security);
     let as_nobody = |command: &mut Command| {
         let arguments: Vec<_> = command.as_std().get_args().map(ToOwned::to_owned).collect();
         *command = Command::new(&binary);

@@ -53,7 +53,7 @@ const OUTSIDE: [&str; 3] = ["spooky-testkit", "spooky-bench", "xtask"];
 const PEERS: &str = "spooky-testkit";
 
 /// Third-party crates (by prefix of their names) that only some crates of the product may import, and why.
-const RESTRICTED: [(&str, &[&str], &str); 16] = [
+const RESTRICTED: [(&str, &[&str], &str); 20] = [
     ("aws-lc-rs", &["spooky-edge"], "only `edge` derives QUIC keys; all other cryptography is in rustls"),
     ("quinn-proto", &["spooky-edge"], "only `edge` implements QUIC"),
     // The client of `spooky demo`; `tidy::demo_only` keeps both out of the rest of that crate.
@@ -70,6 +70,10 @@ const RESTRICTED: [(&str, &[&str], &str); 16] = [
     ("httparse", &["spooky-bridge"], "only `bridge` parses HTTP/1.1; framing is never left to a library"),
     ("hickory", &["spooky-transport"], "only `transport` resolves names, off the workers' threads"),
     ("socket2", &["spooky-net"], "only `net` opens sockets"),
+    ("flate2", &["spooky"], "only the archive of `spooky diagnose` is compressed"),
+    ("tar", &["spooky"], "only `spooky diagnose` writes archives"),
+    ("landlock", &["spooky-net"], "only `net` makes system calls"),
+    ("seccompiler", &["spooky-net"], "only `net` makes system calls"),
     ("libc", &["spooky-net"], "only `net` makes system calls"),
     ("nix", &["spooky-config", "spooky-net"], "accounts are looked up to check the file and to become them"),
     (

@@ -134,12 +134,11 @@ pub fn drop_root(account: &Account, retained: impl FnOnce() -> Vec<Capability>) 
         .map_err(|error| DropError::User(account.user.clone(), error))?;
     prctl::set_keepcaps(false).map_err(DropError::Capabilities)?;
     // If the account is root, the kernel leaves all of them effective.
-    set_capabilities(Sets { permitted: capabilities().map_err(DropError::Capabilities)?.permitted, effective: 0 })
-        .map_err(DropError::Capabilities)?;
     let available = capabilities().map_err(DropError::Capabilities)?.permitted;
+    set_capabilities(Sets::idle(available)).map_err(DropError::Capabilities)?;
     let retained: Vec<_> = retained().into_iter().filter(|capability| available & capability.bit() != 0).collect();
     let permitted = retained.iter().fold(0, |bits, capability| bits | capability.bit());
-    set_capabilities(Sets { permitted, effective: 0 }).map_err(DropError::Capabilities)?;
+    set_capabilities(Sets::idle(permitted)).map_err(DropError::Capabilities)?;
     verify(account, permitted)?;
     Ok(retained)
 }
@@ -168,22 +167,74 @@ impl Drop for RaisedCapabilities {
     }
 }
 
+/// Makes the capabilities of a thread pass to the programs that it starts, until it is dropped.
+#[derive(Debug)]
+pub struct PassedOn {
+    before: Sets,
+    _of_this_thread: PhantomData<*const ()>,
+}
+
+/// Makes the programs that the calling thread starts inherit the capabilities that [`drop_root`] retained. Without it a
+/// process that replaces this one could not read the files and bind the ports of a reload.
+///
+/// Errors: those of the system; nothing is then passed on.
+pub fn pass_on_retained() -> io::Result<PassedOn> {
+    let before = capabilities()?;
+    set_capabilities(Sets { inheritable: before.permitted, ..before })?;
+    let passed = PassedOn { before, _of_this_thread: PhantomData };
+    for capability in (0..u64::BITS).filter(|number| before.permitted & (1 << number) != 0) {
+        set_ambient(capability)?;
+    }
+    Ok(passed)
+}
+
+impl Drop for PassedOn {
+    fn drop(&mut self) {
+        // What is not inheritable is not ambient either. Dropping capabilities cannot fail.
+        let _ = set_capabilities(self.before);
+    }
+}
+
+/// Makes the capabilities that a process has got by [`pass_on_retained`] what they were in the process that has started it:
+/// permitted for this thread and those that it starts, and not effective until [`raise_retained`].
+pub fn lower_inherited() -> io::Result<()> {
+    let permitted = capabilities()?.permitted;
+    set_capabilities(Sets::idle(permitted)).map_err(io::Error::from)
+}
+
+fn set_ambient(capability: u32) -> Result<(), Errno> {
+    let unused: libc::c_ulong = 0;
+    let number = libc::c_ulong::from(capability);
+    // SAFETY: this request takes integers only, and changes nothing but the capabilities of the calling thread.
+    let result = unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, number, unused, unused) };
+    Errno::result(result).map(drop)
+}
+
 /// Compares the ids and capabilities with the requested ones, and tries to become root again.
 fn verify(account: &Account, permitted: u64) -> Result<(), DropError> {
     let (uid, gid) = (account.uid, account.gid);
     let has_ids = unistd::getresuid().is_ok_and(|ids| [ids.real, ids.effective, ids.saved] == [uid; 3])
         && unistd::getresgid().is_ok_and(|ids| [ids.real, ids.effective, ids.saved] == [gid; 3])
         && unistd::getgroups().is_ok_and(|groups| groups.is_empty());
-    let has_capabilities = capabilities() == Ok(Sets { permitted, effective: 0 });
+    let has_capabilities = capabilities() == Ok(Sets::idle(permitted));
     let is_restrained = has_ids && has_capabilities && !uid.is_root() && unistd::setuid(Uid::from_raw(0)).is_err();
     if is_restrained { Ok(()) } else { Err(DropError::StillRoot) }
 }
 
-/// Two of the capability sets of a thread; the inheritable set is always cleared.
+/// The capability sets of a thread. One that is not inheritable is not ambient either, so a process that was started with
+/// ambient capabilities loses them with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Sets {
     permitted: u64,
     effective: u64,
+    inheritable: u64,
+}
+
+impl Sets {
+    /// Capabilities that are permitted, but not in effect and not passed on.
+    const fn idle(permitted: u64) -> Self {
+        Self { permitted, effective: 0, inheritable: 0 }
+    }
 }
 
 /// `struct __user_cap_header_struct` of `linux/capability.h`.
@@ -217,7 +268,11 @@ fn capabilities() -> Result<Sets, Errno> {
     Errno::result(result)?;
     let [low, high] = data;
     let join = |low: u32, high: u32| u64::from(high) << 32 | u64::from(low);
-    Ok(Sets { permitted: join(low.permitted, high.permitted), effective: join(low.effective, high.effective) })
+    Ok(Sets {
+        permitted: join(low.permitted, high.permitted),
+        effective: join(low.effective, high.effective),
+        inheritable: join(low.inheritable, high.inheritable),
+    })
 }
 
 /// Sets them for the calling thread. Capabilities can only be removed.
@@ -225,7 +280,7 @@ fn set_capabilities(sets: Sets) -> Result<(), Errno> {
     let part = |shift: u32| Data {
         effective: (sets.effective >> shift) as u32,
         permitted: (sets.permitted >> shift) as u32,
-        inheritable: 0,
+        inheritable: (sets.inheritable >> shift) as u32,
     };
     let (mut header, data) = (Header::own(), [part(0), part(32)]);
     // SAFETY: both pointers are to live locals of the layout and size that version 3 requires; the kernel only reads
@@ -277,17 +332,36 @@ mod tests {
     fn retained_capabilities_are_effective_only_while_raised() {
         let seen = std::thread::spawn(|| {
             let retained = capabilities().unwrap().permitted & Capability::BindService.bit();
-            set_capabilities(Sets { permitted: retained, effective: 0 }).unwrap();
+            set_capabilities(Sets::idle(retained)).unwrap();
             let raised = raise_retained().unwrap();
             let during = capabilities().unwrap();
             drop(raised);
             (retained, during, capabilities().unwrap())
         });
         let (retained, during, after) = seen.join().unwrap();
-        assert_eq!(
-            (during, after),
-            (Sets { permitted: retained, effective: retained }, Sets { permitted: retained, effective: 0 })
-        );
+        assert_eq!((during, after), (Sets { effective: retained, ..Sets::idle(retained) }, Sets::idle(retained)));
+    }
+
+    /// Runs in its own thread, because the thread loses capabilities. A program of root has all capabilities in any case, so
+    /// this shows only that they are passed on, and no longer than asked for.
+    #[test]
+    fn capabilities_are_passed_on_while_asked_for() {
+        let thread = std::thread::spawn(|| {
+            let retained = capabilities().unwrap().permitted & Capability::BindService.bit();
+            set_capabilities(Sets::idle(retained)).unwrap();
+            let ambient = || {
+                let status = std::fs::read_to_string("/proc/thread-self/status").unwrap();
+                let line = status.lines().find_map(|line| line.strip_prefix("CapAmb:")).unwrap();
+                u64::from_str_radix(line.trim(), 16).unwrap()
+            };
+            let passed = pass_on_retained().unwrap();
+            assert_eq!(ambient(), retained);
+            drop(passed);
+            assert_eq!((ambient(), capabilities().unwrap()), (0, Sets::idle(retained)));
+            lower_inherited().unwrap();
+            assert_eq!(capabilities().unwrap(), Sets::idle(retained));
+        });
+        thread.join().unwrap();
     }
 
     /// Runs in its own thread, because the thread loses capabilities.
@@ -295,11 +369,10 @@ mod tests {
     fn capabilities_can_be_given_up_and_do_not_come_back() {
         let sets = std::thread::spawn(|| {
             let before = capabilities().unwrap();
-            let less = Sets { permitted: before.permitted & Capability::BindService.bit(), effective: 0 };
+            let less = Sets::idle(before.permitted & Capability::BindService.bit());
             set_capabilities(less).unwrap();
             let after = capabilities().unwrap();
-            let raised =
-                set_capabilities(Sets { permitted: less.permitted | Capability::ReadSearch.bit(), effective: 0 });
+            let raised = set_capabilities(Sets::idle(less.permitted | Capability::ReadSearch.bit()));
             (less, after, raised)
         });
         let (less, after, raised) = sets.join().unwrap();
