@@ -6,6 +6,7 @@ pub(crate) mod system;
 use flate2::{Compression, write::GzEncoder};
 use spooky_config::{Config, Problems};
 use std::{
+    fmt::Write as _,
     fs::{File, OpenOptions},
     io::{self, Read as _, Seek as _, SeekFrom},
     os::unix::fs::OpenOptionsExt as _,
@@ -97,7 +98,8 @@ impl Archive {
     }
 
     fn note(&mut self, name: &str, reason: &str) {
-        self.missing.push_str(&format!("{name}: {reason}\n"));
+        // Writing to a string cannot fail.
+        let _ = writeln!(self.missing, "{name}: {reason}");
     }
 
     fn add_system(&mut self, config: &Config) -> io::Result<()> {

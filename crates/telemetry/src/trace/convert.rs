@@ -6,30 +6,30 @@ use opentelemetry::{
     InstrumentationScope, KeyValue, SpanId, TraceFlags, TraceId, Value,
     trace::{SpanContext, SpanKind, Status, TraceState},
 };
-use opentelemetry_sdk::trace::SpanData;
+use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 use std::time::{Duration, SystemTime};
 
 /// Methods that may be values of `http.request.method`; others are `_OTHER`.
 const METHODS: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
 
 /// Makes the spans of a request. `epoch` is the time zero of its times.
-pub(super) fn spans(request: RequestTrace, epoch: SystemTime, scope: &InstrumentationScope) -> Vec<SpanData> {
+pub(super) fn spans(request: &RequestTrace, epoch: SystemTime, scope: &InstrumentationScope) -> Vec<SpanData> {
     let mut spans = Vec::with_capacity(request.spans());
     spans.push(SpanData {
         parent_span_id: request.parent.map_or(SpanId::INVALID, SpanId::from),
         parent_span_is_remote: request.parent.is_some(),
-        attributes: request_attributes(&request),
+        attributes: request_attributes(request),
         status: status(request.is_failed || request.status.is_some_and(|status| status >= 500)),
-        ..span(&request, request.ids.span, (request.start, request.end), epoch, scope)
+        ..span(request, request.ids.span, (request.start, request.end), epoch, scope)
     });
     for (index, attempt) in request.attempts.iter().enumerate() {
         spans.push(SpanData {
             parent_span_id: SpanId::from(request.ids.span),
             span_kind: SpanKind::Client,
             name: "spooky.upstream".into(),
-            attributes: attempt_attributes(&request, attempt, index),
+            attributes: attempt_attributes(request, attempt, index),
             status: status(attempt.error.is_some() || attempt.status.is_some_and(|status| status >= 400)),
-            ..span(&request, attempt.id, (attempt.start, attempt.end), epoch, scope)
+            ..span(request, attempt.id, (attempt.start, attempt.end), epoch, scope)
         });
     }
     spans
@@ -54,8 +54,8 @@ fn span(
         end_time: epoch + end,
         attributes: Vec::new(),
         dropped_attributes_count: 0,
-        events: Default::default(),
-        links: Default::default(),
+        events: SpanEvents::default(),
+        links: SpanLinks::default(),
         status: Status::Unset,
         instrumentation_scope: scope.clone(),
     }
@@ -125,7 +125,7 @@ fn attempt_attributes(request: &RequestTrace, attempt: &UpstreamSpan, index: usi
     attributes.add_text("server.address", host);
     attributes.add("server.port", Some(i64::from(*port)));
     attributes.add("network.protocol.version", attempt.protocol);
-    attributes.add("http.request.resend_count", (index > 0).then_some(index as i64));
+    attributes.add("http.request.resend_count", i64::try_from(index).ok().filter(|index| *index > 0));
     attributes.add_result(attempt.status, attempt.error, 400);
     attributes.add("spooky.upstream", request.upstream.clone());
     attributes.add("spooky.hedge", attempt.is_hedge.then_some(true));

@@ -108,7 +108,7 @@ impl Export {
         // Computed for each batch, so that spans follow a system clock that is set.
         let epoch = SystemTime::now() - self.epoch.elapsed();
         let requests = self.queues.take(BATCH);
-        requests.into_iter().flat_map(|request| convert::spans(request, epoch, &self.scope)).collect()
+        requests.iter().flat_map(|request| convert::spans(request, epoch, &self.scope)).collect()
     }
 
     /// Sends a batch, and counts its spans.

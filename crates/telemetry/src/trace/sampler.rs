@@ -5,5 +5,6 @@
 pub fn is_sampled(trace_id: u128, ratio: f64) -> bool {
     const RANGE: f64 = (1_u64 << 63) as f64;
     let low_bits = trace_id as u64 >> 1;
-    ratio >= 1.0 || low_bits < (ratio * RANGE) as u64
+    // The rounding of the id is far below what a ratio can express.
+    ratio >= 1.0 || (low_bits as f64) < ratio * RANGE
 }

@@ -53,7 +53,7 @@ fn attempt(id: u64, error: Option<&'static str>, status: Option<u16>) -> Upstrea
 
 fn spans(record: &RequestRecord<'_>, attempts: Vec<UpstreamSpan>) -> Vec<SpanData> {
     let request = RequestTrace::new(record, Some(6), 1, Duration::from_secs(3), attempts).unwrap();
-    convert::spans(request, SystemTime::UNIX_EPOCH, &InstrumentationScope::builder("test").build())
+    convert::spans(&request, SystemTime::UNIX_EPOCH, &InstrumentationScope::builder("test").build())
 }
 
 fn value(span: &SpanData, key: &str) -> Option<String> {
@@ -166,17 +166,17 @@ impl Wake for Wakes {
 #[test]
 fn queues_are_bounded_count_drops_and_wake_the_exporter() {
     let queues = SpanQueues::new(2);
-    let wakes = Arc::new(Wakes(AtomicUsize::new(0)));
-    let waker = wakes.clone().into();
+    let calls = Arc::new(Wakes(AtomicUsize::new(0)));
+    let waker = calls.clone().into();
     let push = |worker| {
         let attempts = vec![attempt(9, None, Some(200))];
         queues.push(worker, RequestTrace::new(&record(), None, 1, Duration::ZERO, attempts).unwrap());
     };
     assert!(queues.poll_half_full(&Context::from_waker(&waker)).is_pending());
     (0..511).for_each(|_| push(0));
-    assert_eq!(wakes.0.load(Relaxed), 0);
+    assert_eq!(calls.0.load(Relaxed), 0);
     push(0);
-    assert_eq!(wakes.0.load(Relaxed), 1);
+    assert_eq!(calls.0.load(Relaxed), 1);
     assert!(queues.poll_half_full(&Context::from_waker(&waker)).is_ready());
     (0..512).for_each(|_| push(0));
     assert_eq!(queues.dropped(), 0);

@@ -9,7 +9,7 @@ async fn connection(proxy: &Proxy, count: usize) -> Line {
     let target = " INFO connection: ";
     proxy.logged(target, count).await;
     let output = proxy.program.output();
-    let line = output.lines().filter(|line| line.contains(target)).next_back().unwrap().to_owned();
+    let line = output.lines().rfind(|line| line.contains(target)).unwrap().to_owned();
     Line::parse(&line.replace(target, " INFO access: "))
 }
 

@@ -6,10 +6,7 @@ use http::Request;
 use rustix::process::Signal;
 use serde_json::{Map, Value};
 use spooky_testkit::{origin::Origin, wait};
-use std::{
-    fs,
-    path::{Path, PathBuf},
-};
+use std::{fs, path::Path};
 
 /// Starts with these keys of `log`, in which `{directory}` is an empty directory.
 async fn start(keys: &str, backend: &Origin) -> (Proxy, tempfile::TempDir) {
@@ -25,7 +22,7 @@ fn read(file: &Path) -> String {
 }
 
 /// Waits until the file has this many lines.
-async fn until(file: &PathBuf, lines: usize) -> Vec<String> {
+async fn until(file: &Path, lines: usize) -> Vec<String> {
     wait::until(wait::BOUND, &format!("{lines} lines in {}", file.display()), || async {
         let text = read(file);
         (text.lines().count() >= lines).then(|| text.lines().map(str::to_owned).collect())

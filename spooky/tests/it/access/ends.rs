@@ -42,7 +42,9 @@ async fn a_request_of_each_protocol_has_one_line() {
 async fn a_request_that_spooky_answers_has_a_line_with_the_reason() {
     let dead = format!("http://{}", port::free());
     let mut proxy = Proxy::start(|settings| {
-        settings.upstream("dead", "/dead", &[dead.clone()]).block("resilience:\n  retry_budget: { max_retries: 0 }")
+        settings
+            .upstream("dead", "/dead", std::slice::from_ref(&dead))
+            .block("resilience:\n  retry_budget: { max_retries: 0 }")
     })
     .await;
     let connection = proxy.connect().await;

@@ -29,7 +29,9 @@ async fn the_questions_to_the_access_log_are_answered_as_the_page_says() {
     let log = page.path("access.log");
     let (origin, dead) = (Origin::h2c().await, format!("http://{}", port::free()));
     let proxy = Proxy::start_edited(
-        |settings| settings.upstream("api", "/", &[origin.url()]).upstream("dead", "/dead", &[dead.clone()]),
+        |settings| {
+            settings.upstream("api", "/", &[origin.url()]).upstream("dead", "/dead", std::slice::from_ref(&dead))
+        },
         |text| {
             let access = format!("{{ level: info, access: {{ file: \"{}\", format: json }} }}", log.display());
             text.replace("{ level: info }", &access)

@@ -2,7 +2,7 @@
 //!
 //! The list is that of a service which may start programs: files, sockets, threads, timers, signals. What is missing in it
 //! fails with ENOSYS, as if the kernel did not have it, so that libraries use what they know beside it: mounting, namespaces,
-//! tracing, modules, keys, BPF, io_uring, `userfaultfd`, changing users, and the like.
+//! tracing, modules, keys, BPF, `io_uring`, `userfaultfd`, changing users, and the like.
 
 use super::error::SandboxError;
 use crate::sys::privileges::forbid_new_privileges;
@@ -272,7 +272,7 @@ pub(super) fn restrict() -> Result<(), SandboxError> {
 fn filter(otherwise: SeccompAction) -> Result<BpfProgram, SandboxError> {
     let mut rules: BTreeMap<c_long, Vec<SeccompRule>> =
         CALLS.iter().chain(OLDER_CALLS).map(|call| (*call, Vec::new())).collect();
-    let families = FAMILIES.map(|family| condition(0, SeccompCmpOp::Eq, family as u64));
+    let families = FAMILIES.map(|family| condition(0, SeccompCmpOp::Eq, u64::from(family.unsigned_abs())));
     rules.insert(libc::SYS_socket, families.into_iter().map(|family| rule(vec![family?])).collect::<Result<_, _>>()?);
     let no_namespace = condition(0, SeccompCmpOp::MaskedEq(NAMESPACES as u64), 0)?;
     rules.insert(libc::SYS_clone, vec![rule(vec![no_namespace])?]);
