@@ -7,6 +7,9 @@ use spooky_config::{Config, Sandbox};
 use spooky_net::sys::sandbox::{self, FileAccess, SandboxError};
 use std::path::{Path, PathBuf};
 
+/// Where logs are by default. A reload can begin a log there.
+const LOG_DIRECTORY: &str = "/var/log/spooky";
+
 /// Enters the sandbox as far as the kernel has it. Fails if it is required and a part is missing.
 pub(super) fn enter(config: &Config) -> Result<(), StartError> {
     let is_required = match config.security.sandbox {
@@ -36,7 +39,8 @@ fn state(part: &Result<(), SandboxError>) -> String {
 fn file_access(config: &Config) -> FileAccess {
     let command = config.resilience.watchdog.restart_command.first().map(PathBuf::from);
     let log = config.log.file.enabled.then(|| directory(&config.log.file.path));
-    let logs = [log, config.log.qlog_dir.clone()].into_iter().flatten();
+    let access = config.log.access.file.as_deref().map(directory);
+    let logs = [log, access, config.log.qlog_dir.clone(), Some(LOG_DIRECTORY.into())].into_iter().flatten();
     FileAccess {
         writable: command.is_none().then(|| logs.collect()),
         // A new version replaces the file, so the directory is what stays.

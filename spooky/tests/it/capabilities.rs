@@ -134,10 +134,14 @@ async fn certificates_behind_links_are_renewed_after_the_drop_whatever_their_mod
         certbot.close(directory);
         program.line(&format!("Certificates reloaded (generation={number})")).await;
         lowered(&program).await;
-        let connection = Client::new(&authority).connect_when_up(settings.addr(), NAME).await;
-        let chain = connection.quic().peer_identity().unwrap();
-        let chain = chain.downcast::<Vec<rustls::pki_types::CertificateDer<'static>>>().unwrap();
-        assert_eq!(chain[0], *identity.der(), "renewal {number}");
+        // The line is written before the workers have the certificate.
+        wait::until(wait::BOUND, &format!("the certificate of renewal {number}"), || async {
+            let connection = Client::new(&authority).connect_when_up(settings.addr(), NAME).await;
+            let chain = connection.quic().peer_identity().unwrap();
+            let chain = chain.downcast::<Vec<rustls::pki_types::CertificateDer<'static>>>().unwrap();
+            (chain[0] == *identity.der()).then_some(())
+        })
+        .await;
     }
     assert_eq!(program.stop().await.code(), Some(0), "{}", program.output());
 }

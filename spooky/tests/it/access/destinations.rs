@@ -108,16 +108,18 @@ async fn fields_samples_and_levels_select_what_is_written() {
 #[tokio::test]
 async fn a_reload_switches_the_access_log_and_its_file() {
     let origin = Origin::h2c().await;
-    let (mut proxy, directory) = start("access: { enabled: false }", &origin).await;
+    // The sandbox lets the process write to the directories that its first configuration names.
+    let (mut proxy, directory) = start("access: { enabled: false, file: \"{directory}/a\" }", &origin).await;
     let connection = proxy.connect().await;
     assert_eq!(connection.get("/status/201").await.unwrap().status, 201);
     let text = read(&proxy.dir().join("spooky.yaml"));
-    proxy.reload(&text.replace("{ enabled: false }", "{ enabled: true, fields: [request_id, status] }"), 2).await;
+    let disabled = format!("{{ enabled: false, file: \"{}\" }}", directory.path().join("a").display());
+    proxy.reload(&text.replace(&disabled, "{ enabled: true, fields: [request_id, status] }"), 2).await;
     assert_eq!(connection.get("/status/202").await.unwrap().status, 202);
     line(&mut proxy).await.check("status=202");
     let file = directory.path().join("b");
     let keys = format!("{{ file: \"{}\", fields: [request_id, status] }}", file.display());
-    proxy.reload(&text.replace("{ enabled: false }", &keys), 3).await;
+    proxy.reload(&text.replace(&disabled, &keys), 3).await;
     assert_eq!(connection.get("/status/203").await.unwrap().status, 203);
     Line::parse(&until(&file, 1).await[0]).check("status=203");
     proxy.reload(&text, 4).await;
