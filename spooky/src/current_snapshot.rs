@@ -9,7 +9,6 @@ pub(crate) struct CurrentSnapshot(Mutex<Option<Arc<Snapshot>>>);
 
 impl CurrentSnapshot {
     /// Returns the snapshot in effect; `None` until the start has reached the point where it takes effect.
-    #[allow(dead_code, reason = "read by metrics and the control API")]
     pub(crate) fn get(&self) -> Option<Arc<Snapshot>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -1,6 +1,7 @@
 //! The Spooky process: the exchange, the workers, and the life cycle from start to stop.
 #![forbid(unsafe_code)]
 
+mod admin;
 pub mod cli;
 mod client_side;
 mod clock;

@@ -41,7 +41,6 @@ impl Lifecycle {
     }
 
     /// Returns whether the process is stopping. It must not get new traffic then.
-    #[cfg_attr(not(test), allow(dead_code, reason = "read by the control API"))]
     pub(crate) fn is_stopping(&self) -> bool {
         self.phase() >= LifePhase::Draining
     }

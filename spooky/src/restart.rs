@@ -118,6 +118,10 @@ impl WorkerCount {
         RunningWorker(self)
     }
 
+    pub(crate) fn running(&self) -> usize {
+        self.running.load(Ordering::Acquire)
+    }
+
     pub(crate) fn is_complete(&self) -> bool {
         self.running.load(Ordering::Acquire) >= self.expected
     }

@@ -5,6 +5,7 @@
 //! by name.
 
 use crate::{
+    admin::AdminState,
     current_snapshot::CurrentSnapshot,
     lifecycle::Lifecycle,
     reload_counts::ReloadCounts,
@@ -56,6 +57,7 @@ pub(crate) struct State {
     pub(crate) metrics: Arc<Metrics>,
     /// Sampled requests on their way to the exporter; without a queue if tracing is disabled.
     pub(crate) spans: Arc<SpanQueues>,
+    pub(crate) admin: AdminState,
     pub(crate) config_reloads: ReloadCounts,
     /// Reloads of the certificates alone.
     pub(crate) certificate_reloads: ReloadCounts,
@@ -103,6 +105,7 @@ impl State {
             names: Arc::default(),
             metrics: Arc::new(Metrics::new(usize::from(workers))),
             spans: Arc::new(SpanQueues::new(if limits.is_tracing { workers } else { 0 })),
+            admin: AdminState::default(),
             config_reloads: ReloadCounts::default(),
             certificate_reloads: ReloadCounts::default(),
             watchdog: WatchdogState::new(workers, is_restarted.then_some(epoch)),

@@ -20,6 +20,11 @@ impl Config {
         self.effective_value().document()
     }
 
+    /// Returns the same as a JSON object.
+    pub fn to_json(&self) -> String {
+        self.effective_value().json()
+    }
+
     /// Returns the configuration as data. If `listen` is set, `listeners` is empty, because it only holds a copy of `listen`.
     pub(crate) fn effective_value(&self) -> Value {
         let mut shown = self.to_value(&Key::NONE);

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::load::{Loaded, Parsed, read_file};
+use crate::load::{Loaded, Parsed, read_file, read_text};
 use crate::preflight::{PreflightMode, preflight};
 use crate::problem::{Problem, Problems, Severity};
 
@@ -11,7 +11,16 @@ use crate::problem::{Problem, Problems, Severity};
 ///
 /// The second returned value contains all warnings.
 pub fn examine(path: &Path, mode: PreflightMode) -> Result<(Loaded, Problems), Problems> {
-    let Parsed { problems, values } = read_file(path);
+    examine_parsed(read_file(path), mode)
+}
+
+/// As [`examine`], for a text. `file` is the file name in problems.
+pub fn examine_text(text: &str, file: &str, mode: PreflightMode) -> Result<(Loaded, Problems), Problems> {
+    examine_parsed(read_text(text, file, &|name| std::env::var(name).ok()), mode)
+}
+
+fn examine_parsed(parsed: Parsed, mode: PreflightMode) -> Result<(Loaded, Problems), Problems> {
+    let Parsed { problems, values } = parsed;
     let (wrong, suppressed) = (problems.errors() > 0, problems.suppressed());
     let Some((config, tree)) = values.filter(|_| suppressed.errors == 0) else { return Err(problems) };
     let errors = problems.iter().filter(|problem| problem.severity == Severity::Error);

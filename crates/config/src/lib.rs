@@ -26,7 +26,7 @@ mod yaml;
 
 pub use diff::{Change, diff};
 pub use effective::{default_config, defaults};
-pub use examine::examine;
+pub use examine::{examine, examine_text};
 pub use file::balancing::{Algorithm, LoadBalancing};
 pub use file::config::Config;
 pub use file::listen::{AltSvc, HttpRedirect, Listener, ProxyProtocol, Tcp, join_host_port};

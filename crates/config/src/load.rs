@@ -72,7 +72,7 @@ pub fn parse(text: &str, file: &str, env: &dyn Fn(&str) -> Option<String>) -> Re
     read_text(text, file, env).valid()
 }
 
-fn read_text(text: &str, file: &str, env: &dyn Fn(&str) -> Option<String>) -> Parsed {
+pub(crate) fn read_text(text: &str, file: &str, env: &dyn Fn(&str) -> Option<String>) -> Parsed {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     let mut reader = Reader::new(file, env);
     let tree = match yaml::parse(text) {

@@ -5,6 +5,7 @@ pub mod access;
 mod escape;
 mod journal;
 mod json;
+mod level;
 pub mod limit;
 pub mod log;
 pub mod metrics;
@@ -14,6 +15,7 @@ mod sink;
 pub mod trace;
 
 pub use escape::Escaped;
+pub use level::LevelHandle;
 pub use record::{ClientProtocol, ConnectionRecord, RequestRecord, RouteRecord, TraceIds};
 pub use sink::Owner;
 #[doc(hidden)]

@@ -7,29 +7,19 @@ use crate::{
     access::{AccessOutput, Destination, LineFormat, Settings, Wanted, sample_threshold},
     journal::{self, JournalEntries, JournalSocket},
     json::JsonLines,
+    level::{LevelHandle, Levels, VARIABLE, filter_of},
     metrics::SharedCounter,
     queue::{LineQueue, LogWriter},
     sink::{self, Owner, Sink, Successor},
 };
-use spooky_config::{LogFilter, LogFormat, LogLevel};
+use spooky_config::LogFormat;
 use std::{
     io, mem,
     path::{Path, PathBuf},
     sync::{Arc, atomic::AtomicU64},
 };
-use tracing::{Metadata, Subscriber};
-use tracing_subscriber::{
-    Layer, Registry,
-    filter::{FilterFn, LevelFilter},
-    fmt,
-    layer::SubscriberExt,
-    registry::LookupSpan,
-    reload,
-    util::SubscriberInitExt,
-};
-
-/// Environment variable that overrides `log.level`.
-const VARIABLE: &str = "RUST_LOG";
+use tracing::Subscriber;
+use tracing_subscriber::{Layer, fmt, layer::SubscriberExt, registry::LookupSpan, reload, util::SubscriberInitExt};
 
 /// Panics since the start of the log.
 static PANICS: SharedCounter = SharedCounter::new();
@@ -39,19 +29,15 @@ pub fn panics() -> u64 {
     PANICS.get()
 }
 
-type Filter = FilterFn<Box<dyn Fn(&Metadata<'_>) -> bool + Send + Sync>>;
-
 /// The log of the process. Dropping it writes the queued lines.
 pub struct Log {
-    filter: reload::Handle<Filter, Registry>,
+    level: LevelHandle,
     general: Channel,
     /// The file of the access log, if it has its own.
     access_file: Option<Channel>,
     /// Earlier files of the access log that workers may still use.
     retired: Vec<LogWriter>,
     output: Arc<AccessOutput>,
-    /// `log.access.enabled` and `log.connections`.
-    configured: Wanted,
     dropped: Arc<AtomicU64>,
 }
 
@@ -79,12 +65,9 @@ impl Log {
         self.dropped.clone()
     }
 
-    /// Changes the level until the next [`Log::configure`]. Levels from `RUST_LOG` keep precedence.
-    pub fn set_level(&self, level: LogLevel) {
-        let levels = Levels::from_environment(level);
-        self.output.want(wanted(self.configured, &levels));
-        // Fails only if another log was started first; its level does not change.
-        let _ = self.filter.reload(filter_of(levels));
+    /// Returns the handle by which the level can be changed and read.
+    pub fn level(&self) -> LevelHandle {
+        self.level.clone()
     }
 
     /// Applies what a reload may change: `level`, `access` and `connections`. Workers follow when they reload.
@@ -97,8 +80,7 @@ impl Log {
             self.retired.extend(before.map(|before| before.writer.retire()));
         }
         self.output.set(settings(config, &self.general, self.access_file.as_ref()));
-        self.configured = Wanted { requests: config.access.enabled, connections: config.connections };
-        self.set_level(config.level);
+        self.level.configure(config);
     }
 
     /// Opens the log files again, after they were renamed or removed. If that fails, the open file stays in use. Does nothing
@@ -153,8 +135,6 @@ pub fn start(config: &spooky_config::Log, owner: Option<Owner>) -> io::Result<Lo
     let lines = line_layer(config.format, &general);
     let levels = Levels::from_environment(config.level);
     let invalid = levels.invalid.clone();
-    let configured = Wanted { requests: config.access.enabled, connections: config.connections };
-    let wanted = wanted(configured, &levels);
     let (enabled, filter) = reload::Layer::new(filter_of(levels));
     let _already_started = tracing_subscriber::registry().with(enabled).with(lines).try_init();
     log_panics();
@@ -163,8 +143,10 @@ pub fn start(config: &spooky_config::Log, owner: Option<Owner>) -> io::Result<Lo
     }
     failures.log(config);
     let access_file = config.access.file.as_deref().and_then(|path| open_access_file(path, owner, &dropped));
-    let output = AccessOutput::new(settings(config, &general, access_file.as_ref()), wanted);
-    Ok(Log { filter, general, access_file, retired: Vec::new(), output, configured, dropped })
+    let nothing = Wanted { requests: false, connections: false };
+    let output = AccessOutput::new(settings(config, &general, access_file.as_ref()), nothing);
+    let level = LevelHandle::new(filter, output.clone(), config);
+    Ok(Log { level, general, access_file, retired: Vec::new(), output, dropped })
 }
 
 /// Logs every panic.
@@ -261,65 +243,9 @@ fn settings(config: &spooky_config::Log, general: &Channel, access_file: Option<
     }
 }
 
-fn wanted(configured: Wanted, levels: &Levels) -> Wanted {
-    let is_at_info = |target: &str| levels.of(target) >= LevelFilter::INFO;
-    Wanted {
-        requests: configured.requests && is_at_info("access"),
-        connections: configured.connections && is_at_info("connection"),
-    }
-}
-
 fn open(path: &Path, owner: Option<Owner>) -> io::Result<(Sink, LogFile)> {
     let (sink, successor) = Sink::file(sink::open(path, owner)?);
     Ok((sink, LogFile { path: path.to_owned(), successor }))
-}
-
-fn filter_of(levels: Levels) -> Filter {
-    let max_level = levels.max_level();
-    let enabled = move |line: &Metadata<'_>| *line.level() <= levels.of(line.target());
-    FilterFn::new(Box::new(enabled) as Box<_>).with_max_level_hint(max_level)
-}
-
-struct Levels {
-    configured: LogLevel,
-    named: LogFilter,
-    /// The value of the variable, if it is invalid.
-    invalid: Option<String>,
-}
-
-impl Levels {
-    /// Combines the configured level with the value of the environment variable.
-    fn new(configured: LogLevel, variable: &str) -> Self {
-        let named = LogFilter::parse(variable);
-        let invalid = (named.is_none() && !variable.trim().is_empty()).then(|| variable.to_owned());
-        Self { configured, named: named.unwrap_or_default(), invalid }
-    }
-
-    fn from_environment(configured: LogLevel) -> Self {
-        Self::new(configured, &std::env::var_os(VARIABLE).unwrap_or_default().to_string_lossy())
-    }
-
-    fn of(&self, target: &str) -> LevelFilter {
-        filter(self.named.level(target, self.configured))
-    }
-
-    /// Returns the most verbose level.
-    fn max_level(&self) -> LevelFilter {
-        let bare = self.named.bare().unwrap_or(self.configured);
-        let levels = self.named.targets().map(|(_, level)| level).chain([bare]);
-        levels.map(filter).max().unwrap_or(LevelFilter::OFF)
-    }
-}
-
-fn filter(level: LogLevel) -> LevelFilter {
-    match level {
-        LogLevel::Trace => LevelFilter::TRACE,
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Error => LevelFilter::ERROR,
-        LogLevel::Off => LevelFilter::OFF,
-    }
 }
 
 #[cfg(test)]
@@ -327,38 +253,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_level_lets_through_what_is_at_least_as_grave() {
-        assert!(filter(LogLevel::Info) >= LevelFilter::WARN);
-        assert!(filter(LogLevel::Error) < LevelFilter::WARN);
-        assert_eq!(filter(LogLevel::Off), LevelFilter::OFF);
-    }
-
-    #[test]
     fn panics_are_counted() {
         let _log = start(&spooky_config::Log::default(), None);
         let before = panics();
         assert!(std::thread::spawn(|| panic!("a fault for this test")).join().is_err());
         assert_eq!(panics(), before + 1);
-    }
-
-    #[test]
-    fn the_variable_overrides_the_configuration_part_by_part() {
-        let level = |variable: &str, target: &str| Levels::new(LogLevel::Warn, variable).of(target);
-        for (variable, target, expected) in [
-            ("", "spooky_edge::quic", LevelFilter::WARN),
-            ("spooky", "spooky_edge::quic", LevelFilter::INFO),
-            ("spooky_edge=haunt,info", "spooky_edge::quic", LevelFilter::DEBUG),
-            ("spooky_edge=haunt,info", "spooky_lb", LevelFilter::INFO),
-            ("spooky_edge=haunt", "spooky_lb", LevelFilter::WARN),
-            ("spooky=whisper", "spooky_edge", LevelFilter::WARN),
-            ("loud", "spooky", LevelFilter::WARN),
-        ] {
-            assert_eq!(level(variable, target), expected, "{variable} {target}");
-        }
-        assert_eq!(Levels::new(LogLevel::Warn, "spooky_edge=whisper,off").max_level(), LevelFilter::TRACE);
-        assert_eq!(Levels::new(LogLevel::Warn, "spooky_edge=off").max_level(), LevelFilter::WARN);
-        assert_eq!(Levels::new(LogLevel::Warn, " ").invalid, None);
-        assert_eq!(Levels::new(LogLevel::Warn, "loud").invalid.as_deref(), Some("loud"));
     }
 
     #[test]
@@ -391,19 +290,5 @@ mod tests {
         let (sink, file) = general_sink(&config, None, Path::new("/nonexistent/socket"), &mut failures);
         assert!(matches!(sink, Sink::StandardError) && file.is_none());
         assert!(failures.journal.is_some());
-    }
-
-    #[test]
-    fn the_level_and_the_variable_silence_the_access_log() {
-        let configured = Wanted { requests: true, connections: true };
-        for (level, variable, requests, connections) in [
-            (LogLevel::Info, "", true, true),
-            (LogLevel::Warn, "", false, false),
-            (LogLevel::Info, "access=off", false, true),
-            (LogLevel::Warn, "connection=info", false, true),
-        ] {
-            let wanted = wanted(configured, &Levels::new(level, variable));
-            assert_eq!(wanted, Wanted { requests, connections }, "{level:?} {variable}");
-        }
     }
 }

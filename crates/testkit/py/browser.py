@@ -28,7 +28,7 @@ class Page:
     """A page, controlled over the DevTools protocol."""
 
     def __init__(self, socket):
-        self.socket, self.number = socket, 0
+        self.socket, self.number, self.events = socket, 0, []
 
     async def call(self, method, **params):
         """Calls a method and returns its result."""
@@ -40,6 +40,8 @@ class Page:
                 if "error" in message:
                     raise RuntimeError(f"{method}: {message['error']}")
                 return message["result"]
+            if "method" in message:
+                self.events.append(message)
 
     async def load(self, url):
         """Loads a page and returns the value of `result`."""
@@ -70,27 +72,12 @@ def public_key_hash(path):
     return base64.b64encode(hashlib.sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest())
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("chromium")
-    parser.add_argument("url")
-    parser.add_argument("--certificate", required=True)
-    parser.add_argument("--loads", type=int, default=1)
-    options = parser.parse_args()
+def with_chromium(chromium, arguments, use):
+    """Starts Chromium, and awaits `use` with the endpoint of its DevTools protocol."""
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        command = [
-            options.chromium,
-            "--no-sandbox",
-            "--disable-gpu",
-            "--remote-debugging-port=0",
-            f"--user-data-dir={profile}",
-            f"--ignore-certificate-errors-spki-list={public_key_hash(options.certificate).decode()}",
-            # Names a port that is not used: it only makes Chromium accept this authority on QUIC.
-            f"--origin-to-force-quic-on={urlsplit(options.url).hostname}:1",
-            "about:blank",
-        ]
+        fixed = ["--no-sandbox", "--disable-gpu", "--remote-debugging-port=0", f"--user-data-dir={profile}"]
         process = subprocess.Popen(
-            command,
+            [chromium, *fixed, *arguments, "about:blank"],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
@@ -104,10 +91,26 @@ def main():
                     break
             else:
                 raise RuntimeError("Chromium did not start")
-            asyncio.run(asyncio.wait_for(run(found[1], options), LIMIT))
+            asyncio.run(asyncio.wait_for(use(found[1]), LIMIT))
         finally:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
 
 
-main()
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("chromium")
+    parser.add_argument("url")
+    parser.add_argument("--certificate", required=True)
+    parser.add_argument("--loads", type=int, default=1)
+    options = parser.parse_args()
+    arguments = [
+        f"--ignore-certificate-errors-spki-list={public_key_hash(options.certificate).decode()}",
+        # Names a port that is not used: it only makes Chromium accept this authority on QUIC.
+        f"--origin-to-force-quic-on={urlsplit(options.url).hostname}:1",
+    ]
+    with_chromium(options.chromium, arguments, lambda endpoint: run(endpoint, options))
+
+
+if __name__ == "__main__":
+    main()

@@ -11,7 +11,6 @@ use crate::{snapshot::Snapshot, state::State};
 use spooky_telemetry::metrics::{Names, Page, Syntax};
 
 /// Returns the page of metrics of the configuration in effect. `legacy_names` of the configuration widens `names`.
-#[allow(dead_code, reason = "the metrics endpoint calls it")]
 pub(crate) fn render(state: &State, snapshot: &Snapshot, syntax: Syntax, names: Names) -> String {
     let names = match names {
         Names::Usual if snapshot.config.observability.metrics.legacy_names => Names::Legacy,

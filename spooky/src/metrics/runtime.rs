@@ -3,7 +3,7 @@
 use crate::{snapshot::Snapshot, state::State};
 use spooky_lb::admit::Limit;
 use spooky_telemetry::metrics::{Family, Page};
-use std::time::UNIX_EPOCH;
+use std::{sync::atomic::Ordering::Relaxed, time::UNIX_EPOCH};
 
 pub(super) fn add(page: &mut Page, state: &State, snapshot: &Snapshot) {
     page.add(Family::BuildInfo, &[env!("CARGO_PKG_VERSION"), env!("SPOOKY_COMMIT")], 1);
@@ -28,6 +28,7 @@ pub(super) fn add(page: &mut Page, state: &State, snapshot: &Snapshot) {
     ] {
         page.add(family, &[], count.get());
     }
+    page.add(Family::ControlApiDrops, &[], state.admin.dropped_connections.load(Relaxed));
     page.add(Family::ConfigGeneration, &[], snapshot.generation);
     let loaded = snapshot.loaded_at.duration_since(UNIX_EPOCH).unwrap_or_default();
     page.add_float(Family::ConfigLastReload, &[], loaded.as_secs_f64());

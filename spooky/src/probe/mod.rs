@@ -11,6 +11,7 @@ use crate::{
     control::{Control, SeenVersion},
     restart::{RestartBackoff, RunFailure, supervise},
     snapshot::{Snapshot, log_transition, transport_options},
+    state::State,
 };
 use backend_probe::{BackendProbe, ProbeFailure, Target};
 use schedule::Schedule;
@@ -21,7 +22,7 @@ use spooky_lb::{
     time::Nanos,
 };
 use spooky_net::timer::Timer;
-use spooky_transport::{BackendId, Event, NameTable, Transport};
+use spooky_transport::{BackendId, Event, Transport};
 use std::{
     collections::HashMap,
     future::poll_fn,
@@ -34,7 +35,7 @@ use std::{
 use tokio::runtime::Builder;
 
 /// Runs the health checker until a drain. Restarts it after a panic.
-pub(crate) fn run(control: &Arc<Control<Arc<Snapshot>>>, names: &Arc<NameTable>, epoch: Instant, seed: u64) {
+pub(crate) fn run(control: &Arc<Control<Arc<Snapshot>>>, state: &Arc<State>, seed: u64) {
     let report = |end, pause: Duration| {
         let pause = pause.as_millis();
         match end {
@@ -46,18 +47,13 @@ pub(crate) fn run(control: &Arc<Control<Arc<Snapshot>>>, names: &Arc<NameTable>,
             RunFailure::Panic => tracing::error!("Background task 'probes' panicked; restarting in {pause} ms"),
         }
     };
-    supervise(control, RestartBackoff::new(), |_| run_once(control, names, epoch, seed), report);
+    supervise(control, RestartBackoff::new(), |_| run_once(control, state, seed), report);
 }
 
-fn run_once(
-    control: &Arc<Control<Arc<Snapshot>>>,
-    names: &Arc<NameTable>,
-    epoch: Instant,
-    seed: u64,
-) -> io::Result<()> {
+fn run_once(control: &Arc<Control<Arc<Snapshot>>>, state: &Arc<State>, seed: u64) -> io::Result<()> {
     let runtime = Builder::new_current_thread().enable_io().enable_time().build()?;
     runtime.block_on(async {
-        let mut checker = HealthChecker::new(control.clone(), names.clone(), epoch, seed)?;
+        let mut checker = HealthChecker::new(control.clone(), state.clone(), seed)?;
         poll_fn(|cx| checker.turn(cx)).await;
         Ok(())
     })
@@ -67,6 +63,7 @@ struct HealthChecker {
     control: Arc<Control<Arc<Snapshot>>>,
     seen: SeenVersion,
     snapshot: Arc<Snapshot>,
+    state: Arc<State>,
     epoch: Instant,
     transport: Transport,
     timer: Timer,
@@ -81,18 +78,19 @@ struct HealthChecker {
 }
 
 impl HealthChecker {
-    fn new(control: Arc<Control<Arc<Snapshot>>>, names: Arc<NameTable>, epoch: Instant, seed: u64) -> io::Result<Self> {
+    fn new(control: Arc<Control<Arc<Snapshot>>>, state: Arc<State>, seed: u64) -> io::Result<Self> {
         let now = Instant::now();
         // The first turn handles a drain that has already started.
         let snapshot = control.read(&mut SeenVersion::default()).setup;
-        let mut transport = Transport::new(transport_options(&snapshot.config), names, now);
+        let mut transport = Transport::new(transport_options(&snapshot.config), state.names.clone(), now);
         // Connections close after each probe, so that every probe tests whether a connection can be made.
         transport.drain();
         let mut checker = Self {
             control,
             seen: SeenVersion::default(),
             snapshot,
-            epoch,
+            epoch: state.epoch,
+            state,
             transport,
             timer: Timer::new()?,
             rng: Rng::seeded(seed),
@@ -132,6 +130,9 @@ impl HealthChecker {
         }
         self.by_id = self.probes.iter().enumerate().map(|(index, probe)| (probe.id, index)).collect();
         self.awaiting_first_result = self.probes.iter().filter(|probe| !probe.is_known()).count();
+        if self.awaiting_first_result == 0 {
+            self.state.admin.set_probed();
+        }
         self.schedule = Schedule::default();
         (0..self.probes.len()).for_each(|index| self.arm(index));
     }
@@ -247,6 +248,7 @@ impl HealthChecker {
         if is_first {
             self.awaiting_first_result -= 1;
             if self.awaiting_first_result == 0 {
+                self.state.admin.set_probed();
                 self.log_first_round();
             }
         }

@@ -103,7 +103,15 @@ fn payload_of(ip: IpAddr) -> u16 {
 pub(super) fn explain(kind: &str, address: SocketAddr, error: &io::Error) -> StartError {
     let port = address.port();
     let StartError(text) = bind_error(kind, &address.ip().to_string(), port, &error.to_string());
-    let hint = match error.kind() {
+    match bind_hint(kind, port, error.kind()) {
+        Some(hint) => StartError(format!("{text}\n    hint: {hint}")),
+        None => StartError(text),
+    }
+}
+
+/// Returns what can be done about a failed bind.
+pub(super) fn bind_hint(kind: &str, port: u16, error: io::ErrorKind) -> Option<String> {
+    Some(match error {
         io::ErrorKind::PermissionDenied if port < 1024 => format!(
             "Binding privileged port {port} requires root or CAP_NET_BIND_SERVICE. Use a port >= 1024 for unprivileged \
              startup."
@@ -115,9 +123,8 @@ pub(super) fn explain(kind: &str, address: SocketAddr, error: &io::Error) -> Sta
             )
         }
         io::ErrorKind::AddrNotAvailable => "No interface of this machine has this address.".to_owned(),
-        _ => return StartError(text),
-    };
-    StartError(format!("{text}\n    hint: {hint}"))
+        _ => return None,
+    })
 }
 
 fn bind_error(kind: &str, address: &str, port: u16, reason: &str) -> StartError {

@@ -17,7 +17,10 @@ use crate::{
 };
 use spooky_config::{Config, Listener};
 use spooky_edge::{ConnectionCount, EdgeSettings, TcpSettings};
-use spooky_net::{steer::SteeringRule, tls::ListenerTls};
+use spooky_net::{
+    steer::SteeringRule,
+    tls::{CertificateStore, ListenerTls},
+};
 use std::{
     net::SocketAddr,
     os::fd::OwnedFd,
@@ -56,6 +59,13 @@ pub(super) struct Plan {
     next_number: usize,
     ingress: Vec<Vec<Ingress>>,
     descriptors: ClientDescriptors,
+}
+
+impl Plan {
+    /// Returns the certificates of the listeners, in the order of the file.
+    pub(super) fn certificates(&self) -> Vec<Arc<CertificateStore>> {
+        self.bound.iter().map(|bound| bound.tls.certificates.clone()).collect()
+    }
 }
 
 impl BoundListeners {

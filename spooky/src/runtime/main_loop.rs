@@ -2,14 +2,17 @@
 
 use super::{read::read, restart, threads::Server};
 use crate::{
+    admin::{Cause, Command, CommandKind},
     file_watch::{FileChange, FileWatch},
     signals::{Action, Signals},
     watchdog::RestartRequest,
 };
+use spooky_control::Reload;
 use std::{path::Path, process::ExitCode};
 use tokio::{
     runtime::Runtime,
     select,
+    sync::oneshot,
     task::{JoinHandle, spawn_blocking},
 };
 
@@ -60,7 +63,7 @@ impl Server {
                     Action::Stop => return End::Drain(Box::new(server)),
                     Action::Reload => {
                         server.log.reopen(false);
-                        server.reload_file(signals, file, true).await
+                        server.reload_file(signals, file, Cause::Signal, None).await
                     }
                     Action::ReopenLog => {
                         server.log.reopen(true);
@@ -68,9 +71,12 @@ impl Server {
                     }
                 },
                 request = state.watchdog.requested() => return End::Restart(Box::new(server), request),
+                Some(command) = server.commands.recv() => server.execute(signals, file, command).await,
                 change = next_change(&mut watch) => match change {
-                    FileChange::Config => server.reload_file(signals, file, false).await,
-                    FileChange::Certificates => server.change(signals, Self::reload_certificates).await,
+                    FileChange::Config => server.reload_file(signals, file, Cause::FileWatch, None).await,
+                    FileChange::Certificates => {
+                        server.change(signals, |server| _ = server.reload_certificates(Cause::FileWatch)).await
+                    }
                 },
             };
             match reloaded {
@@ -83,8 +89,25 @@ impl Server {
         }
     }
 
-    /// Reads the configuration file and puts it into effect.
-    async fn reload_file(self, signals: &mut Signals, file: &Path, is_asked_for: bool) -> Result<Self, End> {
+    /// Executes a command of the control API. If a stop prevents that, the command gets no reply.
+    async fn execute(self, signals: &mut Signals, file: &Path, command: Command) -> Result<Self, End> {
+        let Command { kind, reply } = command;
+        let run = match kind {
+            CommandKind::Reload => return self.reload_file(signals, file, Cause::Api, Some(reply)).await,
+            CommandKind::ReloadCertificates => Self::reload_certificates,
+            CommandKind::Rollback => Self::roll_back,
+        };
+        self.change(signals, move |server| _ = reply.send(run(server, Cause::Api))).await
+    }
+
+    /// Reads the configuration file and puts it into effect. Sends the result to `reply`.
+    async fn reload_file(
+        self,
+        signals: &mut Signals,
+        file: &Path,
+        cause: Cause,
+        reply: Option<oneshot::Sender<Reload>>,
+    ) -> Result<Self, End> {
         let path = file.to_owned();
         // Reading may block on a pipe or a file server. That must not prevent a stop.
         let read = select! {
@@ -95,7 +118,13 @@ impl Server {
             }
         };
         let Ok(read) = read else { return Err(End::Abort) };
-        self.change(signals, move |server| server.reload(read, is_asked_for)).await
+        let reload = move |server: &mut Self| {
+            let result = server.reload(read, cause);
+            if let Some(reply) = reply {
+                let _client_left = reply.send(result);
+            }
+        };
+        self.change(signals, reload).await
     }
 
     /// Changes the server beside this thread. `change` logs its result; the process continues in any case.

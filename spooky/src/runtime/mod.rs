@@ -1,6 +1,7 @@
 //! The life cycle of the process: bind, load certificates, drop root, start workers, wait for signals, drain, stop.
 
 mod bind;
+mod control_plane;
 mod ingress;
 mod limiter;
 mod main_loop;
@@ -60,6 +61,7 @@ pub(crate) fn start(config: Config, file: &Path) -> Result<Server, StartError> {
     let workers = config.performance.worker_threads.unwrap_or(spooky_net::sys::affinity::available_parallelism());
     let workers = u16::try_from(workers).unwrap_or(u16::MAX);
     let state = State::new(workers, &process_limits(&config), quic_keys(&config)?)?;
+    state.admin.set_file(file);
     let listeners = BoundListeners::new(state.clone(), attach_worker_steering);
     let plan = listeners.plan(&config)?;
     let snapshot = compile(config, &state, None)?;

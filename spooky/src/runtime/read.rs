@@ -1,26 +1,55 @@
 //! Reads and checks the configuration for a reload, with the capabilities that were kept for it.
 
-use crate::start_error::StartError;
-use spooky_config::{Config, PreflightMode, Problem, Severity, examine};
+use crate::{admin::problem_list, start_error::StartError};
+use spooky_config::{Change, Config, PreflightMode, Problem, Problems, Severity, examine};
+use spooky_control::Reload;
 use spooky_net::sys::privileges::raise_retained;
 use std::path::Path;
 
 /// Why a reload was refused.
 #[derive(Debug)]
 pub(crate) enum ReloadError {
-    /// The configuration has errors or needs a restart: one text for each reason, with its position in the file if it has one.
-    Rejected(Vec<String>),
+    /// The configuration has errors.
+    Invalid(Problems),
+    /// The configuration changes keys that need a restart.
+    NeedsRestart(Vec<Change>),
+    /// There is no previous configuration to return to.
+    NoPrevious,
     /// A file could not be loaded, or a socket not bound.
     Failed(String),
 }
 
 impl ReloadError {
-    pub(super) fn texts(&self) -> &[String] {
+    /// Returns one text for each reason, with its position in the file if it has one.
+    pub(super) fn texts(&self) -> Vec<String> {
         match self {
-            Self::Rejected(texts) => texts,
-            Self::Failed(text) => std::slice::from_ref(text),
+            Self::Invalid(problems) => errors(problems).map(ToString::to_string).collect(),
+            Self::NeedsRestart(changes) => changes.iter().map(Change::rejection).collect(),
+            Self::NoPrevious => vec!["There is no previous configuration".to_owned()],
+            Self::Failed(text) => vec![text.clone()],
         }
     }
+
+    /// Returns the answer of the control API.
+    pub(super) fn answer(&self) -> Reload {
+        match self {
+            Self::Invalid(problems) => {
+                let first = errors(problems).next().map_or("", |problem| &problem.message);
+                let error = format!("Configuration validation failed: {first}");
+                Reload::Invalid { error, problems: problem_list(problems) }
+            }
+            Self::NeedsRestart(changes) => {
+                let fields = changes.iter().map(|change| change.field.clone()).collect();
+                Reload::Rejected { error: self.texts().join("\n"), fields }
+            }
+            Self::NoPrevious => Reload::Rejected { error: self.texts().concat(), fields: Vec::new() },
+            Self::Failed(text) => Reload::Failed(text.clone()),
+        }
+    }
+}
+
+fn errors(problems: &Problems) -> impl Iterator<Item = &Problem> {
+    problems.iter().filter(|problem| problem.severity == Severity::Error)
 }
 
 impl From<StartError> for ReloadError {
@@ -52,12 +81,10 @@ fn examined(file: &Path) -> Result<Config, ReloadError> {
             Ok(loaded.config)
         }
         Err(problems) => {
-            let (errors, warnings): (Vec<_>, Vec<_>) =
-                problems.iter().partition(|problem| problem.severity == Severity::Error);
-            for problem in warnings {
+            for problem in problems.iter().filter(|problem| problem.severity != Severity::Error) {
                 tracing::warn!("{}", line(problem));
             }
-            Err(ReloadError::Rejected(errors.into_iter().map(line).collect()))
+            Err(ReloadError::Invalid(problems))
         }
     }
 }

@@ -1,15 +1,18 @@
 //! The threads of the process that serve: the workers and the health checker.
 
 use super::{
+    control_plane::Endpoints,
     ingress::{BoundListeners, Plan},
     privileges, sandbox,
     worker_thread::WorkerThread,
 };
 use crate::{
+    admin::{Access, Cause, Command, ReloadKind, ReloadRecord, commands},
     control::Control,
     lifecycle::LifePhase,
     listener::Ingress,
     names, probe,
+    reload_counts::ReloadResult,
     snapshot::Snapshot,
     start_error::StartError,
     state::State,
@@ -17,6 +20,7 @@ use crate::{
     worker::WorkerSetup,
 };
 use spooky_config::Config;
+use spooky_control::ControlPlane;
 use spooky_net::inbox::{InboxLimits, Inboxes};
 use spooky_telemetry::{log::Log, trace::SpanExporter};
 use std::{
@@ -26,6 +30,7 @@ use std::{
     thread::JoinHandle,
     time::Duration,
 };
+use tokio::sync::mpsc::Receiver;
 
 /// The running process.
 pub(crate) struct Server {
@@ -36,7 +41,13 @@ pub(crate) struct Server {
     pub(super) workers: Vec<Arc<Control<Arc<WorkerSetup>>>>,
     pub(super) prober: Arc<Control<Arc<Snapshot>>>,
     pub(super) watchdog: Arc<Control<Arc<Snapshot>>>,
+    /// The configuration before the current one, if it was another.
+    pub(super) previous: Option<Config>,
+    /// Commands of the control API.
+    pub(super) commands: Receiver<Command>,
     threads: Vec<JoinHandle<()>>,
+    /// Answers until the process ends.
+    _control_plane: Option<ControlPlane>,
     /// Stops after the other threads, which need it while they drain.
     resolver: Option<(Arc<Control<()>>, JoinHandle<()>)>,
     /// Stops last, when nothing makes spans any more.
@@ -54,10 +65,13 @@ impl Server {
         log: Log,
         drop: Option<privileges::PrivilegeDrop>,
     ) -> Result<Self, StartError> {
+        let endpoints = Endpoints::bind(&snapshot.config)?;
         snapshot.configure_upstreams();
+        state.admin.set_access(Access::load(&snapshot.config, plan.certificates(), &state.resumption)?);
         state.current.set(snapshot.clone());
         let ingress = listeners.accept(plan, &snapshot.config);
         log_settings(&snapshot.config, state.workers);
+        endpoints.log(&snapshot.config);
         if let Some(drop) = drop {
             drop.apply()?;
         }
@@ -67,19 +81,46 @@ impl Server {
         let watchdog = Arc::new(Control::new(snapshot.clone()));
         let (workers, threads) = (Vec::new(), Vec::new());
         let exporter = start_exporter(&snapshot.config, &state)?;
-        let mut server =
-            Self { state, snapshot, listeners, workers, prober, watchdog, threads, resolver: None, exporter, log };
+        let (sender, commands) = commands();
+        let control_plane = endpoints.serve(&state, &snapshot.config, sender, log.level())?;
+        let mut server = Self {
+            state,
+            snapshot,
+            listeners,
+            workers,
+            prober,
+            watchdog,
+            previous: None,
+            commands,
+            threads,
+            _control_plane: control_plane,
+            resolver: None,
+            exporter,
+            log,
+        };
         server.spawn_resolver()?;
         server.spawn_workers(ingress)?;
         server.spawn_prober()?;
         server.spawn_watchdog()?;
         server.state.lifecycle.enter(LifePhase::Serving);
+        server.record_start();
         Ok(server)
     }
 
     /// Returns the bound addresses, in the order of the file.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
         self.listeners.addresses()
+    }
+
+    fn record_start(&self) {
+        self.state.admin.record(ReloadRecord {
+            kind: ReloadKind::Config,
+            cause: Cause::Start,
+            result: ReloadResult::Ok,
+            generation: self.snapshot.generation,
+            changed: Vec::new(),
+            error: None,
+        });
     }
 
     fn spawn_workers(&mut self, ingress: Vec<Vec<Ingress>>) -> Result<(), StartError> {
@@ -109,10 +150,10 @@ impl Server {
     }
 
     fn spawn_prober(&mut self) -> Result<(), StartError> {
-        let (control, names, epoch) = (self.prober.clone(), self.state.names.clone(), self.state.epoch);
+        let (control, state) = (self.prober.clone(), self.state.clone());
         let seed = RandomState::new().hash_one("probes");
         let thread = std::thread::Builder::new().name("probes".to_owned());
-        let thread = thread.spawn(move || probe::run(&control, &names, epoch, seed));
+        let thread = thread.spawn(move || probe::run(&control, &state, seed));
         self.threads.push(thread.map_err(|error| StartError(format!("Failed to start the health checker: {error}")))?);
         Ok(())
     }
@@ -147,6 +188,9 @@ impl Server {
     pub(super) fn start_drain(&mut self, grace: Duration) -> Draining {
         self.state.lifecycle.enter(LifePhase::Draining);
         tracing::info!("Draining connections");
+        // Commands that wait get no reply, which the control API reports.
+        self.commands.close();
+        while self.commands.try_recv().is_ok() {}
         self.watchdog.drain(grace);
         self.workers.iter().for_each(|worker| worker.drain(grace));
         self.prober.drain(grace);

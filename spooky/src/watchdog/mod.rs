@@ -8,7 +8,7 @@ mod state;
 mod thread;
 
 pub(crate) use command::RestartCommand;
-pub(crate) use state::{RestartRequest, WatchdogState, WorkerProgress};
+pub(crate) use state::{Refused, RestartRequest, WatchdogState, WorkerProgress};
 pub(crate) use thread::{WatchdogSetup, run};
 
 use spooky_config::Watchdog;

@@ -105,7 +105,6 @@ impl WatchdogState {
     }
 
     /// Returns whether the last window was degraded.
-    #[allow(dead_code, reason = "for the control API")]
     pub(crate) fn is_degraded(&self) -> bool {
         self.degraded.load(Relaxed)
     }

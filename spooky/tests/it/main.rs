@@ -18,6 +18,7 @@ mod capabilities;
 mod certificates;
 mod cli;
 mod connect;
+mod control;
 mod demo;
 mod diagnose;
 mod drain;

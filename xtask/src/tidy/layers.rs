@@ -11,7 +11,7 @@ use crate::step::Step;
 
 /// The crates of the workspace from low to high layers, with those that each may import. A crate that is missing here is a
 /// problem: add it to this table and to `ARCHITECTURE.md`.
-const LAYERS: [(&str, &[&str]); 12] = [
+const LAYERS: [(&str, &[&str]); 13] = [
     ("spooky-config", &[]),
     ("spooky-bridge", &[]),
     ("spooky-table", &[]),
@@ -20,12 +20,13 @@ const LAYERS: [(&str, &[&str]); 12] = [
     ("spooky-telemetry", &["spooky-config", "spooky-lb"]),
     ("spooky-edge", &["spooky-config", "spooky-bridge", "spooky-table", "spooky-net", "spooky-telemetry"]),
     ("spooky-transport", &["spooky-config", "spooky-bridge", "spooky-table", "spooky-net", "spooky-telemetry"]),
+    ("spooky-control", &["spooky-config", "spooky-telemetry"]),
     ("spooky", &PRODUCT),
     ("spooky-testkit", &[]),
     ("spooky-bench", &PRODUCT_AND_PEERS),
     ("xtask", &[]),
 ];
-const PRODUCT: [&str; 8] = [
+const PRODUCT: [&str; 9] = [
     "spooky-config",
     "spooky-bridge",
     "spooky-table",
@@ -34,8 +35,9 @@ const PRODUCT: [&str; 8] = [
     "spooky-telemetry",
     "spooky-edge",
     "spooky-transport",
+    "spooky-control",
 ];
-const PRODUCT_AND_PEERS: [&str; 10] = [
+const PRODUCT_AND_PEERS: [&str; 11] = [
     "spooky-config",
     "spooky-bridge",
     "spooky-table",
@@ -44,6 +46,7 @@ const PRODUCT_AND_PEERS: [&str; 10] = [
     "spooky-telemetry",
     "spooky-edge",
     "spooky-transport",
+    "spooky-control",
     "spooky",
     "spooky-testkit",
 ];
@@ -53,20 +56,25 @@ const OUTSIDE: [&str; 3] = ["spooky-testkit", "spooky-bench", "xtask"];
 const PEERS: &str = "spooky-testkit";
 
 /// Third-party crates (by prefix of their names) that only some crates of the product may import, and why.
-const RESTRICTED: [(&str, &[&str], &str); 20] = [
+const RESTRICTED: [(&str, &[&str], &str); 21] = [
     ("aws-lc-rs", &["spooky-edge"], "only `edge` derives QUIC keys; all other cryptography is in rustls"),
     ("quinn-proto", &["spooky-edge"], "only `edge` implements QUIC"),
     // The client of `spooky demo`; `tidy::demo_only` keeps both out of the rest of that crate.
     ("quinn", &["spooky"], "the engine is used directly, without the asynchronous layer"),
     ("h3", &["spooky"], "Spooky implements HTTP/3 itself"),
     ("h2", &[], "Spooky implements the HTTP/2 client itself"),
-    ("serde", &["spooky-config", "spooky-telemetry", "spooky"], "only where data enters or leaves"),
+    ("serde", &["spooky-config", "spooky-telemetry", "spooky-control", "spooky"], "only where data enters or leaves"),
     (
         "tokio",
-        &["spooky-net", "spooky-telemetry", "spooky-edge", "spooky-transport", "spooky"],
+        &["spooky-net", "spooky-telemetry", "spooky-edge", "spooky-transport", "spooky-control", "spooky"],
         "code that decides does no I/O",
     ),
-    ("hyper", &["spooky-telemetry", "spooky-edge", "spooky-transport", "spooky"], "code that decides does no I/O"),
+    (
+        "hyper",
+        &["spooky-telemetry", "spooky-edge", "spooky-transport", "spooky-control", "spooky"],
+        "code that decides does no I/O",
+    ),
+    ("subtle", &["spooky-control"], "only the control API compares a secret; all other cryptography is in rustls"),
     ("httparse", &["spooky-bridge"], "only `bridge` parses HTTP/1.1; framing is never left to a library"),
     ("hickory", &["spooky-transport"], "only `transport` resolves names, off the workers' threads"),
     ("socket2", &["spooky-net"], "only `net` opens sockets"),

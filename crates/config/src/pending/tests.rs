@@ -30,7 +30,6 @@ fn a_value_that_asks_for_nothing_is_not_listed() {
     };
     for text in [
         "log: { format: Plain }",
-        "observability: { metrics: { enabled: false, port: 1 } }",
         "security: { privileges: { enabled: false }, sandbox: off }",
         "resilience: { watchdog: { enabled: false } }",
         "resilience: { watchdog: { enabled: \"${SPOOKY_TEST_IS_NOT_SET:-false}\" } }",
@@ -38,7 +37,7 @@ fn a_value_that_asks_for_nothing_is_not_listed() {
     ] {
         assert_eq!(listed(text), [""; 0], "{text}");
     }
-    assert_eq!(listed("observability: { metrics: {} }"), ["observability.metrics"]);
+    assert_eq!(listed("log: { qlog_dir: / }"), ["log.qlog_dir"]);
 }
 
 /// Returns path and hint of each warning about unimplemented keys.
@@ -224,7 +223,7 @@ const READ_AS: &[(&str, &[&str])] = &[
     ("resilience.hedging.enabled", &["hedging.enabled"]),
     ("resilience.retry_budget.enabled", &["budget\n                .enabled", "budget.enabled"]),
     ("resilience.brownout.enabled", &["brownout.enabled"]),
-    ("observability.metrics", &["observability.metrics"]),
+    ("observability.metrics.path", &["metrics.path"]),
     ("observability.tracing", &["observability.tracing"]),
     ("observability.routing.enabled", &["routing.enabled"]),
 ];
@@ -259,7 +258,7 @@ fn reads_field(source: &str, name: &str) -> bool {
 #[test]
 fn a_key_is_read_by_the_process_or_listed() {
     let mut source = String::new();
-    for folder in ["../../spooky/src", "../telemetry/src"] {
+    for folder in ["../../spooky/src", "../telemetry/src", "../control/src"] {
         sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join(folder), &mut source);
     }
     let is_read = |path: &str, name: &str| match READ_AS.iter().find(|(key, _)| *key == path) {

@@ -148,6 +148,7 @@ families! {
     WatchdogRestartRequests: Counter "spooky_watchdog_restart_requests_total" Legacy("spooky_watchdog_restart_requests"), [] "Restarts requested by the watchdog or the control API.";
     WatchdogRestartHooks: Counter "spooky_watchdog_restart_hooks_total" Legacy("spooky_watchdog_restart_hooks"), [] "Restart commands that were started.";
     WatchdogDegradedWindows: Counter "spooky_watchdog_degraded_windows_total" Legacy("spooky_watchdog_degraded_windows"), [] "Windows that the watchdog found degraded.";
+    ControlApiDrops: Counter "spooky_control_api_connection_limit_drops_total" Legacy("spooky_control_api_connection_limit_drops"), [] "Connections to the control API that were closed because there were too many.";
     ConfigGeneration: Gauge "spooky_config_generation" None, [] "Number of the configuration in effect.";
     ConfigLastReload: Gauge "spooky_config_last_reload_timestamp_seconds" None, [] "When the configuration in effect was loaded, in seconds since 1970.";
     ConfigReloads: Counter "spooky_config_reloads_total" None, ["kind", "result"] "Reloads.";

@@ -1,0 +1,14 @@
+//! The control API and the metrics endpoint of the real program.
+
+mod access;
+mod backends;
+mod drain;
+mod limits;
+mod load;
+mod metrics;
+mod openapi;
+mod page;
+mod reload;
+mod restart;
+mod rig;
+mod state;
