@@ -29,6 +29,8 @@ pub(super) fn add(page: &mut Page, state: &State, snapshot: &Snapshot) {
         page.add(family, &[], count.get());
     }
     page.add(Family::ControlApiDrops, &[], state.admin.dropped_connections.load(Relaxed));
+    page.add(Family::TraceSpansExported, &[], state.spans.exported());
+    page.add(Family::TraceSpansDropped, &[], state.spans.dropped());
     page.add(Family::ConfigGeneration, &[], snapshot.generation);
     let loaded = snapshot.loaded_at.duration_since(UNIX_EPOCH).unwrap_or_default();
     page.add_float(Family::ConfigLastReload, &[], loaded.as_secs_f64());

@@ -152,6 +152,8 @@ families! {
     ConfigGeneration: Gauge "spooky_config_generation" None, [] "Number of the configuration in effect.";
     ConfigLastReload: Gauge "spooky_config_last_reload_timestamp_seconds" None, [] "When the configuration in effect was loaded, in seconds since 1970.";
     ConfigReloads: Counter "spooky_config_reloads_total" None, ["kind", "result"] "Reloads.";
+    TraceSpansExported: Counter "spooky_trace_spans_exported_total" None, [] "Spans that the collector has taken.";
+    TraceSpansDropped: Counter "spooky_trace_spans_dropped_total" None, [] "Spans that were dropped: their queue was full, or the collector did not take them.";
     ProcessCpu: Counter "process_cpu_seconds_total" None, [] "CPU time of the process, user and system.";
     ProcessResident: Gauge "process_resident_memory_bytes" None, [] "Memory in RAM.";
     ProcessVirtual: Gauge "process_virtual_memory_bytes" None, [] "Virtual memory.";

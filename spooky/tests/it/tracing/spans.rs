@@ -38,6 +38,7 @@ async fn spans_are_related_and_have_the_ids_of_the_wire() {
     assert_eq!((request.trace.as_str(), request.parent.as_str()), (TRACE, SPAN));
     let sent = context(&origin.journal().last());
     assert_eq!((&attempts[0].trace, &attempts[0].id), (&sent.0, &sent.1));
+    proxy.logged(&format!("trace_id={TRACE} span_id={} ", request.id), 1).await;
     assert_eq!(request.resource("service.name"), Some("edge"));
     let origin_port = origin.addr().port().to_string();
     let expected = [
