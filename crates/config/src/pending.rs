@@ -12,7 +12,7 @@ use crate::yaml::{Node, Span, Tree};
 /// second field is the value that matches what the process does anyway and therefore causes no warning. For a block that
 /// is `enabled: false`.
 pub const NOT_IN_EFFECT: &[(&str, Option<&str>)] =
-    &[("listen.name", None), ("performance.packet_shards_per_worker", Some("1")), ("log.qlog_dir", None)];
+    &[("performance.packet_shards_per_worker", Some("1")), ("log.qlog_dir", None)];
 
 /// Keys of the list above that protect the process, its backends or other clients and are on by default, with the
 /// consequence of their absence. A file that does not set them causes a warning too.

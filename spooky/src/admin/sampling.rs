@@ -37,7 +37,7 @@ struct Totals {
 
 #[derive(Default)]
 pub(super) struct Samples {
-    samples: VecDeque<StatusSample>,
+    seconds: VecDeque<StatusSample>,
     /// The newest last; one more than a minute.
     totals: VecDeque<Totals>,
     transitions: VecDeque<Transition>,
@@ -48,7 +48,7 @@ impl Samples {
     pub(super) fn add(&mut self, metrics: &Metrics, snapshot: &Snapshot, at_ms: u64) {
         let totals = totals(metrics, snapshot);
         if let Some(last) = self.totals.back() {
-            push(&mut self.samples, totals.since(last, at_ms), MAX_SAMPLES);
+            push(&mut self.seconds, totals.since(last, at_ms), MAX_SAMPLES);
         }
         push(&mut self.totals, totals, MINUTE + 1);
         self.observe_backends(snapshot, at_ms);
@@ -64,7 +64,7 @@ impl Samples {
         Status {
             clients: clients.collect(),
             latency_ms: Quantiles { p50: quantile(0.5), p95: quantile(0.95), p99: quantile(0.99) },
-            samples: self.samples.iter().copied().collect(),
+            samples: self.seconds.iter().copied().collect(),
             transitions: self.transitions.iter().rev().cloned().collect(),
         }
     }

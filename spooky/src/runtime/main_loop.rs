@@ -31,7 +31,7 @@ impl Server {
     /// second one of these ends the process at once.
     pub(super) fn wait(self, runtime: &Runtime, mut signals: Signals, file: &Path) -> ExitCode {
         let status = runtime.block_on(async {
-            match self.serve(&mut signals, file).await {
+            match Box::pin(self.serve(&mut signals, file)).await {
                 End::Drain(server) => {
                     let stopped = spawn_blocking(move || server.stop());
                     select! {
@@ -71,7 +71,7 @@ impl Server {
                     }
                 },
                 request = state.watchdog.requested() => return End::Restart(Box::new(server), request),
-                Some(command) = server.commands.recv() => server.execute(signals, file, command).await,
+                Some(command) = server.commands.recv() => Box::pin(server.execute(signals, file, command)).await,
                 change = next_change(&mut watch) => match change {
                     FileChange::Config => server.reload_file(signals, file, Cause::FileWatch, None).await,
                     FileChange::Certificates => {

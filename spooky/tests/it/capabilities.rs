@@ -136,7 +136,8 @@ async fn certificates_behind_links_are_renewed_after_the_drop_whatever_their_mod
         lowered(&program).await;
         // The line is written before the workers have the certificate.
         wait::until(wait::BOUND, &format!("the certificate of renewal {number}"), || async {
-            let connection = Client::new(&authority).connect_when_up(settings.addr(), NAME).await;
+            let connecting = Client::new(&authority);
+            let connection = Box::pin(connecting.connect_when_up(settings.addr(), NAME)).await;
             let chain = connection.quic().peer_identity().unwrap();
             let chain = chain.downcast::<Vec<rustls::pki_types::CertificateDer<'static>>>().unwrap();
             (chain[0] == *identity.der()).then_some(())

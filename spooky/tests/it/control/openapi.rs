@@ -1,4 +1,4 @@
-//! The OpenAPI document, tried out by a program that sends what it allows, and what it does not.
+//! The `OpenAPI` document, tried out by a program that sends what it allows, and what it does not.
 
 use std::process::Stdio;
 

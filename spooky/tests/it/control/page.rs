@@ -41,7 +41,7 @@ async fn it_shows_the_process_without_foreign_parts_or_errors() {
     let dead = format!("http://{}", port::free());
     let check = "health_check: { path: /, interval: 100, timeout_ms: 1000 }";
     let rig = Rig::start_with(&[origin.url()], ", auth_token: hunter2", |settings| {
-        settings.upstream("<b>dead</b>", "/dead", &[dead.clone()])
+        settings.upstream("<b>dead</b>", "/dead", std::slice::from_ref(&dead))
     })
     .await;
     let text = rig.proxy.settings.text();
