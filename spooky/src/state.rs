@@ -19,11 +19,10 @@ use spooky_lb::{
     attempt::{Budget, BudgetOptions},
 };
 use spooky_net::tls::server::Resumption;
-use spooky_telemetry::metrics::Metrics;
-use spooky_telemetry::trace::SpanQueues;
+use spooky_telemetry::{QlogFiles, metrics::Metrics, trace::SpanQueues};
 use spooky_transport::NameTable;
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -58,6 +57,8 @@ pub(crate) struct State {
     /// Sampled requests on their way to the exporter; without a queue if tracing is disabled.
     pub(crate) spans: Arc<SpanQueues>,
     pub(crate) admin: AdminState,
+    /// Files for the events of QUIC connections. Empty unless `log.qlog_dir` is set.
+    pub(crate) qlog: OnceLock<QlogFiles>,
     pub(crate) config_reloads: ReloadCounts,
     /// Reloads of the certificates alone.
     pub(crate) certificate_reloads: ReloadCounts,
@@ -103,6 +104,7 @@ impl State {
             resumption: Resumption::new().map_err(|error| StartError(error.to_string()))?,
             quic_keys,
             names: Arc::default(),
+            qlog: OnceLock::new(),
             metrics: Arc::new(Metrics::new(usize::from(workers))),
             spans: Arc::new(SpanQueues::new(if limits.is_tracing { workers } else { 0 })),
             admin: AdminState::default(),

@@ -11,8 +11,7 @@ use crate::yaml::{Node, Span, Tree};
 /// Paths of keys, each including its subkeys. Upstream names are `*`, indexes `[]`; `listeners[]` counts as `listen`. The
 /// second field is the value that matches what the process does anyway and therefore causes no warning. For a block that
 /// is `enabled: false`.
-pub const NOT_IN_EFFECT: &[(&str, Option<&str>)] =
-    &[("performance.packet_shards_per_worker", Some("1")), ("log.qlog_dir", None)];
+pub const NOT_IN_EFFECT: &[(&str, Option<&str>)] = &[("performance.packet_shards_per_worker", Some("1"))];
 
 /// Keys of the list above that protect the process, its backends or other clients and are on by default, with the
 /// consequence of their absence. A file that does not set them causes a warning too.

@@ -71,6 +71,7 @@ pub(crate) fn settings(counter: &Arc<()>, slots: usize) -> (EdgeSettings, RootCe
     let certificates = Arc::new(CertificateStore::new(Some(certified), named).unwrap());
     let resumption = server::Resumption::new().unwrap();
     let settings = EdgeSettings {
+        qlog: None,
         tls_unvalidated: None,
         tls: server::contexts(&certificates, &server::ServerOptions::default(), &resumption).unwrap().quic,
         certificates,

@@ -8,13 +8,15 @@ use crate::quic::cid::{FirstCid, WorkerCids};
 use crate::quic::congestion::{LastLog, PathControllerFactory};
 use crate::quic::migration::NoActiveMigration;
 use crate::quic::outgoing::INITIAL_BUFFER;
+use crate::quic::qlog::Qlog;
 use crate::quic::trim_padding::TrimPadding;
 use crate::quic::version::QUIC_V1;
 use quinn_proto::{
-    EndpointConfig, IdleTimeout, MtuDiscoveryConfig, ServerConfig, TransportConfig, ValidationTokenConfig, VarInt,
-    crypto::rustls::QuicServerConfig,
+    EndpointConfig, IdleTimeout, Incoming, MtuDiscoveryConfig, ServerConfig, TransportConfig, ValidationTokenConfig,
+    VarInt, crypto::rustls::QuicServerConfig,
 };
 use spooky_bridge::message::check::{HeadLimits, RequestRules};
+use spooky_telemetry::QlogFiles;
 use std::{sync::Arc, time::Duration};
 
 /// Initial packet size: fits every common tunnel; path MTU discovery raises it within a few round trips.
@@ -79,6 +81,8 @@ pub struct EdgeSettings {
     pub limiter: Arc<dyn ConnectionLimiter>,
     /// Keys of stateless resets and tokens, the same for all workers.
     pub keys: QuicKeys,
+    /// `log.qlog_dir`: a file for each connection.
+    pub qlog: Option<QlogFiles>,
 }
 
 /// The configurations of connections.
@@ -86,12 +90,19 @@ pub(crate) struct ServerConfigs {
     pub(crate) validated: Arc<ServerConfig>,
     /// `None` if it is the same.
     pub(crate) unvalidated: Option<Arc<ServerConfig>>,
+    /// Set if each connection has a configuration of its own, for its qlog file.
+    qlog: Option<Box<Qlog>>,
 }
 
 impl ServerConfigs {
-    /// Returns the configuration of a connection whose client's address is validated or not.
-    pub(crate) fn of(&self, is_validated: bool) -> Arc<ServerConfig> {
-        self.unvalidated.as_ref().filter(|_| !is_validated).unwrap_or(&self.validated).clone()
+    /// Returns the configuration for a new connection.
+    pub(crate) fn of(&self, incoming: &Incoming) -> Arc<ServerConfig> {
+        let is_validated = incoming.remote_address_validated();
+        let config = self.unvalidated.as_ref().filter(|_| !is_validated).unwrap_or(&self.validated);
+        match &self.qlog {
+            None => config.clone(),
+            Some(qlog) => qlog.config(config, *incoming.orig_dst_cid()),
+        }
     }
 }
 
@@ -141,6 +152,7 @@ impl EdgeSettings {
         Ok(ServerConfigs {
             validated: Arc::new(self.server_config(&self.tls, log)?),
             unvalidated: unvalidated.transpose()?,
+            qlog: Qlog::new(self, log),
         })
     }
 
@@ -162,7 +174,7 @@ impl EdgeSettings {
         Ok(config)
     }
 
-    fn transport_config(&self, log: &LastLog) -> Result<TransportConfig, EdgeError> {
+    pub(crate) fn transport_config(&self, log: &LastLog) -> Result<TransportConfig, EdgeError> {
         let number = |key, value| VarInt::from_u64(value).map_err(|_| EdgeError::OutOfRange(key));
         let idle = IdleTimeout::try_from(self.idle_timeout);
         let mut mtu = MtuDiscoveryConfig::default();

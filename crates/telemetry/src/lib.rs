@@ -9,6 +9,7 @@ mod level;
 pub mod limit;
 pub mod log;
 pub mod metrics;
+mod qlog;
 mod queue;
 mod record;
 mod sink;
@@ -16,6 +17,7 @@ pub mod trace;
 
 pub use escape::Escaped;
 pub use level::LevelHandle;
+pub use qlog::{QlogFile, QlogFiles};
 pub use record::{ClientProtocol, ConnectionRecord, RequestRecord, RouteRecord, TraceIds};
 pub use sink::Owner;
 #[doc(hidden)]

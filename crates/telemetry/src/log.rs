@@ -9,6 +9,7 @@ use crate::{
     json::JsonLines,
     level::{LevelHandle, Levels, VARIABLE, filter_of},
     metrics::SharedCounter,
+    qlog::QlogFiles,
     queue::{LineQueue, LogWriter},
     sink::{self, Owner, Sink, Successor},
 };
@@ -38,6 +39,7 @@ pub struct Log {
     /// Earlier files of the access log that workers may still use.
     retired: Vec<LogWriter>,
     output: Arc<AccessOutput>,
+    qlog: Option<(QlogFiles, LogWriter)>,
     dropped: Arc<AtomicU64>,
 }
 
@@ -58,6 +60,11 @@ impl Log {
     /// Returns the destination of the access logs of the workers.
     pub fn access(&self) -> Arc<AccessOutput> {
         self.output.clone()
+    }
+
+    /// Returns the files for the events of QUIC connections, if `log.qlog_dir` is set.
+    pub fn qlog(&self) -> Option<QlogFiles> {
+        self.qlog.as_ref().map(|(files, _)| files.clone())
     }
 
     /// Returns the count of lines that were dropped because they did not fit into the queue or could not be written.
@@ -143,10 +150,11 @@ pub fn start(config: &spooky_config::Log, owner: Option<Owner>) -> io::Result<Lo
     }
     failures.log(config);
     let access_file = config.access.file.as_deref().and_then(|path| open_access_file(path, owner, &dropped));
+    let qlog = config.qlog_dir.as_deref().and_then(|directory| open_qlog(directory, owner, &dropped));
     let nothing = Wanted { requests: false, connections: false };
     let output = AccessOutput::new(settings(config, &general, access_file.as_ref()), nothing);
     let level = LevelHandle::new(filter, output.clone(), config);
-    Ok(Log { level, general, access_file, retired: Vec::new(), output, dropped })
+    Ok(Log { level, general, access_file, retired: Vec::new(), output, qlog, dropped })
 }
 
 /// Logs every panic.
@@ -226,6 +234,15 @@ fn open_access_file(path: &Path, owner: Option<Owner>, dropped: &Arc<AtomicU64>)
     if let Err(error) = &started {
         let path = path.display();
         tracing::warn!("Access log file {path} cannot be opened, access lines go to the general log: {error}");
+    }
+    started.ok()
+}
+
+fn open_qlog(directory: &Path, owner: Option<Owner>, dropped: &Arc<AtomicU64>) -> Option<(QlogFiles, LogWriter)> {
+    let started = QlogFiles::start(directory, owner, dropped.clone());
+    if let Err(error) = &started {
+        let directory = directory.display();
+        tracing::warn!("No qlog files are written, directory {directory} cannot be created: {error}");
     }
     started.ok()
 }

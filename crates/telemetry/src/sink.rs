@@ -5,7 +5,7 @@ use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
     os::unix::fs::{OpenOptionsExt as _, chown, fchown},
-    path::Path,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -25,7 +25,12 @@ pub struct Owner {
 pub(crate) enum Sink {
     StandardError,
     Journal(JournalSocket),
-    File { file: File, successor: Successor },
+    /// Files in this directory. Each entry begins with a line with the name of its file.
+    Directory(PathBuf),
+    File {
+        file: File,
+        successor: Successor,
+    },
 }
 
 /// The file that takes the place of the current one with the next line.
@@ -54,6 +59,7 @@ impl Sink {
         match self {
             Self::StandardError => io::stderr().write_all(lines),
             Self::Journal(socket) => socket.send(lines),
+            Self::Directory(directory) => append_to(directory, lines),
             Self::File { file, successor } => {
                 if let Some(next) = successor.take() {
                     *file = next;
@@ -64,15 +70,32 @@ impl Sink {
     }
 }
 
+/// Appends an entry to the file that its first line names.
+fn append_to(directory: &Path, entry: &[u8]) -> io::Result<()> {
+    let Some(end) = entry.iter().position(|byte| *byte == b'\n') else { return Ok(()) };
+    let (name, events) = entry.split_at(end);
+    let name = std::str::from_utf8(name).map_err(io::Error::other)?;
+    let mut file = OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(directory.join(name))?;
+    file.write_all(events.get(1..).unwrap_or_default())
+}
+
+/// Creates a directory if it is missing, and gives it to `owner`.
+pub(crate) fn create_directory(directory: &Path, owner: Option<Owner>) -> io::Result<()> {
+    if directory.as_os_str().is_empty() || directory.exists() {
+        return Ok(());
+    }
+    fs::create_dir_all(directory)?;
+    if let Some(Owner { user, group }) = owner {
+        chown(directory, Some(user), Some(group))?;
+    }
+    Ok(())
+}
+
 /// Opens a log file to append to, and creates it and its directory if they are missing. What it creates is given to `owner`,
 /// and so is the file, so that it can be opened again when root is dropped.
 pub(crate) fn open(path: &Path, owner: Option<Owner>) -> io::Result<File> {
-    if let Some(directory) = path.parent().filter(|directory| !directory.as_os_str().is_empty() && !directory.exists())
-    {
-        fs::create_dir_all(directory)?;
-        if let Some(Owner { user, group }) = owner {
-            chown(directory, Some(user), Some(group))?;
-        }
+    if let Some(directory) = path.parent() {
+        create_directory(directory, owner)?;
     }
     let file = OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(path)?;
     if let Some(Owner { user, group }) = owner

@@ -62,6 +62,9 @@ pub(crate) fn start(config: Config, file: &Path) -> Result<Server, StartError> {
     let workers = u16::try_from(workers).unwrap_or(u16::MAX);
     let state = State::new(workers, &process_limits(&config), quic_keys(&config)?)?;
     state.admin.set_file(file);
+    if let Some(files) = log.qlog() {
+        state.qlog.get_or_init(|| files);
+    }
     let listeners = BoundListeners::new(state.clone(), attach_worker_steering);
     let plan = listeners.plan(&config)?;
     let snapshot = compile(config, &state, None)?;

@@ -233,6 +233,7 @@ pub(crate) fn edge_settings(
         limiter,
         keys: state.quic_keys.clone(),
         handshake_timeout: performance.client_handshake_timeout_ms,
+        qlog: state.qlog.get().cloned(),
     }
 }
 

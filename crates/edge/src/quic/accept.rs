@@ -63,7 +63,7 @@ impl Edge {
         mut reply: Vec<u8>,
     ) {
         let peer = incoming.remote_address();
-        let server = self.server.of(incoming.remote_address_validated());
+        let server = self.server.of(&incoming);
         self.first_cid.take(); // discards connection ids issued to existing connections
         let accepted = self.endpoint.accept(incoming, now, &mut reply, Some(server));
         let log = self.last_log.take().unwrap_or_default();

@@ -11,6 +11,7 @@ mod establish;
 mod keys;
 pub(crate) mod migration;
 pub(crate) mod outgoing;
+pub(crate) mod qlog;
 mod receive;
 mod resets;
 mod share;

@@ -3,6 +3,7 @@
 mod connections;
 mod destinations;
 mod ends;
+mod qlog;
 
 use crate::proxy::Proxy;
 use std::collections::HashMap;
