@@ -2,7 +2,7 @@
 
 use super::state::{Refused, WatchdogState, WorkerProgress};
 use crate::{
-    control::{Control, SeenVersion},
+    control::{Control, ControlState, SeenVersion},
     restart::{RestartBackoff, RunFailure, supervise},
     snapshot::Snapshot,
     state::State,
@@ -57,17 +57,31 @@ fn run_once(setup: &WatchdogSetup, control: &Control<Arc<Snapshot>>) -> io::Resu
         if let Some(at) = state.restarted_at() {
             watchdog = Watchdog::reported_at(Nanos::since(setup.state.epoch, at));
         }
-        let mut next = Some(control.read(&mut seen));
-        while let Some(orders) = next.take().filter(|orders| orders.drain.is_none()) {
-            let config = &orders.setup.config.resilience.watchdog;
-            let changed = poll_fn(|cx| control.poll(&mut seen, cx).map_or(Poll::Pending, Poll::Ready));
-            next = Some(select! {
-                changed = changed => changed,
-                never = watch(setup, config, &mut watchdog) => match never {},
-            });
+        let mut next = settings(control.read(&mut seen));
+        while let Some(config) = next {
+            next = select! {
+                changed = next_change(control, &mut seen, &config) => changed,
+                never = watch(setup, &config, &mut watchdog) => match never {},
+            };
         }
         Ok(())
     })
+}
+
+/// Returns the settings, or `None` for a drain. The snapshot is not kept: it must be freed when others do not use it any more.
+fn settings(state: ControlState<Arc<Snapshot>>) -> Option<Config> {
+    let ControlState { setup, drain } = state;
+    drain.is_none().then(|| setup.config.resilience.watchdog.clone())
+}
+
+/// Waits for a drain, or for other settings. Reloads that do not change them do not interrupt a window: with one in each
+/// window, none would ever end.
+async fn next_change(control: &Control<Arc<Snapshot>>, seen: &mut SeenVersion, config: &Config) -> Option<Config> {
+    poll_fn(|cx| match control.poll(seen, cx).map(settings) {
+        Some(next) if next.as_ref() != Some(config) => Poll::Ready(next),
+        _ => Poll::Pending,
+    })
+    .await
 }
 
 enum Never {}

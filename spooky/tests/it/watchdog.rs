@@ -132,6 +132,29 @@ async fn idle_workers_do_not_stall_and_reports_keep_their_distance() {
     proxy.stop().await;
 }
 
+#[tokio::test]
+async fn reloads_do_not_interrupt_windows() {
+    let origin = Origin::h2c().await;
+    let proxy = Proxy::start(|settings| {
+        settings
+            .upstream("all", "/", &[origin.url()])
+            .block(&watchdog(1000, &["overload_inflight_percent: 0", "unhealthy_consecutive_windows: 2"]))
+    })
+    .await;
+    let unhealthy = "Watchdog: unhealthy, but no restart_command is set reason=inflight_overload degraded_windows=2 ";
+    wait::within_time(LONG, "two windows", async {
+        for generation in 2.. {
+            proxy.program.signal(Signal::HUP);
+            proxy.logged(&format!("Configuration reloaded (generation={generation})"), 1).await;
+            if proxy.count(unhealthy) == 1 {
+                return;
+            }
+        }
+    })
+    .await;
+    proxy.stop().await;
+}
+
 /// Stops one thread of the program until the program ends.
 fn freeze(pid: u32, thread: &str) {
     let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
