@@ -72,6 +72,7 @@ pub(crate) fn settings(counter: &Arc<()>, slots: usize) -> (EdgeSettings, RootCe
     let resumption = server::Resumption::new().unwrap();
     let settings = EdgeSettings {
         qlog: None,
+        process: spooky_net::steer::ProcessNumber::default(),
         tls_unvalidated: None,
         tls: server::contexts(&certificates, &server::ServerOptions::default(), &resumption).unwrap().quic,
         certificates,

@@ -16,6 +16,7 @@ use quinn_proto::{
     VarInt, crypto::rustls::QuicServerConfig,
 };
 use spooky_bridge::message::check::{HeadLimits, RequestRules};
+use spooky_net::steer::ProcessNumber;
 use spooky_telemetry::QlogFiles;
 use std::{sync::Arc, time::Duration};
 
@@ -49,6 +50,8 @@ pub struct EdgeSettings {
     pub worker: u16,
     /// Number of workers that share the address, at least 1.
     pub workers: u16,
+    /// Number of the process among those that share the address after upgrades.
+    pub process: ProcessNumber,
     /// `quic_max_idle_timeout_ms`.
     pub idle_timeout: Duration,
     /// `quic_initial_max_data`, bytes.
@@ -129,11 +132,11 @@ impl std::error::Error for EdgeError {}
 impl EdgeSettings {
     pub(crate) fn endpoint_config(&self, first: &FirstCid) -> EndpointConfig {
         let first = first.clone();
-        let (worker, workers) = (self.worker, self.workers);
+        let (worker, workers, process) = (self.worker, self.workers, self.process);
         let mut config = EndpointConfig::default();
         config.supported_versions(vec![QUIC_V1]).reset_key(self.keys.reset.clone());
         config.min_reset_interval(Duration::ZERO); // `ResetRate` limits resets instead, with bursts
-        config.cid_generator(move || Box::new(WorkerCids::new(worker, workers, first.clone())));
+        config.cid_generator(move || Box::new(WorkerCids::new(worker, workers, process, first.clone())));
         config
     }
 

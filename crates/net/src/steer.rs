@@ -6,6 +6,8 @@
 //! coalesced behind a packet of that worker, and all packets of a group that shrinks or has no program. Clients choose
 //! random ids for their first packets, which therefore spread over the workers.
 //!
+//! The low bits of the second byte are the number of the process ([`ProcessNumber`]).
+//!
 //! Sockets are numbered in the order in which they joined the group. When one is closed, the last takes its number.
 //! Packets for a missing number arrive at any socket.
 
@@ -23,7 +25,65 @@ const LONG_ID: usize = 6;
 const SHORT_ID: usize = 1;
 /// First byte and version of a Handshake packet, and the bits to compare (RFC 9000 section 17.2.4).
 const HANDSHAKE: [u8; 5] = [0xa0, 0, 0, 0, 1];
+/// The same of an Initial packet.
+const INITIAL: [u8; 5] = [0x80, 0, 0, 0, 1];
 const HANDSHAKE_BITS: [u8; 5] = [0xb0, 0xff, 0xff, 0xff, 0xff];
+
+/// Position of the process number: the second id byte.
+const PROCESS_BYTE: usize = 1;
+
+/// The number of a process among those that share an address, in the low bits of the second byte of every connection id
+/// that it issues. After an upgrade the new process reads all packets, and finds by it those of its predecessors.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ProcessNumber(u8);
+
+impl ProcessNumber {
+    /// Number of different processes.
+    pub const COUNT: u8 = 16;
+
+    /// Creates the number with these low bits.
+    pub fn new(number: u8) -> Self {
+        Self(number % Self::COUNT)
+    }
+
+    /// Returns the number itself.
+    pub fn get(self) -> u8 {
+        self.0
+    }
+
+    /// Puts the number into the second byte of a connection id.
+    pub fn mark(self, byte: u8) -> u8 {
+        byte - byte % Self::COUNT + self.0
+    }
+
+    /// Returns the number in a connection id that a server has issued.
+    pub fn of_id(id: &[u8]) -> Option<Self> {
+        id.get(PROCESS_BYTE).copied().map(Self::new)
+    }
+
+    /// Returns the number in the id of a packet that certainly carries an id of a server: not in an Initial or 0-RTT packet,
+    /// whose id the client may have chosen.
+    pub fn of_packet(packet: &[u8]) -> Option<Self> {
+        let is_long = packet.first()? & LONG_HEADER != 0;
+        if is_long && !is_handshake(packet) {
+            return None;
+        }
+        Self::of_id(packet.get(if is_long { LONG_ID } else { SHORT_ID }..)?)
+    }
+
+    /// Returns the number in the id of an Initial packet of version 1, which means something only if the id is one of a
+    /// server.
+    pub fn of_initial(packet: &[u8]) -> Option<Self> {
+        let is_initial = matches_bits(packet, INITIAL);
+        if is_initial { Self::of_id(packet.get(LONG_ID..)?) } else { None }
+    }
+}
+
+/// Returns which worker of a group of this size owns a packet.
+pub fn worker_of(packet: &[u8], workers: usize) -> usize {
+    let at = if packet.first().is_some_and(|flags| flags & LONG_HEADER != 0) { LONG_ID } else { SHORT_ID };
+    packet.get(at).map_or(0, |byte| usize::from(*byte) % workers.max(1))
+}
 
 /// Tells a worker which packets belong to other workers of its group.
 #[derive(Clone, Debug)]
@@ -60,8 +120,12 @@ impl SteeringRule {
 
 /// Returns whether the packet continues a handshake that a server has answered.
 fn is_handshake(packet: &[u8]) -> bool {
-    let bytes = packet.iter().zip(HANDSHAKE_BITS).zip(HANDSHAKE);
-    packet.len() >= HANDSHAKE.len() && bytes.into_iter().all(|((byte, bits), wanted)| byte & bits == wanted)
+    matches_bits(packet, HANDSHAKE)
+}
+
+fn matches_bits(packet: &[u8], wanted: [u8; 5]) -> bool {
+    let bytes = packet.iter().zip(HANDSHAKE_BITS).zip(wanted);
+    packet.len() >= wanted.len() && bytes.into_iter().all(|((byte, bits), wanted)| byte & bits == wanted)
 }
 
 /// Makes the kernel apply the rule to the `SO_REUSEPORT` group of `fd`. `fd` must be bound; if it was bound without
@@ -97,17 +161,39 @@ fn program(workers: u16) -> [sock_filter; 7] {
 mod tests {
     use std::os::fd::AsFd;
 
-    /// Returns the number of the worker, below `workers`, that owns `packet`. Packets without an id belong to worker 0.
-    fn worker_of(packet: &[u8], workers: u16) -> usize {
-        let place = match packet.first() {
-            Some(flags) if flags & LONG_HEADER != 0 => LONG_ID,
-            _ => SHORT_ID,
-        };
-        packet.get(place).map_or(0, |byte| usize::from(*byte) % usize::from(workers.max(1)))
-    }
-
     use super::*;
     use crate::udp::{RecvBatch, UdpOptions, UdpSocket};
+
+    /// Returns the number of the worker, below `workers`, that owns `packet`. Packets without an id belong to worker 0.
+    fn worker_of(packet: &[u8], workers: u16) -> usize {
+        super::worker_of(packet, workers.into())
+    }
+
+    #[test]
+    fn the_process_number_is_found_where_only_a_server_can_have_put_it() {
+        let numbers = (0..ProcessNumber::COUNT).map(ProcessNumber::new);
+        for number in numbers {
+            for random in 0..=255 {
+                let marked = number.mark(random);
+                assert_eq!((marked & 0xf0, ProcessNumber::of_id(&[random, marked])), (random & 0xf0, Some(number)));
+            }
+            let second = number.mark(0xa5);
+            let long = |flags: u8, version: u8| vec![flags, 0, 0, 0, version, 8, 1, second, 3];
+            for (packet, of_packet, of_initial) in [
+                (vec![0x41, 1, second, 9], Some(number), None),
+                (long(0xef, 1), Some(number), None),
+                (long(0xc3, 1), None, Some(number)),
+                (long(0xd3, 1), None, None),
+                (long(0xc3, 2), None, None),
+                (vec![0x41, 1], None, None),
+                (vec![0xc3, 0, 0, 0, 1, 8, 1], None, None),
+                (Vec::new(), None, None),
+            ] {
+                let found = (ProcessNumber::of_packet(&packet), ProcessNumber::of_initial(&packet));
+                assert_eq!(found, (of_packet, of_initial), "{packet:?}");
+            }
+        }
+    }
 
     const WORKERS: u16 = 3;
 

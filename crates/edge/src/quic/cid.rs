@@ -1,6 +1,8 @@
-//! Connection ids that contain the number of the worker, so that the kernel can steer packets to its socket.
+//! Connection ids that contain the number of the worker, so that the kernel can steer packets to its socket, and the
+//! number of the process, so that the successor of a process can pass packets on to it.
 
 use quinn_proto::{ConnectionId, ConnectionIdGenerator, RandomConnectionIdGenerator};
+use spooky_net::steer::ProcessNumber;
 use std::{
     sync::{
         Arc,
@@ -9,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-/// Length of issued connection ids: one steering byte and seven random ones.
+/// Length of issued connection ids: the steering byte, four random bits and the process number, six random bytes.
 pub(crate) const CID_LEN: usize = 8;
 
 /// The first id that was generated since the last [`FirstCid::take`]; 0 if none was.
@@ -30,17 +32,19 @@ impl FirstCid {
     }
 }
 
-/// Generates the connection ids of one worker: the first byte modulo the number of workers is the worker's number.
+/// Generates the connection ids of one worker: the first byte modulo the number of workers is the worker's number, the low
+/// bits of the second byte are the number of the process ([`ProcessNumber`]).
 pub(crate) struct WorkerCids {
     worker: u16,
     workers: u16,
+    process: ProcessNumber,
     random: RandomConnectionIdGenerator,
     first: FirstCid,
 }
 
 impl WorkerCids {
-    pub(crate) fn new(worker: u16, workers: u16, first: FirstCid) -> Self {
-        Self { worker, workers: workers.max(1), random: RandomConnectionIdGenerator::new(CID_LEN), first }
+    pub(crate) fn new(worker: u16, workers: u16, process: ProcessNumber, first: FirstCid) -> Self {
+        Self { worker, workers: workers.max(1), process, random: RandomConnectionIdGenerator::new(CID_LEN), first }
     }
 }
 
@@ -51,9 +55,9 @@ impl ConnectionIdGenerator for WorkerCids {
         for (to, from) in bytes.iter_mut().zip(random.iter()) {
             *to = *from;
         }
-        if let Some(first) = bytes.first_mut() {
-            *first = steering_byte(*first, self.worker, self.workers);
-        }
+        let [first, second, ..] = &mut bytes;
+        *first = steering_byte(*first, self.worker, self.workers);
+        *second = self.process.mark(*second);
         self.first.note(bytes);
         ConnectionId::new(&bytes)
     }
@@ -85,8 +89,10 @@ mod tests {
                 for random in 0..=255 {
                     assert_eq!(u16::from(steering_byte(random, worker, workers)) % workers, worker);
                 }
-                let id = WorkerCids::new(worker, workers, FirstCid::default()).generate_cid();
+                let process = ProcessNumber::new(worker as u8);
+                let id = WorkerCids::new(worker, workers, process, FirstCid::default()).generate_cid();
                 assert_eq!(u16::from(id[0]) % workers, worker);
+                assert_eq!(ProcessNumber::of_id(&id), Some(process));
             }
         }
     }
@@ -94,7 +100,7 @@ mod tests {
     #[test]
     fn the_first_id_since_the_last_look_is_remembered() {
         let first = FirstCid::default();
-        let mut cids = WorkerCids::new(0, 1, first.clone());
+        let mut cids = WorkerCids::new(0, 1, ProcessNumber::default(), first.clone());
         let number = |id: ConnectionId| u64::from_le_bytes(id[..].try_into().unwrap());
         let (one, _, _) = (cids.generate_cid(), cids.generate_cid(), cids.generate_cid());
         assert_eq!((first.take(), first.take()), (number(one), 0));

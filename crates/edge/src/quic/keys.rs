@@ -28,7 +28,11 @@ pub struct QuicKeys {
     pub(crate) reset: Arc<hmac::Key>,
     pub(crate) tokens: Arc<Prk>,
     pub(crate) used: Arc<UsedTokens>,
+    exported: Arc<[u8]>,
 }
+
+/// Length of each key.
+const KEY_BYTES: usize = 32;
 
 impl QuicKeys {
     /// Derives the keys from a secret by HKDF (RFC 5869). The secret should have at least 32 random bytes.
@@ -36,12 +40,23 @@ impl QuicKeys {
     /// `None` only if the cryptographic library fails.
     pub fn derive(secret: &[u8]) -> Option<Self> {
         let master = Salt::new(hkdf::HKDF_SHA256, SALT).extract(secret);
-        let tokens = expand(&master, TOKENS)?;
+        Self::import(&[expand(&master, RESET)?, expand(&master, TOKENS)?].concat())
+    }
+
+    /// Uses the keys of another process, from [`QuicKeys::export`]. `None` if they do not have the right length.
+    pub fn import(exported: &[u8]) -> Option<Self> {
+        let (reset, tokens) = exported.split_at_checked(KEY_BYTES).filter(|(_, tokens)| tokens.len() == KEY_BYTES)?;
         Some(Self {
-            reset: Arc::new(reset_key(&master)?),
-            tokens: Arc::new(Prk::new_less_safe(hkdf::HKDF_SHA256, &tokens)),
+            reset: Arc::new(hmac::Key::new(hmac::HMAC_SHA256, reset)),
+            tokens: Arc::new(Prk::new_less_safe(hkdf::HKDF_SHA256, tokens)),
             used: Arc::new(UsedTokens::default()),
+            exported: exported.into(),
         })
+    }
+
+    /// Returns the keys, for a process that takes over the address of this one. They are secret.
+    pub fn export(&self) -> &[u8] {
+        &self.exported
     }
 
     /// Returns whether the keys were derived from this secret.
@@ -110,6 +125,18 @@ mod tests {
         assert!(other.tokens.aead_from_hkdf(b"nonce").open(&mut sealed.clone(), &[]).is_err());
         let master = Salt::new(hkdf::HKDF_SHA256, SALT).extract(&[7; 32]);
         assert_ne!(expand(&master, RESET), expand(&master, TOKENS));
+    }
+
+    #[test]
+    fn another_process_can_use_the_same_keys() {
+        let keys = QuicKeys::derive(&[7; 32]).unwrap();
+        let same = QuicKeys::import(keys.export()).unwrap();
+        assert_eq!((signed(&keys), keys.export()), (signed(&same), same.export()));
+        assert!(same.is_derived_from(&[7; 32]));
+        let mut sealed = b"a token".to_vec();
+        keys.tokens.aead_from_hkdf(b"nonce").seal(&mut sealed, &[]).unwrap();
+        assert_eq!(same.tokens.aead_from_hkdf(b"nonce").open(&mut sealed, &[]).unwrap(), b"a token");
+        assert!([0, 31, 63, 65].iter().all(|length| QuicKeys::import(&vec![0; *length]).is_none()));
     }
 
     #[test]

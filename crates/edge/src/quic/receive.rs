@@ -17,14 +17,24 @@ use std::{
 /// Size of the smallest QUIC datagram, a stateless reset (RFC 9000 section 10.3).
 const MIN_DATAGRAM: usize = 21;
 impl Edge {
-    /// Handles one datagram. `ecn` holds the two ECN bits of the IP header. `now` must be the same within one turn.
-    pub fn on_datagram(&mut self, now: Instant, remote: SocketAddr, local_ip: Option<IpAddr>, ecn: u8, data: BytesMut) {
+    /// Handles one datagram. `ecn` holds the two ECN bits of the IP header. `now` must be the same within one turn. Returns
+    /// false if it was dropped, because it belongs to no connection and can open none.
+    pub fn on_datagram(
+        &mut self,
+        now: Instant,
+        remote: SocketAddr,
+        local_ip: Option<IpAddr>,
+        ecn: u8,
+        data: BytesMut,
+    ) -> bool {
         let header = Header::of(&data);
         if !(MIN_DATAGRAM..=self.max_datagram).contains(&data.len()) {
-            return self.drops.note(Dropped::NotQuic, remote, &header, now);
+            self.drops.note(Dropped::NotQuic, remote, &header, now);
+            return true;
         }
         if let Some(answer) = version::negotiate(&data) {
-            return self.negotiate(now, remote, local_ip, answer);
+            self.negotiate(now, remote, local_ip, answer);
+            return true;
         }
         let mut reply = Vec::new();
         let ecn = EcnCodepoint::from_bits(ecn);
@@ -35,8 +45,12 @@ impl Edge {
             }
             Some(DatagramEvent::NewConnection(incoming)) => self.open(now, incoming, &header, reply),
             Some(DatagramEvent::Response(transmit)) => self.reply(now, transmit, reply),
-            None => self.drops.note(header.reason(), remote, &header, now),
+            None => {
+                self.drops.note(header.reason(), remote, &header, now);
+                return false;
+            }
         }
+        true
     }
 
     /// Processes a packet of a connection, now or in a later turn.

@@ -300,6 +300,11 @@ impl TcpEdge {
         }
     }
 
+    /// Accepts no further connections and leaves them to another process that shares the socket.
+    pub fn hand_over(&mut self) {
+        self.acceptor = None;
+    }
+
     /// Makes the kernel refuse connections, although other parts of the process hold the socket.
     fn stop_listening(&mut self) {
         if let Some(acceptor) = self.acceptor.take() {

@@ -12,7 +12,7 @@ const MAX_SEGMENTS: usize = 64;
 const MAX_BYTES_V4: usize = 65_507;
 const MAX_BYTES_V6: usize = 65_487;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Gso {
     supported: bool,
     refused: HashSet<IpAddr>,

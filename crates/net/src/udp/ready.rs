@@ -38,6 +38,24 @@ impl AsyncUdp {
         Ok(Self { inner, writable: None })
     }
 
+    /// Gives up receiving: the datagrams are left to another process that shares the socket, and do not wake this one.
+    /// Sending goes on.
+    pub fn stop_receiving(&mut self) -> io::Result<()> {
+        self.register_again(Interest::PRIORITY) // a UDP socket is never ready in this way
+    }
+
+    /// Receives again.
+    pub fn resume_receiving(&mut self) -> io::Result<()> {
+        self.register_again(Interest::READABLE)
+    }
+
+    fn register_again(&mut self, interest: Interest) -> io::Result<()> {
+        let socket = self.inner.get_ref().try_clone()?;
+        // SAFETY: as in `new`.
+        self.inner = unsafe { AsyncFd::register_with_interest(socket, interest) }?;
+        Ok(())
+    }
+
     /// Returns the socket.
     pub fn socket(&self) -> &UdpSocket {
         self.inner.get_ref()

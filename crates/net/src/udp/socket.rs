@@ -73,6 +73,12 @@ impl UdpSocket {
         Self::configure(socket, family, options)
     }
 
+    /// Duplicates the descriptor. Both share what the kernel has received.
+    pub(super) fn try_clone(&self) -> io::Result<Self> {
+        let (family, gso) = (self.family, self.gso.clone());
+        Ok(Self { socket: self.socket.try_clone()?, family, gso, stats: self.stats, gso_refusal: self.gso_refusal })
+    }
+
     fn configure(socket: Socket, family: Family, options: &UdpOptions) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         let fd = socket.as_fd();
