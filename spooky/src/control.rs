@@ -7,7 +7,7 @@ use atomic_waker::AtomicWaker;
 use std::{
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::Context,
     time::Duration,
@@ -19,6 +19,7 @@ pub(crate) struct Control<T> {
     version: AtomicU64,
     state: Mutex<ControlState<T>>,
     waker: AtomicWaker,
+    has_ended: AtomicBool,
 }
 
 #[derive(Clone)]
@@ -38,6 +39,7 @@ impl<T: Clone> Control<T> {
             version: AtomicU64::new(1),
             state: Mutex::new(ControlState { setup, drain: None }),
             waker: AtomicWaker::new(),
+            has_ended: AtomicBool::new(false),
         }
     }
 
@@ -53,6 +55,20 @@ impl<T: Clone> Control<T> {
     /// Wakes the thread without a change.
     pub(crate) fn wake(&self) {
         self.waker.wake();
+    }
+
+    /// As [`Control::reload`] and [`Control::drain`] at once.
+    pub(crate) fn drain_with(&self, setup: T, grace: Duration) {
+        self.change(|state| *state = ControlState { setup, drain: Some(grace) });
+    }
+
+    /// Must be called by the thread before it ends in order.
+    pub(crate) fn end(&self) {
+        self.has_ended.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn has_ended(&self) -> bool {
+        self.has_ended.load(Ordering::Relaxed)
     }
 
     fn change(&self, change: impl FnOnce(&mut ControlState<T>)) {

@@ -8,13 +8,14 @@ use crate::{
     clock::Clock,
     redirect,
     tcp_ingress::{TcpConnections, TcpIngress},
+    upgrade::{handover::Handover, message::SocketRole, previous::PreviousProcesses},
 };
 use bytes::BytesMut;
 use spooky_bridge::message::rewrite::ClientSubject;
 use spooky_edge::{Edge, EdgeSettings, Event};
 use spooky_net::{
     inbox::Inboxes,
-    steer::SteeringRule,
+    steer::{ProcessNumber, SteeringRule},
     udp::{AsyncUdp, Datagram, RecvBatch, SendBatch, SendStats, Transmit, UdpOptions, UdpSocket},
 };
 use spooky_telemetry::ConnectionRecord;
@@ -63,6 +64,8 @@ pub(crate) struct Listener {
     https_port: u16,
     pub(crate) port: u16,
     steering: SteeringRule,
+    process: ProcessNumber,
+    receiving: Receiving,
     /// `tls.client_auth.subject_header`, in lower case.
     pub(crate) subject_header: Option<Arc<str>>,
     pub(crate) alt_svc: Option<Arc<[u8]>>,
@@ -71,6 +74,17 @@ pub(crate) struct Listener {
     removal: Option<Removal>,
     /// Keeps the socket open: the control plane watches this `Arc` to see when the port is free.
     _bound: Arc<OwnedFd>,
+}
+
+/// Who reads the UDP socket.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Receiving {
+    /// Only this process.
+    Yes,
+    /// The process that has replaced this one.
+    No,
+    /// This process, because the one that had replaced it has ended. Other processes may read it too.
+    Again,
 }
 
 /// Progress of a listener that was removed from the configuration.
@@ -94,6 +108,8 @@ impl Listener {
             https_port: ingress.https_port,
             port: ingress.port,
             steering: ingress.steering.clone(),
+            process: ingress.settings.process,
+            receiving: Receiving::Yes,
             subject_header: ingress.subject_header.clone(),
             alt_svc: ingress.alt_svc.clone(),
             receive: RecvBatch::new(),
@@ -149,6 +165,40 @@ impl Listener {
         }
     }
 
+    /// Leaves the sockets that the new process serves to it.
+    pub(crate) fn hand_over(&mut self, number: usize, handover: &Handover) {
+        if handover.takes(number, SocketRole::Udp) {
+            self.receiving = Receiving::No;
+            if let Err(error) = self.socket.stop_receiving() {
+                tracing::warn!("Port {}: each datagram for the new process wakes this one: {error}", self.port);
+            }
+        }
+        if handover.takes(number, SocketRole::Tcp) {
+            self.tcp.hand_over();
+        }
+        if handover.takes(number, SocketRole::Redirect) {
+            self.redirect.hand_over();
+        }
+    }
+
+    /// Receives again what was left to the new process.
+    pub(crate) fn resume_receiving(&mut self) {
+        if self.receiving == Receiving::No && self.socket.resume_receiving().is_ok() {
+            self.receiving = Receiving::Again;
+        }
+    }
+
+    /// Passes a datagram to its connection, for listener `at`.
+    pub(crate) fn deliver(
+        &mut self,
+        now: Instant,
+        at: usize,
+        datagram: Datagram,
+        previous: Option<&mut PreviousProcesses>,
+    ) {
+        deliver(&mut self.edge, now, at, datagram, previous);
+    }
+
     /// Starts the drain of all connections.
     pub(crate) fn drain(&mut self, now: Instant) {
         self.edge.drain(now);
@@ -179,8 +229,15 @@ impl Listener {
     }
 
     /// Receives from both sockets, for listener `at`, and handles time limits. Returns true if there may be more.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, now: Instant, at: usize, inboxes: &Inboxes) -> bool {
-        let mut has_more = self.receive(cx, now, at, inboxes);
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        at: usize,
+        inboxes: &Inboxes,
+        previous: Option<&mut PreviousProcesses>,
+    ) -> bool {
+        let mut has_more = self.receiving != Receiving::No && self.receive(cx, now, at, inboxes, previous);
         has_more |= self.tcp.poll(cx, now);
         has_more |= self.redirect.poll(cx, now);
         self.edge.on_time(now);
@@ -195,9 +252,16 @@ impl Listener {
         has_more | self.edge.has_work()
     }
 
-    /// Receives datagrams, and forwards those of other workers to their inboxes, for listener `at`. Returns true if there may
-    /// be more.
-    fn receive(&mut self, cx: &mut Context<'_>, now: Instant, at: usize, inboxes: &Inboxes) -> bool {
+    /// Receives datagrams for listener `at`. Forwards those of other workers to their inboxes, and passes those of earlier
+    /// processes on. Returns true if there may be more.
+    fn receive(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        at: usize,
+        inboxes: &Inboxes,
+        mut previous: Option<&mut PreviousProcesses>,
+    ) -> bool {
         for _ in 0..RECEIVES_PER_TURN {
             match self.socket.poll_recv(cx, &mut self.receive) {
                 Poll::Pending => return false,
@@ -205,16 +269,22 @@ impl Listener {
                 Poll::Ready(Ok(_)) => {}
             }
             let is_partial = self.receive.is_partial();
+            let others_read = self.receiving == Receiving::Again;
+            let mut dispatcher = Dispatcher {
+                edge: &mut self.edge,
+                steering: &self.steering,
+                only: others_read.then_some(self.process),
+                inboxes,
+                previous: previous.as_deref_mut(),
+                at,
+                now,
+            };
             for mut datagram in self.receive.drain() {
-                let Datagram { remote, local_ip, ecn, .. } = datagram;
                 if datagram.data.is_empty() {
-                    self.edge.on_datagram(now, remote, local_ip, ecn.unwrap_or_default(), BytesMut::new()); // is counted
+                    dispatcher.deliver(Datagram { data: BytesMut::new(), ..datagram }); // is counted
                 }
-                while let Some(packet) = datagram.split_segment() {
-                    match self.steering.other_owner(&packet).and_then(|worker| inboxes.get(worker)) {
-                        None => self.edge.on_datagram(now, remote, local_ip, ecn.unwrap_or_default(), packet),
-                        Some(inbox) => inbox.push(at, &Datagram { stride: packet.len(), data: packet, ..datagram }),
-                    }
+                while let Some(data) = datagram.split_segment() {
+                    dispatcher.dispatch(Datagram { stride: data.len(), data, ..datagram });
                 }
             }
             if is_partial {
@@ -283,6 +353,48 @@ impl Listener {
             });
         }
         true
+    }
+}
+
+/// Decides where the datagrams of a batch belong.
+struct Dispatcher<'a> {
+    edge: &'a mut Edge,
+    steering: &'a SteeringRule,
+    /// Set if several processes read the socket: the process whose datagrams are taken. Others must not be answered.
+    only: Option<ProcessNumber>,
+    inboxes: &'a Inboxes,
+    previous: Option<&'a mut PreviousProcesses>,
+    at: usize,
+    now: Instant,
+}
+
+impl Dispatcher<'_> {
+    fn dispatch(&mut self, packet: Datagram) {
+        if self.previous.as_mut().is_some_and(|previous| previous.forward(self.at, &packet, self.now)) {
+            return;
+        }
+        if self.only.is_some_and(|only| ProcessNumber::of_packet(&packet.data) != Some(only)) {
+            return;
+        }
+        match self.steering.other_owner(&packet.data).and_then(|worker| self.inboxes.get(worker)) {
+            None => self.deliver(packet),
+            Some(inbox) => inbox.push(self.at, &packet),
+        }
+    }
+
+    fn deliver(&mut self, datagram: Datagram) {
+        deliver(self.edge, self.now, self.at, datagram, self.previous.as_deref_mut());
+    }
+}
+
+/// Passes a datagram to its connection, for listener `at`.
+fn deliver(edge: &mut Edge, now: Instant, at: usize, datagram: Datagram, previous: Option<&mut PreviousProcesses>) {
+    let Datagram { remote, local_ip, ecn, data, stride } = datagram;
+    // An Initial packet of a connection of an earlier process cannot be decrypted here.
+    let copy = previous.filter(|previous| previous.may_own_initial(&data)).map(|previous| (previous, data.clone()));
+    let is_taken = edge.on_datagram(now, remote, local_ip, ecn.unwrap_or_default(), data);
+    if let Some((previous, data)) = copy.filter(|_| !is_taken) {
+        previous.forward_initial(at, &Datagram { remote, local_ip, ecn, stride, data }, now);
     }
 }
 

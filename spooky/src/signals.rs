@@ -1,4 +1,5 @@
-//! Signals of the process: SIGTERM and SIGINT stop it, SIGHUP reloads, SIGUSR1 reopens the log file, SIGUSR2 is ignored.
+//! Signals of the process: SIGTERM and SIGINT stop it, SIGHUP reloads, SIGUSR1 reopens the log file, SIGUSR2
+//! starts the upgrade.
 
 use std::{
     future::poll_fn,
@@ -18,7 +19,6 @@ struct ServiceSignals {
     reload: Signal,
     reopen_log: Signal,
     upgrade: Signal,
-    is_upgrade_reported: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,6 +29,8 @@ pub(crate) enum Action {
     Reload,
     /// SIGUSR1.
     ReopenLog,
+    /// SIGUSR2.
+    Upgrade,
 }
 
 impl Signals {
@@ -44,12 +46,11 @@ impl Signals {
             reload: signal(SignalKind::hangup())?,
             reopen_log: signal(SignalKind::user_defined1())?,
             upgrade: signal(SignalKind::user_defined2())?,
-            is_upgrade_reported: false,
         };
         Ok(Self { service: Some(service), ..Self::new()? })
     }
 
-    /// Waits for the next signal that is not ignored. A stop takes precedence.
+    /// Waits for the next signal. A stop takes precedence.
     pub(crate) async fn next(&mut self) -> Action {
         poll_fn(|cx| {
             if self.poll_stop(cx) {
@@ -66,9 +67,6 @@ impl Signals {
             if self.poll_stop(cx) {
                 return Poll::Ready(());
             }
-            if let Some(service) = &mut self.service {
-                service.poll_upgrade(cx);
-            }
             Poll::Pending
         })
         .await;
@@ -82,23 +80,14 @@ impl Signals {
 
 impl ServiceSignals {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Action> {
-        self.poll_upgrade(cx);
         if self.reload.poll_recv(cx).is_ready() {
             Poll::Ready(Action::Reload)
         } else if self.reopen_log.poll_recv(cx).is_ready() {
             Poll::Ready(Action::ReopenLog)
+        } else if self.upgrade.poll_recv(cx).is_ready() {
+            Poll::Ready(Action::Upgrade)
         } else {
             Poll::Pending
-        }
-    }
-
-    fn poll_upgrade(&mut self, cx: &mut Context<'_>) {
-        while self.upgrade.poll_recv(cx).is_ready() {
-            if !std::mem::replace(&mut self.is_upgrade_reported, true) {
-                tracing::warn!(
-                    "SIGUSR2 ignored: a running process cannot be replaced yet; stop it and start the new one"
-                );
-            }
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::{
     reload_counts::ReloadCounts,
     restart::WorkerCount,
     start_error::StartError,
+    upgrade::previous::PreviousSockets,
     watchdog::{REASON_VARIABLE, WatchdogState},
 };
 use spooky_edge::{QuicKeys, ResponseBudget};
@@ -18,7 +19,7 @@ use spooky_lb::{
     admit::{AddressValidation, BodyBudget, ConnectionLimits, GlobalLimitOptions, GlobalLimits, RateOptions},
     attempt::{Budget, BudgetOptions},
 };
-use spooky_net::tls::server::Resumption;
+use spooky_net::{steer::ProcessNumber, tls::server::Resumption};
 use spooky_telemetry::{QlogFiles, metrics::Metrics, trace::SpanQueues};
 use spooky_transport::NameTable;
 use std::{
@@ -59,10 +60,20 @@ pub(crate) struct State {
     pub(crate) admin: AdminState,
     /// Files for the events of QUIC connections. Empty unless `log.qlog_dir` is set.
     pub(crate) qlog: OnceLock<QlogFiles>,
+    pub(crate) upgrade: UpgradeState,
     pub(crate) config_reloads: ReloadCounts,
     /// Reloads of the certificates alone.
     pub(crate) certificate_reloads: ReloadCounts,
     pub(crate) watchdog: WatchdogState,
+}
+
+/// The place of this process among those that share its sockets after upgrades.
+#[derive(Debug, Default)]
+pub(crate) struct UpgradeState {
+    /// The number in its connection ids.
+    pub(crate) process: ProcessNumber,
+    /// The processes that it has replaced.
+    pub(crate) previous: Vec<PreviousSockets>,
 }
 
 /// The limits that a configuration sets for the process.
@@ -87,7 +98,12 @@ pub(crate) struct ProcessLimits {
 }
 
 impl State {
-    pub(crate) fn new(workers: u16, limits: &ProcessLimits, quic_keys: QuicKeys) -> Result<Arc<Self>, StartError> {
+    pub(crate) fn new(
+        workers: u16,
+        limits: &ProcessLimits,
+        quic_keys: QuicKeys,
+        upgrade: UpgradeState,
+    ) -> Result<Arc<Self>, StartError> {
         let epoch = Instant::now();
         let is_restarted = std::env::var_os(REASON_VARIABLE).is_some();
         let state = Self {
@@ -108,6 +124,7 @@ impl State {
             metrics: Arc::new(Metrics::new(usize::from(workers))),
             spans: Arc::new(SpanQueues::new(if limits.is_tracing { workers } else { 0 })),
             admin: AdminState::default(),
+            upgrade,
             config_reloads: ReloadCounts::default(),
             certificate_reloads: ReloadCounts::default(),
             watchdog: WatchdogState::new(workers, is_restarted.then_some(epoch)),

@@ -65,6 +65,13 @@ impl TcpConnections {
         self.edge.as_ref().and_then(TcpEdge::deadline)
     }
 
+    /// Leaves new connections to another process that shares the socket.
+    pub(crate) fn hand_over(&mut self) {
+        if let Some(edge) = &mut self.edge {
+            edge.hand_over();
+        }
+    }
+
     /// Refuses new connections and ends the others gracefully.
     pub(crate) fn drain(&mut self, now: Instant) {
         if let Some(edge) = &mut self.edge {

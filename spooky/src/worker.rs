@@ -10,15 +10,17 @@ use crate::{
     snapshot::{Snapshot, WorkerSnapshot, transport_options},
     state::State,
     stream_window::StreamWindow,
+    upgrade::{handover::Handover, previous::PreviousProcesses},
     watchdog::WorkerProgress,
 };
 use spooky_config::Config;
 use spooky_edge::ResponseBudget;
 use spooky_net::{
+    forward::ForwardReceiver,
     heap,
     inbox::{Inbox, Inboxes},
     timer::Timer,
-    udp::{Datagram, UdpOptions},
+    udp::UdpOptions,
 };
 use spooky_telemetry::access::{AccessLog, AccessOutput};
 use spooky_transport::{Options, Transport};
@@ -47,6 +49,8 @@ enum WorkerState {
 pub(crate) struct WorkerSetup {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) ingress: Vec<Ingress>,
+    /// Set when a new process takes over the sockets.
+    pub(crate) handover: Option<Arc<Handover>>,
 }
 
 pub(crate) struct Worker {
@@ -57,6 +61,10 @@ pub(crate) struct Worker {
     control: Arc<Control<Arc<WorkerSetup>>>,
     seen: SeenVersion,
     inboxes: Arc<Inboxes>,
+    /// The processes that this one has replaced.
+    previous: Option<Box<PreviousProcesses>>,
+    /// What the process passes on that has replaced this one.
+    passed_on: Option<ForwardReceiver>,
     number: usize,
     responses: Arc<ResponseBudget>,
     progress: Arc<WorkerProgress>,
@@ -79,14 +87,15 @@ impl Worker {
         number: usize,
         seed: u64,
     ) -> io::Result<Self> {
-        // The first turn handles a drain that has already started.
+        // The first turn handles a drain that has already started, but sockets that were handed over must not be read.
         let setup = control.read(&mut SeenVersion::default()).setup;
         let (config, now) = (&setup.snapshot.config, Instant::now());
         let mut transport = Transport::new(options(config, number), state.names.clone(), now);
         let snapshot = WorkerSnapshot::new(setup.snapshot.clone(), &mut transport, number);
         snapshot.counts.end_lost();
         let access = AccessLog::new(access, seed, now);
-        Ok(Self {
+        let previous = PreviousProcesses::new(&state.upgrade.previous);
+        let mut worker = Self {
             listeners: Listeners::open(&setup.ingress, &udp_options(config))?,
             transport,
             responses: state.responses.clone(),
@@ -97,12 +106,16 @@ impl Worker {
             control,
             seen: SeenVersion::default(),
             inboxes,
+            previous,
+            passed_on: None,
             number,
             overflow_logged: None,
             idle_at: None,
             timer: Timer::new()?,
             state: WorkerState::Running,
-        })
+        };
+        worker.hand_over();
+        Ok(worker)
     }
 
     /// Runs until the worker has drained.
@@ -116,9 +129,13 @@ impl Worker {
 
     fn turn(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now = Instant::now();
-        let mut more = self.receive_forwarded(cx, now);
-        for (at, listener) in self.listeners.iter_mut() {
-            more |= listener.poll(cx, now, at, &self.inboxes);
+        let mut more = self.receive_forwarded(cx, now) | self.receive_passed_on(cx, now);
+        let Self { listeners, inboxes, previous, .. } = self;
+        for (at, listener) in listeners.iter_mut() {
+            more |= listener.poll(cx, now, at, inboxes, previous.as_deref_mut());
+        }
+        if previous.as_mut().is_some_and(|previous| !previous.flush(now)) {
+            *previous = None;
         }
         self.transport.on_time(now);
         self.transport.poll_io(cx, now);
@@ -165,7 +182,7 @@ impl Worker {
 
     /// Takes datagrams that other workers have forwarded. Returns true if there may be more.
     fn receive_forwarded(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
-        let Self { inboxes, number, listeners, overflow_logged, .. } = self;
+        let Self { inboxes, number, listeners, overflow_logged, previous, .. } = self;
         let Some(inbox) = inboxes.get(*number) else { return false };
         inbox.register_waker(cx.waker());
         for taken in 0..FORWARDED_PER_TURN {
@@ -176,12 +193,50 @@ impl Worker {
                 return false;
             };
             if let Some(listener) = listeners.get_mut(at) {
-                let Datagram { remote, local_ip, ecn, data, .. } = datagram;
-                listener.edge.on_datagram(now, remote, local_ip, ecn.unwrap_or_default(), data);
+                listener.deliver(now, at, datagram, previous.as_deref_mut());
             }
         }
         log_dropped(inbox, *number, overflow_logged, now);
         true
+    }
+
+    /// Takes datagrams that the process that has replaced this one passes on. Returns true if there may be more. If that process
+    /// has ended, reads the sockets again.
+    fn receive_passed_on(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
+        let Self { passed_on: Some(receiver), listeners, .. } = self else { return false };
+        for _ in 0..FORWARDED_PER_TURN {
+            match receiver.poll_recv(cx) {
+                Poll::Pending => return false,
+                Poll::Ready(Some((at, datagram))) => {
+                    if let Some(listener) = listeners.get_mut(at) {
+                        listener.deliver(now, at, datagram, None);
+                    }
+                }
+                Poll::Ready(None) => {
+                    tracing::info!("worker-{}: the new process has ended; its sockets are read again", self.number);
+                    listeners.iter_mut().for_each(|(_, listener)| listener.resume_receiving());
+                    self.passed_on = None;
+                    return true;
+                }
+            }
+        }
+        true
+    }
+
+    /// Leaves the sockets to the process that replaces this one, if it takes them over.
+    fn hand_over(&mut self) {
+        let Some(handover) = self.setup.handover.clone() else { return };
+        match handover.receiver(self.number) {
+            Ok(receiver) => self.passed_on = Some(receiver),
+            Err(error) => {
+                let number = self.number;
+                tracing::error!("worker-{number}: nothing is received from the new process: {error}");
+            }
+        }
+        for (number, listener) in self.listeners.iter_mut() {
+            listener.hand_over(number, &handover);
+        }
+        handover.confirm();
     }
 
     /// Passes the events of both sides to the exchanges.
@@ -218,6 +273,7 @@ impl Worker {
             self.listeners.removal_due(now),
             drain_end,
             self.idle_at,
+            self.previous.as_ref().and_then(|previous| previous.deadline()),
         ];
         let deadline = edges.chain(others.into_iter().flatten()).min();
         if self.timer.set(deadline).is_err() {
@@ -244,6 +300,11 @@ impl Worker {
                 self.listeners.remove_drained(now);
                 let Some(orders) = self.control.poll(&mut self.seen, cx) else { return false };
                 if let Some(grace) = orders.drain {
+                    let is_handed_over = self.setup.handover.is_some();
+                    self.setup = orders.setup;
+                    if !is_handed_over {
+                        self.hand_over();
+                    }
                     self.listeners.iter_mut().for_each(|(_, listener)| listener.drain(now));
                     self.state = WorkerState::Draining { until: now + grace };
                     cx.waker().wake_by_ref();
@@ -254,6 +315,7 @@ impl Worker {
                 false
             }
             WorkerState::Draining { until } => {
+                self.control.poll(&mut self.seen, cx); // answers that the worker makes progress
                 let left: usize = self.listeners.iter().map(Listener::connections).sum();
                 if now >= until || left == 0 {
                     self.log_drained(left);
@@ -264,6 +326,9 @@ impl Worker {
                 false
             }
             WorkerState::Closing => {
+                if let Some(receiver) = &self.passed_on {
+                    receiver.close();
+                }
                 let RequestCounts { total, success, failure, cancelled, .. } = self.exchanges.counts();
                 let number = self.number;
                 tracing::info!(

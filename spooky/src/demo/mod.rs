@@ -10,6 +10,7 @@ mod origin;
 
 use crate::{
     cli::console::{print_error, print_line},
+    inherited::Inherited,
     runtime::{self, Server},
     signals::Signals,
 };
@@ -73,7 +74,7 @@ fn serve(port: u16, backend: SocketAddr, identity: &Identity) -> Result<Server, 
         _ => {} // the proxy reports any other error
     }
     let config = configuration(port, backend, identity)?;
-    runtime::start(config, std::path::Path::new("demo.yaml")).map_err(Failure::Start)
+    runtime::start(config, std::path::Path::new("demo.yaml"), Inherited::default()).map_err(Failure::Start)
 }
 
 fn configuration(port: u16, backend: SocketAddr, identity: &Identity) -> Result<Config, Failure> {

@@ -1,6 +1,9 @@
 //! Binds the UDP sockets: one per listener and worker.
 
-use crate::start_error::StartError;
+use crate::{
+    inherited::{ClaimedUdp, InheritedSockets},
+    start_error::StartError,
+};
 use spooky_config::{Config, Listener};
 use spooky_net::udp::{UdpOptions, UdpSocket, interface_mtu};
 use std::{
@@ -30,10 +33,46 @@ pub(super) struct Endpoint {
 /// Attaches the steering program to the reuseport group of a socket, for this number of workers.
 pub(super) type Attach = fn(BorrowedFd<'_>, u16) -> io::Result<()>;
 
-/// Binds a listener for this many workers.
-pub(super) fn bind(config: &Config, listener: &Listener, workers: u16, attach: Attach) -> Result<Endpoint, StartError> {
+/// Binds a listener for this many workers, or takes inherited sockets. Returns the number of the listener in the process
+/// that this one replaces.
+pub(super) fn bind(
+    config: &Config,
+    listener: &Listener,
+    workers: u16,
+    attach: Attach,
+    inherited: &InheritedSockets,
+) -> Result<(Endpoint, Option<usize>), StartError> {
     let address = resolve("UDP", &listener.address, listener.port)?;
-    endpoint(config, address, workers, attach)
+    let failed = |error: io::Error| explain("UDP", address, &error);
+    match inherited.claim_udp(address, workers).map_err(failed)? {
+        Some(claimed) => {
+            let number = claimed.listener;
+            Ok((adopt(config, claimed, workers, attach).map_err(failed)?, number))
+        }
+        None => Ok((endpoint(config, address, workers, attach)?, None)),
+    }
+}
+
+/// Uses inherited sockets.
+fn adopt(config: &Config, claimed: ClaimedUdp, workers: u16, attach: Attach) -> io::Result<Endpoint> {
+    let ClaimedUdp { sockets, is_steered, .. } = claimed;
+    let options = udp_options(config);
+    let adopted = sockets.iter().map(|socket| UdpSocket::adopt(socket.try_clone()?, &options));
+    let adopted = adopted.collect::<io::Result<Vec<_>>>()?;
+    let first = adopted.first().ok_or(io::ErrorKind::NotFound)?;
+    let address = first.local_addr()?;
+    log_buffers(&options, first.granted_buffers()?, address);
+    let steer = || workers == 1 || log_steering(&attach(first.as_fd(), workers), address);
+    let is_steered = is_steered.unwrap_or_else(steer);
+    Ok(Endpoint { address, sockets, is_steered, interface_payload: payload_of(address.ip()) })
+}
+
+fn udp_options(config: &Config) -> UdpOptions {
+    UdpOptions {
+        recv_buffer: config.performance.udp_recv_buffer_bytes as usize,
+        send_buffer: config.performance.udp_send_buffer_bytes as usize,
+        reuseport: false,
+    }
 }
 
 /// Returns the first address of a name. `kind` is `UDP` or `TCP`.
@@ -47,12 +86,7 @@ pub(super) fn resolve(kind: &str, address: &str, port: u16) -> Result<SocketAddr
 }
 
 fn endpoint(config: &Config, address: SocketAddr, workers: u16, attach: Attach) -> Result<Endpoint, StartError> {
-    let performance = &config.performance;
-    let options = UdpOptions {
-        recv_buffer: performance.udp_recv_buffer_bytes as usize,
-        send_buffer: performance.udp_send_buffer_bytes as usize,
-        reuseport: false,
-    };
+    let options = udp_options(config);
     let failed = |error: io::Error| explain("UDP", address, &error);
     // The first socket is bound without SO_REUSEPORT, so that a port in use by another process is an error.
     let first = UdpSocket::bind(address, &options).map_err(failed)?;

@@ -9,15 +9,18 @@ use super::{
     tcp::{BoundRedirect, ClientDescriptors, TcpSockets, bind_redirect, bind_tcp},
 };
 use crate::{
+    inherited::InheritedSockets,
     listener::Ingress,
     snapshot::{edge_settings, listener_tls, tcp_settings},
     start_error::StartError,
     state::State,
     tcp_ingress::TcpIngress,
+    upgrade::message::{PassedSockets, Ready, SocketRole},
 };
 use spooky_config::{Config, Listener};
 use spooky_edge::{ConnectionCount, EdgeSettings, TcpSettings};
 use spooky_net::{
+    inherit::number,
     steer::SteeringRule,
     tls::{CertificateStore, ListenerTls},
 };
@@ -51,6 +54,8 @@ pub(super) struct BoundListeners {
     /// Removed listeners. Their sockets live until the last worker has drained them.
     removed: Vec<(ConfiguredAddress, Weak<OwnedFd>)>,
     next_number: usize,
+    /// Sockets that this process was given at its start; none after the first plan was accepted.
+    inherited: InheritedSockets,
 }
 
 /// The bound listeners of a new configuration, and each worker's part of them.
@@ -69,9 +74,10 @@ impl Plan {
 }
 
 impl BoundListeners {
-    pub(super) fn new(state: Arc<State>, attach: Attach) -> Self {
+    pub(super) fn new(state: Arc<State>, attach: Attach, inherited: InheritedSockets) -> Self {
         let limiter = Arc::new(SharedLimiter::new(state.clone()));
-        Self { state, limiter, attach, bound: Vec::new(), removed: Vec::new(), next_number: 0 }
+        let next_number = inherited.next_listener;
+        Self { state, limiter, attach, bound: Vec::new(), removed: Vec::new(), next_number, inherited }
     }
 
     /// Returns the bound addresses, in the order of the file.
@@ -92,18 +98,21 @@ impl BoundListeners {
                 BoundListener { tls, ..bound.clone() }
             } else {
                 self.check_drained(&configured)?;
-                let endpoint = Arc::new(bind(config, listener, self.state.workers, self.attach)?);
-                plan.next_number += 1;
+                let (endpoint, number) = bind(config, listener, self.state.workers, self.attach, &self.inherited)?;
+                let number = number.unwrap_or_else(|| {
+                    plan.next_number += 1;
+                    plan.next_number - 1
+                });
+                let endpoint = Arc::new(endpoint);
                 let tcp_connections = ConnectionCount::new(listener.tcp.max_connections);
-                let number = plan.next_number - 1;
                 BoundListener { number, configured, endpoint, tls, tcp: None, tcp_connections, redirect: None }
             };
             bound.tcp = match bound.tcp {
                 _ if !listener.tcp.enabled => None,
-                None => bind_tcp(listener, bound.endpoint.address, self.state.workers)?,
+                None => bind_tcp(listener, bound.endpoint.address, self.state.workers, &self.inherited)?,
                 kept => kept,
             };
-            bound.redirect = bind_redirect(listener, bound.redirect.as_ref(), self.state.workers)?;
+            bound.redirect = bind_redirect(listener, bound.redirect.as_ref(), self.state.workers, &self.inherited)?;
             self.add(&mut plan, config, listener, &bound);
             plan.bound.push(bound);
         }
@@ -177,6 +186,7 @@ impl BoundListeners {
             log_listening(bound, listener, before);
         }
         plan.descriptors.log();
+        self.inherited.close();
         self.removed.retain(|(_, socket)| socket.strong_count() > 0);
         for before in &self.bound {
             if !plan.bound.iter().any(|bound| bound.number == before.number) {
@@ -187,6 +197,38 @@ impl BoundListeners {
         }
         (self.bound, self.next_number) = (plan.bound, plan.next_number);
         plan.ingress
+    }
+}
+
+impl BoundListeners {
+    /// Returns the inherited sockets that listeners use, for the process that this one replaces.
+    pub(super) fn ready(&self) -> Ready {
+        self.inherited.ready()
+    }
+
+    /// Returns the number of the next new listener.
+    pub(super) fn next_number(&self) -> usize {
+        self.next_number
+    }
+
+    /// Returns all sockets, for the process that replaces this one.
+    pub(super) fn passed_sockets(&self) -> Vec<PassedSockets> {
+        let mut passed = Vec::new();
+        for bound in &self.bound {
+            let mut pass = |role, sockets: &[Arc<OwnedFd>]| {
+                let descriptors = sockets.iter().map(number).collect();
+                let is_steered = bound.endpoint.is_steered;
+                passed.push(PassedSockets { listener: bound.number, role, is_steered, descriptors });
+            };
+            pass(SocketRole::Udp, &bound.endpoint.sockets);
+            if let Some(tcp) = &bound.tcp {
+                pass(SocketRole::Tcp, tcp);
+            }
+            if let Some(redirect) = &bound.redirect {
+                pass(SocketRole::Redirect, &redirect.sockets);
+            }
+        }
+        passed
     }
 }
 

@@ -1,6 +1,11 @@
 //! The main thread: waits for signals and for changed files, reloads, and stops the process.
 
-use super::{read::read, restart, threads::Server};
+use super::{
+    read::read,
+    restart,
+    service_manager::{self, ServiceWatchdog},
+    threads::Server,
+};
 use crate::{
     admin::{Cause, Command, CommandKind},
     file_watch::{FileChange, FileWatch},
@@ -27,19 +32,28 @@ enum End {
 }
 
 impl Server {
-    /// Reloads on SIGHUP and when files have changed, and reopens the log file on SIGUSR1. Drains on SIGTERM or SIGINT; a
-    /// second one of these ends the process at once.
+    /// Reloads on SIGHUP and when files have changed, reopens the log file on SIGUSR1, and starts the process that replaces
+    /// this one on SIGUSR2. Drains on SIGTERM or SIGINT; a second one of these ends the process at once.
     pub(super) fn wait(self, runtime: &Runtime, mut signals: Signals, file: &Path) -> ExitCode {
         let status = runtime.block_on(async {
+            let watchdog = ServiceWatchdog::start(&self.state, &self.workers);
             match Box::pin(self.serve(&mut signals, file)).await {
+                End::Drain(server) if server.is_handed_over => {
+                    drop(watchdog); // the new process is the main process now
+                    leave(*server, &mut signals).await
+                }
                 End::Drain(server) => {
+                    service_manager::stopping();
                     let stopped = spawn_blocking(move || server.stop());
                     select! {
                         _ = stopped => 0,
                         () = signals.stop() => 1,
                     }
                 }
-                End::Restart(server, request) => restart::run(*server, &request, &mut signals).await,
+                End::Restart(server, request) => {
+                    service_manager::stopping();
+                    restart::run(*server, &request, &mut signals).await
+                }
                 End::Abort => 1,
             }
         });
@@ -58,12 +72,18 @@ impl Server {
         };
         let state = server.state.clone();
         loop {
+            service_manager::ready(&format!("Serving (generation={})", server.snapshot.generation));
             let reloaded = select! {
                 action = signals.next() => match action {
                     Action::Stop => return End::Drain(Box::new(server)),
                     Action::Reload => {
+                        service_manager::reloading("Reloading the configuration");
                         server.log.reopen(false);
                         server.reload_file(signals, file, Cause::Signal, None).await
+                    }
+                    Action::Upgrade => {
+                        service_manager::reloading("Starting the new process");
+                        server.change(signals, Self::upgrade).await
                     }
                     Action::ReopenLog => {
                         server.log.reopen(true);
@@ -80,6 +100,7 @@ impl Server {
                 },
             };
             match reloaded {
+                Ok(same) if same.is_handed_over => return End::Drain(Box::new(same)),
                 Ok(same) => server = same,
                 Err(end) => return end,
             }
@@ -155,6 +176,20 @@ impl Server {
             Ok(server) => Ok(server),
             Err(_panicked) => Err(End::Abort),
         }
+    }
+}
+
+/// Drains after an upgrade. The first signal, which all processes of a service get, finds the drain begun; a second one ends the
+/// process at once. Returns the exit status.
+async fn leave(server: Server, signals: &mut Signals) -> i32 {
+    let mut stopped = spawn_blocking(move || server.stop());
+    select! {
+        _ = &mut stopped => return 0,
+        () = signals.stop() => {}
+    }
+    select! {
+        _ = stopped => 0,
+        () = signals.stop() => 1,
     }
 }
 

@@ -10,18 +10,21 @@ mod read;
 mod reload;
 mod restart;
 mod sandbox;
+mod service_manager;
 mod tcp;
 mod threads;
+mod upgrade;
 mod worker_thread;
 
 use crate::{
+    inherited::Inherited,
     signals::Signals,
     snapshot::{compile, process_limits, quic_keys},
     start_error::StartError,
-    state::State,
+    state::{State, UpgradeState},
 };
 use ingress::BoundListeners;
-use spooky_config::Config;
+use spooky_config::{Auto, Config};
 use spooky_net::steer::attach_worker_steering;
 use std::{path::Path, process::ExitCode};
 
@@ -36,6 +39,7 @@ pub(crate) fn serve(config: Config, file: &Path) -> ExitCode {
 }
 
 fn try_serve(config: Config, file: &Path) -> Result<ExitCode, StartError> {
+    let inherited = Inherited::from_environment()?;
     let explain = |error: std::io::Error| StartError(format!("Failed to register for signals: {error}"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(explain)?;
     // Registered before anything starts, so that a signal during the start is handled.
@@ -43,14 +47,14 @@ fn try_serve(config: Config, file: &Path) -> Result<ExitCode, StartError> {
         let _entered = runtime.enter();
         Signals::of_service().map_err(explain)?
     };
-    let code = start(config, file)?.wait(&runtime, signals, file);
+    let code = start(config, file, inherited)?.wait(&runtime, signals, file);
     runtime.shutdown_background(); // a cancelled reload may still be reading
     Ok(code)
 }
 
 /// Starts the log, binds sockets, loads certificates, drops root and starts the workers, in this order. After an error,
 /// nothing stays bound. `file` is the path of the configuration.
-pub(crate) fn start(config: Config, file: &Path) -> Result<Server, StartError> {
+pub(crate) fn start(config: Config, file: &Path, inherited: Inherited) -> Result<Server, StartError> {
     let drop = privileges::PrivilegeDrop::prepare(&config, file)?;
     let log = spooky_telemetry::log::start(&config.log, drop.as_ref().map(privileges::PrivilegeDrop::owner))
         .map_err(|error| StartError(format!("Failed to start the log: {error}")))?;
@@ -58,17 +62,35 @@ pub(crate) fn start(config: Config, file: &Path) -> Result<Server, StartError> {
     tracing::info!("Starting configuration validation...");
     tracing::info!("Configuration validation passed successfully");
     tracing::info!("Spooky is starting");
-    let workers = config.performance.worker_threads.unwrap_or(spooky_net::sys::affinity::available_parallelism());
-    let workers = u16::try_from(workers).unwrap_or(u16::MAX);
-    let state = State::new(workers, &process_limits(&config), quic_keys(&config)?)?;
+    let workers = workers(&config, inherited.workers);
+    let Inherited { sockets, process, quic_keys: inherited_keys, previous, channel, .. } = inherited;
+    let keys = match inherited_keys.filter(|_| config.performance.quic_secret_file.is_none()) {
+        Some(keys) => keys,
+        None => quic_keys(&config)?,
+    };
+    let state = State::new(workers, &process_limits(&config), keys, UpgradeState { process, previous })?;
     state.admin.set_file(file);
     if let Some(files) = log.qlog() {
         state.qlog.get_or_init(|| files);
     }
-    let listeners = BoundListeners::new(state.clone(), attach_worker_steering);
+    let listeners = BoundListeners::new(state.clone(), attach_worker_steering, sockets);
     let plan = listeners.plan(&config)?;
     let snapshot = compile(config, &state, None)?;
-    Server::new(listeners, plan, state, snapshot, log, drop)
+    Server::new(listeners, plan, state, snapshot, log, drop, channel)
+}
+
+/// Returns the number of workers. After an upgrade it is that of the inherited sockets.
+fn workers(config: &Config, inherited: Option<u16>) -> u16 {
+    let configured = config.performance.worker_threads;
+    let wanted = configured.unwrap_or(spooky_net::sys::affinity::available_parallelism());
+    let wanted = u16::try_from(wanted).unwrap_or(u16::MAX);
+    let workers = inherited.unwrap_or(wanted);
+    if workers != wanted && matches!(configured, Auto::Fixed(_)) {
+        tracing::warn!(
+            "performance.worker_threads={wanted} needs a restart: an upgrade keeps the {workers} sockets of each listener"
+        );
+    }
+    workers
 }
 
 #[cfg(test)]

@@ -201,7 +201,7 @@ impl Server {
         snapshot.configure_upstreams();
         self.log.configure(&snapshot.config.log);
         for (worker, ingress) in self.workers.iter().zip(self.listeners.accept(plan, &snapshot.config)) {
-            worker.reload(Arc::new(WorkerSetup { snapshot: snapshot.clone(), ingress }));
+            worker.reload(Arc::new(WorkerSetup { snapshot: snapshot.clone(), ingress, handover: None }));
         }
         self.prober.reload(snapshot.clone());
         self.watchdog.reload(snapshot.clone());

@@ -2,7 +2,7 @@
 //! descriptors available for their connections.
 
 use super::bind::{explain, resolve};
-use crate::start_error::StartError;
+use crate::{inherited::InheritedSockets, start_error::StartError};
 use spooky_config::{Config, Listener};
 use spooky_edge::ConnectionCount;
 use spooky_net::{sys::descriptors, tcp};
@@ -22,14 +22,23 @@ pub(super) fn bind_tcp(
     listener: &Listener,
     address: SocketAddr,
     workers: u16,
+    inherited: &InheritedSockets,
 ) -> Result<Option<TcpSockets>, StartError> {
-    match tcp::listen(address, workers) {
-        Ok(sockets) => Ok(Some(sockets.into_iter().map(Arc::new).collect())),
+    match listen(address, workers, inherited) {
+        Ok(sockets) => Ok(Some(sockets)),
         Err(error) if listener.tcp.required => Err(explain("TCP", address, &error)),
         Err(error) => {
             tracing::warn!("Bootstrap TLS listener disabled: could not bind TCP {address}: {error}");
             Ok(None)
         }
+    }
+}
+
+/// Binds the sockets, or takes inherited ones.
+fn listen(address: SocketAddr, workers: u16, inherited: &InheritedSockets) -> io::Result<TcpSockets> {
+    match inherited.claim_tcp(address, workers)? {
+        Some(sockets) => Ok(sockets.into()),
+        None => Ok(tcp::listen(address, workers)?.into_iter().map(Arc::new).collect()),
     }
 }
 
@@ -91,6 +100,7 @@ pub(super) fn bind_redirect(
     listener: &Listener,
     bound: Option<&BoundRedirect>,
     workers: u16,
+    inherited: &InheritedSockets,
 ) -> Result<Option<BoundRedirect>, StartError> {
     let redirect = &listener.http_redirect;
     if !redirect.enabled {
@@ -101,8 +111,7 @@ pub(super) fn bind_redirect(
         return Ok(Some(bound.clone()));
     }
     let address = resolve("TCP", &redirect.address, redirect.port)?;
-    let sockets = tcp::listen(address, workers).map_err(|error| explain("TCP", address, &error))?;
-    let sockets = sockets.into_iter().map(Arc::new).collect();
+    let sockets = listen(address, workers, inherited).map_err(|error| explain("TCP", address, &error))?;
     let connections = ConnectionCount::new(listener.tcp.max_connections);
     Ok(Some(BoundRedirect { configured, address, sockets, connections }))
 }

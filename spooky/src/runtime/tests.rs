@@ -10,7 +10,8 @@ use spooky_testkit::settings::Settings;
 use tokio::task::spawn_blocking;
 
 use super::{BoundListeners, Server, compile, process_limits, quic_keys};
-use crate::state::State;
+use crate::inherited::InheritedSockets;
+use crate::state::{State, UpgradeState};
 
 const WORKERS: u16 = 3;
 const NAME: &str = "localhost";
@@ -24,11 +25,13 @@ async fn without_steering_a_client_may_still_change_its_port() {
     config.listeners[0].port = 0;
     config.security.sandbox = spooky_config::Sandbox::Off; // it would apply to all tests of this process
     let log = spooky_telemetry::log::start(&config.log, None).unwrap();
-    let state = State::new(WORKERS, &process_limits(&config), quic_keys(&config).unwrap()).unwrap();
-    let listeners = BoundListeners::new(state.clone(), |_, _| Err(io::ErrorKind::Unsupported.into()));
+    let state =
+        State::new(WORKERS, &process_limits(&config), quic_keys(&config).unwrap(), UpgradeState::default()).unwrap();
+    let listeners =
+        BoundListeners::new(state.clone(), |_, _| Err(io::ErrorKind::Unsupported.into()), InheritedSockets::default());
     let plan = listeners.plan(&config).unwrap();
     let snapshot = compile(config, &state, None).unwrap();
-    let running = Server::new(listeners, plan, state, snapshot, log, None).unwrap();
+    let running = Server::new(listeners, plan, state, snapshot, log, None, None).unwrap();
 
     // The kernel now chooses a socket by the client's address, so a new port may lead to a worker without the connection.
     let link = Link::start(running.addresses()[0], Conditions::clean()).await;

@@ -3,7 +3,7 @@
 use super::{
     control_plane::Endpoints,
     ingress::{BoundListeners, Plan},
-    privileges, sandbox,
+    privileges, sandbox, upgrade,
     worker_thread::WorkerThread,
 };
 use crate::{
@@ -16,6 +16,7 @@ use crate::{
     snapshot::Snapshot,
     start_error::StartError,
     state::State,
+    upgrade::child::Channel,
     watchdog::{self, WatchdogSetup},
     worker::WorkerSetup,
 };
@@ -53,6 +54,8 @@ pub(crate) struct Server {
     /// Stops last, when nothing makes spans any more.
     exporter: Option<SpanExporter>,
     pub(super) log: Log,
+    /// Another process has taken over.
+    pub(super) is_handed_over: bool,
 }
 
 impl Server {
@@ -64,11 +67,13 @@ impl Server {
         snapshot: Arc<Snapshot>,
         log: Log,
         drop: Option<privileges::PrivilegeDrop>,
+        channel: Option<Channel>,
     ) -> Result<Self, StartError> {
         let endpoints = Endpoints::bind(&snapshot.config)?;
         snapshot.configure_upstreams();
         state.admin.set_access(Access::load(&snapshot.config, plan.certificates(), &state.resumption)?);
         state.current.set(snapshot.clone());
+        let ready = listeners.ready();
         let ingress = listeners.accept(plan, &snapshot.config);
         log_settings(&snapshot.config, state.workers);
         endpoints.log(&snapshot.config);
@@ -97,8 +102,12 @@ impl Server {
             resolver: None,
             exporter,
             log,
+            is_handed_over: false,
         };
         server.spawn_resolver()?;
+        if let Some(channel) = channel {
+            upgrade::take_over(channel, &ready)?;
+        }
         server.spawn_workers(ingress)?;
         server.spawn_prober()?;
         server.spawn_watchdog()?;
@@ -131,7 +140,7 @@ impl Server {
         };
         let inboxes = Arc::new(Inboxes::new(self.state.workers, limits));
         for (number, ingress) in ingress.into_iter().enumerate() {
-            let setup = Arc::new(WorkerSetup { snapshot: self.snapshot.clone(), ingress });
+            let setup = Arc::new(WorkerSetup { snapshot: self.snapshot.clone(), ingress, handover: None });
             let control = Arc::new(Control::new(setup));
             let worker = WorkerThread {
                 state: self.state.clone(),

@@ -46,6 +46,7 @@ impl WorkerThread {
         };
         supervise(&self.control, RestartBackoff::new(), |is_restart| self.run_once(is_restart), report);
         self.inboxes.close(usize::from(self.number));
+        self.control.end();
     }
 
     fn pin(&self) {

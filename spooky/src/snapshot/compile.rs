@@ -209,6 +209,7 @@ pub(crate) fn edge_settings(
         certificates: tls.certificates.clone(),
         worker: 0,
         workers: state.workers,
+        process: state.upgrade.process,
         idle_timeout: performance.quic_max_idle_timeout_ms,
         max_data: performance.quic_initial_max_data,
         max_stream_data: performance.quic_initial_max_stream_data,

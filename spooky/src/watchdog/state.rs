@@ -31,11 +31,11 @@ impl WorkerProgress {
     }
 
     /// Marks the next turn as asked for; the caller wakes the worker.
-    pub(super) fn ask(&self) {
+    pub(crate) fn ask(&self) {
         self.is_asked.store(true, Relaxed);
     }
 
-    pub(super) fn turns(&self) -> u64 {
+    pub(crate) fn turns(&self) -> u64 {
         self.turns.get()
     }
 }

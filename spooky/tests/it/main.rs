@@ -9,6 +9,7 @@
 
 mod abort;
 mod access;
+mod activation;
 mod address;
 mod admission;
 mod attempts;
@@ -42,6 +43,7 @@ mod matrix;
 mod memory;
 mod message;
 mod names;
+mod notify;
 mod overload;
 mod policy;
 mod privileges;
@@ -65,6 +67,7 @@ mod tcp_slow;
 mod tracing;
 mod trust;
 mod tunnel;
+mod upgrade;
 mod upstream;
 mod watchdog;
 mod websocket;

@@ -56,7 +56,7 @@ const OUTSIDE: [&str; 3] = ["spooky-testkit", "spooky-bench", "xtask"];
 const PEERS: &str = "spooky-testkit";
 
 /// Third-party crates (by prefix of their names) that only some crates of the product may import, and why.
-const RESTRICTED: [(&str, &[&str], &str); 21] = [
+const RESTRICTED: [(&str, &[&str], &str); 22] = [
     ("aws-lc-rs", &["spooky-edge"], "only `edge` derives QUIC keys; all other cryptography is in rustls"),
     ("quinn-proto", &["spooky-edge"], "only `edge` implements QUIC"),
     // The client of `spooky demo`; `tidy::demo_only` keeps both out of the rest of that crate.
@@ -75,6 +75,7 @@ const RESTRICTED: [(&str, &[&str], &str); 21] = [
         "code that decides does no I/O",
     ),
     ("subtle", &["spooky-control"], "only the control API compares a secret; all other cryptography is in rustls"),
+    ("sd-notify", &["spooky"], "only the runtime knows the service manager"),
     ("httparse", &["spooky-bridge"], "only `bridge` parses HTTP/1.1; framing is never left to a library"),
     ("hickory", &["spooky-transport"], "only `transport` resolves names, off the workers' threads"),
     ("socket2", &["spooky-net"], "only `net` opens sockets"),

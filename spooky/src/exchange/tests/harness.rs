@@ -6,7 +6,7 @@ use crate::{
     clock::Clock,
     exchange::{Exchanges, RequestCounts},
     snapshot::{Snapshot, WorkerSnapshot, compile, process_limits, quic_keys, transport_options},
-    state::State,
+    state::{State, UpgradeState},
 };
 use bytes::Bytes;
 use spooky_bridge::message::{Fields, Known, Method, Protocol, RequestHead, ResponseHead};
@@ -77,7 +77,8 @@ impl Harness {
         let authority = Authority::new();
         let files = Files::write(&authority, &authority.issue(&["localhost"]));
         let config = config.parse(&files);
-        let state = State::new(1, &process_limits(&config), quic_keys(&config).unwrap()).unwrap();
+        let state =
+            State::new(1, &process_limits(&config), quic_keys(&config).unwrap(), UpgradeState::default()).unwrap();
         let now = state.epoch;
         let mut transport = Transport::new(transport_options(&config), Arc::default(), now);
         let snapshot = compile(config, &state, None).unwrap();

@@ -1,0 +1,81 @@
+//! Upgrades by SIGUSR2: a new process takes over the sockets, and no connection is lost (docs/operate/reload-upgrade.md).
+
+mod connections;
+mod failed;
+
+use rustix::process::{Pid, Signal, kill_process, test_kill_process};
+use spooky_testkit::wait;
+
+use crate::proxy::Proxy;
+
+/// A proxy whose process has been replaced some times. Ends all processes when it is dropped.
+pub(crate) struct Upgraded {
+    pub(crate) proxy: Proxy,
+    /// All processes, the newest last.
+    processes: Vec<Pid>,
+}
+
+impl Upgraded {
+    pub(crate) fn new(proxy: Proxy) -> Self {
+        let first = pid(&proxy.pid().to_string());
+        Self { proxy, processes: vec![first] }
+    }
+
+    pub(crate) fn newest(&self) -> Pid {
+        *self.processes.last().unwrap()
+    }
+
+    /// Sends a signal to the newest process.
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.newest(), signal).unwrap();
+    }
+
+    /// Replaces the newest process, and waits until the new one serves.
+    pub(crate) async fn upgrade(&mut self) {
+        let serves = "this process serves from here on";
+        let before = self.proxy.count(serves);
+        self.signal(Signal::USR2);
+        self.proxy.logged(serves, before + 1).await;
+        self.proxy.logged("Upgrade complete: process ", before + 1).await;
+        let output = self.proxy.program.output();
+        let line = output.lines().filter(|line| line.contains("Upgrade complete: process ")).next_back().unwrap();
+        self.processes.push(pid(line.split("Upgrade complete: process ").nth(1).unwrap().split(' ').next().unwrap()));
+    }
+
+    /// Waits until a process has ended, by its position.
+    pub(crate) async fn ended(&self, position: usize) {
+        let process = self.processes[position];
+        let what = format!("the end of process {process:?}");
+        wait::until(wait::BOUND, &what, || async { is_gone(process).then_some(()) }).await;
+    }
+
+    /// Stops the newest process, and checks that all end in order.
+    pub(crate) async fn stop(mut self) {
+        self.signal(Signal::TERM);
+        for position in 0..self.processes.len() {
+            self.ended(position).await;
+        }
+        let status = self.proxy.program.exit(wait::BOUND).await;
+        assert_eq!(status.code(), Some(0), "{}", self.proxy.program.output());
+        self.proxy.program.rest().await;
+        assert_eq!(self.proxy.count("Spooky shutdown complete"), self.processes.len());
+    }
+}
+
+impl Drop for Upgraded {
+    fn drop(&mut self) {
+        for process in &self.processes[1..] {
+            let _ended = kill_process(*process, Signal::KILL);
+        }
+    }
+}
+
+fn pid(text: &str) -> Pid {
+    Pid::from_raw(text.parse().expect("a process id")).expect("a process id")
+}
+
+/// A child that has ended stays a zombie until its parent waits for it or ends.
+fn is_gone(process: Pid) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero()));
+    test_kill_process(process).is_err() || stat.is_ok_and(|stat| stat.contains(") Z "))
+}
