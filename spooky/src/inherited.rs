@@ -162,6 +162,12 @@ impl InheritedSockets {
         self.claim(SocketKind::Tcp, address).map(|group| group.for_workers(workers)).transpose()
     }
 
+    /// Returns a listening socket on a TCP address that workers do not use.
+    pub(crate) fn claim_one(&self, address: SocketAddr) -> io::Result<Option<OwnedFd>> {
+        let socket = self.claim(SocketKind::Tcp, address).and_then(|group| group.sockets.first());
+        socket.map(OwnedFd::try_clone).transpose()
+    }
+
     /// Returns the claimed sockets of the process that this one replaces.
     pub(crate) fn ready(&self) -> Ready {
         let claimed = self.groups.iter().filter(|group| group.is_claimed.load(Relaxed));

@@ -3,6 +3,7 @@
 use super::bind::bind_hint;
 use crate::{
     admin::{Commands, ProcessAdmin, sample_forever},
+    inherited::InheritedSockets,
     start_error::StartError,
     state::State,
 };
@@ -10,8 +11,9 @@ use spooky_config::Config;
 use spooky_control::{ApiOptions, ControlPlane, MetricsOptions};
 use spooky_telemetry::LevelHandle;
 use std::{
-    io::{Error, ErrorKind},
+    io::{self, Error, ErrorKind},
     net::{SocketAddr, TcpListener, ToSocketAddrs},
+    os::fd::OwnedFd,
     sync::Arc,
 };
 
@@ -22,15 +24,25 @@ pub(super) struct Endpoints {
 }
 
 impl Endpoints {
-    pub(super) fn bind(config: &Config) -> Result<Self, StartError> {
+    /// Binds the endpoints that `inherited` does not have.
+    pub(super) fn bind(config: &Config, inherited: &InheritedSockets) -> Result<Self, StartError> {
         let (metrics, api) = (&config.observability.metrics, &config.observability.control_api);
         let bind = |is_enabled, name, address: &str, port, is_required| {
-            if is_enabled { bind(name, address, port, is_required) } else { Ok(None) }
+            if is_enabled { bind(name, address, port, is_required, inherited) } else { Ok(None) }
         };
         Ok(Self {
             metrics: bind(metrics.enabled, "metrics", &metrics.address, metrics.port, metrics.required)?,
             api: bind(api.enabled, "control API", &api.address, api.port, api.required)?,
         })
+    }
+
+    /// Returns the sockets, to pass them on in an upgrade.
+    pub(super) fn sockets(&self) -> Result<Vec<Arc<OwnedFd>>, StartError> {
+        let both = [&self.metrics, &self.api].into_iter().flatten();
+        let sockets = both.map(|listener| listener.try_clone().map(|listener| Arc::new(OwnedFd::from(listener))));
+        sockets
+            .collect::<io::Result<_>>()
+            .map_err(|error| StartError(format!("Failed to start the control plane: {error}")))
     }
 
     pub(super) fn log(&self, config: &Config) {
@@ -77,13 +89,23 @@ fn address(listener: Option<&TcpListener>) -> Option<SocketAddr> {
     listener?.local_addr().ok()
 }
 
-/// Binds the first address of a name.
-fn bind(name: &str, address: &str, port: u16, is_required: bool) -> Result<Option<TcpListener>, StartError> {
+/// Takes the inherited socket of the first address of a name, or binds it.
+fn bind(
+    name: &str,
+    address: &str,
+    port: u16,
+    is_required: bool,
+    inherited: &InheritedSockets,
+) -> Result<Option<TcpListener>, StartError> {
     let bare = address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
     let found = (bare, port)
         .to_socket_addrs()
         .and_then(|mut found| found.next().ok_or_else(|| Error::new(ErrorKind::NotFound, "the name has no address")));
-    match found.and_then(TcpListener::bind) {
+    let listen = |address| match inherited.claim_one(address)? {
+        Some(socket) => Ok(TcpListener::from(socket)),
+        None => TcpListener::bind(address),
+    };
+    match found.and_then(listen) {
         Ok(listener) => Ok(Some(listener)),
         Err(error) => {
             let text = format!("failed to bind {name} endpoint {address}:{port}: {error}");

@@ -212,6 +212,11 @@ impl BoundListeners {
     }
 
     /// Returns all sockets, for the process that replaces this one.
+    /// The sockets that this process was given.
+    pub(super) fn inherited(&self) -> &InheritedSockets {
+        &self.inherited
+    }
+
     pub(super) fn passed_sockets(&self) -> Vec<PassedSockets> {
         let mut passed = Vec::new();
         for bound in &self.bound {

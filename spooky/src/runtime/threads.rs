@@ -16,17 +16,24 @@ use crate::{
     snapshot::Snapshot,
     start_error::StartError,
     state::State,
-    upgrade::child::Channel,
+    upgrade::{
+        child::Channel,
+        message::{PassedSockets, SocketRole},
+    },
     watchdog::{self, WatchdogSetup},
     worker::WorkerSetup,
 };
 use spooky_config::Config;
 use spooky_control::ControlPlane;
-use spooky_net::inbox::{InboxLimits, Inboxes};
+use spooky_net::{
+    inbox::{InboxLimits, Inboxes},
+    inherit::number,
+};
 use spooky_telemetry::{log::Log, trace::SpanExporter};
 use std::{
     hash::{BuildHasher, RandomState},
     net::SocketAddr,
+    os::fd::OwnedFd,
     sync::Arc,
     thread::JoinHandle,
     time::Duration,
@@ -47,8 +54,10 @@ pub(crate) struct Server {
     /// Commands of the control API.
     pub(super) commands: Receiver<Command>,
     threads: Vec<JoinHandle<()>>,
-    /// Answers until the process ends.
-    _control_plane: Option<ControlPlane>,
+    /// Answers until the process ends, or another one has taken over.
+    control_plane: Option<ControlPlane>,
+    /// The sockets of the control plane, for an upgrade.
+    endpoint_sockets: Vec<Arc<OwnedFd>>,
     /// Stops after the other threads, which need it while they drain.
     resolver: Option<(Arc<Control<()>>, JoinHandle<()>)>,
     /// Stops last, when nothing makes spans any more.
@@ -69,7 +78,8 @@ impl Server {
         drop: Option<privileges::PrivilegeDrop>,
         channel: Option<Channel>,
     ) -> Result<Self, StartError> {
-        let endpoints = Endpoints::bind(&snapshot.config)?;
+        let endpoints = Endpoints::bind(&snapshot.config, listeners.inherited())?;
+        let endpoint_sockets = endpoints.sockets()?;
         snapshot.configure_upstreams();
         state.admin.set_access(Access::load(&snapshot.config, plan.certificates(), &state.resumption)?);
         state.current.set(snapshot.clone());
@@ -98,7 +108,8 @@ impl Server {
             previous: None,
             commands,
             threads,
-            _control_plane: control_plane,
+            control_plane,
+            endpoint_sockets,
             resolver: None,
             exporter,
             log,
@@ -114,6 +125,22 @@ impl Server {
         server.state.lifecycle.enter(LifePhase::Serving);
         server.record_start();
         Ok(server)
+    }
+
+    /// Returns the sockets of the control plane for the process that replaces this one.
+    pub(super) fn passed_endpoints(&self) -> impl Iterator<Item = PassedSockets> {
+        self.endpoint_sockets.iter().enumerate().map(|(listener, socket)| PassedSockets {
+            listener,
+            role: SocketRole::ControlPlane,
+            is_steered: false,
+            descriptors: vec![number(socket)],
+        })
+    }
+
+    /// Leaves the sockets of the control plane to the process that replaces this one.
+    pub(super) fn leave_control_plane(&mut self) {
+        self.control_plane = None;
+        self.endpoint_sockets.clear();
     }
 
     /// Returns the bound addresses, in the order of the file.

@@ -73,7 +73,7 @@ impl Server {
             process,
             next_listener: self.listeners.next_number(),
             quic_keys: self.state.quic_keys.export().to_vec(),
-            sockets: self.listeners.passed_sockets(),
+            sockets: self.listeners.passed_sockets().into_iter().chain(self.passed_endpoints()).collect(),
             previous: previous
                 .iter()
                 .map(|sockets| (sockets.process, sockets.workers.iter().map(number).collect()))
@@ -86,6 +86,7 @@ impl Server {
         self.leave_sockets(receivers, ready);
         service_manager::main_process(id); // before the new process notifies, which it may only do as the main process
         started.go().map_err(|error| Failure::Process(UpgradeError::Channel(error)))?;
+        self.leave_control_plane();
         Ok(id)
     }
 

@@ -20,16 +20,19 @@ pub(crate) enum SocketRole {
     Tcp,
     /// `http_redirect`.
     Redirect,
+    /// The control API or the metrics endpoint; one socket for all workers.
+    ControlPlane,
 }
 
 impl SocketRole {
-    const ALL: [Self; 3] = [Self::Udp, Self::Tcp, Self::Redirect];
+    const ALL: [Self; 4] = [Self::Udp, Self::Tcp, Self::Redirect, Self::ControlPlane];
 
     fn name(self) -> &'static str {
         match self {
             Self::Udp => "udp",
             Self::Tcp => "tcp",
             Self::Redirect => "redirect",
+            Self::ControlPlane => "control",
         }
     }
 
@@ -88,7 +91,8 @@ impl Inheritance {
         let mut read = Self::default();
         read_lines(from, |line| read.add(line))?;
         let is_complete = |group: &[RawFd]| group.len() == usize::from(read.workers);
-        let all = read.sockets.iter().map(|sockets| &sockets.descriptors);
+        let of_listeners = read.sockets.iter().filter(|sockets| sockets.role != SocketRole::ControlPlane);
+        let all = of_listeners.map(|sockets| &sockets.descriptors);
         let are_complete = all.chain(read.previous.iter().map(|(_, sockets)| sockets)).all(|group| is_complete(group));
         if read.workers > 0 && are_complete { Ok(read) } else { Err(unfit("an incomplete message")) }
     }
