@@ -3,7 +3,7 @@
 use super::page;
 use crate::{
     snapshot::{compile, process_limits, quic_keys},
-    state::State,
+    state::{State, UpgradeState},
 };
 use spooky_telemetry::metrics::{Family, Names, OldName, Syntax};
 use spooky_testkit::{
@@ -21,7 +21,7 @@ fn text(upstreams: &[&str]) -> (String, Vec<Family>) {
         settings.upstream(name, &format!("/{name}"), &["http://127.0.0.1:1".to_owned()])
     });
     let config = spooky_config::parse(&settings.text(), "spooky.yaml", &|_| None).unwrap().config;
-    let state = State::new(2, &process_limits(&config), quic_keys(&config).unwrap()).unwrap();
+    let state = State::new(2, &process_limits(&config), quic_keys(&config).unwrap(), UpgradeState::default()).unwrap();
     let snapshot = compile(config, &state, None).unwrap();
     let page = page(&state, &snapshot);
     let missing = Family::ALL.iter().copied().filter(|family| page.is_empty(*family)).collect();
