@@ -155,7 +155,10 @@ impl EdgeSettings {
         Ok(ServerConfigs {
             validated: Arc::new(self.server_config(&self.tls, log)?),
             unvalidated: unvalidated.transpose()?,
-            qlog: Qlog::new(self, log),
+            qlog: self.qlog.clone().map(|files| {
+                let (settings, log) = (self.clone(), log.clone());
+                Box::new(Qlog::new(files, move || settings.transport_config(&log).ok()))
+            }),
         })
     }
 

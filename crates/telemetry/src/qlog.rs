@@ -99,7 +99,7 @@ mod tests {
         drop((open, files, writer));
         for number in 0..2 {
             let text = fs::read_to_string(path.join(format!("{number}.sqlog"))).unwrap();
-            let expected: String = (0..5000).map(|event| format!("{number} {event}\n")).collect();
+            let expected = (0..5000).fold(String::new(), |text, event| text + &format!("{number} {event}\n"));
             assert!(text == expected, "{number}: {} bytes", text.len());
         }
         assert_eq!(dropped.load(Relaxed), 0);

@@ -3,7 +3,7 @@
 use super::{
     control_plane::Endpoints,
     ingress::{BoundListeners, Plan},
-    privileges, sandbox, upgrade,
+    privileges, sandbox,
     worker_thread::WorkerThread,
 };
 use crate::{
@@ -17,7 +17,7 @@ use crate::{
     start_error::StartError,
     state::State,
     upgrade::{
-        child::Channel,
+        child::{Channel, take_over},
         message::{PassedSockets, SocketRole},
     },
     watchdog::{self, WatchdogSetup},
@@ -117,7 +117,7 @@ impl Server {
         };
         server.spawn_resolver()?;
         if let Some(channel) = channel {
-            upgrade::take_over(channel, &ready)?;
+            take_over(channel, &ready)?;
         }
         server.spawn_workers(ingress)?;
         server.spawn_prober()?;

@@ -2,9 +2,7 @@
 
 use super::{service_manager, threads::Server};
 use crate::{
-    start_error::StartError,
     upgrade::{
-        child::Channel,
         handover::Handover,
         message::{Inheritance, Ready},
         parent::{NewProcess, UpgradeError},
@@ -22,7 +20,7 @@ const HANDOVER_TIME: Duration = Duration::from_secs(5);
 
 /// Why there was no upgrade.
 enum Failure {
-    Process(UpgradeError),
+    Start(UpgradeError),
     Sockets(io::Error),
     TooMany,
 }
@@ -30,7 +28,7 @@ enum Failure {
 impl fmt::Display for Failure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Process(error) => error.fmt(out),
+            Self::Start(error) => error.fmt(out),
             Self::Sockets(error) => write!(out, "no sockets for the datagrams of this process: {error}"),
             Self::TooMany => write!(out, "{} earlier processes still drain", ProcessNumber::COUNT - 1),
         }
@@ -39,7 +37,7 @@ impl fmt::Display for Failure {
 
 impl From<UpgradeError> for Failure {
     fn from(error: UpgradeError) -> Self {
-        Self::Process(error)
+        Self::Start(error)
     }
 }
 
@@ -85,7 +83,7 @@ impl Server {
         let ready = started.ready(START_TIME)?;
         self.leave_sockets(receivers, ready);
         service_manager::main_process(id); // before the new process notifies, which it may only do as the main process
-        started.go().map_err(|error| Failure::Process(UpgradeError::Channel(error)))?;
+        started.go().map_err(|error| Failure::Start(UpgradeError::Channel(error)))?;
         self.leave_control_plane();
         Ok(id)
     }
@@ -119,13 +117,4 @@ impl Server {
             );
         }
     }
-}
-
-/// Tells the process that this one replaces that it is ready, and waits until that process reads nothing any more.
-pub(super) fn take_over(channel: Channel, ready: &Ready) -> Result<(), StartError> {
-    channel.take_over(ready).map_err(|error| {
-        StartError(format!("Upgrade cancelled: the process that has started this one has ended or given up: {error}"))
-    })?;
-    tracing::info!("Upgrade: this process serves from here on");
-    Ok(())
 }

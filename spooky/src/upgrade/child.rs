@@ -1,6 +1,7 @@
 //! The side of the new process: what it inherits, and the point at which it takes over.
 
 use super::message::{Inheritance, Ready, read_go};
+use crate::start_error::StartError;
 use spooky_net::inherit::adopt;
 use std::{
     io::{self, BufReader, Write as _},
@@ -36,4 +37,13 @@ impl Channel {
         self.0.get_mut().write_all(ready.to_string().as_bytes())?;
         read_go(&mut self.0)
     }
+}
+
+/// Tells the process that this one replaces that it is ready, and waits until that process reads nothing any more.
+pub(crate) fn take_over(channel: Channel, ready: &Ready) -> Result<(), StartError> {
+    channel.take_over(ready).map_err(|error| {
+        StartError(format!("Upgrade cancelled: the process that has started this one has ended or given up: {error}"))
+    })?;
+    tracing::info!("Upgrade: this process serves from here on");
+    Ok(())
 }

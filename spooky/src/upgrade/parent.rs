@@ -127,5 +127,5 @@ fn descriptors(inheritance: &Inheritance) -> impl Iterator<Item = RawFd> {
 fn own_file() -> PathBuf {
     let file = std::env::current_exe().unwrap_or_default();
     let name = file.to_string_lossy();
-    name.strip_suffix(" (deleted)").map(PathBuf::from).unwrap_or_else(|| file.clone())
+    name.strip_suffix(" (deleted)").map_or_else(|| file.clone(), PathBuf::from)
 }

@@ -107,7 +107,7 @@ impl PreviousProcesses {
 
     /// When [`PreviousProcesses::flush`] must be called again.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.senders().filter_map(|sender| sender.deadline()).min()
+        self.senders().filter_map(ForwardSender::deadline).min()
     }
 
     fn senders(&self) -> impl Iterator<Item = &ForwardSender> {

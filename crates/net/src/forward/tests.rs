@@ -15,8 +15,8 @@ fn ends() -> (ForwardSender, ForwardReceiver) {
 }
 
 async fn next(receiver: &mut ForwardReceiver) -> Option<(usize, Datagram)> {
-    let received = poll_fn(|cx| receiver.poll_recv(cx));
-    tokio::time::timeout(Duration::from_secs(20), received).await.expect("in time")
+    let arrival = poll_fn(|cx| receiver.poll_recv(cx));
+    tokio::time::timeout(Duration::from_secs(20), arrival).await.expect("in time")
 }
 
 #[tokio::test]
@@ -35,9 +35,9 @@ async fn datagrams_arrive_unchanged_and_in_order() {
     }
     sender.flush(now).unwrap();
     for (listener, datagram) in sent {
-        let (at, received) = next(&mut receiver).await.unwrap();
-        assert_eq!((at, received.remote, received.local_ip), (listener, datagram.remote, datagram.local_ip));
-        assert_eq!((received.ecn, received.data, received.stride), (datagram.ecn, datagram.data, datagram.stride));
+        let (at, packet) = next(&mut receiver).await.unwrap();
+        assert_eq!((at, packet.remote, packet.local_ip), (listener, datagram.remote, datagram.local_ip));
+        assert_eq!((packet.ecn, packet.data, packet.stride), (datagram.ecn, datagram.data, datagram.stride));
     }
     drop(sender);
     assert!(next(&mut receiver).await.is_none());
@@ -57,8 +57,8 @@ async fn what_the_receiver_has_no_room_for_waits_and_nothing_is_lost() {
     for number in 0..COUNT {
         now += RETRY;
         sender.flush(now).unwrap();
-        let (at, received) = next(&mut receiver).await.unwrap();
-        assert_eq!((at, &received.data[..]), (number, &[number as u8; 1200][..]));
+        let (at, packet) = next(&mut receiver).await.unwrap();
+        assert_eq!((at, &packet.data[..]), (number, &[number as u8; 1200][..]));
     }
     assert_eq!((sender.deadline(), sender.take_dropped(), sender.waiting_bytes), (None, 0, 0));
 }

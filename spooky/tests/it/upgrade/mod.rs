@@ -38,7 +38,7 @@ impl Upgraded {
         self.proxy.logged(serves, before + 1).await;
         self.proxy.logged("Upgrade complete: process ", before + 1).await;
         let output = self.proxy.program.output();
-        let line = output.lines().filter(|line| line.contains("Upgrade complete: process ")).next_back().unwrap();
+        let line = output.lines().rfind(|line| line.contains("Upgrade complete: process ")).unwrap();
         self.processes.push(pid(line.split("Upgrade complete: process ").nth(1).unwrap().split(' ').next().unwrap()));
     }
 
