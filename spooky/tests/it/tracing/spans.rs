@@ -3,7 +3,7 @@
 use http::StatusCode;
 use spooky_testkit::origin::Origin;
 use spooky_testkit::origin::handler::fixed;
-use spooky_testkit::port;
+use spooky_testkit::{port, wait};
 
 use super::collector::{Collector, Span};
 use super::{CLIENT, SPAN, TRACE, context, get, traced, tracing};
@@ -38,7 +38,11 @@ async fn spans_are_related_and_have_the_ids_of_the_wire() {
     assert_eq!((request.trace.as_str(), request.parent.as_str()), (TRACE, SPAN));
     let sent = context(&origin.journal().last());
     assert_eq!((&attempts[0].trace, &attempts[0].id), (&sent.0, &sent.1));
-    proxy.logged(&format!("trace_id={TRACE} span_id={} ", request.id), 1).await;
+    let ids = format!("trace_id={TRACE} span_id={} ", request.id);
+    wait::until(wait::BOUND, &ids, || async {
+        proxy.program.access_lines().iter().any(|line| line.contains(&ids)).then_some(())
+    })
+    .await;
     assert_eq!(request.resource("service.name"), Some("edge"));
     let origin_port = origin.addr().port().to_string();
     let expected = [
