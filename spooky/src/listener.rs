@@ -19,6 +19,7 @@ use spooky_net::{
     udp::{AsyncUdp, Datagram, RecvBatch, SendBatch, SendStats, Transmit, UdpOptions, UdpSocket},
 };
 use spooky_telemetry::ConnectionRecord;
+use spooky_telemetry::metrics::IngressSeries;
 use std::{
     io,
     net::SocketAddr,
@@ -71,6 +72,9 @@ pub(crate) struct Listener {
     pub(crate) alt_svc: Option<Arc<[u8]>>,
     receive: RecvBatch,
     send: SendBatch,
+    counts: Arc<IngressSeries>,
+    /// What the socket has sent, as counted.
+    sent: SendStats,
     removal: Option<Removal>,
     /// Keeps the socket open: the control plane watches this `Arc` to see when the port is free.
     _bound: Arc<OwnedFd>,
@@ -114,6 +118,8 @@ impl Listener {
             alt_svc: ingress.alt_svc.clone(),
             receive: RecvBatch::new(),
             send: SendBatch::new(),
+            counts: ingress.settings.counts.worker.clone(),
+            sent: SendStats::default(),
             removal: None,
             _bound: ingress.socket.clone(),
         };
@@ -275,18 +281,26 @@ impl Listener {
                 steering: &self.steering,
                 only: others_read.then_some(self.process),
                 inboxes,
+                counts: &self.counts,
                 previous: previous.as_deref_mut(),
                 at,
                 now,
             };
+            let (mut datagrams, mut bytes) = (0, 0);
             for mut datagram in self.receive.drain() {
+                bytes += datagram.data.len() as u64;
                 if datagram.data.is_empty() {
+                    datagrams += 1;
                     dispatcher.deliver(Datagram { data: BytesMut::new(), ..datagram }); // is counted
                 }
                 while let Some(data) = datagram.split_segment() {
+                    datagrams += 1;
                     dispatcher.dispatch(Datagram { stride: data.len(), data, ..datagram });
                 }
             }
+            let [received, received_bytes] = &self.counts.received;
+            received.add(datagrams);
+            received_bytes.add(bytes);
             if is_partial {
                 // Registers the task for the next datagram.
                 return !matches!(self.socket.poll_recv(cx, &mut self.receive), Poll::Pending);
@@ -301,10 +315,22 @@ impl Listener {
     /// Sends the datagrams of the connections. Returns true if the limit of the turn was reached.
     fn transmit(&mut self, cx: &mut Context<'_>, now: Instant) -> bool {
         let has_more = self.send_batches(cx, now);
+        self.count_sent();
         if let Some(peer) = self.socket.take_gso_refusal() {
             tracing::warn!("The kernel refuses GSO to {peer}: its datagrams are sent one by one");
         }
         has_more
+    }
+
+    fn count_sent(&mut self) {
+        let stats = self.socket.socket().stats();
+        if stats.calls != self.sent.calls {
+            let [datagrams, bytes] = &self.counts.sent;
+            datagrams.add(stats.datagrams - self.sent.datagrams);
+            bytes.add(stats.bytes - self.sent.bytes);
+            self.counts.gso_fallbacks.add(stats.gso_fallbacks - self.sent.gso_fallbacks);
+            self.sent = stats;
+        }
     }
 
     /// Logs what this listener has sent, at the end of its worker.
@@ -363,6 +389,7 @@ struct Dispatcher<'a> {
     /// Set if several processes read the socket: the process whose datagrams are taken. Others must not be answered.
     only: Option<ProcessNumber>,
     inboxes: &'a Inboxes,
+    counts: &'a IngressSeries,
     previous: Option<&'a mut PreviousProcesses>,
     at: usize,
     now: Instant,
@@ -378,7 +405,12 @@ impl Dispatcher<'_> {
         }
         match self.steering.other_owner(&packet.data).and_then(|worker| self.inboxes.get(worker)) {
             None => self.deliver(packet),
-            Some(inbox) => inbox.push(self.at, &packet),
+            Some(inbox) => {
+                self.counts.forwarded.increment();
+                if !inbox.push(self.at, &packet) {
+                    self.counts.count_inbox_drop(packet.data.len());
+                }
+            }
         }
     }
 

@@ -8,22 +8,25 @@ use crate::{
     admin::AdminState,
     current_snapshot::CurrentSnapshot,
     lifecycle::Lifecycle,
+    listener_views::ListenerViews,
+    recent::{Recent, sample_every},
     reload_counts::ReloadCounts,
     restart::WorkerCount,
     start_error::StartError,
     upgrade::previous::PreviousSockets,
     watchdog::{REASON_VARIABLE, WatchdogState},
+    worker_cpu::WorkerCpu,
 };
 use spooky_edge::{QuicKeys, ResponseBudget};
 use spooky_lb::{
     admit::{AddressValidation, BodyBudget, ConnectionLimits, GlobalLimitOptions, GlobalLimits, RateOptions},
     attempt::{Budget, BudgetOptions},
 };
-use spooky_net::{steer::ProcessNumber, tls::server::Resumption};
+use spooky_net::{inbox::Inboxes, steer::ProcessNumber, tls::server::Resumption};
 use spooky_telemetry::{QlogFiles, metrics::Metrics, trace::SpanQueues};
 use spooky_transport::NameTable;
 use std::{
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, atomic::AtomicU64},
     time::{Duration, Instant},
 };
 
@@ -61,6 +64,17 @@ pub(crate) struct State {
     /// Files for the events of QUIC connections. Empty unless `log.qlog_dir` is set.
     pub(crate) qlog: OnceLock<QlogFiles>,
     pub(crate) upgrade: UpgradeState,
+    /// The listeners in effect.
+    pub(crate) listeners: ListenerViews,
+    /// The inboxes of the workers, once these have started.
+    pub(crate) inboxes: OnceLock<Arc<Inboxes>>,
+    pub(crate) worker_cpu: WorkerCpu,
+    /// Lines that the log has dropped, once it has started.
+    pub(crate) log_dropped: OnceLock<Arc<AtomicU64>>,
+    /// Samples of the counts.
+    pub(crate) recent: Recent,
+    /// `SPOOKY_ROUTE_LATENCY_SAMPLE_EVERY`.
+    pub(crate) latency_sample_every: u64,
     pub(crate) config_reloads: ReloadCounts,
     /// Reloads of the certificates alone.
     pub(crate) certificate_reloads: ReloadCounts,
@@ -125,6 +139,12 @@ impl State {
             spans: Arc::new(SpanQueues::new(if limits.is_tracing { workers } else { 0 })),
             admin: AdminState::default(),
             upgrade,
+            listeners: ListenerViews::default(),
+            inboxes: OnceLock::new(),
+            log_dropped: OnceLock::new(),
+            worker_cpu: WorkerCpu::new(usize::from(workers)),
+            recent: Recent::default(),
+            latency_sample_every: sample_every(std::env::var("SPOOKY_ROUTE_LATENCY_SAMPLE_EVERY").ok().as_deref()),
             config_reloads: ReloadCounts::default(),
             certificate_reloads: ReloadCounts::default(),
             watchdog: WatchdogState::new(workers, is_restarted.then_some(epoch)),

@@ -91,6 +91,9 @@ impl Worker {
         let setup = control.read(&mut SeenVersion::default()).setup;
         let (config, now) = (&setup.snapshot.config, Instant::now());
         let mut transport = Transport::new(options(config, number), state.names.clone(), now);
+        if let Some(counts) = state.metrics.transports().get(number) {
+            transport.count_in(counts.clone());
+        }
         let snapshot = WorkerSnapshot::new(setup.snapshot.clone(), &mut transport, number);
         snapshot.counts.end_lost();
         let access = AccessLog::new(access, seed, now);

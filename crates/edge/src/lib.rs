@@ -20,6 +20,7 @@ mod sticky;
 mod tcp;
 #[cfg(test)]
 mod tests;
+mod tls_failure;
 
 pub use body::Body;
 pub use budget::ResponseBudget;

@@ -92,6 +92,7 @@ pub(crate) fn settings(counter: &Arc<()>, slots: usize) -> (EdgeSettings, RootCe
         rules: RequestRules::new(Protocol::Http3),
         header_timeout: HANDSHAKE,
         handshake_timeout: HANDSHAKE,
+        counts: spooky_telemetry::metrics::ClientCounts::default(),
         limiter: Arc::new(Counting(counter.clone(), AtomicUsize::new(slots))),
         keys: QuicKeys::derive(&[7; 32]).unwrap(),
     };

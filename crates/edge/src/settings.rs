@@ -17,7 +17,7 @@ use quinn_proto::{
 };
 use spooky_bridge::message::check::{HeadLimits, RequestRules};
 use spooky_net::steer::ProcessNumber;
-use spooky_telemetry::QlogFiles;
+use spooky_telemetry::{QlogFiles, metrics::ClientCounts};
 use std::{sync::Arc, time::Duration};
 
 /// Initial packet size: fits every common tunnel; path MTU discovery raises it within a few round trips.
@@ -86,6 +86,8 @@ pub struct EdgeSettings {
     pub keys: QuicKeys,
     /// `log.qlog_dir`: a file for each connection.
     pub qlog: Option<QlogFiles>,
+    /// Where connections are counted: one object for each worker.
+    pub counts: ClientCounts,
 }
 
 /// The configurations of connections.
@@ -131,12 +133,13 @@ impl std::error::Error for EdgeError {}
 
 impl EdgeSettings {
     pub(crate) fn endpoint_config(&self, first: &FirstCid) -> EndpointConfig {
-        let first = first.clone();
+        let (first, counts) = (first.clone(), self.counts.worker.clone());
         let (worker, workers, process) = (self.worker, self.workers, self.process);
         let mut config = EndpointConfig::default();
         config.supported_versions(vec![QUIC_V1]).reset_key(self.keys.reset.clone());
         config.min_reset_interval(Duration::ZERO); // `ResetRate` limits resets instead, with bursts
-        config.cid_generator(move || Box::new(WorkerCids::new(worker, workers, process, first.clone())));
+        config
+            .cid_generator(move || Box::new(WorkerCids::new(worker, workers, process, first.clone(), counts.clone())));
         config
     }
 

@@ -37,6 +37,11 @@ impl Inboxes {
         self.0.get(worker).filter(|inbox| !inbox.closed.load(Relaxed))
     }
 
+    /// Returns the number of bytes that wait in all inboxes.
+    pub fn waiting_bytes(&self) -> usize {
+        self.0.iter().map(|inbox| inbox.bytes.load(Relaxed)).sum()
+    }
+
     /// Closes the inbox of a worker that has ended for good.
     pub fn close(&self, worker: usize) {
         if let Some(inbox) = self.0.get(worker) {
@@ -70,21 +75,22 @@ impl Inbox {
         }
     }
 
-    /// Pushes a datagram of a listener and wakes the owner. A full inbox drops and counts the datagram.
+    /// Pushes a datagram of a listener and wakes the owner. Returns false if the inbox is full and has dropped it.
     ///
     /// The payload is copied, because it is a slice of a larger buffer, which it would keep alive.
-    pub fn push(&self, listener: usize, datagram: &Datagram) {
+    pub fn push(&self, listener: usize, datagram: &Datagram) -> bool {
         let length = datagram.data.len();
         let datagrams = self.datagrams.fetch_add(1, Relaxed);
         let bytes = self.bytes.fetch_add(length, Relaxed);
         if datagrams >= self.limits.datagrams || bytes.saturating_add(length) > self.limits.bytes {
             self.uncount(length);
             self.dropped.fetch_add(1, Relaxed);
-            return;
+            return false;
         }
         let data = BytesMut::from(&*datagram.data);
         self.waiting.push((listener, Datagram { data, ..*datagram }));
         self.owner.wake();
+        true
     }
 
     /// Registers the owner's waker for later pushes. The owner must pop what was pushed before.
@@ -141,8 +147,8 @@ mod tests {
         let inboxes = Inboxes::new(2, LIMITS);
         let inbox = inboxes.get(1).unwrap();
         assert!(inbox.pop().is_none());
-        inbox.push(4, &datagram(b"one"));
-        inbox.push(0, &datagram(b"two"));
+        assert!(inbox.push(4, &datagram(b"one")));
+        assert!(inbox.push(0, &datagram(b"two")));
         let (listener, one) = inbox.pop().unwrap();
         assert_eq!((listener, &*one.data, one.ecn, one.remote.port()), (4, &b"one"[..], Some(2), 4433));
         assert_eq!(&*inbox.pop().unwrap().1.data, b"two");
@@ -153,9 +159,8 @@ mod tests {
     fn a_full_inbox_drops_and_counts_and_accepts_again() {
         let inboxes = Inboxes::new(2, LIMITS);
         let inbox = inboxes.get(0).unwrap();
-        for _ in 0..5 {
-            inbox.push(0, &datagram(b"few"));
-        }
+        let pushed = [(); 5].map(|()| inbox.push(0, &datagram(b"few")));
+        assert_eq!(pushed, [true, true, true, false, false]);
         assert_eq!((inbox.take_dropped(), inbox.take_dropped()), (2, 0), "too many");
         while inbox.pop().is_some() {}
         inbox.push(0, &datagram(&[1; 600]));
@@ -172,11 +177,11 @@ mod tests {
         let inboxes = Inboxes::new(2, LIMITS);
         let (inbox, count) = (inboxes.get(0).unwrap(), Arc::new(Count::default()));
         inbox.register_waker(&count.clone().into());
-        inbox.push(0, &datagram(b"a"));
-        inbox.push(0, &datagram(b"b"));
+        assert!(inbox.push(0, &datagram(b"a")));
+        assert!(inbox.push(0, &datagram(b"b")));
         assert_eq!(count.0.load(Relaxed), 1);
         inbox.register_waker(&count.clone().into());
-        inbox.push(0, &datagram(b"c"));
+        assert!(inbox.push(0, &datagram(b"c")));
         assert_eq!(count.0.load(Relaxed), 2);
     }
 
@@ -195,7 +200,7 @@ mod tests {
         let inbox = inboxes.get(3).unwrap();
         let taken = std::thread::scope(|scope| {
             for writer in 0..3 {
-                scope.spawn(move || (0..EACH).for_each(|_| inbox.push(writer, &datagram(&[writer as u8]))));
+                scope.spawn(move || (0..EACH).for_each(|_| assert!(inbox.push(writer, &datagram(&[writer as u8])))));
             }
             let mut taken = [0; 3];
             while taken.iter().sum::<usize>() < 3 * EACH {

@@ -25,9 +25,16 @@ pub(crate) fn set_int(fd: BorrowedFd<'_>, level: c_int, name: c_int, value: c_in
 }
 
 pub(crate) fn get_int(fd: BorrowedFd<'_>, level: c_int, name: c_int) -> io::Result<c_int> {
-    let mut value: c_int = 0;
-    let mut length = size_of::<c_int>() as socklen_t;
-    // SAFETY: both out-pointers are to live locals, and `length` limits what the kernel writes to `value`.
-    let result = unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, (&raw mut value).cast(), &raw mut length) };
-    if result == 0 { Ok(value) } else { Err(io::Error::last_os_error()) }
+    let [value] = get_ints(fd, level, name)?;
+    Ok(value)
+}
+
+/// Returns an option that is an array of integers; those that the kernel does not know are 0.
+pub(crate) fn get_ints<const N: usize>(fd: BorrowedFd<'_>, level: c_int, name: c_int) -> io::Result<[c_int; N]> {
+    let mut values = [0; N];
+    let mut length = size_of::<[c_int; N]>() as socklen_t;
+    // SAFETY: both out-pointers are to live locals, and `length` limits what the kernel writes to `values`. Every bit pattern
+    // is a valid `c_int`.
+    let result = unsafe { libc::getsockopt(fd.as_raw_fd(), level, name, (&raw mut values).cast(), &raw mut length) };
+    if result == 0 { Ok(values) } else { Err(io::Error::last_os_error()) }
 }

@@ -21,7 +21,7 @@ pub use interface::{InterfaceMtus, MIN_MTU, interface_mtu};
 pub use ready::AsyncUdp;
 pub use recv::{Datagram, Drain, RECV_BATCH, RecvBatch};
 pub use send::{MAX_BURSTS, MAX_PENDING_BYTES, SendBatch, SendOutcome, SendStats, Transmit};
-pub use socket::{UdpOptions, UdpSocket};
+pub use socket::{UdpOptions, UdpSocket, granted_buffers, receive_drops};
 
 #[cfg(test)]
 mod tests;

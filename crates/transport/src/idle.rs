@@ -41,6 +41,11 @@ impl IdlePool {
         self.keys.first().copied()
     }
 
+    /// Returns the number of connections.
+    pub(crate) fn len(&self) -> usize {
+        self.keys.len()
+    }
+
     /// Takes out a connection, if it is idle.
     pub(crate) fn remove(&mut self, key: SlotKey) {
         if let Some(at) = self.keys.iter().rposition(|other| *other == key) {

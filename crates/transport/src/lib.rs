@@ -30,7 +30,7 @@ pub use counters::Counters;
 pub use event::Event;
 pub use failure::{Failure, FailureKind, Processed, Unsent};
 pub use handle::{BackendId, RequestHandle};
-pub use names::{NameEvent, NameTable, Resolver, SystemFiles};
+pub use names::{NameCounts, NameEvent, NameTable, Resolver, SystemFiles};
 pub use options::{BackendSpec, IdleCount, Options, Protocol, Scheme};
 pub use spooky_bridge::h2::Code;
 pub use transport::Transport;

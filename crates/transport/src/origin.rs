@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use spooky_telemetry::metrics::OriginGauge;
+
 use crate::{
     connect::{ConnectHints, ConnectTarget, DetectedScheme, HttpVersion},
     dial::Destination,
@@ -40,6 +42,8 @@ pub(crate) struct Origin {
     pub(crate) target: Rc<ConnectTarget>,
     /// Number of backends that share this origin. At 0, it is removed with its last connection.
     pub(crate) backends: usize,
+    /// Counts its open connections for these backends.
+    pub(crate) gauge: OriginGauge,
     /// The HTTP/2 connections that take requests.
     pub(crate) h2: Vec<SlotKey>,
     /// The HTTP/1.1 connections that will take further requests, busy ones included.
@@ -79,6 +83,7 @@ impl Origin {
             addresses: destination.addresses().unwrap_or_default(),
             target: Rc::new(ConnectTarget::new(spec, destination)),
             backends: 1,
+            gauge: OriginGauge::default(),
             h2: Vec::new(),
             h1: Vec::new(),
             idle: IdlePool::new(spec.idle.clone()),

@@ -3,7 +3,8 @@
 use crate::{snapshot::Snapshot, state::State};
 use spooky_lb::{attempt::breaker::Circuit, pool::WEIGHT_STEPS, time::Nanos};
 use spooky_telemetry::metrics::{
-    BackendCounts, BackendSeries, CODES, Counter, Distribution, FAILURES, Family, Histogram, Page,
+    BACKEND_PROTOCOLS, BackendCounts, BackendSeries, CODES, CONNECTION_STATES, Counter, Distribution, FAILURES, Family,
+    Histogram, Page,
 };
 use std::time::Instant;
 
@@ -37,6 +38,12 @@ fn add_counts(page: &mut Page, upstream: &str, counts: &BackendCounts) {
     };
     for (at, code) in CODES.into_iter().enumerate() {
         page.add(Family::BackendRequests, &[upstream, id, code], sum(&|series| series.attempts.get(at)));
+    }
+    for (protocol, name) in BACKEND_PROTOCOLS.into_iter().enumerate() {
+        for (at, state) in CONNECTION_STATES.into_iter().enumerate() {
+            let open = counts.writers.iter().map(|series| series.connections.get(protocol, at)).sum();
+            page.add(Family::BackendConnections, &[upstream, id, name, state], open);
+        }
     }
     for (at, reason) in FAILURES.into_iter().enumerate() {
         page.add(Family::BackendFailures, &[upstream, id, reason], sum(&|series| series.failures.get(at)));

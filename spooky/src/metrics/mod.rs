@@ -3,6 +3,7 @@
 //! The definitions are in `telemetry::metrics`; this module finds the values. It runs on threads of the control plane.
 
 mod backends;
+mod clients;
 mod process;
 mod requests;
 mod runtime;
@@ -23,6 +24,7 @@ fn page(state: &State, snapshot: &Snapshot) -> Page {
     let mut page = Page::default();
     requests::add(&mut page, state, snapshot);
     backends::add(&mut page, state, snapshot);
+    clients::add(&mut page, state);
     runtime::add(&mut page, state, snapshot);
     process::add(&mut page);
     page

@@ -1,6 +1,6 @@
 //! Samples about requests: totals, routes, answers, retries, hedges.
 
-use crate::{snapshot::Snapshot, state::State};
+use crate::{recent::UNROUTED, snapshot::Snapshot, state::State};
 use spooky_lb::outcome::{ErrorKind, Reason};
 use spooky_telemetry::{
     ClientProtocol,
@@ -10,13 +10,14 @@ use spooky_telemetry::{
         RouteSeries, SharedCounter, WorkerSeries,
     },
 };
-use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 type WorkerCounter = fn(&WorkerSeries) -> &Counter;
 type RouteCounter = fn(&RouteSeries) -> &Counter;
-
-/// The label `route` of requests without a route.
-const UNROUTED: &str = "unrouted";
 
 pub(super) fn add(page: &mut Page, state: &State, snapshot: &Snapshot) {
     let metrics = &state.metrics;
@@ -24,13 +25,15 @@ pub(super) fn add(page: &mut Page, state: &State, snapshot: &Snapshot) {
     add_answers(page, metrics);
     add_attempts(page, metrics);
     add_resets(page, metrics);
-    add_workers(page, metrics);
+    add_workers(page, state);
     let configured = snapshot.series.routes.iter().map(|route| (route.name.as_str(), &route.workers));
     let mut all: Vec<(&str, &[Arc<RouteSeries>])> = configured.map(|(name, workers)| (name, &**workers)).collect();
     all.push((UNROUTED, metrics.unrouted()));
     for (name, workers) in all {
         add_route(page, name, workers);
+        add_recent(page, state, name, workers);
     }
+    page.add(Family::RouteLatencySampleEvery, &[], state.latency_sample_every);
     for (upstream, compiled) in snapshot.config.upstreams.iter().zip(&snapshot.upstreams) {
         page.add(Family::RouteQueueDepth, &[&upstream.name], u64::from(compiled.route_limits.queued()));
     }
@@ -71,7 +74,10 @@ fn add_answers(page: &mut Page, metrics: &Metrics) {
         page.add(Family::LocalResponses, &[&status.to_string(), reason], count);
     }
     let of = |reason: Reason| reasons.get(&reason.number()).copied().unwrap_or(0);
-    let mut shed = 0;
+    let cap_rejects = metrics.ingress().iter().map(|series| series.cap_rejects.get()).sum();
+    page.add(Family::ConnectionCapRejects, &[], cap_rejects);
+    page.add(Family::OverloadShedByReason, &["connection_cap"], cap_rejects);
+    let mut shed = cap_rejects;
     for &reason in Reason::ALL.iter().filter(|reason| reason.row().error == ErrorKind::Overload) {
         shed += of(reason);
         page.add(Family::OverloadShedByReason, &[reason.row().label], of(reason));
@@ -133,13 +139,14 @@ fn add_resets(page: &mut Page, metrics: &Metrics) {
     }
 }
 
-fn add_workers(page: &mut Page, metrics: &Metrics) {
+fn add_workers(page: &mut Page, state: &State) {
+    let metrics = &state.metrics;
     for (number, series) in metrics.workers().iter().enumerate() {
         let worker = format!("worker-{number}");
         page.add(Family::WorkerRequests, &[&worker], series.requests.get());
         page.add(Family::WorkerSuccess, &[&worker], series.success.get());
         page.add(Family::WorkerFailure, &[&worker], series.failure.get());
-        page.add_float(Family::WorkerBusy, &[&worker], Duration::from_nanos(series.busy.get()).as_secs_f64());
+        page.add_float(Family::WorkerBusy, &[&worker], state.worker_cpu.seconds(number).unwrap_or_default());
         page.add(Family::WorkerRestarts, &[&worker], metrics.restarts.get(number).map_or(0, SharedCounter::get));
     }
     page.add(Family::RuntimePanics, &[], panics());
@@ -180,6 +187,17 @@ fn add_route(page: &mut Page, name: &str, workers: &[Arc<RouteSeries>]) {
     }
     for ((method, status, protocol), count) in statuses {
         page.add(Family::HttpRequests, &[name, method, &status.to_string(), protocol], count);
+    }
+}
+
+/// Adds the latencies of the last minute; 0 if there was no request.
+fn add_recent(page: &mut Page, state: &State, name: &str, workers: &[Arc<RouteSeries>]) {
+    let mut all = Distribution::default();
+    workers.iter().for_each(|series| all.merge(&series.durations()));
+    let recent = state.recent.durations(name, &all, Instant::now());
+    let quantiles = [(Family::RouteLatencyP50, 0.5), (Family::RouteLatencyP95, 0.95), (Family::RouteLatencyP99, 0.99)];
+    for (family, quantile) in quantiles {
+        page.add_float(family, &[name], recent.quantile(quantile).unwrap_or_default().as_secs_f64() * 1e3);
     }
 }
 

@@ -31,6 +31,18 @@ pub(super) fn add(page: &mut Page, state: &State, snapshot: &Snapshot) {
     page.add(Family::ControlApiDrops, &[], state.admin.dropped_connections.load(Relaxed));
     page.add(Family::TraceSpansExported, &[], state.spans.exported());
     page.add(Family::TraceSpansDropped, &[], state.spans.dropped());
+    let [connects, rotations] = state.metrics.transports().iter().fold([0, 0], |[connects, rotations], series| {
+        [connects + series.connects.get(), rotations + series.rotations.get()]
+    });
+    page.add(Family::BackendConnectAttempts, &[], connects);
+    page.add(Family::BackendClientRotations, &[], rotations);
+    let names = state.names.counts();
+    page.add(Family::DnsRefreshSuccess, &[], names.succeeded());
+    page.add(Family::DnsRefreshFailure, &[], names.failed());
+    page.add(Family::DnsAddressSetChanges, &[], names.changed());
+    page.add_float(Family::DnsLastSuccess, &[], names.last_success().as_secs_f64());
+    page.add(Family::DnsAddresses, &[], state.names.addresses() as u64);
+    page.add(Family::LogDropped, &[], state.log_dropped.get().map_or(0, |dropped| dropped.load(Relaxed)));
     page.add(Family::ConfigGeneration, &[], snapshot.generation);
     let loaded = snapshot.loaded_at.duration_since(UNIX_EPOCH).unwrap_or_default();
     page.add_float(Family::ConfigLastReload, &[], loaded.as_secs_f64());

@@ -1,20 +1,27 @@
 //! The page of a process that has just started.
 
-use super::page;
+use super::{page, render};
 use crate::{
-    snapshot::{compile, process_limits, quic_keys},
+    listener_views::ListenerView,
+    snapshot::{Snapshot, compile, listener_tls, process_limits, quic_keys},
     state::{State, UpgradeState},
 };
 use spooky_telemetry::metrics::{Family, Names, OldName, Syntax};
 use spooky_testkit::{
     certs::{Authority, Files},
+    program,
     settings::Settings,
+};
+use std::{
+    io::Write as _,
+    process::{Command, Stdio},
+    sync::Arc,
 };
 
 /// Families without samples until something has happened: their labels come from requests.
 const EMPTY_AT_FIRST: [Family; 3] = [Family::HttpRequests, Family::LocalResponses, Family::StreamResets];
 
-fn text(upstreams: &[&str]) -> (String, Vec<Family>) {
+fn started(upstreams: &[&str]) -> (Arc<State>, Arc<Snapshot>) {
     let authority = Authority::new();
     let files = Files::write(&authority, &authority.issue(&["localhost"]));
     let settings = upstreams.iter().fold(Settings::new(&files), |settings, name| {
@@ -22,7 +29,20 @@ fn text(upstreams: &[&str]) -> (String, Vec<Family>) {
     });
     let config = spooky_config::parse(&settings.text(), "spooky.yaml", &|_| None).unwrap().config;
     let state = State::new(2, &process_limits(&config), quic_keys(&config).unwrap(), UpgradeState::default()).unwrap();
+    let listener = &config.listeners[0];
+    let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+    state.listeners.set(vec![ListenerView {
+        name: "main".to_owned(),
+        series: [Arc::default(), Arc::default()].into(),
+        sockets: vec![Arc::new(socket.into())],
+        certificates: listener_tls(&config, listener, &state, None).unwrap().certificates,
+    }]);
     let snapshot = compile(config, &state, None).unwrap();
+    (state, snapshot)
+}
+
+fn text(upstreams: &[&str]) -> (String, Vec<Family>) {
+    let (state, snapshot) = started(upstreams);
     let page = page(&state, &snapshot);
     let missing = Family::ALL.iter().copied().filter(|family| page.is_empty(*family)).collect();
     (page.render(Syntax::Text, Names::Legacy), missing)
@@ -49,7 +69,65 @@ fn every_family_is_there_from_the_start() {
         "spooky_worker_requests_total{worker=\"worker-1\"} 0",
         "spooky_backend_healthy{upstream=\"api\",backend=\"b1\"} 1",
         "spooky_overload_shed_by_reason_total{reason=\"circuit_open\"} 0",
+        "spooky_overload_shed_by_reason_total{reason=\"connection_cap\"} 0",
+        "spooky_downstream_tls_handshake_failure_total{listener=\"main\",reason=\"alpn\"} 0",
+        "spooky_downstream_connections{listener=\"main\",protocol=\"h3\"} 0",
+        "spooky_backend_connections{upstream=\"api\",backend=\"b1\",protocol=\"h2\",state=\"idle\"} 0",
+        "spooky_udp_receive_drops_total{listener=\"main\"} 0",
+        "spooky_route_latency_ms_p99{route=\"unrouted\"} 0",
     ] {
         assert!(page.lines().any(|line| line == sample), "{sample} is missing in:\n{page}");
     }
+}
+
+#[test]
+fn current_names_pass_the_check_of_prometheus() {
+    let (state, snapshot) = started(&["api"]);
+    let Some(promtool) = program::require("promtool") else { return };
+    let mut checker = Command::new(promtool)
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let text = render(&state, &snapshot, Syntax::Text, Names::Current);
+    let mut input = checker.stdin.take().unwrap();
+    let writer = std::thread::spawn(move || input.write_all(text.as_bytes()).unwrap());
+    let output = checker.wait_with_output().unwrap();
+    writer.join().unwrap();
+    let problems = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && problems.trim().is_empty(), "{problems}");
+}
+
+#[test]
+fn open_metrics_has_the_samples_of_the_text_format() {
+    let (state, snapshot) = started(&["api"]);
+    let page = page(&state, &snapshot);
+    let [text, open] = [Syntax::Text, Syntax::OpenMetrics].map(|syntax| page.render(syntax, Names::Current));
+    let samples =
+        |page: &str| page.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>();
+    assert_eq!(samples(&text), samples(&open));
+    assert!(open.ends_with("\n# EOF\n"));
+}
+
+#[test]
+fn series_of_what_a_reload_removes_are_gone_and_those_of_the_rest_go_on() {
+    let (state, first) = started(&["api", "web"]);
+    let [api, web] = [0, 1].map(|upstream| first.series.route(upstream, 1).unwrap().clone());
+    api.requests.add(5);
+    web.requests.add(7);
+    first.series.backend(1, 0, 0).unwrap().count_transition(true);
+    let text = |snapshot: &Snapshot| render(&state, snapshot, Syntax::Text, Names::Usual);
+    assert!(text(&first).contains("spooky_route_requests_total{route=\"api\"} 5\n"));
+    let mut config = first.config.clone();
+    config.upstreams.remove(0);
+    let second = compile(config, &state, Some(&first)).unwrap();
+    web.requests.add(1); // by a request of the first snapshot
+    state.listeners.set(Vec::new());
+    let page = text(&second);
+    assert!(!page.contains("\"api\"") && !page.contains("listener=\"main\""), "{page}");
+    assert!(page.contains("spooky_route_requests_total{route=\"web\"} 8\n"), "{page}");
+    let kept = "spooky_backend_health_transitions_total{upstream=\"web\",backend=\"b1\",to=\"healthy\"} 1\n";
+    assert!(page.contains(kept), "{page}");
 }

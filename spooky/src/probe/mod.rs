@@ -83,6 +83,9 @@ impl HealthChecker {
         // The first turn handles a drain that has already started.
         let snapshot = control.read(&mut SeenVersion::default()).setup;
         let mut transport = Transport::new(transport_options(&snapshot.config), state.names.clone(), now);
+        if let Some(counts) = snapshot.metrics.transports().last() {
+            transport.count_in(counts.clone());
+        }
         // Connections close after each probe, so that every probe tests whether a connection can be made.
         transport.drain();
         let mut checker = Self {

@@ -11,6 +11,7 @@ use super::{
 use crate::{
     inherited::InheritedSockets,
     listener::Ingress,
+    listener_views::ListenerView,
     snapshot::{edge_settings, listener_tls, tcp_settings},
     start_error::StartError,
     state::State,
@@ -24,6 +25,7 @@ use spooky_net::{
     steer::SteeringRule,
     tls::{CertificateStore, ListenerTls},
 };
+use spooky_telemetry::metrics::{ClientCounts, ListenerSeries};
 use std::{
     net::SocketAddr,
     os::fd::OwnedFd,
@@ -44,6 +46,8 @@ struct BoundListener {
     tcp: Option<TcpSockets>,
     tcp_connections: Arc<ConnectionCount>,
     redirect: Option<BoundRedirect>,
+    /// The counts, by worker.
+    series: Arc<[Arc<ListenerSeries>]>,
 }
 
 pub(super) struct BoundListeners {
@@ -105,7 +109,8 @@ impl BoundListeners {
                 });
                 let endpoint = Arc::new(endpoint);
                 let tcp_connections = ConnectionCount::new(listener.tcp.max_connections);
-                BoundListener { number, configured, endpoint, tls, tcp: None, tcp_connections, redirect: None }
+                let series = (0..self.state.workers).map(|_| Arc::default()).collect();
+                BoundListener { number, configured, endpoint, tls, tcp: None, tcp_connections, redirect: None, series }
             };
             bound.tcp = match bound.tcp {
                 _ if !listener.tcp.enabled => None,
@@ -141,8 +146,13 @@ impl BoundListeners {
         let alt_svc = alt_svc(listener);
         for ((worker, of_worker), socket) in plan.ingress.iter_mut().enumerate().zip(&endpoint.sockets) {
             let tcp_socket = bound.tcp.as_ref().and_then(|sockets| sockets.get(worker));
+            let counts = ClientCounts {
+                worker: state.metrics.ingress().get(worker).cloned().unwrap_or_default(),
+                listener: bound.series.get(worker).cloned().unwrap_or_default(),
+            };
             let redirect = bound.redirect.as_ref().and_then(|redirect| {
                 let settings = TcpSettings {
+                    counts: counts.clone(),
                     tls: None,
                     proxy_sources: Arc::default(),
                     connections: redirect.connections.clone(),
@@ -153,12 +163,12 @@ impl BoundListeners {
             let worker = worker as u16;
             let tcp = tcp_socket.map(|socket| TcpIngress {
                 socket: socket.clone(),
-                settings: TcpSettings { worker, ..tcp_settings.clone() },
+                settings: TcpSettings { worker, counts: counts.clone(), ..tcp_settings.clone() },
             });
             of_worker.push(Ingress {
                 number: bound.number,
                 socket: socket.clone(),
-                settings: EdgeSettings { worker, ..settings.clone() },
+                settings: EdgeSettings { worker, counts, ..settings.clone() },
                 port: endpoint.address.port(),
                 steering: SteeringRule::new(worker, state.workers, endpoint.is_steered),
                 subject_header: subject_header.clone(),
@@ -187,6 +197,13 @@ impl BoundListeners {
         }
         plan.descriptors.log();
         self.inherited.close();
+        let views = plan.bound.iter().zip(&config.listeners).map(|(bound, listener)| ListenerView {
+            name: listener.name.clone(),
+            series: bound.series.clone(),
+            sockets: bound.endpoint.sockets.clone(),
+            certificates: bound.tls.certificates.clone(),
+        });
+        self.state.listeners.set(views.collect());
         self.removed.retain(|(_, socket)| socket.strong_count() > 0);
         for before in &self.bound {
             if !plan.bound.iter().any(|bound| bound.number == before.number) {

@@ -13,25 +13,32 @@ use super::{BoundListeners, Server, compile, process_limits, quic_keys};
 use crate::inherited::InheritedSockets;
 use crate::state::{State, UpgradeState};
 
+mod figures;
+
 const WORKERS: u16 = 3;
 const NAME: &str = "localhost";
+
+/// Starts workers whose sockets get packets as the kernel likes.
+fn start_without_steering(text: &str, workers: u16) -> Server {
+    let mut config = spooky_config::parse(text, "spooky.yaml", &|_| None).unwrap().config;
+    config.listeners[0].port = 0;
+    config.security.sandbox = spooky_config::Sandbox::Off; // it would apply to all tests of this process
+    let log = spooky_telemetry::log::start(&config.log, None).unwrap();
+    let state =
+        State::new(workers, &process_limits(&config), quic_keys(&config).unwrap(), UpgradeState::default()).unwrap();
+    let listeners =
+        BoundListeners::new(state.clone(), |_, _| Err(io::ErrorKind::Unsupported.into()), InheritedSockets::default());
+    let plan = listeners.plan(&config).unwrap();
+    let snapshot = compile(config, &state, None).unwrap();
+    Server::new(listeners, plan, state, snapshot, log, None, None).unwrap()
+}
 
 #[tokio::test]
 async fn without_steering_a_client_may_still_change_its_port() {
     let (origin, authority) = (Origin::h2c().await, Authority::new());
     let files = Files::write(&authority, &authority.issue(&[NAME]));
     let text = Settings::new(&files).upstream("all", "/", &[origin.url()]).text();
-    let mut config = spooky_config::parse(&text, "spooky.yaml", &|_| None).unwrap().config;
-    config.listeners[0].port = 0;
-    config.security.sandbox = spooky_config::Sandbox::Off; // it would apply to all tests of this process
-    let log = spooky_telemetry::log::start(&config.log, None).unwrap();
-    let state =
-        State::new(WORKERS, &process_limits(&config), quic_keys(&config).unwrap(), UpgradeState::default()).unwrap();
-    let listeners =
-        BoundListeners::new(state.clone(), |_, _| Err(io::ErrorKind::Unsupported.into()), InheritedSockets::default());
-    let plan = listeners.plan(&config).unwrap();
-    let snapshot = compile(config, &state, None).unwrap();
-    let running = Server::new(listeners, plan, state, snapshot, log, None, None).unwrap();
+    let running = start_without_steering(&text, WORKERS);
 
     // The kernel now chooses a socket by the client's address, so a new port may lead to a worker without the connection.
     let link = Link::start(running.addresses()[0], Conditions::clean()).await;

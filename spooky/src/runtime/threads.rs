@@ -84,6 +84,7 @@ impl Server {
         state.admin.set_access(Access::load(&snapshot.config, plan.certificates(), &state.resumption)?);
         state.current.set(snapshot.clone());
         let ready = listeners.ready();
+        let _first = state.log_dropped.set(log.dropped());
         let ingress = listeners.accept(plan, &snapshot.config);
         log_settings(&snapshot.config, state.workers);
         endpoints.log(&snapshot.config);
@@ -166,6 +167,7 @@ impl Server {
             bytes: usize::try_from(performance.packet_shard_queue_max_bytes).unwrap_or(usize::MAX),
         };
         let inboxes = Arc::new(Inboxes::new(self.state.workers, limits));
+        let _first = self.state.inboxes.set(inboxes.clone());
         for (number, ingress) in ingress.into_iter().enumerate() {
             let setup = Arc::new(WorkerSetup { snapshot: self.snapshot.clone(), ingress, handover: None });
             let control = Arc::new(Control::new(setup));

@@ -30,6 +30,7 @@ impl WorkerThread {
     /// dropped with the worker, and what workers share is atomic.
     pub(super) fn run(self) {
         self.pin();
+        self.state.worker_cpu.register(usize::from(self.number));
         let report = |end, pause: Duration| {
             if let Some(restarts) = self.state.metrics.restarts.get(usize::from(self.number)) {
                 restarts.increment();

@@ -15,7 +15,7 @@ use spooky_lb::{
     route::{HostPattern, Rule, Table},
 };
 use spooky_net::tls::{ListenerTls, client};
-use spooky_telemetry::metrics::ConfigSeries;
+use spooky_telemetry::metrics::{ClientCounts, ConfigSeries};
 use spooky_transport::{BackendSpec, Options, Scheme};
 use std::{sync::Arc, time::SystemTime};
 
@@ -233,6 +233,7 @@ pub(crate) fn edge_settings(
         },
         limiter,
         keys: state.quic_keys.clone(),
+        counts: ClientCounts::default(),
         handshake_timeout: performance.client_handshake_timeout_ms,
         qlog: state.qlog.get().cloned(),
     }

@@ -32,5 +32,6 @@ pub(crate) fn tcp_settings(
         head_limits: common.head_limits,
         rules: common.rules,
         limiter: common.limiter.clone(),
+        counts: common.counts.clone(),
     }
 }

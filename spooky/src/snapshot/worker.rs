@@ -49,7 +49,13 @@ impl WorkerSnapshot {
         let mut backend_ids = Vec::new();
         let mut upstreams = Vec::new();
         for compiled in &snapshot.upstreams {
-            let ids: Vec<_> = compiled.backends.iter().map(|spec| transport.add_backend(spec)).collect();
+            let upstream = backend_ids.len();
+            let add = |(at, spec)| {
+                let series = snapshot.series.backend(upstream, at, worker);
+                let connections = series.map(|series| series.connections.clone()).unwrap_or_default();
+                transport.add_counted_backend(spec, connections)
+            };
+            let ids: Vec<_> = compiled.backends.iter().enumerate().map(add).collect();
             positions.extend(ids.iter().enumerate().map(|(at, id)| (*id, (backend_ids.len(), at))));
             backend_ids.push(ids);
             let upstream = Upstream::new(compiled.pool.clone(), compiled.options.clone()).on_worker(worker);

@@ -2,7 +2,7 @@
 
 use super::{
     conn::{Conn, Handshake},
-    drops::{Dropped, Header},
+    drops::Header,
     endpoint::{Edge, mark},
     outgoing::Outgoing,
     share::TimeShare,
@@ -12,9 +12,11 @@ use crate::{
     Abort, ConnectionDecision, LimiterSlot,
     h3::{ConnectionInfo, Session},
     history::History,
+    tls_failure,
 };
 use quinn_proto::{ConnectionHandle, EndpointEvent, Incoming, Transmit};
 use spooky_table::Handle;
+use spooky_telemetry::metrics::{Dropped, TlsFailure};
 use std::{cell::OnceCell, net::SocketAddr, time::Instant};
 
 /// Stateless answers (Retry, Version Negotiation, refusals, resets) waiting for the next transmit pass; more are dropped.
@@ -31,21 +33,27 @@ impl Edge {
             if self.draining { ConnectionDecision::Refuse } else { self.limiter.open(peer.ip(), is_validated, now) };
         match decision {
             ConnectionDecision::Accept { handshake, connection } => {
-                let handshake = Handshake { _slot: handshake, until: now + self.handshake_timeout };
+                let handshake = Handshake { _slot: handshake, since: now, until: now + self.handshake_timeout };
                 self.accept(now, incoming, handshake, connection, reply);
             }
             ConnectionDecision::Retry => match self.endpoint.retry(incoming, &mut reply) {
                 Ok(transmit) => {
                     self.drops.note(Dropped::Unvalidated, peer, header, now);
-                    self.reply(now, transmit, reply);
+                    if self.reply(now, transmit, reply) {
+                        self.counts.worker.retries.increment();
+                    }
                 }
                 // Only a token of a Retry packet forbids another one, and it proves the address.
                 Err(error) => self.endpoint.ignore(error.into_incoming()),
             },
             ConnectionDecision::Refuse => {
                 let transmit = self.endpoint.refuse(incoming, &mut reply);
-                self.drops.note(Dropped::Refused, peer, header, now);
-                self.reply(now, transmit, reply);
+                let kind = if self.draining { Dropped::Draining } else { Dropped::Refused };
+                if kind == Dropped::Refused {
+                    self.counts.worker.cap_rejects.increment();
+                }
+                self.drops.note(kind, peer, header, now);
+                let _is_sent = self.reply(now, transmit, reply);
             }
             ConnectionDecision::Drop => {
                 self.endpoint.ignore(incoming);
@@ -64,9 +72,10 @@ impl Edge {
     ) {
         let peer = incoming.remote_address();
         let server = self.server.of(&incoming);
-        self.first_cid.take(); // discards connection ids issued to existing connections
+        self.first_cid.expect();
         let accepted = self.endpoint.accept(incoming, now, &mut reply, Some(server));
         let log = self.last_log.take().unwrap_or_default();
+        let id = self.first_cid.take();
         trim_padding::take_undecryptable(); // that fails the connection, which is logged
         match accepted {
             Ok((handle, quic)) => {
@@ -76,7 +85,6 @@ impl Edge {
                     self.conns.resize_with(index + 1, || None);
                 }
                 self.epoch = self.epoch.wrapping_add(1);
-                let id = self.first_cid.take();
                 let info = ConnectionInfo { conn: Handle::new(index, self.epoch), id, peer };
                 let mut session = Session::new(info, self.session.clone(), now);
                 trim_padding::take_streams(|frame| session.on_frame(frame)); // early data
@@ -95,6 +103,9 @@ impl Edge {
                     slot,
                     is_answered: false,
                     history: History::new(now),
+                    counts: self.counts.clone(),
+                    open: None,
+                    lost_packets: 0,
                     share: TimeShare::default(),
                 });
                 mark(&mut self.dirty, &mut conn);
@@ -106,8 +117,12 @@ impl Edge {
             Err(error) => {
                 trim_padding::take_streams(|_| {});
                 tracing::debug!("Connection closed, not storing: {}", error.cause);
+                self.counts.worker.create_failures.increment();
+                if let Some(failure) = tls_failure::of_connection(&error.cause) {
+                    self.counts.listener.count_tls_failure(failure);
+                }
                 if let Some(transmit) = error.response {
-                    self.reply(now, transmit, reply);
+                    let _is_sent = self.reply(now, transmit, reply);
                 }
             }
         }
@@ -122,22 +137,30 @@ impl Edge {
             self.ended.extend(conn.report(now, "handshake not complete in time"));
         }
         self.endpoint.handle_event(ConnectionHandle(index as usize), EndpointEvent::drained());
+        self.counts.listener.count_tls_failure(TlsFailure::Handshake);
         self.drops.note(Dropped::SlowHandshake, conn.quic.remote_address(), &Header::default(), now);
     }
 
-    /// Queues a stateless answer for the next transmit pass.
-    pub(super) fn reply(&mut self, now: Instant, transmit: Transmit, data: Vec<u8>) {
+    /// Queues a stateless answer for the next transmit pass. Returns false if it was dropped.
+    pub(super) fn reply(&mut self, now: Instant, transmit: Transmit, data: Vec<u8>) -> bool {
         let is_reset = data.first().is_some_and(|flags| flags & LONG_HEADER == 0);
         if self.replies.len() >= MAX_REPLIES || (is_reset && !self.resets.take(now)) {
-            return self.drops.note(Dropped::Answer, transmit.destination, &Header::default(), now);
+            self.drops.note(Dropped::Answer, transmit.destination, &Header::default(), now);
+            return false;
+        }
+        if is_reset {
+            self.counts.worker.stateless_resets.increment();
         }
         self.replies.push((transmit, data));
+        true
     }
 
     /// Answers a packet of an unknown version.
     pub(super) fn negotiate(&mut self, now: Instant, to: SocketAddr, from: Option<std::net::IpAddr>, answer: Vec<u8>) {
         let transmit = Transmit { destination: to, ecn: None, size: answer.len(), segment_size: None, src_ip: from };
-        self.reply(now, transmit, answer);
+        let is_sent = self.reply(now, transmit, answer);
+        let [sent, failed] = &self.counts.worker.version_negotiations;
+        if is_sent { sent } else { failed }.increment();
     }
 }
 

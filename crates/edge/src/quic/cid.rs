@@ -3,10 +3,11 @@
 
 use quinn_proto::{ConnectionId, ConnectionIdGenerator, RandomConnectionIdGenerator};
 use spooky_net::steer::ProcessNumber;
+use spooky_telemetry::metrics::IngressSeries;
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -14,21 +15,38 @@ use std::{
 /// Length of issued connection ids: the steering byte, four random bits and the process number, six random bytes.
 pub(crate) const CID_LEN: usize = 8;
 
-/// The first id that was generated since the last [`FirstCid::take`]; 0 if none was.
+/// The first id of a connection, which quinn-proto generates while it accepts the connection.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct FirstCid(Arc<AtomicU64>);
+pub(crate) struct FirstCid(Arc<First>);
+
+/// Only one thread uses it, so loads and stores cannot interleave; quinn-proto's types must be `Sync`.
+#[derive(Debug, Default)]
+struct First {
+    is_expected: AtomicBool,
+    id: AtomicU64,
+}
 
 impl FirstCid {
-    /// Takes the id, as a number.
-    pub(crate) fn take(&self) -> u64 {
-        self.0.swap(0, Relaxed)
+    /// Takes the next id that is generated for the first one of a connection.
+    pub(crate) fn expect(&self) {
+        self.0.is_expected.store(true, Relaxed);
+        self.0.id.store(0, Relaxed);
     }
 
-    fn note(&self, id: [u8; CID_LEN]) {
-        // Only the first since the last `take` counts. One thread uses it, so load and store cannot interleave.
-        if self.0.load(Relaxed) == 0 {
-            self.0.store(u64::from_le_bytes(id), Relaxed);
+    /// Takes the id, as a number; 0 if none was generated since [`FirstCid::expect`].
+    pub(crate) fn take(&self) -> u64 {
+        self.0.is_expected.store(false, Relaxed);
+        self.0.id.swap(0, Relaxed)
+    }
+
+    /// Returns whether it is the first one of a connection.
+    fn note(&self, id: [u8; CID_LEN]) -> bool {
+        let is_expected = self.0.is_expected.load(Relaxed);
+        if is_expected {
+            self.0.is_expected.store(false, Relaxed);
+            self.0.id.store(u64::from_le_bytes(id), Relaxed);
         }
+        is_expected
     }
 }
 
@@ -40,11 +58,19 @@ pub(crate) struct WorkerCids {
     process: ProcessNumber,
     random: RandomConnectionIdGenerator,
     first: FirstCid,
+    counts: Arc<IngressSeries>,
 }
 
 impl WorkerCids {
-    pub(crate) fn new(worker: u16, workers: u16, process: ProcessNumber, first: FirstCid) -> Self {
-        Self { worker, workers: workers.max(1), process, random: RandomConnectionIdGenerator::new(CID_LEN), first }
+    pub(crate) fn new(
+        worker: u16,
+        workers: u16,
+        process: ProcessNumber,
+        first: FirstCid,
+        counts: Arc<IngressSeries>,
+    ) -> Self {
+        let random = RandomConnectionIdGenerator::new(CID_LEN);
+        Self { worker, workers: workers.max(1), process, random, first, counts }
     }
 }
 
@@ -58,7 +84,9 @@ impl ConnectionIdGenerator for WorkerCids {
         let [first, second, ..] = &mut bytes;
         *first = steering_byte(*first, self.worker, self.workers);
         *second = self.process.mark(*second);
-        self.first.note(bytes);
+        if !self.first.note(bytes) {
+            self.counts.id_rotations.increment();
+        }
         ConnectionId::new(&bytes)
     }
 
@@ -90,7 +118,7 @@ mod tests {
                     assert_eq!(u16::from(steering_byte(random, worker, workers)) % workers, worker);
                 }
                 let process = ProcessNumber::new(worker as u8);
-                let id = WorkerCids::new(worker, workers, process, FirstCid::default()).generate_cid();
+                let id = WorkerCids::new(worker, workers, process, FirstCid::default(), Arc::default()).generate_cid();
                 assert_eq!(u16::from(id[0]) % workers, worker);
                 assert_eq!(ProcessNumber::of_id(&id), Some(process));
             }
@@ -98,14 +126,18 @@ mod tests {
     }
 
     #[test]
-    fn the_first_id_since_the_last_look_is_remembered() {
-        let first = FirstCid::default();
-        let mut cids = WorkerCids::new(0, 1, ProcessNumber::default(), first.clone());
+    fn the_first_id_of_a_connection_is_remembered_and_the_others_are_counted() {
+        let (first, counts) = (FirstCid::default(), Arc::new(IngressSeries::default()));
+        let mut cids = WorkerCids::new(0, 1, ProcessNumber::default(), first.clone(), counts.clone());
         let number = |id: ConnectionId| u64::from_le_bytes(id[..].try_into().unwrap());
+        cids.generate_cid();
+        first.expect();
         let (one, _, _) = (cids.generate_cid(), cids.generate_cid(), cids.generate_cid());
         assert_eq!((first.take(), first.take()), (number(one), 0));
-        let other = cids.generate_cid();
-        assert_eq!(first.take(), number(other));
+        assert_eq!(counts.id_rotations.get(), 3);
+        cids.generate_cid();
+        first.expect();
+        assert_eq!((first.take(), counts.id_rotations.get()), (0, 4), "no id was generated");
     }
 
     #[test]

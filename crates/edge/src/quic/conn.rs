@@ -10,12 +10,17 @@ use crate::{
     ConnectionLimiter, Event as StreamEvent, LimiterSlot,
     h3::Session,
     history::{History, Totals},
-    identity,
+    identity, tls_failure,
 };
-use quinn_proto::{Connection, ConnectionError, ConnectionEvent, Event, crypto::rustls::HandshakeData};
+use quinn_proto::{
+    Connection, ConnectionError, ConnectionEvent, Event, TransportErrorCode, crypto::rustls::HandshakeData,
+};
 use rustls::pki_types::CertificateDer;
 use spooky_bridge::{h3::Code, message::Protocol};
-use spooky_telemetry::ConnectionRecord;
+use spooky_telemetry::{
+    ClientProtocol, ConnectionRecord,
+    metrics::{ClientCounts, OpenConnection},
+};
 use std::cell::OnceCell;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -49,6 +54,12 @@ pub(crate) struct Conn {
     pub(crate) is_answered: bool,
     /// For the report about its end.
     pub(crate) history: History,
+    /// Where it is counted.
+    pub(crate) counts: ClientCounts,
+    /// Counts it as open from the end of the handshake on.
+    pub(crate) open: Option<OpenConnection>,
+    /// Lost packets that were counted.
+    pub(crate) lost_packets: u64,
     /// Its share of the worker's time.
     pub(crate) share: TimeShare<ConnectionEvent>,
 }
@@ -56,6 +67,8 @@ pub(crate) struct Conn {
 pub(crate) struct Handshake {
     /// Slot of the limiter.
     pub(crate) _slot: LimiterSlot,
+    /// When it began.
+    pub(crate) since: Instant,
     /// Deadline of the handshake.
     pub(crate) until: Instant,
 }
@@ -123,10 +136,11 @@ impl Conn {
         } else {
             self.quic.handle_event(event);
         }
-        if self.quic.remote_address() != address
-            && let Some(log) = last_log.take()
-        {
-            self.outgoing.follow(log);
+        if self.quic.remote_address() != address {
+            self.counts.worker.migrations.increment();
+            if let Some(log) = last_log.take() {
+                self.outgoing.follow(log);
+            }
         }
         self.share.charge(before.elapsed(), len);
         trim_padding::take_streams(|frame| self.session.on_frame(frame));
@@ -134,15 +148,20 @@ impl Conn {
         !trim_padding::take_undecryptable()
     }
 
-    /// Releases the handshake slot when the handshake is complete or has failed, and logs why the connection ended.
+    /// Releases the handshake slot and counts the handshake when it is complete or has failed, and logs why the connection ended.
     pub(crate) fn note_handshake(&mut self, event: &Event, now: Instant) {
         match event {
             Event::Connected => {
-                self.handshake = None;
+                if let Some(handshake) = self.handshake.take() {
+                    let took = now.saturating_duration_since(handshake.since);
+                    self.counts.listener.count_quic_handshake(took, self.quic.rtt());
+                    self.open = Some(OpenConnection::new(&self.counts.listener, ClientProtocol::Http3));
+                }
                 self.history.on_handshake(now);
             }
             Event::ConnectionLost { reason } => {
-                self.handshake = None;
+                self.count_failure(reason);
+                (self.handshake, self.open) = (None, None);
                 if let ConnectionError::TransportError(error) = reason {
                     ending::log(error, self.session.id(), self.quic.remote_address());
                 }
@@ -163,6 +182,22 @@ impl Conn {
             rtt: Some(stats.path.rtt),
         };
         self.history.report(now, self.quic.remote_address(), Some(Protocol::Http3), totals, reason)
+    }
+
+    /// Counts why a connection is lost whose handshake is not complete.
+    fn count_failure(&self, reason: &ConnectionError) {
+        match tls_failure::of_connection(reason) {
+            _ if is_refusal(reason) => self.counts.worker.cap_rejects.increment(),
+            Some(failure) if self.handshake.is_some() => self.counts.listener.count_tls_failure(failure),
+            _ => {}
+        }
+    }
+
+    /// Counts the packets that were lost since the last call. To be called when the connection has ended, too.
+    pub(crate) fn count_losses(&mut self) {
+        let lost = self.quic.stats().path.lost_packets;
+        self.counts.worker.lost_packets.add(lost.saturating_sub(self.lost_packets));
+        self.lost_packets = lost;
     }
 
     /// Handles timers that are due. An open request keeps the connection alive (docs/reference/behaviour.md#client-connections).
@@ -188,6 +223,11 @@ impl Conn {
 fn server_name(quic: &Connection) -> Option<Box<str>> {
     let data = quic.crypto_session().handshake_data()?.downcast::<HandshakeData>().ok()?;
     data.server_name.map(|name| spooky_net::tls::normalize_name(&name).into_boxed_str())
+}
+
+/// Returns whether the limiter has refused the connection.
+fn is_refusal(reason: &ConnectionError) -> bool {
+    matches!(reason, ConnectionError::TransportError(error) if error.code == TransportErrorCode::CONNECTION_REFUSED)
 }
 
 /// Reason of the close of a stalled connection (RFC 9114 section 8.1 has no code for that).

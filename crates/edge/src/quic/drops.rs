@@ -1,55 +1,40 @@
 //! Dropped packets and refused connections: always counted, logged at debug level with at most ten lines of each kind in a
 //! second ([`LineLimit`]), so that a flood of packets does not flood the log.
 
-use spooky_telemetry::limit::LineLimit;
+use spooky_telemetry::{
+    limit::LineLimit,
+    metrics::{Dropped, IngressSeries},
+};
 use std::{
     fmt::{self, Display},
     net::SocketAddr,
+    sync::Arc,
     time::Instant,
 };
 
-const KINDS: usize = 9;
-
-/// Why a packet, a connection or an answer was dropped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Dropped {
-    /// A datagram that is empty, too short or too long, or whose header cannot be read.
-    NotQuic,
-    /// A datagram for an unknown connection.
-    UnknownConnection,
-    /// A first packet above the rate of new connections.
-    ConnectionRate,
-    /// A first packet that was answered by Retry, because its address is not validated.
-    Unvalidated,
-    /// A first packet that was refused: too many connections, or the process drains.
-    Refused,
-    /// A connection whose handshake took too long.
-    SlowHandshake,
-    /// A datagram of a connection that has used up its time share and its queue.
-    Excess,
-    /// A packet of a known connection that cannot be decrypted.
-    Undecryptable,
-    /// A stateless answer above the rate limit, or with a full queue.
-    Answer,
-}
-
 /// Shared by all workers.
-static LIMITS: [LineLimit; KINDS] = [const { LineLimit::new() }; KINDS];
+static LIMITS: [LineLimit; Dropped::COUNT] = [const { LineLimit::new() }; Dropped::COUNT];
 
-/// Drop counts of one edge.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Drops([u64; KINDS]);
+/// Counts drops for the metrics, and logs them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Drops(Arc<IngressSeries>);
 
 impl Drops {
+    pub(crate) fn new(counts: Arc<IngressSeries>) -> Self {
+        Self(counts)
+    }
+
     #[cfg(test)]
     pub(crate) fn count(&self, kind: Dropped) -> u64 {
-        self.0.get(kind as usize).copied().unwrap_or_default()
+        self.0.dropped(kind)
     }
 
     /// Counts a drop, and logs it within the limit of its kind.
-    pub(crate) fn note(&mut self, kind: Dropped, peer: SocketAddr, header: &Header, now: Instant) {
-        let Some(count) = self.0.get_mut(kind as usize) else { return };
-        *count += 1;
+    pub(crate) fn note(&self, kind: Dropped, peer: SocketAddr, header: &Header, now: Instant) {
+        let count = self.0.count_drop(kind);
+        if kind == Dropped::Excess {
+            self.0.queue_drop_bytes.add(header.length as u64);
+        }
         if tracing::enabled!(tracing::Level::DEBUG)
             && let Some(suppressed) = LIMITS.get(kind as usize).and_then(|limit| limit.admit(now))
         {
@@ -123,7 +108,8 @@ impl Display for DropLine<'_> {
                 write!(out, "Dropping connection attempt from {peer}: above performance.new_connections_per_sec")
             }
             Dropped::Unvalidated => write!(out, "Answering {peer} by Retry: its address is not validated"),
-            Dropped::Refused => write!(out, "Refusing connection from {peer}: too many connections, or draining"),
+            Dropped::Refused => write!(out, "Refusing connection from {peer}: too many connections"),
+            Dropped::Draining => write!(out, "Refusing connection from {peer}: draining"),
             Dropped::SlowHandshake => {
                 write!(out, "Dropping handshake with {peer}: not complete after client_handshake_timeout_ms")
             }
@@ -150,7 +136,7 @@ mod tests {
 
     #[test]
     fn drops_are_counted_by_kind() {
-        let mut drops = Drops::default();
+        let drops = Drops::default();
         let peer = "192.0.2.1:9".parse().unwrap();
         for kind in [Dropped::NotQuic, Dropped::Answer, Dropped::Answer] {
             drops.note(kind, peer, &Header::of(&[1]), Instant::now());

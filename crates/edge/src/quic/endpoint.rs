@@ -20,7 +20,7 @@ use spooky_bridge::{
 };
 use spooky_net::timer::Deadlines;
 use spooky_net::tls::CertificateStore;
-use spooky_telemetry::ConnectionRecord;
+use spooky_telemetry::{ConnectionRecord, metrics::ClientCounts};
 use std::{
     collections::VecDeque,
     net::SocketAddr,
@@ -50,6 +50,7 @@ pub struct Edge {
     pub(super) replies: Vec<(Transmit, Vec<u8>)>,
     pub(super) resets: ResetRate,
     pub(super) drops: Drops,
+    pub(super) counts: ClientCounts,
     pub(super) keep_alive_every: Duration,
     pub(super) handshake_timeout: Duration,
     /// `max_udp_payload_size` as announced to clients, bytes.
@@ -91,7 +92,8 @@ impl Edge {
             staged: h3::Staging::default(),
             replies: Vec::new(),
             resets: ResetRate::new(),
-            drops: Drops::default(),
+            drops: Drops::new(settings.counts.worker.clone()),
+            counts: settings.counts.clone(),
             keep_alive_every: settings.idle_timeout / KEEP_ALIVES_PER_IDLE_TIMEOUT,
             handshake_timeout: settings.handshake_timeout,
             max_datagram,
@@ -111,7 +113,7 @@ impl Edge {
 
     /// Number of packets, connections and answers dropped for this reason.
     #[cfg(test)]
-    pub(crate) fn dropped(&self, reason: super::Dropped) -> u64 {
+    pub(crate) fn dropped(&self, reason: spooky_telemetry::metrics::Dropped) -> u64 {
         self.drops.count(reason)
     }
 
@@ -202,7 +204,11 @@ impl Edge {
         if self.reports_connections && conn.quic.is_closed() {
             self.ended.extend(conn.report(now, "closed by Spooky"));
         }
-        if conn.quic.is_drained() {
+        let is_drained = conn.quic.is_drained();
+        if is_drained || conn.outgoing.take_loss() {
+            conn.count_losses();
+        }
+        if is_drained {
             if let Some(slot) = self.conns.get_mut(index as usize) {
                 *slot = None;
                 self.open -= 1;

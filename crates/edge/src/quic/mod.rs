@@ -18,7 +18,5 @@ mod share;
 pub(crate) mod trim_padding;
 pub(crate) mod version;
 
-#[cfg(test)]
-pub(crate) use drops::Dropped;
 pub use endpoint::Edge;
 pub use keys::QuicKeys;

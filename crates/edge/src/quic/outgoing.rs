@@ -131,6 +131,11 @@ impl Outgoing {
         }
     }
 
+    /// Returns whether packets were lost since the last call.
+    pub(crate) fn take_loss(&self) -> bool {
+        self.log.take_loss()
+    }
+
     /// Follows a client to a new path, whose acknowledgements are in `log`.
     pub(crate) fn follow(&mut self, log: Arc<PathLog>) {
         let before = std::mem::replace(&mut self.log, log);

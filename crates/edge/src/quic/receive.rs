@@ -1,7 +1,7 @@
 //! Passes datagrams and timers to connections.
 
 use super::{
-    drops::{Dropped, Header},
+    drops::Header,
     endpoint::{Edge, mark},
     share::Scheduled,
     version,
@@ -9,6 +9,7 @@ use super::{
 use bytes::BytesMut;
 use quinn_proto::{ConnectionEvent, DatagramEvent, EcnCodepoint};
 use spooky_net::timer::disarm;
+use spooky_telemetry::metrics::Dropped;
 use std::{
     net::{IpAddr, SocketAddr},
     time::Instant,
@@ -44,7 +45,9 @@ impl Edge {
                 self.on_packet(now, handle.0 as u32, remote, &header, event, len);
             }
             Some(DatagramEvent::NewConnection(incoming)) => self.open(now, incoming, &header, reply),
-            Some(DatagramEvent::Response(transmit)) => self.reply(now, transmit, reply),
+            Some(DatagramEvent::Response(transmit)) => {
+                let _is_sent = self.reply(now, transmit, reply);
+            }
             None => {
                 self.drops.note(header.reason(), remote, &header, now);
                 return false;
@@ -79,7 +82,8 @@ impl Edge {
 
     /// Processes packets that waited for this turn, within the time shares of their connections.
     fn resume(&mut self, now: Instant) {
-        let Self { throttled, conns, dirty, last_log, limiter, drops, .. } = self;
+        let Self { throttled, conns, dirty, last_log, limiter, drops, counts, .. } = self;
+        let mut queued = 0;
         throttled.retain(|&index| {
             let Some(conn) = conns.get_mut(index as usize).and_then(Option::as_mut) else { return false };
             while let Some((event, len)) = conn.share.next(now) {
@@ -88,8 +92,10 @@ impl Edge {
                 }
                 mark(dirty, conn);
             }
+            queued += conn.share.waiting_bytes();
             conn.share.has_waiting()
         });
+        counts.listener.queued_bytes.set(queued);
     }
 
     /// Runs the timers that are due, and processes packets that waited for this turn.

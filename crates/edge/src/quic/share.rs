@@ -34,6 +34,8 @@ pub(crate) struct TimeShare<P> {
     /// Charged time that no turn has paid off yet.
     spent: Duration,
     waiting: VecDeque<(P, u64)>,
+    /// Their bytes.
+    waiting_bytes: u64,
 }
 
 #[derive(Debug, PartialEq)]
@@ -49,7 +51,7 @@ pub(crate) enum Scheduled<P> {
 
 impl<P> Default for TimeShare<P> {
     fn default() -> Self {
-        Self { turn: None, spent: Duration::ZERO, waiting: VecDeque::new() }
+        Self { turn: None, spent: Duration::ZERO, waiting: VecDeque::new(), waiting_bytes: 0 }
     }
 }
 
@@ -63,12 +65,23 @@ impl<P> TimeShare<P> {
             return Scheduled::Dropped;
         }
         self.waiting.push_back((packet, bytes));
+        self.waiting_bytes += bytes;
         Scheduled::Waits { is_first: self.waiting.len() == 1 }
     }
 
     /// Takes the next waiting packet and its size, if the connection has time left in this turn.
     pub(crate) fn next(&mut self, now: Instant) -> Option<(P, u64)> {
-        if self.may_spend(now) { self.waiting.pop_front() } else { None }
+        if !self.may_spend(now) {
+            return None;
+        }
+        let (packet, bytes) = self.waiting.pop_front()?;
+        self.waiting_bytes -= bytes;
+        Some((packet, bytes))
+    }
+
+    /// Bytes of the packets that wait.
+    pub(crate) fn waiting_bytes(&self) -> u64 {
+        self.waiting_bytes
     }
 
     pub(crate) fn has_waiting(&self) -> bool {

@@ -36,10 +36,12 @@ impl NewConnection {
     pub(super) fn admit(stream: TcpStream, peer: SocketAddr, settings: &TcpSettings, now: Instant) -> Option<Self> {
         let address = SocketAddr::new(peer.ip().to_canonical(), peer.port());
         let Some(counted) = settings.connections.enter() else {
+            settings.counts.worker.cap_rejects.increment();
             limited!(WARN, now, "TCP connection refused: tcp.max_connections is reached, from {address}");
             return None;
         };
         if stream.as_raw_fd() >= settings.max_descriptor {
+            settings.counts.worker.cap_rejects.increment();
             limited!(WARN, now, "TCP connection refused: too few file descriptors are left, from {address}");
             return None;
         }
@@ -47,6 +49,7 @@ impl NewConnection {
         let is_proxied = settings.is_proxied(address.ip());
         let slot = if is_proxied { None } else { settings.limiter.establish(address.ip()) };
         if slot.is_none() && !is_proxied {
+            settings.counts.worker.cap_rejects.increment();
             limited!(DEBUG, now, "TCP connection refused: too many connections, from {address}");
             return None;
         }

@@ -16,6 +16,7 @@ use crate::{
     identity,
     limiter::LimiterSlot,
     sticky::StickyBackends,
+    tls_failure,
 };
 use bytes::BytesMut;
 use spooky_bridge::{
@@ -23,7 +24,10 @@ use spooky_bridge::{
     proxy_protocol::{self, InvalidHeader},
 };
 use spooky_net::tls::CertificateStore;
-use spooky_telemetry::ConnectionRecord;
+use spooky_telemetry::{
+    ClientProtocol, ConnectionRecord,
+    metrics::{OpenConnection, TlsFailure},
+};
 use std::{
     cell::OnceCell,
     collections::VecDeque,
@@ -97,6 +101,7 @@ pub(super) struct Open {
     pub(super) session: Session,
     pub(super) waits_for: WaitsFor,
     pub(super) waiting_since: Instant,
+    _counted: OpenConnection,
 }
 
 /// What an open connection waits for.
@@ -232,7 +237,11 @@ impl Conn {
         let rest = std::mem::take(header).split_off(parsed.length);
         self.phase = Phase::Handshake { until };
         self.peer.address = parsed.client.unwrap_or(self.peer.address);
-        self.slot = Some(establish(self.peer.address).ok_or(Lost::Limit)?);
+        self.slot = establish(self.peer.address);
+        if self.slot.is_none() {
+            self.settings.counts.worker.cap_rejects.increment();
+            return Err(Lost::Limit);
+        }
         self.on_tls(&rest, now, events)
     }
 
@@ -243,6 +252,7 @@ impl Conn {
             (Phase::Handshake { .. }, Ok(())) => self.open(now),
             (Phase::Handshake { .. }, Err(error)) => {
                 self.log_failed_handshake(&error);
+                self.settings.counts.listener.count_tls_failure(tls_failure::of_error(&error));
                 self.phase = Phase::Failed;
                 self.closing = Some(Closing::new(now, true));
                 return Ok(());
@@ -252,6 +262,13 @@ impl Conn {
         }
         self.process(now, events);
         Ok(())
+    }
+
+    /// Counts the handshake as failed if it is not complete.
+    pub(super) fn count_late_handshake(&self) {
+        if matches!(self.phase, Phase::Handshake { .. }) && self.socket.tls.is_some() {
+            self.settings.counts.listener.count_tls_failure(TlsFailure::Handshake);
+        }
     }
 
     fn log_failed_handshake(&self, error: &rustls::Error) {
@@ -264,9 +281,16 @@ impl Conn {
 
     /// Starts the session.
     pub(super) fn open(&mut self, now: Instant) {
-        let session = Session::new(self.socket.alpn(), &self.settings, now);
+        let alpn = self.socket.alpn();
+        let counts = &self.settings.counts.listener;
+        if self.socket.tls.is_some() {
+            counts.count_tls_success(alpn);
+        }
+        let session = Session::new(alpn, &self.settings, now);
+        let protocol = if session.is_http2() { ClientProtocol::Http2 } else { ClientProtocol::Http1 };
+        let counted = OpenConnection::new(counts, protocol);
         self.history.on_handshake(now);
-        self.phase = Phase::Open(Open { session, waits_for: WaitsFor::Request, waiting_since: now });
+        self.phase = Phase::Open(Open { session, waits_for: WaitsFor::Request, waiting_since: now, _counted: counted });
     }
 
     /// Lets the session handle the received bytes. To be called again when it may handle more of them.

@@ -263,6 +263,7 @@ impl TcpEdge {
             open.session.protocol_mut().abort_streams(&conn.peer, Abort::Lost, events);
         }
         if matches!(lost, Lost::TimedOut(_)) {
+            conn.count_late_handshake();
             // Otherwise the kernel would keep what the client does not take.
             tcp::reset_on_close(&conn.socket.stream);
         }

@@ -14,6 +14,7 @@ use spooky_bridge::{
     },
 };
 use spooky_table::Handle;
+use spooky_telemetry::metrics::ClientCounts;
 use std::{collections::VecDeque, net::SocketAddr, time::Instant};
 
 /// Settings that all sessions of an edge share.
@@ -26,6 +27,8 @@ pub(super) struct SessionSettings {
     pub(super) max_streams: u32,
     /// Limit of the received and unread bytes of a request, and of waiting interim heads.
     pub(super) stream_buffer: usize,
+    /// Where connections are counted.
+    pub(super) counts: ClientCounts,
 }
 
 impl SessionSettings {

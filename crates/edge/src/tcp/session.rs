@@ -23,6 +23,10 @@ impl Session {
         }
     }
 
+    pub(super) fn is_http2(&self) -> bool {
+        matches!(self, Self::Http2(_))
+    }
+
     pub(super) fn protocol(&self) -> &dyn Protocol {
         match self {
             Self::Http2(session) => &**session,

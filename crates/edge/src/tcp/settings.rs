@@ -9,6 +9,7 @@ use spooky_bridge::{
 };
 use spooky_config::Network;
 use spooky_net::tls::CertificateStore;
+use spooky_telemetry::metrics::ClientCounts;
 use std::{net::IpAddr, os::fd::RawFd, sync::Arc, time::Duration};
 
 /// Settings of one listener's TCP clients on one worker.
@@ -47,6 +48,8 @@ pub struct TcpSettings {
     pub rules: RequestRules,
     /// Decides on new connections.
     pub limiter: Arc<dyn ConnectionLimiter>,
+    /// Where connections are counted: one object for each worker.
+    pub counts: ClientCounts,
 }
 
 impl TcpSettings {
@@ -57,6 +60,7 @@ impl TcpSettings {
             scheme: if self.tls.is_some() { Scheme::Https } else { Scheme::Http },
             max_streams: self.max_streams,
             stream_buffer: self.stream_buffer,
+            counts: self.counts.clone(),
         }
     }
 

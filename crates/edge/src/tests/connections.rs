@@ -4,11 +4,11 @@ use super::{CONTROL, GET, POST, Setup};
 use crate::{
     Body, ConnectionDecision, ConnectionLimiter, Edge, EdgeError, EventKind, LimiterSlot,
     peer::{Peer, ReadEnd, client_config, headers, settings},
-    quic::Dropped,
 };
 use bytes::{Bytes, BytesMut};
 use quinn_proto::{ConnectionError, Dir, StreamId, TransportConfig, TransportErrorCode};
 use spooky_bridge::{h3::Code, message::ResponseHead};
+use spooky_telemetry::metrics::Dropped;
 use std::{
     net::{IpAddr, SocketAddr},
     sync::Arc,
@@ -70,7 +70,7 @@ fn a_drain_announces_its_end_and_closes_when_all_requests_are_done() {
     refused.finish(&mut setup.edge);
     let Some(ConnectionError::ConnectionClosed(close)) = refused.lost() else { panic!("a refusal") };
     assert_eq!(close.error_code, TransportErrorCode::CONNECTION_REFUSED);
-    assert!(setup.edge.dropped(Dropped::Refused) > 0);
+    assert!(setup.edge.dropped(Dropped::Draining) > 0);
 }
 
 #[test]

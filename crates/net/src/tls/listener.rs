@@ -46,7 +46,7 @@ impl ListenerTls {
             return Ok(kept.clone());
         }
         let store = CertificateStore::load(&options.section, options.default.as_ref(), &options.named)?;
-        let certificates = Arc::new(store);
+        let certificates = Arc::new(store.continuing(previous.map(|previous| &*previous.certificates)));
         let contexts = contexts(&certificates, &options.server, shared)?;
         Ok(Self { certificates, contexts, fingerprint })
     }

@@ -24,15 +24,26 @@ pub struct NamedCertificate {
     pub files: CertificateFiles,
 }
 
-/// Numbers of selections.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct SelectionCounts {
-    /// By the exact name.
-    pub exact: u64,
-    /// By a wildcard.
-    pub wildcard: u64,
-    /// The default, for another name or none.
-    pub fallback: u64,
+/// Numbers of selections. A store that replaces another one after a reload goes on with its numbers.
+#[derive(Debug, Default)]
+pub struct SelectionCounts([AtomicU64; 3]);
+
+impl SelectionCounts {
+    /// Returns the number of selections by each way, with its name.
+    pub fn get(&self) -> [(&'static str, u64); 3] {
+        let [exact, wildcard, default] = self.0.each_ref().map(|count| count.load(Ordering::Relaxed));
+        [("exact", exact), ("wildcard", wildcard), ("default", default)]
+    }
+
+    fn increment(&self, selection: &Selection) {
+        let [exact, wildcard, default] = &self.0;
+        match selection {
+            Selection::Exact => exact,
+            Selection::Wildcard => wildcard,
+            Selection::Fallback => default,
+        }
+        .fetch_add(1, Ordering::Relaxed);
+    }
 }
 
 /// The certificates of a listener. Immutable: a reload creates a new store.
@@ -44,7 +55,7 @@ pub struct CertificateStore {
     /// By suffix, without `*.`.
     wildcard: HashMap<String, Arc<Entry>>,
     fallback: Arc<Entry>,
-    counts: [AtomicU64; 3],
+    counts: Arc<SelectionCounts>,
 }
 
 struct Entry {
@@ -133,7 +144,7 @@ impl CertificateStore {
                 None => exact.insert(name, entry),
             };
         }
-        Some(Self { exact, wildcard, fallback: fallback?, counts: Default::default() })
+        Some(Self { exact, wildcard, fallback: fallback?, counts: Arc::default() })
     }
 
     #[cfg(test)]
@@ -178,9 +189,14 @@ impl CertificateStore {
     }
 
     /// Returns the numbers of selections so far.
-    pub fn selection_counts(&self) -> SelectionCounts {
-        let [exact, wildcard, fallback] = self.counts.each_ref().map(|count| count.load(Ordering::Relaxed));
-        SelectionCounts { exact, wildcard, fallback }
+    pub fn selections(&self) -> &SelectionCounts {
+        &self.counts
+    }
+
+    /// Goes on with the numbers of the store that this one replaces.
+    #[must_use]
+    pub(super) fn continuing(self, previous: Option<&Self>) -> Self {
+        Self { counts: previous.map_or(self.counts, |previous| previous.counts.clone()), ..self }
     }
 
     /// Returns when each certificate expires, by the name of its entry. The default is named `default`, even if it is
@@ -202,13 +218,7 @@ impl CertificateStore {
 impl ResolvesServerCert for CertificateStore {
     fn resolve(&self, client_hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let (selection, entry) = self.find(&normalize_name(client_hello.server_name().unwrap_or_default()));
-        let [exact, wildcard, fallback] = &self.counts;
-        let count = match selection {
-            Selection::Exact => exact,
-            Selection::Wildcard => wildcard,
-            Selection::Fallback => fallback,
-        };
-        count.fetch_add(1, Ordering::Relaxed);
+        self.counts.increment(&selection);
         Some(Arc::clone(entry.at(SystemTime::now)))
     }
 }

@@ -107,14 +107,9 @@ impl UdpSocket {
         Ok(address.as_socket().unwrap_or_else(|| (Ipv4Addr::UNSPECIFIED, 0).into()))
     }
 
-    /// Returns the granted receive and send buffer sizes, comparable to the requested ones. (The kernel reports twice
-    /// as much, because it includes its overhead.)
+    /// Returns the granted receive and send buffer sizes; see [`granted_buffers`].
     pub fn granted_buffers(&self) -> io::Result<(usize, usize)> {
-        let granted = |name| {
-            let doubled = sockopt::get_int(self.as_fd(), libc::SOL_SOCKET, name)?;
-            Ok(usize::try_from(doubled).unwrap_or_default() / 2)
-        };
-        granted(libc::SO_RCVBUF).and_then(|receive| Ok((receive, granted(libc::SO_SNDBUF)?)))
+        granted_buffers(self.as_fd())
     }
 
     /// Returns how many datagrams of `segment_size` bytes a burst to `destination` may have: 1 if the kernel has
@@ -153,6 +148,27 @@ impl UdpSocket {
             gso_refusal: &mut self.gso_refusal,
         })
     }
+}
+
+/// Returns the granted receive and send buffer sizes of a socket, comparable to the requested ones. (The kernel reports
+/// twice as much, because it includes its overhead.)
+pub fn granted_buffers(socket: BorrowedFd<'_>) -> io::Result<(usize, usize)> {
+    let granted = |name| {
+        let doubled = sockopt::get_int(socket, libc::SOL_SOCKET, name)?;
+        Ok(usize::try_from(doubled).unwrap_or_default() / 2)
+    };
+    granted(libc::SO_RCVBUF).and_then(|receive| Ok((receive, granted(libc::SO_SNDBUF)?)))
+}
+
+/// Position of the drops in the answer to `SO_MEMINFO` (`SK_MEMINFO_DROPS` of linux/sock_diag.h), and its length.
+const MEMINFO_DROPS: usize = 8;
+const MEMINFO_LENGTH: usize = 9;
+
+/// Returns how many datagrams the kernel has dropped because the receive buffer of a socket was full.
+pub fn receive_drops(socket: BorrowedFd<'_>) -> io::Result<u64> {
+    let info = sockopt::get_ints::<MEMINFO_LENGTH>(socket, libc::SOL_SOCKET, libc::SO_MEMINFO)?;
+    let drops = info.get(MEMINFO_DROPS).copied().unwrap_or_default();
+    Ok(u64::from(drops.cast_unsigned()))
 }
 
 /// Requests a buffer size: above the system's maximum if that is allowed (`CAP_NET_ADMIN`), else up to it. Keeps a

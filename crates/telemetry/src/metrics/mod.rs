@@ -1,5 +1,6 @@
 //! Metrics: counts of the workers, their definitions, and pages of them for Prometheus.
 
+mod clients;
 mod counter;
 mod definitions;
 mod histogram;
@@ -9,7 +10,11 @@ mod reference;
 mod registry;
 mod series;
 mod sparse;
+mod upstreams;
 
+pub use clients::{
+    ALPN_PROTOCOLS, ClientCounts, Dropped, IngressSeries, ListenerSeries, OpenConnection, TLS_FAILURES, TlsFailure,
+};
 pub use counter::{Counter, SharedCounter};
 pub use definitions::{Definition, Family, Kind, OldName};
 pub use histogram::{BOUNDS, Distribution, Histogram};
@@ -21,3 +26,6 @@ pub use series::{
     RETRY_REASONS, ResetCounts, RouteSeries, Side, WorkerSeries,
 };
 pub use sparse::SparseCounts;
+pub use upstreams::{
+    BACKEND_PROTOCOLS, CONNECTION_STATES, ConnectionGauge, ConnectionNumbers, OriginGauge, TransportSeries,
+};

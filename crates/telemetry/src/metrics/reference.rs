@@ -1,6 +1,7 @@
 //! Generates `docs/reference/metrics.md` from the definitions. A test compares the two.
 
 use super::{
+    clients::{ALPN_PROTOCOLS, TLS_FAILURES},
     definitions::{Definition, Family, Kind, OldName},
     histogram::BOUNDS,
     series::{CODES, DENIAL_REASONS, FAILURES, PASSIVE_REASONS, RESET_CODES, RETRY_REASONS},
@@ -29,13 +30,15 @@ accepts it.
 pub fn reference() -> String {
     let mut page = HEAD.to_owned();
     let _ = write!(page, "\nHistograms have these buckets, in seconds: {}.\n", BOUNDS.join(", "));
-    let lists: [(&str, &[&str]); 6] = [
+    let lists: [(&str, &[&str]); 8] = [
         ("`code` of `spooky_backend_requests_total`", &CODES),
         ("`code` of `spooky_stream_resets_total`", &RESET_CODES),
         ("`reason` of `spooky_backend_failures_total`", &FAILURES),
         ("`reason` of `spooky_health_failures_total`", &PASSIVE_REASONS),
         ("`reason` of `spooky_retry_attempts_total`", &RETRY_REASONS),
         ("`reason` of `spooky_retry_denied_total`", &DENIAL_REASONS),
+        ("`reason` of `spooky_downstream_tls_handshake_failure_total`", &TLS_FAILURES),
+        ("`protocol` of `spooky_downstream_tls_alpn_total`", &ALPN_PROTOCOLS),
     ];
     page.push_str("\n| Label | Values |\n|---|---|\n");
     for (label, values) in lists {

@@ -1,8 +1,10 @@
 //! The counts of the process: those of the workers, and those of each route and backend, which a reload keeps by name.
 
 use super::{
+    clients::IngressSeries,
     counter::SharedCounter,
     series::{BackendSeries, RouteSeries, WorkerSeries},
+    upstreams::TransportSeries,
 };
 use spooky_config::Config;
 use std::sync::Arc;
@@ -12,6 +14,8 @@ use std::sync::Arc;
 pub struct Metrics {
     workers: Box<[Arc<WorkerSeries>]>,
     unrouted: Box<[Arc<RouteSeries>]>,
+    ingress: Box<[Arc<IngressSeries>]>,
+    transports: Box<[Arc<TransportSeries>]>,
     /// Restarts of each worker.
     pub restarts: Box<[SharedCounter]>,
 }
@@ -22,6 +26,8 @@ impl Metrics {
         Self {
             workers: per_writer(workers + 1),
             unrouted: per_writer(workers),
+            ingress: per_writer(workers),
+            transports: per_writer(workers + 1),
             restarts: (0..workers).map(|_| SharedCounter::default()).collect(),
         }
     }
@@ -44,6 +50,16 @@ impl Metrics {
     /// Returns, for each worker, the counts of the requests without a route.
     pub fn unrouted(&self) -> &[Arc<RouteSeries>] {
         &self.unrouted
+    }
+
+    /// Returns, for each worker, the counts of its clients' connections.
+    pub fn ingress(&self) -> &[Arc<IngressSeries>] {
+        &self.ingress
+    }
+
+    /// Returns the counts of the transports: those of the workers, and at the end that of the health checker.
+    pub fn transports(&self) -> &[Arc<TransportSeries>] {
+        &self.transports
     }
 
     /// Adds up one count of all writers.

@@ -7,10 +7,11 @@ use super::{
     histogram::{Distribution, Histogram},
     method,
     sparse::SparseCounts,
+    upstreams::ConnectionGauge,
 };
 use crate::record::{ClientProtocol, RequestRecord};
 use spooky_lb::{attempt::FailureKind, outcome::Reason};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// Totals of one worker.
 #[derive(Debug, Default)]
@@ -52,8 +53,6 @@ pub struct WorkerSeries {
     pub resets: ResetCounts,
     /// Active health checks that succeeded, and that failed.
     pub probes: [Counter; 2],
-    /// Time spent working, in nanoseconds.
-    pub busy: Counter,
 }
 
 /// Labels of passive failures.
@@ -224,6 +223,8 @@ pub struct BackendSeries {
     pub connect: Histogram,
     /// Changes of health: to healthy, to unhealthy.
     pub transitions: [Counter; 2],
+    /// Open connections.
+    pub connections: Arc<ConnectionGauge>,
 }
 
 /// Labels of attempts: the class of the status, or `error` without one.

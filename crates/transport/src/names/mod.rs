@@ -4,12 +4,14 @@
 //! looks names up and again when their TTL ends, so that no worker waits for DNS. A transport reads an address set when it
 //! opens a connection, and is woken when one changes.
 
+mod counts;
 mod family;
 mod resolver;
 mod schedule;
 mod system;
 mod table;
 
+pub use counts::NameCounts;
 pub use resolver::{NameEvent, Resolver};
 pub use system::SystemFiles;
 pub use table::NameTable;

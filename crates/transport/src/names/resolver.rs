@@ -5,7 +5,7 @@ use std::{
     future::pending,
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket},
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use tokio::task::JoinSet;
@@ -103,7 +103,8 @@ impl Resolver {
         for record in records {
             let schedule = self.names.entry(record.host().to_owned()).or_default();
             if let Some(addresses) = schedule.partial(now) {
-                publish(&record, Ok(addresses), report);
+                let has_changed = publish(&record, Ok(addresses), report);
+                self.table.counts().on_change(has_changed);
             }
             let is_requested = record.is_requested();
             if schedule.is_due(is_requested, now) && self.lookups.len() < 2 * MAX_LOOKUPS {
@@ -120,7 +121,10 @@ impl Resolver {
     fn on_answer(&mut self, record: &Arc<NameRecord>, kind: Kind, answer: Answer, report: &impl Fn(NameEvent)) {
         let Some(schedule) = self.names.get_mut(record.host()) else { return };
         if let Some(result) = schedule.finish(kind, answer, self.refresh, Instant::now()) {
-            publish(record, result, report);
+            let is_success = result.is_ok();
+            let has_changed = publish(record, result, report);
+            self.table.counts().on_lookup(is_success, SystemTime::now());
+            self.table.counts().on_change(has_changed);
         }
     }
 }
@@ -140,22 +144,24 @@ fn start(lookups: &mut Lookups, system: &mut System, record: &Arc<NameRecord>) {
     }
 }
 
-fn publish(record: &NameRecord, result: Result<Vec<IpAddr>, String>, report: &impl Fn(NameEvent)) {
+/// Stores the result of a lookup and reports what has changed. Returns whether the name had other addresses before.
+fn publish(record: &NameRecord, result: Result<Vec<IpAddr>, String>, report: &impl Fn(NameEvent)) -> bool {
     let result = result.map(usable_first);
     let Resolution { addresses: before, error } = record.update(result.clone());
     let host = || record.host().to_owned();
+    let addresses = record.resolution().addresses;
+    let has_changed = !Arc::ptr_eq(&addresses, &before);
     match result {
-        Ok(_) => {
-            let addresses = record.resolution().addresses;
-            if !Arc::ptr_eq(&addresses, &before) {
-                report(NameEvent::Changed { host: host(), addresses: addresses.to_vec(), before: before.to_vec() });
-            } else if error.is_some() {
-                report(NameEvent::Recovered { host: host() });
-            }
+        Ok(_) if has_changed => {
+            report(NameEvent::Changed { host: host(), addresses: addresses.to_vec(), before: before.to_vec() });
         }
-        Err(_) if error.is_some() => {} // reported already
-        Err(error) => report(NameEvent::Failed { host: host(), error, kept: before.len() }),
+        Ok(_) if error.is_some() => report(NameEvent::Recovered { host: host() }),
+        Err(failure) if error.is_none() => {
+            report(NameEvent::Failed { host: host(), error: failure, kept: before.len() });
+        }
+        Ok(_) | Err(_) => {} // nothing new
     }
+    has_changed && !before.is_empty()
 }
 
 /// Moves the addresses to which this machine has no route behind the others (RFC 6724 section 5, rule 1).

@@ -16,6 +16,8 @@ use std::{
 
 use tokio::sync::Notify;
 
+use super::counts::NameCounts;
+
 /// The names of all backends with their addresses.
 #[derive(Debug, Default)]
 pub struct NameTable {
@@ -24,6 +26,7 @@ pub struct NameTable {
     refresh_ms: AtomicU64,
     /// Wakes the resolver: a name is new or a lookup is requested.
     work: Arc<Notify>,
+    counts: NameCounts,
 }
 
 impl NameTable {
@@ -64,6 +67,17 @@ impl NameTable {
         lock(&record.watchers).push(waker.clone());
         self.work.notify_one();
         WatchedName { record: record.clone(), waker }
+    }
+
+    /// Returns the counts of lookups.
+    pub fn counts(&self) -> &NameCounts {
+        &self.counts
+    }
+
+    /// Returns the number of addresses of all names.
+    pub fn addresses(&self) -> usize {
+        let records = lock(&self.records);
+        records.values().map(|record| lock(&record.resolution).addresses.len()).sum()
     }
 
     /// Removes the names that are not watched any more, and returns the others.

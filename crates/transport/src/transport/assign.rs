@@ -120,8 +120,12 @@ impl Transport {
 
     /// Assigns waiting requests after a stream has begun or ended, or closes the connection if it is no longer needed.
     pub(super) fn on_streams_changed(&mut self, key: SlotKey) {
-        let Some(slot) = self.slots.get_mut(key) else { return };
-        let at = slot.origin;
+        let Some(at) = self.slots.get_mut(key).map(|slot| slot.origin) else { return };
+        self.use_capacity(key, at);
+        self.publish_connections(at);
+    }
+
+    fn use_capacity(&mut self, key: SlotKey, at: usize) {
         let Some(connection) = self.slots.connection(key) else { return };
         let (spent, idle) = (connection.is_finished(), connection.active() == 0);
         let open = connection.phase() == Phase::Open;
@@ -176,6 +180,7 @@ impl Transport {
             origin.slots += 1;
             self.ready.mark(slot.key.index());
             self.counters.connects += 1;
+            self.counts.connects.increment();
         }
     }
 

@@ -77,6 +77,7 @@ impl Transport {
             }
         }
         for key in removed {
+            self.counts.rotations.increment();
             self.drain_connection(key);
         }
     }

@@ -24,6 +24,7 @@ use slab::Slab;
 use spooky_bridge::{h1, h2};
 use spooky_net::{ready::ReadySet, timer::Deadlines};
 use spooky_table::Table;
+use spooky_telemetry::metrics::{ConnectionGauge, TransportSeries};
 
 use crate::{
     counters::Counters,
@@ -41,6 +42,8 @@ use crate::{
 struct BackendEntry {
     origin: usize,
     connect_timeout: Duration,
+    /// Where its open connections are counted.
+    connections: Arc<ConnectionGauge>,
     /// The origin with HTTP/1.1 for requests for WebSocket, once `origin` has refused one for want of extended CONNECT (RFC 8441).
     websockets: Option<usize>,
 }
@@ -79,6 +82,7 @@ pub struct Transport {
     visits: Vec<usize>,
     deadlines: Deadlines<SlotKey>,
     counters: Counters,
+    counts: Arc<TransportSeries>,
     draining: bool,
     /// The time passed to the last call.
     now: Instant,
@@ -103,6 +107,7 @@ impl Transport {
             visits: Vec::new(),
             deadlines: Deadlines::default(),
             counters: Counters::default(),
+            counts: Arc::default(),
             draining: false,
             now,
         }
@@ -115,6 +120,11 @@ impl Transport {
         self.h1 = h1_config(&options);
         self.h2 = h2::Config { initial_stream_window, ..h2_config(&options) };
         self.options = options;
+    }
+
+    /// Sets where the metrics find the counts of this transport, which must be their only writer.
+    pub fn count_in(&mut self, counts: Arc<TransportSeries>) {
+        self.counts = counts;
     }
 
     /// Frees buffers that are not in use. To be called after a time without traffic.
@@ -173,8 +183,19 @@ impl Transport {
         if let Some(origin) = self.origins.get_mut(at) {
             origin.forget(key);
             origin.slots -= 1;
+            self.publish_connections(at);
             self.remove_if_unused(at);
         }
+    }
+
+    /// Counts the open connections of an origin for the metrics.
+    fn publish_connections(&mut self, at: usize) {
+        let Some(origin) = self.origins.get_mut(at) else { return };
+        let is_active = |key: &&SlotKey| self.slots.connection(**key).is_some_and(|connection| connection.active() > 0);
+        let active = origin.h2.iter().filter(is_active).count() as u64;
+        let idle = origin.idle.len() as u64;
+        let (h2, h1) = (origin.h2.len() as u64, origin.h1.len() as u64);
+        origin.gauge.set([[h2 - active, active], [idle, h1.saturating_sub(idle)]]);
     }
 
     fn remove_if_unused(&mut self, at: usize) {

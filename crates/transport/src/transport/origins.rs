@@ -8,10 +8,12 @@ use crate::{
     origin::Origin,
     slots::NAMES_SLOT,
 };
+use spooky_telemetry::metrics::ConnectionGauge;
+use std::sync::Arc;
 
 impl Transport {
     /// Returns the origin of this specification, which one more backend shares from now on.
-    pub(super) fn share_origin(&mut self, spec: &BackendSpec) -> usize {
+    pub(super) fn share_origin(&mut self, spec: &BackendSpec, connections: &Arc<ConnectionGauge>) -> usize {
         let name = (spec.host.to_ascii_lowercase(), spec.port);
         let same_name = self.names.entry(name).or_default();
         let origins = &mut self.origins;
@@ -19,12 +21,15 @@ impl Transport {
         if let Some(at) = shared {
             if let Some(origin) = origins.get_mut(at) {
                 origin.backends += 1;
+                origin.gauge.add(connections);
             }
             return at;
         }
         let waker = self.ready.waker(NAMES_SLOT);
         let destination = Destination::new(&spec.host, spec.port, &self.resolver, waker);
-        let at = origins.insert(Origin::new(spec, destination, self.options.first_turn));
+        let mut origin = Origin::new(spec, destination, self.options.first_turn);
+        origin.gauge.add(connections);
+        let at = origins.insert(origin);
         same_name.push(at);
         at
     }
@@ -41,7 +46,8 @@ impl Transport {
             return None;
         }
         let spec = BackendSpec { protocol: Protocol::Http1, ..spec.clone() };
-        let at = self.share_origin(&spec);
+        let connections = entry.connections.clone();
+        let at = self.share_origin(&spec, &connections);
         self.backends.get_mut(backend.0)?.websockets = Some(at);
         Some(at)
     }

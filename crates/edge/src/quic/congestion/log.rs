@@ -18,6 +18,7 @@ const OVERHEAD: u64 = 64;
 pub(crate) struct PathLog {
     acknowledged: AtomicU64,
     is_clear: AtomicBool,
+    has_lost: AtomicBool,
 }
 
 impl PathLog {
@@ -33,6 +34,19 @@ impl PathLog {
             self.is_clear.store(false, Relaxed);
         }
         is_clear
+    }
+
+    /// Returns whether packets were lost since the last call.
+    pub(crate) fn take_loss(&self) -> bool {
+        let has_lost = self.has_lost.load(Relaxed);
+        if has_lost {
+            self.has_lost.store(false, Relaxed);
+        }
+        has_lost
+    }
+
+    pub(crate) fn on_loss(&self) {
+        self.has_lost.store(true, Relaxed);
     }
 
     pub(crate) fn on_ack(&self, bytes: u64) {

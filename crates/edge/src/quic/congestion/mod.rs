@@ -103,6 +103,7 @@ impl Controller for PathController {
     }
 
     fn on_congestion_event(&mut self, now: Instant, sent: Instant, is_persistent_congestion: bool, lost_bytes: u64) {
+        self.log.on_loss();
         match &mut self.algorithm {
             Algorithm::Model(model) => model.on_congestion_event(now, sent, is_persistent_congestion, lost_bytes),
             Algorithm::Cubic(cubic) => cubic.on_congestion_event(now, sent, is_persistent_congestion, lost_bytes),
