@@ -6,10 +6,11 @@ use spooky_testkit::{
     certs::{Authority, Files},
     process::Program,
     rng::Rng,
-    wait,
+    tcp, wait,
 };
 use std::{
     fs,
+    net::SocketAddr,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
@@ -31,6 +32,9 @@ pub(crate) struct Faults {
     pub(crate) text: String,
     pub(crate) file: PathBuf,
     pub(crate) ledger: Arc<Ledger>,
+    pub(crate) addr: SocketAddr,
+    /// Reloads that have been in effect.
+    pub(crate) reloads: usize,
     /// The process that serves, once the program was replaced.
     pub(crate) pid: Option<u32>,
 }
@@ -50,7 +54,7 @@ impl Faults {
                 self.reload(tick);
             }
             if tick.is_multiple_of(CERTIFICATE) {
-                self.replace_certificate();
+                self.replace_certificate().await;
             }
             if tick.is_multiple_of(KILL) {
                 self.ledger.on_kill();
@@ -58,6 +62,7 @@ impl Faults {
             }
             memory.push(resident(self.pid()));
             if tick.is_multiple_of(REPORT) {
+                self.check_reloads();
                 let (served, excused) = (self.ledger.served(), self.ledger.excused());
                 let resident = memory.last().copied().unwrap_or_default();
                 println!("{:4} min: {served} requests, {excused} failed with a backend, {resident} KiB", tick / REPORT);
@@ -82,12 +87,44 @@ impl Faults {
         self.signal(Signal::HUP);
     }
 
-    fn replace_certificate(&self) {
+    /// Replaces the certificate, and waits until new connections get it.
+    async fn replace_certificate(&self) {
         let identity = self.authority.issue(&[NAME]);
         // The pair is whole again only after the second rename; until then a reload refuses it.
         for (path, text) in [(&self.files.cert, &identity.cert_pem), (&self.files.key, &identity.key_pem)] {
             fs::write(path.with_extension("new"), text).expect("write a PEM file");
             fs::rename(path.with_extension("new"), path).expect("put a PEM file in place");
+        }
+        let is_served = || async {
+            let tls = tcp::connect(&self.authority, self.addr, NAME, &[b"http/1.1"]).await.ok()?;
+            let served = tls.get_ref().1.peer_certificates()?.first()?;
+            (served == identity.der()).then_some(())
+        };
+        wait::until(wait::BOUND, "the new certificate", is_served).await;
+    }
+
+    /// Checks that most reloads since the last check were in effect; those between the halves of a certificate are refused.
+    fn check_reloads(&mut self) {
+        let output = self.program.output();
+        let reloads = output.lines().filter(|line| line.contains("Configuration reloaded (generation=")).count();
+        let expected = self.reloads + REPORT as usize / 2;
+        if reloads < expected {
+            self.ledger.on_violation(format!("{reloads} reloads in effect, at least {expected} expected"));
+        }
+        self.reloads = reloads;
+        if let Some(line) = output.lines().find(|line| line.contains("panicked")) {
+            self.ledger.on_violation(line.to_owned());
+        }
+    }
+
+    /// Stops the process, which must end well.
+    pub(crate) async fn stop(&mut self) {
+        self.signal(Signal::TERM);
+        let (pid, output) = (self.pid(), || self.program.output());
+        let is_gone = || async { (!is_running(pid)).then_some(()) };
+        wait::until(wait::BOUND, "the end of the process", is_gone).await;
+        if !output().contains("Spooky shutdown complete") {
+            self.ledger.on_violation("the process did not stop in order".to_owned());
         }
     }
 
@@ -96,7 +133,7 @@ impl Faults {
         let old = self.pid();
         self.signal(Signal::USR2);
         let new = wait::until(wait::BOUND, "the next process", || async { child_of(old) }).await;
-        let is_gone = || async { (!PathBuf::from(format!("/proc/{old}")).exists()).then_some(()) };
+        let is_gone = || async { (!is_running(old)).then_some(()) };
         self.pid = Some(new);
         wait::until(wait::BOUND, "the end of the previous process", is_gone).await;
     }
@@ -107,6 +144,12 @@ fn child_of(pid: u32) -> Option<u32> {
     let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
     let children = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
     children.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).next()
+}
+
+/// Returns whether a process exists and has not ended.
+fn is_running(pid: u32) -> bool {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status.lines().any(|line| line.starts_with("State:") && !line.contains('Z'))
 }
 
 fn resident(pid: u32) -> u64 {

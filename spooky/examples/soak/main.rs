@@ -62,13 +62,16 @@ async fn main() {
 
     let ledger = Arc::new(Ledger::default());
     let mut running = clients::start(&authority, settings.addr(), &ledger);
-    let mut faults = Faults { program, backends, files, authority, text, file, ledger: ledger.clone(), pid: None };
+    let (addr, own) = (settings.addr(), ledger.clone());
+    let mut faults =
+        Faults { program, backends, files, authority, text, file, ledger: own, addr, reloads: 0, pid: None };
     let is_upgraded = option("--without-upgrades").is_none();
     let memory = tokio::select! {
         memory = faults.run(Duration::from_secs(minutes * 60), is_upgraded) => memory,
         Some(ended) = running.join_next() => panic!("a client has ended: {ended:?}"),
     };
     running.shutdown().await;
+    faults.stop().await;
     let violations = ledger.report(minutes, &memory);
     std::process::exit(i32::from(violations > 0));
 }
