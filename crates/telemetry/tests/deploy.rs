@@ -161,7 +161,9 @@ fn alerts_and_dashboard_name_what_exists() {
     check_names(&alert_expressions(), &metrics);
     let expressions = dashboard_expressions();
     assert!(expressions.len() > 50);
-    expressions.iter().for_each(|expression| check_names(expression, &metrics));
+    for expression in &expressions {
+        check_names(expression, &metrics);
+    }
 }
 
 #[test]

@@ -160,7 +160,7 @@ pub fn granted_buffers(socket: BorrowedFd<'_>) -> io::Result<(usize, usize)> {
     granted(libc::SO_RCVBUF).and_then(|receive| Ok((receive, granted(libc::SO_SNDBUF)?)))
 }
 
-/// Position of the drops in the answer to `SO_MEMINFO` (`SK_MEMINFO_DROPS` of linux/sock_diag.h), and its length.
+/// Position of the drops in the answer to `SO_MEMINFO` (`SK_MEMINFO_DROPS` of `linux/sock_diag.h`), and its length.
 const MEMINFO_DROPS: usize = 8;
 const MEMINFO_LENGTH: usize = 9;
 
