@@ -53,7 +53,9 @@ impl Recent {
     /// Takes a sample.
     pub(crate) fn add(&self, at: Instant, routes: Vec<(String, Distribution)>, classes: [u64; 6]) {
         let mut durations = Distribution::default();
-        routes.iter().for_each(|(_, distribution)| durations.merge(distribution));
+        for (_, distribution) in &routes {
+            durations.merge(distribution);
+        }
         let mut samples = self.samples();
         for old in samples.iter_mut().filter(|sample| at.saturating_duration_since(sample.at) > 2 * LATENCY_TIME) {
             old.routes = Vec::new();

@@ -32,9 +32,11 @@ pub(super) fn add(page: &mut Page, state: &State) {
     }
 }
 
+type IngressCount = fn(&IngressSeries) -> u64;
+
 fn add_totals(page: &mut Page, metrics: &Metrics) {
     let total = |count: &dyn Fn(&IngressSeries) -> u64| metrics.ingress().iter().map(|series| count(series)).sum();
-    let counts: [(Family, fn(&IngressSeries) -> u64); 17] = [
+    let counts: [(Family, IngressCount); 17] = [
         (Family::IngressPackets, |series| series.received[0].get()),
         (Family::IngressQueueDrops, IngressSeries::queue_drops),
         (Family::IngressQueueDropBytes, |series| series.queue_drop_bytes.get()),
@@ -96,7 +98,9 @@ fn add_listener(page: &mut Page, listener: &ListenerView) {
 
 fn merged(series: &[Arc<ListenerSeries>], histogram: fn(&ListenerSeries) -> &Histogram) -> Distribution {
     let mut sum = Distribution::default();
-    series.iter().for_each(|series| sum.add(histogram(series)));
+    for series in series {
+        sum.add(histogram(series));
+    }
     sum
 }
 

@@ -193,7 +193,9 @@ fn add_route(page: &mut Page, name: &str, workers: &[Arc<RouteSeries>]) {
 /// Adds the latencies of the last minute; 0 if there was no request.
 fn add_recent(page: &mut Page, state: &State, name: &str, workers: &[Arc<RouteSeries>]) {
     let mut all = Distribution::default();
-    workers.iter().for_each(|series| all.merge(&series.durations()));
+    for series in workers {
+        all.merge(&series.durations());
+    }
     let recent = state.recent.durations(name, &all, Instant::now());
     let quantiles = [(Family::RouteLatencyP50, 0.5), (Family::RouteLatencyP95, 0.95), (Family::RouteLatencyP99, 0.99)];
     for (family, quantile) in quantiles {

@@ -10,6 +10,7 @@ mod forbidden;
 mod layers;
 mod links;
 mod logs;
+mod metrics;
 mod size;
 mod source;
 mod vocabulary;
@@ -34,6 +35,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     problems.extend(cycles::check(&files));
     problems.extend(links::check(&files));
     problems.extend(logs::check(&files));
+    problems.extend(metrics::check(&files));
     problems.sort();
     if problems.is_empty() {
         return Ok(());

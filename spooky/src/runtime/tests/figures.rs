@@ -24,10 +24,10 @@ fn page(state: &State) -> String {
 }
 
 /// Returns the sum of the samples whose names and labels begin so.
-fn sum(page: &str, start: &str) -> f64 {
+fn sum(page: &str, start: &str) -> u64 {
     page.lines()
         .filter(|line| line.starts_with(start))
-        .map(|line| line.rsplit_once(' ').unwrap().1.parse::<f64>().unwrap())
+        .map(|line| line.rsplit_once(' ').unwrap().1.parse::<u64>().unwrap())
         .sum()
 }
 
@@ -35,7 +35,7 @@ fn check_total(page: &str) {
     let parts = ["success", "failure", "cancelled"].map(|part| sum(page, &format!("spooky_requests_{part}_total ")));
     let in_flight = sum(page, "spooky_http_requests_in_flight{");
     let total = sum(page, "spooky_requests_total ");
-    assert_eq!(total, parts.iter().sum::<f64>() + in_flight, "{parts:?} in flight {in_flight}");
+    assert_eq!(total, parts.iter().sum::<u64>() + in_flight, "{parts:?} in flight {in_flight}");
 }
 
 /// Sends requests whose methods, paths and fields are all different, and cancels some. Returns how many.
@@ -51,7 +51,7 @@ async fn mixed_load(connection: &Connection) -> usize {
             .uri(format!("https://{NAME}/random/{number}?q={number}"))
             .header("user-agent", format!("agent-{number}"));
         let exchange = connection.open(request.body(()).unwrap()).await.unwrap();
-        if number % 3 == 0 {
+        if number.is_multiple_of(3) {
             exchange.cancel();
             cancelled += 1;
         } else {
@@ -78,7 +78,7 @@ async fn counts_add_up_and_nothing_of_a_client_becomes_a_label() {
     let before = wait::within("the first request is counted", async {
         loop {
             let page = page(&state);
-            if sum(&page, "spooky_requests_success_total ") == 1.0 {
+            if sum(&page, "spooky_requests_success_total ") == 1 {
                 return page;
             }
             sleep(PAUSE).await;
@@ -90,7 +90,7 @@ async fn counts_add_up_and_nothing_of_a_client_becomes_a_label() {
     let after = wait::within("all requests are counted", async {
         loop {
             let page = page(&state);
-            if sum(&page, "spooky_requests_total ") >= 61.0 && sum(&page, "spooky_http_requests_in_flight{") == 0.0 {
+            if sum(&page, "spooky_requests_total ") >= 61 && sum(&page, "spooky_http_requests_in_flight{") == 0 {
                 return page;
             }
             sleep(PAUSE).await;
@@ -98,25 +98,25 @@ async fn counts_add_up_and_nothing_of_a_client_becomes_a_label() {
     })
     .await;
     check_total(&after);
-    assert!(cancelled > 0 && sum(&after, "spooky_requests_cancelled_total ") > 0.0, "seed {SEED}:\n{after}");
+    assert!(cancelled > 0 && sum(&after, "spooky_requests_cancelled_total ") > 0, "seed {SEED}:\n{after}");
     for word in ["random", "BREW", "agent-", "q="] {
         assert!(!after.contains(word), "seed {SEED}: {word} is in:\n{after}");
     }
     // New methods are all `OTHER`; each of three methods may have some statuses, but no request has a series of its own.
     assert!(series(&after) - series(&before) < 20, "seed {SEED}: {} after {}", series(&after), series(&before));
 
-    assert_eq!(sum(&after, "spooky_downstream_connections{"), 1.0);
-    assert_eq!(sum(&after, "spooky_quic_handshake_seconds_count{"), 1.0);
-    assert_eq!(sum(&after, "spooky_downstream_tls_alpn_total{"), 1.0);
-    assert!(sum(&after, "spooky_quic_datagrams_total{direction=\"received\"}") > 60.0);
-    assert!(sum(&after, "spooky_quic_datagrams_total{direction=\"sent\"}") > 10.0);
-    assert!(sum(&after, "spooky_scid_rotations_total ") > 0.0, "clients get further ids");
-    assert!(sum(&after, "spooky_backend_connect_attempt_total ") >= 1.0);
-    assert!(sum(&after, "spooky_backend_connections{upstream=\"all\"") >= 1.0);
+    assert_eq!(sum(&after, "spooky_downstream_connections{"), 1);
+    assert_eq!(sum(&after, "spooky_quic_handshake_seconds_count{"), 1);
+    assert_eq!(sum(&after, "spooky_downstream_tls_alpn_total{"), 1);
+    assert!(sum(&after, "spooky_quic_datagrams_total{direction=\"received\"}") > 60);
+    assert!(sum(&after, "spooky_quic_datagrams_total{direction=\"sent\"}") > 10);
+    assert!(sum(&after, "spooky_scid_rotations_total ") > 0, "clients get further ids");
+    assert!(sum(&after, "spooky_backend_connect_attempt_total ") >= 1);
+    assert!(sum(&after, "spooky_backend_connections{upstream=\"all\"") >= 1);
     drop(connection);
     client.drain().await;
     wait::within("the connection is gone", async {
-        while sum(&page(&state), "spooky_downstream_connections{") > 0.0 {
+        while sum(&page(&state), "spooky_downstream_connections{") > 0 {
             sleep(PAUSE).await;
         }
     })
