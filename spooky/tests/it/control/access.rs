@@ -2,8 +2,10 @@
 
 use serde_json::json;
 use spooky_testkit::origin::Origin;
+use spooky_testkit::tcp::Http1;
 
 use super::rig::{Rig, json};
+use crate::proxy::NAME;
 
 const OPEN: [&str; 4] = ["/health", "/ready", "/openapi.json", "/"];
 const READ: [&str; 7] = [
@@ -97,5 +99,27 @@ async fn wrong_methods_and_paths() {
     let unknown = (404, json!({ "error": "unknown backend" }));
     assert_eq!(rig.get("/admin/backends/all/b2").await, unknown);
     assert_eq!(rig.post("/admin/backends/none/b1/drain").await, unknown);
+    rig.proxy.stop().await;
+}
+
+#[tokio::test]
+async fn with_tls_it_has_the_certificate_of_the_first_listener() {
+    let origin = Origin::h2c().await;
+    let rig = Rig::start_with(&[origin.url()], ", tls: true", |settings| settings).await;
+    let at = rig.at;
+    rig.proxy.logged(&format!("Control API endpoint listening on https://{at}/health"), 1).await;
+    let mut connection = Http1::connect(&rig.proxy.authority, at, NAME).await;
+    for (scheme, status) in [("https", 200), ("http", 403)] {
+        let fields = format!("host: {at}\r\norigin: {scheme}://{at}\r\ncontent-length: 0");
+        connection.send(format!("POST /admin/backends/all/b1/drain HTTP/1.1\r\n{fields}\r\n\r\n")).await;
+        assert_eq!(connection.reply().await.status(), status, "{scheme}");
+    }
+    let mut clear = Http1::over(tokio::net::TcpStream::connect(at).await.unwrap());
+    let sent = clear.try_send(format!("GET /health HTTP/1.1\r\nhost: {at}\r\n\r\n")).await;
+    let is_refused = match sent {
+        Ok(()) => !clear.rest().await.is_ok_and(|bytes| bytes.starts_with(b"HTTP/")),
+        Err(_) => true,
+    };
+    assert!(is_refused, "nothing is served in clear");
     rig.proxy.stop().await;
 }
