@@ -326,9 +326,9 @@ impl Listener {
         let stats = self.socket.socket().stats();
         if stats.calls != self.sent.calls {
             let [datagrams, bytes] = &self.counts.sent;
-            datagrams.add(stats.datagrams - self.sent.datagrams);
-            bytes.add(stats.bytes - self.sent.bytes);
-            self.counts.gso_fallbacks.add(stats.gso_fallbacks - self.sent.gso_fallbacks);
+            datagrams.add(stats.datagrams.saturating_sub(self.sent.datagrams));
+            bytes.add(stats.bytes.saturating_sub(self.sent.bytes));
+            self.counts.gso_fallbacks.add(stats.gso_fallbacks.saturating_sub(self.sent.gso_fallbacks));
             self.sent = stats;
         }
     }
