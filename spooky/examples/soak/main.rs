@@ -72,6 +72,7 @@ async fn main() {
     };
     running.shutdown().await;
     faults.stop().await;
+    drop(faults); // ends the backends, which an exit would leave running
     let violations = ledger.report(minutes, &memory);
     std::process::exit(i32::from(violations > 0));
 }
