@@ -17,8 +17,11 @@ struct Refusal<'a> {
 }
 
 pub(crate) fn json(status: StatusCode, body: &impl Serialize) -> Answer {
-    // Serializing the types of `model` to a string cannot fail.
-    let text = serde_json::to_string(body).unwrap_or_default() + "\n";
+    // Serializing the types of `model` cannot fail.
+    let mut value = serde_json::to_value(body).unwrap_or_default();
+    // Keys are in alphabetical order, also if another crate makes maps keep the order of insertion.
+    value.sort_all_objects();
+    let text = value.to_string() + "\n";
     body_of(status, "application/json", text)
 }
 

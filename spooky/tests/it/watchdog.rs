@@ -3,6 +3,7 @@
 use std::{
     path::{Path, PathBuf},
     sync::mpsc,
+    time::Instant,
 };
 
 use nix::{
@@ -157,10 +158,17 @@ async fn reloads_do_not_interrupt_windows() {
 
 /// Stops one thread of the program until the program ends.
 fn freeze(pid: u32, thread: &str) {
-    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
-    let mut found = tasks.map(|task| task.unwrap().path());
     let named = |path: &PathBuf| std::fs::read_to_string(path.join("comm")).is_ok_and(|name| name.trim() == thread);
-    let path = found.find(named).unwrap();
+    let until = Instant::now() + wait::BOUND;
+    // A thread gives itself its name when it begins to run.
+    let path = loop {
+        let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
+        if let Some(path) = tasks.map(|task| task.unwrap().path()).find(named) {
+            break path;
+        }
+        assert!(Instant::now() < until, "a thread {thread}");
+        std::thread::yield_now();
+    };
     let id = Pid::from_raw(path.file_name().unwrap().to_str().unwrap().parse().unwrap());
     let (sender, frozen) = mpsc::channel();
     // The thread that traces must also wait for the end of the traced one.

@@ -39,19 +39,23 @@ fn check_total(page: &str) {
 }
 
 /// Sends requests whose methods, paths and fields are all different, and cancels some. Returns how many.
-async fn mixed_load(connection: &Connection) -> usize {
+async fn mixed_load(connection: &Connection, origin: &Origin) -> usize {
     let mut rng = Rng::new(SEED);
     let mut cancelled = 0;
-    for _ in 0..60 {
+    for sent in 2..62 {
         let number = rng.next_u64();
+        let is_cancelled = number.is_multiple_of(3);
+        let path = if is_cancelled { "hold".to_owned() } else { format!("random/{number}") };
         let method = ["GET", "POST", "BREW", "X1"][number as usize % 4];
         let method = if method == "X1" { format!("M{number}") } else { method.to_owned() };
         let request = Request::builder()
             .method(method.as_str())
-            .uri(format!("https://{NAME}/random/{number}?q={number}"))
+            .uri(format!("https://{NAME}/{path}?q={number}"))
             .header("user-agent", format!("agent-{number}"));
         let exchange = connection.open(request.body(()).unwrap()).await.unwrap();
-        if number.is_multiple_of(3) {
+        if is_cancelled {
+            // What is cancelled before it was sent would not be counted.
+            origin.journal().until("the request", |record| record.requests.len() >= sent).await;
             exchange.cancel();
             cancelled += 1;
         } else {
@@ -86,7 +90,7 @@ async fn counts_add_up_and_nothing_of_a_client_becomes_a_label() {
     })
     .await;
 
-    let cancelled = mixed_load(&connection).await;
+    let cancelled = mixed_load(&connection, &origin).await;
     let after = wait::within("all requests are counted", async {
         loop {
             let page = page(&state);

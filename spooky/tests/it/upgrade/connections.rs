@@ -120,7 +120,8 @@ async fn old_connections_get_goaway_and_new_ones_are_served_all_the_time() {
     }
     stop.send_replace(true);
     for (served, connections) in clients.join_all().await {
-        assert!(served > 0 && connections == 4, "{served} requests on {connections} connections");
+        // A handshake that begins just before a handover is taken by the old process, which sends GOAWAY at once.
+        assert!(served > 0 && (4..=8).contains(&connections), "{served} requests on {connections} connections");
     }
     upgraded.stop().await;
 }
