@@ -58,7 +58,7 @@ impl Program {
         self.child.id().expect("the program is still running")
     }
 
-    /// Returns the lines of the access log so far, at most [`MAX_LINES`] of them.
+    /// Returns the lines of the access log so far, at most `MAX_LINES` of them.
     pub fn access_lines(&self) -> Vec<String> {
         self.access.borrow().clone()
     }
