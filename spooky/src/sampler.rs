@@ -4,7 +4,7 @@ use crate::{
     recent::{INTERVAL, UNROUTED},
     state::State,
 };
-use spooky_telemetry::metrics::{Distribution, RouteCounts, RouteSeries};
+use spooky_telemetry::metrics::{Distribution, RouteCounts};
 use std::{sync::Arc, time::Instant};
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -15,34 +15,22 @@ pub(crate) async fn run(state: Arc<State>) {
     loop {
         ticks.tick().await;
         let Some(snapshot) = state.current.get() else { continue };
-        let observability = &snapshot.config.observability;
-        if !observability.metrics.enabled && !observability.control_api.enabled {
-            return; // both change only with a restart
+        if !snapshot.config.observability.metrics.enabled {
+            return; // changes only with a restart
         }
         sample(&state, &snapshot.series.routes, Instant::now());
     }
 }
 
 fn sample(state: &State, routes: &[RouteCounts], now: Instant) {
-    let mut classes = [0; 6];
     let configured = routes.iter().map(|route| (route.name.as_str(), &*route.workers));
     let all = configured.chain([(UNROUTED, state.metrics.unrouted())]);
     let sampled = all.map(|(name, workers)| {
         let mut durations = Distribution::default();
         for series in workers {
             durations.merge(&series.durations());
-            add_classes(&mut classes, series);
         }
         (name.to_owned(), durations)
     });
-    let sampled = sampled.collect();
-    state.recent.add(now, sampled, classes);
-}
-
-fn add_classes(classes: &mut [u64; 6], series: &RouteSeries) {
-    series.for_each_status(|_, status, _, count| {
-        if let Some(class) = classes.get_mut((status / 100) as usize) {
-            *class += count;
-        }
-    });
+    state.recent.add(now, sampled.collect());
 }
