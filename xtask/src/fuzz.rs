@@ -12,6 +12,10 @@ const INSTRUMENTATION: &str = "--cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-m
     -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares";
 /// Default run time in seconds.
 const DEFAULT_SECONDS: u32 = 60;
+/// Seed of the runs in [`run_all`]. Fixed, so that a failure there repeats; single runs print a seed of their own.
+const SEED: &str = "-seed=1";
+/// Inputs for each target in [`run_all`], if they do not take longer than its time.
+const RUNS: &str = "-runs=200000";
 /// Maximum length of an input in bytes.
 const MAX_INPUT: &str = "-max_len=16384";
 
@@ -70,11 +74,11 @@ fn targets(root: &Path) -> Result<Vec<String>, String> {
     Ok(names)
 }
 
-/// Runs each target for this number of seconds. Stops at the first failure.
+/// Runs each target for [`RUNS`] inputs, at most this number of seconds. Stops at the first failure.
 pub(crate) fn run_all(root: &Path, seconds: u32) -> Result<(), String> {
     let programs = build(root, &[])?;
     for target in targets(root)? {
-        Programs { quiet: true, ..programs.clone() }.run(root, &Request { target: &target, seconds, keep: false })?;
+        Programs { repeats: true, ..programs.clone() }.run(root, &Request { target: &target, seconds, keep: false })?;
     }
     Ok(())
 }
@@ -88,8 +92,8 @@ fn fuzz(root: &Path, request: &Request<'_>) -> Result<(), String> {
 struct Programs {
     build: PathBuf,
     release: PathBuf,
-    /// Prints only the final statistics.
-    quiet: bool,
+    /// Runs with [`SEED`] and [`RUNS`], prints only the final statistics.
+    repeats: bool,
 }
 
 /// Builds all targets, or those selected by `arguments`.
@@ -102,7 +106,7 @@ fn build(root: &Path, arguments: &[&str]) -> Result<Programs, String> {
         .env("CARGO_TARGET_DIR", &build.to_string_lossy())
         .run()?;
     let release = build.join(&triple).join("release");
-    Ok(Programs { build, release, quiet: false })
+    Ok(Programs { build, release, repeats: false })
 }
 
 impl Programs {
@@ -113,10 +117,9 @@ impl Programs {
         let artifacts = folder(&root.join("fuzz/artifacts").join(request.target))?;
         let time = format!("-max_total_time={}", request.seconds);
         let prefix = format!("-artifact_prefix={artifacts}/");
-        let verbosity = if self.quiet { "-verbosity=0" } else { "-verbosity=1" };
-        let arguments =
-            [MAX_INPUT, "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1", verbosity, &time, &prefix];
-        Step::program(root, &binary, &[&arguments[..], &[&found, &corpus]].concat()).run()?;
+        let arguments = [MAX_INPUT, "-timeout=10", "-rss_limit_mb=2048", "-print_final_stats=1", &time, &prefix];
+        let repeats: &[&str] = if self.repeats { &["-verbosity=0", SEED, RUNS] } else { &[] };
+        Step::program(root, &binary, &[&arguments[..], repeats, &[&found, &corpus]].concat()).run()?;
         if request.keep {
             Step::program(root, &binary, &["-merge=1", MAX_INPUT, &corpus, &found]).run()?;
         }

@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 const USAGE: &str = "\
 cargo xtask ci [--no-test]       everything that must pass: format, source rules, lints, documentation, tests, dependencies,
-                                 20 s of each fuzz target
+                                 at most 20 s of each fuzz target
 cargo xtask tidy                 the source rules alone: layers, sizes, header comments, unsafe, forbidden text and names, links, log messages
 cargo xtask fuzz TARGET [--seconds N] [--keep]
                                  runs one fuzz target (default 60 s); --keep merges what it found into the corpus

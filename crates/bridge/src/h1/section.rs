@@ -149,12 +149,12 @@ impl Scan {
     }
 }
 
-/// Returns method and target of the request line with which `input` begins, if they are valid.
-pub(super) fn request_line(input: &[u8]) -> Option<(&[u8], &[u8])> {
+/// Returns method and target of the request line with which `input` begins, as far as they are complete and valid.
+pub(super) fn request_line(input: &[u8]) -> Option<(&[u8], Option<&[u8]>)> {
     let mut head = httparse::Request::new(&mut []);
     // The line is read before the fields, for which there is no space.
     let _ = head.parse(input);
-    Some((head.method?.as_bytes(), head.path?.as_bytes()))
+    Some((head.method?.as_bytes(), head.path.map(str::as_bytes)))
 }
 
 /// Calls `parse` with space for the lines of `bytes`.

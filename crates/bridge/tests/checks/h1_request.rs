@@ -128,13 +128,14 @@ fn take(requests: &mut Vec<Request>, event: ServerEvent, server: &mut Server) {
     let request = requests.last_mut().expect("a request before its end");
     assert_eq!(request.end, End::Open, "two ends");
     request.end = end;
-    answer(server, number);
+    // A refusal is never answered with success, which after CONNECT would open a tunnel.
+    answer(server, number, if request.head.is_some() { 200 } else { 400 });
     request.response = drain(server.output());
 }
 
 /// Sends a response with a length, of unknown length, or without a body.
-fn answer(server: &mut Server, number: usize) {
-    let mut head = ResponseHead::new(200);
+fn answer(server: &mut Server, number: usize, status: u16) {
+    let mut head = ResponseHead::new(status);
     if number.is_multiple_of(3) {
         head.fields.push(Known::ContentLength, b"5");
         head.content_length = Some(5);

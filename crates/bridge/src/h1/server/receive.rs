@@ -87,7 +87,10 @@ impl Server {
         let max = self.max_head();
         match self.scan.request(input, max, self.config.scheme.as_bytes()) {
             Section::Partial => None,
-            Section::TooLarge => Some(self.refuse_unread(CheckError::TooLarge, input)),
+            Section::TooLarge => {
+                // What has arrived beyond the limit must not decide what is known of the request.
+                Some(self.refuse_unread(CheckError::TooLarge, input.get(..max).unwrap_or(input)))
+            }
             Section::Malformed((reason, clause)) => {
                 Some(self.refuse_unread(CheckError::Malformed { reason, clause }, input))
             }
@@ -195,7 +198,10 @@ impl Server {
         let mut fields = Fields::new();
         if let Some((method, target)) = request_line(input) {
             self.exchange.method = Method::from_bytes(method);
-            target::put(&mut fields, method, target, self.config.scheme.as_bytes(), None);
+            match target {
+                Some(target) => target::put(&mut fields, method, target, self.config.scheme.as_bytes(), None),
+                None => fields.push(Known::Method, method),
+            }
         }
         self.refuse(error, fields)
     }
