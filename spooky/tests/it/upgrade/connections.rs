@@ -12,7 +12,7 @@ use crate::proxy::{NAME, Proxy};
 const PROTOCOLS: [Protocol; 3] = [Protocol::Http3, Protocol::Http2, Protocol::Http1];
 const PATIENT: &str = "shutdown_drain_timeout_ms: 10m\nmax_request_body_bytes: 100MB";
 
-async fn start(workers: usize, backend: &str) -> Upgraded {
+pub(super) async fn start(workers: usize, backend: &str) -> Upgraded {
     let backend = [backend.to_owned()];
     let start = |settings: spooky_testkit::settings::Settings| {
         settings.level("haunt").workers(workers).upstream("all", "/", &backend).performance(PATIENT)

@@ -2,6 +2,7 @@
 
 mod connections;
 mod failed;
+mod old;
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use spooky_testkit::wait;
@@ -50,8 +51,13 @@ impl Upgraded {
     }
 
     /// Stops the newest process, and checks that all end in order.
-    pub(crate) async fn stop(mut self) {
+    pub(crate) async fn stop(self) {
         self.signal(Signal::TERM);
+        self.all_ended().await;
+    }
+
+    /// Waits until all processes have ended in order.
+    async fn all_ended(mut self) {
         for position in 0..self.processes.len() {
             self.ended(position).await;
         }
