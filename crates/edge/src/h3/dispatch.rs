@@ -64,7 +64,7 @@ impl Session {
             stream.unread = self.unannounced.take(number);
             let slot = self.streams.insert(stream);
             self.by_id.insert(number, slot);
-            if matches!(self.drain, Drain::Final { limit } if number >= limit) {
+            if matches!(self.drain, Drain::Final { limit, .. } if number >= limit) {
                 if let Some(stream) = self.streams.get_mut(slot) {
                     stream.reset(quic, Code::REQUEST_REJECTED);
                 }

@@ -50,9 +50,11 @@ pub(super) enum Drain {
     Announced {
         final_at: Instant,
     },
-    /// Requests from this stream id on are rejected.
+    /// Requests from this stream id on are rejected. The connection stays open until `close_at`, which is `None` once that is
+    /// over, and until all requests have ended.
     Final {
         limit: u64,
+        close_at: Option<Instant>,
     },
 }
 
@@ -60,6 +62,11 @@ pub(super) enum Drain {
 const LAST_REQUEST_ID: u64 = (1 << 62) - 4;
 /// Minimum time between the two GOAWAY frames; it is a round trip if that is longer.
 const MIN_GOAWAY_GAP: Duration = Duration::from_millis(10);
+/// Maximum time for which a client delays acknowledgements (the default of RFC 9000 section 18.2).
+const MAX_ACK_DELAY: Duration = Duration::from_millis(25);
+/// A connection stays open for so many round trips after the final GOAWAY. A request that the client has sent before it has
+/// read the frame is then rejected as not processed, instead of ending with the connection, also if a packet is lost.
+const LAST_ROUND_TRIPS: u32 = 3;
 
 pub(crate) struct Session {
     pub(super) info: ConnectionInfo,
@@ -310,7 +317,7 @@ impl Session {
         match self.drain {
             Drain::No => {}
             Drain::Announced { .. } => self.h3.encode_goaway(LAST_REQUEST_ID, &mut opening),
-            Drain::Final { limit } => self.h3.encode_goaway(limit, &mut opening),
+            Drain::Final { limit, .. } => self.h3.encode_goaway(limit, &mut opening),
         }
         self.send_control(quic, &opening);
     }
@@ -396,7 +403,8 @@ impl Session {
     pub(crate) fn drain_at(&self) -> Option<Instant> {
         match self.drain {
             Drain::Announced { final_at } => Some(final_at),
-            Drain::No | Drain::Final { .. } => None,
+            Drain::Final { close_at, .. } => close_at,
+            Drain::No => None,
         }
     }
 
@@ -413,12 +421,17 @@ impl Session {
             }
             Drain::Announced { final_at } if now >= final_at => {
                 self.send_goaway(quic, self.next_request);
-                self.drain = Drain::Final { limit: self.next_request };
+                let close_at = now + (quic.rtt() + MAX_ACK_DELAY) * LAST_ROUND_TRIPS;
+                self.drain = Drain::Final { limit: self.next_request, close_at: Some(close_at) };
                 true
             }
-            Drain::Final { .. } if self.is_idle() && quic.streams().send_streams() <= 1 => {
-                quic.close(now, varint(Code::NO_ERROR), Bytes::new());
-                true
+            Drain::Final { limit, close_at } if close_at.is_none_or(|at| now >= at) => {
+                self.drain = Drain::Final { limit, close_at: None };
+                let is_done = self.is_idle() && quic.streams().send_streams() <= 1;
+                if is_done {
+                    quic.close(now, varint(Code::NO_ERROR), Bytes::new());
+                }
+                is_done
             }
             Drain::Announced { .. } | Drain::Final { .. } => false,
         }

@@ -64,7 +64,8 @@ fn a_drain_announces_its_end_and_closes_when_all_requests_are_done() {
         setup.run();
         assert_eq!(setup.client.read(id).1, ReadEnd::Complete);
     }
-    setup.wait(Duration::from_millis(30)); // the client has acknowledged the last response
+    // The client has acknowledged the last response, and its last round trips are over.
+    setup.wait(Duration::from_millis(100));
     assert_eq!(setup.client.closed(), Some((Code::NO_ERROR.0, String::new())));
     let mut refused = Peer::new(&setup.roots, 7, setup.client.now, TransportConfig::default());
     refused.finish(&mut setup.edge);
@@ -88,6 +89,28 @@ fn the_final_goaway_waits_for_at_least_ten_milliseconds() {
     assert_eq!(setup.client.read(control).0, goaway((1 << 62) - 4));
     setup.wait(Duration::from_millis(2));
     assert_eq!(setup.client.read(control).0, goaway(4));
+}
+
+/// A client sends its next request just before it reads the final GOAWAY, when it has no other request.
+#[test]
+fn an_idle_connection_stays_open_after_the_final_goaway_until_the_client_has_read_it() {
+    let mut setup = Setup::new();
+    let control = control(&mut setup);
+    setup.client.read(control);
+    let now = setup.client.now;
+    setup.edge.drain(now);
+    setup.wait(Duration::from_millis(20));
+    assert!(setup.client.read(control).0.ends_with(&goaway(0)));
+    for _ in 0..2 {
+        setup.wait(Duration::from_millis(20));
+        let late = setup.client.open(Dir::Bi, &headers(&GET));
+        setup.run();
+        assert_eq!(setup.client.read(late), (vec![], ReadEnd::Reset(Code::REQUEST_REJECTED.0)));
+        assert_eq!(setup.client.closed(), None);
+    }
+    // Rejected requests do not prolong that.
+    setup.wait(Duration::from_millis(60));
+    assert_eq!(setup.client.closed(), Some((Code::NO_ERROR.0, String::new())));
 }
 
 #[test]
