@@ -4,7 +4,7 @@ use crate::{
     start_error::StartError,
     upgrade::{
         child::{self, Channel},
-        message::{Inheritance, PassedSockets, Ready, SocketRole},
+        message::{Inheritance, PassedSockets, Ready, Restrictions, SocketRole},
         previous::PreviousSockets,
     },
 };
@@ -32,6 +32,7 @@ pub(crate) struct Inherited {
     pub(crate) process: ProcessNumber,
     pub(crate) quic_keys: Option<QuicKeys>,
     pub(crate) previous: Vec<PreviousSockets>,
+    pub(crate) restrictions: Restrictions,
     /// The channel to the process that this one replaces.
     pub(crate) channel: Option<Channel>,
 }
@@ -104,6 +105,7 @@ impl Inherited {
             process: inheritance.process,
             quic_keys: QuicKeys::import(&inheritance.quic_keys),
             previous,
+            restrictions: inheritance.restrictions.clone(),
             channel: Some(channel),
         })
     }

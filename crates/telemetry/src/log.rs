@@ -9,7 +9,7 @@ use crate::{
     json::JsonLines,
     level::{LevelHandle, Levels, VARIABLE, filter_of},
     metrics::SharedCounter,
-    qlog::QlogFiles,
+    qlog::{self, QlogFiles},
     queue::{LineQueue, LogWriter},
     sink::{self, Owner, Sink, Successor},
 };
@@ -81,7 +81,7 @@ impl Log {
     pub fn configure(&mut self, config: &spooky_config::Log) {
         let file = config.access.file.as_deref();
         if file != self.access_file.as_ref().and_then(Channel::path) {
-            let opened = file.and_then(|path| open_access_file(path, None, &self.dropped));
+            let opened = file.and_then(|path| start_access_file(path, open_file(path, None), &self.dropped));
             let before = mem::replace(&mut self.access_file, opened);
             self.retired.retain(|writer| !writer.has_ended());
             self.retired.extend(before.map(|before| before.writer.retire()));
@@ -132,29 +132,50 @@ impl Channel {
     }
 }
 
-/// Starts the log as configured; `RUST_LOG` overrides the level. `owner` will own the log files, for a process that drops root.
-/// Has no effect if a log was already started.
-pub fn start(config: &spooky_config::Log, owner: Option<Owner>) -> io::Result<Log> {
-    let dropped = Arc::new(AtomicU64::new(0));
+/// The log of a configuration whose files are open, and which has no thread yet.
+pub struct OpenLog<'a> {
+    config: &'a spooky_config::Log,
+    general: (Sink, Option<LogFile>),
+    failures: Failures,
+    access_file: Option<io::Result<(Sink, LogFile)>>,
+    /// The directory of qlog files, once it exists.
+    qlog: Option<io::Result<Sink>>,
+}
+
+/// Opens the files of the log. `owner` will own them, for a process that drops root.
+pub fn open(config: &spooky_config::Log, owner: Option<Owner>) -> OpenLog<'_> {
     let mut failures = Failures::default();
-    let (sink, file) = general_sink(config, owner, Path::new(journal::SOCKET), &mut failures);
-    let general = Channel::start(sink, file, &dropped)?;
-    let lines = line_layer(config.format, &general);
-    let levels = Levels::from_environment(config.level);
-    let invalid = levels.invalid.clone();
-    let (enabled, filter) = reload::Layer::new(filter_of(levels));
-    let _already_started = tracing_subscriber::registry().with(enabled).with(lines).try_init();
-    log_panics();
-    if let Some(text) = invalid {
-        tracing::warn!("{VARIABLE} '{text}' cannot be used; log.level stays in force");
+    let general = general_sink(config, owner, Path::new(journal::SOCKET), &mut failures);
+    let access_file = config.access.file.as_deref().map(|path| open_file(path, owner));
+    let qlog = config.qlog_dir.as_deref().map(|directory| qlog::open(directory, owner));
+    OpenLog { config, general, failures, access_file, qlog }
+}
+
+impl OpenLog<'_> {
+    /// Starts the log; `RUST_LOG` overrides the level. Has no effect if a log was already started.
+    pub fn start(self) -> io::Result<Log> {
+        let Self { config, general: (sink, file), failures, access_file, qlog } = self;
+        let dropped = Arc::new(AtomicU64::new(0));
+        let general = Channel::start(sink, file, &dropped)?;
+        let lines = line_layer(config.format, &general);
+        let levels = Levels::from_environment(config.level);
+        let invalid = levels.invalid.clone();
+        let (enabled, filter) = reload::Layer::new(filter_of(levels));
+        let _already_started = tracing_subscriber::registry().with(enabled).with(lines).try_init();
+        log_panics();
+        if let Some(text) = invalid {
+            tracing::warn!("{VARIABLE} '{text}' cannot be used; log.level stays in force");
+        }
+        failures.log(config);
+        let access_path = config.access.file.as_deref().zip(access_file);
+        let access_file = access_path.and_then(|(path, opened)| start_access_file(path, opened, &dropped));
+        let qlog_path = config.qlog_dir.as_deref().zip(qlog);
+        let qlog = qlog_path.and_then(|(directory, opened)| start_qlog(directory, opened, &dropped));
+        let nothing = Wanted { requests: false, connections: false };
+        let output = AccessOutput::new(settings(config, &general, access_file.as_ref()), nothing);
+        let level = LevelHandle::new(filter, output.clone(), config);
+        Ok(Log { level, general, access_file, retired: Vec::new(), output, qlog, dropped })
     }
-    failures.log(config);
-    let access_file = config.access.file.as_deref().and_then(|path| open_access_file(path, owner, &dropped));
-    let qlog = config.qlog_dir.as_deref().and_then(|directory| open_qlog(directory, owner, &dropped));
-    let nothing = Wanted { requests: false, connections: false };
-    let output = AccessOutput::new(settings(config, &general, access_file.as_ref()), nothing);
-    let level = LevelHandle::new(filter, output.clone(), config);
-    Ok(Log { level, general, access_file, retired: Vec::new(), output, qlog, dropped })
 }
 
 /// Logs every panic.
@@ -177,7 +198,7 @@ fn general_sink(
     failures: &mut Failures,
 ) -> (Sink, Option<LogFile>) {
     if config.file.enabled {
-        match open(&config.file.path, owner) {
+        match open_file(&config.file.path, owner) {
             Ok((sink, file)) => return (sink, Some(file)),
             Err(error) => failures.file = Some(error),
         }
@@ -228,9 +249,9 @@ where
     }
 }
 
-/// Opens the file of the access log; `None`, which means the general log, if that fails.
-fn open_access_file(path: &Path, owner: Option<Owner>, dropped: &Arc<AtomicU64>) -> Option<Channel> {
-    let started = open(path, owner).and_then(|(sink, file)| Channel::start(sink, Some(file), dropped));
+/// Starts the access log with its own file; `None`, which means the general log, if that fails.
+fn start_access_file(path: &Path, opened: io::Result<(Sink, LogFile)>, dropped: &Arc<AtomicU64>) -> Option<Channel> {
+    let started = opened.and_then(|(sink, file)| Channel::start(sink, Some(file), dropped));
     if let Err(error) = &started {
         let path = path.display();
         tracing::warn!("Access log file {path} cannot be opened, access lines go to the general log: {error}");
@@ -238,8 +259,8 @@ fn open_access_file(path: &Path, owner: Option<Owner>, dropped: &Arc<AtomicU64>)
     started.ok()
 }
 
-fn open_qlog(directory: &Path, owner: Option<Owner>, dropped: &Arc<AtomicU64>) -> Option<(QlogFiles, LogWriter)> {
-    let started = QlogFiles::start(directory, owner, dropped.clone());
+fn start_qlog(directory: &Path, opened: io::Result<Sink>, dropped: &Arc<AtomicU64>) -> Option<(QlogFiles, LogWriter)> {
+    let started = opened.and_then(|sink| QlogFiles::start(sink, dropped.clone()));
     if let Err(error) = &started {
         let directory = directory.display();
         tracing::warn!("No qlog files are written, directory {directory} cannot be created: {error}");
@@ -260,7 +281,7 @@ fn settings(config: &spooky_config::Log, general: &Channel, access_file: Option<
     }
 }
 
-fn open(path: &Path, owner: Option<Owner>) -> io::Result<(Sink, LogFile)> {
+fn open_file(path: &Path, owner: Option<Owner>) -> io::Result<(Sink, LogFile)> {
     let (sink, successor) = Sink::file(sink::open(path, owner)?);
     Ok((sink, LogFile { path: path.to_owned(), successor }))
 }
@@ -271,7 +292,7 @@ mod tests {
 
     #[test]
     fn panics_are_counted() {
-        let _log = start(&spooky_config::Log::default(), None);
+        let _log = open(&spooky_config::Log::default(), None).start();
         let before = panics();
         assert!(std::thread::spawn(|| panic!("a fault for this test")).join().is_err());
         assert_eq!(panics(), before + 1);

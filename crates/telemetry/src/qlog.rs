@@ -27,15 +27,16 @@ pub struct QlogFile {
     block: Vec<u8>,
 }
 
+/// Creates the directory if it is missing, and gives it to `owner`.
+pub(crate) fn open(directory: &Path, owner: Option<Owner>) -> io::Result<Sink> {
+    sink::create_directory(directory, owner)?;
+    Ok(Sink::Directory(directory.to_owned()))
+}
+
 impl QlogFiles {
-    /// Creates the directory if it is missing, gives it to `owner`, and starts the thread that writes.
-    pub(crate) fn start(
-        directory: &Path,
-        owner: Option<Owner>,
-        dropped: Arc<AtomicU64>,
-    ) -> io::Result<(Self, LogWriter)> {
-        sink::create_directory(directory, owner)?;
-        let (queue, writer) = LineQueue::start(Sink::Directory(directory.to_owned()), dropped)?;
+    /// Starts the thread that writes.
+    pub(crate) fn start(directory: Sink, dropped: Arc<AtomicU64>) -> io::Result<(Self, LogWriter)> {
+        let (queue, writer) = LineQueue::start(directory, dropped)?;
         Ok((Self { queue }, writer))
     }
 
@@ -88,7 +89,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("qlog");
         let dropped = Arc::new(AtomicU64::new(0));
-        let (files, writer) = QlogFiles::start(&path, None, dropped.clone()).unwrap();
+        let (files, writer) = QlogFiles::start(open(&path, None).unwrap(), dropped.clone()).unwrap();
         let mut open: Vec<_> = (0..2).map(|number| files.create(format!("{number}.sqlog"))).collect();
         for event in 0..5000 {
             for (number, file) in open.iter_mut().enumerate() {

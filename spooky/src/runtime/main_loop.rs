@@ -80,7 +80,7 @@ impl Server {
                     Action::Stop => return End::Drain(Box::new(server)),
                     Action::Reload => {
                         service_manager::reloading("Reloading the configuration");
-                        server.log.reopen(false);
+                        server.reopen_log(false);
                         server.reload_file(signals, file, Cause::Signal, None).await
                     }
                     Action::Upgrade => {
@@ -88,7 +88,7 @@ impl Server {
                         server.change(signals, Self::upgrade).await
                     }
                     Action::ReopenLog => {
-                        server.log.reopen(true);
+                        server.reopen_log(true);
                         Ok(server)
                     }
                 },

@@ -24,6 +24,7 @@ use crate::{
     state::{State, UpgradeState},
 };
 use ingress::BoundListeners;
+use privileges::Privileges;
 use spooky_config::{Auto, Config};
 use spooky_net::steer::attach_worker_steering;
 use std::{path::Path, process::ExitCode};
@@ -55,9 +56,11 @@ fn try_serve(config: Config, file: &Path) -> Result<ExitCode, StartError> {
 /// Starts the log, binds sockets, loads certificates, drops root and starts the workers, in this order. After an error,
 /// nothing stays bound. `file` is the path of the configuration.
 pub(crate) fn start(config: Config, file: &Path, inherited: Inherited) -> Result<Server, StartError> {
-    let drop = privileges::PrivilegeDrop::prepare(&config, file)?;
-    let log = spooky_telemetry::log::start(&config.log, drop.as_ref().map(privileges::PrivilegeDrop::owner))
-        .map_err(|error| StartError(format!("Failed to start the log: {error}")))?;
+    let privileges = Privileges::prepare(&config, file, inherited.restrictions)?;
+    let log = spooky_telemetry::log::open(&config.log, privileges.owner());
+    let log = privileges.without(|| log.start())?;
+    let log = log.map_err(|error| StartError(format!("Failed to start the log: {error}")))?;
+    privileges.warn(&config);
     // Logged after the fact: the log level had to be read from the file first.
     tracing::info!("Starting configuration validation...");
     tracing::info!("Configuration validation passed successfully");
@@ -76,7 +79,7 @@ pub(crate) fn start(config: Config, file: &Path, inherited: Inherited) -> Result
     let listeners = BoundListeners::new(state.clone(), attach_worker_steering, sockets);
     let plan = listeners.plan(&config)?;
     let snapshot = compile(config, &state, None)?;
-    Server::new(listeners, plan, state, snapshot, log, drop, channel)
+    Server::new(listeners, plan, state, snapshot, log, privileges, channel)
 }
 
 /// Returns the number of workers. After an upgrade it is that of the inherited sockets.

@@ -1,5 +1,6 @@
 //! Reads and checks the configuration for a reload, with the capabilities that were kept for it.
 
+use super::threads::Server;
 use crate::{admin::problem_list, start_error::StartError};
 use spooky_config::{Change, Config, PreflightMode, Problem, Problems, Severity, examine};
 use spooky_control::Reload;
@@ -55,6 +56,14 @@ fn errors(problems: &Problems) -> impl Iterator<Item = &Problem> {
 impl From<StartError> for ReloadError {
     fn from(StartError(text): StartError) -> Self {
         Self::Failed(text)
+    }
+}
+
+impl Server {
+    /// Opens the log files again, with the kept capabilities: only root may search their directory.
+    pub(super) fn reopen_log(&self, is_asked_for: bool) {
+        let _raised = raise_retained();
+        self.log.reopen(is_asked_for);
     }
 }
 

@@ -10,14 +10,15 @@ use std::path::{Path, PathBuf};
 /// Where logs are by default. A reload can begin a log there.
 const LOG_DIRECTORY: &str = "/var/log/spooky";
 
-/// Enters the sandbox as far as the kernel has it. Fails if it is required and a part is missing.
-pub(super) fn enter(config: &Config) -> Result<(), StartError> {
+/// Enters the sandbox as far as the kernel has it. Fails if it is required and a part is missing. `layers` are those in force;
+/// new ones are added.
+pub(super) fn enter(config: &Config, layers: &mut Vec<u64>) -> Result<(), StartError> {
     let is_required = match config.security.sandbox {
         Sandbox::Off => return Ok(()),
         Sandbox::Auto => false,
         Sandbox::Required => true,
     };
-    let entered = sandbox::enter(&file_access(config));
+    let entered = sandbox::enter(&file_access(config), layers);
     for (name, part) in [("Landlock", &entered.landlock), ("seccomp", &entered.seccomp)] {
         if let (true, Err(error)) = (is_required, part) {
             return Err(StartError(format!("security.sandbox is required, but {name} is not available: {error}")));

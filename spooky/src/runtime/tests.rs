@@ -23,7 +23,7 @@ fn start_without_steering(text: &str, workers: u16) -> Server {
     let mut config = spooky_config::parse(text, "spooky.yaml", &|_| None).unwrap().config;
     config.listeners[0].port = 0;
     config.security.sandbox = spooky_config::Sandbox::Off; // it would apply to all tests of this process
-    let log = spooky_telemetry::log::start(&config.log, None).unwrap();
+    let log = spooky_telemetry::log::open(&config.log, None).start().unwrap();
     let state =
         State::new(workers, &process_limits(&config), quic_keys(&config).unwrap(), UpgradeState::default()).unwrap();
     let listeners =

@@ -3,7 +3,7 @@
 use super::{
     control_plane::Endpoints,
     ingress::{BoundListeners, Plan},
-    privileges, sandbox,
+    privileges::Privileges,
     worker_thread::WorkerThread,
 };
 use crate::{
@@ -18,7 +18,7 @@ use crate::{
     state::State,
     upgrade::{
         child::{Channel, take_over},
-        message::{PassedSockets, SocketRole},
+        message::{PassedSockets, Restrictions, SocketRole},
     },
     watchdog::{self, WatchdogSetup},
     worker::WorkerSetup,
@@ -63,6 +63,8 @@ pub(crate) struct Server {
     /// Stops last, when nothing makes spans any more.
     exporter: Option<SpanExporter>,
     pub(super) log: Log,
+    /// What the process has given up.
+    pub(super) restrictions: Restrictions,
     /// Another process has taken over.
     pub(super) is_handed_over: bool,
 }
@@ -75,7 +77,7 @@ impl Server {
         state: Arc<State>,
         snapshot: Arc<Snapshot>,
         log: Log,
-        drop: Option<privileges::PrivilegeDrop>,
+        privileges: Privileges,
         channel: Option<Channel>,
     ) -> Result<Self, StartError> {
         let endpoints = Endpoints::bind(&snapshot.config, listeners.inherited())?;
@@ -88,10 +90,7 @@ impl Server {
         let ingress = listeners.accept(plan, &snapshot.config);
         log_settings(&snapshot.config, state.workers);
         endpoints.log(&snapshot.config);
-        if let Some(drop) = drop {
-            drop.apply()?;
-        }
-        sandbox::enter(&snapshot.config)?;
+        let restrictions = privileges.give_up(&snapshot.config)?;
         state.watchdog.configure(&snapshot.config.resilience.watchdog);
         let prober = Arc::new(Control::new(snapshot.clone()));
         let watchdog = Arc::new(Control::new(snapshot.clone()));
@@ -114,6 +113,7 @@ impl Server {
             resolver: None,
             exporter,
             log,
+            restrictions,
             is_handed_over: false,
         };
         server.spawn_resolver()?;

@@ -10,7 +10,7 @@ use crate::{
     },
     worker::WorkerSetup,
 };
-use spooky_net::{forward, inherit::number, steer::ProcessNumber};
+use spooky_net::{forward, inherit::number, steer::ProcessNumber, sys::privileges::pass_on_retained};
 use std::{fmt, io, os::fd::OwnedFd, sync::Arc, time::Duration};
 
 /// Maximum time in which the new process must be ready.
@@ -22,6 +22,7 @@ const HANDOVER_TIME: Duration = Duration::from_secs(5);
 enum Failure {
     Start(UpgradeError),
     Sockets(io::Error),
+    Capabilities(io::Error),
     TooMany,
 }
 
@@ -30,6 +31,7 @@ impl fmt::Display for Failure {
         match self {
             Self::Start(error) => error.fmt(out),
             Self::Sockets(error) => write!(out, "no sockets for the datagrams of this process: {error}"),
+            Self::Capabilities(error) => write!(out, "the capabilities kept for a reload cannot be passed on: {error}"),
             Self::TooMany => write!(out, "{} earlier processes still drain", ProcessNumber::COUNT - 1),
         }
     }
@@ -76,8 +78,9 @@ impl Server {
                 .iter()
                 .map(|sockets| (sockets.process, sockets.workers.iter().map(number).collect()))
                 .collect(),
+            restrictions: self.restrictions.clone(),
         };
-        let mut started = NewProcess::start(&inheritance)?;
+        let mut started = self.start_with_privileges(&inheritance)?;
         let id = started.id();
         tracing::info!("Upgrade: process {id} was started");
         let ready = started.ready(START_TIME)?;
@@ -86,6 +89,13 @@ impl Server {
         started.go().map_err(|error| Failure::Start(UpgradeError::Channel(error)))?;
         self.leave_control_plane();
         Ok(id)
+    }
+
+    /// Starts the new process with the capabilities that were kept for it.
+    fn start_with_privileges(&self, inheritance: &Inheritance) -> Result<NewProcess, Failure> {
+        let is_kept = self.restrictions.has_dropped_root;
+        let _passed = is_kept.then(pass_on_retained).transpose().map_err(Failure::Capabilities)?;
+        Ok(NewProcess::start(inheritance)?)
     }
 
     /// Creates the sockets through which the new process passes datagrams on.

@@ -6,6 +6,7 @@ use std::{
     fmt::{self, Write as _},
     io::{self, BufRead},
     os::fd::RawFd,
+    str::FromStr,
 };
 
 /// Ends each message.
@@ -52,6 +53,15 @@ pub(crate) struct PassedSockets {
     pub(crate) descriptors: Vec<RawFd>,
 }
 
+/// What a process has given up, which one that it starts has not either.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Restrictions {
+    /// It was started as root, and has kept at most the capabilities that a reload needs.
+    pub(crate) has_dropped_root: bool,
+    /// The layers of the sandbox.
+    pub(crate) sandbox: Vec<u64>,
+}
+
 /// What the old process passes on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Inheritance {
@@ -66,6 +76,7 @@ pub(crate) struct Inheritance {
     pub(crate) sockets: Vec<PassedSockets>,
     /// The processes that still drain, the old one included: a descriptor for each of their workers.
     pub(crate) previous: Vec<(ProcessNumber, Vec<RawFd>)>,
+    pub(crate) restrictions: Restrictions,
 }
 
 impl fmt::Display for Inheritance {
@@ -81,6 +92,10 @@ impl fmt::Display for Inheritance {
         for (process, descriptors) in &self.previous {
             writeln!(out, "previous {}{}", process.get(), List(descriptors))?;
         }
+        if self.restrictions.has_dropped_root {
+            writeln!(out, "dropped-root")?;
+        }
+        writeln!(out, "sandbox{}", List(&self.restrictions.sandbox))?;
         writeln!(out, "{END}")
     }
 }
@@ -111,6 +126,8 @@ impl Inheritance {
                 self.sockets.push(PassedSockets { listener, role, is_steered, descriptors });
             }
             "previous" => self.previous.push((process(words.next()?)?, numbers(words)?)),
+            "dropped-root" => self.restrictions.has_dropped_root = true,
+            "sandbox" => self.restrictions.sandbox = numbers(words)?,
             _ => {}
         }
         Some(())
@@ -171,9 +188,9 @@ fn read_lines(from: &mut impl BufRead, mut add: impl FnMut(&str) -> Option<()>) 
     }
 }
 
-struct List<'a>(&'a [RawFd]);
+struct List<'a, T>(&'a [T]);
 
-impl fmt::Display for List<'_> {
+impl<T: fmt::Display> fmt::Display for List<'_, T> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.iter().try_for_each(|number| write!(out, " {number}"))
     }
@@ -188,7 +205,7 @@ fn process(word: &str) -> Option<ProcessNumber> {
     Some(ProcessNumber::new(number))
 }
 
-fn numbers<'a>(words: impl Iterator<Item = &'a str>) -> Option<Vec<RawFd>> {
+fn numbers<'a, T: FromStr>(words: impl Iterator<Item = &'a str>) -> Option<Vec<T>> {
     words.map(|word| word.parse().ok()).collect()
 }
 
@@ -214,6 +231,7 @@ mod tests {
             workers: 2,
             process: ProcessNumber::new(7),
             next_listener: 4,
+            restrictions: Restrictions { has_dropped_root: true, sandbox: vec![u64::MAX, 0] },
             quic_keys: vec![0, 0xab, 0xff],
             sockets: vec![
                 sockets(SocketRole::Udp, vec![5, 6]),

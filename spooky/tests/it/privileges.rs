@@ -10,7 +10,7 @@ use crate::proxy::{NAME, SPOOKY, certificates};
 /// The user and group `nobody` and `nogroup` of Debian, the defaults of the configuration.
 pub(crate) const NOBODY: u32 = 65_534;
 /// Bits of the kernel's capability sets.
-const READ_SEARCH: u64 = 1 << 2;
+pub(crate) const READ_SEARCH: u64 = 1 << 2;
 pub(crate) const BIND_SERVICE: u64 = 1 << 10;
 
 pub(crate) fn is_root() -> bool {
@@ -38,7 +38,12 @@ impl Thread {
 }
 
 pub(crate) fn threads(program: &Program) -> Vec<Thread> {
-    let tasks = std::fs::read_dir(format!("/proc/{}/task", program.pid())).unwrap();
+    threads_of(program.pid())
+}
+
+/// Returns the threads of a process.
+pub(crate) fn threads_of(pid: u32) -> Vec<Thread> {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task")).unwrap();
     let read = |path: &Path| {
         let text = std::fs::read_to_string(path.join("status")).unwrap();
         let lines = text.lines().filter_map(|line| line.split_once(':'));
@@ -50,8 +55,13 @@ pub(crate) fn threads(program: &Program) -> Vec<Thread> {
 
 /// Waits until no thread has effective capabilities: they are raised while files are read. Returns the threads.
 pub(crate) async fn lowered(program: &Program) -> Vec<Thread> {
+    lowered_in(program.pid()).await
+}
+
+/// As [`lowered`], of a process.
+pub(crate) async fn lowered_in(pid: u32) -> Vec<Thread> {
     wait::until(wait::BOUND, "no effective capabilities", || async {
-        let found = threads(program);
+        let found = threads_of(pid);
         found.iter().all(|thread| thread.bits("CapEff") == 0).then_some(found)
     })
     .await

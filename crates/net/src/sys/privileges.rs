@@ -174,13 +174,14 @@ pub struct PassedOn {
     _of_this_thread: PhantomData<*const ()>,
 }
 
-/// Makes the programs that the calling thread starts inherit the capabilities that [`drop_root`] retained. Without it a
-/// process that replaces this one could not read the files and bind the ports of a reload.
+/// Makes the programs that the calling thread starts inherit the capabilities that [`drop_root`] retained, and makes these
+/// effective, so that the program is found in a directory that only root may search. Without it a process that replaces this
+/// one could not read the files and bind the ports of a reload.
 ///
 /// Errors: those of the system; nothing is then passed on.
 pub fn pass_on_retained() -> io::Result<PassedOn> {
     let before = capabilities()?;
-    set_capabilities(Sets { inheritable: before.permitted, ..before })?;
+    set_capabilities(Sets { effective: before.permitted, inheritable: before.permitted, ..before })?;
     let passed = PassedOn { before, _of_this_thread: PhantomData };
     for capability in (0..u64::BITS).filter(|number| before.permitted & (1 << number) != 0) {
         set_ambient(capability)?;
@@ -196,10 +197,33 @@ impl Drop for PassedOn {
 }
 
 /// Makes the capabilities that a process has got by [`pass_on_retained`] what they were in the process that has started it:
-/// permitted for this thread and those that it starts, and not effective until [`raise_retained`].
+/// permitted for this thread and those that it starts, and not effective until [`raise_retained`]. Called before the first
+/// thread starts, it applies to the whole process.
 pub fn lower_inherited() -> io::Result<()> {
     let permitted = capabilities()?.permitted;
     set_capabilities(Sets::idle(permitted)).map_err(io::Error::from)
+}
+
+/// Keeps only these of the capabilities that a process has got by [`pass_on_retained`], for this thread and those that it starts,
+/// and verifies that the process is not root. Returns those that were kept.
+pub fn keep_inherited(retained: &[Capability]) -> Result<Vec<Capability>, DropError> {
+    let available = capabilities().map_err(DropError::Capabilities)?.permitted;
+    let retained: Vec<_> = retained.iter().copied().filter(|capability| available & capability.bit() != 0).collect();
+    let permitted = retained.iter().fold(0, |bits, capability| bits | capability.bit());
+    set_capabilities(Sets::idle(permitted)).map_err(DropError::Capabilities)?;
+    let is_restrained =
+        capabilities() == Ok(Sets::idle(permitted)) && !is_root() && unistd::setuid(Uid::from_raw(0)).is_err();
+    if is_restrained { Ok(retained) } else { Err(DropError::StillRoot) }
+}
+
+/// Gives up all capabilities of the calling thread, and of the threads that it starts.
+pub fn give_up_capabilities() -> io::Result<()> {
+    set_capabilities(Sets::idle(0)).map_err(io::Error::from)
+}
+
+/// Returns the numbers of the user and the group that the process runs as.
+pub fn current_ids() -> (u32, u32) {
+    (Uid::effective().as_raw(), Gid::effective().as_raw())
 }
 
 fn set_ambient(capability: u32) -> Result<(), Errno> {
@@ -360,6 +384,8 @@ mod tests {
             assert_eq!((ambient(), capabilities().unwrap()), (0, Sets::idle(retained)));
             lower_inherited().unwrap();
             assert_eq!(capabilities().unwrap(), Sets::idle(retained));
+            give_up_capabilities().unwrap();
+            assert_eq!(capabilities().unwrap(), Sets::idle(0));
         });
         thread.join().unwrap();
     }

@@ -9,6 +9,8 @@ mod files;
 pub use error::SandboxError;
 pub use files::FileAccess;
 
+use std::hash::{DefaultHasher, Hash, Hasher};
+
 /// What is in force.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sandbox {
@@ -21,16 +23,57 @@ pub struct Sandbox {
 /// Enters the sandbox: Landlock for the calling thread and those that it starts, seccomp for all threads. Sets
 /// `no_new_privs`, which both need.
 ///
+/// `layers` names the restrictions that are in force already, because the process was started by one with a sandbox. They are
+/// not repeated: the kernel takes only 16 of Landlock, and each filter of seccomp makes all system calls slower. What comes into
+/// force is added to the list.
+///
 /// Must be called after the privileges are dropped and before the first thread that opens files.
-pub fn enter(access: &FileAccess) -> Sandbox {
+pub fn enter(access: &FileAccess, layers: &mut Vec<u64>) -> Sandbox {
     // Landlock first: its system calls are not needed afterwards.
-    Sandbox { landlock: files::restrict(access), seccomp: calls::restrict() }
+    let landlock = once(layers, access, || files::restrict(access));
+    let seccomp =
+        calls::program().and_then(|program| once(layers, &calls::words(&program), || calls::restrict(&program)));
+    Sandbox { landlock, seccomp }
+}
+
+/// Restricts the process unless `layers` has this restriction. Between versions of the hash a restriction may be repeated, which
+/// is harmless.
+fn once(
+    layers: &mut Vec<u64>,
+    what: &impl Hash,
+    restrict: impl FnOnce() -> Result<(), SandboxError>,
+) -> Result<(), SandboxError> {
+    let mut hasher = DefaultHasher::new();
+    what.hash(&mut hasher);
+    let layer = hasher.finish();
+    if !layers.contains(&layer) {
+        restrict()?;
+        layers.push(layer);
+    }
+    Ok(())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::fs;
+
+    #[test]
+    fn a_restriction_that_is_in_force_is_not_repeated_and_one_that_fails_is_not_in_force() {
+        let (mut layers, mut calls) = (Vec::new(), 0);
+        let mut enter = |layers: &mut Vec<u64>, what: &str, result: Result<(), SandboxError>| {
+            once(layers, &what, || {
+                calls += 1;
+                result
+            })
+        };
+        let failed = Err(SandboxError::new("not here"));
+        assert_eq!(enter(&mut layers, "files", failed.clone()), failed);
+        for what in ["files", "files", "calls", "files", "calls"] {
+            assert_eq!(enter(&mut layers, what, Ok(())), Ok(()));
+        }
+        assert_eq!((layers.len(), calls), (2, 3));
+    }
 
     /// Runs in a thread of its own, which alone is restricted by Landlock.
     #[test]

@@ -3,6 +3,7 @@
 mod connections;
 mod failed;
 mod old;
+mod privileges;
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use spooky_testkit::wait;

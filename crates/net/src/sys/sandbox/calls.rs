@@ -262,10 +262,19 @@ const NAMESPACES: libc::c_int = libc::CLONE_NEWNS
 const TYPING: [u64; 2] = [0x5412 /* TIOCSTI */, 0x541C /* TIOCLINUX */];
 
 /// Restricts all threads.
-pub(super) fn restrict() -> Result<(), SandboxError> {
+pub(super) fn restrict(program: &BpfProgram) -> Result<(), SandboxError> {
     forbid_new_privileges().map_err(SandboxError::new)?;
-    let program = filter(SeccompAction::Errno(libc::ENOSYS as u32))?;
-    apply_filter_all_threads(&program).map_err(SandboxError::new)
+    apply_filter_all_threads(program).map_err(SandboxError::new)
+}
+
+/// Returns the filter of the sandbox.
+pub(super) fn program() -> Result<BpfProgram, SandboxError> {
+    filter(SeccompAction::Errno(libc::ENOSYS as u32))
+}
+
+/// Returns the instructions of a filter, to compare it with others.
+pub(super) fn words(program: &BpfProgram) -> Vec<(u16, u8, u8, u32)> {
+    program.iter().map(|step| (step.code, step.jt, step.jf, step.k)).collect()
 }
 
 /// Returns the filter with this action for calls that are not allowed.
@@ -305,7 +314,7 @@ mod tests {
     fn calls_that_are_not_listed_do_not_exist() {
         let thread = std::thread::spawn(|| {
             forbid_new_privileges().unwrap();
-            seccompiler::apply_filter(&filter(SeccompAction::Errno(libc::ENOSYS as u32)).unwrap()).unwrap();
+            seccompiler::apply_filter(&program().unwrap()).unwrap();
             let open = |family| socket(family, SockType::Datagram, SockFlag::empty(), None).map(drop);
             assert_eq!(open(AddressFamily::Inet), Ok(()));
             assert_eq!(open(AddressFamily::Inet6), Ok(()));

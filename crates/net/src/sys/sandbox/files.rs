@@ -15,7 +15,7 @@ const DEVICES: &str = "/dev";
 const VERSION: ABI = ABI::V3;
 
 /// The files that can be changed and executed.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct FileAccess {
     /// Directories in which files can be written, created and removed; `None` does not restrict that.
     pub writable: Option<Vec<PathBuf>>,
