@@ -115,7 +115,7 @@ pub trait Admin: Send + Sync + 'static {
     /// Changes the level of the log until the next reload. Returns false, changing nothing, if the text is no level.
     fn set_log_level(&self, level: &str) -> bool;
     /// Returns the page of metrics.
-    fn metrics(&self, syntax: Syntax, names: Names) -> String;
+    fn metrics(&self, syntax: Syntax, names: Names) -> Vec<u8>;
 
     /// Reads the configuration file and puts it into effect.
     fn reload(&self) -> impl Future<Output = Reload> + Send;

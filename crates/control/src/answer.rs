@@ -42,8 +42,8 @@ pub(crate) fn method_not_allowed(allow: &'static str) -> Answer {
     with_field(refusal(StatusCode::METHOD_NOT_ALLOWED, "method not allowed"), ALLOW, allow)
 }
 
-pub(crate) fn body_of(status: StatusCode, content_type: &'static str, text: String) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(text)));
+pub(crate) fn body_of(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;
     let answer = with_field(answer, CONTENT_TYPE, content_type);
     let answer = with_field(answer, X_CONTENT_TYPE_OPTIONS, "nosniff");

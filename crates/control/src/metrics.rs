@@ -12,6 +12,9 @@ use rustls::ServerConfig;
 use spooky_telemetry::metrics::{Names, Syntax};
 use std::sync::Arc;
 
+/// The message of Protocol Buffers that a scraper asks for.
+const MESSAGE: &str = "io.prometheus.client.MetricFamily";
+
 pub(crate) struct Metrics<A> {
     pub(crate) admin: Arc<A>,
     pub(crate) path: String,
@@ -47,26 +50,37 @@ impl<A: Admin> Serve for Metrics<A> {
     }
 }
 
-/// OpenMetrics is chosen if the client prefers it to plain text, or likes both equally.
+/// Returns the format that the client prefers. Of those that it likes equally, the one that says most.
 fn format_of(fields: &HeaderMap, query: &str) -> (Syntax, Names) {
-    let (mut open, mut text) = (0, 0);
+    let (mut protobuf, mut open, mut text) = (0, 0, 0);
     let ranges =
         fields.get_all(ACCEPT).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(','));
     for range in ranges {
-        let mut parts = range.split(';').map(str::trim);
-        let kind = parts.next().unwrap_or_default();
-        let quality = parts.find_map(|part| part.strip_prefix("q=")).map_or(1000, thousandths);
-        if kind.eq_ignore_ascii_case("application/openmetrics-text") {
-            open = open.max(quality);
-        } else if kind.eq_ignore_ascii_case("text/plain") {
-            text = text.max(quality);
-        }
+        let (kind, parameters) = range.split_once(';').unwrap_or((range, ""));
+        let parameter = |name| {
+            let mut pairs = parameters.split(';').filter_map(|pair| pair.trim().split_once('='));
+            pairs.find_map(|(found, value)| (found == name).then(|| value.trim_matches('"')))
+        };
+        let quality = parameter("q").map_or(1000, thousandths);
+        let best = match kind.trim().to_ascii_lowercase().as_str() {
+            "application/vnd.google.protobuf"
+                if parameter("proto") == Some(MESSAGE) && parameter("encoding") == Some("delimited") =>
+            {
+                &mut protobuf
+            }
+            "application/openmetrics-text" => &mut open,
+            "text/plain" => &mut text,
+            _ => continue,
+        };
+        *best = quality.max(*best);
     }
     let is_current = query.split('&').any(|pair| pair == "names=current");
-    match (open > 0 && open >= text, is_current) {
-        (true, _) => (Syntax::OpenMetrics, Names::Current),
-        (false, true) => (Syntax::Text, Names::Current),
-        (false, false) => (Syntax::Text, Names::Usual),
+    if protobuf > 0 && protobuf >= open.max(text) {
+        (Syntax::Protobuf, Names::Current)
+    } else if open > 0 && open >= text {
+        (Syntax::OpenMetrics, Names::Current)
+    } else {
+        (Syntax::Text, if is_current { Names::Current } else { Names::Usual })
     }
 }
 
@@ -87,6 +101,10 @@ mod tests {
                           text/plain;version=0.0.4;q=0.3,*/*;q=0.2";
         let (usual, current) = ((Syntax::Text, Names::Usual), (Syntax::Text, Names::Current));
         let open = (Syntax::OpenMetrics, Names::Current);
+        let protobuf = (Syntax::Protobuf, Names::Current);
+        let native = "application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited";
+        let (preferred, disliked) = (format!("{native},{prometheus}"), format!("{native};q=0.4,{prometheus}"));
+        let (equal, refused) = (format!("{native}, text/plain"), format!("{native};q=0, text/plain;q=0.1"));
         for (accept, query, expected) in [
             ("", "", usual),
             ("*/*", "", usual),
@@ -97,6 +115,13 @@ mod tests {
             ("text/plain, application/openmetrics-text;q=0.9", "", usual),
             ("application/openmetrics-text;q=0", "", usual),
             ("application/openmetrics-text;q=x", "", usual),
+            (&preferred, "", protobuf),
+            (&disliked, "", open),
+            (&equal, "names=current", protobuf),
+            (&refused, "", usual),
+            (&native.replace("delimited", "text"), "", usual),
+            (&native.replace("MetricFamily", "Other"), "", usual),
+            ("application/vnd.google.protobuf", "", usual),
         ] {
             let mut fields = HeaderMap::new();
             fields.insert(ACCEPT, accept.parse().unwrap());

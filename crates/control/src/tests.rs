@@ -67,8 +67,8 @@ impl Admin for Fake {
     fn set_log_level(&self, _level: &str) -> bool {
         false
     }
-    fn metrics(&self, _syntax: Syntax, _names: Names) -> String {
-        String::new()
+    fn metrics(&self, _syntax: Syntax, _names: Names) -> Vec<u8> {
+        Vec::new()
     }
     async fn reload(&self) -> Reload {
         Reload::Failed("no".to_owned())

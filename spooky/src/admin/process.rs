@@ -140,7 +140,7 @@ impl Admin for ProcessAdmin {
         is_set
     }
 
-    fn metrics(&self, syntax: Syntax, names: Names) -> String {
+    fn metrics(&self, syntax: Syntax, names: Names) -> Vec<u8> {
         self.with_snapshot(|snapshot| metrics::render(&self.state, snapshot, syntax, names))
     }
 

@@ -3,8 +3,7 @@
 use crate::{snapshot::Snapshot, state::State};
 use spooky_lb::{attempt::breaker::Circuit, pool::WEIGHT_STEPS, time::Nanos};
 use spooky_telemetry::metrics::{
-    BACKEND_PROTOCOLS, BackendCounts, BackendSeries, CODES, CONNECTION_STATES, Counter, Distribution, FAILURES, Family,
-    Histogram, Page,
+    BACKEND_PROTOCOLS, BackendCounts, BackendSeries, CODES, CONNECTION_STATES, Counter, FAILURES, Family, Page,
 };
 use std::time::Instant;
 
@@ -51,11 +50,7 @@ fn add_counts(page: &mut Page, upstream: &str, counts: &BackendCounts) {
     for (at, to) in ["healthy", "unhealthy"].into_iter().enumerate() {
         page.add(Family::BackendTransitions, &[upstream, id, to], sum(&|series| series.transitions.get(at)));
     }
-    let merged = |histogram: fn(&BackendSeries) -> &Histogram| {
-        let mut sum = Distribution::default();
-        counts.writers.iter().for_each(|series| sum.add(histogram(series)));
-        sum
-    };
-    page.add_distribution(Family::BackendResponse, &[upstream, id], merged(|series| &series.response));
-    page.add_distribution(Family::BackendConnect, &[upstream, id], merged(|series| &series.connect));
+    let series = &counts.writers;
+    page.add_histograms(Family::BackendResponse, &[upstream, id], series.iter().map(|series| &series.response));
+    page.add_histograms(Family::BackendConnect, &[upstream, id], series.iter().map(|series| &series.connect));
 }

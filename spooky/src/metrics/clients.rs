@@ -4,14 +4,10 @@ use crate::{listener_views::ListenerView, state::State};
 use spooky_net::udp::{granted_buffers, receive_drops};
 use spooky_telemetry::{
     ClientProtocol,
-    metrics::{
-        ALPN_PROTOCOLS, Counter, Distribution, Dropped, Family, Histogram, IngressSeries, ListenerSeries, Metrics,
-        Page, TLS_FAILURES,
-    },
+    metrics::{ALPN_PROTOCOLS, Counter, Dropped, Family, IngressSeries, ListenerSeries, Metrics, Page, TLS_FAILURES},
 };
 use std::{
     os::fd::AsFd as _,
-    sync::Arc,
     time::{SystemTime, UNIX_EPOCH},
 };
 
@@ -92,16 +88,8 @@ fn add_listener(page: &mut Page, listener: &ListenerView) {
     for (at, protocol) in ALPN_PROTOCOLS.into_iter().enumerate() {
         page.add(Family::TlsAlpn, &[name, protocol], sum(&|series| series.alpn.get(at)));
     }
-    page.add_distribution(Family::QuicHandshake, &[name], merged(&listener.series, |series| &series.handshake));
-    page.add_distribution(Family::QuicRtt, &[name], merged(&listener.series, |series| &series.rtt));
-}
-
-fn merged(series: &[Arc<ListenerSeries>], histogram: fn(&ListenerSeries) -> &Histogram) -> Distribution {
-    let mut sum = Distribution::default();
-    for series in series {
-        sum.add(histogram(series));
-    }
-    sum
+    page.add_histograms(Family::QuicHandshake, &[name], listener.series.iter().map(|series| &series.handshake));
+    page.add_histograms(Family::QuicRtt, &[name], listener.series.iter().map(|series| &series.rtt));
 }
 
 fn add_certificates(page: &mut Page, listener: &ListenerView, now: SystemTime) {

@@ -12,7 +12,7 @@ use crate::{snapshot::Snapshot, state::State};
 use spooky_telemetry::metrics::{Names, Page, Syntax};
 
 /// Returns the page of metrics of the configuration in effect. `legacy_names` of the configuration widens `names`.
-pub(crate) fn render(state: &State, snapshot: &Snapshot, syntax: Syntax, names: Names) -> String {
+pub(crate) fn render(state: &State, snapshot: &Snapshot, syntax: Syntax, names: Names) -> Vec<u8> {
     let names = match names {
         Names::Usual if snapshot.config.observability.metrics.legacy_names => Names::Legacy,
         names => names,

@@ -6,8 +6,8 @@ use spooky_telemetry::{
     ClientProtocol,
     log::panics,
     metrics::{
-        Counter, DENIAL_REASONS, Distribution, Family, Histogram, Metrics, PASSIVE_REASONS, Page, RETRY_REASONS,
-        RouteSeries, SharedCounter, WorkerSeries,
+        Counter, DENIAL_REASONS, Distribution, Family, Metrics, PASSIVE_REASONS, Page, RETRY_REASONS, RouteSeries,
+        SharedCounter, WorkerSeries,
     },
 };
 use std::{
@@ -173,12 +173,12 @@ fn add_route(page: &mut Page, name: &str, workers: &[Arc<RouteSeries>]) {
     for protocol in ClientProtocol::ALL {
         let labels = [name, protocol.label()];
         let at = protocol.index();
-        let durations = merged(workers, |series| series.duration.get(at));
-        page.add_distribution(Family::HttpRequestDuration, &labels, durations);
-        let starts = merged(workers, |series| series.response_start.get(at));
-        page.add_distribution(Family::HttpResponseStart, &labels, starts);
+        let durations = workers.iter().filter_map(|series| series.duration.get(at));
+        page.add_histograms(Family::HttpRequestDuration, &labels, durations);
+        let starts = workers.iter().filter_map(|series| series.response_start.get(at));
+        page.add_histograms(Family::HttpResponseStart, &labels, starts);
     }
-    page.add_distribution(Family::RouteQueueWait, &[name], merged(workers, |series| Some(&series.queue_wait)));
+    page.add_histograms(Family::RouteQueueWait, &[name], workers.iter().map(|series| &series.queue_wait));
     let mut statuses = BTreeMap::new();
     for series in workers {
         series.for_each_status(|method, status, protocol, count| {
@@ -201,10 +201,4 @@ fn add_recent(page: &mut Page, state: &State, name: &str, workers: &[Arc<RouteSe
     for (family, quantile) in quantiles {
         page.add_float(family, &[name], recent.quantile(quantile).unwrap_or_default().as_secs_f64() * 1e3);
     }
-}
-
-fn merged(workers: &[Arc<RouteSeries>], histogram: impl Fn(&RouteSeries) -> Option<&Histogram>) -> Distribution {
-    let mut sum = Distribution::default();
-    workers.iter().filter_map(|series| histogram(series)).for_each(|histogram| sum.add(histogram));
-    sum
 }

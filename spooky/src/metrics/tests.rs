@@ -41,11 +41,15 @@ fn started(upstreams: &[&str]) -> (Arc<State>, Arc<Snapshot>) {
     (state, snapshot)
 }
 
+fn utf8(page: Vec<u8>) -> String {
+    String::from_utf8(page).unwrap()
+}
+
 fn text(upstreams: &[&str]) -> (String, Vec<Family>) {
     let (state, snapshot) = started(upstreams);
     let page = page(&state, &snapshot);
     let missing = Family::ALL.iter().copied().filter(|family| page.is_empty(*family)).collect();
-    (page.render(Syntax::Text, Names::Legacy), missing)
+    (utf8(page.render(Syntax::Text, Names::Legacy)), missing)
 }
 
 #[test]
@@ -93,7 +97,7 @@ fn current_names_pass_the_check_of_prometheus() {
         .unwrap();
     let text = render(&state, &snapshot, Syntax::Text, Names::Current);
     let mut input = checker.stdin.take().unwrap();
-    let writer = std::thread::spawn(move || input.write_all(text.as_bytes()).unwrap());
+    let writer = std::thread::spawn(move || input.write_all(&text).unwrap());
     let output = checker.wait_with_output().unwrap();
     writer.join().unwrap();
     let problems = String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
@@ -104,7 +108,7 @@ fn current_names_pass_the_check_of_prometheus() {
 fn open_metrics_has_the_samples_of_the_text_format() {
     let (state, snapshot) = started(&["api"]);
     let page = page(&state, &snapshot);
-    let [text, open] = [Syntax::Text, Syntax::OpenMetrics].map(|syntax| page.render(syntax, Names::Current));
+    let [text, open] = [Syntax::Text, Syntax::OpenMetrics].map(|syntax| utf8(page.render(syntax, Names::Current)));
     let samples =
         |page: &str| page.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect::<Vec<_>>();
     assert_eq!(samples(&text), samples(&open));
@@ -118,7 +122,7 @@ fn series_of_what_a_reload_removes_are_gone_and_those_of_the_rest_go_on() {
     api.requests.add(5);
     web.requests.add(7);
     first.series.backend(1, 0, 0).unwrap().count_transition(true);
-    let text = |snapshot: &Snapshot| render(&state, snapshot, Syntax::Text, Names::Usual);
+    let text = |snapshot: &Snapshot| utf8(render(&state, snapshot, Syntax::Text, Names::Usual));
     assert!(text(&first).contains("spooky_route_requests_total{route=\"api\"} 5\n"));
     let mut config = first.config.clone();
     config.upstreams.remove(0);

@@ -56,7 +56,7 @@ const OUTSIDE: [&str; 3] = ["spooky-testkit", "spooky-bench", "xtask"];
 const PEERS: &str = "spooky-testkit";
 
 /// Third-party crates (by prefix of their names) that only some crates of the product may import, and why.
-const RESTRICTED: [(&str, &[&str], &str); 22] = [
+const RESTRICTED: [(&str, &[&str], &str); 23] = [
     ("aws-lc-rs", &["spooky-edge"], "only `edge` derives QUIC keys; all other cryptography is in rustls"),
     ("quinn-proto", &["spooky-edge"], "only `edge` implements QUIC"),
     // The client of `spooky demo`; `tidy::demo_only` keeps both out of the rest of that crate.
@@ -91,6 +91,7 @@ const RESTRICTED: [(&str, &[&str], &str); 22] = [
         "what peers may choose freely needs a hash with a secret; stream ids are sequential",
     ),
     ("opentelemetry", &["spooky-telemetry"], "workers describe spans with plain data"),
+    ("prost", &["spooky-telemetry"], "only metrics with native histograms are encoded by it"),
     (
         "crossbeam-queue",
         &["spooky-net", "spooky-telemetry"],

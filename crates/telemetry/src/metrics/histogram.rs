@@ -1,7 +1,10 @@
 //! Histograms of durations with the buckets of docs/reference/metrics.md.
 
-use super::counter::Counter;
-use std::time::Duration;
+use super::{
+    counter::Counter,
+    native::{NativeCounts, NativeSum},
+};
+use std::{sync::OnceLock, time::Duration};
 
 /// Upper bounds of the buckets in microseconds; one more bucket is unbounded.
 const BOUNDS_MICROS: [u64; 15] = [
@@ -17,11 +20,13 @@ pub const BOUNDS: [&str; 15] = [
 
 const BUCKETS: usize = BOUNDS_MICROS.len() + 1;
 
-/// A histogram with a single writer.
+/// A histogram with a single writer, with classic and with native buckets.
 #[derive(Debug, Default)]
 pub struct Histogram {
     buckets: [Counter; BUCKETS],
     nanos: Counter,
+    /// Allocated with the first duration: many histograms never have one.
+    native: OnceLock<Box<NativeCounts>>,
 }
 
 impl Histogram {
@@ -34,10 +39,31 @@ impl Histogram {
             bucket.increment();
         }
         self.nanos.add_time(duration);
+        self.native.get_or_init(Box::default).observe(duration);
     }
 }
 
-/// The sum of histograms at one moment.
+/// The sum of histograms at one moment, with their native buckets.
+#[derive(Clone, Debug, Default)]
+pub(super) struct HistogramSum {
+    pub(super) classic: Distribution,
+    pub(super) native: NativeSum,
+}
+
+impl<'a> FromIterator<&'a Histogram> for HistogramSum {
+    fn from_iter<I: IntoIterator<Item = &'a Histogram>>(histograms: I) -> Self {
+        let mut sum = Self::default();
+        for histogram in histograms {
+            sum.classic.add(histogram);
+            if let Some(native) = histogram.native.get() {
+                sum.native.add(native);
+            }
+        }
+        sum
+    }
+}
+
+/// The classic buckets of a sum of histograms at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Distribution {
     /// The number of durations in each bucket, not cumulated.

@@ -5,11 +5,14 @@ mod counter;
 mod definitions;
 mod histogram;
 mod method;
+mod native;
 mod page;
+mod protobuf;
 mod reference;
 mod registry;
 mod series;
 mod sparse;
+mod text;
 mod upstreams;
 
 pub use clients::{

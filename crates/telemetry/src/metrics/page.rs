@@ -1,10 +1,10 @@
-//! A page of metrics: collects samples and writes them in the Prometheus text format or as OpenMetrics.
+//! A page of metrics: collects samples and writes them in the syntax that was asked for.
 
 use super::{
-    definitions::{Definition, Family, Kind, OldName},
-    histogram::Distribution,
+    definitions::{Family, OldName},
+    histogram::{Histogram, HistogramSum},
+    protobuf, text,
 };
-use std::fmt::Write as _;
 
 /// The syntax of a page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,6 +14,8 @@ pub enum Syntax {
     Text,
     /// OpenMetrics 1.0.0.
     OpenMetrics,
+    /// Messages of Protocol Buffers. Histograms also have native buckets.
+    Protobuf,
 }
 
 impl Syntax {
@@ -22,6 +24,9 @@ impl Syntax {
         match self {
             Self::Text => "text/plain; version=0.0.4; charset=utf-8",
             Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
+            Self::Protobuf => {
+                "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
+            }
         }
     }
 }
@@ -43,17 +48,17 @@ pub enum Names {
 pub struct Page(Vec<Vec<Sample>>);
 
 #[derive(Debug)]
-struct Sample {
-    /// As `name="value",...`.
-    labels: String,
-    value: Value,
+pub(super) struct Sample {
+    /// The values of the family's labels, in their order.
+    pub(super) labels: Vec<String>,
+    pub(super) value: Value,
 }
 
 #[derive(Debug)]
-enum Value {
+pub(super) enum Value {
     Integer(u64),
     Float(f64),
-    Distribution(Distribution),
+    Histogram(Box<HistogramSum>),
 }
 
 impl Default for Page {
@@ -78,9 +83,14 @@ impl Page {
         self.add(family, labels, u64::from(value));
     }
 
-    /// Adds the sample of a histogram.
-    pub fn add_distribution(&mut self, family: Family, labels: &[&str], value: Distribution) {
-        self.push(family, labels, Value::Distribution(value));
+    /// Adds the sum of histograms.
+    pub fn add_histograms<'a>(
+        &mut self,
+        family: Family,
+        labels: &[&str],
+        histograms: impl IntoIterator<Item = &'a Histogram>,
+    ) {
+        self.push(family, labels, Value::Histogram(Box::new(histograms.into_iter().collect())));
     }
 
     /// Returns whether a family has no sample.
@@ -88,43 +98,32 @@ impl Page {
         self.0.get(family as usize).is_none_or(Vec::is_empty)
     }
 
-    fn push(&mut self, family: Family, values: &[&str], value: Value) {
-        let mut labels = String::new();
-        let names = family.definition().labels;
-        debug_assert_eq!(names.len(), values.len(), "{family:?}");
-        for (name, value) in names.iter().zip(values) {
-            if !labels.is_empty() {
-                labels.push(',');
-            }
-            labels.push_str(name);
-            labels.push_str("=\"");
-            for character in value.chars() {
-                match character {
-                    '\\' => labels.push_str("\\\\"),
-                    '"' => labels.push_str("\\\""),
-                    '\n' => labels.push_str("\\n"),
-                    other => labels.push(other),
-                }
-            }
-            labels.push('"');
-        }
+    fn push(&mut self, family: Family, labels: &[&str], value: Value) {
+        debug_assert_eq!(family.definition().labels.len(), labels.len(), "{family:?}");
         if let Some(samples) = self.0.get_mut(family as usize) {
-            samples.push(Sample { labels, value });
+            samples.push(Sample { labels: labels.iter().map(|label| (*label).to_owned()).collect(), value });
         }
     }
 
-    /// Writes the page. OpenMetrics has only the current names.
-    pub fn render(&self, syntax: Syntax, names: Names) -> String {
+    /// Writes the page. Only the text format has older names.
+    pub fn render(&self, syntax: Syntax, names: Names) -> Vec<u8> {
+        let families = Family::ALL.iter().map(|family| family.definition()).zip(&self.0);
+        if syntax == Syntax::Protobuf {
+            let mut out = Vec::with_capacity(64 * 1024);
+            for (definition, samples) in families.filter(|(definition, _)| !definition.name.is_empty()) {
+                protobuf::write_family(&mut out, &definition, samples);
+            }
+            return out;
+        }
         let names = if syntax == Syntax::OpenMetrics { Names::Current } else { names };
         let mut out = String::with_capacity(64 * 1024);
-        for (family, samples) in Family::ALL.iter().zip(&self.0) {
-            let definition = family.definition();
+        for (definition, samples) in families {
             if !definition.name.is_empty() {
-                write_family(&mut out, definition.name, &definition, samples, syntax);
+                text::write_family(&mut out, definition.name, &definition, samples, syntax);
             }
             match (definition.old_name, names) {
                 (OldName::Legacy(old), Names::Legacy) | (OldName::Kept(old), Names::Legacy | Names::Usual) => {
-                    write_family(&mut out, old, &definition, samples, syntax);
+                    text::write_family(&mut out, old, &definition, samples, syntax);
                 }
                 _ => {}
             }
@@ -132,37 +131,13 @@ impl Page {
         if syntax == Syntax::OpenMetrics {
             out.push_str("# EOF\n");
         }
-        out
-    }
-}
-
-fn write_family(out: &mut String, name: &str, definition: &Definition, samples: &[Sample], syntax: Syntax) {
-    let family = match syntax {
-        Syntax::OpenMetrics if definition.kind == Kind::Counter => name.strip_suffix("_total").unwrap_or(name),
-        _ => name,
-    };
-    // Writing to a string cannot fail.
-    let _ = writeln!(out, "# HELP {family} {}\n# TYPE {family} {}", definition.help, definition.kind.name());
-    for Sample { labels, value } in samples {
-        let braced = if labels.is_empty() { String::new() } else { format!("{{{labels}}}") };
-        let _ = match value {
-            Value::Integer(value) => writeln!(out, "{name}{braced} {value}"),
-            Value::Float(value) => writeln!(out, "{name}{braced} {value}"),
-            Value::Distribution(distribution) => {
-                let separator = if labels.is_empty() { "" } else { "," };
-                for (bound, count) in distribution.cumulated() {
-                    let _ = writeln!(out, "{name}_bucket{{{labels}{separator}le=\"{bound}\"}} {count}");
-                }
-                let _ = writeln!(out, "{name}_sum{braced} {}", distribution.sum().as_secs_f64());
-                writeln!(out, "{name}_count{braced} {}", distribution.count())
-            }
-        };
+        out.into_bytes()
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::Histogram, *};
+    use super::*;
     use std::time::Duration;
 
     fn page() -> Page {
@@ -172,17 +147,20 @@ mod tests {
         page.add(Family::RequestsSuccess, &[], 5);
         page.add(Family::RouteRequests, &["a\"b\\c\nd"], 1);
         page.add(Family::HedgePrimaryLateMillis, &[], 15);
-        let (histogram, mut sum) = (Histogram::default(), Distribution::default());
+        let histogram = Histogram::default();
         histogram.observe(Duration::from_millis(2));
-        sum.add(&histogram);
-        page.add_distribution(Family::RouteQueueWait, &["api"], sum);
+        page.add_histograms(Family::RouteQueueWait, &["api"], [&histogram]);
         page
+    }
+
+    fn text(syntax: Syntax, names: Names) -> String {
+        String::from_utf8(page().render(syntax, names)).unwrap()
     }
 
     #[test]
     fn the_text_format_has_names_as_asked_for() {
         let [current, usual, legacy] =
-            [Names::Current, Names::Usual, Names::Legacy].map(|names| page().render(Syntax::Text, names));
+            [Names::Current, Names::Usual, Names::Legacy].map(|names| text(Syntax::Text, names));
         let total = "# TYPE spooky_requests_total counter\nspooky_requests_total 7\n";
         assert!([&current, &usual, &legacy].iter().all(|page| page.contains(total)), "{usual}");
         assert!(usual.contains("spooky_route_requests_total{route=\"a\\\"b\\\\c\\nd\"} 1\n"));
@@ -201,7 +179,7 @@ mod tests {
 
     #[test]
     fn open_metrics_names_families_without_total_and_ends() {
-        let page = page().render(Syntax::OpenMetrics, Names::Legacy);
+        let page = text(Syntax::OpenMetrics, Names::Legacy);
         assert!(page.contains("# TYPE spooky_requests counter\nspooky_requests_total 7\n"), "{page}");
         assert!(!page.contains("spooky_health_checks_success 3"));
         assert!(page.ends_with("# EOF\n"));

@@ -13,8 +13,8 @@ const HEAD: &str = "\
 
 <!-- Made from the definitions in crates/telemetry. Change those, then run the tests of spooky-telemetry with UPDATE=1. -->
 
-`observability.metrics` serves these families in the Prometheus text format, and as OpenMetrics if the request
-accepts it.
+`observability.metrics` serves these families in the Prometheus text format, as OpenMetrics or as Protocol Buffers,
+whichever the request prefers.
 
 - Counters never fall while the process runs, also over a reload. Counts are the sums of all workers.
 - Every family has `# HELP` and `# TYPE` lines from the start, and samples with 0 where its labels are known.
@@ -23,7 +23,8 @@ accepts it.
 - The series of an upstream or backend that a reload removes are gone with the next scrape.
 - `spooky_requests_total` is the sum of successes, failures, cancelled requests and requests in flight.
 - **Older names** break the naming rules of Prometheus. `observability.metrics.legacy_names: true` exports them too; those
-  marked `always` are exported in any case. OpenMetrics and the query `?names=current` have none of them.
+  marked `always` are exported in any case. OpenMetrics, Protocol Buffers and the query `?names=current` have none of them.
+- With Protocol Buffers, histograms also have [native buckets](../operate/metrics.md#native-histograms).
 ";
 
 /// Returns the page as Markdown.

@@ -20,7 +20,7 @@ const SEED: u64 = 7;
 const PAUSE: Duration = Duration::from_millis(5);
 
 fn page(state: &State) -> String {
-    render(state, &state.current.get().unwrap(), Syntax::Text, Names::Current)
+    String::from_utf8(render(state, &state.current.get().unwrap(), Syntax::Text, Names::Current)).unwrap()
 }
 
 /// Returns the sum of the samples whose names and labels begin so.

@@ -6,6 +6,7 @@ mod drain;
 mod limits;
 mod load;
 mod metrics;
+mod native;
 mod openapi;
 mod page;
 mod reload;
