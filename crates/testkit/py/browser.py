@@ -8,6 +8,7 @@ Chromium accepts the certificate of FILE, on QUIC too.
 import argparse
 import asyncio
 import base64
+import contextlib
 import hashlib
 import json
 import os
@@ -43,27 +44,38 @@ class Page:
             if "method" in message:
                 self.events.append(message)
 
-    async def load(self, url):
-        """Loads a page and returns the value of `result`."""
-        await self.call("Page.navigate", url=url)
-        while True:
-            ready = "document.readyState == 'complete' && typeof result == 'object'"
-            if (await self.call("Runtime.evaluate", expression=ready))["result"]["value"]:
-                break
-            await asyncio.sleep(0.02)
-        answer = await self.call("Runtime.evaluate", expression="result", awaitPromise=True, returnByValue=True)
+    async def evaluate(self, expression):
+        """Returns the value of an expression, and of its promise if it is one."""
+        answer = await self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
         if "exceptionDetails" in answer:
             raise RuntimeError(str(answer["exceptionDetails"]))
         return answer["result"].get("value")
 
+    async def wait(self, expression):
+        """Waits until an expression is true."""
+        while not await self.evaluate(expression):
+            await asyncio.sleep(0.02)
 
-async def run(endpoint, options):
+    async def load(self, url):
+        """Loads a page and returns the value of `result`."""
+        await self.call("Page.navigate", url=url)
+        await self.wait("document.readyState == 'complete' && typeof result == 'object'")
+        return await self.evaluate("result")
+
+
+@contextlib.asynccontextmanager
+async def new_page(endpoint):
+    """Opens an empty page in the browser with this endpoint of the DevTools protocol."""
     host = urlsplit(endpoint).netloc
     async with websockets.connect(endpoint, max_size=None) as browser:
         target = (await Page(browser).call("Target.createTarget", url="about:blank"))["targetId"]
         async with websockets.connect(f"ws://{host}/devtools/page/{target}", max_size=None) as socket:
-            page = Page(socket)
-            print(json.dumps([await page.load(f"{options.url}?load={number}") for number in range(options.loads)]))
+            yield Page(socket)
+
+
+async def run(endpoint, options):
+    async with new_page(endpoint) as page:
+        print(json.dumps([await page.load(f"{options.url}?load={number}") for number in range(options.loads)]))
 
 
 def public_key_hash(path):

@@ -6,14 +6,11 @@ The page is shown as on a computer in light colours, and as on a phone in dark o
 """
 
 import argparse
-import asyncio
 import base64
 import json
 import os
 
-import websockets
-from browser import Page, with_chromium
-from urllib.parse import urlsplit
+from browser import new_page, with_chromium
 
 SHOWN = """(() => {
   const text = (selector) => [...document.querySelectorAll(selector)].map((element) => element.textContent);
@@ -31,18 +28,6 @@ SHOWN = """(() => {
 })()"""
 
 
-async def evaluate(page, expression):
-    answer = await page.call("Runtime.evaluate", expression=expression, returnByValue=True)
-    if "exceptionDetails" in answer:
-        raise RuntimeError(str(answer["exceptionDetails"]))
-    return answer["result"].get("value")
-
-
-async def wait(page, expression):
-    while not await evaluate(page, expression):
-        await asyncio.sleep(0.05)
-
-
 async def screenshot(page, options, name):
     if options.screenshots:
         shot = await page.call("Page.captureScreenshot", captureBeyondViewport=True)
@@ -56,35 +41,31 @@ async def look(page, width, scheme):
 
 
 async def run(endpoint, options):
-    host = urlsplit(endpoint).netloc
-    async with websockets.connect(endpoint, max_size=None) as browser:
-        target = (await Page(browser).call("Target.createTarget", url="about:blank"))["targetId"]
-        async with websockets.connect(f"ws://{host}/devtools/page/{target}", max_size=None) as socket:
-            page = Page(socket)
-            for domain in ["Page", "Runtime", "Log"]:
-                await page.call(f"{domain}.enable")
-            await look(page, 1280, "light")
-            await page.call("Page.navigate", url=options.url)
-            asked = False
-            if options.token:
-                await wait(page, "document.getElementById('login')?.hidden === false")
-                asked = True
-                await evaluate(page, "document.getElementById('token').focus()")
-                await page.call("Input.insertText", text=options.token)
-                enter = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"}
-                await page.call("Input.dispatchKeyEvent", type="keyDown", **enter)
-                await page.call("Input.dispatchKeyEvent", type="keyUp", **enter)
-            await wait(page, "document.readyState == 'complete' && document.getElementById('data')?.hidden === false"
-                             " && document.querySelectorAll('#chart rect').length > 0")
-            wide = await evaluate(page, SHOWN)
-            await screenshot(page, options, "light.png")
-            await look(page, 390, "dark")
-            narrow = await evaluate(page, SHOWN)
-            await screenshot(page, options, "dark.png")
-            errors = [event for event in page.events if event["method"] == "Runtime.exceptionThrown"
-                      or event["method"] == "Log.entryAdded" and event["params"]["entry"]["level"] == "error"
-                      and "401" not in event["params"]["entry"]["text"]]
-            print(json.dumps({"asked": asked, "errors": errors, "wide": wide, "narrow": narrow}))
+    async with new_page(endpoint) as page:
+        for domain in ["Page", "Runtime", "Log"]:
+            await page.call(f"{domain}.enable")
+        await look(page, 1280, "light")
+        await page.call("Page.navigate", url=options.url)
+        asked = False
+        if options.token:
+            await page.wait("document.getElementById('login')?.hidden === false")
+            asked = True
+            await page.evaluate("document.getElementById('token').focus()")
+            await page.call("Input.insertText", text=options.token)
+            enter = {"key": "Enter", "code": "Enter", "windowsVirtualKeyCode": 13, "text": "\r"}
+            await page.call("Input.dispatchKeyEvent", type="keyDown", **enter)
+            await page.call("Input.dispatchKeyEvent", type="keyUp", **enter)
+        await page.wait("document.readyState == 'complete' && document.getElementById('data')?.hidden === false"
+                         " && document.querySelectorAll('#chart rect').length > 0")
+        wide = await page.evaluate(SHOWN)
+        await screenshot(page, options, "light.png")
+        await look(page, 390, "dark")
+        narrow = await page.evaluate(SHOWN)
+        await screenshot(page, options, "dark.png")
+        errors = [event for event in page.events if event["method"] == "Runtime.exceptionThrown"
+                  or event["method"] == "Log.entryAdded" and event["params"]["entry"]["level"] == "error"
+                  and "401" not in event["params"]["entry"]["text"]]
+        print(json.dumps({"asked": asked, "errors": errors, "wide": wide, "narrow": narrow}))
 
 
 def main():
