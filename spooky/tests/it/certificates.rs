@@ -1,4 +1,4 @@
-//! Certificates that are renewed while the process runs (`docs/operate/reload.md#certificates`).
+//! Certificates that are renewed while the process runs (`docs/operate/reload-upgrade.md#certificates`).
 
 use std::fs;
 use std::os::unix::fs::symlink;
