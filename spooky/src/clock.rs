@@ -7,6 +7,12 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 /// Interval between reads of the system clock.
 const READ_EVERY: Duration = Duration::from_millis(10);
 
+/// Returns milliseconds since the Unix epoch, by the system clock. Workers use [`Clock`].
+pub(crate) fn unix_ms() -> u64 {
+    let passed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)
+}
+
 pub(crate) struct Clock {
     rng: Rng,
     date: Vec<u8>,

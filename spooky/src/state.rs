@@ -9,9 +9,9 @@ use crate::{
     current_snapshot::CurrentSnapshot,
     lifecycle::Lifecycle,
     listener_views::ListenerViews,
-    recent::{Recent, sample_every},
     reload_counts::ReloadCounts,
     restart::WorkerCount,
+    samples::{Samples, sample_every},
     start_error::StartError,
     upgrade::previous::PreviousSockets,
     watchdog::{REASON_VARIABLE, WatchdogState},
@@ -71,8 +71,7 @@ pub(crate) struct State {
     pub(crate) worker_cpu: WorkerCpu,
     /// Lines that the log has dropped, once it has started.
     pub(crate) log_dropped: OnceLock<Arc<AtomicU64>>,
-    /// Samples of the counts.
-    pub(crate) recent: Recent,
+    pub(crate) samples: Samples,
     /// `SPOOKY_ROUTE_LATENCY_SAMPLE_EVERY`.
     pub(crate) latency_sample_every: u64,
     pub(crate) config_reloads: ReloadCounts,
@@ -143,7 +142,7 @@ impl State {
             inboxes: OnceLock::new(),
             log_dropped: OnceLock::new(),
             worker_cpu: WorkerCpu::new(usize::from(workers)),
-            recent: Recent::default(),
+            samples: Samples::default(),
             latency_sample_every: sample_every(std::env::var("SPOOKY_ROUTE_LATENCY_SAMPLE_EVERY").ok().as_deref()),
             config_reloads: ReloadCounts::default(),
             certificate_reloads: ReloadCounts::default(),

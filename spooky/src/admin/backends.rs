@@ -1,15 +1,17 @@
 //! The state of the backends in the snapshot in effect.
 
-use super::{AdminState, sampling::BackendEvents};
-use crate::snapshot::{CompiledUpstream, Snapshot};
+use crate::{
+    samples::{BackendEvents, Samples},
+    snapshot::{CompiledUpstream, Snapshot},
+};
 use spooky_config::Upstream;
 use spooky_control::{BackendState, Backends, Draining, UpstreamState};
 use spooky_lb::{attempt::breaker::Circuit, pool::WEIGHT_STEPS, time::Nanos};
 use spooky_telemetry::metrics::{BACKEND_PROTOCOLS, BackendSeries};
 use std::{sync::Arc, time::Duration};
 
-pub(super) fn all(snapshot: &Snapshot, admin: &AdminState, now: Nanos) -> Backends {
-    let events = admin.backend_events();
+pub(super) fn all(snapshot: &Snapshot, samples: &Samples, now: Nanos) -> Backends {
+    let events = samples.backend_events();
     let upstreams = (0..snapshot.upstreams.len()).filter_map(|number| {
         let (upstream, _) = at(snapshot, number)?;
         let backends = (0..upstream.backends.len()).filter_map(|index| state(snapshot, &events, (number, index), now));
@@ -24,12 +26,12 @@ pub(super) fn all(snapshot: &Snapshot, admin: &AdminState, now: Nanos) -> Backen
 
 pub(super) fn one(
     snapshot: &Snapshot,
-    admin: &AdminState,
+    samples: &Samples,
     upstream: &str,
     id: &str,
     now: Nanos,
 ) -> Option<BackendState> {
-    state(snapshot, &admin.backend_events(), find(snapshot, upstream, id)?, now)
+    state(snapshot, &samples.backend_events(), find(snapshot, upstream, id)?, now)
 }
 
 /// Changes whether a backend gets new requests. Requests that wait for a backend try it if it gets them again.

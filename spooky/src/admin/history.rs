@@ -1,11 +1,8 @@
 //! The last changes of the configuration, refused ones included.
 
-use crate::reload_counts::ReloadResult;
+use crate::{clock::unix_ms, reload_counts::ReloadResult};
 use spooky_control::{ConfigChange, History};
-use std::{
-    collections::VecDeque,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::collections::VecDeque;
 
 /// Number of changes that are kept.
 const KEPT: usize = 32;
@@ -80,12 +77,6 @@ impl Records {
     pub(super) fn get(&self) -> History {
         History { generations: self.0.iter().cloned().collect() }
     }
-}
-
-/// Returns milliseconds since the Unix epoch.
-pub(super) fn unix_ms() -> u64 {
-    let passed = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    u64::try_from(passed.as_millis()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]

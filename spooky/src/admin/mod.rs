@@ -10,12 +10,11 @@ mod config;
 mod history;
 mod process;
 mod runtime;
-mod sampling;
 mod state;
 
 pub(crate) use access::Access;
 pub(crate) use command::{Command, CommandKind, Commands, commands};
 pub(crate) use config::problem_list;
 pub(crate) use history::{Cause, ReloadKind, ReloadRecord};
-pub(crate) use process::{ProcessAdmin, sample_forever};
+pub(crate) use process::ProcessAdmin;
 pub(crate) use state::AdminState;

@@ -22,29 +22,12 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::{
-    sync::Semaphore,
-    task::spawn_blocking,
-    time::{MissedTickBehavior, interval},
-};
+use tokio::{sync::Semaphore, task::spawn_blocking};
 
 /// Maximum number of configurations that are checked at the same time.
 const MAX_VALIDATIONS: usize = 2;
 /// Why the process restarts, for the log and the restart command.
 const RESTART_REASON: &str = "admin_runtime_api";
-const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
-
-/// Adds a sample every second.
-pub(crate) async fn sample_forever(state: Arc<State>) {
-    let mut ticks = interval(SAMPLE_INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        if let Some(snapshot) = state.current.get() {
-            state.admin.sample(&state.metrics, &snapshot);
-        }
-    }
-}
 
 pub(crate) struct ProcessAdmin {
     state: Arc<State>,
@@ -102,7 +85,7 @@ impl Admin for ProcessAdmin {
     }
 
     fn status(&self) -> Status {
-        self.state.admin.status()
+        self.state.samples.status()
     }
 
     fn history(&self) -> History {
@@ -110,17 +93,17 @@ impl Admin for ProcessAdmin {
     }
 
     fn backends(&self) -> Backends {
-        self.with_snapshot(|snapshot| backends::all(snapshot, &self.state.admin, self.now()))
+        self.with_snapshot(|snapshot| backends::all(snapshot, &self.state.samples, self.now()))
     }
 
     fn backend(&self, upstream: &str, id: &str) -> Option<BackendState> {
-        self.with_snapshot(|snapshot| backends::one(snapshot, &self.state.admin, upstream, id, self.now()))
+        self.with_snapshot(|snapshot| backends::one(snapshot, &self.state.samples, upstream, id, self.now()))
     }
 
     fn drain(&self, upstream: &str, id: &str, draining: Draining) -> Option<BackendState> {
         self.with_snapshot(|snapshot| {
             backends::drain(snapshot, upstream, id, draining);
-            backends::one(snapshot, &self.state.admin, upstream, id, self.now())
+            backends::one(snapshot, &self.state.samples, upstream, id, self.now())
         })
     }
 

@@ -2,12 +2,9 @@
 
 use super::{
     access::Access,
-    history::{Records, ReloadRecord, unix_ms},
-    sampling::{BackendEvents, Samples},
+    history::{Records, ReloadRecord},
 };
-use crate::snapshot::Snapshot;
-use spooky_control::{History, Status};
-use spooky_telemetry::metrics::Metrics;
+use spooky_control::History;
 use std::{
     path::{Path, PathBuf},
     sync::{
@@ -21,7 +18,6 @@ pub(crate) struct AdminState {
     file: OnceLock<PathBuf>,
     access: Mutex<Access>,
     records: Mutex<Records>,
-    samples: Mutex<Samples>,
     /// Connections to the control API that were closed because there were too many.
     pub(crate) dropped_connections: Arc<AtomicU64>,
     is_probed: AtomicBool,
@@ -52,19 +48,6 @@ impl AdminState {
 
     pub(super) fn history(&self) -> History {
         lock(&self.records).get()
-    }
-
-    /// Adds a sample of the state. Called every second.
-    pub(super) fn sample(&self, metrics: &Metrics, snapshot: &Snapshot) {
-        lock(&self.samples).add(metrics, snapshot, unix_ms());
-    }
-
-    pub(super) fn status(&self) -> Status {
-        lock(&self.samples).status()
-    }
-
-    pub(super) fn backend_events(&self) -> BackendEvents {
-        lock(&self.samples).backend_events()
     }
 
     /// Records that every backend with health checks has a first result.

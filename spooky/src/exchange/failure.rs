@@ -7,8 +7,8 @@ use spooky_lb::{
 };
 use spooky_transport::{Failure, FailureKind, Processed, Unsent};
 
-/// Converts a failure for the attempts.
-pub(super) fn kind_of(failure: &Failure) -> Kind {
+/// Converts a failure for the attempts, and for the count of failed health checks.
+pub(crate) fn kind_of(failure: &Failure) -> Kind {
     let is_unprocessed = failure.processed == Processed::No;
     match failure.kind {
         // The request was waiting for a connection, which ended before it took requests.

@@ -38,6 +38,7 @@ mod waiting;
 mod worker_io;
 
 pub(crate) use exchanges::Exchanges;
+pub(crate) use failure::kind_of;
 pub(crate) use outcome::RequestCounts;
 pub(crate) use worker_io::WorkerIo;
 

@@ -1,6 +1,6 @@
 //! Samples about requests: totals, routes, answers, retries, hedges.
 
-use crate::{recent::UNROUTED, snapshot::Snapshot, state::State};
+use crate::{samples::UNROUTED, snapshot::Snapshot, state::State};
 use spooky_lb::outcome::{ErrorKind, Reason};
 use spooky_telemetry::{
     ClientProtocol,
@@ -10,11 +10,7 @@ use spooky_telemetry::{
         SharedCounter, WorkerSeries,
     },
 };
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 type WorkerCounter = fn(&WorkerSeries) -> &Counter;
 type RouteCounter = fn(&RouteSeries) -> &Counter;
@@ -196,7 +192,7 @@ fn add_recent(page: &mut Page, state: &State, name: &str, workers: &[Arc<RouteSe
     for series in workers {
         all.merge(&series.durations());
     }
-    let recent = state.recent.durations(name, &all, Instant::now());
+    let recent = state.samples.durations(name, &all);
     let quantiles = [(Family::RouteLatencyP50, 0.5), (Family::RouteLatencyP95, 0.95), (Family::RouteLatencyP99, 0.99)];
     for (family, quantile) in quantiles {
         page.add_float(family, &[name], recent.quantile(quantile).unwrap_or_default().as_secs_f64() * 1e3);

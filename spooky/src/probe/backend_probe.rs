@@ -1,14 +1,18 @@
 //! The probe of one backend: its request, its schedule, and the probe in progress, at most one at a time.
 
-use crate::snapshot::{CompiledUpstream, probe_options};
+use crate::{
+    exchange::kind_of,
+    snapshot::{CompiledUpstream, probe_options},
+};
 use spooky_bridge::message::{Fields, Known, Method, RequestHead};
 use spooky_config::HealthCheck;
 use spooky_lb::{
+    attempt::FailureKind,
     health::{Health, Prober, Transition},
     rng::Rng,
     time::Nanos,
 };
-use spooky_transport::{BackendId, BackendSpec, FailureKind, RequestHandle, Transport};
+use spooky_transport::{BackendId, BackendSpec, Failure, RequestHandle, Transport};
 use std::{
     fmt,
     rc::Rc,
@@ -26,18 +30,30 @@ struct RunningProbe {
 pub(super) enum ProbeFailure {
     /// The status is not in `expected_status`.
     Status(u16),
-    Unreachable(Rc<str>),
-    Transport(FailureKind),
+    /// With the reason in words if no connection can be made: it is more precise.
+    Transport(Failure, Option<Rc<str>>),
     Timeout(Duration),
     Unsent,
+}
+
+impl ProbeFailure {
+    /// Returns what has failed, or `None` after a response with another status than expected.
+    pub(super) fn kind(&self) -> Option<FailureKind> {
+        match self {
+            Self::Status(_) => None,
+            Self::Transport(failure, _) => Some(kind_of(failure)),
+            Self::Timeout(_) => Some(FailureKind::ResponseTimeout),
+            Self::Unsent => Some(FailureKind::Unreachable),
+        }
+    }
 }
 
 impl fmt::Display for ProbeFailure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Status(status) => write!(out, "unexpected status {status}"),
-            Self::Unreachable(reason) => out.write_str(reason),
-            Self::Transport(kind) => write!(out, "{kind}"),
+            Self::Transport(_, Some(reason)) => out.write_str(reason),
+            Self::Transport(failure, None) => write!(out, "{}", failure.kind),
             Self::Timeout(timeout) => write!(out, "no answer within {} ms", timeout.as_millis()),
             Self::Unsent => out.write_str("too many connections"),
         }
@@ -145,13 +161,12 @@ impl BackendProbe {
     }
 
     /// Converts a status or a failure to the result of the probe.
-    pub(super) fn evaluate(&self, status: Result<u16, FailureKind>) -> Result<u16, ProbeFailure> {
+    pub(super) fn evaluate(&self, status: Result<u16, Failure>) -> Result<u16, ProbeFailure> {
         let is_expected = |status| self.target.check.expected_status.iter().any(|range| range.contains(status));
-        match (status, &self.unreachable) {
-            (Ok(status), _) if is_expected(status) => Ok(status),
-            (Ok(status), _) => Err(ProbeFailure::Status(status)),
-            (Err(_), Some(reason)) => Err(ProbeFailure::Unreachable(reason.clone())),
-            (Err(kind), None) => Err(ProbeFailure::Transport(kind)),
+        match status {
+            Ok(status) if is_expected(status) => Ok(status),
+            Ok(status) => Err(ProbeFailure::Status(status)),
+            Err(failure) => Err(ProbeFailure::Transport(failure, self.unreachable.clone())),
         }
     }
 

@@ -22,6 +22,7 @@ use spooky_lb::{
     time::Nanos,
 };
 use spooky_net::timer::Timer;
+use spooky_telemetry::metrics::BackendSeries;
 use spooky_transport::{BackendId, Event, Transport};
 use std::{
     collections::HashMap,
@@ -179,7 +180,7 @@ impl HealthChecker {
     fn on_event(&mut self, event: Event, now: Instant) {
         let (tag, status) = match event {
             Event::Head { tag, head, .. } => (tag, Ok(head.status)),
-            Event::Failed { tag, failure } => (tag, Err(failure.kind)),
+            Event::Failed { tag, failure } => (tag, Err(failure)),
             Event::BackendDown { backend, reason } => return self.set_unreachable(backend, Some(reason)),
             Event::BackendUp { backend } => return self.set_unreachable(backend, None),
             _ => return,
@@ -230,6 +231,12 @@ impl HealthChecker {
             let [success, failure] = &totals.probes;
             if result.is_ok() { success } else { failure }.increment();
         }
+        // Before the transition, which the control API shows with this reason.
+        if let Err(failure) = &result
+            && let Some(series) = series(&self.snapshot, upstream, backend)
+        {
+            series.count_probe_failure(failure.kind());
+        }
         let Some(pool) = self.snapshot.upstreams.get(upstream).map(|upstream| &upstream.pool) else { return };
         let Some(member) = pool.members().get(backend) else { return };
         let (transition, is_first) = probe.record_result(&member.state.health, result.is_ok(), at);
@@ -259,8 +266,7 @@ impl HealthChecker {
 
     fn on_transition(&self, upstream: usize, backend: usize, transition: Transition) {
         log_transition(&self.snapshot.config, upstream, backend, transition);
-        let prober = self.snapshot.metrics.workers().len();
-        if let Some(series) = self.snapshot.series.backend(upstream, backend, prober) {
+        if let Some(series) = series(&self.snapshot, upstream, backend) {
             series.count_transition(transition.healthy);
         }
         if transition.healthy
@@ -275,6 +281,11 @@ impl HealthChecker {
         let (healthy, total) = (ready.healthy, ready.total);
         tracing::info!("Initial health checks complete: {healthy}/{total} backends healthy");
     }
+}
+
+/// Returns the counts that this thread writes for a backend.
+fn series(snapshot: &Snapshot, upstream: usize, backend: usize) -> Option<&BackendSeries> {
+    snapshot.series.backend(upstream, backend, snapshot.metrics.workers().len())
 }
 
 /// Returns all probes of a snapshot, with the indexes of upstream and backend.

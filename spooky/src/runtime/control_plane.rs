@@ -2,8 +2,9 @@
 
 use super::bind::bind_hint;
 use crate::{
-    admin::{Commands, ProcessAdmin, sample_forever},
+    admin::{Commands, ProcessAdmin},
     inherited::InheritedSockets,
+    samples::sample_forever,
     start_error::StartError,
     state::State,
 };
@@ -79,8 +80,8 @@ impl Endpoints {
             let config = config.observability.control_api.clone();
             let options = ApiOptions { config, dropped: state.admin.dropped_connections.clone() };
             plane.serve_api(listener, options, admin).map_err(failed)?;
-            plane.spawn(sample_forever(state.clone()));
         }
+        plane.spawn(sample_forever(state.clone()));
         Ok(Some(plane))
     }
 }

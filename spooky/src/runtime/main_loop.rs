@@ -9,7 +9,6 @@ use super::{
 use crate::{
     admin::{Cause, Command, CommandKind},
     file_watch::{FileChange, FileWatch},
-    sampler,
     signals::{Action, Signals},
     watchdog::RestartRequest,
 };
@@ -36,7 +35,6 @@ impl Server {
     /// Reloads on SIGHUP and when files have changed, reopens the log file on SIGUSR1, and starts the process that replaces
     /// this one on SIGUSR2. Drains on SIGTERM or SIGINT; a second one of these ends the process at once.
     pub(super) fn wait(self, runtime: &Runtime, mut signals: Signals, file: &Path) -> ExitCode {
-        runtime.spawn(sampler::run(self.state.clone()));
         let status = runtime.block_on(async {
             let watchdog = ServiceWatchdog::start(&self.state, &self.workers);
             match Box::pin(self.serve(&mut signals, file)).await {

@@ -25,8 +25,8 @@ pub use page::{Names, Page, Syntax};
 pub use reference::reference;
 pub use registry::{BackendCounts, ConfigSeries, Metrics, RouteCounts};
 pub use series::{
-    BackendSeries, CODES, DENIAL_REASONS, Direction, FAILURES, HedgeCounts, PASSIVE_REASONS, RESET_CODES,
-    RETRY_REASONS, ResetCounts, RouteSeries, Side, WorkerSeries,
+    BackendSeries, CODES, DENIAL_REASONS, Direction, FAILURES, HedgeCounts, PASSIVE_REASONS, PROBE_FAILURES,
+    RESET_CODES, RETRY_REASONS, ResetCounts, RouteSeries, Side, WorkerSeries,
 };
 pub use sparse::SparseCounts;
 pub use upstreams::{

@@ -217,6 +217,8 @@ pub struct BackendSeries {
     pub attempts: [Counter; 6],
     /// Failed attempts by [`FAILURES`].
     pub failures: [Counter; 6],
+    /// Failed health checks by [`PROBE_FAILURES`].
+    pub probe_failures: [Counter; 7],
     /// From the request sent to the response head.
     pub response: Histogram,
     /// Time that attempts waited for a new connection.
@@ -231,6 +233,9 @@ pub struct BackendSeries {
 pub const CODES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "error"];
 /// Labels of failed attempts.
 pub const FAILURES: [&str; 6] = ["dns", "connect", "tls", "reset", "timeout", "protocol"];
+/// Names of failed health checks: as [`FAILURES`], then an unexpected status.
+pub const PROBE_FAILURES: [&str; 7] =
+    ["probe_dns", "probe_connect", "probe_tls", "probe_reset", "probe_timeout", "probe_protocol", "probe_status"];
 
 impl BackendSeries {
     /// Counts a response head, and how long it took.
@@ -253,21 +258,33 @@ impl BackendSeries {
         if !has_head && let Some(errors) = self.attempts.last() {
             errors.increment();
         }
-        let failure = match kind {
-            FailureKind::Dns => 0,
-            FailureKind::ConnectRefused | FailureKind::ConnectTimeout | FailureKind::Unreachable => 1,
-            FailureKind::Tls | FailureKind::Certificate => 2,
-            FailureKind::Unprocessed
-            | FailureKind::RefusedStream
-            | FailureKind::Reset(_)
-            | FailureKind::ConnectionLost(_)
-            | FailureKind::ConnectionRejected => 3,
-            FailureKind::ResponseTimeout => 4,
-            FailureKind::Malformed | FailureKind::HeadersTooLarge => 5,
-            FailureKind::Local(_) => return,
-        };
-        if let Some(count) = self.failures.get(failure) {
+        if let Some(count) = failure_class(kind).and_then(|class| self.failures.get(class)) {
             count.increment();
         }
     }
+
+    /// Counts a failed health check. `kind` is `None` after a response with another status than expected.
+    pub fn count_probe_failure(&self, kind: Option<FailureKind>) {
+        let class = kind.map_or(Some(FAILURES.len()), failure_class);
+        if let Some(count) = class.and_then(|class| self.probe_failures.get(class)) {
+            count.increment();
+        }
+    }
+}
+
+/// Returns an index of [`FAILURES`], or `None` for what is not a failure of the backend.
+fn failure_class(kind: FailureKind) -> Option<usize> {
+    Some(match kind {
+        FailureKind::Dns => 0,
+        FailureKind::ConnectRefused | FailureKind::ConnectTimeout | FailureKind::Unreachable => 1,
+        FailureKind::Tls | FailureKind::Certificate => 2,
+        FailureKind::Unprocessed
+        | FailureKind::RefusedStream
+        | FailureKind::Reset(_)
+        | FailureKind::ConnectionLost(_)
+        | FailureKind::ConnectionRejected => 3,
+        FailureKind::ResponseTimeout => 4,
+        FailureKind::Malformed | FailureKind::HeadersTooLarge => 5,
+        FailureKind::Local(_) => return None,
+    })
 }
