@@ -1,12 +1,5 @@
 //! Files made to hurt are refused, and quickly: the bound is far above what is needed and far below what an
 //! unbounded reader takes. It is on the time that the thread itself runs, for a busy machine is not our fault.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a panic is the failure of a test"
-)]
 
 use std::fmt::Write;
 use std::time::Duration;

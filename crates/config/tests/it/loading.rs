@@ -1,11 +1,4 @@
 //! Loading as the program does it: from files, with variables, and what is said on each way out.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a panic is the failure of a test"
-)]
 
 use std::path::{Path, PathBuf};
 

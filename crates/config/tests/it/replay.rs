@@ -1,13 +1,6 @@
 //! The corpus of the fuzz target, and seeded mutations of it, through the check of the fuzz target.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a panic is the failure of a test"
-)]
 
-#[path = "checks/config.rs"]
+#[path = "../checks/config.rs"]
 mod config;
 
 use std::path::Path;

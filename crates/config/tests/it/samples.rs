@@ -1,11 +1,4 @@
 //! The files in `config/` load, and so does every configuration that the documentation shows.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    reason = "a panic is the failure of a test"
-)]
 
 use std::path::{Path, PathBuf};
 
