@@ -67,6 +67,34 @@ pub fn pass_on(command: &mut Command, descriptors: Vec<RawFd>) {
     }
 }
 
+/// Makes a command start a process that is not a child of this one: it becomes a child of the system's first process or of a
+/// service manager (`PR_SET_CHILD_SUBREAPER`), which is thereby told of its end. `spawn` returns a process that has ended;
+/// the id of the new one arrives at the descriptor `report`, four bytes in native order. `report` must stay open until then.
+pub fn detach(command: &mut Command, report: RawFd) {
+    // SAFETY: the closure runs in the child between `fork` and `execve`, where there is one thread. It only makes system
+    // calls and allocates nothing.
+    unsafe {
+        command.pre_exec(move || fork_again(report));
+    }
+}
+
+/// Continues in a child of this process and ends this process.
+fn fork_again(report: RawFd) -> io::Result<()> {
+    // SAFETY: as `fork`, but without handlers of libraries, which may wait for threads that do not exist here. No argument is
+    // a pointer that is not null; the child uses the copied stack.
+    match unsafe { libc::syscall(libc::SYS_clone, libc::SIGCHLD, 0, 0, 0, 0) } {
+        0 => {
+            let id = std::process::id().to_ne_bytes();
+            // SAFETY: the pointer is valid for the length of the array.
+            let written = unsafe { libc::write(report, id.as_ptr().cast(), id.len()) };
+            if usize::try_from(written) == Ok(id.len()) { Ok(()) } else { Err(io::Error::last_os_error()) }
+        }
+        -1 => Err(io::Error::last_os_error()),
+        // SAFETY: ends the process without running anything else.
+        _ => unsafe { libc::_exit(0) },
+    }
+}
+
 fn flags(fd: RawFd) -> io::Result<c_int> {
     // SAFETY: `F_GETFD` takes no pointer; a number that is not open is an errno.
     let flags = unsafe { libc::fcntl(fd, libc::F_GETFD) };
@@ -87,6 +115,7 @@ pub fn number(fd: &impl AsRawFd) -> RawFd {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{BufRead as _, Read as _, Write as _};
     use std::os::fd::AsFd as _;
 
     #[test]
@@ -115,6 +144,40 @@ mod tests {
         identify(client.as_fd()).unwrap_err();
         let (unix, _other) = std::os::unix::net::UnixStream::pair().unwrap();
         identify(unix.as_fd()).unwrap_err();
+    }
+
+    #[test]
+    fn a_detached_process_is_no_child_and_says_its_id() {
+        let (mut own, passed) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut command = Command::new("sh");
+        let number = number(&passed);
+        command.args(["-c", &format!("echo $$ $PPID >&{number}; read line <&{number}")]);
+        pass_on(&mut command, vec![number]);
+        detach(&mut command, number);
+        let mut child = command.spawn().unwrap();
+        drop(passed);
+        assert!(child.wait().unwrap().success(), "it has ended");
+        let mut id = [0; 4];
+        own.read_exact(&mut id).unwrap();
+        let id = u32::from_ne_bytes(id);
+        let mut line = String::new();
+        let mut reader = io::BufReader::new(&own);
+        reader.read_line(&mut line).unwrap();
+        let numbers: Vec<u32> = line.split_whitespace().map(|word| word.parse().unwrap()).collect();
+        assert_eq!(numbers[0], id);
+        let parents = [std::process::id(), child.id()];
+        let parent = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+        let parent = parent.rsplit(") ").next().unwrap().split(' ').nth(1).unwrap().parse().unwrap();
+        assert!(!parents.contains(&parent), "{parents:?} {line}");
+        own.write_all(b"\n").unwrap();
+    }
+
+    #[test]
+    fn a_detached_program_that_does_not_exist_is_an_error_of_spawn() {
+        let (_own, passed) = std::os::unix::net::UnixStream::pair().unwrap();
+        let mut command = Command::new("/no/such/program");
+        detach(&mut command, number(&passed));
+        assert_eq!(command.spawn().unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 
     #[test]

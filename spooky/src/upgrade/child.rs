@@ -2,14 +2,15 @@
 
 use super::message::{Inheritance, Ready, read_go};
 use crate::start_error::StartError;
+use rustix::net::sockopt::socket_peercred;
 use spooky_net::inherit::adopt;
 use std::{
     io::{self, BufReader, Write as _},
-    os::unix::{net::UnixStream, process::parent_id},
+    os::{fd::OwnedFd, unix::net::UnixStream},
 };
 
-/// Environment variable of the new process: the descriptor of the channel to the old one, and the id of the old one. The id
-/// makes the variable meaningless for programs that the new process starts.
+/// Environment variable of the new process: the descriptor of the channel to the old one, and the id of the old one. In programs
+/// that the new process starts, the descriptor is no such channel.
 pub(crate) const VARIABLE: &str = "SPOOKY_UPGRADE";
 
 /// The channel to the old process. If it is dropped, the upgrade has failed, and the old process goes on.
@@ -21,14 +22,20 @@ pub(crate) struct Channel(BufReader<UnixStream>);
 pub(crate) fn inherit() -> io::Result<Option<(Inheritance, Channel)>> {
     let Some(value) = std::env::var(VARIABLE).ok() else { return Ok(None) };
     let mut numbers = value.split(' ').map(|number| number.parse::<u32>().ok());
-    let (Some(Some(channel)), Some(Some(parent))) = (numbers.next(), numbers.next()) else { return Ok(None) };
-    if parent != parent_id() {
+    let (Some(Some(channel)), Some(Some(old))) = (numbers.next(), numbers.next()) else { return Ok(None) };
+    let Some(channel) = i32::try_from(channel).ok().and_then(|channel| adopt(channel).ok()) else { return Ok(None) };
+    if !is_from(&channel, old) {
         return Ok(None);
     }
-    let channel = i32::try_from(channel).map_err(|_| io::ErrorKind::InvalidInput)?;
-    let mut channel = BufReader::new(UnixStream::from(adopt(channel)?));
+    let mut channel = BufReader::new(UnixStream::from(channel));
     let inheritance = Inheritance::read(&mut channel)?;
     Ok(Some((inheritance, Channel(channel))))
+}
+
+/// Returns whether a descriptor is a pair of sockets that the process with this id has made.
+fn is_from(descriptor: &OwnedFd, id: u32) -> bool {
+    let owner = socket_peercred(descriptor).map(|credentials| credentials.pid.as_raw_nonzero().get());
+    owner.is_ok_and(|owner| u32::try_from(owner) == Ok(id))
 }
 
 impl Channel {

@@ -4,14 +4,18 @@ use super::{
     child::VARIABLE,
     message::{GO, Inheritance, Ready},
 };
-use spooky_net::inherit::{number, pass_on};
+use rustix::{
+    fd::OwnedFd,
+    process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal},
+};
+use spooky_net::inherit::{detach, number, pass_on};
 use std::{
     ffi::OsString,
     fmt,
-    io::{self, BufReader, Write as _},
+    io::{self, BufReader, Read as _, Write as _},
     os::{fd::RawFd, unix::net::UnixStream},
     path::PathBuf,
-    process::{Child, Command, ExitStatus},
+    process::Command,
     time::Duration,
 };
 
@@ -24,7 +28,7 @@ const OWN_VARIABLES: [&str; 5] =
 pub(crate) enum UpgradeError {
     Start(OsString, io::Error),
     Channel(io::Error),
-    Ended(ExitStatus),
+    Ended,
     NotReady(Duration),
 }
 
@@ -33,16 +37,19 @@ impl fmt::Display for UpgradeError {
         match self {
             Self::Start(program, error) => write!(out, "{} cannot be started: {error}", program.display()),
             Self::Channel(error) => write!(out, "the channel to the new process has failed: {error}"),
-            Self::Ended(status) => write!(out, "the new process has ended before it was ready ({status})"),
+            Self::Ended => out.write_str("the new process has ended before it was ready"),
             Self::NotReady(limit) => write!(out, "the new process was not ready after {} s", limit.as_secs()),
         }
     }
 }
 
-/// The new process. Killed when it is dropped before [`NewProcess::go`].
+/// The new process. Killed when it is dropped before [`NewProcess::go`]. It is no child of this process: a service manager must
+/// be its parent to wait for it when it stops the service, and to start it again when it crashes while this process drains.
 #[derive(Debug)]
 pub(crate) struct NewProcess {
-    child: Option<Child>,
+    id: u32,
+    /// `None` once it goes on.
+    handle: Option<OwnedFd>,
     channel: BufReader<UnixStream>,
 }
 
@@ -73,19 +80,21 @@ impl NewProcess {
             command.env_remove(variable);
         }
         pass_on(&mut command, descriptors(inheritance).chain([number(&passed)]).collect());
-        let child = command.spawn().map_err(|error| UpgradeError::Start(program, error))?;
+        detach(&mut command, number(&passed));
+        let spawned = command.spawn().and_then(|mut first| first.wait());
+        spawned.map_err(|error| UpgradeError::Start(program, error))?;
         drop(passed); // so that the end of the new process ends the channel
-        let sent = own.write_all(inheritance.to_string().as_bytes());
-        let mut started = Self { child: Some(child), channel: BufReader::new(own) };
-        match sent {
-            Ok(()) => Ok(started),
-            Err(error) => Err(started.ended().map_or(UpgradeError::Channel(error), UpgradeError::Ended)),
-        }
+        let mut id = [0; 4];
+        own.read_exact(&mut id).map_err(UpgradeError::Channel)?;
+        let id = u32::from_ne_bytes(id);
+        let handle = open(id).map_err(UpgradeError::Channel)?;
+        own.write_all(inheritance.to_string().as_bytes()).map_err(channel_error)?;
+        Ok(Self { id, handle: Some(handle), channel: BufReader::new(own) })
     }
 
     /// Returns its process id.
     pub(crate) fn id(&self) -> u32 {
-        self.child.as_ref().map_or(0, Child::id)
+        self.id
     }
 
     /// Waits until it is ready, at most for `limit`.
@@ -93,28 +102,38 @@ impl NewProcess {
         self.channel.get_ref().set_read_timeout(Some(limit)).map_err(UpgradeError::Channel)?;
         Ready::read(&mut self.channel).map_err(|error| match error.kind() {
             io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => UpgradeError::NotReady(limit),
-            _ => self.ended().map_or(UpgradeError::Channel(error), UpgradeError::Ended),
+            _ => channel_error(error),
         })
-    }
-
-    /// Returns its exit status, if its end has closed the channel.
-    fn ended(&mut self) -> Option<ExitStatus> {
-        self.child.as_mut()?.wait().ok()
     }
 
     /// Tells it to go on: from here on it serves. It outlives this process.
     pub(crate) fn go(mut self) -> io::Result<()> {
-        self.child = None;
+        self.handle = None;
         self.channel.get_mut().write_all(GO.as_bytes())
     }
 }
 
 impl Drop for NewProcess {
     fn drop(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            let _ended = child.kill();
-            let _reaped = child.wait();
+        if let Some(handle) = &self.handle {
+            let _has_ended = pidfd_send_signal(handle, Signal::KILL);
         }
+    }
+}
+
+/// Opens a handle, which is never that of another process that gets the same id later.
+fn open(id: u32) -> io::Result<OwnedFd> {
+    let id = i32::try_from(id).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
+    pidfd_open(id, PidfdFlags::empty()).map_err(io::Error::from)
+}
+
+/// Only the end of the new process closes its side of the channel.
+fn channel_error(error: io::Error) -> UpgradeError {
+    match error.kind() {
+        io::ErrorKind::UnexpectedEof | io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset => {
+            UpgradeError::Ended
+        }
+        _ => UpgradeError::Channel(error),
     }
 }
 
