@@ -4,18 +4,15 @@
 //! Taken from the counts once a second on a thread of the control plane, so that workers keep nothing for it. A change of
 //! health that is undone within a second is not seen.
 
-use crate::{clock::unix_ms, snapshot::Snapshot, state::State};
+use crate::{clock::unix_ms, snapshot::Snapshot};
 use spooky_control::{Quantiles, Status, StatusClasses, StatusSample, Transition};
 use spooky_telemetry::metrics::{BackendCounts, Distribution, FAILURES, Metrics, PROBE_FAILURES, RouteSeries};
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
 };
-use tokio::time::{MissedTickBehavior, interval};
 
-const INTERVAL: Duration = Duration::from_secs(1);
-/// Five minutes.
+/// Five minutes, at one sample a second.
 const MAX_SAMPLES: usize = 300;
 /// Number of samples over which latency and clients are counted.
 const MINUTE: usize = 60;
@@ -49,18 +46,6 @@ struct Totals {
     durations: HashMap<String, Distribution>,
 }
 
-/// Takes samples as long as the process runs.
-pub(crate) async fn sample_forever(state: Arc<State>) {
-    let mut ticks = interval(INTERVAL);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        if let Some(snapshot) = state.current.get() {
-            state.samples.lock().add(&state.metrics, &snapshot, unix_ms());
-        }
-    }
-}
-
 /// Returns the value of `SPOOKY_ROUTE_LATENCY_SAMPLE_EVERY`: 1 unless it is a number above 0.
 pub(crate) fn sample_every(value: Option<&str>) -> u64 {
     value.and_then(|value| value.trim().parse().ok()).filter(|every| *every > 0).unwrap_or(1)
@@ -71,6 +56,11 @@ pub(crate) fn sample_every(value: Option<&str>) -> u64 {
 pub(crate) struct Samples(Mutex<Recorded>);
 
 impl Samples {
+    /// Adds a sample. Called every second.
+    pub(crate) fn add(&self, metrics: &Metrics, snapshot: &Snapshot) {
+        self.lock().add(metrics, snapshot, unix_ms());
+    }
+
     pub(crate) fn status(&self) -> Status {
         self.lock().status()
     }
@@ -237,6 +227,7 @@ impl Totals {
 mod tests {
     use super::*;
     use spooky_telemetry::metrics::Histogram;
+    use std::time::Duration;
 
     #[test]
     fn a_change_of_health_and_the_newest_failure_are_noticed() {

@@ -16,5 +16,5 @@ pub(crate) use access::Access;
 pub(crate) use command::{Command, CommandKind, Commands, commands};
 pub(crate) use config::problem_list;
 pub(crate) use history::{Cause, ReloadKind, ReloadRecord};
-pub(crate) use process::ProcessAdmin;
+pub(crate) use process::{ProcessAdmin, sample_forever};
 pub(crate) use state::AdminState;

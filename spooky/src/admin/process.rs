@@ -22,12 +22,29 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::{sync::Semaphore, task::spawn_blocking};
+use tokio::{
+    sync::Semaphore,
+    task::spawn_blocking,
+    time::{MissedTickBehavior, interval},
+};
 
 /// Maximum number of configurations that are checked at the same time.
 const MAX_VALIDATIONS: usize = 2;
 /// Why the process restarts, for the log and the restart command.
 const RESTART_REASON: &str = "admin_runtime_api";
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Takes a sample every second as long as the process runs.
+pub(crate) async fn sample_forever(state: Arc<State>) {
+    let mut ticks = interval(SAMPLE_INTERVAL);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Some(snapshot) = state.current.get() {
+            state.samples.add(&state.metrics, &snapshot);
+        }
+    }
+}
 
 pub(crate) struct ProcessAdmin {
     state: Arc<State>,

@@ -2,9 +2,8 @@
 
 use super::bind::bind_hint;
 use crate::{
-    admin::{Commands, ProcessAdmin},
+    admin::{Commands, ProcessAdmin, sample_forever},
     inherited::InheritedSockets,
-    samples::sample_forever,
     start_error::StartError,
     state::State,
 };

@@ -10,6 +10,7 @@ mod page;
 mod protobuf;
 mod reference;
 mod registry;
+mod sample;
 mod series;
 mod sparse;
 mod text;
@@ -21,9 +22,10 @@ pub use clients::{
 pub use counter::{Counter, SharedCounter};
 pub use definitions::{Definition, Family, Kind, OldName};
 pub use histogram::{BOUNDS, Distribution, Histogram};
-pub use page::{Names, Page, Syntax};
+pub use page::{Names, Page};
 pub use reference::reference;
 pub use registry::{BackendCounts, ConfigSeries, Metrics, RouteCounts};
+pub use sample::Syntax;
 pub use series::{
     BackendSeries, CODES, DENIAL_REASONS, Direction, FAILURES, HedgeCounts, PASSIVE_REASONS, PROBE_FAILURES,
     RESET_CODES, RETRY_REASONS, ResetCounts, RouteSeries, Side, WorkerSeries,

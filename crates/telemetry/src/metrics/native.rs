@@ -4,7 +4,7 @@
 //! index. See <https://prometheus.io/docs/specs/native_histograms/>.
 
 use super::counter::Counter;
-use std::{array, collections::BTreeMap, sync::OnceLock, time::Duration};
+use std::{array, collections::BTreeMap, f64::consts::SQRT_2, sync::OnceLock, time::Duration};
 
 /// The schema in which workers count: eight buckets for each power of two, each 9 % wider than the one before.
 const SCHEMA: i32 = 3;
@@ -12,6 +12,8 @@ const SCHEMA: i32 = 3;
 const STEPS: usize = 1 << SCHEMA;
 /// Durations up to 2 to this power, in seconds, count as zero: 0.95 µs.
 const ZERO_EXPONENT: i32 = -20;
+/// The index of the first bucket above zero.
+const FIRST_INDEX: i32 = (ZERO_EXPONENT << SCHEMA) + 1;
 /// Powers of two above zero: durations of more than three days count in the last bucket.
 const OCTAVES: usize = 38;
 /// Maximum number of buckets with durations that are exported. If more have some, neighbours are joined.
@@ -26,7 +28,7 @@ const STEP_BOUNDS: [f64; STEPS] = [
     1.090_507_732_665_257_7,
     1.189_207_115_002_721,
     1.296_839_554_651_009_6,
-    1.414_213_562_373_095,
+    SQRT_2,
     1.542_210_825_407_940_7,
     1.681_792_830_507_428_8,
     1.834_008_086_409_342_2,
@@ -101,12 +103,10 @@ pub(super) struct NativeBuckets {
 impl NativeSum {
     pub(super) fn add(&mut self, counts: &NativeCounts) {
         self.zero += counts.zero.get();
-        let first = ZERO_EXPONENT * STEPS as i32 + 1;
-        for (octave, buckets) in counts.octaves.iter().enumerate() {
-            for (step, bucket) in buckets.get().into_iter().flat_map(|buckets| buckets.iter().enumerate()) {
-                let count = bucket.get();
-                if count > 0 {
-                    *self.buckets.entry(first + (octave * STEPS + step) as i32).or_default() += count;
+        for (first, octave) in (FIRST_INDEX..).step_by(STEPS).zip(&counts.octaves) {
+            for (index, bucket) in (first..).zip(octave.get().into_iter().flat_map(|octave| octave.iter())) {
+                if bucket.get() > 0 {
+                    *self.buckets.entry(index).or_default() += bucket.get();
                 }
             }
         }
@@ -122,7 +122,9 @@ impl NativeSum {
         let (mut schema, mut buckets) = (SCHEMA, self.buckets.clone());
         while buckets.len() > MAX_BUCKETS && schema > 0 {
             let mut wider = BTreeMap::new();
-            buckets.iter().for_each(|(index, count)| *wider.entry((index + 1) >> 1).or_default() += count);
+            for (index, count) in &buckets {
+                *wider.entry((index + 1) >> 1).or_default() += count;
+            }
             (schema, buckets) = (schema - 1, wider);
         }
         let mut result = NativeBuckets { schema, zero: self.zero, ..NativeBuckets::default() };
@@ -158,25 +160,27 @@ mod tests {
 
     #[test]
     fn a_duration_is_in_the_bucket_whose_bounds_contain_it() {
-        for nanos in (0..200).map(|step| 1.2_f64.powi(step) * 1e3).take_while(|nanos| *nanos < 2e14) {
-            let duration = Duration::from_nanos(nanos as u64);
+        let micros = (0..200).map(|step| 1.2_f64.powi(step)).take_while(|micros| *micros < 2e11);
+        for duration in micros.map(|micros| Duration::from_secs_f64(micros / 1e6)) {
             let (found, seconds) = (index(duration), duration.as_secs_f64());
             assert!(upper_bound(found - 1, SCHEMA) < seconds && seconds <= upper_bound(found, SCHEMA), "{duration:?}");
         }
         // A bound belongs to the bucket below it.
         assert_eq!((index(Duration::from_secs(1)), index(Duration::from_nanos(1_000_000_001))), (0, 1));
         assert_eq!((index(Duration::from_secs(4)), index(Duration::from_millis(250))), (16, -16));
-        let last = (ZERO_EXPONENT + OCTAVES as i32) * STEPS as i32;
-        assert_eq!([index(Duration::from_secs(1 << 18)), index(Duration::MAX)], [last, last]);
+        let days = Duration::from_secs(1 << 18);
+        assert_eq!([index(days), index(Duration::MAX)], [18 * 8, 18 * 8], "the last bucket");
     }
 
     #[test]
     fn durations_below_a_microsecond_count_as_zero() {
         let (counts, mut sum) = (NativeCounts::default(), NativeSum::default());
-        [0, 1, 953].into_iter().for_each(|nanos| counts.observe(Duration::from_nanos(nanos)));
+        for nanos in [0, 1, 953] {
+            counts.observe(Duration::from_nanos(nanos));
+        }
         sum.add(&counts);
         assert_eq!((sum.zero, sum.count(), sum.buckets().deltas), (3, 3, Vec::new()));
-        assert_eq!(index(Duration::from_nanos(954)), ZERO_EXPONENT * STEPS as i32 + 1);
+        assert_eq!(index(Duration::from_nanos(954)), FIRST_INDEX);
     }
 
     #[test]
@@ -190,12 +194,12 @@ mod tests {
 
     #[test]
     fn too_many_buckets_are_joined_with_their_neighbours() {
-        let indexes = 1..=MAX_BUCKETS as i32 + 1;
-        let sum = NativeSum { zero: 0, buckets: indexes.clone().map(|index| (index, 1)).collect() };
+        let sum = NativeSum { zero: 0, buckets: (1..).take(MAX_BUCKETS + 1).map(|index| (index, 1)).collect() };
         let buckets = sum.buckets();
         assert_eq!((buckets.schema, buckets.spans.as_slice()), (SCHEMA - 1, [(1, 81)].as_slice()));
         assert_eq!(buckets.deltas.first(), Some(&2));
-        assert_eq!(upper_bound(1, SCHEMA - 1), upper_bound(2, SCHEMA), "the first has what was in two");
+        let difference = upper_bound(1, SCHEMA - 1) - upper_bound(2, SCHEMA);
+        assert!(difference.abs() < 1e-12, "the first has what was in two");
         let last: i64 = buckets.deltas.iter().sum();
         assert_eq!(last, 1, "the last has what was in one");
     }

@@ -2,34 +2,11 @@
 
 use super::{
     definitions::{Family, OldName},
-    histogram::{Histogram, HistogramSum},
-    protobuf, text,
+    histogram::Histogram,
+    protobuf,
+    sample::{Sample, Syntax, Value},
+    text,
 };
-
-/// The syntax of a page.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Syntax {
-    /// The text format 0.0.4.
-    #[default]
-    Text,
-    /// OpenMetrics 1.0.0.
-    OpenMetrics,
-    /// Messages of Protocol Buffers. Histograms also have native buckets.
-    Protobuf,
-}
-
-impl Syntax {
-    /// Returns the value of `content-type`.
-    pub const fn content_type(self) -> &'static str {
-        match self {
-            Self::Text => "text/plain; version=0.0.4; charset=utf-8",
-            Self::OpenMetrics => "application/openmetrics-text; version=1.0.0; charset=utf-8",
-            Self::Protobuf => {
-                "application/vnd.google.protobuf; proto=io.prometheus.client.MetricFamily; encoding=delimited"
-            }
-        }
-    }
-}
 
 /// Which names a page has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,20 +23,6 @@ pub enum Names {
 /// The samples of every family.
 #[derive(Debug)]
 pub struct Page(Vec<Vec<Sample>>);
-
-#[derive(Debug)]
-pub(super) struct Sample {
-    /// The values of the family's labels, in their order.
-    pub(super) labels: Vec<String>,
-    pub(super) value: Value,
-}
-
-#[derive(Debug)]
-pub(super) enum Value {
-    Integer(u64),
-    Float(f64),
-    Histogram(Box<HistogramSum>),
-}
 
 impl Default for Page {
     fn default() -> Self {

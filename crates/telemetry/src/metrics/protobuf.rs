@@ -7,7 +7,7 @@ use super::{
     definitions::{Definition, Kind},
     histogram::HistogramSum,
     native::ZERO_THRESHOLD,
-    page::{Sample, Value},
+    sample::{Sample, Value},
 };
 use prost::Message;
 
@@ -208,7 +208,7 @@ mod tests {
     }
 
     fn zigzag(value: i64) -> Wire<'static> {
-        Varint((value << 1 ^ value >> 63) as u64)
+        Varint((value << 1 ^ value >> 63).cast_unsigned())
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use super::{
     definitions::{Definition, Kind},
-    page::{Sample, Syntax, Value},
+    sample::{Sample, Syntax, Value},
 };
 use std::fmt::Write as _;
 
