@@ -9,6 +9,7 @@ mod level;
 pub mod limit;
 pub mod log;
 pub mod metrics;
+mod open_file;
 mod qlog;
 mod queue;
 mod record;
@@ -17,8 +18,8 @@ pub mod trace;
 
 pub use escape::Escaped;
 pub use level::LevelHandle;
+pub use open_file::Owner;
 pub use qlog::{QlogFile, QlogFiles};
 pub use record::{ClientProtocol, ConnectionRecord, RequestRecord, RouteRecord, TraceIds};
-pub use sink::Owner;
 #[doc(hidden)]
 pub use tracing;

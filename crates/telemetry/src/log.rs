@@ -9,9 +9,10 @@ use crate::{
     json::JsonLines,
     level::{LevelHandle, Levels, VARIABLE, filter_of},
     metrics::SharedCounter,
+    open_file::{self, Owner},
     qlog::{self, QlogFiles},
-    queue::{LineQueue, LogWriter},
-    sink::{self, Owner, Sink, Successor},
+    queue::{LineQueue, LogWriter, PlainLines},
+    sink::{Sink, Successor},
 };
 use spooky_config::LogFormat;
 use std::{
@@ -100,7 +101,7 @@ impl Log {
             tracing::info!("There is no log file to reopen; the log goes to {destination}");
         }
         for LogFile { path, successor } in files {
-            match sink::open(path, None) {
+            match open_file::open(path, None) {
                 Ok(file) => {
                     successor.set(file);
                     tracing::info!("Log file reopened: {}", path.display());
@@ -243,7 +244,7 @@ where
 {
     let lines = fmt::layer().with_writer(to.queue.clone()).with_ansi(false);
     match to.line_format(format) {
-        LineFormat::Text(LogFormat::Plain) => lines.boxed(),
+        LineFormat::Text(LogFormat::Plain) => lines.with_writer(PlainLines(to.queue.clone())).boxed(),
         LineFormat::Text(LogFormat::Json) => lines.event_format(JsonLines).boxed(),
         LineFormat::Journal(_) => lines.event_format(JournalEntries).boxed(),
     }
@@ -282,7 +283,7 @@ fn settings(config: &spooky_config::Log, general: &Channel, access_file: Option<
 }
 
 fn open_file(path: &Path, owner: Option<Owner>) -> io::Result<(Sink, LogFile)> {
-    let (sink, successor) = Sink::file(sink::open(path, owner)?);
+    let (sink, successor) = Sink::file(open_file::open(path, owner)?);
     Ok((sink, LogFile { path: path.to_owned(), successor }))
 }
 

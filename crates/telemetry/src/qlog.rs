@@ -2,8 +2,9 @@
 //! so that no worker waits for a disk.
 
 use crate::{
+    open_file::{self, Owner},
     queue::{LineQueue, LogWriter},
-    sink::{self, Owner, Sink},
+    sink::Sink,
 };
 use std::{
     io, mem,
@@ -29,7 +30,7 @@ pub struct QlogFile {
 
 /// Creates the directory if it is missing, and gives it to `owner`.
 pub(crate) fn open(directory: &Path, owner: Option<Owner>) -> io::Result<Sink> {
-    sink::create_directory(directory, owner)?;
+    open_file::create_directory(directory, owner)?;
     Ok(Sink::Directory(directory.to_owned()))
 }
 

@@ -127,6 +127,7 @@ impl Drop for LogWriter {
 pub(crate) struct EventWriter<'a> {
     queue: &'a LineQueue,
     bytes: Vec<u8>,
+    is_plain: bool,
 }
 
 impl io::Write for EventWriter<'_> {
@@ -142,9 +143,11 @@ impl io::Write for EventWriter<'_> {
 
 impl Drop for EventWriter<'_> {
     fn drop(&mut self) {
-        if !self.bytes.is_empty() {
-            self.queue.push(mem::take(&mut self.bytes), 1);
+        if self.bytes.is_empty() {
+            return;
         }
+        let bytes = mem::take(&mut self.bytes);
+        self.queue.push(if self.is_plain { one_line(bytes) } else { bytes }, 1);
     }
 }
 
@@ -152,14 +155,45 @@ impl<'a> MakeWriter<'a> for LineQueue {
     type Writer = EventWriter<'a>;
 
     fn make_writer(&'a self) -> EventWriter<'a> {
-        EventWriter { queue: self, bytes: Vec::new() }
+        EventWriter { queue: self, bytes: Vec::new(), is_plain: false }
     }
+}
+
+/// Writes events as text, in which nothing that was not meant to be a line can look like one.
+#[derive(Clone)]
+pub(crate) struct PlainLines(pub(crate) LineQueue);
+
+impl<'a> MakeWriter<'a> for PlainLines {
+    type Writer = EventWriter<'a>;
+
+    fn make_writer(&'a self) -> EventWriter<'a> {
+        EventWriter { queue: &self.0, bytes: Vec::new(), is_plain: true }
+    }
+}
+
+/// Escapes control characters. Newlines stay at the end of the line and before an indented one, which a hint is.
+fn one_line(bytes: Vec<u8>) -> Vec<u8> {
+    let (text, end) = bytes.split_at(bytes.len() - usize::from(bytes.ends_with(b"\n")));
+    if !text.iter().any(u8::is_ascii_control) {
+        return bytes;
+    }
+    let mut line = Vec::with_capacity(bytes.len() + 16);
+    for (at, byte) in text.iter().enumerate() {
+        let is_indented = || text.get(at + 1..).is_some_and(|rest| rest.starts_with(b"    "));
+        if byte.is_ascii_control() && !(*byte == b'\n' && is_indented()) {
+            line.extend_from_slice(format!("\\x{byte:02x}").as_bytes());
+        } else {
+            line.push(*byte);
+        }
+    }
+    line.extend_from_slice(end);
+    line
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sink;
+    use crate::open_file;
     use std::{fs, io::Read as _, sync::atomic::Ordering::Relaxed};
 
     #[test]
@@ -168,7 +202,7 @@ mod tests {
         let path = directory.path().join("log");
         let dropped = Arc::new(AtomicU64::new(0));
         let (queue, writer) =
-            LineQueue::start(Sink::file(sink::open(&path, None).unwrap()).0, dropped.clone()).unwrap();
+            LineQueue::start(Sink::file(open_file::open(&path, None).unwrap()).0, dropped.clone()).unwrap();
         for number in 0..1000 {
             queue.push(format!("{number}\n").into_bytes(), 1);
         }
@@ -178,6 +212,20 @@ mod tests {
         assert_eq!(dropped.load(Relaxed), 0);
         queue.push(b"late\n".to_vec(), 1);
         assert_eq!(dropped.load(Relaxed), 1, "a line after the end is counted");
+    }
+
+    #[test]
+    fn control_characters_do_not_look_like_lines() {
+        for (text, expected) in [
+            ("a line\n", "a line\n"),
+            ("no end", "no end"),
+            ("one\r\nERROR two\x1b[31m\n", "one\\x0d\\x0aERROR two\\x1b[31m\n"),
+            ("wrong\n    hint: right\n", "wrong\n    hint: right\n"),
+            ("\n", "\n"),
+            ("\n\n", "\\x0a\n"),
+        ] {
+            assert_eq!(String::from_utf8(one_line(text.as_bytes().to_vec())).unwrap(), expected);
+        }
     }
 
     #[test]

@@ -1,25 +1,13 @@
 //! Where the lines of the log go: to standard error, to the journal, or to a file that can be opened again after it was rotated.
 
-use crate::journal::JournalSocket;
+use crate::{journal::JournalSocket, open_file::FILE_MODE};
 use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
-    os::unix::fs::{OpenOptionsExt as _, chown, fchown},
+    fs::{File, OpenOptions},
+    io::{self, ErrorKind, Write},
+    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
-
-/// Permissions of a new log file: lines may contain addresses and paths of clients.
-const FILE_MODE: u32 = 0o640;
-
-/// User and group that will own the files, as numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Owner {
-    /// Number of the user.
-    pub user: u32,
-    /// Number of the group.
-    pub group: u32,
-}
 
 /// Writes whole lines. The log's thread owns it.
 pub(crate) enum Sink {
@@ -27,10 +15,7 @@ pub(crate) enum Sink {
     Journal(JournalSocket),
     /// Files in this directory. Each entry begins with a line with the name of its file.
     Directory(PathBuf),
-    File {
-        file: File,
-        successor: Successor,
-    },
+    File(LineFile),
 }
 
 /// The file that takes the place of the current one with the next line.
@@ -51,7 +36,7 @@ impl Sink {
     /// Returns a sink that writes to a file, and the means to replace the file.
     pub(crate) fn file(file: File) -> (Self, Successor) {
         let successor = Successor::default();
-        (Self::File { file, successor: successor.clone() }, successor)
+        (Self::File(LineFile { file, successor: successor.clone(), is_torn: false }), successor)
     }
 
     /// Writes whole lines. A file never changes within a line.
@@ -60,13 +45,46 @@ impl Sink {
             Self::StandardError => io::stderr().write_all(lines),
             Self::Journal(socket) => socket.send(lines),
             Self::Directory(directory) => append_to(directory, lines),
-            Self::File { file, successor } => {
-                if let Some(next) = successor.take() {
-                    *file = next;
+            Self::File(file) => file.write_lines(lines),
+        }
+    }
+}
+
+/// A file that can be replaced between two lines.
+pub(crate) struct LineFile {
+    file: File,
+    successor: Successor,
+    /// The end of the file is a part of a line, because the rest could not be written.
+    is_torn: bool,
+}
+
+impl LineFile {
+    /// Ends a line first of which only a part was written, so that the next one does not become part of it.
+    fn write_lines(&mut self, lines: &[u8]) -> io::Result<()> {
+        if let Some(next) = self.successor.take() {
+            (self.file, self.is_torn) = (next, false);
+        }
+        if self.is_torn {
+            self.file.write_all(b"\n")?;
+            self.is_torn = false;
+        }
+        let mut written = 0;
+        while let Some(rest) = lines.get(written..).filter(|rest| !rest.is_empty()) {
+            let result = match self.file.write(rest) {
+                Ok(0) => Err(ErrorKind::WriteZero.into()),
+                Ok(length) => {
+                    written += length;
+                    Ok(())
                 }
-                file.write_all(lines)
+                Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
+                Err(error) => Err(error),
+            };
+            if result.is_err() {
+                self.is_torn = lines.get(..written).and_then(<[u8]>::last).is_some_and(|last| *last != b'\n');
+                return result;
             }
         }
+        Ok(())
     }
 }
 
@@ -79,36 +97,37 @@ fn append_to(directory: &Path, entry: &[u8]) -> io::Result<()> {
     file.write_all(events.get(1..).unwrap_or_default())
 }
 
-/// Creates a directory if it is missing, and gives it to `owner`.
-pub(crate) fn create_directory(directory: &Path, owner: Option<Owner>) -> io::Result<()> {
-    if directory.as_os_str().is_empty() || directory.exists() {
-        return Ok(());
-    }
-    fs::create_dir_all(directory)?;
-    if let Some(Owner { user, group }) = owner {
-        chown(directory, Some(user), Some(group))?;
-    }
-    Ok(())
-}
-
-/// Opens a log file to append to, and creates it and its directory if they are missing. What it creates is given to `owner`,
-/// and so is the file, so that it can be opened again when root is dropped.
-pub(crate) fn open(path: &Path, owner: Option<Owner>) -> io::Result<File> {
-    if let Some(directory) = path.parent() {
-        create_directory(directory, owner)?;
-    }
-    let file = OpenOptions::new().append(true).create(true).mode(FILE_MODE).open(path)?;
-    if let Some(Owner { user, group }) = owner
-        && file.metadata()?.is_file()
-    {
-        fchown(&file, Some(user), Some(group))?;
-    }
-    Ok(file)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::open_file::open;
+    use std::fs;
+
+    #[test]
+    fn a_line_of_which_a_part_was_written_is_ended_before_the_next_one() {
+        let (mut reader, pipe) = io::pipe().unwrap();
+        let (mut sink, _successor) = Sink::file(File::from(std::os::fd::OwnedFd::from(pipe)));
+        let writer = std::thread::spawn(move || {
+            let long = [b'x'; 1024 * 1024];
+            let torn = sink.write_lines(&long).is_err();
+            (sink, torn)
+        });
+        let mut some = [0; 10];
+        io::Read::read_exact(&mut reader, &mut some).unwrap();
+        drop(reader);
+        let (mut sink, is_torn) = writer.join().unwrap();
+        assert!(is_torn);
+        let Sink::File(line_file) = &mut sink else { panic!("no file") };
+        assert!(line_file.is_torn);
+        let (mut reader, pipe) = io::pipe().unwrap();
+        line_file.file = File::from(std::os::fd::OwnedFd::from(pipe));
+        sink.write_lines(b"whole\n").unwrap();
+        sink.write_lines(b"next\n").unwrap();
+        drop(sink);
+        let mut text = String::new();
+        io::Read::read_to_string(&mut reader, &mut text).unwrap();
+        assert_eq!(text, "\nwhole\nnext\n");
+    }
 
     #[test]
     fn lines_go_to_the_new_file_from_the_next_one_on() {

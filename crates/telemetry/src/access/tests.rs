@@ -1,11 +1,7 @@
 //! The text of each kind of line, and which lines are handed over when.
 
 use super::{output::Wanted, *};
-use crate::{
-    ClientProtocol, TraceIds,
-    queue::LogWriter,
-    sink::{self, Sink},
-};
+use crate::{ClientProtocol, TraceIds, queue::LogWriter, sink::Sink};
 use serde_json::{Map, Value, json};
 use spooky_config::{AccessField, LogFormat};
 use std::{fs, path::PathBuf};
@@ -73,7 +69,7 @@ impl Rig {
     fn new(format: LineFormat, fields: &[AccessField], threshold: Option<u64>) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("log");
-        let sink = Sink::file(sink::open(&file, None).unwrap()).0;
+        let sink = Sink::file(crate::open_file::open(&file, None).unwrap()).0;
         let (queue, writer) = LineQueue::start(sink, Arc::default()).unwrap();
         let destination = || Destination { queue: queue.clone(), format, fields: fields.to_vec() };
         let settings = Settings { requests: destination(), connections: destination(), sample_threshold: threshold };
