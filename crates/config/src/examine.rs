@@ -1,5 +1,6 @@
 //! Loads a file and runs the preflight checks on it. Called by `check`, at start and before a reload.
 
+use std::cell::RefCell;
 use std::path::Path;
 
 use crate::load::{Loaded, Parsed, read_file, read_text};
@@ -14,9 +15,23 @@ pub fn examine(path: &Path, mode: PreflightMode) -> Result<(Loaded, Problems), P
     examine_parsed(read_file(path), mode)
 }
 
-/// As [`examine`], for a text. `file` is the file name in problems.
+/// As [`examine`], for a text of somebody who may not know the environment: problems do not show values of variables. `file`
+/// is the file name in problems.
 pub fn examine_text(text: &str, file: &str, mode: PreflightMode) -> Result<(Loaded, Problems), Problems> {
-    examine_parsed(read_text(text, file, &|name| std::env::var(name).ok()), mode)
+    let variables = RefCell::new(Vec::new());
+    let env = |name: &str| {
+        let value = std::env::var(name).ok()?;
+        variables.borrow_mut().push((name.to_owned(), value.clone()));
+        Some(value)
+    };
+    let parsed = read_text(text, file, &env);
+    let mut variables = variables.take();
+    variables.sort_unstable();
+    variables.dedup();
+    match examine_parsed(parsed, mode) {
+        Ok((loaded, problems)) => Ok((loaded, problems.without(&variables))),
+        Err(problems) => Err(problems.without(&variables)),
+    }
 }
 
 fn examine_parsed(parsed: Parsed, mode: PreflightMode) -> Result<(Loaded, Problems), Problems> {

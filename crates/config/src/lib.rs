@@ -21,7 +21,9 @@ mod schema;
 mod source;
 mod spec;
 mod terminal;
+mod userinfo;
 mod value;
+mod variables;
 mod yaml;
 
 pub use diff::{Change, diff};
@@ -51,6 +53,7 @@ pub use preflight::{PreflightMode, expiry_warning, ocsp_warning, preflight};
 pub use problem::{Code, Problem, Problems, Severity};
 pub use reference::reference;
 pub use schema::schema;
+pub use userinfo::without_userinfo;
 pub use value::address::{BackendAddress, BackendScheme};
 pub use value::host::{host_of, normalize_host};
 pub use value::http::{HashKey, HeaderName, HostPattern, Method, StatusRange, parse_host};

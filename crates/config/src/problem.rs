@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use crate::userinfo::masked;
 use crate::yaml::Span;
 use crate::yaml::emit::Value;
 
@@ -122,6 +123,7 @@ impl Problems {
     pub(crate) fn new(mut list: Vec<Problem>, file: &str, source: String) -> Self {
         list.sort_by(|a, b| a.span().cmp(&b.span()).then_with(|| a.severity.cmp(&b.severity)));
         list.dedup_by(|a, b| a.span() == b.span() && a.message == b.message);
+        let source = masked(&source).into_owned();
         Self { list, suppressed: Suppressed::default(), file: file.to_owned(), source }
     }
 
@@ -143,6 +145,10 @@ impl Problems {
     /// Iterates over the listed problems in order.
     pub fn iter(&self) -> std::slice::Iter<'_, Problem> {
         self.list.iter()
+    }
+
+    pub(crate) fn iter_mut(&mut self) -> std::slice::IterMut<'_, Problem> {
+        self.list.iter_mut()
     }
 
     /// Returns the number of errors, including those that are counted but not listed.

@@ -23,8 +23,14 @@ pub(crate) struct Ends {
     pub(crate) is_tls: bool,
 }
 
-/// Returns the refusal of a request, if it is not allowed.
-pub(crate) fn check(right: Right, token: Option<&str>, fields: &HeaderMap, ends: &Ends) -> Option<Answer> {
+/// Returns the refusal of a request, if it is not allowed. `target` is its target, which may name another host than the field.
+pub(crate) fn check(
+    right: Right,
+    token: Option<&str>,
+    target: &Uri,
+    fields: &HeaderMap,
+    ends: &Ends,
+) -> Option<Answer> {
     if right == Right::Open {
         return None;
     }
@@ -35,7 +41,9 @@ pub(crate) fn check(right: Right, token: Option<&str>, fields: &HeaderMap, ends:
         _ => {}
     }
     // A page of another site may make a browser of this machine send requests, also under a name that leads here.
-    let is_foreign = right == Right::Change && !(has_own_host(fields, ends) && has_own_origin(fields, ends));
+    let is_named_twice = target.authority().is_some_and(|named| Some(named) != host(fields).as_ref());
+    let is_own = has_own_host(fields, ends) && has_own_origin(fields, ends) && !is_named_twice;
+    let is_foreign = right == Right::Change && !is_own;
     is_foreign.then(forbidden)
 }
 
@@ -73,7 +81,7 @@ fn has_own_origin(fields: &HeaderMap, ends: &Ends) -> bool {
 fn host(fields: &HeaderMap) -> Option<Authority> {
     let mut values = fields.get_all(HOST).iter();
     let (Some(value), None) = (values.next(), values.next()) else { return None };
-    value.to_str().ok()?.parse().ok()
+    value.to_str().ok()?.parse().ok().filter(|authority: &Authority| !authority.as_str().contains('@'))
 }
 
 #[cfg(test)]
@@ -91,7 +99,7 @@ mod tests {
         for (name, value) in fields {
             map.append(HeaderName::from_static(name), value.parse().unwrap());
         }
-        check(right, token, &map, &ends).map_or(200, |answer| answer.status().as_u16())
+        check(right, token, &Uri::from_static("/x"), &map, &ends).map_or(200, |answer| answer.status().as_u16())
     }
 
     #[test]
@@ -123,6 +131,18 @@ mod tests {
     }
 
     #[test]
+    fn the_target_may_not_name_another_host() {
+        let ends = Ends { peer: LOOPBACK, local: LOOPBACK, bound: String::new(), is_tls: false };
+        let mut fields = HeaderMap::new();
+        fields.insert(HOST, "localhost:9902".parse().unwrap());
+        for (target, is_allowed) in [("http://localhost:9902/x", true), ("http://evil.example/x", false), ("/x", true)]
+        {
+            let refused = check(Right::Change, None, &target.parse().unwrap(), &fields, &ends);
+            assert_eq!(refused.is_none(), is_allowed, "{target}");
+        }
+    }
+
+    #[test]
     fn without_a_token_only_loopback_peers_change_anything() {
         let host = [("host", "192.0.2.1:9902")];
         assert_eq!(status(Right::Read, None, "192.0.2.9", &host), 200);
@@ -145,6 +165,7 @@ mod tests {
             (&[("host", "evil.example:9902"), ("origin", "http://evil.example:9902")], 403),
             (&[("host", "evil.example")], 403),
             (&[("host", "192.0.2.1")], 403),
+            (&[("host", "evil.example@127.0.0.1")], 403),
             (&[], 403),
         ] {
             assert_eq!(status(Right::Change, None, "127.0.0.1", fields), expected, "{fields:?}");

@@ -24,6 +24,9 @@ const PAGE: &str = include_str!("page.html");
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'unsafe-inline'; style-src 'unsafe-inline'; connect-src 'self'; \
                            img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/// Maximum length of a log level with its targets.
+const MAX_LEVEL: usize = 1024;
+
 pub(crate) struct Api<A> {
     pub(crate) admin: Arc<A>,
     pub(crate) routes: Routes,
@@ -55,7 +58,9 @@ impl<A: Admin> Serve for Api<A> {
         let Some(right) = endpoint.right(request.method()) else {
             return answer::method_not_allowed(endpoint.allow());
         };
-        if let Some(refused) = access::check(right, self.admin.token().as_deref(), request.headers(), ends) {
+        if let Some(refused) =
+            access::check(right, self.admin.token().as_deref(), request.uri(), request.headers(), ends)
+        {
             return refused;
         }
         if right != Right::Change {
@@ -126,7 +131,8 @@ impl<A: Admin> Api<A> {
         let Some(level) = fields.get("level").and_then(Value::as_str) else {
             return refusal(StatusCode::BAD_REQUEST, "expected a JSON object with the string level");
         };
-        if !self.admin.set_log_level(level) {
+        // Each line of the log is compared with all targets.
+        if level.len() > MAX_LEVEL || !self.admin.set_log_level(level) {
             return refusal(StatusCode::BAD_REQUEST, "level must have the form of RUST_LOG");
         }
         json(StatusCode::OK, &LogLevel { level: self.admin.log_level() })

@@ -1,6 +1,12 @@
 //! Accepts connections and serves HTTP/1.1 on them, within the limits of the endpoint.
 
-use crate::{access::Ends, admin::ConnectionLimits, answer::Answer};
+use crate::{
+    access::Ends,
+    admin::ConnectionLimits,
+    answer::Answer,
+    open_connections::{OpenConnections, Slot, Taken},
+    unread::Unread,
+};
 use http::Request;
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -10,11 +16,8 @@ use std::{
     future::Future,
     net::SocketAddr,
     pin::pin,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::AcqRel},
-    },
-    time::Duration,
+    sync::Arc,
+    time::{Duration, Instant},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -38,16 +41,17 @@ pub(crate) trait Serve: Send + Sync + 'static {
     fn tls(&self) -> Option<Arc<ServerConfig>>;
     /// The address in the configuration.
     fn bound(&self) -> &str;
-    /// Counts a connection that was closed because there were too many.
+    /// Counts a connection that was closed because there were too many: the new one, or an idle one in its favour.
     fn on_refused(&self);
     fn answer(&self, request: Request<Incoming>, ends: &Ends) -> impl Future<Output = Answer> + Send;
 }
 
 /// Serves the connections of a listener. A panic outside of them is logged, and the listener is served again.
 pub(crate) async fn serve<S: Serve>(listener: TcpListener, site: Arc<S>) {
-    let (listener, open) = (Arc::new(listener), Arc::new(AtomicUsize::new(0)));
+    let (listener, shared) =
+        (Arc::new(listener), Arc::new(Shared { site, open: Arc::default(), unread: Unread::default() }));
     loop {
-        let accepting = accept(listener.clone(), site.clone(), open.clone());
+        let accepting = accept(listener.clone(), shared.clone());
         match task::spawn(accepting).await {
             Err(error) if error.is_panic() => tracing::error!("Background task '{}' panicked", S::NAME),
             _ => return, // the runtime stops
@@ -55,36 +59,47 @@ pub(crate) async fn serve<S: Serve>(listener: TcpListener, site: Arc<S>) {
     }
 }
 
-async fn accept<S: Serve>(listener: Arc<TcpListener>, site: Arc<S>, open: Arc<AtomicUsize>) {
+/// What the connections of an endpoint share.
+struct Shared<S> {
+    site: Arc<S>,
+    open: Arc<OpenConnections>,
+    unread: Unread,
+}
+
+async fn accept<S: Serve>(listener: Arc<TcpListener>, shared: Arc<Shared<S>>) {
     loop {
         let Ok((stream, peer)) = listener.accept().await else {
             sleep(ACCEPT_PAUSE).await;
             continue;
         };
-        let limits = site.limits();
-        let Some(slot) = Slot::take(&open, limits.connections) else {
-            site.on_refused();
-            continue;
-        };
-        let site = site.clone();
+        let limits = shared.site.limits();
+        let Taken { slot, is_at_limit } = shared.open.take(limits.connections, Instant::now());
+        if is_at_limit {
+            shared.site.on_refused();
+        }
+        let Some(slot) = slot else { continue };
+        let shared = shared.clone();
         task::spawn(async move {
-            let _slot = slot;
             // Responses are small and complete.
             let _ignored = stream.set_nodelay(true);
             let deadline = limits.duration.saturating_add(GRACE);
-            let _elapsed = timeout(deadline, secure(stream, peer, &*site, limits.duration)).await;
+            select! {
+                _elapsed = timeout(deadline, secure(stream, peer, &shared, &slot, limits.duration)) => {}
+                () = slot.closed() => {}
+            }
         });
     }
 }
 
 /// Serves a connection, over TLS if the endpoint has a certificate.
-async fn secure<S: Serve>(stream: TcpStream, peer: SocketAddr, site: &S, duration: Duration) {
+async fn secure<S: Serve>(stream: TcpStream, peer: SocketAddr, shared: &Shared<S>, slot: &Slot, duration: Duration) {
     let Ok(local) = stream.local_addr() else { return };
+    let site = &shared.site;
     let tls = site.tls();
     let ends = Ends { peer: peer.ip(), local: local.ip(), bound: site.bound().to_owned(), is_tls: tls.is_some() };
-    let Some(tls) = tls else { return exchange(stream, site, ends, duration).await };
+    let Some(tls) = tls else { return exchange(stream, shared, slot, ends, duration).await };
     match timeout(duration, TlsAcceptor::from(tls).accept(stream)).await {
-        Ok(Ok(stream)) => exchange(stream, site, ends, duration).await,
+        Ok(Ok(stream)) => exchange(stream, shared, slot, ends, duration).await,
         Ok(Err(error)) => tracing::debug!("{}: TLS handshake with {peer} failed: {error}", S::NAME),
         Err(_elapsed) => {}
     }
@@ -92,12 +107,18 @@ async fn secure<S: Serve>(stream: TcpStream, peer: SocketAddr, site: &S, duratio
 
 async fn exchange<S: Serve>(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send,
-    site: &S,
+    shared: &Shared<S>,
+    slot: &Slot,
     ends: Ends,
     duration: Duration,
 ) {
     let ends = &ends;
-    let service = service_fn(|request| async move { Ok::<_, Infallible>(site.answer(request, ends).await) });
+    let service = service_fn(|request| async move {
+        slot.set_idle(None);
+        let answer = shared.unread.count(shared.site.answer(request, ends).await).await;
+        slot.set_idle(Some(Instant::now()));
+        Ok::<_, Infallible>(answer)
+    });
     // `duration` also limits the time for a head.
     let connection = http1::Builder::new().header_read_timeout(None).serve_connection(TokioIo::new(stream), service);
     let mut connection = pin!(connection);
@@ -106,21 +127,4 @@ async fn exchange<S: Serve>(
         () = sleep(duration) => connection.as_mut().graceful_shutdown(),
     }
     let _ended = connection.await;
-}
-
-/// Counts a connection until it is dropped.
-struct Slot(Arc<AtomicUsize>);
-
-impl Slot {
-    fn take(open: &Arc<AtomicUsize>, limit: usize) -> Option<Self> {
-        let slot = Self(open.clone());
-        // The count includes this one even if it is refused; dropping it reverts that.
-        (slot.0.fetch_add(1, AcqRel) < limit).then_some(slot)
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, AcqRel);
-    }
 }

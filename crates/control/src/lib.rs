@@ -13,10 +13,12 @@ mod connection;
 mod decode;
 mod metrics;
 mod model;
+mod open_connections;
 mod openapi;
 mod plane;
 mod routes;
 mod schema;
+mod unread;
 
 pub use admin::{Admin, ConnectionLimits, Draining, Reload, Restart, Site, Validation};
 pub use model::{

@@ -130,9 +130,14 @@ impl Server {
         reply: Option<oneshot::Sender<Reload>>,
     ) -> Result<Self, End> {
         let path = file.to_owned();
-        // Reading may block on a pipe or a file server. That must not prevent a stop.
+        let state = self.state.clone();
+        // Reading may block on a pipe or a file server. That must not prevent a stop or a restart.
         let read = select! {
             read = spawn_blocking(move || read(&path)) => read,
+            request = state.watchdog.requested() => {
+                tracing::warn!("Configuration reload cancelled by a restart: {} is still being read", file.display());
+                return Err(End::Restart(Box::new(self), request));
+            }
             () = signals.stop() => {
                 tracing::warn!("Configuration reload cancelled by shutdown: {} is still being read", file.display());
                 return Err(End::Drain(Box::new(self)));

@@ -23,7 +23,7 @@ use crate::{
     watchdog::{self, WatchdogSetup},
     worker::WorkerSetup,
 };
-use spooky_config::Config;
+use spooky_config::{Config, without_userinfo};
 use spooky_control::ControlPlane;
 use spooky_net::{
     inbox::{InboxLimits, Inboxes},
@@ -308,7 +308,8 @@ fn log_settings(config: &Config, workers: u16) {
     watchdog::log_settings(&resilience.watchdog);
     let tracing = &config.observability.tracing;
     if tracing.enabled {
-        let (service_name, endpoint, ratio) = (&tracing.service_name, &tracing.otlp_endpoint, tracing.sample_ratio);
+        let (service_name, ratio) = (&tracing.service_name, tracing.sample_ratio);
+        let endpoint = without_userinfo(&tracing.otlp_endpoint);
         tracing::info!(
             "OpenTelemetry tracing enabled (service_name={service_name}, endpoint={endpoint}, sample_ratio={ratio})"
         );

@@ -61,6 +61,26 @@ fn what_follows_from_a_key_changes_with_it() {
 }
 
 #[test]
+fn a_changed_password_in_a_url_is_a_change_and_not_shown() {
+    let endpoint =
+        |user: &str| config(&format!("observability: {{ tracing: {{ otlp_endpoint: \"http://{user}@c\" }} }}"));
+    let found = diff(&endpoint("u:one"), &endpoint("u:two"));
+    let hidden = "\"http://<redacted>@c\"".to_owned();
+    assert_eq!(found.len(), 1);
+    assert_eq!((&found[0].old, &found[0].new), (&hidden, &hidden));
+    assert!(!endpoint("u:one").to_yaml().contains("one") && !endpoint("u:one").to_json().contains("one"));
+}
+
+#[test]
+fn a_password_in_a_url_is_not_quoted() {
+    let text = "listen: { tls: { cert: c, key: k } }\n\
+        upstream: { a: { route: { host: a }, backends: [ { id: b, address: \"https://u:hunter2@h:1\" } ] } }\n";
+    let problems = parse(text, "f", &|_| None).unwrap_err();
+    assert!(problems.plain().contains("https://<redacted>@h:1"), "{problems}");
+    assert!(!problems.plain().contains("hunter2") && !problems.source.contains("hunter2"), "{}", problems.source);
+}
+
+#[test]
 fn upstreams_are_compared_by_name_and_secrets_are_not_shown() {
     let [old, new] = ["first", "second"].map(|token| {
         let name = if token == "first" { "a" } else { "b" };

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use super::key::{Key, Rule};
 use super::text::{Text, fill, text};
 use crate::problem::{Problem, Severity, Suppressed};
+use crate::userinfo::without_userinfo;
 use crate::yaml::{Node, Scalar, Span, Tree};
 
 /// Lookup of environment variables. A function, so that loading stays pure.
@@ -254,8 +255,9 @@ impl<'e> Reader<'e> {
     }
 }
 
-/// Truncates a value for a message.
-fn quoted(mut value: String) -> String {
+/// Truncates a value for a message, and hides passwords in it.
+fn quoted(value: String) -> String {
+    let mut value = without_userinfo(&value).into_owned();
     if let Some((cut, _)) = value.char_indices().nth(MAX_QUOTED) {
         value.truncate(cut);
         value.push('\u{2026}');

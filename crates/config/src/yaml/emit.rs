@@ -2,6 +2,8 @@
 
 use std::fmt::Write;
 
+use crate::userinfo::without_userinfo;
+
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Value {
     Null,
@@ -42,7 +44,7 @@ impl Value {
             Self::Bool(value) => push(out, format_args!("{value}")),
             Self::Integer(value) => push(out, format_args!("{value}")),
             Self::Float(value) => push(out, format_args!("{value:?}")),
-            Self::Text(text) => quote(text, out),
+            Self::Text(text) => quote(&without_userinfo(text), out),
             Self::Secret(_) => out.push_str("<redacted>"),
             Self::List(items) => {
                 out.push('[');

@@ -3,6 +3,7 @@
 use serde::{Serialize, Serializer};
 
 use super::emit::Value;
+use crate::userinfo::without_userinfo;
 
 impl Value {
     pub(crate) fn json(&self) -> String {
@@ -22,7 +23,7 @@ impl Serialize for Value {
             Self::Bool(value) => out.serialize_bool(*value),
             Self::Integer(value) => out.serialize_i128(*value),
             Self::Float(value) => out.serialize_f64(*value),
-            Self::Text(text) => out.serialize_str(text),
+            Self::Text(text) => out.serialize_str(&without_userinfo(text)),
             Self::Secret(_) => out.serialize_str("<redacted>"),
             Self::List(items) => out.collect_seq(items),
             Self::Map(entries) => out.collect_map(entries.iter().map(|(name, value)| (name, value))),

@@ -4,7 +4,7 @@ use super::{SpanQueues, convert, otlp};
 use opentelemetry::InstrumentationScope;
 use opentelemetry_otlp::SpanExporter as OtlpExporter;
 use opentelemetry_sdk::trace::{SpanData, SpanExporter as _};
-use spooky_config::Tracing;
+use spooky_config::{Tracing, without_userinfo};
 use std::{
     future::poll_fn,
     io,
@@ -48,7 +48,7 @@ impl SpanExporter {
         let (stop, stopped) = watch::channel(None);
         let export = Export {
             otlp,
-            endpoint: otlp::endpoint(options),
+            endpoint: without_userinfo(&otlp::endpoint(options)).into_owned(),
             queues,
             epoch,
             stopped,
@@ -134,7 +134,9 @@ impl Export {
     /// Logs how many spans were dropped, at most once in [`LOG_INTERVAL`]. Without an error, a queue was full.
     fn log_dropped(&mut self, error: Option<&str>) {
         if let Some(dropped) = self.drops.admit(self.queues.dropped(), Instant::now()) {
-            let (endpoint, error) = (&self.endpoint, error.unwrap_or("the collector is too slow"));
+            // The collector may have written the error.
+            let error = error.unwrap_or("the collector is too slow").escape_debug();
+            let endpoint = &self.endpoint;
             tracing::warn!("Spans dropped: {dropped}; the export to {endpoint} failed: {error}");
         }
     }

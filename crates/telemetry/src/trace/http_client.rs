@@ -46,7 +46,8 @@ impl OtlpHttp {
         let is_https = uri.scheme_str() == Some("https");
         let port = authority.port_u16().unwrap_or(if is_https { 443 } else { 80 });
         let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-        request.headers_mut().insert(HOST, HeaderValue::from_str(authority.as_str())?);
+        let named = authority.as_str().rsplit_once('@').map_or(authority.as_str(), |(_user, named)| named);
+        request.headers_mut().insert(HOST, HeaderValue::from_str(named)?);
         *request.uri_mut() = uri.path_and_query().map_or_else(Uri::default, |target| Uri::from(target.clone()));
         let tcp = TcpStream::connect((host, port)).await?;
         if is_https {

@@ -3,6 +3,7 @@
 mod access;
 mod backends;
 mod drain;
+mod hostile;
 mod limits;
 mod load;
 mod metrics;
