@@ -49,7 +49,7 @@ pub(crate) fn read_file(path: &Path) -> Parsed {
     let fail = |text: Text, reason: &str| {
         let mut reader = Reader::new(&file, &env);
         reader.report(Span::TOP, text, "", &[("p", &file), ("reason", reason)]);
-        Parsed { problems: Problems::new(reader.problems, &file, String::new()), values: None }
+        Parsed { problems: Problems::new(reader.problems, &file, ""), values: None }
     };
     match read(path).map(String::from_utf8) {
         Ok(Ok(text)) => read_text(&text, &file, &env),
@@ -82,19 +82,19 @@ pub(crate) fn read_text(text: &str, file: &str, env: &dyn Fn(&str) -> Option<Str
             let variable = text.lines().nth(line).is_some_and(|line| line.contains("${"));
             let not_yaml = if variable { NOT_YAML.hint(QUOTE) } else { NOT_YAML };
             reader.report(error.span, not_yaml, "", &[("p", file), ("reason", &error.reason)]);
-            let problems = Problems::new(reader.problems, file, source::without_tokens(text));
+            let problems = Problems::new(reader.problems, file, &source::without_tokens(text));
             return Parsed { problems, values: None };
         }
     };
     let Some(tree) = tree.filter(|tree| matches!(tree.tree, Tree::Map(_))) else {
         reader.report(Span::TOP, NOT_A_MAPPING, "", &[]);
-        return Parsed { problems: Problems::new(reader.problems, file, text.to_owned()), values: None };
+        return Parsed { problems: Problems::new(reader.problems, file, text), values: None };
     };
     reader.root = Some(Arc::clone(&tree));
     let config = Config::read(&mut reader, &tree, &Key::NONE, None);
     let source = source::masked(text, &reader.secrets);
     let suppressed = reader.suppressed();
-    let problems = Problems::new(reader.problems, file, source).with_suppressed(suppressed);
+    let problems = Problems::new(reader.problems, file, &source).with_suppressed(suppressed);
     Parsed { problems, values: config.map(|config| (config, tree)) }
 }
 
@@ -118,6 +118,6 @@ impl Loaded {
     /// Returns the warnings of the file together with `found`, the result of [`crate::preflight`].
     pub fn problems(&self, found: Vec<Problem>) -> Problems {
         let all = self.warnings.iter().cloned().chain(found).collect();
-        Problems::new(all, &self.file, self.source.clone()).with_suppressed(self.suppressed)
+        Problems::new(all, &self.file, &self.source).with_suppressed(self.suppressed)
     }
 }

@@ -37,7 +37,7 @@ impl Loaded {
                 reader.report(span, UNPROTECTED, "", &[("missing", missing)]);
             }
         }
-        Problems::new(reader.problems, &self.file, String::new()).into_iter().cloned().collect()
+        Problems::new(reader.problems, &self.file, "").into_iter().cloned().collect()
     }
 }
 

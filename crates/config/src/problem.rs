@@ -120,10 +120,10 @@ pub struct Problems {
 impl Problems {
     /// Orders `list` by position and drops repetitions (an aliased node is read once for each use). `source` is the text
     /// of the file with its secrets masked.
-    pub(crate) fn new(mut list: Vec<Problem>, file: &str, source: String) -> Self {
+    pub(crate) fn new(mut list: Vec<Problem>, file: &str, source: &str) -> Self {
         list.sort_by(|a, b| a.span().cmp(&b.span()).then_with(|| a.severity.cmp(&b.severity)));
         list.dedup_by(|a, b| a.span() == b.span() && a.message == b.message);
-        let source = masked(&source).into_owned();
+        let source = masked(source).into_owned();
         Self { list, suppressed: Suppressed::default(), file: file.to_owned(), source }
     }
 
@@ -135,7 +135,7 @@ impl Problems {
     #[must_use]
     pub fn and(mut self, others: Vec<Problem>) -> Self {
         self.list.extend(others);
-        Self { suppressed: self.suppressed, ..Self::new(self.list, &self.file, self.source) }
+        Self { suppressed: self.suppressed, ..Self::new(self.list, &self.file, &self.source) }
     }
 
     pub(crate) fn suppressed(&self) -> Suppressed {
@@ -147,8 +147,8 @@ impl Problems {
         self.list.iter()
     }
 
-    pub(crate) fn iter_mut(&mut self) -> std::slice::IterMut<'_, Problem> {
-        self.list.iter_mut()
+    pub(crate) fn list_mut(&mut self) -> &mut [Problem] {
+        &mut self.list
     }
 
     /// Returns the number of errors, including those that are counted but not listed.

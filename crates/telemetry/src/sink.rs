@@ -108,7 +108,7 @@ mod tests {
         let (mut reader, pipe) = io::pipe().unwrap();
         let (mut sink, _successor) = Sink::file(File::from(std::os::fd::OwnedFd::from(pipe)));
         let writer = std::thread::spawn(move || {
-            let long = [b'x'; 1024 * 1024];
+            let long = vec![b'x'; 1024 * 1024];
             let torn = sink.write_lines(&long).is_err();
             (sink, torn)
         });

@@ -1,6 +1,7 @@
 //! The data plane without kernel steering. Everything else of the runtime is tested by the integration tests.
 
 use std::io;
+use std::path::Path;
 
 use spooky_testkit::certs::{Authority, Files};
 use spooky_testkit::client::Client;
@@ -9,9 +10,10 @@ use spooky_testkit::origin::Origin;
 use spooky_testkit::settings::Settings;
 use tokio::task::spawn_blocking;
 
-use super::{BoundListeners, Server, compile, process_limits, quic_keys};
+use super::{BoundListeners, Server, compile, privileges::Privileges, process_limits, quic_keys};
 use crate::inherited::InheritedSockets;
 use crate::state::{State, UpgradeState};
+use crate::upgrade::message::Restrictions;
 
 mod figures;
 
@@ -22,7 +24,10 @@ const NAME: &str = "localhost";
 fn start_without_steering(text: &str, workers: u16) -> Server {
     let mut config = spooky_config::parse(text, "spooky.yaml", &|_| None).unwrap().config;
     config.listeners[0].port = 0;
-    config.security.sandbox = spooky_config::Sandbox::Off; // it would apply to all tests of this process
+    // What it gives up, all tests of this process would be without.
+    config.security.sandbox = spooky_config::Sandbox::Off;
+    config.security.privileges.enabled = false;
+    let privileges = Privileges::prepare(&config, Path::new("spooky.yaml"), Restrictions::default()).unwrap();
     let log = spooky_telemetry::log::open(&config.log, None).start().unwrap();
     let state =
         State::new(workers, &process_limits(&config), quic_keys(&config).unwrap(), UpgradeState::default()).unwrap();
@@ -30,7 +35,7 @@ fn start_without_steering(text: &str, workers: u16) -> Server {
         BoundListeners::new(state.clone(), |_, _| Err(io::ErrorKind::Unsupported.into()), InheritedSockets::default());
     let plan = listeners.plan(&config).unwrap();
     let snapshot = compile(config, &state, None).unwrap();
-    Server::new(listeners, plan, state, snapshot, log, None, None).unwrap()
+    Server::new(listeners, plan, state, snapshot, log, privileges, None).unwrap()
 }
 
 #[tokio::test]

@@ -49,7 +49,7 @@ fn preflight_at(loaded: &Loaded, mode: PreflightMode, now: i64) -> Vec<Problem> 
     if mode == PreflightMode::Check {
         preflight.check_ports();
     }
-    Problems::new(preflight.reader.problems, &loaded.file, String::new()).into_iter().cloned().collect()
+    Problems::new(preflight.reader.problems, &loaded.file, "").into_iter().cloned().collect()
 }
 
 struct Preflight<'l> {

@@ -163,7 +163,7 @@ impl<'e> Reader<'e> {
                 _ => value.to_owned(),
             }))
         };
-        let named = |name: &str| named(name).map(quoted);
+        let named = |name: &str| named(name).map(|value| quoted(&value));
         let outside = text.template.strip_suffix(OF_UPSTREAM).filter(|_| self.upstream.is_none());
         let message = fill(outside.unwrap_or(text.template), named);
         let hint = Some(fill(text.hint, named)).filter(|hint| !hint.is_empty());
@@ -256,8 +256,8 @@ impl<'e> Reader<'e> {
 }
 
 /// Truncates a value for a message, and hides passwords in it.
-fn quoted(value: String) -> String {
-    let mut value = without_userinfo(&value).into_owned();
+fn quoted(value: &str) -> String {
+    let mut value = without_userinfo(value).into_owned();
     if let Some((cut, _)) = value.char_indices().nth(MAX_QUOTED) {
         value.truncate(cut);
         value.push('\u{2026}');
