@@ -41,7 +41,10 @@ impl Upgraded {
         self.proxy.logged("Upgrade complete: process ", before + 1).await;
         let output = self.proxy.program.output();
         let line = output.lines().rfind(|line| line.contains("Upgrade complete: process ")).unwrap();
-        self.processes.push(pid(line.split("Upgrade complete: process ").nth(1).unwrap().split(' ').next().unwrap()));
+        let new = pid(line.split("Upgrade complete: process ").nth(1).unwrap().split(' ').next().unwrap());
+        // A service manager does not wait for a main process that is not its child, and does not notice its end.
+        assert!(!self.processes.contains(&parent(new)), "the new process is a child of an old one");
+        self.processes.push(new);
     }
 
     /// Waits until a process has ended, by its position.
@@ -75,6 +78,11 @@ impl Drop for Upgraded {
             let _ended = kill_process(*process, Signal::KILL);
         }
     }
+}
+
+fn parent(process: Pid) -> Pid {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", process.as_raw_nonzero())).unwrap();
+    pid(stat.rsplit(") ").next().unwrap().split(' ').nth(1).unwrap())
 }
 
 fn pid(text: &str) -> Pid {
