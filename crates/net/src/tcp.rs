@@ -4,7 +4,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
@@ -80,6 +80,30 @@ pub fn stop_listening(socket: BorrowedFd<'_>) {
     let _not_listening = SockRef::from(&socket).shutdown(std::net::Shutdown::Read); // fails only if it was called before
 }
 
+/// What the kernel knows of the path of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PathStats {
+    /// The estimated round-trip time. `None` if nothing was acknowledged yet.
+    pub rtt: Option<Duration>,
+    /// Segments that were sent again.
+    pub retransmitted: u64,
+}
+
+/// Positions of two fields in `struct tcp_info` (`linux/tcp.h`), in units of four bytes. The kernel only appends fields.
+const RTT_MICROS: usize = 17;
+const TOTAL_RETRANSMITTED: usize = 25;
+
+/// Returns what the kernel knows of the path. `None` if it does not say.
+pub fn path_stats(stream: &TcpStream) -> Option<PathStats> {
+    let info: [i32; TOTAL_RETRANSMITTED + 1] =
+        sockopt::get_ints(stream.as_fd(), libc::IPPROTO_TCP, libc::TCP_INFO).ok()?;
+    let rtt = Duration::from_micros(info[RTT_MICROS].cast_unsigned().into());
+    Some(PathStats {
+        rtt: Some(rtt).filter(|rtt| !rtt.is_zero()),
+        retransmitted: info[TOTAL_RETRANSMITTED].cast_unsigned().into(),
+    })
+}
+
 /// Makes the kernel reset the connection when it is closed, and discard what was not sent. The peer then cannot take an
 /// incomplete response for a complete one.
 pub fn reset_on_close(stream: &TcpStream) {
@@ -91,7 +115,6 @@ mod tests {
     use super::*;
     use std::io::{Read as _, Write as _};
     use std::net::TcpStream as Client;
-    use std::os::fd::AsFd as _;
 
     const LOOPBACK: &str = "127.0.0.1:0";
     const BOUND: Duration = Duration::from_secs(10);
@@ -151,6 +174,25 @@ mod tests {
             stop_listening(sockets[0].as_fd());
         }
         assert_eq!(Client::connect_timeout(&at, BOUND).unwrap_err().kind(), io::ErrorKind::ConnectionRefused);
+    }
+
+    #[tokio::test]
+    async fn the_kernel_says_how_long_a_round_trip_takes() {
+        assert_eq!(std::mem::offset_of!(libc::tcp_info, tcpi_rtt), 4 * RTT_MICROS);
+        assert_eq!(std::mem::offset_of!(libc::tcp_info, tcpi_total_retrans), 4 * TOTAL_RETRANSMITTED);
+        let sockets = listen(LOOPBACK.parse().unwrap(), 1).unwrap();
+        let (at, listener) = (address(&sockets), listener(sockets[0].as_fd()).unwrap());
+        let client = TcpStream::connect(at).await.unwrap();
+        let (accepted, _) = listener.accept().await.unwrap();
+        let stats = path_stats(&accepted).unwrap();
+        assert!(stats.rtt.is_some_and(|rtt| rtt < BOUND) && stats.retransmitted == 0, "{stats:?}");
+        reset_on_close(&client);
+        drop(client);
+        let mut byte = [0];
+        while !matches!(accepted.try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::ConnectionReset) {
+            accepted.readable().await.unwrap();
+        }
+        assert_eq!(path_stats(&accepted), Some(stats), "also after the end");
     }
 
     #[tokio::test]

@@ -92,9 +92,9 @@ pub struct ConnectionRecord {
     pub bytes_in: u64,
     /// Bytes sent, likewise.
     pub bytes_out: u64,
-    /// Packets of QUIC that were lost; `None` over TCP.
+    /// Packets of QUIC that were lost, or segments that TCP has sent again. `None` if unknown.
     pub lost_packets: Option<u64>,
-    /// The estimated round-trip time at the end; `None` if there is none.
+    /// The estimated round-trip time at the end. `None` if unknown.
     pub rtt: Option<Duration>,
     /// Why the connection has ended.
     pub reason: Cow<'static, str>,

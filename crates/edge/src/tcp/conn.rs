@@ -23,7 +23,7 @@ use spooky_bridge::{
     message::Protocol,
     proxy_protocol::{self, InvalidHeader},
 };
-use spooky_net::tls::CertificateStore;
+use spooky_net::{tcp, tls::CertificateStore};
 use spooky_telemetry::{
     ClientProtocol, ConnectionRecord,
     metrics::{OpenConnection, TlsFailure},
@@ -358,7 +358,13 @@ impl Conn {
             Phase::ProxyHeader { .. } | Phase::Handshake { .. } | Phase::Failed => None,
         };
         self.history.on_lost(lost.to_string());
-        self.history.report(now, self.peer.address, protocol, self.totals, "")
+        let path = tcp::path_stats(&self.socket.stream);
+        let totals = Totals {
+            lost_packets: path.map(|path| path.retransmitted),
+            rtt: path.and_then(|path| path.rtt),
+            ..self.totals
+        };
+        self.history.report(now, self.peer.address, protocol, totals, "")
     }
 
     /// Normalised SNI of the client.
