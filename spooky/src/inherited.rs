@@ -7,6 +7,7 @@ use crate::{
         message::{Inheritance, PassedSockets, Ready, Restrictions, SocketRole},
         previous::PreviousSockets,
     },
+    worker_layout::WorkerLayout,
 };
 use spooky_edge::QuicKeys;
 use spooky_net::{
@@ -28,7 +29,7 @@ use std::{
 pub(crate) struct Inherited {
     pub(crate) sockets: InheritedSockets,
     /// The number of workers, if it is given by the sockets.
-    pub(crate) workers: Option<u16>,
+    pub(crate) layout: Option<WorkerLayout>,
     pub(crate) process: ProcessNumber,
     pub(crate) quic_keys: Option<QuicKeys>,
     pub(crate) previous: Vec<PreviousSockets>,
@@ -58,11 +59,10 @@ struct Group {
 
 /// The UDP sockets of a listener.
 pub(crate) struct ClaimedUdp {
-    /// One for each worker.
     pub(crate) sockets: Vec<Arc<OwnedFd>>,
     /// The number of the listener in the process that this one replaces.
     pub(crate) listener: Option<usize>,
-    /// Whether the kernel delivers each packet to the socket of its worker. `None` if that must be set up.
+    /// Whether the kernel delivers each packet to the socket of its owner. `None` if that must be set up.
     pub(crate) is_steered: Option<bool>,
 }
 
@@ -101,7 +101,7 @@ impl Inherited {
         }
         Ok(Self {
             sockets,
-            workers: Some(inheritance.workers),
+            layout: Some(inheritance.layout),
             process: inheritance.process,
             quic_keys: QuicKeys::import(&inheritance.quic_keys),
             previous,
@@ -145,23 +145,23 @@ impl InheritedSockets {
         Some(group)
     }
 
-    /// Returns the sockets on a UDP address, for this many workers.
-    pub(crate) fn claim_udp(&self, address: SocketAddr, workers: u16) -> io::Result<Option<ClaimedUdp>> {
+    /// Returns the sockets on a UDP address, at most this many.
+    pub(crate) fn claim_udp(&self, address: SocketAddr, count: u16) -> io::Result<Option<ClaimedUdp>> {
         let Some(group) = self.claim(SocketKind::Udp, address) else { return Ok(None) };
-        let is_shared = group.sockets.len() < usize::from(workers);
+        let is_shared = group.sockets.len() < usize::from(count);
         let is_steered = match group.role {
             Some(_) => Some(group.is_steered),
-            // Every worker may receive every packet, and passes it to its owner.
+            // The program counts on all sockets. Without it, packets are passed on to their owners.
             None if is_shared => Some(true),
             None => None,
         };
         let listener = group.role.map(|(listener, _)| listener);
-        Ok(Some(ClaimedUdp { sockets: group.for_workers(workers)?, listener, is_steered }))
+        Ok(Some(ClaimedUdp { sockets: group.at_most(count)?, listener, is_steered }))
     }
 
-    /// Returns the listening sockets on a TCP address, for this many workers.
-    pub(crate) fn claim_tcp(&self, address: SocketAddr, workers: u16) -> io::Result<Option<Vec<Arc<OwnedFd>>>> {
-        self.claim(SocketKind::Tcp, address).map(|group| group.for_workers(workers)).transpose()
+    /// Returns the listening sockets on a TCP address, at most this many.
+    pub(crate) fn claim_tcp(&self, address: SocketAddr, count: u16) -> io::Result<Option<Vec<Arc<OwnedFd>>>> {
+        self.claim(SocketKind::Tcp, address).map(|group| group.at_most(count)).transpose()
     }
 
     /// Returns a listening socket on a TCP address that workers do not use.
@@ -201,13 +201,12 @@ fn activated() -> Vec<(RawFd, String)> {
 }
 
 impl Group {
-    /// Returns a descriptor for each worker. Workers share a socket if there are fewer.
-    fn for_workers(&self, workers: u16) -> io::Result<Vec<Arc<OwnedFd>>> {
-        if self.sockets.len() > usize::from(workers) {
-            let text = format!("{} sockets were inherited for {workers} workers", self.sockets.len());
+    /// Returns a descriptor of each socket, unless there are more than this. Clients of a socket that nobody reads would wait.
+    fn at_most(&self, count: u16) -> io::Result<Vec<Arc<OwnedFd>>> {
+        if self.sockets.len() > usize::from(count) {
+            let text = format!("{} sockets were inherited for {count} workers", self.sockets.len());
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        let sockets = self.sockets.iter().cycle().take(usize::from(workers));
-        sockets.map(|socket| socket.try_clone().map(Arc::new)).collect()
+        self.sockets.iter().map(|socket| socket.try_clone().map(Arc::new)).collect()
     }
 }

@@ -7,6 +7,7 @@ use crate::{
     client_side::ClientSide,
     clock::Clock,
     redirect,
+    shared_socket::{SharedSocket, SocketReaders},
     tcp_ingress::{TcpConnections, TcpIngress},
     upgrade::{handover::Handover, message::SocketRole, previous::PreviousProcesses},
 };
@@ -41,6 +42,8 @@ const SENDS_PER_TURN: usize = 64;
 pub(crate) struct Ingress {
     pub(crate) number: usize,
     pub(crate) socket: Arc<OwnedFd>,
+    /// Set if several workers share the sockets.
+    pub(crate) readers: Option<Arc<SocketReaders>>,
     pub(crate) settings: EdgeSettings,
     pub(crate) port: u16,
     pub(crate) steering: SteeringRule,
@@ -76,6 +79,8 @@ pub(crate) struct Listener {
     /// What the socket has sent, as counted.
     sent: SendStats,
     removal: Option<Removal>,
+    /// Set if other workers share the socket. Dropped after it, so that the next reader finds a free descriptor.
+    shared: Option<SharedSocket>,
     /// Keeps the socket open: the control plane watches this `Arc` to see when the port is free.
     _bound: Arc<OwnedFd>,
 }
@@ -104,8 +109,12 @@ impl Listener {
     /// Creates a listener on a bound socket. Must be called within the worker's runtime.
     pub(crate) fn new(ingress: &Ingress, options: &UdpOptions) -> io::Result<Self> {
         let socket = UdpSocket::adopt(ingress.socket.try_clone()?, options)?;
+        let mut socket = AsyncUdp::new(socket)?;
+        if ingress.readers.is_some() {
+            socket.stop_receiving()?;
+        }
         let mut listener = Self {
-            socket: AsyncUdp::new(socket)?,
+            socket,
             edge: Edge::new(&ingress.settings).map_err(io::Error::other)?,
             tcp: TcpConnections::default(),
             redirect: TcpConnections::default(),
@@ -121,6 +130,7 @@ impl Listener {
             counts: ingress.settings.counts.worker.clone(),
             sent: SendStats::default(),
             removal: None,
+            shared: ingress.readers.clone().map(|readers| SharedSocket::new(readers, ingress.settings.worker)),
             _bound: ingress.socket.clone(),
         };
         listener.configure_tcp(ingress, Instant::now())?;
@@ -189,9 +199,24 @@ impl Listener {
 
     /// Receives again what was left to the new process.
     pub(crate) fn resume_receiving(&mut self) {
-        if self.receiving == Receiving::No && self.socket.resume_receiving().is_ok() {
+        let waits = self.shared.as_ref().is_some_and(|shared| !shared.is_reader());
+        if self.receiving == Receiving::No && (waits || self.socket.resume_receiving().is_ok()) {
             self.receiving = Receiving::Again;
         }
+    }
+
+    /// Returns whether this worker reads the socket. If another worker reads it, the task is woken when that one has ended.
+    fn reads(&mut self, cx: &Context<'_>) -> bool {
+        let Some(shared) = self.shared.as_mut().filter(|shared| !shared.is_reader()) else { return true };
+        if !shared.claim(cx) {
+            return false;
+        }
+        if self.socket.resume_receiving().is_err() {
+            shared.put_back(); // no file descriptor is left
+            cx.waker().wake_by_ref();
+            return false;
+        }
+        true
     }
 
     /// Passes a datagram to its connection, for listener `at`.
@@ -243,7 +268,8 @@ impl Listener {
         inboxes: &Inboxes,
         previous: Option<&mut PreviousProcesses>,
     ) -> bool {
-        let mut has_more = self.receiving != Receiving::No && self.receive(cx, now, at, inboxes, previous);
+        let mut has_more =
+            self.receiving != Receiving::No && self.reads(cx) && self.receive(cx, now, at, inboxes, previous);
         has_more |= self.tcp.poll(cx, now);
         has_more |= self.redirect.poll(cx, now);
         self.edge.on_time(now);

@@ -13,7 +13,7 @@ pub(crate) struct ListenerView {
     pub(crate) name: String,
     /// By worker.
     pub(crate) series: Arc<[Arc<ListenerSeries>]>,
-    /// The UDP sockets, one for each worker.
+    /// The UDP sockets.
     pub(crate) sockets: Vec<Arc<OwnedFd>>,
     pub(crate) certificates: Arc<CertificateStore>,
 }

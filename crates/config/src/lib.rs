@@ -6,6 +6,8 @@
 #![forbid(unsafe_code)]
 
 mod diff;
+#[cfg(test)]
+mod effect;
 mod effective;
 mod examine;
 mod file;
@@ -13,7 +15,6 @@ mod filter;
 mod load;
 mod ocsp;
 pub mod pem;
-mod pending;
 mod preflight;
 mod problem;
 mod reference;
@@ -48,7 +49,6 @@ pub use file::upstream::{
 pub use filter::LogFilter;
 pub use load::{Loaded, load, parse};
 pub use ocsp::OcspStatus;
-pub use pending::NOT_IN_EFFECT;
 pub use preflight::{PreflightMode, expiry_warning, ocsp_warning, preflight};
 pub use problem::{Code, Problem, Problems, Severity};
 pub use reference::reference;

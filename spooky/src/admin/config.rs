@@ -15,8 +15,7 @@ pub(super) fn effective(config: &Config) -> Value {
 /// Checks a configuration as `spooky check` does, except that ports are not tried: this process may have bound them.
 pub(super) fn validate(text: &str) -> Validation {
     let problems = match examine_text(text, BODY, PreflightMode::Start) {
-        Ok((loaded, problems)) => problems.and(loaded.not_in_effect()),
-        Err(problems) => problems,
+        Ok((_, problems)) | Err(problems) => problems,
     };
     Validation { is_valid: problems.errors() == 0, problems: problem_list(&problems) }
 }

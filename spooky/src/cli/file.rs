@@ -4,7 +4,7 @@ use super::console;
 use spooky_config::{Config, PreflightMode, Problems, examine, load};
 use std::path::Path;
 
-/// Checks the file, the files and ports that it names, and keys without effect. Nothing stays bound.
+/// Checks the file, and the files and ports that it names. Nothing stays bound.
 pub(super) fn check(path: &Path) -> Problems {
     check_loaded(path).0
 }
@@ -12,16 +12,16 @@ pub(super) fn check(path: &Path) -> Problems {
 /// As [`check`]. Also returns the configuration if it has no errors.
 pub(super) fn check_loaded(path: &Path) -> (Problems, Option<Config>) {
     match examine(path, PreflightMode::Check) {
-        Ok((loaded, problems)) => (problems.and(loaded.not_in_effect()), Some(loaded.config)),
+        Ok((loaded, problems)) => (problems, Some(loaded.config)),
         Err(problems) => (problems, None),
     }
 }
 
-/// Loads the configuration for a start. Prints problems and keys without effect to standard error, whatever the log level.
+/// Loads the configuration for a start. Prints problems to standard error, whatever the log level.
 pub(super) fn load_checked(path: &Path) -> Option<Config> {
     match examine(path, PreflightMode::Start) {
         Ok((loaded, problems)) => {
-            console::print_problems(&problems.and(loaded.not_in_effect()));
+            console::print_problems(&problems);
             Some(loaded.config)
         }
         Err(problems) => print_failure(&problems),

@@ -1,4 +1,4 @@
-//! Binds the UDP sockets: one per listener and worker.
+//! Binds the UDP sockets of a listener, one for each of `performance.worker_threads`.
 
 use crate::{
     inherited::{ClaimedUdp, InheritedSockets},
@@ -20,41 +20,41 @@ const IPV6_UDP_HEADERS: usize = 48;
 /// datagrams cost more per byte, and a few of them already fill the queue of a rate-limited path.
 const MAX_UDP_PAYLOAD: usize = 16_384;
 
-/// A bound address with one socket per worker.
+/// A bound address with its sockets.
 pub(super) struct Endpoint {
     pub(super) address: SocketAddr,
     pub(super) sockets: Vec<Arc<OwnedFd>>,
-    /// Whether the kernel delivers each packet to the socket of its worker.
+    /// Whether the kernel delivers each packet to the socket of its owner.
     pub(super) is_steered: bool,
     /// Maximum UDP payload of the interface.
     pub(super) interface_payload: u16,
 }
 
-/// Attaches the steering program to the reuseport group of a socket, for this number of workers.
+/// Attaches the steering program to the reuseport group of a socket, for this number of sockets.
 pub(super) type Attach = fn(BorrowedFd<'_>, u16) -> io::Result<()>;
 
-/// Binds a listener for this many workers, or takes inherited sockets. Returns the number of the listener in the process
-/// that this one replaces.
+/// Binds this many sockets for a listener, or takes inherited ones. Returns the number of the listener in the process that
+/// this one replaces.
 pub(super) fn bind(
     config: &Config,
     listener: &Listener,
-    workers: u16,
+    count: u16,
     attach: Attach,
     inherited: &InheritedSockets,
 ) -> Result<(Endpoint, Option<usize>), StartError> {
     let address = resolve("UDP", &listener.address, listener.port)?;
     let failed = |error: io::Error| explain("UDP", address, &error);
-    match inherited.claim_udp(address, workers).map_err(failed)? {
+    match inherited.claim_udp(address, count).map_err(failed)? {
         Some(claimed) => {
             let number = claimed.listener;
-            Ok((adopt(config, claimed, workers, attach).map_err(failed)?, number))
+            Ok((adopt(config, claimed, count, attach).map_err(failed)?, number))
         }
-        None => Ok((endpoint(config, address, workers, attach)?, None)),
+        None => Ok((endpoint(config, address, count, attach)?, None)),
     }
 }
 
 /// Uses inherited sockets.
-fn adopt(config: &Config, claimed: ClaimedUdp, workers: u16, attach: Attach) -> io::Result<Endpoint> {
+fn adopt(config: &Config, claimed: ClaimedUdp, count: u16, attach: Attach) -> io::Result<Endpoint> {
     let ClaimedUdp { sockets, is_steered, .. } = claimed;
     let options = udp_options(config);
     let adopted = sockets.iter().map(|socket| UdpSocket::adopt(socket.try_clone()?, &options));
@@ -62,7 +62,7 @@ fn adopt(config: &Config, claimed: ClaimedUdp, workers: u16, attach: Attach) -> 
     let first = adopted.first().ok_or(io::ErrorKind::NotFound)?;
     let address = first.local_addr()?;
     log_buffers(&options, first.granted_buffers()?, address);
-    let steer = || workers == 1 || log_steering(&attach(first.as_fd(), workers), address);
+    let steer = || count == 1 || log_steering(&attach(first.as_fd(), count), address);
     let is_steered = is_steered.unwrap_or_else(steer);
     Ok(Endpoint { address, sockets, is_steered, interface_payload: payload_of(address.ip()) })
 }
@@ -85,7 +85,7 @@ pub(super) fn resolve(kind: &str, address: &str, port: u16) -> Result<SocketAddr
     }
 }
 
-fn endpoint(config: &Config, address: SocketAddr, workers: u16, attach: Attach) -> Result<Endpoint, StartError> {
+fn endpoint(config: &Config, address: SocketAddr, count: u16, attach: Attach) -> Result<Endpoint, StartError> {
     let options = udp_options(config);
     let failed = |error: io::Error| explain("UDP", address, &error);
     // The first socket is bound without SO_REUSEPORT, so that a port in use by another process is an error.
@@ -93,15 +93,15 @@ fn endpoint(config: &Config, address: SocketAddr, workers: u16, attach: Attach) 
     let address = first.local_addr().map_err(failed)?;
     log_buffers(&options, first.granted_buffers().map_err(failed)?, address);
     let mut sockets = vec![first];
-    if workers > 1 {
+    if count > 1 {
         sockets.first().map_or(Ok(()), UdpSocket::share).map_err(failed)?;
         let options = UdpOptions { reuseport: true, ..options };
-        for _ in 1..workers {
+        for _ in 1..count {
             sockets.push(UdpSocket::bind(address, &options).map_err(failed)?);
         }
     }
     let is_steered =
-        sockets.first().is_some_and(|first| workers == 1 || log_steering(&attach(first.as_fd(), workers), address));
+        sockets.first().is_some_and(|first| count == 1 || log_steering(&attach(first.as_fd(), count), address));
     let kept = sockets.iter().map(|socket| socket.as_fd().try_clone_to_owned().map(Arc::new));
     let sockets = kept.collect::<io::Result<_>>().map_err(failed)?;
     Ok(Endpoint { address, sockets, is_steered, interface_payload: payload_of(address.ip()) })

@@ -6,17 +6,19 @@
 use super::{
     bind::{Attach, Endpoint, bind},
     limiter::SharedLimiter,
-    tcp::{BoundRedirect, ClientDescriptors, TcpSockets, bind_redirect, bind_tcp},
+    tcp::{BoundRedirect, ClientDescriptors, TcpSocketCount, TcpSockets, bind_redirect, bind_tcp},
 };
 use crate::{
     inherited::InheritedSockets,
     listener::Ingress,
     listener_views::ListenerView,
+    shared_socket::SocketReaders,
     snapshot::{edge_settings, listener_tls, tcp_settings},
     start_error::StartError,
     state::State,
     tcp_ingress::TcpIngress,
     upgrade::message::{PassedSockets, Ready, SocketRole},
+    worker_layout::WorkerLayout,
 };
 use spooky_config::{Config, Listener};
 use spooky_edge::{ConnectionCount, EdgeSettings, TcpSettings};
@@ -41,6 +43,8 @@ struct BoundListener {
     /// A reload keeps the sockets if this is unchanged.
     configured: ConfiguredAddress,
     endpoint: Arc<Endpoint>,
+    /// Set if there are more workers than UDP sockets.
+    readers: Option<Arc<SocketReaders>>,
     tls: ListenerTls,
     /// `None` if TCP is disabled or its port could not be bound.
     tcp: Option<TcpSockets>,
@@ -54,6 +58,7 @@ pub(super) struct BoundListeners {
     state: Arc<State>,
     limiter: Arc<SharedLimiter>,
     attach: Attach,
+    layout: WorkerLayout,
     bound: Vec<BoundListener>,
     /// Removed listeners. Their sockets live until the last worker has drained them.
     removed: Vec<(ConfiguredAddress, Weak<OwnedFd>)>,
@@ -78,10 +83,10 @@ impl Plan {
 }
 
 impl BoundListeners {
-    pub(super) fn new(state: Arc<State>, attach: Attach, inherited: InheritedSockets) -> Self {
+    pub(super) fn new(state: Arc<State>, attach: Attach, layout: WorkerLayout, inherited: InheritedSockets) -> Self {
         let limiter = Arc::new(SharedLimiter::new(state.clone()));
         let next_number = inherited.next_listener;
-        Self { state, limiter, attach, bound: Vec::new(), removed: Vec::new(), next_number, inherited }
+        Self { state, limiter, attach, layout, bound: Vec::new(), removed: Vec::new(), next_number, inherited }
     }
 
     /// Returns the bound addresses, in the order of the file.
@@ -94,6 +99,7 @@ impl BoundListeners {
         let descriptors = ClientDescriptors::reserve(config, self.state.workers);
         let mut plan = Plan { bound: Vec::new(), next_number: self.next_number, ingress: Vec::new(), descriptors };
         plan.ingress.resize_with(usize::from(self.state.workers), Vec::new);
+        let tcp_sockets = TcpSocketCount::new(config, self.layout);
         for listener in &config.listeners {
             let configured = (listener.address.clone(), listener.port);
             let previous = self.bound.iter().find(|bound| bound.configured == configured);
@@ -102,22 +108,33 @@ impl BoundListeners {
                 BoundListener { tls, ..bound.clone() }
             } else {
                 self.check_drained(&configured)?;
-                let (endpoint, number) = bind(config, listener, self.state.workers, self.attach, &self.inherited)?;
+                let (endpoint, number) = bind(config, listener, self.layout.threads, self.attach, &self.inherited)?;
                 let number = number.unwrap_or_else(|| {
                     plan.next_number += 1;
                     plan.next_number - 1
                 });
+                let readers = SocketReaders::new(endpoint.sockets.len(), self.state.workers);
                 let endpoint = Arc::new(endpoint);
                 let tcp_connections = ConnectionCount::new(listener.tcp.max_connections);
                 let series = (0..self.state.workers).map(|_| Arc::default()).collect();
-                BoundListener { number, configured, endpoint, tls, tcp: None, tcp_connections, redirect: None, series }
+                BoundListener {
+                    number,
+                    configured,
+                    endpoint,
+                    readers,
+                    tls,
+                    tcp: None,
+                    tcp_connections,
+                    redirect: None,
+                    series,
+                }
             };
             bound.tcp = match bound.tcp {
                 _ if !listener.tcp.enabled => None,
-                None => bind_tcp(listener, bound.endpoint.address, self.state.workers, &self.inherited)?,
+                None => bind_tcp(listener, bound.endpoint.address, tcp_sockets, &self.inherited)?,
                 kept => kept,
             };
-            bound.redirect = bind_redirect(listener, bound.redirect.as_ref(), self.state.workers, &self.inherited)?;
+            bound.redirect = bind_redirect(listener, bound.redirect.as_ref(), tcp_sockets, &self.inherited)?;
             self.add(&mut plan, config, listener, &bound);
             plan.bound.push(bound);
         }
@@ -144,8 +161,11 @@ impl BoundListeners {
         let tcp_settings = tcp_settings(config, listener, &bound.tls, &settings, count, descriptors);
         let subject_header = listener.tls.client_auth.subject_header.as_deref().map(Arc::<str>::from);
         let alt_svc = alt_svc(listener);
-        for ((worker, of_worker), socket) in plan.ingress.iter_mut().enumerate().zip(&endpoint.sockets) {
-            let tcp_socket = bound.tcp.as_ref().and_then(|sockets| sockets.get(worker));
+        // If several workers read a socket's packets, only ids say whose they are.
+        let is_steered = endpoint.is_steered || bound.readers.is_some();
+        for (worker, of_worker) in plan.ingress.iter_mut().enumerate() {
+            let Some(socket) = socket_of(&endpoint.sockets, worker) else { continue };
+            let tcp_socket = bound.tcp.as_ref().and_then(|sockets| socket_of(sockets, worker));
             let counts = ClientCounts {
                 worker: state.metrics.ingress().get(worker).cloned().unwrap_or_default(),
                 listener: bound.series.get(worker).cloned().unwrap_or_default(),
@@ -158,7 +178,7 @@ impl BoundListeners {
                     connections: redirect.connections.clone(),
                     ..tcp_settings.clone()
                 };
-                Some(TcpIngress { socket: redirect.sockets.get(worker)?.clone(), settings })
+                Some(TcpIngress { socket: socket_of(&redirect.sockets, worker)?.clone(), settings })
             });
             let worker = worker as u16;
             let tcp = tcp_socket.map(|socket| TcpIngress {
@@ -168,9 +188,10 @@ impl BoundListeners {
             of_worker.push(Ingress {
                 number: bound.number,
                 socket: socket.clone(),
+                readers: bound.readers.clone(),
                 settings: EdgeSettings { worker, counts, ..settings.clone() },
                 port: endpoint.address.port(),
-                steering: SteeringRule::new(worker, state.workers, endpoint.is_steered),
+                steering: SteeringRule::new(worker, state.workers, is_steered),
                 subject_header: subject_header.clone(),
                 alt_svc: alt_svc.clone(),
                 tcp,
@@ -228,12 +249,16 @@ impl BoundListeners {
         self.next_number
     }
 
-    /// Returns all sockets, for the process that replaces this one.
     /// The sockets that this process was given.
     pub(super) fn inherited(&self) -> &InheritedSockets {
         &self.inherited
     }
 
+    pub(super) fn layout(&self) -> WorkerLayout {
+        self.layout
+    }
+
+    /// Returns all sockets, for the process that replaces this one.
     pub(super) fn passed_sockets(&self) -> Vec<PassedSockets> {
         let mut passed = Vec::new();
         for bound in &self.bound {
@@ -280,6 +305,11 @@ fn log_listening(bound: &BoundListener, listener: &Listener, before: Option<&Bou
         (None, Some(before)) => tracing::info!("Listener removed, draining: TCP {}", before.address),
         (None, None) => {}
     }
+}
+
+/// Returns the socket of a worker; workers share sockets if there are fewer.
+fn socket_of(sockets: &[Arc<OwnedFd>], worker: usize) -> Option<&Arc<OwnedFd>> {
+    sockets.get(worker % sockets.len().max(1))
 }
 
 /// Returns the value of `alt-svc` (RFC 7838), unless it is disabled.

@@ -22,10 +22,11 @@ use crate::{
     snapshot::{compile, process_limits, quic_keys},
     start_error::StartError,
     state::{State, UpgradeState},
+    worker_layout::WorkerLayout,
 };
 use ingress::BoundListeners;
 use privileges::Privileges;
-use spooky_config::{Auto, Config};
+use spooky_config::Config;
 use spooky_net::steer::attach_worker_steering;
 use std::{path::Path, process::ExitCode};
 
@@ -65,35 +66,21 @@ pub(crate) fn start(config: Config, file: &Path, inherited: Inherited) -> Result
     tracing::info!("Starting configuration validation...");
     tracing::info!("Configuration validation passed successfully");
     tracing::info!("Spooky is starting");
-    let workers = workers(&config, inherited.workers);
+    let layout = WorkerLayout::new(&config, inherited.layout);
     let Inherited { sockets, process, quic_keys: inherited_keys, previous, channel, .. } = inherited;
     let keys = match inherited_keys.filter(|_| config.performance.quic_secret_file.is_none()) {
         Some(keys) => keys,
         None => quic_keys(&config)?,
     };
-    let state = State::new(workers, &process_limits(&config), keys, UpgradeState { process, previous })?;
+    let state = State::new(layout.workers(), &process_limits(&config), keys, UpgradeState { process, previous })?;
     state.admin.set_file(file);
     if let Some(files) = log.qlog() {
         state.qlog.get_or_init(|| files);
     }
-    let listeners = BoundListeners::new(state.clone(), attach_worker_steering, sockets);
+    let listeners = BoundListeners::new(state.clone(), attach_worker_steering, layout, sockets);
     let plan = listeners.plan(&config)?;
     let snapshot = compile(config, &state, None)?;
     Server::new(listeners, plan, state, snapshot, log, privileges, channel)
-}
-
-/// Returns the number of workers. After an upgrade it is that of the inherited sockets.
-fn workers(config: &Config, inherited: Option<u16>) -> u16 {
-    let configured = config.performance.worker_threads;
-    let wanted = configured.unwrap_or(spooky_net::sys::affinity::available_parallelism());
-    let wanted = u16::try_from(wanted).unwrap_or(u16::MAX);
-    let workers = inherited.unwrap_or(wanted);
-    if workers != wanted && matches!(configured, Auto::Fixed(_)) {
-        tracing::warn!(
-            "performance.worker_threads={wanted} needs a restart: an upgrade keeps the {workers} sockets of each listener"
-        );
-    }
-    workers
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //! descriptors available for their connections.
 
 use super::bind::{explain, resolve};
-use crate::{inherited::InheritedSockets, start_error::StartError};
+use crate::{inherited::InheritedSockets, start_error::StartError, worker_layout::WorkerLayout};
 use spooky_config::{Config, Listener};
 use spooky_edge::ConnectionCount;
 use spooky_net::{sys::descriptors, tcp};
@@ -13,18 +13,34 @@ use std::{
     sync::Arc,
 };
 
-/// The TCP sockets of a listener, one per worker.
+/// The TCP sockets of a listener. Worker `w` uses socket `w % sockets`.
 pub(super) type TcpSockets = Arc<[Arc<OwnedFd>]>;
+
+/// How many sockets have one address.
+#[derive(Clone, Copy)]
+pub(super) struct TcpSocketCount {
+    /// Those that are bound: one for each worker, unless the configuration forbids several.
+    new: u16,
+    /// Those that may be inherited.
+    max: u16,
+}
+
+impl TcpSocketCount {
+    pub(super) fn new(config: &Config, layout: WorkerLayout) -> Self {
+        let max = layout.workers();
+        Self { new: if config.performance.reuseport { max } else { layout.threads }, max }
+    }
+}
 
 /// Binds the TCP sockets of a listener, whose UDP sockets have this address. Without `tcp.required` a failure is a warning,
 /// and the listener serves HTTP/3 only.
 pub(super) fn bind_tcp(
     listener: &Listener,
     address: SocketAddr,
-    workers: u16,
+    count: TcpSocketCount,
     inherited: &InheritedSockets,
 ) -> Result<Option<TcpSockets>, StartError> {
-    match listen(address, workers, inherited) {
+    match listen(address, count, inherited) {
         Ok(sockets) => Ok(Some(sockets)),
         Err(error) if listener.tcp.required => Err(explain("TCP", address, &error)),
         Err(error) => {
@@ -35,10 +51,10 @@ pub(super) fn bind_tcp(
 }
 
 /// Binds the sockets, or takes inherited ones.
-fn listen(address: SocketAddr, workers: u16, inherited: &InheritedSockets) -> io::Result<TcpSockets> {
-    match inherited.claim_tcp(address, workers)? {
+fn listen(address: SocketAddr, count: TcpSocketCount, inherited: &InheritedSockets) -> io::Result<TcpSockets> {
+    match inherited.claim_tcp(address, count.max)? {
         Some(sockets) => Ok(sockets.into()),
-        None => Ok(tcp::listen(address, workers)?.into_iter().map(Arc::new).collect()),
+        None => Ok(tcp::listen(address, count.new)?.into_iter().map(Arc::new).collect()),
     }
 }
 
@@ -99,7 +115,7 @@ pub(super) struct BoundRedirect {
 pub(super) fn bind_redirect(
     listener: &Listener,
     bound: Option<&BoundRedirect>,
-    workers: u16,
+    count: TcpSocketCount,
     inherited: &InheritedSockets,
 ) -> Result<Option<BoundRedirect>, StartError> {
     let redirect = &listener.http_redirect;
@@ -111,7 +127,7 @@ pub(super) fn bind_redirect(
         return Ok(Some(bound.clone()));
     }
     let address = resolve("TCP", &redirect.address, redirect.port)?;
-    let sockets = listen(address, workers, inherited).map_err(|error| explain("TCP", address, &error))?;
+    let sockets = listen(address, count, inherited).map_err(|error| explain("TCP", address, &error))?;
     let connections = ConnectionCount::new(listener.tcp.max_connections);
     Ok(Some(BoundRedirect { configured, address, sockets, connections }))
 }

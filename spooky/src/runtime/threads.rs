@@ -22,6 +22,7 @@ use crate::{
     },
     watchdog::{self, WatchdogSetup},
     worker::WorkerSetup,
+    worker_layout::WorkerLayout,
 };
 use spooky_config::{Config, without_userinfo};
 use spooky_control::ControlPlane;
@@ -88,7 +89,7 @@ impl Server {
         let ready = listeners.ready();
         let _first = state.log_dropped.set(log.dropped());
         let ingress = listeners.accept(plan, &snapshot.config);
-        log_settings(&snapshot.config, state.workers);
+        log_settings(&snapshot.config, listeners.layout());
         endpoints.log(&snapshot.config);
         let restrictions = privileges.give_up(&snapshot.config)?;
         state.watchdog.configure(&snapshot.config.resilience.watchdog);
@@ -279,11 +280,10 @@ fn start_exporter(config: &Config, state: &State) -> Result<Option<SpanExporter>
     }
 }
 
-fn log_settings(config: &Config, workers: u16) {
+fn log_settings(config: &Config, WorkerLayout { threads, shards }: WorkerLayout) {
     let (performance, resilience) = (&config.performance, &config.resilience);
     tracing::info!(
-        "Data-plane workers={workers} packet_shards_per_worker={} reuseport={} pin_workers={}",
-        performance.packet_shards_per_worker,
+        "Data-plane workers={threads} packet_shards_per_worker={shards} reuseport={} pin_workers={}",
         performance.reuseport,
         performance.pin_workers
     );

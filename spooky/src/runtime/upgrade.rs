@@ -69,7 +69,7 @@ impl Server {
         let mut free = numbers.filter(|number| previous.iter().all(|previous| previous.process != *number));
         let process = std::iter::from_fn(|| free.next()).min_by_key(after).ok_or(Failure::TooMany)?;
         let inheritance = Inheritance {
-            workers: self.state.workers,
+            layout: self.listeners.layout(),
             process,
             next_listener: self.listeners.next_number(),
             quic_keys: self.state.quic_keys.export().to_vec(),

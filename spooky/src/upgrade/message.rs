@@ -1,6 +1,7 @@
 //! The messages between the old and the new process: lines of text, so that both may be of different versions. Unknown lines
 //! are ignored.
 
+use crate::worker_layout::WorkerLayout;
 use spooky_net::steer::ProcessNumber;
 use std::{
     fmt::{self, Write as _},
@@ -42,13 +43,13 @@ impl SocketRole {
     }
 }
 
-/// The sockets of a listener for one purpose, one for each worker.
+/// The sockets of a listener for one purpose.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct PassedSockets {
     /// The number of the listener, which it keeps in all processes.
     pub(crate) listener: usize,
     pub(crate) role: SocketRole,
-    /// Whether the kernel delivers each packet to the socket of its worker.
+    /// Whether the kernel delivers each packet to the socket of its owner.
     pub(crate) is_steered: bool,
     pub(crate) descriptors: Vec<RawFd>,
 }
@@ -65,8 +66,7 @@ pub(crate) struct Restrictions {
 /// What the old process passes on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Inheritance {
-    /// Number of workers, hence of sockets of each listener.
-    pub(crate) workers: u16,
+    pub(crate) layout: WorkerLayout,
     /// The number of the new process.
     pub(crate) process: ProcessNumber,
     /// The number of the next new listener.
@@ -81,7 +81,8 @@ pub(crate) struct Inheritance {
 
 impl fmt::Display for Inheritance {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(out, "workers {}", self.workers)?;
+        writeln!(out, "workers {}", self.layout.threads)?;
+        writeln!(out, "shards {}", self.layout.shards)?;
         writeln!(out, "process {}", self.process.get())?;
         writeln!(out, "next-listener {}", self.next_listener)?;
         writeln!(out, "quic-keys {}", hex(&self.quic_keys))?;
@@ -105,17 +106,17 @@ impl Inheritance {
     pub(crate) fn read(from: &mut impl BufRead) -> io::Result<Self> {
         let mut read = Self::default();
         read_lines(from, |line| read.add(line))?;
-        let is_complete = |group: &[RawFd]| group.len() == usize::from(read.workers);
-        let of_listeners = read.sockets.iter().filter(|sockets| sockets.role != SocketRole::ControlPlane);
-        let all = of_listeners.map(|sockets| &sockets.descriptors);
-        let are_complete = all.chain(read.previous.iter().map(|(_, sockets)| sockets)).all(|group| is_complete(group));
-        if read.workers > 0 && are_complete { Ok(read) } else { Err(unfit("an incomplete message")) }
+        let count = usize::from(read.layout.workers());
+        let of_listeners = read.sockets.iter().all(|sockets| (1..=count).contains(&sockets.descriptors.len()));
+        let of_processes = read.previous.iter().all(|(_, sockets)| !sockets.is_empty());
+        if count > 0 && of_listeners && of_processes { Ok(read) } else { Err(unfit("an incomplete message")) }
     }
 
     fn add(&mut self, line: &str) -> Option<()> {
         let mut words = line.split(' ');
         match words.next()? {
-            "workers" => self.workers = words.next()?.parse().ok()?,
+            "workers" => self.layout.threads = words.next()?.parse().ok()?,
+            "shards" => self.layout.shards = words.next()?.parse().ok()?,
             "process" => self.process = process(words.next()?)?,
             "next-listener" => self.next_listener = words.next()?.parse().ok()?,
             "quic-keys" => self.quic_keys = bytes(words.next()?)?,
@@ -228,7 +229,7 @@ mod tests {
     fn inheritance() -> Inheritance {
         let sockets = |role, descriptors| PassedSockets { listener: 3, role, is_steered: true, descriptors };
         Inheritance {
-            workers: 2,
+            layout: WorkerLayout { threads: 2, shards: 1 },
             process: ProcessNumber::new(7),
             next_listener: 4,
             restrictions: Restrictions { has_dropped_root: true, sandbox: vec![u64::MAX, 0] },
@@ -262,14 +263,16 @@ mod tests {
             assert!(matches!(error.kind(), io::ErrorKind::UnexpectedEof | io::ErrorKind::InvalidData), "{length}");
         }
         for (good, bad) in [
-            ("workers 2", "workers 3"),
+            ("workers 2", "workers 1"),
             ("workers 2", "workers 0"),
+            ("shards 1", "shards 0"),
             ("process 7", "process 16"),
             ("quic-keys 00", "quic-keys 0g"),
             ("sockets 3 udp", "sockets 3 pigeon"),
             ("5 6", "5 x"),
-            ("5 6", "5"),
-            ("previous 15 11 12", "previous 15 11"),
+            (" 5 6", ""),
+            ("5 6", "5 6 7"),
+            ("previous 15 11 12", "previous 15"),
         ] {
             Inheritance::read(&mut text.replace(good, bad).as_bytes()).unwrap_err();
         }

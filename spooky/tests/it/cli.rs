@@ -231,32 +231,3 @@ async fn a_check_beside_a_running_spooky_warns_of_its_port() {
     let busy = format!(": warning: listen.port: port {} on 127.0.0.1 is in use\n", proxy.settings.addr().port());
     assert_eq!(err.matches(&busy).count(), 1, "{err}");
 }
-
-#[tokio::test]
-async fn keys_that_do_nothing_yet_are_listed() {
-    let leaf = certificate();
-    let port = port::free().port();
-    let text = format!(
-        "listen: {{ address: 127.0.0.1, port: {port}, tls: {{ cert: {}, key: {} }} }}
-upstream: {{ api: {{ route: {{ path_prefix: / }}, backends: [ {{ id: a, address: \"https://127.0.0.1:8080\" }} ] }} }}
-security: {{ privileges: {{ enabled: false, allow_root: true }} }}
-performance: {{ packet_shards_per_worker: 2 }}
-",
-        leaf.cert.display(),
-        leaf.key.display()
-    );
-    let (_directory, path) = file(&text);
-    let loaded = spooky_config::load(Path::new(&path)).unwrap();
-    let pending = loaded.not_in_effect();
-    let output = spooky(&["check", "--config", &path]).await;
-    let (code, _, err) = result(&output);
-    assert_eq!(code, Some(0), "{err}");
-    let json = spooky(&["check", "--json", "--config", &path]).await;
-    let (code, json, silent) = result(&json);
-    assert_eq!((code, silent), (Some(0), ""));
-    assert!(pending.iter().any(|key| key.path == "performance.packet_shards_per_worker"), "{pending:?}");
-    for key in &pending {
-        assert!(err.contains(&key.to_string()), "{key}: {err}");
-        assert!(json.contains(&key.message), "{key}: {json}");
-    }
-}

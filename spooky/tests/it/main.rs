@@ -56,6 +56,7 @@ mod reload;
 mod route;
 mod sandbox;
 mod sessions;
+mod shards;
 mod slow;
 mod smuggling;
 mod steer;

@@ -155,6 +155,12 @@ impl Proxy {
         self.end().await;
     }
 
+    /// As [`Proxy::stop`]. Returns the proxy, for what it has logged.
+    pub(crate) async fn stopped(mut self) -> Self {
+        self.end().await;
+        self
+    }
+
     /// As [`Proxy::stop`], after everything sent on a connection was received. Returns the counters.
     pub(crate) async fn stop_counted(mut self, connection: raw::Connection) -> RequestCounts {
         connection.quic().close(0x100u32.into(), b"done");

@@ -16,6 +16,9 @@ use crate::value::quantity::millis;
 
 pub(crate) const REUSEPORT: Text = text("performance.reuseport must be true when performance.worker_threads > 1")
     .code(Code::UnsupportedPolicyCombination);
+const SHARDS: Text = text("performance.packet_shards_per_worker must be between 1 and 256");
+/// Maximum number of data-plane threads with `packet_shards_per_worker`.
+const MAX_WORKERS: usize = 256;
 const STREAM_DATA: Text = text("performance.quic_initial_max_stream_data (<a>) must be <= quic_initial_max_data (<b>)");
 const STREAMS_UNI: Text = text("performance.quic_initial_max_streams_uni must be at least 3")
     .hint("HTTP/3 needs one control and two QPACK streams");
@@ -44,12 +47,13 @@ block! {
     /// Threads, sockets, QUIC, timeouts and limits. All limits apply to the whole process. A timeout that is not
     /// written and would break the order of timeouts takes the value of the one that is.
     pub struct Performance {
-        /// Data-plane threads; `auto` = cores this process may use (affinity and cgroup quota).
+        /// Data-plane threads, each with its own sockets; `auto` = cores this process may use (affinity and cgroup quota).
         worker_threads: Auto<usize> = Auto::Auto, positive(), restart();
         /// Threads for metrics, control API, probes, DNS and exporters; never request traffic.
         control_plane_threads: usize = 2, positive(), restart();
-        /// Data-plane threads per worker socket.
-        packet_shards_per_worker: usize = 1, positive(), restart();
+        /// Data-plane threads per worker socket: `worker_threads` times as many run. One of them reads the UDP socket for all.
+        /// Leave it at 1 unless a listener must not have as many sockets as there are cores.
+        packet_shards_per_worker: usize = 1, positive(), range(1, 256, SHARDS), may_report(texts::WORKERS), restart();
         /// Maximum number of datagrams in the inbox of a worker, which receives its packets that arrive at other workers.
         packet_shard_queue_capacity: usize = 2048, positive(), restart();
         /// Maximum number of bytes in that inbox.
@@ -168,6 +172,12 @@ block! {
 }
 
 impl Performance {
+    /// Returns the number of data-plane threads in all for this number of `worker_threads`. `None` if there are too many.
+    pub(crate) fn workers(&self, worker_threads: usize) -> Option<usize> {
+        let workers = worker_threads.saturating_mul(self.packet_shards_per_worker);
+        (self.packet_shards_per_worker == 1 || workers <= MAX_WORKERS).then_some(workers)
+    }
+
     fn finalize(&mut self, mapping: &mut Mapping<'_, '_>) {
         let several = matches!(self.worker_threads, Auto::Fixed(count) if count > 1);
         mapping.require(self.reuseport || !several, &["reuseport", "worker_threads"], REUSEPORT, &[]);

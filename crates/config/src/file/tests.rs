@@ -268,6 +268,11 @@ const MISTAKES: &[(&str, &str, &str)] = &[
     ),
     (
         "root",
+        "performance: { packet_shards_per_worker: 257 }",
+        "performance.packet_shards_per_worker must be between 1 and 256",
+    ),
+    (
+        "root",
         "performance: { quic_initial_max_data: 10 }",
         "performance.quic_initial_max_stream_data (1000000) must be <= quic_initial_max_data (10)",
     ),

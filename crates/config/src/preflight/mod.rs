@@ -90,11 +90,20 @@ impl Preflight<'_> {
         }
     }
 
-    /// Checks `worker_threads: auto`, whose value depends on the machine.
+    /// Checks the number of workers; that of `worker_threads: auto` depends on the machine.
     fn check_workers(&mut self, cores: usize) {
         let performance = &self.loaded.config.performance;
         if performance.worker_threads == Auto::Auto && !performance.reuseport && cores > 1 {
             self.report("performance.reuseport", REUSEPORT, &[]);
+        }
+        let threads = performance.worker_threads.unwrap_or(cores);
+        if performance.workers(threads).is_none() {
+            let shards = performance.packet_shards_per_worker.to_string();
+            self.report(
+                "performance.packet_shards_per_worker",
+                texts::WORKERS,
+                &[("a", &threads.to_string()), ("b", &shards)],
+            );
         }
     }
 

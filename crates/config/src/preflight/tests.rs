@@ -373,25 +373,47 @@ fn places_are_those_of_the_keys() {
     assert_eq!(spans, [(3, 11, "listen.tls.cert"), (4, 10, "listen.tls.key")]);
 }
 
+/// Returns what is said about the number of workers on a machine with this many cores.
+fn worker_problems(performance: &str, cores: usize) -> Vec<String> {
+    let text = format!(
+        "listen: {{ tls: {{ cert: c, key: k }} }}\n\
+         upstream: {{ a: {{ route: {{ host: a }}, backends: [ {{ id: b, address: \"h:1\" }} ] }} }}\n\
+         performance: {{ {performance} }}"
+    );
+    let loaded = crate::parse(&text, "f", &|_| None).unwrap();
+    let mut preflight = Preflight { loaded: &loaded, now: 0, reader: Reader::new("f", &|_| None), files: Vec::new() };
+    preflight.check_workers(cores);
+    preflight.reader.problems.into_iter().map(|problem| problem.message).collect()
+}
+
 #[test]
 fn workers_by_the_number_of_cores_need_a_socket_each() {
     for (extra, cores, reported) in [
         ("reuseport: false", 2, true),
         ("reuseport: false", 1, false),
-        ("reuseport: false, worker_threads: 1", 2, false),
+        ("reuseport: false, worker_threads: 1, packet_shards_per_worker: 4", 2, false),
         ("reuseport: true", 2, false),
     ] {
-        let text = format!(
-            "listen: {{ tls: {{ cert: c, key: k }} }}\n\
-             upstream: {{ a: {{ route: {{ host: a }}, backends: [ {{ id: b, address: \"h:1\" }} ] }} }}\n\
-             performance: {{ {extra} }}"
-        );
-        let loaded = crate::parse(&text, "f", &|_| None).unwrap();
-        let mut preflight =
-            Preflight { loaded: &loaded, now: 0, reader: Reader::new("f", &|_| None), files: Vec::new() };
-        preflight.check_workers(cores);
-        let found: Vec<_> = preflight.reader.problems.into_iter().map(|problem| problem.message).collect();
         let text = "performance.reuseport must be true when performance.worker_threads > 1".to_owned();
-        assert_eq!(found, reported.then_some(text).into_iter().collect::<Vec<_>>(), "{extra} {cores}");
+        let expected = reported.then_some(text).into_iter().collect::<Vec<_>>();
+        assert_eq!(worker_problems(extra, cores), expected, "{extra} {cores}");
+    }
+}
+
+#[test]
+fn there_are_no_more_workers_than_a_byte_can_name() {
+    for (extra, cores, reported) in [
+        ("worker_threads: 2, packet_shards_per_worker: 128", 1, None),
+        ("worker_threads: 3, packet_shards_per_worker: 86", 1, Some("(3) times packet_shards_per_worker (86)")),
+        ("packet_shards_per_worker: 4", 64, None),
+        ("packet_shards_per_worker: 4", 65, Some("(65) times packet_shards_per_worker (4)")),
+        ("packet_shards_per_worker: 1", 300, None),
+    ] {
+        let text = |numbers| format!("performance.worker_threads {numbers} must be at most 256");
+        assert_eq!(
+            worker_problems(extra, cores),
+            reported.map(text).into_iter().collect::<Vec<_>>(),
+            "{extra} {cores}"
+        );
     }
 }

@@ -63,10 +63,14 @@ pub(super) fn os_text(error: &Error) -> String {
     let text = error.to_string();
     text.split_once(" (os error").map_or(text.clone(), |(words, _)| words.to_owned())
 }
+pub(crate) const WORKERS: Text =
+    text("performance.worker_threads (<a>) times packet_shards_per_worker (<b>) must be at most 256")
+        .hint("one byte of each connection id names the thread that owns it");
 
 /// All of them: the table of mistakes leaves them to the tests of this module.
 #[cfg(test)]
 pub(crate) const ALL: &[Text] = &[
+    WORKERS,
     CERT_MISSING,
     KEY_MISSING,
     CERT_UNREADABLE,

@@ -11,10 +11,6 @@ pub(crate) fn keys() -> Vec<(String, &'static Key)> {
     found
 }
 
-pub(crate) fn paths() -> Vec<String> {
-    keys().into_iter().map(|(block, key)| join(&block, key.name)).collect()
-}
-
 pub(crate) fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }

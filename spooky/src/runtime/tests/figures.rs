@@ -72,7 +72,7 @@ async fn counts_add_up_and_nothing_of_a_client_becomes_a_label() {
     let (origin, authority) = (Origin::h2c().await, Authority::new());
     let files = Files::write(&authority, &authority.issue(&[NAME]));
     let settings = Settings::new(&files).upstream("all", "/", &[origin.url()]);
-    let running = start_without_steering(&settings.text(), 2);
+    let running = start_without_steering(&settings.text(), 2, 1);
     let state = running.state.clone();
     let address = running.addresses()[0];
     let client = Client::new(&authority);
