@@ -2,7 +2,10 @@
 
 use super::{page, render};
 use crate::{
+    control::Control,
+    counts::Counts,
     listener_views::ListenerView,
+    restart::{RestartBackoff, supervise},
     snapshot::{Snapshot, compile, listener_tls, process_limits, quic_keys},
     state::{State, UpgradeState},
 };
@@ -134,4 +137,59 @@ fn series_of_what_a_reload_removes_are_gone_and_those_of_the_rest_go_on() {
     assert!(page.contains("spooky_route_requests_total{route=\"web\"} 8\n"), "{page}");
     let kept = "spooky_backend_health_transitions_total{upstream=\"web\",backend=\"b1\",to=\"healthy\"} 1\n";
     assert!(page.contains(kept), "{page}");
+}
+
+/// The requests that were in flight in a worker that panics count as failed, and no count falls.
+#[test]
+fn sums_survive_the_panic_of_a_worker() {
+    let (state, snapshot) = started(&["api"]);
+    let text = || render(&state, &snapshot, Syntax::Text, Names::Current);
+    let counts = || Counts::new(&state.metrics, snapshot.series.clone(), 1);
+    let begin = |counts: &Counts, upstream| {
+        counts.totals().requests.increment();
+        counts.on_routed(upstream);
+    };
+    let succeed = |counts: &Counts, upstream| {
+        counts.totals().success.increment();
+        let route = counts.route(upstream);
+        route.success.increment();
+        route.ended.increment();
+    };
+    supervise(
+        &Control::new(()),
+        RestartBackoff::new(),
+        |is_restart| {
+            let counts = counts();
+            if is_restart {
+                let before = text();
+                assert!(before.contains("spooky_http_requests_in_flight{route=\"api\"} 3\n"), "{before}");
+                counts.end_lost();
+                return Ok(());
+            }
+            (0..5).for_each(|_| begin(&counts, Some(0)));
+            begin(&counts, None);
+            (0..2).for_each(|_| succeed(&counts, Some(0)));
+            panic!("a worker panics with four requests in flight");
+        },
+        |_, _| {},
+    );
+    let counts = counts();
+    begin(&counts, Some(0));
+    succeed(&counts, Some(0));
+    counts.end_lost();
+    let page = text();
+    for sample in [
+        "spooky_requests_total 7",
+        "spooky_requests_success_total 3",
+        "spooky_requests_failure_total 4",
+        "spooky_requests_cancelled_total 0",
+        "spooky_worker_requests_failure_total{worker=\"worker-1\"} 4",
+        "spooky_route_requests_total{route=\"api\"} 6",
+        "spooky_route_failure_total{route=\"api\"} 3",
+        "spooky_route_failure_total{route=\"unrouted\"} 1",
+        "spooky_http_requests_in_flight{route=\"api\"} 0",
+        "spooky_http_requests_in_flight{route=\"unrouted\"} 0",
+    ] {
+        assert!(page.lines().any(|line| line == sample), "{sample} is missing in:\n{page}");
+    }
 }

@@ -11,6 +11,7 @@ mod native;
 mod openapi;
 mod page;
 mod reload;
+mod removed;
 mod restart;
 mod rig;
 mod state;
