@@ -143,7 +143,7 @@ fn series_of_what_a_reload_removes_are_gone_and_those_of_the_rest_go_on() {
 #[test]
 fn sums_survive_the_panic_of_a_worker() {
     let (state, snapshot) = started(&["api"]);
-    let text = || render(&state, &snapshot, Syntax::Text, Names::Current);
+    let text = || utf8(render(&state, &snapshot, Syntax::Text, Names::Current));
     let counts = || Counts::new(&state.metrics, snapshot.series.clone(), 1);
     let begin = |counts: &Counts, upstream| {
         counts.totals().requests.increment();

@@ -50,7 +50,7 @@ async fn without_steering_a_client_may_still_change_its_port() {
     let files = Files::write(&authority, &authority.issue(&[NAME]));
     let text = Settings::new(&files).upstream("all", "/", &[origin.url()]).text();
     for (threads, shards) in [(3, 1), (2, 2)] {
-        change_port(&authority, start_without_steering(&text, threads, shards)).await;
+        Box::pin(change_port(&authority, start_without_steering(&text, threads, shards))).await;
     }
 }
 
