@@ -40,6 +40,48 @@ async fn an_idle_http3_connection_gets_both_goaway_frames_and_is_closed() {
     }
 }
 
+/// The client has sent its next request when it reads the final GOAWAY.
+#[tokio::test]
+async fn a_request_that_crosses_with_the_final_goaway_is_rejected_as_not_processed() {
+    let origin = Origin::h2c().await;
+    for requests in [0, 1] {
+        let mut proxy = patient(&origin.url()).await;
+        let connection = proxy.greeted().await;
+        let mut control = connection.control().await;
+        for _ in 0..requests {
+            assert_eq!(connection.request(&frame::get("/"), true).await.answer().await.unwrap().statuses(), ["200"]);
+        }
+        begin(&mut proxy).await;
+        while goaway(&mut control).await == LAST_REQUEST {}
+        let mut late = connection.request(&frame::get("/"), true).await;
+        assert_eq!(late.answer().await.unwrap_err(), End::Reset(H3_REQUEST_REJECTED));
+        assert_eq!(connection.closed().await, Some(0x100), "H3_NO_ERROR");
+        ended(proxy).await;
+    }
+    assert_eq!(origin.journal().now().requests.len(), 1, "the late requests were not processed");
+}
+
+#[tokio::test]
+async fn an_http2_request_that_crosses_with_the_announcement_is_served_and_a_later_one_does_not_cut_the_end() {
+    let origin = Origin::h2c().await;
+    let mut proxy = patient(&origin.url()).await;
+    let mut connection = Http2Frames::connect(&proxy.authority, proxy.settings.addr(), NAME, &[]).await;
+    connection.until(kind2::SETTINGS).await.unwrap();
+    begin(&mut proxy).await;
+    let last = |payload: &[u8]| u32::from_be_bytes(payload[..4].try_into().unwrap());
+    let first = connection.until(kind2::GOAWAY).await.unwrap();
+    assert_eq!(last(&first.payload), u32::MAX >> 1, "the announcement");
+    // This client does not acknowledge PINGs, so that the second GOAWAY comes late.
+    connection.send(&head(1, END_STREAM | END_HEADERS, "GET", "/")).await;
+    let second = connection.until(kind2::GOAWAY).await.unwrap();
+    assert_eq!(last(&second.payload), 1, "the request was processed");
+    connection.send(&head(3, END_STREAM | END_HEADERS, "GET", "/")).await;
+    let end = connection.next().await.expect_err("the end of the connection");
+    assert_eq!(end.kind(), std::io::ErrorKind::UnexpectedEof, "no reset: {end}");
+    ended(proxy).await;
+    assert_eq!(origin.journal().now().requests.len(), 1);
+}
+
 #[tokio::test]
 async fn requests_below_the_final_id_finish_and_later_ones_are_rejected_unprocessed() {
     let origin = Origin::h2c().await;
