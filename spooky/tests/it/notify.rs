@@ -10,6 +10,7 @@ use tokio::net::UnixDatagram;
 
 use crate::proxy::{Proxy, SPOOKY};
 use crate::upgrade::Upgraded;
+use crate::watchdog::freeze;
 
 struct Manager {
     socket: UnixDatagram,
@@ -25,13 +26,15 @@ impl Manager {
 
     /// Starts Spooky with these environment variables.
     async fn start(&self, origin: &Origin, variables: &[(&str, &str)]) -> Proxy {
-        let run = |config: &Path| {
-            let mut command = tokio::process::Command::new(SPOOKY);
-            command.args(["--config", config.to_str().unwrap()]);
-            command.env("NOTIFY_SOCKET", self.directory.path().join("notify")).envs(variables.iter().copied());
-            Program::spawn(command)
-        };
+        let run = |config: &Path| self.program(config, variables);
         Proxy::start_by(run, |settings| settings.upstream("all", "/", &[origin.url()]), |text| text).await
+    }
+
+    fn program(&self, config: &Path, variables: &[(&str, &str)]) -> Program {
+        let mut command = tokio::process::Command::new(SPOOKY);
+        command.args(["--config", config.to_str().unwrap()]);
+        command.env("NOTIFY_SOCKET", self.directory.path().join("notify")).envs(variables.iter().copied());
+        Program::spawn(command)
     }
 
     /// Waits for the next message and returns its lines.
@@ -83,6 +86,29 @@ async fn pings_come_while_the_workers_make_progress_also_without_traffic() {
     }
     assert_eq!(proxy.count("makes no progress"), 0);
     proxy.stop().await;
+}
+
+#[tokio::test]
+async fn a_worker_that_hangs_ends_the_pings() {
+    const HANGS: &str = "worker-1 makes no progress; the service manager is not pinged";
+    let (manager, origin) = (Manager::new(), Origin::h2c().await);
+    let run = |config: &Path| {
+        // Two workers, of which the other one goes on.
+        let text = std::fs::read_to_string(config).unwrap().replace("worker_threads: 1", "worker_threads: 2");
+        std::fs::write(config, text).unwrap();
+        manager.program(config, &[("WATCHDOG_USEC", "100000")])
+    };
+    let proxy = Proxy::start_by(run, |settings| settings.upstream("all", "/", &[origin.url()]), |text| text).await;
+    while manager.message().await != ["WATCHDOG=1"] {}
+    freeze(proxy.pid(), "worker-1");
+    let lines = async |count: usize| {
+        wait::until(wait::BOUND, HANGS, || async { (proxy.count(HANGS) >= count).then_some(()) }).await;
+    };
+    lines(1).await;
+    let mut bytes = [0; 1000];
+    while manager.socket.try_recv(&mut bytes).is_ok() {}
+    lines(4).await;
+    assert_eq!(manager.socket.try_recv(&mut bytes).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
 }
 
 #[tokio::test]

@@ -157,7 +157,7 @@ async fn reloads_do_not_interrupt_windows() {
 }
 
 /// Stops one thread of the program until the program ends.
-fn freeze(pid: u32, thread: &str) {
+pub(crate) fn freeze(pid: u32, thread: &str) {
     let named = |path: &PathBuf| std::fs::read_to_string(path.join("comm")).is_ok_and(|name| name.trim() == thread);
     let until = Instant::now() + wait::BOUND;
     // A thread gives itself its name when it begins to run.
