@@ -26,7 +26,10 @@ use spooky_net::{inbox::Inboxes, steer::ProcessNumber, tls::server::Resumption};
 use spooky_telemetry::{QlogFiles, metrics::Metrics, trace::SpanQueues};
 use spooky_transport::NameTable;
 use std::{
-    sync::{Arc, OnceLock, atomic::AtomicU64},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU64},
+    },
     time::{Duration, Instant},
 };
 
@@ -87,6 +90,8 @@ pub(crate) struct UpgradeState {
     pub(crate) process: ProcessNumber,
     /// The processes that it has replaced.
     pub(crate) previous: Vec<PreviousSockets>,
+    /// Set when this process is told to stop: a new one that is not ready yet must not replace it.
+    pub(crate) is_cancelled: AtomicBool,
 }
 
 /// The limits that a configuration sets for the process.

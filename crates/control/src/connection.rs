@@ -22,7 +22,9 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
-    select, task,
+    select,
+    sync::{Notify, watch},
+    task,
     time::{sleep, timeout},
 };
 use tokio_rustls::TlsAcceptor;
@@ -31,6 +33,9 @@ use tokio_rustls::TlsAcceptor;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Time after the limit of a connection in which a response that has begun may end.
 const GRACE: Duration = Duration::from_secs(5);
+
+/// Time in which a connection gets its first request when the listener was left.
+const FIRST_REQUEST: Duration = Duration::from_millis(500);
 
 /// What an endpoint is.
 pub(crate) trait Serve: Send + Sync + 'static {
@@ -46,15 +51,23 @@ pub(crate) trait Serve: Send + Sync + 'static {
     fn answer(&self, request: Request<Incoming>, ends: &Ends) -> impl Future<Output = Answer> + Send;
 }
 
+/// Set when no more connections are to be accepted, and those that are open must end.
+type Leave = watch::Receiver<bool>;
+
+/// Waits until it is set, or the control plane is dropped.
+async fn left(leave: &mut Leave) {
+    let _dropped = leave.wait_for(|leave| *leave).await;
+}
+
 /// Serves the connections of a listener. A panic outside of them is logged, and the listener is served again.
-pub(crate) async fn serve<S: Serve>(listener: TcpListener, site: Arc<S>) {
+pub(crate) async fn serve<S: Serve>(listener: TcpListener, site: Arc<S>, leave: Leave) {
     let (listener, shared) =
         (Arc::new(listener), Arc::new(Shared { site, open: Arc::default(), unread: Unread::default() }));
     loop {
-        let accepting = accept(listener.clone(), shared.clone());
+        let accepting = accept(listener.clone(), shared.clone(), leave.clone());
         match task::spawn(accepting).await {
             Err(error) if error.is_panic() => tracing::error!("Background task '{}' panicked", S::NAME),
-            _ => return, // the runtime stops
+            _ => return, // the listener is left, or the runtime stops
         }
     }
 }
@@ -66,9 +79,13 @@ struct Shared<S> {
     unread: Unread,
 }
 
-async fn accept<S: Serve>(listener: Arc<TcpListener>, shared: Arc<Shared<S>>) {
+async fn accept<S: Serve>(listener: Arc<TcpListener>, shared: Arc<Shared<S>>, mut leave: Leave) {
     loop {
-        let Ok((stream, peer)) = listener.accept().await else {
+        let accepted = select! {
+            accepted = listener.accept() => accepted,
+            () = left(&mut leave) => return,
+        };
+        let Ok((stream, peer)) = accepted else {
             sleep(ACCEPT_PAUSE).await;
             continue;
         };
@@ -78,13 +95,13 @@ async fn accept<S: Serve>(listener: Arc<TcpListener>, shared: Arc<Shared<S>>) {
             shared.site.on_refused();
         }
         let Some(slot) = slot else { continue };
-        let shared = shared.clone();
+        let (shared, leave) = (shared.clone(), leave.clone());
         task::spawn(async move {
             // Responses are small and complete.
             let _ignored = stream.set_nodelay(true);
             let deadline = limits.duration.saturating_add(GRACE);
             select! {
-                _elapsed = timeout(deadline, secure(stream, peer, &shared, &slot, limits.duration)) => {}
+                _elapsed = timeout(deadline, secure(stream, peer, &shared, &slot, limits.duration, leave)) => {}
                 () = slot.closed() => {}
             }
         });
@@ -92,14 +109,21 @@ async fn accept<S: Serve>(listener: Arc<TcpListener>, shared: Arc<Shared<S>>) {
 }
 
 /// Serves a connection, over TLS if the endpoint has a certificate.
-async fn secure<S: Serve>(stream: TcpStream, peer: SocketAddr, shared: &Shared<S>, slot: &Slot, duration: Duration) {
+async fn secure<S: Serve>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    shared: &Shared<S>,
+    slot: &Slot,
+    duration: Duration,
+    leave: Leave,
+) {
     let Ok(local) = stream.local_addr() else { return };
     let site = &shared.site;
     let tls = site.tls();
     let ends = Ends { peer: peer.ip(), local: local.ip(), bound: site.bound().to_owned(), is_tls: tls.is_some() };
-    let Some(tls) = tls else { return exchange(stream, shared, slot, ends, duration).await };
+    let Some(tls) = tls else { return exchange(stream, shared, slot, ends, duration, leave).await };
     match timeout(duration, TlsAcceptor::from(tls).accept(stream)).await {
-        Ok(Ok(stream)) => exchange(stream, shared, slot, ends, duration).await,
+        Ok(Ok(stream)) => exchange(stream, shared, slot, ends, duration, leave).await,
         Ok(Err(error)) => tracing::debug!("{}: TLS handshake with {peer} failed: {error}", S::NAME),
         Err(_elapsed) => {}
     }
@@ -111,9 +135,11 @@ async fn exchange<S: Serve>(
     slot: &Slot,
     ends: Ends,
     duration: Duration,
+    mut leave: Leave,
 ) {
-    let ends = &ends;
+    let (ends, begun) = (&ends, &Notify::new());
     let service = service_fn(|request| async move {
+        begun.notify_one();
         slot.set_idle(None);
         let answer = shared.unread.count(shared.site.answer(request, ends).await).await;
         slot.set_idle(Some(Instant::now()));
@@ -124,7 +150,14 @@ async fn exchange<S: Serve>(
     let mut connection = pin!(connection);
     select! {
         _ended = connection.as_mut() => return,
-        () = sleep(duration) => connection.as_mut().graceful_shutdown(),
+        () = sleep(duration) => {}
+        () = left(&mut leave) => select! {
+            _ended = connection.as_mut() => return,
+            // The first request of a new connection may be on its way.
+            () = begun.notified() => {}
+            () = sleep(FIRST_REQUEST) => {}
+        },
     }
+    connection.as_mut().graceful_shutdown();
     let _ended = connection.await;
 }

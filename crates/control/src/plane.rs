@@ -11,10 +11,20 @@ use std::{
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
 };
-use tokio::runtime::{Builder, Runtime};
+use std::{
+    thread::sleep,
+    time::{Duration, Instant},
+};
+use tokio::{
+    runtime::{Builder, Runtime},
+    sync::watch,
+};
 
 /// Exporters need a second thread: one of them waits for the other.
 const MIN_THREADS: usize = 2;
+
+/// Maximum time for which the end waits for requests in progress.
+const LAST_REQUESTS: Duration = Duration::from_secs(1);
 
 /// What the control API needs beside its state.
 pub struct ApiOptions {
@@ -33,7 +43,11 @@ pub struct MetricsOptions {
 }
 
 /// The threads of the control plane. Dropping it stops them.
-pub struct ControlPlane(Option<Runtime>);
+pub struct ControlPlane {
+    runtime: Option<Runtime>,
+    /// Tells listeners and connections to end. Each has a receiver.
+    leave: watch::Sender<bool>,
+}
 
 impl ControlPlane {
     /// Starts the threads `control-0`, `control-1` and so on: as many as asked for, but at least two.
@@ -45,12 +59,27 @@ impl ControlPlane {
         let name = move || format!("control-{}", number.fetch_add(1, Relaxed));
         let mut builder = Builder::new_multi_thread();
         let runtime = builder.worker_threads(threads.max(MIN_THREADS)).thread_name_fn(name).enable_all().build()?;
-        Ok(Self(Some(runtime)))
+        Ok(Self { runtime: Some(runtime), leave: watch::Sender::new(false) })
+    }
+
+    /// Accepts no more connections, so that another process gets them. Requests in progress are answered, and their connections
+    /// end.
+    pub fn leave(&self) {
+        self.leave.send_replace(true);
+    }
+
+    /// Ends after the answers to requests in progress. Blocks for at most a second.
+    pub fn finish(self) {
+        self.leave();
+        let until = Instant::now() + LAST_REQUESTS;
+        while self.leave.receiver_count() > 0 && Instant::now() < until {
+            sleep(Duration::from_millis(2));
+        }
     }
 
     /// Runs another task of the control plane.
     pub fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
-        if let Some(runtime) = &self.0 {
+        if let Some(runtime) = &self.runtime {
             runtime.spawn(task);
         }
     }
@@ -60,11 +89,11 @@ impl ControlPlane {
     /// # Errors
     /// When the listener cannot be used without blocking.
     pub fn serve_api<A: Admin>(&self, listener: TcpListener, options: ApiOptions, admin: Arc<A>) -> io::Result<()> {
-        let Some(runtime) = &self.0 else { return Ok(()) };
+        let Some(runtime) = &self.runtime else { return Ok(()) };
         let routes = Routes::new(&options.config);
         let api = Arc::new(Api { admin, routes, bound: options.config.address, dropped: options.dropped });
         let _entered = runtime.enter();
-        runtime.spawn(serve(adopt(listener)?, api));
+        runtime.spawn(serve(adopt(listener)?, api, self.leave.subscribe()));
         Ok(())
     }
 
@@ -78,17 +107,17 @@ impl ControlPlane {
         options: MetricsOptions,
         admin: Arc<A>,
     ) -> io::Result<()> {
-        let Some(runtime) = &self.0 else { return Ok(()) };
+        let Some(runtime) = &self.runtime else { return Ok(()) };
         let metrics = Arc::new(Metrics { admin, path: options.path, bound: options.address });
         let _entered = runtime.enter();
-        runtime.spawn(serve(adopt(listener)?, metrics));
+        runtime.spawn(serve(adopt(listener)?, metrics, self.leave.subscribe()));
         Ok(())
     }
 }
 
 impl Drop for ControlPlane {
     fn drop(&mut self) {
-        if let Some(runtime) = self.0.take() {
+        if let Some(runtime) = self.runtime.take() {
             // May be called where blocking is not allowed.
             runtime.shutdown_background();
         }

@@ -13,7 +13,7 @@ use crate::{
     watchdog::RestartRequest,
 };
 use spooky_control::Reload;
-use std::{path::Path, process::ExitCode};
+use std::{path::Path, process::ExitCode, sync::atomic::Ordering::Relaxed};
 use tokio::{
     runtime::Runtime,
     select,
@@ -40,7 +40,8 @@ impl Server {
             match Box::pin(self.serve(&mut signals, file)).await {
                 End::Drain(server) if server.is_handed_over => {
                     drop(watchdog); // the new process is the main process now
-                    leave(*server, &mut signals).await
+                    let least = i32::from(server.is_successor_lost);
+                    leave(*server, &mut signals).await.max(least)
                 }
                 End::Drain(server) => {
                     service_manager::stopping();
@@ -159,6 +160,7 @@ impl Server {
         signals: &mut Signals,
         change: impl FnOnce(&mut Self) + Send + 'static,
     ) -> Result<Self, End> {
+        let state = self.state.clone();
         let mut changing: JoinHandle<Self> = spawn_blocking(move || {
             change(&mut self);
             self
@@ -172,6 +174,7 @@ impl Server {
                         return Err(End::Abort);
                     }
                     is_stopping = true;
+                    state.upgrade.is_cancelled.store(true, Relaxed);
                     tracing::info!("Stopping when the reload is done; a second signal stops at once");
                 }
             }

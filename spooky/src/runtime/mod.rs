@@ -72,7 +72,12 @@ pub(crate) fn start(config: Config, file: &Path, inherited: Inherited) -> Result
         Some(keys) => keys,
         None => quic_keys(&config)?,
     };
-    let state = State::new(layout.workers(), &process_limits(&config), keys, UpgradeState { process, previous })?;
+    let state = State::new(
+        layout.workers(),
+        &process_limits(&config),
+        keys,
+        UpgradeState { process, previous, ..UpgradeState::default() },
+    )?;
     state.admin.set_file(file);
     if let Some(files) = log.qlog() {
         state.qlog.get_or_init(|| files);

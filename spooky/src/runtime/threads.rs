@@ -68,6 +68,8 @@ pub(crate) struct Server {
     pub(super) restrictions: Restrictions,
     /// Another process has taken over.
     pub(super) is_handed_over: bool,
+    /// That process has ended before it could serve.
+    pub(super) is_successor_lost: bool,
 }
 
 impl Server {
@@ -98,7 +100,6 @@ impl Server {
         let (workers, threads) = (Vec::new(), Vec::new());
         let exporter = start_exporter(&snapshot.config, &state)?;
         let (sender, commands) = commands();
-        let control_plane = endpoints.serve(&state, &snapshot.config, sender, log.level())?;
         let mut server = Self {
             state,
             snapshot,
@@ -109,18 +110,21 @@ impl Server {
             previous: None,
             commands,
             threads,
-            control_plane,
+            control_plane: None,
             endpoint_sockets,
             resolver: None,
             exporter,
             log,
             restrictions,
             is_handed_over: false,
+            is_successor_lost: false,
         };
         server.spawn_resolver()?;
         if let Some(channel) = channel {
             take_over(channel, &ready)?;
         }
+        // Until here the process before this one has answered, which was ready.
+        server.control_plane = endpoints.serve(&server.state, &server.snapshot.config, sender, server.log.level())?;
         server.spawn_workers(ingress)?;
         server.spawn_prober()?;
         server.spawn_watchdog()?;
@@ -139,9 +143,11 @@ impl Server {
         })
     }
 
-    /// Leaves the sockets of the control plane to the process that replaces this one.
+    /// Leaves the sockets of the control plane to the process that replaces this one. Requests in progress are answered.
     pub(super) fn leave_control_plane(&mut self) {
-        self.control_plane = None;
+        if let Some(plane) = &self.control_plane {
+            plane.leave();
+        }
         self.endpoint_sockets.clear();
     }
 
@@ -238,6 +244,9 @@ impl Server {
 
     /// Closes what is still open. Returns the log.
     pub(super) fn finish(self) -> Log {
+        if let Some(plane) = self.control_plane {
+            plane.finish();
+        }
         if let Some(exporter) = self.exporter {
             exporter.stop();
         }

@@ -24,12 +24,15 @@ enum Failure {
     Sockets(io::Error),
     Capabilities(io::Error),
     TooMany,
+    /// The workers have left their sockets already.
+    Lost(io::Error),
 }
 
 impl fmt::Display for Failure {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Start(error) => error.fmt(out),
+            Self::Lost(error) => error.fmt(out),
             Self::Sockets(error) => write!(out, "no sockets for the datagrams of this process: {error}"),
             Self::Capabilities(error) => write!(out, "the capabilities kept for a reload cannot be passed on: {error}"),
             Self::TooMany => write!(out, "{} earlier processes still drain", ProcessNumber::COUNT - 1),
@@ -51,6 +54,18 @@ impl Server {
             Ok(process) => {
                 tracing::info!("Upgrade complete: process {process} serves, this one drains");
                 self.is_handed_over = true;
+            }
+            Err(Failure::Lost(error)) => {
+                tracing::error!(
+                    "Upgrade failed: the new process has ended when it took over, this one drains and exits with code 1: \
+                     {error}"
+                );
+                service_manager::main_process(std::process::id());
+                service_manager::stopping();
+                (self.is_handed_over, self.is_successor_lost) = (true, true);
+            }
+            Err(Failure::Start(UpgradeError::Cancelled)) => {
+                tracing::info!("Upgrade cancelled: this process was told to stop");
             }
             Err(error) => tracing::error!("Upgrade failed, this process serves on: {error}"),
         }
@@ -83,10 +98,10 @@ impl Server {
         let mut started = self.start_with_privileges(&inheritance)?;
         let id = started.id();
         tracing::info!("Upgrade: process {id} was started");
-        let ready = started.ready(START_TIME)?;
+        let ready = started.ready(START_TIME, &self.state.upgrade.is_cancelled)?;
         self.leave_sockets(receivers, ready);
         service_manager::main_process(id); // before the new process notifies, which it may only do as the main process
-        started.go().map_err(|error| Failure::Start(UpgradeError::Channel(error)))?;
+        started.go().map_err(Failure::Lost)?;
         self.leave_control_plane();
         Ok(id)
     }

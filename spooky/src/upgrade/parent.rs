@@ -12,16 +12,20 @@ use spooky_net::inherit::{detach, number, pass_on};
 use std::{
     ffi::OsString,
     fmt,
-    io::{self, BufReader, Read as _, Write as _},
+    io::{self, BufRead as _, BufReader, Read as _, Write as _},
     os::{fd::RawFd, unix::net::UnixStream},
     path::PathBuf,
     process::Command,
-    time::Duration,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    time::{Duration, Instant},
 };
 
 /// Variables that are meant for this process only. The new one gets its sockets from this one.
 const OWN_VARIABLES: [&str; 5] =
     ["LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES", "WATCHDOG_PID", "SPOOKY_WATCHDOG_REASON"];
+
+/// Maximum time until a stop of this process is noticed while the new one starts.
+const CANCELLATION_CHECK: Duration = Duration::from_millis(100);
 
 /// Why the new process does not take over.
 #[derive(Debug)]
@@ -30,6 +34,8 @@ pub(crate) enum UpgradeError {
     Channel(io::Error),
     Ended,
     NotReady(Duration),
+    /// This process was told to stop.
+    Cancelled,
 }
 
 impl fmt::Display for UpgradeError {
@@ -39,6 +45,7 @@ impl fmt::Display for UpgradeError {
             Self::Channel(error) => write!(out, "the channel to the new process has failed: {error}"),
             Self::Ended => out.write_str("the new process has ended before it was ready"),
             Self::NotReady(limit) => write!(out, "the new process was not ready after {} s", limit.as_secs()),
+            Self::Cancelled => out.write_str("this process was told to stop"),
         }
     }
 }
@@ -97,13 +104,33 @@ impl NewProcess {
         self.id
     }
 
-    /// Waits until it is ready, at most for `limit`.
-    pub(crate) fn ready(&mut self, limit: Duration) -> Result<Ready, UpgradeError> {
-        self.channel.get_ref().set_read_timeout(Some(limit)).map_err(UpgradeError::Channel)?;
-        Ready::read(&mut self.channel).map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => UpgradeError::NotReady(limit),
-            _ => channel_error(error),
+    /// Waits until it is ready, at most for `limit`, and not longer than until `is_cancelled`.
+    pub(crate) fn ready(&mut self, limit: Duration, is_cancelled: &AtomicBool) -> Result<Ready, UpgradeError> {
+        let until = Instant::now() + limit;
+        // As long as nothing is there to be read, a time that is over loses no part of the message.
+        while self.channel.buffer().is_empty() {
+            let left = until.saturating_duration_since(Instant::now());
+            if is_cancelled.load(Relaxed) {
+                return Err(UpgradeError::Cancelled);
+            }
+            if left.is_zero() {
+                return Err(UpgradeError::NotReady(limit));
+            }
+            self.set_read_timeout(left.min(CANCELLATION_CHECK))?;
+            match self.channel.fill_buf() {
+                Err(error) if is_timeout(&error) => {}
+                Ok([]) | Err(_) => break, // reading the message gets the same result
+                Ok(_) => {}
+            }
+        }
+        self.set_read_timeout(limit)?;
+        Ready::read(&mut self.channel).map_err(|error| {
+            if is_timeout(&error) { UpgradeError::NotReady(limit) } else { channel_error(error) }
         })
+    }
+
+    fn set_read_timeout(&self, limit: Duration) -> Result<(), UpgradeError> {
+        self.channel.get_ref().set_read_timeout(Some(limit)).map_err(UpgradeError::Channel)
     }
 
     /// Tells it to go on: from here on it serves. It outlives this process.
@@ -137,6 +164,10 @@ fn channel_error(error: io::Error) -> UpgradeError {
     }
 }
 
+fn is_timeout(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut)
+}
+
 fn descriptors(inheritance: &Inheritance) -> impl Iterator<Item = RawFd> {
     let sockets = inheritance.sockets.iter().flat_map(|sockets| &sockets.descriptors);
     sockets.chain(inheritance.previous.iter().flat_map(|(_, sockets)| sockets)).copied()
@@ -147,4 +178,63 @@ fn own_file() -> PathBuf {
     let file = std::env::current_exe().unwrap_or_default();
     let name = file.to_string_lossy();
     name.strip_suffix(" (deleted)").map_or_else(|| file.clone(), PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Starts a shell script as the new process. (`sh` may not know descriptors above 9.)
+    fn start(script: &str) -> NewProcess {
+        NewProcess::start_program("bash".into(), &["-c".into(), script.into()], &Inheritance::default()).unwrap()
+    }
+
+    fn is_alive(process: u32) -> bool {
+        std::path::Path::new(&format!("/proc/{process}")).exists()
+    }
+
+    /// Neither while it says nothing, nor in the middle of its message.
+    #[test]
+    fn a_process_that_does_not_get_ready_in_time_is_killed() {
+        for script in ["exec sleep 600", "fd=${SPOOKY_UPGRADE%% *}; echo taken 0 udp >&$fd; exec sleep 600"] {
+            let mut process = start(script);
+            let id = process.id();
+            let error = process.ready(Duration::from_millis(300), &AtomicBool::new(false)).unwrap_err();
+            assert!(matches!(error, UpgradeError::NotReady(_)), "{script}: {error}");
+            assert!(is_alive(id), "{script}");
+            drop(process);
+            assert!(!is_alive(id), "{script}");
+        }
+        let text = UpgradeError::NotReady(Duration::from_secs(60)).to_string();
+        assert_eq!(text, "the new process was not ready after 60 s");
+    }
+
+    #[test]
+    fn a_stop_of_this_process_ends_the_wait() {
+        let mut process = start("exec sleep 600");
+        let error = process.ready(Duration::from_secs(600), &AtomicBool::new(true)).unwrap_err();
+        assert!(matches!(error, UpgradeError::Cancelled), "{error}");
+    }
+
+    #[test]
+    fn a_process_that_ends_is_not_ready() {
+        for (script, status) in [("exit 3", "exit status: 3"), ("kill -9 $$", "signal: 9 (SIGKILL)")] {
+            // It may have ended before it was sent anything.
+            let started =
+                NewProcess::start_program("bash".into(), &["-c".into(), script.into()], &Inheritance::default());
+            let ready =
+                started.and_then(|mut process| process.ready(Duration::from_secs(600), &AtomicBool::new(false)));
+            let text = format!("the new process has ended before it was ready ({status})");
+            assert_eq!(ready.unwrap_err().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn a_process_that_is_ready_says_what_it_serves_and_outlives_its_handle() {
+        let mut process =
+            start("fd=${SPOOKY_UPGRADE%% *}; printf 'taken 0 udp\\nend\\n' >&$fd; read line <&$fd; exit 0");
+        let ready = process.ready(Duration::from_secs(600), &AtomicBool::new(false)).unwrap();
+        assert_eq!(ready.taken.len(), 1);
+        process.go().unwrap();
+    }
 }

@@ -52,6 +52,41 @@ async fn a_download_goes_on_over_three_upgrades() {
     upgraded.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_upload_goes_on_over_three_upgrades_and_arrives_whole() {
+    const LENGTH: usize = 30_000_000;
+    let origin = Origin::h2c().await;
+    let mut upgraded = start(2, &origin.url()).await;
+    let body = Pattern::bytes(9, LENGTH as u64);
+    let mut uploads = Vec::new();
+    for protocol in PROTOCOLS {
+        let mut client = connect(&upgraded, protocol).await;
+        let mut stream = client.open(Ask::Post("/digest"), &[]).await.unwrap();
+        stream.send(&body[..1000]).await.unwrap();
+        uploads.push((protocol, client, stream));
+    }
+    origin.journal().until("the requests", |seen| seen.requests.len() == PROTOCOLS.len()).await;
+    for part in body[1000..].chunks(LENGTH / 4) {
+        if upgraded.processes.len() <= 3 {
+            upgraded.upgrade().await;
+        }
+        for (protocol, _, stream) in &mut uploads {
+            for piece in part.chunks(100_000) {
+                stream.send(piece).await.unwrap_or_else(|error| panic!("{protocol:?}: {error}"));
+            }
+        }
+    }
+    assert_eq!(upgraded.processes.len(), 4);
+    for (protocol, _client, mut stream) in uploads {
+        stream.end().await.unwrap();
+        assert_eq!(stream.head().await.unwrap().status, 200, "{protocol:?}");
+        let answer = String::from_utf8(stream.rest().await.unwrap()).unwrap();
+        assert_eq!(answer, format!("{LENGTH} {}", sha256(&body)), "{protocol:?}");
+    }
+    upgraded.ended(0).await;
+    upgraded.stop().await;
+}
+
 /// One process after the other keeps its own connections.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connections_of_four_processes_work_side_by_side() {

@@ -1,9 +1,12 @@
 //! Upgrades by SIGUSR2: a new process takes over the sockets, and no connection is lost (docs/operate/reload-upgrade.md).
 
 mod connections;
+mod control;
 mod failed;
 mod old;
 mod privileges;
+mod programs;
+mod sessions;
 
 use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 use spooky_testkit::wait;

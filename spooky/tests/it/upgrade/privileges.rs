@@ -178,7 +178,7 @@ async fn the_sandbox_does_not_grow_with_upgrades() {
         let line = output.lines().rfind(|line| line.contains("Sandbox: landlock=")).unwrap();
         line.split("Sandbox: ").nth(1).unwrap().to_owned()
     };
-    upgraded.proxy.logged("Sandbox: landlock=", 1).await;
+    upgraded.proxy.program.line("Sandbox: landlock=").await;
     let first = sandbox(&upgraded);
     assert!(first.ends_with("seccomp=on"), "{first}");
     for number in 1..=18 {
