@@ -151,7 +151,7 @@ impl Server {
                 let _client_left = reply.send(result);
             }
         };
-        self.change(signals, reload).await
+        Box::pin(self.change(signals, reload)).await
     }
 
     /// Changes the server beside this thread. `change` logs its result; the process continues in any case.
