@@ -1,5 +1,6 @@
 //! Errors and warnings about a configuration, with their positions and output formats.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::userinfo::masked;
@@ -147,8 +148,8 @@ impl Problems {
         self.list.iter()
     }
 
-    pub(crate) fn list_mut(&mut self) -> &mut [Problem] {
-        &mut self.list
+    pub(crate) fn edit(&mut self, edit: impl FnMut(&mut Problem)) {
+        self.list.iter_mut().for_each(edit);
     }
 
     /// Returns the number of errors, including those that are counted but not listed.

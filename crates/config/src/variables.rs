@@ -13,10 +13,10 @@ impl Problems {
     /// Replaces the values of variables in all messages, and words that are parts of them, by `${NAME}`.
     #[must_use]
     pub(crate) fn without(mut self, variables: &[Variable]) -> Self {
-        for problem in self.list_mut() {
+        self.edit(|problem| {
             problem.message = hidden(&problem.message, variables);
             problem.hint = problem.hint.take().map(|hint| hidden(&hint, variables));
-        }
+        });
         self
     }
 }

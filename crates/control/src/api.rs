@@ -6,6 +6,7 @@ use crate::{
     answer::{self, Answer, body_of, json, not_found, refusal, with_field},
     body,
     connection::Serve,
+    open_connections::Slot,
     openapi,
     routes::{Endpoint, Right, Routes},
 };
@@ -53,7 +54,7 @@ impl<A: Admin> Serve for Api<A> {
         self.dropped.fetch_add(1, Relaxed);
     }
 
-    async fn answer(&self, request: Request<Incoming>, ends: &Ends) -> Answer {
+    async fn answer(&self, request: Request<Incoming>, ends: &Ends, slot: &Slot) -> Answer {
         let Some(endpoint) = self.routes.find(request.uri().path()) else { return not_found() };
         let Some(right) = endpoint.right(request.method()) else {
             return answer::method_not_allowed(endpoint.allow());
@@ -67,7 +68,10 @@ impl<A: Admin> Serve for Api<A> {
             return self.read(&endpoint);
         }
         match body::read(request.into_body()).await {
-            Ok(body) => self.change(&endpoint, &body).await,
+            Ok(body) => {
+                slot.set_idle(None);
+                self.change(&endpoint, &body).await
+            }
             Err(refused) => refused,
         }
     }

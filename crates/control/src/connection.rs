@@ -48,7 +48,8 @@ pub(crate) trait Serve: Send + Sync + 'static {
     fn bound(&self) -> &str;
     /// Counts a connection that was closed because there were too many: the new one, or an idle one in its favour.
     fn on_refused(&self);
-    fn answer(&self, request: Request<Incoming>, ends: &Ends) -> impl Future<Output = Answer> + Send;
+    /// `slot` is to be told when the request is complete and its execution may take long.
+    fn answer(&self, request: Request<Incoming>, ends: &Ends, slot: &Slot) -> impl Future<Output = Answer> + Send;
 }
 
 /// Set when no more connections are to be accepted, and those that are open must end.
@@ -140,8 +141,8 @@ async fn exchange<S: Serve>(
     let (ends, begun) = (&ends, &Notify::new());
     let service = service_fn(|request| async move {
         begun.notify_one();
-        slot.set_idle(None);
-        let answer = shared.unread.count(shared.site.answer(request, ends).await).await;
+        slot.set_idle(Some(Instant::now()));
+        let answer = shared.unread.count(shared.site.answer(request, ends, slot).await).await;
         slot.set_idle(Some(Instant::now()));
         Ok::<_, Infallible>(answer)
     });

@@ -5,6 +5,7 @@ use crate::{
     admin::{Admin, ConnectionLimits, Site},
     answer::{Answer, body_of, method_not_allowed, not_found},
     connection::Serve,
+    open_connections::Slot,
 };
 use http::{HeaderMap, Method, Request, StatusCode, header::ACCEPT};
 use hyper::body::Incoming;
@@ -38,7 +39,7 @@ impl<A: Admin> Serve for Metrics<A> {
 
     fn on_refused(&self) {}
 
-    async fn answer(&self, request: Request<Incoming>, _ends: &Ends) -> Answer {
+    async fn answer(&self, request: Request<Incoming>, _ends: &Ends, _slot: &Slot) -> Answer {
         if request.uri().path() != self.path {
             return not_found();
         }

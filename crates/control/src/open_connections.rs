@@ -1,5 +1,5 @@
 //! The open connections of an endpoint. Their number is limited; when the limit is reached, the one that has waited longest for
-//! a request is closed in favour of a new one, so that clients which only keep connections open lock nobody out.
+//! its client is closed in favour of a new one, so that clients which only keep connections open lock nobody out.
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +21,7 @@ struct Table {
 }
 
 struct Entry {
-    /// `None` while a request is being answered.
+    /// Since the connection was opened, or a request has begun or was answered. `None` while a complete request is executed.
     idle_since: Option<Instant>,
     closed: Arc<Notify>,
 }
@@ -76,7 +76,7 @@ impl Table {
 }
 
 impl Slot {
-    /// Must be called when a request begins (`None`) and when its answer is made.
+    /// Must be called when a request begins, when it is complete (`None`), and when its answer is made.
     pub(crate) fn set_idle(&self, since: Option<Instant>) {
         if let Some(entry) = self.table.lock().open.get_mut(&self.number) {
             entry.idle_since = since;
