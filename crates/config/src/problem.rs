@@ -1,6 +1,5 @@
 //! Errors and warnings about a configuration, with their positions and output formats.
 
-use std::borrow::Cow;
 use std::fmt;
 
 use crate::userinfo::masked;

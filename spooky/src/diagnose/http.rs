@@ -3,11 +3,13 @@
 use std::{
     io::{self, Read as _, Write as _},
     net::{TcpStream, ToSocketAddrs as _},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 /// Time limit of each step.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// Time limit of the whole response.
+const LONGEST: Duration = Duration::from_secs(10);
 /// Maximum length of a response.
 const MAX_LENGTH: u64 = 16 * 1024 * 1024;
 
@@ -21,9 +23,22 @@ pub(super) fn get(address: &str, port: u16, path: &str, token: Option<&str>) -> 
     let token = token.map_or_else(String::new, |token| format!("authorization: Bearer {token}\r\n"));
     // With HTTP/1.0 the server closes the connection after the body, which then has no chunks.
     write!(stream, "GET {path} HTTP/1.0\r\nhost: {found}\r\n{token}\r\n")?;
-    let mut response = Vec::new();
-    stream.take(MAX_LENGTH).read_to_end(&mut response)?;
-    body(&response)
+    body(&response(stream, Instant::now() + LONGEST)?)
+}
+
+/// Reads to the end of the stream.
+fn response(stream: TcpStream, until: Instant) -> io::Result<Vec<u8>> {
+    let (mut stream, mut response, mut buffer) = (stream.take(MAX_LENGTH), Vec::new(), vec![0; 64 * 1024]);
+    loop {
+        let length = stream.read(&mut buffer)?;
+        if length == 0 {
+            return Ok(response);
+        }
+        response.extend_from_slice(buffer.get(..length).unwrap_or_default());
+        if Instant::now() >= until {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "the response takes too long"));
+        }
+    }
 }
 
 fn body(response: &[u8]) -> io::Result<Vec<u8>> {
@@ -66,6 +81,17 @@ mod tests {
         assert_eq!(body.unwrap(), b"one\r\n\r\ntwo");
         assert!(request.starts_with("GET /x HTTP/1.0\r\nhost: 127.0.0.1:"), "{request}");
         assert!(request.contains("\r\nauthorization: Bearer secret\r\n"), "{request}");
+    }
+
+    #[test]
+    fn a_response_that_does_not_end_is_given_up() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let stream = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (mut server, _) = listener.accept().unwrap();
+        let server = std::thread::spawn(move || while server.write_all(b"x").is_ok() {});
+        let error = response(stream, Instant::now()).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        server.join().unwrap();
     }
 
     #[test]

@@ -1,15 +1,17 @@
 //! `spooky diagnose`: an archive with what is needed to find the cause of a problem, without secrets; and the system check.
 
 mod http;
+mod output;
+mod owner;
 pub(crate) mod system;
 
 use flate2::{Compression, write::GzEncoder};
-use spooky_config::{Config, Problems};
+use output::{MODE, Output};
+use spooky_config::{Config, ControlApi, Problems};
 use std::{
     fmt::Write as _,
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, Read as _, Seek as _, SeekFrom},
-    os::unix::fs::OpenOptionsExt as _,
     path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -17,10 +19,12 @@ use tar::{Builder, Header};
 
 /// Directory of the files in the archive.
 const DIRECTORY: &str = "spooky-diagnose";
-/// Only the owner may read the archive: the log has paths and addresses of clients.
-const MODE: u32 = 0o600;
 /// Bytes of the log, from its end.
 const LOG_TAIL: u64 = 1024 * 1024;
+/// Bytes of a file of the system, from its beginning.
+const SYSTEM_HEAD: u64 = 4 * 1024 * 1024;
+/// Maximum number of processes: everybody may start some with this name.
+const MAX_PROCESSES: usize = 32;
 /// Files of the system that are copied.
 const SYSTEM_FILES: [(&str, &str); 9] = [
     ("/proc/net/sockstat", "sockets/sockstat.txt"),
@@ -45,7 +49,7 @@ pub(crate) struct Checked {
 pub(crate) fn write(checked: &Checked, version: &str, output: Option<PathBuf>) -> io::Result<PathBuf> {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     let path = output.unwrap_or_else(|| PathBuf::from(format!("{DIRECTORY}-{}.tar.gz", now.as_secs())));
-    let file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(&path)?;
+    let (output, file) = Output::create(&path)?;
     let mut archive = Archive::new(file, now);
     archive.add("version.txt", version.as_bytes())?;
     archive.add("configuration/problems.txt", problems(&checked.problems).as_bytes())?;
@@ -58,6 +62,7 @@ pub(crate) fn write(checked: &Checked, version: &str, output: Option<PathBuf>) -
     }
     archive.add_processes()?;
     archive.finish()?;
+    output.complete()?;
     Ok(path)
 }
 
@@ -106,7 +111,7 @@ impl Archive {
         let found = system::judge(&system::machine, config);
         self.add("system/settings.txt", system::text(&found).as_bytes())?;
         for (path, name) in SYSTEM_FILES {
-            self.add_read(name, std::fs::read(path))?;
+            self.add_read(name, head(Path::new(path)))?;
         }
         Ok(())
     }
@@ -123,14 +128,7 @@ impl Archive {
             self.note("control/", "observability.control_api is not enabled, or needs TLS");
             return Ok(());
         }
-        let file = control.auth_token_file.as_ref().map(std::fs::read_to_string).transpose();
-        let token = match file {
-            Ok(file) => file.or_else(|| control.auth_token.as_ref().map(|token| token.expose().to_owned())),
-            Err(error) => {
-                self.note("control/", &format!("the token cannot be read: {error}"));
-                None
-            }
-        };
+        let token = self.token(control);
         for (name, path) in [
             ("control/runtime.json", &control.runtime_path),
             ("control/ready.json", &control.ready_path),
@@ -140,6 +138,27 @@ impl Archive {
             self.add_read(name, http::get(&control.address, control.port, path, token))?;
         }
         Ok(())
+    }
+
+    /// Returns the token, if there is one and the port is Spooky's.
+    fn token(&mut self, control: &ControlApi) -> Option<String> {
+        let file = control
+            .auth_token_file
+            .as_ref()
+            .map(|file| regular(file).and_then(|file| io::read_to_string(file.take(SYSTEM_HEAD))))
+            .transpose();
+        let token = match file {
+            Ok(file) => file.or_else(|| control.auth_token.as_ref().map(|token| token.expose().to_owned()))?,
+            Err(error) => {
+                self.note("control/", &format!("the token cannot be read: {error}"));
+                return None;
+            }
+        };
+        if !owner::is_trusted(control.port) {
+            self.note("control/", "the token is not sent: no process of Spooky, root or this user listens on the port");
+            return None;
+        }
+        Some(token)
     }
 
     fn add_log(&mut self, config: &Config) -> io::Result<()> {
@@ -152,15 +171,15 @@ impl Archive {
 
     /// Adds the state of each running process with the name of this program.
     fn add_processes(&mut self) -> io::Result<()> {
-        for directory in std::fs::read_dir("/proc")?.filter_map(Result::ok) {
-            let path = directory.path();
-            let id = directory.file_name().to_string_lossy().into_owned();
+        let others = std::fs::read_dir("/proc")?.filter_map(|entry| {
+            let (path, own) = (entry.ok()?.path(), std::process::id().to_string());
+            let id = path.file_name()?.to_string_lossy().into_owned();
             let named = std::fs::read_to_string(path.join("comm")).is_ok_and(|name| name.trim() == "spooky");
-            if !named || id == std::process::id().to_string() || !id.bytes().all(|byte| byte.is_ascii_digit()) {
-                continue;
-            }
+            (named && id != own && id.bytes().all(|byte| byte.is_ascii_digit())).then_some((id, path))
+        });
+        for (id, path) in others.take(MAX_PROCESSES) {
             for file in ["status", "limits"] {
-                self.add_read(&format!("processes/{id}/{file}.txt"), std::fs::read(path.join(file)))?;
+                self.add_read(&format!("processes/{id}/{file}.txt"), head(&path.join(file)))?;
             }
         }
         Ok(())
@@ -173,9 +192,23 @@ impl Archive {
     }
 }
 
+fn head(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(SYSTEM_HEAD).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Opens a regular file. Opening a pipe could block for ever.
+fn regular(path: &Path) -> io::Result<File> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("not a regular file"));
+    }
+    File::open(path)
+}
+
 /// Returns the last lines of a file.
 fn tail(path: &Path) -> io::Result<Vec<u8>> {
-    let mut file = File::open(path)?;
+    let mut file = regular(path)?;
     let length = file.metadata()?.len();
     let start = length.saturating_sub(LOG_TAIL);
     file.seek(SeekFrom::Start(start))?;
@@ -201,6 +234,7 @@ mod tests {
         assert_eq!(tail(&path).unwrap(), b"one\ntwo\n");
         let line = format!("{}\n", "x".repeat(99));
         std::fs::write(&path, line.repeat(20_000)).unwrap();
+        assert!(tail(Path::new("/dev/null")).is_err() && tail(directory.path()).is_err());
         let found = tail(&path).unwrap();
         assert_eq!((found.len() % 100, found.len() as u64 > LOG_TAIL - 100), (0, true));
     }

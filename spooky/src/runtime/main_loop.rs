@@ -45,11 +45,7 @@ impl Server {
                 }
                 End::Drain(server) => {
                     service_manager::stopping();
-                    let stopped = spawn_blocking(move || server.stop());
-                    select! {
-                        _ = stopped => 0,
-                        () = signals.stop() => 1,
-                    }
+                    restart::stop(*server, &mut signals).await
                 }
                 End::Restart(server, request) => {
                     service_manager::stopping();

@@ -10,6 +10,7 @@ use spooky_net::sys::privileges::{self, Account, Capability, DropError, RaisedCa
 use spooky_telemetry::Owner;
 use std::{
     io::{self, ErrorKind},
+    os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
 };
 
@@ -133,7 +134,11 @@ impl ReloadNeeds {
         }
         let is_refused =
             |error: Option<io::Error>| error.is_some_and(|error| error.kind() == ErrorKind::PermissionDenied);
-        let cannot_read = |file: &PathBuf| is_refused(std::fs::File::open(file).err());
+        let cannot_read = |file: &PathBuf| {
+            // Opening a pipe, such as the configuration on standard input, could block for ever.
+            let is_pipe = std::fs::metadata(file).is_ok_and(|found| found.file_type().is_fifo());
+            !is_pipe && is_refused(std::fs::File::open(file).err())
+        };
         let cannot_find = |file: &PathBuf| is_refused(std::fs::metadata(file).err());
         let mut wanted = vec![Capability::BindService];
         if self.read_files.iter().any(cannot_read) || self.log_files.iter().any(cannot_find) {

@@ -76,6 +76,18 @@ fn read(file: &Path) -> String {
 }
 
 #[tokio::test]
+async fn a_pipe_without_a_reader_does_not_hold_up_signals() {
+    let mut logging = Logging::start("file: { path: \"{file}\" }", None).await;
+    let rotated = logging.file.with_extension("1");
+    fs::rename(&logging.file, &rotated).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&logging.file).status().unwrap().success());
+    logging.program.signal(Signal::USR1);
+    logging.program.signal(Signal::HUP);
+    logging.program.signal(Signal::TERM);
+    assert_eq!(logging.program.exit(wait::BOUND).await.code(), Some(0));
+}
+
+#[tokio::test]
 async fn lines_go_to_a_file_that_can_be_rotated_by_either_signal() {
     let mut logging = Logging::start("file: { path: \"{file}\" }", None).await;
     let first = logging.rotate(Signal::USR1).await;

@@ -211,6 +211,22 @@ async fn a_worker_that_hangs_does_not_hold_up_the_restart() {
 }
 
 #[tokio::test]
+async fn a_worker_that_hangs_does_not_hold_up_the_stop() {
+    let origin = Origin::h2c().await;
+    let mut proxy = Proxy::start(|settings| {
+        let settings = settings.workers(2).upstream("all", "/", &[origin.url()]);
+        settings.performance("shutdown_drain_timeout_ms: 100")
+    })
+    .await;
+    freeze(proxy.pid(), "worker-1");
+    proxy.program.signal(Signal::TERM);
+    assert_eq!(proxy.program.exit(LONG).await.code(), Some(0));
+    proxy.program.rest().await;
+    assert_eq!(proxy.count("A thread did not end within the drain; the process exits without it"), 1);
+    assert_eq!(proxy.count("Spooky shutdown complete"), 1);
+}
+
+#[tokio::test]
 async fn a_stop_during_the_drain_of_a_restart_ends_the_process_at_once() {
     let (origin, directory) = (Origin::h2c().await, tempfile::tempdir().unwrap());
     let file = directory.path().join("reasons");

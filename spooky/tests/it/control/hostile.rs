@@ -12,17 +12,24 @@ use spooky_testkit::tcp::Http1;
 async fn idle_connections_lock_nobody_out() {
     let origin = Origin::h2c().await;
     // Far longer than this test waits.
-    let keys = ", max_connections: 2, connection_timeout_ms: 10m";
+    let keys = ", max_connections: 3, connection_timeout_ms: 10m";
     let rig = Rig::start_with(&[origin.url()], keys, |settings| settings).await;
-    let idle = [TcpStream::connect(rig.at).await.unwrap(), TcpStream::connect(rig.at).await.unwrap()];
-    let request = format!("GET /health HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", rig.at);
-    wait::until(wait::BOUND, "an answer", || async {
-        let mut connection = Http1::over(TcpStream::connect(rig.at).await.ok()?);
-        connection.try_send(request.clone()).await.ok()?;
-        connection.try_reply().await.ok()
-    })
-    .await;
-    drop(idle);
+    let idle = TcpStream::connect(rig.at).await.unwrap();
+    let mut slow = Http1::over(TcpStream::connect(rig.at).await.unwrap());
+    slow.send(format!("POST /admin/runtime/validate HTTP/1.1\r\nhost: {}\r\ncontent-length: 9\r\n\r\nx", rig.at)).await;
+    let request = format!("GET /health HTTP/1.1\r\nhost: {}\r\n\r\n", rig.at);
+    let mut open = Vec::new();
+    for _ in 0..3 {
+        let answered = wait::until(wait::BOUND, "an answer", || async {
+            let mut connection = Http1::over(TcpStream::connect(rig.at).await.ok()?);
+            connection.try_send(request.clone()).await.ok()?;
+            connection.try_reply().await.ok()?;
+            Some(connection)
+        });
+        open.push(answered.await);
+    }
+    assert!(slow.try_reply().await.is_err(), "closed before its body was too late");
+    drop((idle, open));
     rig.proxy.stop().await;
 }
 
