@@ -23,11 +23,6 @@ const ADDED: [&str; 3] = ["job", "instance", "host"];
 /// Metrics of Prometheus itself and of its node exporter.
 const OTHERS: [&str; 2] = ["up", "node_memory_MemTotal_bytes"];
 
-fn file(path: &str) -> String {
-    let path = program::workspace().join(path);
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
 /// The current names with their labels; those of a histogram with the suffixes of its samples.
 fn metrics() -> BTreeMap<String, BTreeSet<&'static str>> {
     let mut metrics = BTreeMap::new();
@@ -112,7 +107,7 @@ fn strings<'v>(value: &'v Value, key: &str, found: &mut Vec<&'v str>) {
 
 /// Returns the expressions of the dashboard, with values for the variables of Grafana.
 fn dashboard_expressions() -> Vec<String> {
-    let dashboard: Value = serde_json::from_str(&file("deploy/grafana/spooky.json")).unwrap();
+    let dashboard: Value = serde_json::from_str(&program::file("deploy/grafana/spooky.json")).unwrap();
     let mut found = Vec::new();
     strings(&dashboard, "expr", &mut found);
     let filled =
@@ -122,7 +117,7 @@ fn dashboard_expressions() -> Vec<String> {
 
 /// Returns the expressions of the alerts, joined.
 fn alert_expressions() -> String {
-    let text = file("deploy/prometheus/alerts.yml");
+    let text = program::file("deploy/prometheus/alerts.yml");
     let lines = text.lines().filter(|line| {
         let line = line.trim_start();
         !["#", "summary:", "description:", "- alert:", "- name:"].iter().any(|start| line.starts_with(start))
@@ -145,7 +140,8 @@ fn alerts_fire_when_they_should() {
 
 #[test]
 fn every_alert_has_a_test_for_both_outcomes() {
-    let (alerts, tests) = (file("deploy/prometheus/alerts.yml"), file("deploy/prometheus/alerts_test.yml"));
+    let (alerts, tests) =
+        (program::file("deploy/prometheus/alerts.yml"), program::file("deploy/prometheus/alerts_test.yml"));
     let names: Vec<_> = alerts.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).collect();
     assert!(names.len() > 10);
     for name in names {
@@ -193,7 +189,7 @@ fn prometheus_reads_every_expression_of_the_dashboard() {
 
 #[test]
 fn the_dashboard_has_panels_that_do_not_overlap() {
-    let dashboard: Value = serde_json::from_str(&file("deploy/grafana/spooky.json")).unwrap();
+    let dashboard: Value = serde_json::from_str(&program::file("deploy/grafana/spooky.json")).unwrap();
     assert_eq!((&dashboard["title"], &dashboard["uid"]), (&"Spooky".into(), &"spooky".into()));
     let (mut ids, mut cells) = (BTreeSet::new(), BTreeSet::new());
     for panel in dashboard["panels"].as_array().unwrap() {

@@ -2,8 +2,8 @@
 //!
 //! A test is never skipped in CI, and elsewhere only with a message that names the missing program.
 
-use std::env;
 use std::path::{Path, PathBuf};
+use std::{env, fs};
 
 /// Environment variable with a Python interpreter that can import aioquic, grpcio, httpx and websockets; `make test` installs
 /// one in `target/`.
@@ -42,6 +42,12 @@ pub fn script(name: &str) -> PathBuf {
 pub fn workspace() -> PathBuf {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2);
     root.expect("the crate lies two levels below the root").to_owned()
+}
+
+/// Returns the text of a file of the workspace.
+pub fn file(path: &str) -> String {
+    let path = workspace().join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
 fn find(name: &str) -> Option<PathBuf> {

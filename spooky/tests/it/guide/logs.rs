@@ -61,7 +61,7 @@ async fn the_questions_to_the_access_log_are_answered_as_the_page_says() {
     assert!(page.blocks.is_empty(), "every question of the page was asked");
 
     // The examples of the page have the fields of real lines, in their order.
-    let text = fs::read_to_string(program::workspace().join("docs/operate/logs.md")).unwrap();
+    let text = program::file("docs/operate/logs.md");
     let shown = example(&text, "{\"ts\"").replace("\"error\":null}", "");
     let names =
         |line: &str| line.split(",\"").map(|part| part.split("\":").next().unwrap().to_owned()).collect::<Vec<_>>();

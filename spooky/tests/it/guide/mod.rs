@@ -2,6 +2,7 @@
 
 mod backends;
 mod logs;
+mod operate;
 mod streams;
 mod tls;
 
@@ -33,7 +34,7 @@ impl Page {
 
     /// Opens a page by its path below `docs`.
     fn read(path: &str) -> Self {
-        let text = fs::read_to_string(program::workspace().join("docs").join(path)).unwrap();
+        let text = program::file(&format!("docs/{path}"));
         let blocks = text.split("\n```sh\n").skip(1).map(|rest| rest.split("\n```").next().unwrap().to_owned());
         Self { blocks: blocks.collect(), root: tempfile::tempdir().unwrap(), replaced: Vec::new() }
     }
@@ -46,12 +47,14 @@ impl Page {
         self.replaced.push((text.to_owned(), by.to_string()));
     }
 
+    /// Returns this text with what is replaced.
+    fn filled(&self, text: &str) -> String {
+        self.replaced.iter().fold(text.to_owned(), |text, (from, to)| text.replace(from, to))
+    }
+
     /// Runs these commands in the directory.
     async fn execute(&self, block: &str) -> Output {
-        let mut block = block.to_owned();
-        for (text, by) in &self.replaced {
-            block = block.replace(text, by);
-        }
+        let block = self.filled(block);
         let path = std::env::var_os("PATH").unwrap();
         let path = std::env::join_paths([self.path("bin")].into_iter().chain(std::env::split_paths(&path))).unwrap();
         let mut command = Command::new("sh");
@@ -62,11 +65,9 @@ impl Page {
 
     /// Starts the program of the next block, which begins with this text.
     fn start(&mut self, begins: &str) -> Program {
-        let mut block = self.blocks.pop_front().expect("a further block of commands");
+        let block = self.blocks.pop_front().expect("a further block of commands");
         assert!(block.starts_with(begins), "{block}");
-        for (text, by) in &self.replaced {
-            block = block.replace(text, by);
-        }
+        let block = self.filled(&block);
         let mut words = block.split(' ');
         let name = words.next().unwrap();
         let own = self.path("bin").join(name);

@@ -35,6 +35,6 @@ async fn every_feature_works_with_every_pair_of_protocols() {
     let files = Files::write(&authority, &identity);
     let tls = format!("tls: {{ ca_file: \"{}\" }}", files.ca.display());
     let table = simple::rows(&identity, &tls).await + &duplex::rows(&identity, &tls).await;
-    let page = std::fs::read_to_string(program::workspace().join("docs/reference/protocols.md")).unwrap();
+    let page = program::file("docs/reference/protocols.md");
     assert!(page.contains(&table), "docs/reference/protocols.md must have these rows:\n{table}");
 }
