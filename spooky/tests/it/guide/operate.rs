@@ -201,8 +201,8 @@ impl Examples {
 }
 
 async fn run(name: &str) {
-    if let Some(examples) = Examples::start(name).await {
-        examples.run().await;
+    if let Some(examples) = Box::pin(Examples::start(name)).await {
+        Box::pin(examples.run()).await;
         examples.proxy.stop().await;
     }
 }
@@ -234,8 +234,8 @@ async fn the_examples_with_traces_work() {
 
 #[tokio::test]
 async fn the_commands_that_reload_work() {
-    let Some(examples) = Examples::start("reload-upgrade").await else { return };
-    examples.run().await;
+    let Some(examples) = Box::pin(Examples::start("reload-upgrade")).await else { return };
+    Box::pin(examples.run()).await;
     examples.proxy.logged("Configuration reloaded (generation=2)", 1).await;
     examples.proxy.stop().await;
 }
