@@ -124,9 +124,8 @@ impl NewProcess {
             }
         }
         self.set_read_timeout(limit)?;
-        Ready::read(&mut self.channel).map_err(|error| {
-            if is_timeout(&error) { UpgradeError::NotReady(limit) } else { channel_error(error) }
-        })
+        Ready::read(&mut self.channel)
+            .map_err(|error| if is_timeout(&error) { UpgradeError::NotReady(limit) } else { channel_error(error) })
     }
 
     fn set_read_timeout(&self, limit: Duration) -> Result<(), UpgradeError> {
