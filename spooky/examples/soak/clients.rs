@@ -28,8 +28,6 @@ const PAUSE: Duration = Duration::from_millis(5);
 const REPETITIONS: usize = 5;
 /// `H3_REQUEST_REJECTED`.
 const H3_REJECTED: u64 = 0x10B;
-/// `H3_NO_ERROR`, with which a connection is closed after all requests below its GOAWAY have ended.
-const H3_NO_ERROR: u64 = 0x100;
 
 const PROTOCOLS: [&str; 3] = ["HTTP/3", "HTTP/2", "HTTP/1.1"];
 
@@ -146,9 +144,7 @@ fn request(ask: &Ask) -> Request<()> {
 async fn over_h3(connection: &Connection, ask: &Ask) -> Result<(), Failed> {
     let failed = |has_head: bool| {
         move |failure: Failure| match failure {
-            Failure::GoingAway | Failure::Stream(H3_REJECTED) | Failure::Connection(H3_NO_ERROR) if !has_head => {
-                Failed::Unprocessed
-            }
+            Failure::GoingAway | Failure::Stream(H3_REJECTED) if !has_head => Failed::Unprocessed,
             other => Failed::Broken(Broken { text: format!("{other:?}"), has_head }),
         }
     };
