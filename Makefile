@@ -2,12 +2,14 @@
 
 CARGO ?= cargo
 
-.PHONY: help demo test release tools ci
+.PHONY: help demo test release dist try tools ci
 
 help:
 	@echo 'make demo     one real HTTP/3 request through Spooky, then it stays up for yours'
 	@echo 'make test     all tests, with nginx, Apache, Node, curl, Chromium and others as real peers'
 	@echo 'make release  target/release/spooky, optimised by a profile of itself under load'
+	@echo 'make dist     target/dist: the Debian package, and an archive for other systems'
+	@echo 'make try      the package in fresh Debian systems with systemd, as a user would; needs root and `make dist`'
 	@echo 'make ci       what has to pass before a change lands'
 
 demo:
@@ -20,6 +22,14 @@ test: tools
 release:
 	@.ci/tools compiler profiler
 	$(CARGO) xtask release
+
+dist:
+	@.ci/tools compiler package
+	$(CARGO) xtask dist --deb
+	lintian --fail-on error target/dist/spooky_*.deb
+
+try:
+	deploy/try
 
 tools:
 	@.ci/tools compiler peers

@@ -1,8 +1,9 @@
 //! Project automation: `cargo xtask ci`, `cargo xtask tidy`, `cargo xtask fuzz`, `cargo xtask release`,
-//! `cargo xtask soak`. Imports nothing of the product.
+//! `cargo xtask dist`, `cargo xtask soak`. Imports nothing of the product.
 #![forbid(unsafe_code)]
 
 mod ci;
+mod dist;
 mod fuzz;
 mod release;
 mod soak;
@@ -20,6 +21,7 @@ cargo xtask fuzz TARGET [--seconds N] [--keep]
                                  runs one fuzz target (default 60 s); --keep merges what it found into the corpus
 cargo xtask fuzz                 lists the targets
 cargo xtask release              target/release/spooky, optimized with a profile of itself under load
+cargo xtask dist [--deb]        target/dist: the archive with checksum, licences and bill of materials, and the Debian package
 cargo xtask soak [--minutes N] [--without-upgrades]
                                  an hour under load, reloads, killed backends, new certificates and upgrades";
 
@@ -31,6 +33,8 @@ fn main() -> ExitCode {
         ["ci", "--no-test"] => ci::run(&root(), false),
         ["tidy"] => tidy::run(&root()),
         ["release"] => release::run(&root()),
+        ["dist"] => dist::run(&root(), false),
+        ["dist", "--deb"] => dist::run(&root(), true),
         ["soak", rest @ ..] => soak::run(&root(), rest),
         ["fuzz", rest @ ..] => fuzz::run(&root(), rest),
         _ => Err(USAGE.to_owned()),

@@ -96,6 +96,12 @@ pub(super) enum Command {
         /// The shell
         shell: Shell,
     },
+    /// Write the manual pages, `spooky.1` and one for each command
+    Man {
+        /// The directory, which must exist
+        #[arg(value_name = "DIRECTORY", value_hint = ValueHint::DirPath)]
+        directory: PathBuf,
+    },
     /// Print version, commit, target and features
     Version,
 }

@@ -35,6 +35,7 @@ pub fn main() -> ExitCode {
         Command::Defaults { config: None } => console::print(&spooky_config::defaults()),
         Command::Defaults { config: Some(path) } => defaults(&path),
         Command::Completions { shell } => console::print(&completions(shell)),
+        Command::Man { directory } => manual(&directory),
         Command::Version => console::print(&format!("spooky {}", arguments::VERSION)),
     }
 }
@@ -123,6 +124,19 @@ fn completions(shell: Shell) -> String {
     let mut script = Vec::new();
     clap_complete::generate(clap_complete::Shell::from(shell), &mut Arguments::command(), "spooky", &mut script);
     String::from_utf8_lossy(&script).into_owned()
+}
+
+fn manual(directory: &Path) -> ExitCode {
+    match clap_mangen::generate_to(Arguments::command(), directory) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            console::print_error(&format!(
+                "error: the manual pages cannot be written to '{}': {error}",
+                directory.display()
+            ));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 #[cfg(test)]

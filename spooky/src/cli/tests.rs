@@ -16,6 +16,18 @@ fn file(path: &str) -> File {
 }
 
 #[test]
+fn there_is_a_manual_page_for_each_command() {
+    let directory = tempfile::tempdir().unwrap();
+    assert_eq!(super::manual(directory.path()), std::process::ExitCode::SUCCESS);
+    for command in Arguments::command().get_subcommands() {
+        let name = format!("spooky-{}.1", command.get_name());
+        let page = std::fs::read_to_string(directory.path().join(&name)).expect(&name);
+        assert!(page.contains(".SH NAME"), "{name}");
+    }
+    assert_eq!(super::manual(&directory.path().join("missing")), std::process::ExitCode::FAILURE);
+}
+
+#[test]
 fn the_definition_is_sound() {
     Arguments::command().debug_assert();
 }
