@@ -51,6 +51,7 @@ impl Operation {
     fn value(self) -> Value {
         let mut answers = Map::new();
         let error = || reference("Error");
+        answers.insert("503".to_owned(), content("too many responses are not read by their clients", error()));
         if !self.is_open {
             answers.insert("401".to_owned(), content("the token is missing or wrong", error()));
             if self.method != "get" {
@@ -94,7 +95,7 @@ fn operations(routes: &Routes) -> Vec<Operation> {
         body: None,
     };
     let mut ready = open(get(Endpoint::Ready, "Readiness", "Ready"));
-    ready.answers.push(("503", content("not ready", reference("Ready"))));
+    ready.answers.push(("503", content("not ready", or_error("Ready"))));
     let mut validate = post(Endpoint::Validate, "Check a configuration without any effect", validate_answers());
     validate.body = Some(json!({ "application/yaml": { "schema": text() } }));
     let set_level = Operation {
@@ -163,7 +164,7 @@ fn no_backend() -> Value {
 
 fn reload_answers() -> Vec<(&'static str, Value)> {
     let mut answers = rollback_answers();
-    let either = json!({ "anyOf": [reference("Invalid"), reference("Error")] });
+    let either = or_error("Invalid");
     answers.push(("400", content("the configuration has errors", either)));
     answers
 }
@@ -177,7 +178,7 @@ fn rollback_answers() -> Vec<(&'static str, Value)> {
 }
 
 fn certificate_answers() -> Vec<(&'static str, Value)> {
-    let either = json!({ "anyOf": [reference("Failed"), reference("Error")] });
+    let either = or_error("Failed");
     vec![
         ("202", content("the certificates are in effect", reference("CertificatesReloaded"))),
         ("400", content("a file could not be loaded", either)),
@@ -188,7 +189,7 @@ fn restart_answers() -> Vec<(&'static str, Value)> {
     vec![
         ("202", content("the process drains and ends", reference("Restart"))),
         ("409", content("a restart is pending, or the last one was too recent", reference("Restart"))),
-        ("503", content("the watchdog is disabled", reference("Restart"))),
+        ("503", content("the watchdog is disabled", or_error("Restart"))),
     ]
 }
 
@@ -198,6 +199,11 @@ fn validate_answers() -> Vec<(&'static str, Value)> {
         ("200", content("no errors; the array holds warnings", problems())),
         ("400", content("errors", json!({ "anyOf": [problems(), reference("Error")] }))),
     ]
+}
+
+/// The schema of an answer in whose place the refusal of any other request may stand.
+fn or_error(schema: &str) -> Value {
+    json!({ "anyOf": [reference(schema), reference("Error")] })
 }
 
 fn content(description: &str, schema: Value) -> Value {

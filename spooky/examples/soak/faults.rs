@@ -128,22 +128,23 @@ impl Faults {
         }
     }
 
+    /// Returns the processes that have taken over, in their order.
+    fn successors(&self) -> Vec<u32> {
+        let output = self.program.output();
+        let ids = output.lines().filter_map(|line| line.split_once("Upgrade complete: process ")?.1.split(' ').next());
+        ids.filter_map(|id| id.parse().ok()).collect()
+    }
+
     /// Replaces the program, and waits until the new process serves.
     async fn upgrade(&mut self) {
-        let old = self.pid();
+        let (old, before) = (self.pid(), self.successors().len());
         self.signal(Signal::USR2);
-        let new = wait::until(wait::BOUND, "the next process", || async { child_of(old) }).await;
+        let next = || async { self.successors().get(before).copied() };
+        let new = wait::until(wait::BOUND, "the next process", next).await;
         let is_gone = || async { (!is_running(old)).then_some(()) };
         self.pid = Some(new);
         wait::until(wait::BOUND, "the end of the previous process", is_gone).await;
     }
-}
-
-/// Returns a child of a process.
-fn child_of(pid: u32) -> Option<u32> {
-    let threads = fs::read_dir(format!("/proc/{pid}/task")).ok()?;
-    let children = threads.flatten().filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
-    children.flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>()).next()
 }
 
 /// Returns whether a process exists and has not ended.
