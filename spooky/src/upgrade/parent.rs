@@ -235,8 +235,9 @@ mod tests {
 
     #[test]
     fn a_process_that_is_ready_says_what_it_serves_and_outlives_its_handle() {
-        let mut process =
-            start("fd=${SPOOKY_UPGRADE%% *}; printf 'taken 0 udp\\nend\\n' >&$fd; read line <&$fd; exit 0");
+        // It waits for the last word, because the first lines that it could read are those of the inheritance.
+        let wait = "while read -u $fd line; do if [ \"$line\" = go ]; then exit 0; fi; done";
+        let mut process = start(&format!("fd=${{SPOOKY_UPGRADE%% *}}; printf 'taken 0 udp\\nend\\n' >&$fd; {wait}"));
         let ready = process.ready(Duration::from_secs(600), &AtomicBool::new(false)).unwrap();
         assert_eq!(ready.taken.len(), 1);
         process.go().unwrap();
