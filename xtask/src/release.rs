@@ -4,13 +4,16 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader, ErrorKind, Read as _},
+    io::{BufRead as _, BufReader, Read as _},
     net::{Ipv4Addr, UdpSocket},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
-use crate::step::{Step, host};
+use crate::{
+    files::{remove, text},
+    step::{Step, host},
+};
 
 /// Target directory of these builds, relative to the workspace root.
 const FOLDER: &str = "target/guided";
@@ -48,7 +51,7 @@ pub(crate) fn run(root: &Path) -> Result<(), String> {
     let merge = profdata(root, &host)?;
     let folder = root.join(FOLDER);
     let (counts, profile) = (folder.join("counts"), folder.join("profile"));
-    clear(&counts)?;
+    remove(&counts)?;
     let built = folder.join(&host).join("release");
 
     // The load generator needs no optimization.
@@ -144,17 +147,6 @@ fn profdata(root: &Path, host: &str) -> Result<PathBuf, String> {
         return Ok(program);
     }
     Err(format!("{} is missing; `rustup component add llvm-tools` installs it", program.display()))
-}
-
-fn clear(folder: &Path) -> Result<(), String> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(format!("{}: {error}", folder.display())),
-        _ => Ok(()),
-    }
-}
-
-fn text(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
 }
 
 #[cfg(test)]

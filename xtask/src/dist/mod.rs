@@ -1,7 +1,6 @@
 //! `cargo xtask dist`: builds what users install, into `target/dist`.
 //!
-//! The archive and the package of one commit have the same bytes wherever they are built: paths of the machine are mapped to
-//! fixed ones, and all times are that of the commit.
+//! Nothing of the machine and the moment shall be in it: paths are mapped to fixed ones, and all times are that of the commit.
 
 mod inventory;
 mod licences;
@@ -12,7 +11,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use crate::step::{Step, host};
+use crate::{
+    files::{create, remove, text, tool, write},
+    step::{Step, host},
+};
 
 /// Result, relative to the workspace root.
 const FOLDER: &str = "target/dist";
@@ -61,7 +63,7 @@ pub(crate) fn run(root: &Path, deb: bool) -> Result<(), String> {
     }
     let packages = inventory::of(root, "spooky", &target)?;
     write(&folder.join("THIRD-PARTY-LICENSES.txt"), licences::text(&packages)?.as_bytes())?;
-    write(&folder.join("spooky.cdx.json"), sbom::text(&packages, &epoch)?.as_bytes())?;
+    write(&folder.join("spooky.cdx.json"), sbom::text(&packages, &utc(root, &epoch, sbom::RFC_3339)?)?.as_bytes())?;
 
     let name = format!("spooky-linux-{}", target.split('-').next().unwrap_or(&target));
     archive(root, &folder, &name, &epoch)?;
@@ -79,6 +81,13 @@ fn commit_time(root: &Path) -> Result<String, String> {
         return Ok(epoch);
     }
     let output = Step::program(root, Path::new("git"), &["log", "-1", "--format=%ct"]).output()?;
+    Ok(String::from_utf8_lossy(&output).trim().to_owned())
+}
+
+/// Writes a time in UTC, in the format that an option of `date` selects.
+fn utc(root: &Path, epoch: &str, format: &str) -> Result<String, String> {
+    let arguments = ["--utc", format, "--date", &format!("@{epoch}")];
+    let output = Step::program(root, Path::new("date"), &arguments).output()?;
     Ok(String::from_utf8_lossy(&output).trim().to_owned())
 }
 
@@ -135,9 +144,7 @@ fn archive(root: &Path, folder: &Path, name: &str, epoch: &str) -> Result<(), St
 
 /// Writes the changelog that Debian's tools ask for. What has changed for users is in `CHANGELOG.md`.
 fn changelog(root: &Path, folder: &Path, version: &str, epoch: &str) -> Result<(), String> {
-    let date =
-        Step::program(root, Path::new("date"), &["--utc", "--rfc-email", "--date", &format!("@{epoch}")]).output()?;
-    let date = String::from_utf8_lossy(&date).trim().to_owned();
+    let date = utc(root, epoch, "--rfc-email")?;
     let entry = format!(
         "spooky ({version}-1) unstable; urgency=medium\n\n  * The changes of each version are in CHANGELOG.md.\n\n -- {MAINTAINER}  {date}\n"
     );
@@ -147,33 +154,9 @@ fn changelog(root: &Path, folder: &Path, version: &str, epoch: &str) -> Result<(
 /// Builds the Debian package of what is in the folder.
 fn package(root: &Path, folder: &Path, epoch: &str) -> Result<(), String> {
     let output = text(folder);
-    // `.ci/tools package` installs it there.
-    let installed = root.join("target/tools/bin/cargo-deb");
-    let program = if installed.exists() { installed } else { "cargo-deb".into() };
-    if !Step::program(root, &program, &["--version"]).succeeds() {
-        return Err("cargo-deb is missing: `.ci/tools package` installs it".to_owned());
-    }
+    let program = tool(root, "target/tools/bin/cargo-deb", "package")?;
     let arguments = ["--package", "spooky", "--no-build", "--no-strip", "--locked", "--output", &output];
     Step::program(root, &program, &arguments).env("SOURCE_DATE_EPOCH", epoch).run()
-}
-
-fn create(folder: &Path) -> Result<(), String> {
-    fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))
-}
-
-fn write(path: &Path, content: &[u8]) -> Result<(), String> {
-    fs::write(path, content).map_err(|error| format!("{}: {error}", path.display()))
-}
-
-fn remove(folder: &Path) -> Result<(), String> {
-    match fs::remove_dir_all(folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(format!("{}: {error}", folder.display())),
-        _ => Ok(()),
-    }
-}
-
-fn text(path: &Path) -> String {
-    path.to_string_lossy().into_owned()
 }
 
 #[cfg(test)]
@@ -185,6 +168,14 @@ mod tests {
         for (from, _) in FILES {
             assert!(crate::root().join(from).is_file(), "{from}");
         }
+    }
+
+    #[test]
+    fn times() {
+        let utc = |epoch| utc(&crate::root(), epoch, sbom::RFC_3339).unwrap();
+        assert_eq!(utc("0"), "1970-01-01T00:00:00Z");
+        assert_eq!(utc("951782400"), "2000-02-29T00:00:00Z");
+        assert_eq!(utc("1798761599"), "2026-12-31T23:59:59Z");
     }
 
     #[test]
